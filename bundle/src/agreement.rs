@@ -1,0 +1,167 @@
+//! How far two engines' outputs for the same tiles are apart. Differences are computed in float64.
+
+use std::fmt;
+
+use crate::error::{BundleError, fail};
+use crate::manifest::Manifest;
+use crate::reference::ReferenceOutputs;
+
+/// Values that differ by less than this, relative to the larger, may change places among the strongest.
+const NEAR_TIE: f64 = 1e-4;
+
+/// The distance between expected and found outputs; each figure is the worst of all tiles.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Agreement {
+    /// Per tap: its name and 1 − cosine.
+    pub embeddings: Vec<(String, f64)>,
+    /// ‖f−f′‖ / ‖f‖ of the reported features, by their index.
+    pub features: f64,
+    /// Features at a place where the other engine has another one, and the values are no near tie.
+    pub index_mismatches: usize,
+    /// |difference| of the number of active features.
+    pub active_count: i64,
+    /// |e−e′| / max(e, 1).
+    pub reconstruction_error: f64,
+}
+
+/// What may differ before an engine is refused.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Tolerance {
+    /// 1 − cosine of each embedding.
+    pub embeddings: f64,
+    /// ‖f−f′‖ / ‖f‖, and the reconstruction error's difference.
+    pub features: f64,
+}
+
+impl Tolerance {
+    /// For engines that compute in float32.
+    pub const FLOAT32: Tolerance = Tolerance { embeddings: 1e-9, features: 1e-4 };
+}
+
+impl Agreement {
+    /// Compares `found` with `expected`, which have the manifest's shapes and the same number of tiles.
+    ///
+    /// # Errors
+    /// `Invalid` for other shapes.
+    pub fn between(
+        manifest: &Manifest,
+        expected: &ReferenceOutputs,
+        found: &ReferenceOutputs,
+    ) -> Result<Self, BundleError> {
+        expected.check(manifest)?;
+        if found.count != expected.count {
+            fail!(Invalid, "outputs for {} tiles, expected {}", found.count, expected.count);
+        }
+        found.check(manifest)?;
+        let taps = manifest.taps.iter().zip(expected.embeddings.iter().zip(&found.embeddings));
+        let embeddings = taps.map(|(tap, (a, b))| {
+            let width = manifest.tap_width(tap);
+            let rows = a.chunks_exact(width).zip(b.chunks_exact(width));
+            (tap.name.clone(), rows.map(|(a, b)| one_minus_cosine(a, b)).fold(0.0, f64::max))
+        });
+        let k = manifest.sae.outputs;
+        let tile = |outputs: &ReferenceOutputs, i: usize| -> Vec<(i32, f64)> {
+            let range = i * k..(i + 1) * k;
+            let values = outputs.feature_value[range.clone()].iter().map(|v| f64::from(*v));
+            outputs.feature_index[range].iter().copied().zip(values).collect()
+        };
+        let tiles: Vec<_> = (0..expected.count).map(|i| (tile(expected, i), tile(found, i))).collect();
+        let counts = expected.active_count.iter().zip(&found.active_count);
+        let errors = expected.reconstruction_error.iter().zip(&found.reconstruction_error);
+        Ok(Self {
+            embeddings: embeddings.collect(),
+            features: tiles.iter().map(|(a, b)| feature_distance(a, b)).fold(0.0, f64::max),
+            index_mismatches: tiles.iter().map(|(a, b)| mismatches(a, b)).sum(),
+            active_count: counts.map(|(a, b)| (i64::from(*a) - i64::from(*b)).abs()).max().unwrap_or(0),
+            reconstruction_error: errors
+                .map(|(a, b)| f64::from((a - b).abs()) / f64::from(a.max(1.0)))
+                .fold(0.0, f64::max),
+        })
+    }
+
+    /// Whether every figure is within `tolerance`. The count of active features is not judged: a feature
+    /// at 1e-8 is none at −1e-8.
+    pub fn is_within(&self, tolerance: Tolerance) -> bool {
+        self.embeddings.iter().all(|(_, distance)| *distance <= tolerance.embeddings)
+            && self.features <= tolerance.features
+            && self.reconstruction_error <= tolerance.features
+            && self.index_mismatches == 0
+    }
+}
+
+impl fmt::Display for Agreement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (tap, distance) in &self.embeddings {
+            write!(f, "1-cos of {tap} {distance:.1e}, ")?;
+        }
+        write!(
+            f,
+            "features {:.1e}, other indices {}, active count ±{}, reconstruction error {:.1e}",
+            self.features, self.index_mismatches, self.active_count, self.reconstruction_error
+        )
+    }
+}
+
+/// 1 − a·b/(‖a‖‖b‖), computed as ½‖a/‖a‖ − b/‖b‖‖² so that small distances keep their digits.
+fn one_minus_cosine(a: &[f32], b: &[f32]) -> f64 {
+    let norm = |v: &[f32]| v.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
+    let (norm_a, norm_b) = (norm(a), norm(b));
+    if norm_a == 0.0 || norm_b == 0.0 {
+        return if norm_a == norm_b { 0.0 } else { 1.0 };
+    }
+    let difference = |(x, y): (&f32, &f32)| f64::from(*x) / norm_a - f64::from(*y) / norm_b;
+    a.iter().zip(b).map(difference).map(|d| d * d).sum::<f64>() / 2.0
+}
+
+/// ‖f−f′‖ / ‖f‖ of two sparse vectors.
+fn feature_distance(expected: &[(i32, f64)], found: &[(i32, f64)]) -> f64 {
+    let mut square = 0.0;
+    let value = |of: &[(i32, f64)], index| of.iter().find(|(i, _)| *i == index).map_or(0.0, |(_, v)| *v);
+    for (index, a) in expected {
+        square += (a - value(found, *index)).powi(2);
+    }
+    for (index, b) in found {
+        if !expected.iter().any(|(i, _)| i == index) {
+            square += b * b;
+        }
+    }
+    let norm = expected.iter().map(|(_, v)| v * v).sum::<f64>().sqrt();
+    if norm > 0.0 { square.sqrt() / norm } else { square.sqrt() }
+}
+
+/// Places whose features differ although the values are no near tie. Zeros have no order.
+fn mismatches(expected: &[(i32, f64)], found: &[(i32, f64)]) -> usize {
+    let differs = |((i, a), (j, b)): &(&(i32, f64), &(i32, f64))| {
+        if i == j || (*a <= 0.0 && *b <= 0.0) {
+            return false;
+        }
+        // A near tie: the feature found here stands close by in the other list, or just below its end.
+        let last = expected.last().map_or(0.0, |(_, v)| *v);
+        let theirs = expected.iter().find(|(index, _)| index == j).map_or(last, |(_, v)| *v);
+        (theirs - a).abs() > NEAR_TIE * a.abs().max(theirs.abs())
+    };
+    expected.iter().zip(found).filter(differs).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_angles_keep_their_digits() {
+        let distance = one_minus_cosine(&[1.0, 0.0], &[1.0, 1e-6]);
+        assert!((distance - 5e-13).abs() < 1e-16, "{distance}");
+        assert_eq!(one_minus_cosine(&[1.0, 0.0], &[0.0, 2.0]), 1.0);
+    }
+
+    #[test]
+    fn near_ties_may_swap_and_others_not() {
+        let expected = [(3, 2.0), (5, 1.00001), (7, 1.0), (9, 0.0)];
+        let swapped = [(3, 2.0), (7, 1.00001), (5, 1.0), (2, 0.0)];
+        assert_eq!(mismatches(&expected, &swapped), 0);
+        let wrong = [(5, 2.0), (3, 1.00001), (7, 1.0), (9, 0.0)];
+        assert_eq!(mismatches(&expected, &wrong), 2);
+        assert!(feature_distance(&expected, &swapped) < 1e-4);
+        assert!(feature_distance(&expected, &wrong) > 0.5);
+    }
+}

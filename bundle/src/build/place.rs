@@ -1,0 +1,97 @@
+//! Putting a bundle in its place: written beside it, opened once, renamed. A reader sees the old bundle or
+//! the new one, never half of one.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::error::{BundleError, fail};
+use crate::manifest::MANIFEST_FILE;
+use crate::open::Bundle;
+
+/// Refuses a target that must not be replaced, before hours of work go into it.
+pub(super) fn check_target(out: &Path, force: bool) -> Result<(), BundleError> {
+    let Ok(metadata) = fs::symlink_metadata(out) else {
+        return Ok(());
+    };
+    let is_bundle = metadata.is_dir() && out.join(MANIFEST_FILE).is_file();
+    if !force {
+        fail!(
+            Invalid,
+            "{} exists; choose another place{}",
+            out.display(),
+            if is_bundle { ", or replace the bundle with --force" } else { "" }
+        );
+    }
+    if !is_bundle {
+        fail!(Invalid, "{} exists and is no bundle; it is not replaced, not even by force", out.display());
+    }
+    Ok(())
+}
+
+/// Writes `files` and gives them the name `out`.
+pub(super) fn write(out: &Path, files: &BTreeMap<String, Vec<u8>>, force: bool) -> Result<Bundle, BundleError> {
+    let new = Scratch::beside(out, "new")?;
+    fs::create_dir(&new.path).map_err(|error| BundleError::io(new.path.display(), &error))?;
+    for (name, bytes) in files {
+        write_file(&new.path.join(name), bytes)?;
+    }
+    let bundle = Bundle::open(&new.path)?;
+    check_target(out, force)?;
+    let old = Scratch::beside(out, "old")?;
+    let replaces = out.exists();
+    if replaces {
+        rename(out, &old.path)?;
+    }
+    if let Err(error) = rename(&new.path, out) {
+        if replaces {
+            rename(&old.path, out)?;
+        }
+        return Err(error);
+    }
+    Ok(bundle)
+}
+
+fn rename(from: &Path, to: &Path) -> Result<(), BundleError> {
+    fs::rename(from, to).map_err(|error| BundleError::io(to.display(), &error))
+}
+
+fn write_file(path: &Path, bytes: &[u8]) -> Result<(), BundleError> {
+    let written = File::create(path).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    });
+    written.map_err(|error| BundleError::io(path.display(), &error))
+}
+
+/// A directory beside the target, on the same file system; removed when it goes out of scope, if it is
+/// still there.
+struct Scratch {
+    path: PathBuf,
+}
+
+impl Scratch {
+    fn beside(out: &Path, part: &str) -> Result<Self, BundleError> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let Some(name) = out.file_name().and_then(|name| name.to_str()) else {
+            fail!(Invalid, "{} is no name for a bundle", out.display());
+        };
+        let parent = match out.parent() {
+            Some(parent) if parent != Path::new("") => parent,
+            _ => Path::new("."),
+        };
+        fs::create_dir_all(parent).map_err(|error| BundleError::io(parent.display(), &error))?;
+        let unique = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = parent.join(format!(".{name}.{part}-{}-{unique}", std::process::id()));
+        Ok(Self { path })
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // Nothing sensible can be done when this fails; the name starts with a dot and says what it is.
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}

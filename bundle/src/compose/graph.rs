@@ -1,0 +1,166 @@
+//! The vocabulary in which the composer writes: values are names, a node's output has the node's name.
+
+use super::onnx::{Attribute, DataType, Dim, ModelWriter};
+use crate::error::BundleError;
+
+/// A graph under construction.
+pub(crate) struct Graph {
+    writer: ModelWriter,
+}
+
+impl Graph {
+    pub(crate) fn new(name: &str, expected_bytes: usize) -> Result<Self, BundleError> {
+        let writer = ModelWriter::new(name, expected_bytes)?;
+        Ok(Self { writer })
+    }
+
+    pub(crate) fn input(&mut self, name: &str, data_type: DataType, shape: &[Dim]) {
+        self.writer.input(name, data_type, shape);
+    }
+
+    pub(crate) fn output(&mut self, name: &str, data_type: DataType, shape: &[Dim]) {
+        self.writer.output(name, data_type, shape);
+    }
+
+    pub(crate) fn finish(self) -> Result<Vec<u8>, BundleError> {
+        self.writer.finish()
+    }
+
+    /// A float32 constant; returns its name.
+    pub(crate) fn floats(&mut self, name: &str, dims: &[usize], values: &[f32]) -> String {
+        debug_assert_eq!(dims.iter().product::<usize>(), values.len(), "{name}");
+        self.writer.floats(name, dims, values);
+        name.to_owned()
+    }
+
+    /// A float32 scalar.
+    pub(crate) fn scalar(&mut self, name: &str, value: f64) -> String {
+        self.floats(name, &[], &[value as f32])
+    }
+
+    /// A vector of int64: shapes, axes, counts.
+    pub(crate) fn ints(&mut self, name: &str, values: &[i64]) -> String {
+        self.writer.ints(name, &[values.len()], values);
+        name.to_owned()
+    }
+
+    /// A node with one output, called `name`.
+    pub(crate) fn op(&mut self, name: &str, op: &str, inputs: &[&str]) -> String {
+        self.op_with(name, op, inputs, &[])
+    }
+
+    /// A node with attributes and one output, called `name`.
+    pub(crate) fn op_with(
+        &mut self,
+        name: &str,
+        op: &str,
+        inputs: &[&str],
+        attributes: &[(&str, Attribute)],
+    ) -> String {
+        self.writer.node(op, name, inputs, &[name], attributes);
+        name.to_owned()
+    }
+
+    /// x reshaped; −1 stands for the batch.
+    pub(crate) fn reshape(&mut self, name: &str, x: &str, shape: &[i64]) -> String {
+        let shape = self.ints(&format!("{name}.shape"), shape);
+        self.op(name, "Reshape", &[x, &shape])
+    }
+
+    /// x with its axes permuted.
+    pub(crate) fn transpose(&mut self, name: &str, x: &str, perm: &[i64]) -> String {
+        let perm = ("perm", Attribute::Ints(perm.to_vec()));
+        self.op_with(name, "Transpose", &[x], &[perm])
+    }
+
+    /// x·W (+ b), W `[inputs, outputs]`: the layout that engines multiply without transposing.
+    pub(crate) fn linear(&mut self, name: &str, x: &str, layer: &Linear) -> String {
+        let (inputs, outputs) = (layer.inputs, layer.outputs);
+        let weight = self.floats(&format!("{name}.weight"), &[inputs, outputs], &layer.weight);
+        let Some(bias) = &layer.bias else {
+            return self.op(name, "MatMul", &[x, &weight]);
+        };
+        let product = self.op(&format!("{name}.product"), "MatMul", &[x, &weight]);
+        let bias = self.floats(&format!("{name}.bias"), &[outputs], bias);
+        self.op(name, "Add", &[&product, &bias])
+    }
+
+    /// LayerNorm over the last axis.
+    pub(crate) fn layer_norm(&mut self, name: &str, x: &str, norm: &Norm) -> String {
+        let width = norm.weight.len();
+        let weight = self.floats(&format!("{name}.weight"), &[width], &norm.weight);
+        let bias = self.floats(&format!("{name}.bias"), &[width], &norm.bias);
+        let attributes = [("axis", Attribute::Int(-1)), ("epsilon", Attribute::Float(norm.eps as f32))];
+        self.op_with(name, "LayerNormalization", &[x, &weight, &bias], &attributes)
+    }
+
+    /// `op` (`ReduceMean`, `ReduceSum`, …) along one axis.
+    pub(crate) fn reduce(&mut self, name: &str, op: &str, x: &str, axis: i64, keep: bool) -> String {
+        let axes = self.ints(&format!("{name}.axes"), &[axis]);
+        let keep = ("keepdims", Attribute::Int(i64::from(keep)));
+        self.op_with(name, op, &[x, &axes], &[keep])
+    }
+
+    /// x's elements `start..end` along one axis.
+    pub(crate) fn slice(&mut self, name: &str, x: &str, axis: i64, start: i64, end: i64) -> String {
+        let starts = self.ints(&format!("{name}.start"), &[start]);
+        let ends = self.ints(&format!("{name}.end"), &[end]);
+        let axes = self.ints(&format!("{name}.axis"), &[axis]);
+        self.op(name, "Slice", &[x, &starts, &ends, &axes])
+    }
+
+    /// Values side by side along the last axis.
+    pub(crate) fn concat(&mut self, name: &str, parts: &[&str]) -> String {
+        let last = ("axis", Attribute::Int(-1));
+        self.op_with(name, "Concat", parts, &[last])
+    }
+
+    /// x converted to another type.
+    pub(crate) fn cast(&mut self, name: &str, x: &str, to: DataType) -> String {
+        let to = ("to", Attribute::Int(to as i64));
+        self.op_with(name, "Cast", &[x], &[to])
+    }
+
+    /// The `k` largest along the last axis, sorted; equal values: the smaller index first. Returns the
+    /// names of values and int64 indices.
+    pub(crate) fn top_k(&mut self, name: &str, x: &str, k: usize) -> (String, String) {
+        let k = self.ints(&format!("{name}.k"), &[k as i64]);
+        let (values, indices) = (format!("{name}.values"), format!("{name}.indices"));
+        let attributes = [("axis", Attribute::Int(-1)), ("largest", Attribute::Int(1)), ("sorted", Attribute::Int(1))];
+        let outputs = [values.as_str(), indices.as_str()];
+        self.writer.node("TopK", name, &[x, &k], &outputs, &attributes);
+        (values, indices)
+    }
+}
+
+/// A linear layer, its weight transposed to `[inputs, outputs]`.
+pub(crate) struct Linear {
+    pub(crate) inputs: usize,
+    pub(crate) outputs: usize,
+    pub(crate) weight: Vec<f32>,
+    pub(crate) bias: Option<Vec<f32>>,
+}
+
+impl Linear {
+    /// From PyTorch's layout (`weight` `[outputs, inputs]`), each output scaled by `scale(output)`.
+    pub(crate) fn from_rows(weight: &[f32], bias: Option<&[f32]>, inputs: usize, scale: impl Fn(usize) -> f64) -> Self {
+        let outputs = weight.len() / inputs;
+        let mut transposed = vec![0.0; weight.len()];
+        for (output, row) in weight.chunks_exact(inputs).enumerate() {
+            let scale = scale(output);
+            for (input, value) in row.iter().enumerate() {
+                transposed[input * outputs + output] = (f64::from(*value) * scale) as f32;
+            }
+        }
+        let scaled = |(i, b): (usize, &f32)| (f64::from(*b) * scale(i)) as f32;
+        let bias = bias.map(|bias| bias.iter().enumerate().map(scaled).collect());
+        Self { inputs, outputs, weight: transposed, bias }
+    }
+}
+
+/// A LayerNorm's parameters.
+pub(crate) struct Norm {
+    pub(crate) weight: Vec<f32>,
+    pub(crate) bias: Vec<f32>,
+    pub(crate) eps: f64,
+}

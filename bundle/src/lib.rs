@@ -1,0 +1,33 @@
+//! The bundle: one pathology ViT and one sparse autoencoder (SAE) as a hashed, read-only directory, and
+//! the composer that turns them into the ONE ONNX graph that every engine runs.
+//!
+//! [`Bundle::open`] reads and checks a bundle; [`Bundle::compose`] writes the graph; [`Bundle::reference`]
+//! gives the outputs that an engine must reproduce. [`build`] writes bundles, [`synthetic`] random ones
+//! for tests and benches. The format is described in `docs/bundle-format.md`. This crate runs no model:
+//! where outputs are needed, the caller passes a function that has an engine.
+
+mod agreement;
+pub mod build;
+mod compose;
+mod cost;
+mod digest;
+mod error;
+pub mod import;
+mod layout;
+pub mod limits;
+mod manifest;
+mod open;
+mod reference;
+pub mod synthetic;
+pub mod tensors;
+
+pub use agreement::{Agreement, Tolerance};
+pub use compose::{ComposedGraph, TapOutput};
+pub use digest::Digest;
+pub use error::{BundleError, BundleErrorKind};
+pub use manifest::{
+    Architecture, FORMAT, Family, FeatureLabel, FileEntry, MANIFEST_FILE, MODEL_FILE, Manifest, Normalization, Pooling,
+    REFERENCE_FILE, SAE_FILE, Sae, SaeArchitecture, SaeReference, Tap,
+};
+pub use open::Bundle;
+pub use reference::ReferenceOutputs;

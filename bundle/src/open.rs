@@ -1,0 +1,241 @@
+//! Opening a bundle: read once, verify everything, keep the verified bytes.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::compose::{self, ComposedGraph};
+use crate::digest::Digest;
+use crate::error::{BundleError, fail};
+use crate::manifest::{FORMAT, FileEntry, MANIFEST_FILE, MODEL_FILE, Manifest, REFERENCE_FILE, SAE_FILE};
+use crate::reference::{self, ReferenceOutputs};
+use crate::tensors::TensorFile;
+use crate::{layout, limits};
+
+/// An opened bundle: every file was read once, its size and digest compared with the manifest, its
+/// tensors' names, shapes and finiteness checked. Read-only; it holds the verified weights, so what
+/// happens to the directory afterwards changes nothing.
+#[derive(Clone, Debug)]
+pub struct Bundle {
+    manifest: Manifest,
+    digest: Digest,
+    model: TensorFile,
+    sae: TensorFile,
+    reference: TensorFile,
+}
+
+impl Bundle {
+    /// Reads and verifies the bundle in `dir`.
+    ///
+    /// # Errors
+    /// Any [`crate::BundleErrorKind`]; the message names the file or field.
+    pub fn open(dir: &Path) -> Result<Bundle, BundleError> {
+        let (manifest, digest) = read_manifest(dir)?;
+        check_directory(dir, &manifest)?;
+        let mut weights = [MODEL_FILE, SAE_FILE, REFERENCE_FILE].map(|name| (name, None));
+        for (name, entry) in &manifest.files {
+            let bytes = read_verified(dir, name, entry)?;
+            if let Some((_, slot)) = weights.iter_mut().find(|(file, _)| file == name) {
+                let parsed = TensorFile::parse(bytes);
+                *slot = Some(parsed.map_err(|e| e.within(dir.join(name).display()))?);
+            }
+        }
+        let [Some(model), Some(sae), Some(reference)] = weights.map(|(_, file)| file) else {
+            fail!(Missing, "{}: the weights are not listed", dir.display());
+        };
+        let bundle = Bundle { manifest, digest, model, sae, reference };
+        bundle.check_tensors(dir)?;
+        Ok(bundle)
+    }
+
+    /// What the bundle is.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// sha256 of `manifest.json`: the bundle's identity, since the manifest holds every file's digest.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// The ONE ONNX graph; see [`ComposedGraph`].
+    ///
+    /// # Errors
+    /// `TooLarge` when the graph passes ONNX's limit of 2 GiB or memory is short.
+    pub fn compose(&self) -> Result<ComposedGraph, BundleError> {
+        compose::compose(&self.manifest, &self.model, &self.sae)
+    }
+
+    /// The stored reference tiles and outputs.
+    ///
+    /// # Errors
+    /// `TooLarge` when memory is short; the content was checked by [`Bundle::open`].
+    pub fn reference(&self) -> Result<ReferenceOutputs, BundleError> {
+        reference::read(&self.manifest, &self.reference)
+    }
+
+    /// x̄ of the SAE's training (or calibration) data, `d_in` values in embedding space.
+    ///
+    /// # Errors
+    /// As [`Bundle::reference`].
+    pub fn sae_mean(&self) -> Result<Vec<f32>, BundleError> {
+        reference::read_mean(&self.manifest, &self.reference)
+    }
+
+    /// The model's stored weights.
+    pub fn model_tensors(&self) -> &TensorFile {
+        &self.model
+    }
+
+    /// The SAE's stored weights.
+    pub fn sae_tensors(&self) -> &TensorFile {
+        &self.sae
+    }
+
+    fn check_tensors(&self, dir: &Path) -> Result<(), BundleError> {
+        let place = |name: &str| dir.join(name).display().to_string();
+        layout::check_model(&self.manifest, &self.model).map_err(|e| e.within(place(MODEL_FILE)))?;
+        layout::check_sae(&self.manifest, &self.sae).map_err(|e| e.within(place(SAE_FILE)))?;
+        reference::check(&self.manifest, &self.reference).map_err(|e| e.within(place(REFERENCE_FILE)))
+    }
+}
+
+fn read_manifest(dir: &Path) -> Result<(Manifest, Digest), BundleError> {
+    if !dir.is_dir() {
+        fail!(Missing, "{} is not a directory; a bundle is a directory with a {MANIFEST_FILE}", dir.display());
+    }
+    let path = dir.join(MANIFEST_FILE);
+    let bytes = read_file(&path, limits::MAX_MANIFEST_BYTES)?;
+    let manifest = parse_manifest(&bytes).map_err(|e| e.within(path.display()))?;
+    Ok((manifest, Digest::of(&bytes)))
+}
+
+/// Parses and checks a manifest; no other file is looked at.
+pub(crate) fn parse_manifest(bytes: &[u8]) -> Result<Manifest, BundleError> {
+    let value: Value = match serde_json::from_slice(bytes) {
+        Ok(value) => value,
+        Err(error) if error.is_eof() => fail!(Truncated, "the JSON ends too early: {error}"),
+        Err(error) => fail!(Invalid, "no JSON: {error}"),
+    };
+    // The version decides what the other fields mean, so it is looked at before them.
+    match value.get("format").and_then(Value::as_str) {
+        Some(FORMAT) => {}
+        Some(other) => fail!(
+            UnsupportedVersion,
+            "its format is `{}`, this version of Coverslip reads `{FORMAT}`; update Coverslip or build \
+             the bundle again",
+            other.escape_default()
+        ),
+        None => fail!(Invalid, "no `format`: expected a bundle's manifest with \"format\": \"{FORMAT}\""),
+    }
+    refuse_by_name(&value)?;
+    let manifest: Manifest = match serde_json::from_value(value) {
+        Ok(manifest) => manifest,
+        Err(error) => fail!(Invalid, "{error}"),
+    };
+    limits::check(&manifest)?;
+    limits::check_files(&manifest)?;
+    Ok(manifest)
+}
+
+/// Names that mean something, only not to this version: a better answer than a parser's.
+fn refuse_by_name(manifest: &Value) -> Result<(), BundleError> {
+    let one = |path: &str, known: &[&str]| match manifest.pointer(path).and_then(Value::as_str) {
+        Some(found) if !known.contains(&found) => fail!(
+            Unsupported,
+            "`{}` is `{}`: not supported in this version; expected {}",
+            path[1..].replace('/', "."),
+            found.escape_default(),
+            known.join(" or ")
+        ),
+        _ => Ok(()),
+    };
+    one("/architecture/family", &["vit"])?;
+    one("/sae/architecture", &["relu", "topk", "jumprelu"])?;
+    one("/sae/normalize_activations", &["none", "constant_norm_rescale", "layer_norm"])?;
+    let taps = manifest.get("taps").and_then(Value::as_array);
+    for i in 0..taps.map_or(0, Vec::len) {
+        one(&format!("/taps/{i}/pooling"), &["class_token", "mean_patch_tokens", "class_and_mean"])?;
+    }
+    Ok(())
+}
+
+/// Every file is listed; hidden files (a desktop's droppings) are not looked at.
+fn check_directory(dir: &Path, manifest: &Manifest) -> Result<(), BundleError> {
+    let failed = |error| BundleError::io(dir.display(), &error);
+    for entry in fs::read_dir(dir).map_err(failed)? {
+        let name = entry.map_err(failed)?.file_name();
+        let known = name
+            .to_str()
+            .is_some_and(|name| name == MANIFEST_FILE || name.starts_with('.') || manifest.files.contains_key(name));
+        if !known {
+            fail!(
+                Invalid,
+                "{}: `{}` is not listed in the manifest; remove it or build the bundle again",
+                dir.display(),
+                name.to_string_lossy()
+            );
+        }
+    }
+    Ok(())
+}
+
+fn read_verified(dir: &Path, name: &str, entry: &FileEntry) -> Result<Vec<u8>, BundleError> {
+    let path = dir.join(name);
+    let found = match fs::metadata(&path) {
+        Ok(metadata) if metadata.is_file() => metadata.len(),
+        Ok(_) => fail!(Invalid, "{} is not a file", path.display()),
+        Err(error) => return Err(BundleError::io(path.display(), &error)),
+    };
+    if found < entry.bytes {
+        fail!(
+            Truncated,
+            "{} has {found} bytes, the manifest says {}; copy the bundle again",
+            path.display(),
+            entry.bytes
+        );
+    }
+    if found > entry.bytes {
+        fail!(
+            Invalid,
+            "{} has {found} bytes, the manifest says {}; copy the bundle again",
+            path.display(),
+            entry.bytes
+        );
+    }
+    let bytes = read_file(&path, entry.bytes)?;
+    let digest = Digest::of(&bytes);
+    if digest != entry.sha256 {
+        fail!(
+            DigestMismatch,
+            "{} has sha256 {digest}, the manifest says {}; the file was changed or damaged: copy the \
+             bundle again",
+            path.display(),
+            entry.sha256
+        );
+    }
+    Ok(bytes)
+}
+
+/// Reads a file of at most `most` bytes into memory that is reserved first.
+fn read_file(path: &Path, most: u64) -> Result<Vec<u8>, BundleError> {
+    let failed = |error: std::io::Error| BundleError::io(path.display(), &error);
+    let mut file = File::open(path).map_err(failed)?;
+    let size = file.metadata().map_err(failed)?.len();
+    if size > most {
+        fail!(TooLarge, "{} has {size} bytes, at most {most}", path.display());
+    }
+    let mut bytes = Vec::new();
+    let reserve = usize::try_from(size).unwrap_or(usize::MAX);
+    if bytes.try_reserve_exact(reserve).is_err() {
+        fail!(TooLarge, "no memory for {} ({size} bytes)", path.display());
+    }
+    // One byte more than stated would show that the file grew; `take` keeps a growing file finite.
+    let read = file.by_ref().take(size).read_to_end(&mut bytes);
+    if (read.map_err(failed)? as u64) < size {
+        fail!(Truncated, "{} became shorter", path.display());
+    }
+    Ok(bytes)
+}

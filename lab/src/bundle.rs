@@ -1,0 +1,146 @@
+//! `coverslip bundle`: build, inspect, verify and export the model as one artefact.
+
+mod build;
+mod engine;
+mod inspect;
+mod synthetic;
+mod tiles;
+
+use std::error::Error;
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use coverslip_bundle::tensors::{Tensor, TensorMap, to_safetensors};
+use coverslip_bundle::{Agreement, Bundle, ReferenceOutputs, Tolerance};
+
+/// Options of `coverslip bundle`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a bundle from a ViT in timm's names and an SAE in SAELens' files
+    Build(Box<build::BuildArgs>),
+    /// Show what a bundle is
+    Inspect {
+        /// The bundle's directory
+        bundle: PathBuf,
+    },
+    /// Check digests and tensors and run the reference tiles again
+    Verify {
+        /// The bundle's directory
+        bundle: PathBuf,
+    },
+    /// Write the composed ONNX graph
+    ExportOnnx {
+        /// The bundle's directory
+        bundle: PathBuf,
+        /// The file to write
+        #[arg(long, default_value = "model.onnx")]
+        out: PathBuf,
+    },
+    /// Run tiles through a bundle and write its outputs as safetensors
+    Run {
+        /// The bundle's directory
+        bundle: PathBuf,
+        /// Images, a directory of images, or a .safetensors with `tiles` u8 [n, side, side, 3]
+        #[arg(long, required = true, num_args = 1..)]
+        tiles: Vec<PathBuf>,
+        /// The file to write
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// Make a bundle with random weights, for tests and benches
+    Synthetic(Box<synthetic::SyntheticArgs>),
+}
+
+/// What every command here returns.
+type Outcome = Result<(), Box<dyn Error>>;
+
+/// Runs `coverslip bundle`.
+///
+/// # Errors
+/// Says what was expected, what was found and what to do.
+pub fn run(args: Args) -> Outcome {
+    let mut out = std::io::stdout().lock();
+    match args.command {
+        Command::Build(args) => build::run(&args, &mut out),
+        Command::Inspect { bundle } => {
+            let bundle = Bundle::open(&bundle)?;
+            Ok(write!(out, "{}", inspect::page(&bundle)?)?)
+        }
+        Command::Verify { bundle } => verify(&Bundle::open(&bundle)?, &mut out),
+        Command::ExportOnnx { bundle, out: path } => {
+            let graph = Bundle::open(&bundle)?.compose()?;
+            write_file(&path, &graph.onnx)?;
+            Ok(writeln!(out, "{}: {} bytes, opset 20", path.display(), graph.onnx.len())?)
+        }
+        Command::Run { bundle, tiles, out: path } => {
+            let bundle = Bundle::open(&bundle)?;
+            let tiles = tiles::read(&tiles, bundle.manifest().side)?;
+            let outputs = run_tiles(&bundle, &tiles.pixels)?;
+            write_file(&path, &to_safetensors(&tensors(&bundle, &outputs))?)?;
+            Ok(writeln!(out, "{}: outputs for {} tiles", path.display(), outputs.count)?)
+        }
+        Command::Synthetic(args) => synthetic::run(&args, &mut out),
+    }
+}
+
+/// Everything was verified by opening; what is left is whether this machine computes the same.
+fn verify(bundle: &Bundle, out: &mut impl Write) -> Outcome {
+    let manifest = bundle.manifest();
+    writeln!(out, "{}", bundle.digest())?;
+    writeln!(out, "{} files have the stated sizes and sha256", manifest.files.len())?;
+    writeln!(out, "all tensors are there, in shape and finite")?;
+    let reference = bundle.reference()?;
+    let found = run_tiles(bundle, &reference.tiles)?;
+    let agreement = Agreement::between(manifest, &reference, &found)?;
+    writeln!(out, "{} reference tiles: {agreement}", reference.count)?;
+    if !agreement.is_within(Tolerance::FLOAT32) {
+        return Err(format!(
+            "the outputs differ from the stored ones by more than {:?}; expected them to agree on every \
+             machine: build the bundle again, or report this processor",
+            Tolerance::FLOAT32
+        )
+        .into());
+    }
+    Ok(writeln!(out, "verified")?)
+}
+
+/// The outputs of all `tiles`, a few at a time.
+fn run_tiles(bundle: &Bundle, tiles: &[u8]) -> Result<ReferenceOutputs, Box<dyn Error>> {
+    let graph = bundle.compose()?;
+    let mut engine = engine::Engine::default();
+    let mut all = ReferenceOutputs { embeddings: vec![Vec::new(); graph.taps.len()], ..ReferenceOutputs::default() };
+    let tile_bytes = graph.side * graph.side * 3;
+    for batch in tiles.chunks(coverslip_bundle::build::BATCH * tile_bytes) {
+        let outputs = engine.run(&graph, batch, batch.len() / tile_bytes).map_err(|e| e.to_string())?;
+        all.append(outputs);
+    }
+    Ok(all)
+}
+
+/// The outputs under the graph's names.
+fn tensors(bundle: &Bundle, outputs: &ReferenceOutputs) -> TensorMap {
+    let (manifest, n) = (bundle.manifest(), outputs.count);
+    let k = manifest.sae.outputs;
+    let mut tensors = TensorMap::from([
+        ("feature_index".to_owned(), Tensor::i32(&[n, k], &outputs.feature_index)),
+        ("feature_value".to_owned(), Tensor::f32(&[n, k], &outputs.feature_value)),
+        ("active_count".to_owned(), Tensor::i32(&[n], &outputs.active_count)),
+        ("reconstruction_error".to_owned(), Tensor::f32(&[n], &outputs.reconstruction_error)),
+    ]);
+    for (tap, values) in manifest.taps.iter().zip(&outputs.embeddings) {
+        let tensor = Tensor::f32(&[n, manifest.tap_width(tap)], values);
+        tensors.insert(format!("embedding_{}", tap.name), tensor);
+    }
+    tensors
+}
+
+fn write_file(path: &std::path::Path, bytes: &[u8]) -> Outcome {
+    std::fs::write(path, bytes).map_err(|error| format!("{}: {error}", path.display()).into())
+}

@@ -1,0 +1,198 @@
+//! `coverslip bundle inspect`: a page at 80 columns.
+
+use std::fmt::Write;
+
+use coverslip_bundle::{Bundle, BundleError, Manifest, Normalization, Pooling, SaeArchitecture};
+
+const WIDTH: usize = 80;
+const LABEL: usize = 15;
+
+/// The page.
+pub(super) fn page(bundle: &Bundle) -> Result<String, BundleError> {
+    let manifest = bundle.manifest();
+    let mut page = Page(String::new());
+    page.row("bundle", &manifest.name);
+    page.row("", &manifest.description);
+    page.row("licence", &manifest.licence);
+    page.row("source", &manifest.source);
+    page.row("digest", &bundle.digest().to_string());
+    model(&mut page, manifest);
+    taps(&mut page, manifest);
+    sae(&mut page, manifest);
+    files(&mut page, bundle)?;
+    Ok(page.0)
+}
+
+/// Labelled rows, wrapped at word boundaries.
+struct Page(String);
+
+impl Page {
+    fn row(&mut self, label: &str, text: &str) {
+        let mut label = label;
+        let mut line = String::new();
+        for word in text.split_whitespace() {
+            if !line.is_empty() && LABEL + line.chars().count() + 1 + word.chars().count() > WIDTH {
+                self.line(label, &line);
+                (label, line) = ("", String::new());
+            }
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+        if !line.is_empty() {
+            self.line(label, &line);
+        }
+    }
+
+    fn line(&mut self, label: &str, line: &str) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(self.0, "{label:LABEL$}{line}");
+    }
+
+    fn gap(&mut self) {
+        self.0.push('\n');
+    }
+}
+
+fn model(page: &mut Page, m: &Manifest) {
+    let a = &m.architecture;
+    page.gap();
+    page.row(
+        "model",
+        &format!(
+            "vision transformer, width {}, {} blocks, {} heads, MLP {}, patch {} px",
+            a.embed_dim, a.depth, a.heads, a.mlp_dim, a.patch
+        ),
+    );
+    let mut parts = vec![format!("{} patches", m.patches())];
+    if a.class_token {
+        parts.push("class token".to_owned());
+    }
+    if a.register_tokens > 0 {
+        parts.push(format!("{} registers", a.register_tokens));
+    }
+    if a.layer_scale {
+        parts.push("LayerScale".to_owned());
+    }
+    page.row("", &format!("{}; ε {:e}", parts.join(", "), a.layer_norm_eps));
+    page.row(
+        "size",
+        &format!(
+            "{} parameters, SAE {}; {} FLOP per tile",
+            short(m.model_parameters() as f64),
+            short(m.sae_parameters() as f64),
+            short(m.flops_per_tile() as f64)
+        ),
+    );
+    page.row("input", &format!("{0} × {0} px RGB at {1} µm/px ({2:.0} µm)", m.side, m.mpp, m.side as f64 * m.mpp));
+    let three = |values: [f64; 3]| values.map(|v| v.to_string()).join(" ");
+    page.row("preprocessing", &format!("(pixel/255 − [{}]) / [{}]", three(m.mean), three(m.std)));
+}
+
+fn taps(page: &mut Page, m: &Manifest) {
+    page.gap();
+    for (i, tap) in m.taps.iter().enumerate() {
+        let pooling = match tap.pooling {
+            Pooling::ClassToken => "class token",
+            Pooling::MeanPatchTokens => "mean of patch tokens",
+            Pooling::ClassAndMean => "class token and mean of patch tokens",
+        };
+        let text = format!(
+            "{}: {pooling} after block {} of 0–{}{}, {} values",
+            tap.name,
+            tap.after_block,
+            m.architecture.depth - 1,
+            if tap.final_norm { " and the final norm" } else { "" },
+            m.tap_width(tap)
+        );
+        page.row(if i == 0 { "taps" } else { "" }, &text);
+    }
+}
+
+fn sae(page: &mut Page, m: &Manifest) {
+    let sae = &m.sae;
+    let activation = match sae.architecture {
+        SaeArchitecture::Relu => "ReLU".to_owned(),
+        SaeArchitecture::TopK => format!("TopK, k = {}", sae.outputs),
+        SaeArchitecture::JumpRelu => "JumpReLU".to_owned(),
+    };
+    page.gap();
+    page.row(
+        "SAE",
+        &format!(
+            "{activation}; {} features from the {} values of {}; {} reported per tile",
+            sae.d_sae, sae.d_in, sae.tap, sae.outputs
+        ),
+    );
+    let mut steps = Vec::new();
+    match sae.normalize_activations {
+        Normalization::None => {}
+        Normalization::ConstantNormRescale => steps.push("norm rescaled to √d"),
+        Normalization::LayerNorm => steps.push("layer norm"),
+    }
+    if sae.apply_b_dec_to_input {
+        steps.push("b_dec subtracted");
+    }
+    if sae.rescale_acts_by_decoder_norm {
+        steps.push("activations rescaled by decoder norm");
+    }
+    if !steps.is_empty() {
+        page.row("", &format!("input: {}", steps.join(", ")));
+    }
+    let reference = &sae.reference;
+    let quantiles = reference.error_quantiles.iter().map(|(level, value)| format!("{level}: {value:.3}"));
+    page.row(
+        "",
+        &format!(
+            "error over mean ‖x−x̄‖² {:.4} ({} tiles), quantiles {}",
+            reference.mean_square_deviation,
+            reference.tiles,
+            quantiles.collect::<Vec<_>>().join(", ")
+        ),
+    );
+    if !sae.labels.is_empty() {
+        page.row("", &format!("{} features are named", sae.labels.len()));
+    }
+}
+
+fn files(page: &mut Page, bundle: &Bundle) -> Result<(), BundleError> {
+    page.gap();
+    for (i, (name, entry)) in bundle.manifest().files.iter().enumerate() {
+        let label = if i == 0 { "files" } else { "" };
+        // Names are short in practice; a long one only pushes its own row out.
+        page.line(label, &format!("{name:24}{:>9}  {}…", bytes(entry.bytes), &entry.sha256.to_string()[..24]));
+    }
+    let element = |file: &coverslip_bundle::tensors::TensorFile, name: &str| {
+        file.get(name).map_or_else(String::new, |tensor| format!("{:?}", tensor.element).to_lowercase())
+    };
+    page.row(
+        "",
+        &format!(
+            "stored as {} (model) and {} (SAE), computed in f32; {} reference tiles",
+            element(bundle.model_tensors(), "patch_embed.proj.weight"),
+            element(bundle.sae_tensors(), "W_enc"),
+            bundle.reference()?.count
+        ),
+    );
+    Ok(())
+}
+
+/// A number with three digits and a unit: 21.7 M.
+fn short(value: f64) -> String {
+    let units = [(1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")];
+    let (scale, unit) = units.into_iter().find(|(scale, _)| value >= *scale).unwrap_or((1.0, ""));
+    let value = value / scale;
+    let decimals = if value >= 100.0 {
+        0
+    } else if value >= 10.0 {
+        1
+    } else {
+        2
+    };
+    format!("{value:.decimals$}{unit}")
+}
+
+fn bytes(value: u64) -> String {
+    format!("{}B", short(value as f64))
+}

@@ -1,0 +1,136 @@
+//! `coverslip bundle synthetic`: random weights, for tests, benches and the comparison with other engines.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use coverslip_bundle::synthetic::{self, SyntheticSpec};
+use coverslip_bundle::{Normalization, Pooling, SaeArchitecture, Tap};
+
+use super::engine::Engine;
+
+/// Options of `coverslip bundle synthetic`.
+#[derive(Debug, clap::Args)]
+pub struct SyntheticArgs {
+    /// The directory to write
+    #[arg(long)]
+    out: PathBuf,
+    /// Size of the model
+    #[arg(long, value_enum, default_value = "tiny")]
+    size: Size,
+    /// Register tokens
+    #[arg(long, default_value_t = 0)]
+    registers: usize,
+    /// Scale the residual branches
+    #[arg(long)]
+    layer_scale: bool,
+    /// No class token (every tap becomes a mean)
+    #[arg(long)]
+    no_class_token: bool,
+    /// Position embedding for the patches alone
+    #[arg(long)]
+    no_embed_class: bool,
+    /// No bias in qkv
+    #[arg(long)]
+    no_qkv_bias: bool,
+    /// Pooling of the last tap, which the SAE reads
+    #[arg(long, value_enum)]
+    pooling: Option<PoolingName>,
+    /// The SAE's activation
+    #[arg(long, value_enum, default_value = "topk")]
+    sae: SaeName,
+    /// Normalisation around the SAE
+    #[arg(long, value_enum, default_value = "none")]
+    normalize: NormalizeName,
+    /// Multiply pre-activations by the decoder's norms (topk)
+    #[arg(long)]
+    rescale: bool,
+    /// Do not subtract b_dec from the SAE's input
+    #[arg(long)]
+    no_input_bias: bool,
+    /// Store float16
+    #[arg(long)]
+    half: bool,
+    /// Seed of weights and tiles
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Size {
+    /// 32 px, 2 blocks of width 32
+    Tiny,
+    /// ViT-S/16 at 224 px, SAE of 3072 features
+    VitSmall,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum PoolingName {
+    ClassToken,
+    MeanPatchTokens,
+    ClassAndMean,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+#[value(rename_all = "lower")]
+enum SaeName {
+    Relu,
+    TopK,
+    JumpRelu,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum NormalizeName {
+    None,
+    ConstantNormRescale,
+    LayerNorm,
+}
+
+/// Writes the bundle.
+pub(super) fn run(args: &SyntheticArgs, out: &mut impl Write) -> super::Outcome {
+    let mut engine = Engine::default();
+    let spec = spec(args);
+    let bundle = synthetic::write(&args.out, &spec, |graph, tiles, n| engine.run(graph, tiles, n))?;
+    Ok(writeln!(out, "{} {}", args.out.display(), bundle.digest())?)
+}
+
+fn spec(args: &SyntheticArgs) -> SyntheticSpec {
+    let size = match args.size {
+        Size::Tiny => SyntheticSpec::default(),
+        Size::VitSmall => SyntheticSpec::vit_small(),
+    };
+    let pooling = args.pooling.map(|name| match name {
+        PoolingName::ClassToken => Pooling::ClassToken,
+        PoolingName::MeanPatchTokens => Pooling::MeanPatchTokens,
+        PoolingName::ClassAndMean => Pooling::ClassAndMean,
+    });
+    let mut taps: Vec<Tap> = size.taps.clone();
+    if let (Some(pooling), Some(last)) = (pooling, taps.last_mut()) {
+        last.pooling = pooling;
+    }
+    if args.no_class_token {
+        taps.iter_mut().for_each(|tap| tap.pooling = Pooling::MeanPatchTokens);
+    }
+    SyntheticSpec {
+        taps,
+        class_token: !args.no_class_token,
+        registers: args.registers,
+        no_embed_class: args.no_embed_class,
+        qkv_bias: !args.no_qkv_bias,
+        layer_scale: args.layer_scale,
+        sae_arch: match args.sae {
+            SaeName::Relu => SaeArchitecture::Relu,
+            SaeName::TopK => SaeArchitecture::TopK,
+            SaeName::JumpRelu => SaeArchitecture::JumpRelu,
+        },
+        normalize: match args.normalize {
+            NormalizeName::None => Normalization::None,
+            NormalizeName::ConstantNormRescale => Normalization::ConstantNormRescale,
+            NormalizeName::LayerNorm => Normalization::LayerNorm,
+        },
+        apply_b_dec_to_input: !args.no_input_bias,
+        rescale_acts_by_decoder_norm: args.rescale,
+        half: args.half,
+        seed: args.seed,
+        ..size
+    }
+}

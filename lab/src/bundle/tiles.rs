@@ -1,0 +1,80 @@
+//! Tiles for building and comparing bundles: from images, directories of images, or safetensors.
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+
+use coverslip_bundle::import::read_safetensors;
+use coverslip_bundle::tensors::TensorFile;
+
+/// Tiles, and the file they came from where it may have more to say.
+pub struct Tiles {
+    /// u8 `[n, side, side, 3]`.
+    pub pixels: Vec<u8>,
+    /// The safetensors that had them.
+    pub file: Option<TensorFile>,
+}
+
+/// Reads tiles of `side` px. Images are cut into whole tiles, without resampling: they must have the
+/// model's µm/px.
+///
+/// # Errors
+/// For unreadable files, other shapes, and when nothing was found.
+pub fn read(paths: &[PathBuf], side: usize) -> Result<Tiles, Box<dyn Error>> {
+    let mut tiles = Tiles { pixels: Vec::new(), file: None };
+    for path in paths {
+        if path.extension().is_some_and(|extension| extension == "safetensors") {
+            let file = read_safetensors(path)?;
+            tiles.pixels.extend(stored(&file, side).map_err(|e| format!("{}: {e}", path.display()))?);
+            tiles.file = Some(file);
+        } else {
+            for image in images(path)? {
+                tiles.pixels.extend(cut(&image, side)?);
+            }
+        }
+    }
+    if tiles.pixels.is_empty() {
+        return Err(format!("no tile of {side} × {side} px in {paths:?}").into());
+    }
+    Ok(tiles)
+}
+
+fn stored(file: &TensorFile, side: usize) -> Result<Vec<u8>, Box<dyn Error>> {
+    let Some(tiles) = file.get("calibration_tiles").or_else(|| file.get("tiles")) else {
+        return Err("no tensor `tiles` (or `calibration_tiles`)".into());
+    };
+    if tiles.shape.len() != 4 || tiles.shape[1..] != [side, side, 3] {
+        let found = tiles.shape;
+        return Err(format!("`{}` has shape {found:?}, expected [n, {side}, {side}, 3]", tiles.name).into());
+    }
+    Ok(tiles.to_u8()?)
+}
+
+/// The images of a directory by name, or the image itself.
+fn images(path: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let is_image = |path: &PathBuf| {
+        let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
+        ["png", "jpg", "jpeg"].contains(&extension.as_str())
+    };
+    let entries = std::fs::read_dir(path)?.collect::<Result<Vec<_>, _>>()?;
+    let mut images: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).filter(is_image).collect();
+    images.sort();
+    Ok(images)
+}
+
+fn cut(path: &Path, side: usize) -> Result<Vec<u8>, Box<dyn Error>> {
+    let image = image::open(path).map_err(|error| format!("{}: {error}", path.display()))?.into_rgb8();
+    let (width, height) = (image.width() as usize, image.height() as usize);
+    let rows: Vec<&[u8]> = image.as_raw().chunks_exact(width * 3).collect();
+    let mut tiles = Vec::new();
+    for top in (0..height / side).map(|row| row * side) {
+        for left in (0..width / side).map(|column| column * side) {
+            for row in &rows[top..top + side] {
+                tiles.extend_from_slice(&row[left * 3..(left + side) * 3]);
+            }
+        }
+    }
+    Ok(tiles)
+}

@@ -1,0 +1,239 @@
+//! `coverslip install`: the shared library, its headers and what CMake and pkg-config need, under one prefix.
+//!
+//! The tree can be moved afterwards: no file in it holds an absolute path. Each file is written beside its place
+//! and then renamed, so that a host that runs meanwhile keeps the library it has mapped and never sees half of one.
+
+use std::error::Error;
+use std::ffi::{CStr, OsStr, OsString};
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use coverslip_plugin_abi as abi;
+use coverslip_plugin_abi::AbiStruct;
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+const HEADERS: [(&str, &str); 2] = [
+    ("coverslip.h", include_str!("../../include/coverslip/coverslip.h")),
+    ("coverslip.hpp", include_str!("../../include/coverslip/coverslip.hpp")),
+];
+const CMAKE: [(&str, &str); 2] = [
+    ("coverslip-config.cmake", include_str!("../../packaging/coverslip-config.cmake.in")),
+    ("coverslip-config-version.cmake", include_str!("../../packaging/coverslip-config-version.cmake.in")),
+];
+const PKG_CONFIG: (&str, &str) = ("coverslip.pc", include_str!("../../packaging/coverslip.pc.in"));
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// What a host links with; also the end of the chain of links.
+const LINK_NAME: &str = "libcoverslip.so";
+
+/// Installs the shared library, headers, CMake package and pkg-config file under a prefix
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {
+    /// Where to: gets include/, lib/ and with --bundle share/
+    #[arg(long, value_name = "DIR")]
+    pub(crate) prefix: PathBuf,
+    /// The shared library to install [default: the one built together with this command]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) library: Option<PathBuf>,
+    /// A bundle to install with it, under share/coverslip/bundles
+    #[arg(long, value_name = "DIR")]
+    pub(crate) bundle: Option<PathBuf>,
+}
+
+/// Installs, and prints a line for each file written.
+///
+/// # Errors
+/// A missing or foreign library, a bundle that does not verify, a place that cannot be written.
+pub(crate) fn run(args: Args) -> Outcome<()> {
+    if !cfg!(target_os = "linux") {
+        return Err("`coverslip install` knows the library layout of Linux only; copy the library by hand".into());
+    }
+    let library = match args.library {
+        Some(path) => path,
+        None => built_library()?,
+    };
+    // Everything is looked at before anything is written.
+    let contract = contract_of(&library)?;
+    if let Some(bundle) = &args.bundle {
+        coverslip_bundle::Bundle::open(bundle)?;
+    }
+
+    let mut written = Report(io::stdout().lock());
+    let lib = args.prefix.join("lib");
+    let soname = format!("{LINK_NAME}.{}", contract.0);
+    let real_name = format!("{LINK_NAME}.{VERSION}");
+    write(&lib, &real_name, &fs::read(&library).map_err(named(&library))?, 0o755, &mut written)?;
+    link(&lib, &soname, &real_name, &mut written)?;
+    link(&lib, LINK_NAME, &soname, &mut written)?;
+
+    let fill = |template: &str| {
+        template
+            .replace("@VERSION@", VERSION)
+            .replace("@LIBRARY@", &real_name)
+            .replace("@SONAME@", &soname)
+            .replace("@POINTER_BYTES@", &size_of::<usize>().to_string())
+    };
+    for (name, text) in HEADERS {
+        write(&args.prefix.join("include/coverslip"), name, text.as_bytes(), 0o644, &mut written)?;
+    }
+    for (name, template) in CMAKE {
+        write(&lib.join("cmake/coverslip"), name, fill(template).as_bytes(), 0o644, &mut written)?;
+    }
+    write(&lib.join("pkgconfig"), PKG_CONFIG.0, fill(PKG_CONFIG.1).as_bytes(), 0o644, &mut written)?;
+    if let Some(bundle) = &args.bundle {
+        copy_bundle(bundle, &args.prefix.join("share/coverslip/bundles"), &mut written)?;
+    }
+    written.line(format_args!("coverslip {VERSION}, contract {}.{}: done", contract.0, contract.1))
+}
+
+/// The library that Cargo built together with this command: beside it, or in `deps/` where it was built as the
+/// dependency of something else. Of two the newer one; the other is from an earlier build.
+fn built_library() -> Outcome<PathBuf> {
+    let executable = std::env::current_exe()?;
+    let folder = executable.parent().ok_or("this executable has no folder")?;
+    let places = [folder.join(LINK_NAME), folder.join("deps").join(LINK_NAME)];
+    places
+        .iter()
+        .filter_map(|place| Some((fs::metadata(place).ok()?.modified().ok()?, place)))
+        .max()
+        .map(|(_, place)| place.clone())
+        .ok_or_else(|| format!("neither {} nor {} is there: pass --library", show(&places[0]), show(&places[1])).into())
+}
+
+/// Loads the library and asks it for its version of the contract: a foreign file, or one that does not fit the
+/// headers that come with it, is refused before anything is written.
+fn contract_of(path: &Path) -> Outcome<(u32, u32)> {
+    // An absolute path: a bare name would be looked for in the loader's search path.
+    let path = path.canonicalize().map_err(named(path))?;
+    let mut host = abi::HostInfo::init();
+    host.abi_major = abi::ABI_MAJOR;
+    host.abi_minor_min = abi::ABI_MINOR;
+    host.abi_minor = abi::ABI_MINOR;
+    host.name = c"coverslip install".as_ptr();
+    let mut api: *const abi::Api = std::ptr::null();
+    let mut error = abi::Error::init();
+    // SAFETY: the user names the library to load, as with any other host. The entry point has the type that the
+    // contract gives it, its arguments live through the call, and the table stays valid until the process ends.
+    unsafe {
+        let library = libloading::Library::new(&path).map_err(|error| {
+            // The loader's own words are one level down.
+            let reason = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+            format!("{} cannot be loaded: {reason}", show(&path))
+        })?;
+        let get_api: libloading::Symbol<'_, abi::GetApiFn> = library
+            .get(b"coverslip_get_api\0")
+            .map_err(|_| format!("{} does not export coverslip_get_api: not a Coverslip library", show(&path)))?;
+        if get_api(&host, &mut api, &mut error) != abi::OK {
+            let message = CStr::from_ptr(error.message.as_ptr()).to_string_lossy().into_owned();
+            return Err(format!("{} does not fit the headers of this command: {message}", show(&path)).into());
+        }
+        Ok(((*api).abi_major, (*api).abi_minor))
+    }
+}
+
+/// Writes `folder/name` at once: hosts see the file that was there, or this one.
+fn write(folder: &Path, name: &str, content: &[u8], mode: u32, written: &mut Report) -> Outcome<()> {
+    fs::create_dir_all(folder).map_err(named(folder))?;
+    let path = folder.join(name);
+    let draft = draft_of(&path);
+    let made = (|| {
+        let mut file = fs::File::create(&draft)?;
+        file.write_all(content)?;
+        set_mode(&file, mode)?;
+        file.sync_all()?;
+        fs::rename(&draft, &path)
+    })();
+    if made.is_err() {
+        let _ = fs::remove_file(&draft); // The error that counts is the first one.
+    }
+    made.map_err(named(&path))?;
+    written.line(format_args!("{}", show(&path)))
+}
+
+/// Makes `folder/name` a link to its neighbour `target`.
+fn link(folder: &Path, name: &str, target: &str, written: &mut Report) -> Outcome<()> {
+    let path = folder.join(name);
+    let draft = draft_of(&path);
+    let _ = fs::remove_file(&draft); // Left over by a run that was killed.
+    symlink(target, &draft).and_then(|()| fs::rename(&draft, &path)).map_err(named(&path))?;
+    written.line(format_args!("{} -> {target}", show(&path)))
+}
+
+/// Copies a bundle (a folder without folders) under its own name. One that is there already is replaced as a whole.
+fn copy_bundle(from: &Path, folder: &Path, written: &mut Report) -> Outcome<()> {
+    let from = from.canonicalize().map_err(named(from))?;
+    let place = folder.join(from.file_name().ok_or("the bundle's path has no name")?);
+    let (draft, old) = (draft_of(&place), folder.join(prefixed(".old-", &place)));
+    for leftover in [&draft, &old] {
+        if leftover.exists() {
+            fs::remove_dir_all(leftover).map_err(named(leftover))?;
+        }
+    }
+    fs::create_dir_all(&draft).map_err(named(&draft))?;
+    for entry in fs::read_dir(&from).map_err(named(&from))? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            fs::copy(entry.path(), draft.join(entry.file_name())).map_err(named(&entry.path()))?;
+        }
+    }
+    if place.exists() {
+        fs::rename(&place, &old).map_err(named(&place))?;
+    }
+    fs::rename(&draft, &place).map_err(named(&place))?;
+    if old.exists() {
+        fs::remove_dir_all(&old).map_err(named(&old))?;
+    }
+    written.line(format_args!("{}", show(&place)))
+}
+
+/// Where a file is written before it is renamed: the same folder, so that the rename stays in one file system.
+fn draft_of(path: &Path) -> PathBuf {
+    path.with_file_name(prefixed(".new-", path))
+}
+
+fn prefixed(prefix: &str, path: &Path) -> OsString {
+    let mut name = OsString::from(prefix);
+    name.push(path.file_name().unwrap_or(OsStr::new("file")));
+    name
+}
+
+/// Puts the path into an error: "permission denied" alone helps nobody.
+fn named(path: &Path) -> impl FnOnce(io::Error) -> Box<dyn Error> {
+    move |error| format!("{}: {error}", show(path)).into()
+}
+
+fn show(path: &Path) -> std::path::Display<'_> {
+    path.display()
+}
+
+#[cfg(unix)]
+fn set_mode(file: &fs::File, mode: u32) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    file.set_permissions(fs::Permissions::from_mode(mode))
+}
+
+#[cfg(not(unix))]
+fn set_mode(_: &fs::File, _: u32) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(unix)]
+fn symlink(target: &str, path: &Path) -> io::Result<()> {
+    std::os::unix::fs::symlink(target, path)
+}
+
+#[cfg(not(unix))]
+fn symlink(_: &str, _: &Path) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// The lines of what was written.
+struct Report(io::StdoutLock<'static>);
+
+impl Report {
+    fn line(&mut self, text: std::fmt::Arguments<'_>) -> Outcome<()> {
+        Ok(writeln!(self.0, "{text}")?)
+    }
+}

@@ -1,0 +1,44 @@
+//! The command `coverslip`: plays slides through the plugin, builds bundles, installs the library.
+
+mod bundle;
+mod host;
+mod install;
+mod output;
+mod scan;
+mod slide;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// SAE features and QC flags for every tile of a slide, as it is scanned
+#[derive(Parser, Debug)]
+#[command(name = "coverslip", version, max_term_width = 100)]
+struct Command {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand, Debug)]
+enum Task {
+    /// Play a slide through the plugin as a scanner would, and write what it found
+    Scan(scan::Args),
+    /// Build, inspect, verify and export model bundles
+    Bundle(bundle::Args),
+    /// Install the library, its headers and what CMake and pkg-config need
+    Install(install::Args),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Command::parse().task {
+        Task::Scan(args) => scan::run(args),
+        Task::Bundle(args) => bundle::run(args).map(|()| ExitCode::SUCCESS),
+        Task::Install(args) => install::run(args).map(|()| ExitCode::SUCCESS),
+    };
+    outcome.unwrap_or_else(|error| {
+        // Nothing is left to do if stderr is gone.
+        let _ = writeln!(std::io::stderr(), "coverslip: {error}");
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,185 @@
+//! `coverslip scan`: the reference host. Plays a slide in scan order and writes what the plugin says about it.
+
+mod collect;
+mod frames;
+mod names;
+mod play;
+mod progress;
+mod thumbnail;
+
+use std::error::Error;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+pub(crate) use collect::{Collected, Tile};
+pub(crate) use frames::Layout;
+pub(crate) use names::{Class, FLAGS, STATUSES, alert_name, all_classes, class_of, status_name};
+pub(crate) use play::{Played, Submission, alert_line};
+pub(crate) use thumbnail::Thumbnail;
+
+use crate::host::{Library, Runtime};
+use crate::output::{self, OutputSet, Report};
+use crate::slide::{self, Mpp, SlideSource, SourceError};
+
+/// What `coverslip scan` takes.
+#[derive(clap::Args, Debug, Clone)]
+pub(crate) struct Args {
+    /// TIFF, BigTIFF, SVS, OME-TIFF, PNG, JPEG or a directory of tiles [default: a generated H&E-like slide]
+    pub(crate) slide: Option<PathBuf>,
+    /// Where tiles.parquet, slide.json, qc.geojson and overview.png go
+    #[arg(long, value_name = "DIR", default_value = "out")]
+    pub(crate) out: PathBuf,
+    /// The model [default: bundles/demo of the workspace or of the installation]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) bundle: Option<PathBuf>,
+    /// The shared library [default: the one built together with this command]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) library: Option<PathBuf>,
+    /// Micrometres per pixel; overrides what the file says
+    #[arg(long, value_name = "UM")]
+    pub(crate) mpp: Option<f64>,
+    /// What the scanner hands over: tiles, camera fields with 10 % overlap, or strips as wide as the slide
+    #[arg(long, value_enum, default_value_t = Layout::Tiles)]
+    pub(crate) frames: Layout,
+    /// Pixels: a tile's side [512], a field's side [2048], a strip's height [128]
+    #[arg(long, value_name = "PX", value_parser = clap::value_parser!(u32).range(16..=8192))]
+    pub(crate) frame_size: Option<u32>,
+    /// Pace of the scanner in tiles of the model's grid per second [default: as fast as the plugin takes them]
+    #[arg(long, value_name = "TILES_PER_S")]
+    pub(crate) rate: Option<f64>,
+    /// With --rate: frames that the scanner can hold back and submit again when the plugin is busy; 0: such a
+    /// frame is lost
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    pub(crate) hold: usize,
+    /// Write every tile's embedding into tiles.parquet
+    #[arg(long)]
+    pub(crate) embeddings: bool,
+    /// Threads of the engine [default: one per CPU]
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub(crate) threads: u32,
+    /// False-alarm level of calibrated flags
+    #[arg(long, default_value_t = 0.01)]
+    pub(crate) alpha: f64,
+}
+
+/// Plays a slide; the exit code is 130 after Ctrl-C.
+pub(crate) fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
+    check(&args)?;
+    let mut source = open_source(&args)?;
+    let mpp = resolution(&args, source.as_ref())?;
+    let outputs = OutputSet::prepare(&args.out)?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = stop.clone();
+    // Fails only where a handler exists already; then Ctrl-C ends the process, and only temporary files are left.
+    let _ = ctrlc::set_handler(move || flag.store(true, Ordering::SeqCst));
+
+    let library = Library::load(&library_path(args.library.as_deref())?)?;
+    let bundle = bundle_path(args.bundle.as_deref())?;
+    let mut opening = progress::Line::new();
+    let opened = std::time::Instant::now();
+    let runtime = Runtime::open(&library, &bundle, args.threads, |stage, fraction| {
+        opening.show(&format!("{} {:3.0} %", names::stage_name(stage), fraction * 100.0));
+        !stop.load(Ordering::SeqCst)
+    })?;
+    opening.clear();
+    let open_seconds = opened.elapsed().as_secs_f64();
+    let info = runtime.info()?;
+    let played = play::play(&args, &runtime, &info, source.as_mut(), &mpp, &stop)?;
+    let report = Report::new(&args, source.info(), &mpp, &library, &bundle, &runtime, &info, &played, open_seconds)?;
+    runtime.close(std::time::Duration::from_secs(10))?;
+
+    let files = output::write_all(outputs, &report, &played)?;
+    let mut stdout = std::io::stdout().lock();
+    for line in output::closing_lines(&report, &played, &files) {
+        writeln!(stdout, "{line}")?;
+    }
+    played.conservation()?;
+    if let Some(error) = &played.error {
+        return Err(format!("the slide was not scanned to its end: {error}").into());
+    }
+    Ok(if stop.load(Ordering::SeqCst) { ExitCode::from(130) } else { ExitCode::SUCCESS })
+}
+
+fn check(args: &Args) -> Result<(), Box<dyn Error>> {
+    if let Some(mpp) = args.mpp
+        && !slide::MPP_RANGE.contains(&mpp)
+    {
+        return Err(format!("--mpp: expected 0.01 to 100 micrometres per pixel, found {mpp}").into());
+    }
+    if let Some(rate) = args.rate
+        && !(rate.is_finite() && rate > 0.0)
+    {
+        return Err(format!("--rate: expected tiles per second above 0, found {rate}").into());
+    }
+    if !(args.alpha > 0.0 && args.alpha < 0.5) {
+        return Err(format!("--alpha: expected a level between 0 and 0.5, found {}", args.alpha).into());
+    }
+    Ok(())
+}
+
+fn open_source(args: &Args) -> Result<Box<dyn SlideSource>, SourceError> {
+    match &args.slide {
+        Some(path) => slide::open(path),
+        None => Ok(Box::new(slide::generated::GeneratedSlide::new())),
+    }
+}
+
+/// `--mpp` first, then the file's own word.
+fn resolution(args: &Args, source: &dyn SlideSource) -> Result<Mpp, SourceError> {
+    if let Some(mpp) = args.mpp {
+        return Ok(Mpp { x: mpp, y: mpp, source: "--mpp".into() });
+    }
+    let info = source.info();
+    info.mpp.clone().ok_or_else(|| {
+        SourceError(format!(
+            "{}: expected micrometres per pixel in the file, found none ({}). Give them with --mpp, for example \
+             --mpp 0.5 for 20x or --mpp 0.25 for 40x",
+            info.name,
+            info.mpp_missing.as_deref().unwrap_or("no tag says it")
+        ))
+    })
+}
+
+/// Where cargo or an installation puts the library; of several builds the latest.
+fn library_path(given: Option<&Path>) -> Result<PathBuf, Box<dyn Error>> {
+    if let Some(path) = given {
+        // A bare name would be searched in the system's directories instead.
+        return path.canonicalize().map_err(|error| {
+            format!("{}: expected the Coverslip library, found: {error}. Give its path", path.display()).into()
+        });
+    }
+    let name = format!("{}coverslip{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
+    let executable = std::env::current_exe()?;
+    let folder = executable.parent().ok_or("this executable has no folder")?;
+    let built = [folder.join(&name), folder.join("deps").join(&name)];
+    let latest = built
+        .into_iter()
+        .filter_map(|path| Some((path.metadata().ok()?.modified().ok()?, path)))
+        .max()
+        .map(|(_, path)| path);
+    let installed = folder.join("../lib").join(&name);
+    latest.or_else(|| installed.is_file().then_some(installed)).ok_or_else(|| {
+        format!("{}: expected {name} there, in deps or in ../lib, found none. Build it with `cargo build --release` \
+                 or give its path with --library", folder.display())
+        .into()
+    })
+}
+
+/// `bundles/demo` above the executable (a workspace), in the workspace this was compiled in, or as installed.
+fn bundle_path(given: Option<&Path>) -> Result<PathBuf, Box<dyn Error>> {
+    if let Some(path) = given {
+        return Ok(path.into());
+    }
+    let executable = std::env::current_exe()?;
+    let above = executable.ancestors().skip(1).map(|folder| folder.join("bundles/demo"));
+    let compiled = Path::new(env!("CARGO_MANIFEST_DIR")).join("../bundles/demo");
+    let installed = executable.ancestors().nth(2).map(|prefix| prefix.join("share/coverslip/bundles/demo"));
+    above.chain([compiled]).chain(installed).find(|path| path.join("manifest.json").is_file()).ok_or_else(|| {
+        "expected the demo bundle in bundles/demo, found none. Run this inside the workspace or give a bundle with \
+         --bundle"
+            .into()
+    })
+}

@@ -1,0 +1,336 @@
+//! The readers against known pixels, and their refusals.
+
+use std::fs::{self, File};
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
+
+use ::tiff::encoder::colortype::{Gray8, RGB8, RGB16, RGBA8};
+use ::tiff::encoder::{
+    Compression, DeflateLevel, DirectoryEncoder, ImageEncoder, Rational, TiffEncoder, TiffKind, TiffKindStandard,
+};
+use ::tiff::tags::{Predictor, ResolutionUnit, Tag};
+
+use super::*;
+
+const WIDTH: u32 = 130;
+const HEIGHT: u32 = 90;
+
+/// What every test picture shows; the committed JPEG files too.
+fn pixel(x: u32, y: u32) -> [u8; 3] {
+    [(60 + x) as u8, (220 - y) as u8, (90 + (x + y) / 2) as u8]
+}
+
+fn pixels(rect: Rect) -> Vec<u8> {
+    let lines = rect.y..rect.y + rect.height;
+    lines.flat_map(|y| (rect.x..rect.x + rect.width).flat_map(move |x| pixel(x, y))).collect()
+}
+
+const ALL: Rect = Rect { x: 0, y: 0, width: WIDTH, height: HEIGHT };
+const PART: Rect = Rect { x: 37, y: 29, width: 61, height: 50 };
+
+/// A file that is gone when the test is over.
+struct Temporary(PathBuf);
+
+impl Temporary {
+    fn new(name: &str) -> Temporary {
+        Temporary(std::env::temp_dir().join(format!("coverslip-slide-{}-{name}", std::process::id())))
+    }
+
+    fn create(&self) -> BufWriter<File> {
+        BufWriter::new(File::create(&self.0).unwrap())
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn committed(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)
+}
+
+fn read(path: &Path, rect: Rect) -> Result<Vec<u8>, String> {
+    let mut out = vec![9; 5];
+    open(path).and_then(|mut slide| slide.read(rect, &mut out)).map_err(|error| error.to_string())?;
+    Ok(out)
+}
+
+fn refusal(path: &Path) -> String {
+    read(path, ALL).err().expect("the file is refused")
+}
+
+/// A stripped file with what `edit` adds to its directory.
+fn stripped(
+    name: &str,
+    edit: impl FnOnce(&mut ImageEncoder<'_, BufWriter<File>, RGB8, TiffKindStandard>),
+) -> Temporary {
+    let file = Temporary::new(name);
+    let mut encoder = TiffEncoder::new(file.create()).unwrap();
+    let mut image = encoder.new_image::<RGB8>(WIDTH, HEIGHT).unwrap();
+    edit(&mut image);
+    image.write_data(&pixels(ALL)).unwrap();
+    file
+}
+
+/// A tiled file, which the encoder has no own way for: `planes` 1 for RGB together, 3 for planes.
+fn tiled(directory: &mut DirectoryEncoder<'_, BufWriter<File>, impl TiffKind>, planes: u32) {
+    const SIDE: u32 = 48;
+    let (mut offsets, mut lengths) = (Vec::new(), Vec::new());
+    for plane in 0..planes {
+        for y in (0..HEIGHT).step_by(SIDE as usize) {
+            for x in (0..WIDTH).step_by(SIDE as usize) {
+                let tile = pixels(Rect { x, y, width: SIDE, height: SIDE });
+                let tile = if planes == 1 { tile } else { tile.chunks(3).map(|p| p[plane as usize]).collect() };
+                lengths.push(tile.len() as u32);
+                offsets.push(directory.write_data(tile.as_slice()).unwrap() as u32);
+            }
+        }
+    }
+    directory.write_tag(Tag::ImageWidth, WIDTH).unwrap();
+    directory.write_tag(Tag::ImageLength, HEIGHT).unwrap();
+    directory.write_tag(Tag::BitsPerSample, &[8_u16, 8, 8][..]).unwrap();
+    directory.write_tag(Tag::Compression, 1_u16).unwrap();
+    directory.write_tag(Tag::PhotometricInterpretation, 2_u16).unwrap();
+    directory.write_tag(Tag::SamplesPerPixel, 3_u16).unwrap();
+    directory.write_tag(Tag::PlanarConfiguration, if planes == 1 { 1_u16 } else { 2 }).unwrap();
+    directory.write_tag(Tag::TileWidth, SIDE).unwrap();
+    directory.write_tag(Tag::TileLength, SIDE).unwrap();
+    directory.write_tag(Tag::TileOffsets, offsets.as_slice()).unwrap();
+    directory.write_tag(Tag::TileByteCounts, lengths.as_slice()).unwrap();
+}
+
+#[test]
+fn strips_of_every_lossless_compression() {
+    let deflate = Compression::Deflate(DeflateLevel::Balanced);
+    let kinds = [Compression::Uncompressed, Compression::Lzw, deflate, Compression::Packbits];
+    for (index, compression) in kinds.into_iter().enumerate() {
+        for predictor in [Predictor::None, Predictor::Horizontal] {
+            let file = Temporary::new(&format!("strips-{index}-{}.tif", predictor.to_u16()));
+            let encoder = TiffEncoder::new(file.create()).unwrap();
+            let mut encoder = encoder.with_compression(compression).with_predictor(predictor);
+            let mut image = encoder.new_image::<RGB8>(WIDTH, HEIGHT).unwrap();
+            image.rows_per_strip(17).unwrap();
+            image.write_data(&pixels(ALL)).unwrap();
+            drop(encoder);
+            assert_eq!(read(&file.0, ALL).unwrap(), pixels(ALL), "compression {index}, {predictor:?}");
+            assert_eq!(read(&file.0, PART).unwrap(), pixels(PART), "compression {index}, {predictor:?}");
+        }
+    }
+}
+
+#[test]
+fn big_tiff() {
+    let file = Temporary::new("big.tif");
+    let mut encoder = TiffEncoder::new_big(file.create()).unwrap();
+    encoder.write_image::<RGB8>(WIDTH, HEIGHT, &pixels(ALL)).unwrap();
+    drop(encoder);
+    assert_eq!(fs::read(&file.0).unwrap()[2], 43);
+    assert_eq!(read(&file.0, PART).unwrap(), pixels(PART));
+}
+
+#[test]
+fn tiles_and_planes() {
+    for planes in [1, 3] {
+        let file = Temporary::new(&format!("tiles-{planes}.tif"));
+        let mut encoder = TiffEncoder::new(file.create()).unwrap();
+        let mut directory = encoder.image_directory().unwrap();
+        tiled(&mut directory, planes);
+        directory.finish().unwrap();
+        drop(encoder);
+        assert_eq!(read(&file.0, ALL).unwrap(), pixels(ALL), "{planes} planes");
+        assert_eq!(read(&file.0, PART).unwrap(), pixels(PART), "{planes} planes");
+    }
+}
+
+#[test]
+fn jpeg_in_tiff_in_every_colour() {
+    for name in [
+        "jpeg_tables_rgb_strips.tif",
+        "jpeg_tables_ycbcr_strips.tif",
+        "jpeg_rgb_tiles.tif",
+        "jpeg_ycbcr_tiles.tif",
+    ] {
+        for rect in [ALL, PART] {
+            let found = read(&committed(name), rect).unwrap();
+            let worst = found.iter().zip(pixels(rect)).map(|(a, b)| a.abs_diff(b)).max().unwrap();
+            assert!(worst <= 6, "{name}: {worst} levels off");
+        }
+    }
+}
+
+#[test]
+fn rgba_loses_its_alpha_and_the_largest_image_is_the_slide() {
+    let file = Temporary::new("rgba.tif");
+    let mut encoder = TiffEncoder::new(file.create()).unwrap();
+    encoder.write_image::<RGB8>(4, 4, &[7; 48]).unwrap();
+    let rgba: Vec<u8> = pixels(ALL).chunks(3).flat_map(|p| [p[0], p[1], p[2], 128]).collect();
+    encoder.write_image::<RGBA8>(WIDTH, HEIGHT, &rgba).unwrap();
+    drop(encoder);
+    assert_eq!(read(&file.0, PART).unwrap(), pixels(PART));
+}
+
+#[test]
+fn resolution_of_tags_svs_and_ome() {
+    let tags = stripped("resolution.tif", |image| {
+        image.resolution(ResolutionUnit::Centimeter, Rational { n: 40_000, d: 1 });
+    });
+    let mpp = open(&tags.0).unwrap().info().mpp.clone().unwrap();
+    assert_eq!((mpp.x, mpp.y, mpp.source.as_str()), (0.25, 0.25, "XResolution and YResolution"));
+    let describe = |name: &str, text: &str| {
+        stripped(name, |image| image.encoder().write_tag(Tag::ImageDescription, text).unwrap())
+    };
+    let svs = describe("svs.tif", "Aperio Image Library v11\r\n130x90 |AppMag = 20|MPP = 0.4990|Left = 1");
+    let slide = open(&svs.0).unwrap();
+    assert_eq!(slide.info().mpp.as_ref().unwrap().x, 0.499);
+    assert!(slide.info().kind.starts_with("SVS (Aperio), strips"), "{}", slide.info().kind);
+    let ome = describe("ome.tif", "<OME><Image><Pixels PhysicalSizeX=\"345.7\" PhysicalSizeXUnit=\"nm\"/></Image></OME>");
+    assert!((open(&ome.0).unwrap().info().mpp.as_ref().unwrap().x - 0.3457).abs() < 1e-9);
+    let silent = describe("silent.tif", "a picture");
+    let slide = open(&silent.0).unwrap();
+    assert_eq!(slide.info().mpp, None);
+    assert!(slide.info().mpp_missing.is_some());
+}
+
+#[test]
+fn a_truncated_file_names_the_tile() {
+    let file = Temporary::new("cut.tif");
+    let mut encoder = TiffEncoder::new(file.create()).unwrap();
+    let mut directory = encoder.image_directory().unwrap();
+    tiled(&mut directory, 1);
+    directory.finish().unwrap();
+    drop(encoder);
+    // The directory first, as in files that are written for the web: move it before the cut.
+    let whole = fs::read(&file.0).unwrap();
+    let directory = u32::from_le_bytes(whole[4..8].try_into().unwrap());
+    fs::write(&file.0, &whole[..directory as usize - 20]).unwrap();
+    let error = refusal(&file.0);
+    assert!(error.contains("the end of the file inside its directory: the file is truncated"), "{error}");
+
+    // A byte count that reaches beyond the end is what a cut inside the pixels looks like.
+    let mut longer = whole.clone();
+    let last = longer.windows(4).rposition(|bytes| bytes == (48_u32 * 48 * 3).to_le_bytes()).unwrap();
+    longer[last..last + 4].copy_from_slice(&9_000_000_u32.to_le_bytes());
+    fs::write(&file.0, &longer).unwrap();
+    let error = refusal(&file.0);
+    assert!(error.contains("tile (column 2, row 1): expected 9000000 bytes"), "{error}");
+    assert!(error.contains("the file is truncated. Copy the slide again"), "{error}");
+    let first = Rect { width: 48, height: 48, ..ALL };
+    assert_eq!(read(&file.0, first).unwrap(), pixels(first), "whole tiles can still be read");
+}
+
+#[test]
+fn a_damaged_jpeg_names_the_tile() {
+    let whole = fs::read(committed("jpeg_rgb_tiles.tif")).unwrap();
+    let starts: Vec<usize> =
+        (0..whole.len() - 3).filter(|&place| whole[place..place + 3] == [0xff, 0xd8, 0xff]).collect();
+    let file = Temporary::new("damaged.tif");
+    let mut damaged = whole.clone();
+    // The second half of the second tile was never written.
+    damaged[(starts[1] + starts[2]) / 2..starts[2]].fill(0);
+    fs::write(&file.0, damaged).unwrap();
+    let error = refusal(&file.0);
+    assert!(error.contains("tile (column 1, row 0)") && error.contains("damaged or truncated"), "{error}");
+}
+
+#[test]
+fn unsupported_files_are_refused_by_name() {
+    let grey = Temporary::new("grey.tif");
+    let mut encoder = TiffEncoder::new(grey.create()).unwrap();
+    encoder.write_image::<Gray8>(2, 2, &[0; 4]).unwrap();
+    drop(encoder);
+    let error = refusal(&grey.0);
+    assert!(error.contains("expected RGB with 8 bits per channel, found one grey channel of 8 bits"), "{error}");
+    let deep = Temporary::new("deep.tif");
+    let mut encoder = TiffEncoder::new(deep.create()).unwrap();
+    encoder.write_image::<RGB16>(2, 2, &[0; 12]).unwrap();
+    drop(encoder);
+    let error = refusal(&deep.0);
+    assert!(error.contains("found RGB with 16 bits per channel") && error.contains("vips tiffsave"), "{error}");
+
+    let file = Temporary::new("jp2k.tif");
+    let mut encoder = TiffEncoder::new(file.create()).unwrap();
+    let mut directory = encoder.image_directory().unwrap();
+    tiled(&mut directory, 1);
+    directory.write_tag(Tag::Compression, 33_005_u16).unwrap();
+    directory.finish().unwrap();
+    drop(encoder);
+    let error = refusal(&file.0);
+    assert!(error.contains("found Aperio's JPEG 2000 (compression 33005), which is not read"), "{error}");
+
+    for (name, bytes, words) in [
+        ("jp2", &b"\0\0\0\x0cjP  \r\n\x87\n"[..], "JPEG 2000"),
+        ("zip", b"PK\x03\x04", "a zip archive"),
+        ("empty", b"", "an empty file"),
+        ("text", b"hello", "a file that begins with [68, 65, 6c, 6c]"),
+        ("tiff-head", b"II*\0", "truncated"),
+        ("png-head", b"\x89PNG\r\n\x1a\n", "damaged, truncated or unsupported"),
+    ] {
+        let file = Temporary::new(name);
+        fs::write(&file.0, bytes).unwrap();
+        let error = refusal(&file.0);
+        assert!(error.contains(words), "{name}: {error}");
+    }
+    let error = refusal(Path::new("/nowhere/slide.svs"));
+    assert!(error.contains("expected a slide (a file or a directory of tiles), found"), "{error}");
+}
+
+#[test]
+fn pictures_and_directories_of_tiles() {
+    let png = Temporary::new("picture.png");
+    image::save_buffer(&png.0, &pixels(ALL), WIDTH, HEIGHT, image::ColorType::Rgb8).unwrap();
+    assert_eq!(read(&png.0, PART).unwrap(), pixels(PART));
+    assert_eq!(open(&png.0).unwrap().info().mpp, None);
+
+    let folder = Temporary::new("folder");
+    fs::create_dir_all(&folder.0).unwrap();
+    assert!(refusal(&folder.0).contains("expected a directory of PNG or JPEG tiles, found none"));
+    for index in 0..5_u8 {
+        let side = if index == 4 { 20 } else { 32 };
+        let tile = vec![index * 10; side as usize * side as usize * 3];
+        let path = folder.0.join(format!("tile_{index}.png"));
+        image::save_buffer(path, &tile, side, side, image::ColorType::Rgb8).unwrap();
+    }
+    fs::write(folder.0.join("notes.txt"), "not a tile").unwrap();
+    let mut slide = open(&folder.0).unwrap();
+    assert_eq!((slide.info().width, slide.info().height), (96, 64));
+    assert_eq!(slide.info().natural_tile, Some((32, 32)));
+    let mut out = Vec::new();
+    slide.read(Rect { x: 0, y: 0, width: 96, height: 64 }, &mut out).unwrap();
+    let at = |x: usize, y: usize| out[(y * 96 + x) * 3];
+    assert_eq!([at(0, 0), at(40, 5), at(95, 31), at(3, 40)], [0, 10, 20, 30]);
+    assert_eq!([at(33, 33), at(60, 33), at(80, 50)], [40, 255, 255], "what no image covers is white");
+}
+
+#[test]
+fn real_slides_where_they_are() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
+    for (name, width, height, mpp) in [
+        ("wsi/CMU-1-Small-Region.svs", 2220, 2967, 0.499),
+        ("scanner_pair/OS-2-ndpi.ome.tif", 2202, 2202, 0.2271),
+        ("scanner_pair/OS-2-vsi.ome.tif", 1445, 1445, 0.346),
+    ] {
+        let path = folder.join(name);
+        if !path.is_file() {
+            let _ = std::io::Write::write_fmt(
+                &mut std::io::stderr(),
+                format_args!("skipped: {} is not there\n", path.display()),
+            );
+            continue;
+        }
+        let mut slide = open(&path).unwrap();
+        let info = slide.info().clone();
+        assert_eq!((info.width, info.height), (width, height), "{name}");
+        assert!((info.mpp.unwrap().x - mpp).abs() < 1e-4, "{name}");
+        let mut out = Vec::new();
+        slide.read(Rect { x: 0, y: 0, width, height }, &mut out).unwrap();
+        let mean = out.iter().map(|&value| f64::from(value)).sum::<f64>() / out.len() as f64;
+        assert!((100.0..250.0).contains(&mean), "{name}: {mean}");
+        // For a comparison with other readers.
+        if let Some(folder) = std::env::var_os("COVERSLIP_DECODED") {
+            fs::write(Path::new(&folder).join(path.with_extension("rgb").file_name().unwrap()), &out).unwrap();
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Handles: a place and a generation, so that a stale one is recognised and never followed.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::error::{Result, error};
+
+struct Entry<T> {
+    generation: u32,
+    object: Option<Arc<T>>,
+}
+
+/// The living objects of one kind, in the whole process.
+pub(super) struct Registry<T> {
+    what: &'static str,
+    entries: RwLock<Vec<Entry<T>>>,
+}
+
+/// The most objects of one kind at a time.
+const MAX_OBJECTS: usize = 4096;
+
+impl<T> Registry<T> {
+    pub(super) const fn new(what: &'static str) -> Registry<T> {
+        Registry { what, entries: RwLock::new(Vec::new()) }
+    }
+
+    /// Keeps an object; gives its handle.
+    pub(super) fn insert(&self, object: Arc<T>) -> Result<u64> {
+        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        let place = entries.iter().position(|entry| entry.object.is_none()).unwrap_or(entries.len());
+        if place == MAX_OBJECTS {
+            return Err(error!(LIMIT_REACHED, "{MAX_OBJECTS} {}s are open in this process: close some", self.what));
+        }
+        if place == entries.len() {
+            entries.push(Entry { generation: 0, object: None });
+        }
+        let entry = &mut entries[place];
+        // Never 0, so that no handle is.
+        entry.generation = (entry.generation % (u32::MAX >> 1)) + 1;
+        entry.object = Some(object);
+        Ok(u64::from(entry.generation) << 32 | place as u64)
+    }
+
+    /// The object of a handle.
+    pub(super) fn get(&self, handle: u64) -> Result<Arc<T>> {
+        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+        entries
+            .get(handle as u32 as usize)
+            .filter(|entry| u64::from(entry.generation) == handle >> 32)
+            .and_then(|entry| entry.object.clone())
+            .ok_or_else(|| self.stale(handle))
+    }
+
+    /// Ends a handle; gives what it stood for.
+    pub(super) fn remove(&self, handle: u64) -> Result<Arc<T>> {
+        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        entries
+            .get_mut(handle as u32 as usize)
+            .filter(|entry| u64::from(entry.generation) == handle >> 32)
+            .and_then(|entry| entry.object.take())
+            .ok_or_else(|| self.stale(handle))
+    }
+
+    /// Ends every handle whose object `over` picks.
+    pub(super) fn remove_where(&self, over: impl Fn(&T) -> bool) {
+        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        for entry in entries.iter_mut() {
+            if entry.object.as_deref().is_some_and(&over) {
+                entry.object = None;
+            }
+        }
+    }
+
+    fn stale(&self, handle: u64) -> crate::error::Error {
+        error!(INVALID_HANDLE, "{handle:#x} is no open {}: it was closed, or never opened", self.what)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stale_handle_is_refused_although_its_place_is_taken_again() {
+        let registry = Registry::new("thing");
+        let first = registry.insert(Arc::new(1)).unwrap();
+        assert_ne!(first, 0);
+        registry.remove(first).unwrap();
+        let second = registry.insert(Arc::new(2)).unwrap();
+        assert_eq!(first as u32, second as u32, "the same place");
+        assert_eq!(registry.get(first).unwrap_err().code, coverslip_plugin_abi::INVALID_HANDLE);
+        assert_eq!(*registry.get(second).unwrap(), 2);
+        assert!(registry.remove(first).is_err());
+        assert!(registry.get(0).is_err() && registry.get(u64::MAX).is_err());
+    }
+}

@@ -1,0 +1,139 @@
+//! `coverslip_runtime_desc` → [`RuntimeConfig`], and the opening itself.
+
+use std::ffi::c_void;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use coverslip_plugin_abi as abi;
+use coverslip_plugin_abi::{AbiStruct, Progress, ProgressFn, RuntimeDesc};
+
+use super::log;
+use super::marshal::{read_digest, read_struct, read_text, require_text};
+use crate::error::{Result, error};
+use crate::runtime::{Runtime, RuntimeConfig};
+use crate::thread::Placement;
+
+const MAX_LANES: u32 = 256;
+const MAX_SLIDES: u32 = 64;
+const DEFAULT_SLIDES: u32 = 4;
+const DEFAULT_MEMORY: u64 = 4 << 30;
+/// Logical processors are numbered below this.
+const MAX_CPUS: u32 = 1024;
+
+/// Opens what `desc` describes.
+///
+/// # Safety
+/// `desc` and what it points to are as the contract says; `progress` is called with `user` on this thread.
+pub(super) unsafe fn open(
+    desc: *const RuntimeDesc,
+    progress: Option<ProgressFn>,
+    user: *mut c_void,
+) -> Result<Arc<Runtime>> {
+    // SAFETY: the caller's promise.
+    let config = unsafe { read_config(desc) }?;
+    let mut report = |stage: i32, fraction: f64| {
+        let Some(progress) = progress else { return Ok(()) };
+        let state = Progress { stage, fraction, ..Progress::init() };
+        // SAFETY: the host gave this callback for this call.
+        match unsafe { progress(user, &state) } {
+            0 => Ok(()),
+            _ => Err(error!(CANCELLED, "the progress callback asked to stop")),
+        }
+    };
+    Runtime::open(config, log::of_host(), &mut report).map(Arc::new)
+}
+
+/// # Safety
+/// As [`open`].
+unsafe fn read_config(desc: *const RuntimeDesc) -> Result<RuntimeConfig> {
+    // SAFETY: the caller's promise.
+    let desc = unsafe { read_struct(desc, "coverslip_runtime_desc") }?;
+    // SAFETY: strings are null or NUL-terminated, digests null or 32 bytes, by the contract.
+    let bundle = unsafe {
+        refuse_later_parts(&desc)?;
+        require_text(desc.bundle_path, "runtime_desc.bundle_path")
+    }?;
+    in_range("runtime_desc.engine", desc.engine, abi::ENGINE_AUTO..=abi::ENGINE_TENSORRT)?;
+    in_range("runtime_desc.fallback", desc.fallback, abi::FALLBACK_AT_OPEN..=abi::FALLBACK_ON_CPU)?;
+    in_range("runtime_desc.max_threads", desc.max_threads, 0..=MAX_LANES)?;
+    in_range("runtime_desc.max_slides", desc.max_slides, 0..=MAX_SLIDES)?;
+    in_range("runtime_desc.reserved", desc.reserved, 0..=0)?;
+    let known = abi::RUNTIME_ALLOW_LIBRARY_SEARCH | abi::RUNTIME_PREBUILT_ONLY | abi::RUNTIME_NORMAL_PRIORITY;
+    in_range("unknown bits of runtime_desc.flags", desc.flags & !known, 0..=0)?;
+    // SAFETY: cpus is null or has cpu_count entries, by the contract.
+    let cpus = unsafe { read_cpus(&desc) }?;
+    Ok(RuntimeConfig {
+        bundle: PathBuf::from(bundle),
+        // SAFETY: null or 32 bytes, by the contract.
+        bundle_digest: unsafe { read_digest(desc.bundle_digest) },
+        engine: desc.engine,
+        fallback: desc.fallback,
+        lanes: lanes(desc.max_threads, cpus.len()),
+        placement: Placement { cpus, normal_priority: desc.flags & abi::RUNTIME_NORMAL_PRIORITY != 0 },
+        max_slides: or_default(desc.max_slides, DEFAULT_SLIDES) as usize,
+        memory_limit: if desc.memory_limit == 0 { DEFAULT_MEMORY } else { desc.memory_limit },
+    })
+}
+
+/// Fields of the contract whose parts are not in this version: said, not ignored.
+///
+/// # Safety
+/// As [`open`].
+unsafe fn refuse_later_parts(desc: &RuntimeDesc) -> Result<()> {
+    // SAFETY: null or NUL-terminated, by the contract.
+    let profile = unsafe { read_text(desc.profile_path, "runtime_desc.profile_path") }?;
+    if let Some(profile) = profile {
+        return Err(error!(UNSUPPORTED, "this version reads no profiles, found {profile}: pass NULL, uncalibrated"));
+    }
+    if !desc.profile_digest.is_null() {
+        return Err(error!(
+            UNSUPPORTED,
+            "a profile's digest is expected, but this version reads no profiles: pass NULL"
+        ));
+    }
+    if !desc.plan_digest.is_null() {
+        return Err(error!(UNSUPPORTED, "a plan's digest is expected, but this version has no GPU plans: pass NULL"));
+    }
+    Ok(())
+}
+
+/// # Safety
+/// `desc.cpus` is null or has `desc.cpu_count` entries.
+unsafe fn read_cpus(desc: &RuntimeDesc) -> Result<Vec<u32>> {
+    in_range("runtime_desc.cpu_count", desc.cpu_count, 0..=MAX_CPUS)?;
+    if desc.cpus.is_null() || desc.cpu_count == 0 {
+        in_range("runtime_desc.cpu_count without cpus", desc.cpu_count, 0..=0)?;
+        return Ok(Vec::new());
+    }
+    // SAFETY: the caller's promise; the pointer is aligned, or the host's array is no array of uint32_t.
+    let cpus = unsafe { std::slice::from_raw_parts(desc.cpus, desc.cpu_count as usize) }.to_vec();
+    for &cpu in &cpus {
+        in_range("an entry of runtime_desc.cpus", cpu, 0..=MAX_CPUS - 1)?;
+    }
+    Ok(cpus)
+}
+
+/// One lane per allowed processor, unless the host wants fewer (or more).
+fn lanes(max_threads: u32, cpus: usize) -> usize {
+    match (max_threads, cpus) {
+        (0, 0) => std::thread::available_parallelism().map_or(1, |n| n.get()).min(MAX_LANES as usize),
+        (0, cpus) => cpus.min(MAX_LANES as usize),
+        (lanes, _) => lanes as usize,
+    }
+}
+
+pub(super) fn or_default(value: u32, default: u32) -> u32 {
+    if value == 0 { default } else { value }
+}
+
+/// INVALID_ARGUMENT unless `value` is in `range`.
+pub(super) fn in_range<T: PartialOrd + std::fmt::Display + Copy>(
+    name: &str,
+    value: T,
+    range: std::ops::RangeInclusive<T>,
+) -> Result<()> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    Err(error!(INVALID_ARGUMENT, "expected {name} in {}..={}, found {value}", range.start(), range.end()))
+}

@@ -1,0 +1,145 @@
+//! The embedded CPU engine: rten. Every lane runs whole tiles on a pool of one thread of its own, which is steadier
+//! than splitting a tile over cores.
+
+use std::sync::Arc;
+
+use coverslip_bundle::ComposedGraph;
+use coverslip_plugin_abi::{ENGINE_CPU, Feature};
+use rten::{Model, ModelOptions, NodeId, RunOptions, ThreadPool, Value};
+use rten_tensor::NdTensorView;
+
+use super::{About, Engine, Lane, TileOutput};
+use crate::error::{Result, error};
+
+/// Tiles per batch. A ViT's matrices are large enough with one tile, and a lane of one has no tail to wait for.
+const MAX_BATCH: usize = 1;
+
+/// The graph in rten, shared by the lanes.
+pub(crate) struct CpuEngine {
+    model: Arc<Model>,
+    names: Arc<Names>,
+    about: About,
+}
+
+/// The graph's inputs and outputs.
+struct Names {
+    side: usize,
+    input: NodeId,
+    /// The taps, then feature_index, feature_value, active_count, reconstruction_error.
+    outputs: Vec<NodeId>,
+    widths: Vec<usize>,
+}
+
+impl CpuEngine {
+    pub(crate) fn load(graph: ComposedGraph) -> Result<CpuEngine> {
+        let unavailable = |what: &dyn std::fmt::Display| {
+            error!(ENGINE_UNAVAILABLE, "rten does not run this bundle's graph: {what}; run `coverslip bundle verify`")
+        };
+        let mut options = ModelOptions::with_all_ops();
+        // Packing the weights ahead costs memory once and saves it in every lane.
+        options.prepack_weights(true);
+        let model = options.load(graph.onnx).map_err(|e| unavailable(&e))?;
+        let node = |name: &str| model.node_id(name).map_err(|e| unavailable(&e));
+        let mut outputs = Vec::new();
+        for tap in &graph.taps {
+            outputs.push(node(&tap.name)?);
+        }
+        for name in ["feature_index", "feature_value", "active_count", "reconstruction_error"] {
+            outputs.push(node(name)?);
+        }
+        let names = Names {
+            side: graph.side,
+            input: node(&graph.input)?,
+            outputs,
+            widths: graph.taps.iter().map(|tap| tap.width).collect(),
+        };
+        let about = About { kind: ENGINE_CPU, version: "rten 0.27".into(), max_batch: MAX_BATCH };
+        Ok(CpuEngine { model: Arc::new(model), names: Arc::new(names), about })
+    }
+}
+
+impl Engine for CpuEngine {
+    fn lane(&self) -> Result<Box<dyn Lane>> {
+        let pool = Arc::new(ThreadPool::with_num_threads(1));
+        Ok(Box::new(CpuLane {
+            model: self.model.clone(),
+            names: self.names.clone(),
+            options: RunOptions::default().with_thread_pool(Some(pool)),
+            staging: Vec::new(),
+        }))
+    }
+
+    fn about(&self) -> &About {
+        &self.about
+    }
+}
+
+struct CpuLane {
+    model: Arc<Model>,
+    names: Arc<Names>,
+    options: RunOptions,
+    /// The batch's tiles side by side, where there is more than one.
+    staging: Vec<u8>,
+}
+
+impl Lane for CpuLane {
+    fn run(&mut self, tiles: &[&[u8]], outputs: &mut [TileOutput]) -> Result<()> {
+        let side = self.names.side;
+        let pixels = if let [tile] = tiles {
+            tile
+        } else {
+            self.staging.clear();
+            tiles.iter().for_each(|tile| self.staging.extend_from_slice(tile));
+            &self.staging[..]
+        };
+        let input = NdTensorView::from_data([tiles.len(), side, side, 3], pixels);
+        let values = self
+            .model
+            .run(vec![(self.names.input, input.into())], &self.names.outputs, Some(self.options.clone()))
+            .map_err(|e| error!(INTERNAL, "rten failed on a tile: {e}"))?;
+        scatter(&self.names.widths, values, outputs)
+    }
+}
+
+/// From one tensor per output to one record per tile.
+fn scatter(widths: &[usize], values: Vec<Value>, outputs: &mut [TileOutput]) -> Result<()> {
+    let malformed = || error!(INTERNAL, "the graph's outputs have other types or shapes than the bundle says");
+    let mut values = values.into_iter();
+    for output in outputs.iter_mut() {
+        output.embedding.clear();
+        output.features.clear();
+    }
+    for &width in widths {
+        let rows = floats(values.next()).filter(|rows| rows.len() == width * outputs.len()).ok_or_else(malformed)?;
+        for (output, row) in outputs.iter_mut().zip(rows.chunks_exact(width)) {
+            output.embedding.extend_from_slice(row);
+        }
+    }
+    let (index, value) = (integers(values.next()), floats(values.next()));
+    let (active, error) = (integers(values.next()), floats(values.next()));
+    let (Some(index), Some(value), Some(active), Some(error)) = (index, value, active, error) else {
+        return Err(malformed());
+    };
+    let tiles = outputs.len();
+    if index.len() != value.len() || index.len() % tiles != 0 || active.len() != tiles || error.len() != tiles {
+        return Err(malformed());
+    }
+    let k = index.len() / tiles;
+    for (tile, output) in outputs.iter_mut().enumerate() {
+        let pairs = index[tile * k..(tile + 1) * k].iter().zip(&value[tile * k..(tile + 1) * k]);
+        // Fewer than k may be active: the rest are zeros.
+        let active_pairs = pairs.filter(|(_, value)| **value > 0.0);
+        output.features.extend(active_pairs.map(|(&index, &value)| Feature { index: index as u32, value }));
+        output.active_count = active[tile].max(0) as u32;
+        output.reconstruction_error = error[tile];
+    }
+    Ok(())
+}
+
+fn floats(value: Option<Value>) -> Option<Vec<f32>> {
+    value.and_then(|value| value.into_tensor::<f32>()).map(|tensor| tensor.into_data().to_vec())
+}
+
+fn integers(value: Option<Value>) -> Option<Vec<i32>> {
+    value.and_then(|value| value.into_tensor::<i32>()).map(|tensor| tensor.into_data().to_vec())
+}

@@ -1,0 +1,77 @@
+//! Faults on purpose: named points where a test makes the plugin panic, fail or hang. Only in builds with debug
+//! assertions; in a release build [`point`] is nothing.
+
+#[cfg(debug_assertions)]
+pub use armed::{Fault, arm, disarm};
+
+/// A place where a fault can be armed. Returns true where the caller is to fail in its own way.
+#[inline]
+pub(crate) fn point(_name: &str) -> bool {
+    #[cfg(debug_assertions)]
+    return armed::reached(_name);
+    #[cfg(not(debug_assertions))]
+    false
+}
+
+#[cfg(debug_assertions)]
+mod armed {
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    /// What happens at an armed point.
+    #[derive(Clone, Copy, Debug)]
+    pub enum Fault {
+        /// A panic.
+        Panic,
+        /// The point's own way of failing.
+        Fail,
+        /// Nothing happens for this long.
+        Hang(Duration),
+    }
+
+    static ARMED: Mutex<Vec<(&'static str, Fault, usize)>> = Mutex::new(Vec::new());
+    /// So that a point that is not armed costs one load: `submit` passes some.
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+
+    /// Arms the point `name` for the next `times` times that it is reached, in the whole process.
+    pub fn arm(name: &'static str, fault: Fault, times: usize) {
+        let mut armed = ARMED.lock().unwrap_or_else(|e| e.into_inner());
+        armed.push((name, fault, times));
+        COUNT.store(armed.len(), Ordering::SeqCst);
+    }
+
+    /// Disarms every point.
+    pub fn disarm() {
+        let mut armed = ARMED.lock().unwrap_or_else(|e| e.into_inner());
+        armed.clear();
+        COUNT.store(0, Ordering::SeqCst);
+    }
+
+    pub(super) fn reached(name: &str) -> bool {
+        if COUNT.load(Ordering::Relaxed) == 0 {
+            return false;
+        }
+        match take(name) {
+            None => false,
+            Some(Fault::Fail) => true,
+            Some(Fault::Panic) => panic!("armed fault at {name}"),
+            Some(Fault::Hang(time)) => {
+                std::thread::sleep(time);
+                false
+            }
+        }
+    }
+
+    fn take(name: &str) -> Option<Fault> {
+        let mut armed = ARMED.lock().unwrap_or_else(|e| e.into_inner());
+        let place = armed.iter().position(|(n, _, _)| *n == name)?;
+        armed[place].2 -= 1;
+        let fault = armed[place].1;
+        if armed[place].2 == 0 {
+            armed.remove(place);
+            COUNT.store(armed.len(), Ordering::SeqCst);
+        }
+        Some(fault)
+    }
+}

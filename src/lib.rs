@@ -1,0 +1,35 @@
+//! Coverslip's plugin: the shared library that slide-scanner software loads.
+//!
+//! The contract is `include/coverslip/coverslip.h`; the one exported symbol is [`coverslip_get_api`]. The way of a tile
+//! through the modules:
+//!
+//! ```text
+//! host thread        prep workers          lanes            judge                    host thread
+//! abi → slide →      workers::prep    ─▶   workers::lane ─▶ judge → outbox      ─▶   abi
+//!       intake       (intake: QC,          (batch, engine)  (flags, alerts)
+//!       ::assembler   gate, resampling)
+//! ```
+//!
+//! [`runtime`] opens bundle, engine and threads; [`slide`] is one acquisition; [`gate`] is where host threads wait.
+//! Only [`abi`] sees host pointers, and only there is `unsafe`.
+
+#![deny(unsafe_code)]
+// Errors carry their text in place, so that submit can refuse a frame without allocating.
+#![allow(clippy::result_large_err)]
+
+mod abi;
+mod batch;
+mod engine;
+mod error;
+#[cfg_attr(not(debug_assertions), allow(dead_code))]
+pub mod fault;
+mod gate;
+mod intake;
+mod judge;
+mod outbox;
+mod runtime;
+mod slide;
+mod thread;
+mod workers;
+
+pub use abi::coverslip_get_api;

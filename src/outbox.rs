@@ -1,0 +1,173 @@
+//! Results and alerts on their way to the host. Bounded: a full outbox refuses, the judge keeps the tile with its slot,
+//! and the slide slows down until the host polls. It holds records, never pixels.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use coverslip_plugin_abi::{Alert, Feature, TileResult};
+
+/// The alerts that are kept for a host that does not ask for them; the oldest stay.
+pub(crate) const MAX_ALERTS: usize = 1024;
+
+/// How much a caller's buffers hold; None: that part is left out.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    pub(crate) records: usize,
+    pub(crate) features: Option<usize>,
+    pub(crate) embeddings: Option<usize>,
+}
+
+/// Why [`Outbox::take`] gave nothing although there is something.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TooSmall {
+    pub(crate) features: usize,
+    pub(crate) embeddings: usize,
+}
+
+/// Takes a result with its features and its embedding.
+pub(crate) type Put<'a> = dyn FnMut(TileResult, &mut dyn Iterator<Item = Feature>, &mut dyn Iterator<Item = f32>) + 'a;
+
+#[derive(Default)]
+struct Shelf {
+    records: VecDeque<TileResult>,
+    features: VecDeque<Feature>,
+    embeddings: VecDeque<f32>,
+    alerts: VecDeque<Alert>,
+}
+
+/// One slide's results and alerts.
+pub(crate) struct Outbox {
+    shelf: Mutex<Shelf>,
+    max_records: usize,
+}
+
+/// Grows a queue for `more` items; false where there is no memory.
+fn grow<T>(queue: &mut VecDeque<T>, more: usize) -> bool {
+    queue.try_reserve(more).is_ok()
+}
+
+impl Outbox {
+    pub(crate) fn new(max_records: usize) -> Outbox {
+        Outbox { shelf: Mutex::default(), max_records }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shelf> {
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Bytes that `max_records` results take, at most: queues grow by doubling.
+    pub(crate) fn bytes(max_records: u64, features: u64, embedding: u64) -> u64 {
+        let one = size_of::<TileResult>() as u64 + features * size_of::<Feature>() as u64 + 4 * embedding;
+        2 * max_records * one + (MAX_ALERTS * size_of::<Alert>()) as u64
+    }
+
+    /// Adds a result; false when the outbox is full or there is no memory for it.
+    pub(crate) fn put(&self, mut record: TileResult, features: &[Feature], embedding: &[f32]) -> bool {
+        let mut shelf = self.lock();
+        let room = shelf.records.len() < self.max_records
+            && grow(&mut shelf.records, 1)
+            && grow(&mut shelf.features, features.len())
+            && grow(&mut shelf.embeddings, embedding.len());
+        if !room {
+            return false;
+        }
+        record.feature_count = features.len() as u32;
+        record.embedding_count = embedding.len() as u32;
+        shelf.records.push_back(record);
+        shelf.features.extend(features);
+        shelf.embeddings.extend(embedding);
+        true
+    }
+
+    /// Takes the oldest results, as many as fit, and gives each to `each` with its features and embedding.
+    pub(crate) fn take(
+        &self,
+        room: Room,
+        each: &mut Put<'_>,
+    ) -> Result<usize, TooSmall> {
+        let mut shelf = self.lock();
+        let (mut taken, mut features_left, mut embeddings_left) = (0, room.features, room.embeddings);
+        while let Some(&record) = shelf.records.front() {
+            let (features, embeddings) = (record.feature_count as usize, record.embedding_count as usize);
+            let fits = |left: Option<usize>, needed: usize| left.is_none_or(|left| needed <= left);
+            if taken == room.records {
+                break;
+            }
+            if !fits(features_left, features) || !fits(embeddings_left, embeddings) {
+                if taken == 0 {
+                    return Err(TooSmall { features, embeddings });
+                }
+                break;
+            }
+            shelf.records.pop_front();
+            let shelf = &mut *shelf;
+            each(record, &mut shelf.features.drain(..features), &mut shelf.embeddings.drain(..embeddings));
+            features_left = features_left.map(|left| left - features);
+            embeddings_left = embeddings_left.map(|left| left - embeddings);
+            taken += 1;
+        }
+        Ok(taken)
+    }
+
+    /// Results that wait.
+    pub(crate) fn len(&self) -> usize {
+        self.lock().records.len()
+    }
+
+    /// Adds an alert; beyond [`MAX_ALERTS`] unread ones it is only counted.
+    pub(crate) fn alert(&self, alert: Alert) {
+        let mut shelf = self.lock();
+        if shelf.alerts.len() < MAX_ALERTS && grow(&mut shelf.alerts, 1) {
+            shelf.alerts.push_back(alert);
+        }
+    }
+
+    /// Takes the oldest alerts, at most `room`.
+    pub(crate) fn take_alerts(&self, room: usize, mut each: impl FnMut(Alert)) -> usize {
+        let mut shelf = self.lock();
+        let count = room.min(shelf.alerts.len());
+        shelf.alerts.drain(..count).for_each(&mut each);
+        count
+    }
+
+    /// Drops what was not taken.
+    pub(crate) fn clear(&self) {
+        *self.lock() = Shelf::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: Room = Room { records: 9, features: Some(9), embeddings: Some(9) };
+
+    fn put(outbox: &Outbox, sequence: u64) -> bool {
+        let feature = Feature { index: sequence as u32, value: 1.0 };
+        outbox.put(TileResult { sequence, ..Default::default() }, &[feature; 4], &[0.5; 2])
+    }
+
+    #[test]
+    fn a_full_outbox_refuses_until_polled() {
+        let outbox = Outbox::new(1);
+        assert!(put(&outbox, 0));
+        assert!(!put(&outbox, 1));
+        assert_eq!(outbox.take(ALL, &mut |_, _, _| {}).ok(), Some(1));
+        assert!(put(&outbox, 1));
+    }
+
+    #[test]
+    fn what_does_not_fit_stays_and_what_is_left_out_is_dropped() {
+        let outbox = Outbox::new(9);
+        for sequence in 0..3 {
+            assert!(put(&outbox, sequence));
+        }
+        let small = Room { records: 9, features: Some(3), embeddings: None };
+        assert_eq!(outbox.take(small, &mut |_, _, _| {}).err().map(|e| e.features), Some(4));
+        let mut seen = Vec::new();
+        let two = Room { records: 9, features: Some(9), embeddings: None };
+        let taken = outbox.take(two, &mut |record, features, _| seen.push((record.sequence, features.count())));
+        assert_eq!((taken.ok(), seen), (Some(2), vec![(0, 4), (1, 4)]));
+        assert_eq!(outbox.len(), 1);
+    }
+}

@@ -1,0 +1,395 @@
+//! Bundle, engine and threads: opened once, shared by slides.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use coverslip_bundle::{Bundle, BundleError, BundleErrorKind, ComposedGraph, Digest, Manifest};
+use coverslip_plugin_abi as abi;
+use crossbeam_channel::bounded;
+use sha2::{Digest as _, Sha256};
+
+use crate::abi::log::LogSink;
+use crate::engine::cpu::CpuEngine;
+use crate::engine::{Engine, self_check};
+use crate::error::{Error, Result, error};
+use crate::fault;
+use crate::judge;
+use crate::slide::{Slide, SlideConfig};
+use crate::thread::{Placement, spawn};
+use crate::workers::{Job, MAX_SLOTS, Notice, Pipes, lane, prep};
+
+/// What the host asks for, with every default filled in.
+#[derive(Clone, Debug)]
+pub(crate) struct RuntimeConfig {
+    pub(crate) bundle: PathBuf,
+    pub(crate) bundle_digest: Option<[u8; 32]>,
+    /// `COVERSLIP_ENGINE_*`.
+    pub(crate) engine: i32,
+    /// `COVERSLIP_FALLBACK_*`.
+    pub(crate) fallback: i32,
+    pub(crate) placement: Placement,
+    pub(crate) lanes: usize,
+    pub(crate) max_slides: usize,
+    pub(crate) memory_limit: u64,
+}
+
+/// Nanoseconds spent, by part.
+#[derive(Default)]
+pub(crate) struct Times {
+    pub(crate) prep: AtomicU64,
+    pub(crate) lane: AtomicU64,
+    pub(crate) judge: AtomicU64,
+    pub(crate) batches: AtomicU64,
+}
+
+/// Totals of slides that have ended.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Totals {
+    pub(crate) frames_accepted: u64,
+    pub(crate) frames_refused: u64,
+    pub(crate) results: [u64; 8],
+    pub(crate) submit_ns: u64,
+}
+
+impl Totals {
+    pub(crate) fn add(&mut self, slide: &Slide) {
+        self.frames_accepted += slide.counters.frames_accepted.load(Ordering::Acquire);
+        self.frames_refused += slide.counters.frames_refused.load(Ordering::Acquire);
+        self.submit_ns += slide.submit_ns.load(Ordering::Relaxed);
+        for (total, count) in self.results.iter_mut().zip(slide.tally.read()) {
+            *total += count;
+        }
+    }
+}
+
+#[derive(Default)]
+struct Slides {
+    /// Those that are open, and those that have ended but still have tiles on their way.
+    all: Vec<Arc<Slide>>,
+    past: Totals,
+}
+
+/// What the threads share.
+pub(crate) struct Shared {
+    pub(crate) pipes: Arc<Pipes>,
+    pub(crate) engine: Box<dyn Engine>,
+    /// Pixels of the model's input.
+    pub(crate) side: usize,
+    pub(crate) log: LogSink,
+    pub(crate) times: Times,
+    /// Percent of the lanes' time.
+    pub(crate) budget: AtomicU32,
+    pub(crate) stopping: AtomicBool,
+    slides: Mutex<Slides>,
+}
+
+impl Shared {
+    fn lock_slides(&self) -> MutexGuard<'_, Slides> {
+        self.slides.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn slides(&self) -> Vec<Arc<Slide>> {
+        self.lock_slides().all.clone()
+    }
+
+    /// Lets go of the slides that have ended and have nothing on its way.
+    pub(crate) fn forget_ended(&self) {
+        let mut slides = self.lock_slides();
+        let Slides { all, past } = &mut *slides;
+        all.retain(|slide| {
+            let over = slide.is_ended() && slide.is_finished();
+            if over {
+                past.add(slide);
+            }
+            !over
+        });
+    }
+
+    /// The totals of all slides, the open ones among them.
+    pub(crate) fn totals(&self) -> (Totals, Vec<Arc<Slide>>) {
+        let slides = self.lock_slides();
+        let mut totals = slides.past;
+        slides.all.iter().for_each(|slide| totals.add(slide));
+        (totals, slides.all.clone())
+    }
+}
+
+/// An opened runtime.
+pub(crate) struct Runtime {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) config: RuntimeConfig,
+    pub(crate) manifest: Manifest,
+    pub(crate) bundle_digest: Digest,
+    /// sha256 of the configuration as understood.
+    pub(crate) digest: [u8; 32],
+    pub(crate) fallback: Option<Fallback>,
+    /// The largest 1 − cosine of the self-check.
+    pub(crate) self_check_error: f64,
+    workers: Mutex<Workers>,
+}
+
+/// Why another engine runs than the one that AUTO would rather have.
+#[derive(Clone, Debug)]
+pub(crate) struct Fallback {
+    /// `COVERSLIP_REASON_*`.
+    pub(crate) reason: i32,
+    pub(crate) message: String,
+}
+
+#[derive(Default)]
+struct Workers {
+    prep: Vec<JoinHandle<()>>,
+    lanes: Vec<JoinHandle<()>>,
+    judge: Option<JoinHandle<()>>,
+}
+
+/// Tells the host how far opening is; an error from it ends the opening.
+pub(crate) type Report<'a> = dyn FnMut(i32, f64) -> Result<()> + 'a;
+
+impl Runtime {
+    /// Loads and verifies the bundle, loads the engine, checks it, starts the threads.
+    pub(crate) fn open(config: RuntimeConfig, log: LogSink, report: &mut Report<'_>) -> Result<Runtime> {
+        fault::point("open");
+        let fallback = choose_engine(&config)?;
+        report(abi::STAGE_VERIFY, 0.0)?;
+        let bundle = Bundle::open(&config.bundle).map_err(from_bundle)?;
+        expect_digest(&config, bundle.digest())?;
+        report(abi::STAGE_COMPOSE, 0.0)?;
+        let graph = bundle.compose().map_err(from_bundle)?;
+        report(abi::STAGE_ENGINE, 0.0)?;
+        let engine = load_engine(graph, &config.placement)?;
+        report(abi::STAGE_SELF_CHECK, 0.0)?;
+        let reference = bundle.reference().map_err(from_bundle)?;
+        let side = bundle.manifest().side;
+        let batch = engine.about().max_batch;
+        let mut lane = engine.lane()?;
+        let mut on_tile = |done| report(abi::STAGE_SELF_CHECK, done);
+        let self_check_error = self_check(&mut *lane, &reference, side, batch, &mut on_tile)?;
+        drop(lane);
+
+        let shared = Arc::new(Shared {
+            pipes: Arc::new(Pipes::new()),
+            engine: Box::new(engine),
+            side,
+            log,
+            times: Times::default(),
+            budget: AtomicU32::new(100),
+            stopping: AtomicBool::new(false),
+            slides: Mutex::default(),
+        });
+        let digest = Sha256::digest(format!("{config:?}").as_bytes()).into();
+        let runtime = Runtime {
+            workers: Mutex::default(),
+            manifest: bundle.manifest().clone(),
+            bundle_digest: bundle.digest(),
+            digest,
+            fallback,
+            self_check_error,
+            shared,
+            config,
+        };
+        runtime.start()?;
+        runtime.log_opened();
+        Ok(runtime)
+    }
+
+    fn log_opened(&self) {
+        let about = self.shared.engine.about();
+        self.shared.log.write(
+            abi::LOG_INFO,
+            format_args!(
+                "bundle {} on {} with {} lanes, self-check {:.1e}",
+                self.manifest.name, about.version, self.config.lanes, self.self_check_error
+            ),
+        );
+        if let Some(fallback) = &self.fallback {
+            self.shared.log.write(abi::LOG_WARN, format_args!("{}", fallback.message));
+        }
+    }
+
+    /// Prep is a small share of a lane's work.
+    fn prep_workers(&self) -> usize {
+        self.config.lanes.div_ceil(4)
+    }
+
+    fn start(&self) -> Result<()> {
+        let placement = Arc::new(self.config.placement.clone());
+        let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        let started = (|| {
+            for i in 0..self.prep_workers() {
+                let shared = self.shared.clone();
+                workers.prep.push(spawn(format!("prep{i}"), &placement, move || prep::run(&shared))?);
+            }
+            for i in 0..self.config.lanes {
+                let shared = self.shared.clone();
+                workers.lanes.push(spawn(format!("lane{i}"), &placement, move || lane::run(&shared))?);
+            }
+            let shared = self.shared.clone();
+            workers.judge = Some(spawn("judge".into(), &placement, move || judge::run(&shared))?);
+            Ok(())
+        })();
+        drop(workers);
+        if started.is_err() {
+            let _ = self.close(Some(Duration::from_secs(1)));
+        }
+        started
+    }
+
+    // -- slides -----------------------------------------------------------------------------------------------
+
+    /// Tiles between the assembler and the outbox that keep every worker busy.
+    pub(crate) fn tiles_on_the_way(&self) -> usize {
+        2 * self.config.lanes * self.shared.engine.about().max_batch + 2 * self.prep_workers() + 4
+    }
+
+    /// Bytes that one slide may take.
+    pub(crate) fn slide_quota(&self) -> u64 {
+        self.config.memory_limit / self.config.max_slides as u64
+    }
+
+    /// Begins a slide.
+    pub(crate) fn begin(&self, config: SlideConfig) -> Result<Arc<Slide>> {
+        fault::point("begin");
+        let quota = self.slide_quota();
+        if config.memory_bytes > quota {
+            return Err(error!(
+                OUT_OF_MEMORY,
+                "the slide needs {} MiB ({} slots), its share of memory_limit is {} MiB: announce smaller frames, a \
+                 smaller spread or fewer tiles, or raise memory_limit",
+                config.memory_bytes >> 20,
+                config.slots,
+                quota >> 20
+            ));
+        }
+        self.expect_place(config.slots)?;
+        let slide = Slide::begin(config, self.shared.pipes.clone())?;
+        if let Some(fallback) = &self.fallback {
+            let alert = slide.docket().alerts.fallback(fallback.reason);
+            slide.announce(alert);
+        }
+        let mut slides = self.shared.lock_slides();
+        slides.all.push(slide.clone());
+        Ok(slide)
+    }
+
+    fn expect_place(&self, slots: usize) -> Result<()> {
+        let slides = self.shared.slides();
+        let open = slides.iter().filter(|slide| !slide.is_ended()).count();
+        if open >= self.config.max_slides {
+            return Err(error!(
+                LIMIT_REACHED,
+                "{open} slides are open and max_slides is {}: end one first, or raise max_slides",
+                self.config.max_slides
+            ));
+        }
+        let taken: usize = slides.iter().map(|slide| slide.config.slots).sum();
+        if taken + slots > MAX_SLOTS {
+            return Err(error!(
+                OUT_OF_MEMORY,
+                "the slide needs {slots} slots and {taken} of {MAX_SLOTS} are taken: end a slide first or announce less"
+            ));
+        }
+        Ok(())
+    }
+
+    // -- the end ----------------------------------------------------------------------------------------------
+
+    /// Ends every slide and joins every thread; a lane that does not return in time is left behind.
+    pub(crate) fn close(&self, timeout: Option<Duration>) -> Result<()> {
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        self.shared.stopping.store(true, Ordering::Relaxed);
+        self.shared.slides().iter().for_each(Slide::end);
+        let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        let pipes = &self.shared.pipes;
+        // The queues have room for these: see Pipes::new.
+        workers.prep.iter().for_each(|_| drop(pipes.prep.0.try_send(Job::Stop)));
+        let prep = join_all(&mut workers.prep, deadline);
+        workers.lanes.iter().for_each(|_| drop(pipes.ready.0.try_send(Job::Stop)));
+        let lanes = join_all(&mut workers.lanes, deadline);
+        let _ = pipes.judge.0.try_send(Notice::Stop);
+        let judge = join_all(&mut workers.judge.take().into_iter().collect(), deadline);
+        let hung = prep + lanes + judge;
+        if hung > 0 {
+            return Err(error!(
+                ENGINE_HUNG,
+                "{hung} threads did not return in time; they and their memory are left behind until the process ends"
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Runtime {
+    /// Runs after `close`; only a runtime that could not be handed to the host gets here with threads.
+    fn drop(&mut self) {
+        let _ = self.close(Some(Duration::from_secs(1)));
+    }
+}
+
+/// Joins what ends before the deadline; gives how many did not.
+fn join_all(threads: &mut Vec<JoinHandle<()>>, deadline: Option<Instant>) -> usize {
+    let mut hung = 0;
+    for thread in threads.drain(..) {
+        while !thread.is_finished() && deadline.is_none_or(|deadline| Instant::now() < deadline) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        if thread.is_finished() {
+            // A worker's panics are caught in its loop; what is left to say is nothing.
+            let _ = thread.join();
+        } else {
+            hung += 1;
+        }
+    }
+    hung
+}
+
+/// Loads the engine on a thread of its own: the pool that rten makes for itself, once per process, takes its place and
+/// its priority from the thread that is the first to use it.
+fn load_engine(graph: ComposedGraph, placement: &Placement) -> Result<CpuEngine> {
+    let (done, loaded) = bounded(1);
+    let thread = spawn("load".into(), &Arc::new(placement.clone()), move || {
+        let _ = done.send(CpuEngine::load(graph));
+    })?;
+    let panicked = thread.join().is_err();
+    match loaded.try_recv() {
+        Ok(engine) if !panicked => engine,
+        _ => Err(error!(INTERNAL, "a defect was caught while the engine loaded the graph: report it with the bundle")),
+    }
+}
+
+/// What runs instead of what was asked for, and why; None: what was asked for.
+fn choose_engine(config: &RuntimeConfig) -> Result<Option<Fallback>> {
+    let missing = "this build has no TensorRT engine";
+    match config.engine {
+        abi::ENGINE_CPU => Ok(None),
+        abi::ENGINE_AUTO if config.fallback != abi::FALLBACK_NONE => Ok(Some(Fallback {
+            reason: abi::REASON_NOT_BUILT_IN,
+            message: format!("{missing}: the CPU engine runs instead"),
+        })),
+        _ => Err(error!(ENGINE_UNAVAILABLE, "{missing}: ask for COVERSLIP_ENGINE_CPU")),
+    }
+}
+
+fn expect_digest(config: &RuntimeConfig, found: Digest) -> Result<()> {
+    match config.bundle_digest.map(Digest) {
+        Some(expected) if expected.0 != found.0 => Err(error!(
+            DIGEST_MISMATCH,
+            "expected the bundle {expected}, found {found}: install the bundle that this host was validated with"
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// The contract's code for what the bundle crate says.
+fn from_bundle(e: BundleError) -> Error {
+    use BundleErrorKind as Kind;
+    match e.kind() {
+        Kind::DigestMismatch => error!(DIGEST_MISMATCH, "{e}"),
+        Kind::UnsupportedVersion | Kind::Unsupported => error!(BUNDLE_UNSUPPORTED, "{e}"),
+        Kind::Io => error!(IO, "{e}"),
+        _ => error!(BUNDLE_INVALID, "{e}"),
+    }
+}

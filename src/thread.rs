@@ -1,0 +1,58 @@
+//! The plugin's own threads: named, below the host's priority, on the processors that the host allows.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use crate::error::{Result, error};
+
+/// The niceness of workers: acquisition comes first.
+#[cfg(target_os = "linux")]
+const NICE: i32 = 10;
+
+/// Where threads may run, and how urgently.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Placement {
+    /// Logical processors; empty: all of the process.
+    pub(crate) cpus: Vec<u32>,
+    pub(crate) normal_priority: bool,
+}
+
+/// How the names of all threads of the plugin begin; at most 15 bytes of a name are shown by Linux.
+pub(crate) const NAME_PREFIX: &str = "coverslip-";
+
+/// Starts a thread and puts it in its place.
+pub(crate) fn spawn(
+    name: String,
+    placement: &Arc<Placement>,
+    run: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>> {
+    let placement = placement.clone();
+    std::thread::Builder::new()
+        .name(format!("{NAME_PREFIX}{name}"))
+        .spawn(move || {
+            settle(&placement);
+            run();
+        })
+        .map_err(|e| {
+            error!(OUT_OF_MEMORY, "the system starts no more threads: {e}; lower max_threads")
+                .with_native(i64::from(e.raw_os_error().unwrap_or(0)))
+        })
+}
+
+/// Threads started by this one (rten's) inherit its place and its priority. Neither is worth failing for: a container
+/// may forbid both.
+#[cfg(target_os = "linux")]
+fn settle(placement: &Placement) {
+    if !placement.normal_priority {
+        // On Linux a process id of 0 means the calling thread.
+        let _ = rustix::process::setpriority_process(None, NICE);
+    }
+    if !placement.cpus.is_empty() {
+        let mut set = rustix::thread::CpuSet::new();
+        placement.cpus.iter().for_each(|&cpu| set.set(cpu as usize));
+        let _ = rustix::thread::sched_setaffinity(None, &set);
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn settle(_: &Placement) {}

@@ -1,0 +1,79 @@
+//! From native pixels to the model's input: image QC, background gate, resampling.
+
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use super::{Job, Work, fenced};
+use crate::fault;
+use crate::intake::focus::FocusMeter;
+use crate::intake::resample::Resampler;
+use crate::intake::slot::Outcome;
+use crate::intake::tissue::{BACKGROUND_TISSUE_FRACTION, tissue_fraction};
+use crate::intake::{Blocks, exposure};
+use crate::runtime::Shared;
+
+/// The loop of one prep worker.
+pub(crate) fn run(shared: &Shared) {
+    let mut bench = Bench::new(shared.side);
+    while let Ok(Job::Tile(mut work)) = shared.pipes.prep.1.recv() {
+        let start = Instant::now();
+        fenced(&mut work, |work| bench.prepare(work));
+        shared.times.prep.fetch_add(start.elapsed().as_nanos() as u64, Ordering::Relaxed);
+        if work.slot.outcome == Outcome::Pending {
+            shared.pipes.pass_on(&shared.pipes.ready.0, work);
+        } else {
+            shared.pipes.to_judge(work);
+        }
+    }
+}
+
+/// What a worker keeps between tiles.
+struct Bench {
+    side: usize,
+    blocks: Blocks,
+    focus: FocusMeter,
+    /// For slots of this native size.
+    resampler: Option<(usize, usize, Resampler)>,
+}
+
+impl Bench {
+    fn new(side: usize) -> Bench {
+        Bench { side, blocks: Blocks::new(side, side), focus: FocusMeter::new(side), resampler: None }
+    }
+
+    fn prepare(&mut self, work: &mut Work) {
+        fault::point("prep");
+        let slot = &mut work.slot;
+        if work.slide.is_over() {
+            slot.outcome = Outcome::Cancelled;
+            return;
+        }
+        slot.whiten();
+        let missing = slot.missing();
+        let (width, height, pixels) = slot.native();
+        // Exposure comes before the gate: overexposed tissue must not pass as background.
+        let exposure = exposure::measure(pixels, width, height, missing, &mut self.blocks);
+        let tissue = tissue_fraction(pixels, width, height, missing, exposure.white_point, &mut self.blocks);
+        slot.evidence.exposure = Some(exposure);
+        slot.evidence.tissue = Some(tissue);
+        if tissue < BACKGROUND_TISSUE_FRACTION {
+            slot.outcome = Outcome::Background;
+            return;
+        }
+        if let Some((native, input)) = slot.native_and_input() {
+            self.resampler(width, height).resample(native, input);
+        }
+        let sharpness = self.focus.sharpness(slot.input(), self.side);
+        // NaN: too little tissue to judge.
+        slot.evidence.sharpness = Some(sharpness).filter(|db| !db.is_nan());
+    }
+
+    fn resampler(&mut self, width: usize, height: usize) -> &mut Resampler {
+        let fits = matches!(self.resampler, Some((w, h, _)) if (w, h) == (width, height));
+        if !fits {
+            self.resampler = None;
+        }
+        let side = self.side as u32;
+        &mut self.resampler.get_or_insert_with(|| (width, height, Resampler::new(width as u32, height as u32, side))).2
+    }
+}

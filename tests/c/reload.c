@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * Load, run, unload, again and again: threads, open files and memory are the same after each round.
+ */
+#include "host.h"
+
+#include <malloc.h>
+
+/* Bytes handed out by malloc, which is the library's allocator too. (0 under a sanitizer.) */
+static size_t allocated(void) {
+    const struct mallinfo2 info = mallinfo2();
+    return info.uordblks + info.hblkhd;
+}
+
+int main(int argc, char **argv) {
+    enum { ROUNDS = 8, WARM = 3 };
+    size_t warm = 0;
+    const int threads = host_threads().own, files = host_files();
+    int pool = -1;
+    CHECK(argc == 3);
+    for (int round = 0; round < ROUNDS; round++) {
+        void *module = host_load(argv[1]);
+        const coverslip_api *api = host_api(module);
+        const coverslip_runtime runtime = host_open(api, argv[2]);
+        host_run_slide(api, runtime);
+        host_run_slide(api, runtime);
+        host_close(api, runtime);
+        CHECK(dlclose(module) == 0);
+        pool = host_expect_threads(threads, pool);
+        CHECK(host_files() == files);
+        if (round == WARM) warm = allocated();
+    }
+    /* What threads keep in their caches comes and goes; what leaks grows by the round. */
+    if (allocated() > warm + 256 * 1024) fprintf(stderr, "%zu bytes, after warming up %zu\n", allocated(), warm);
+    CHECK(allocated() <= warm + 256 * 1024);
+    return 0;
+}

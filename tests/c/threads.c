@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * Threads and open files: none before runtime_open, some while it is open, none after runtime_close; also when
+ * opening fails, and when slides are open at the close.
+ */
+#include "host.h"
+
+static int32_t COVERSLIP_CALL stop(void *user, const coverslip_progress *progress) {
+    (void)progress;
+    return --*(int *)user < 0;
+}
+
+int main(int argc, char **argv) {
+    CHECK(argc == 3);
+    const int threads = host_threads().own, files = host_files();
+    const coverslip_api *api = host_api(host_load(argv[1]));
+    CHECK(host_threads().own == threads && host_threads().pool == 0);
+
+    coverslip_runtime runtime = host_open(api, argv[2]);
+    CHECK(host_threads().own > threads);
+    host_run_slide(api, runtime);
+    host_close(api, runtime);
+    const int pool = host_expect_threads(threads, -1);
+    CHECK(host_files() == files);
+
+    /* Closed in the middle of the work. */
+    runtime = host_open(api, argv[2]);
+    const coverslip_slide slide = host_begin(api, runtime);
+    host_scan(api, slide, host_about(api, runtime).side);
+    host_close(api, runtime);
+    host_expect_threads(threads, pool);
+    CHECK(host_files() == files);
+
+    /* Closed right after it was opened, and never opened: no bundle, or the host cancels at the n-th report. */
+    host_close(api, host_open(api, argv[2]));
+    host_expect_threads(threads, pool);
+    coverslip_runtime_desc desc;
+    COVERSLIP_INIT(desc);
+    desc.bundle_path = "/nowhere";
+    CHECK(api->runtime_open(&desc, NULL, NULL, &runtime, NULL) != COVERSLIP_OK);
+    desc.bundle_path = argv[2];
+    for (int reports = 0; reports < 100; reports++) {
+        int left = reports;
+        const int32_t code = api->runtime_open(&desc, stop, &left, &runtime, &host_error);
+        if (code == COVERSLIP_OK) { /* There are fewer reports than that. */
+            CHECK(reports > 0);
+            host_close(api, runtime);
+            break;
+        }
+        CHECK(code == COVERSLIP_CANCELLED);
+    }
+    host_expect_threads(threads, pool);
+    CHECK(host_files() == files);
+    return 0;
+}

@@ -1,0 +1,185 @@
+//! Defects on purpose: a panic in every table function and every worker, an engine that fails, one that hangs. The host
+//! goes on, nothing is printed, and every tile still ends.
+
+#![cfg(debug_assertions)]
+
+mod support {
+    pub(crate) mod host;
+    pub(crate) mod synthetic;
+}
+
+use std::path::PathBuf;
+use std::ptr::null_mut;
+use std::sync::{Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use coverslip::fault::{Fault, arm, disarm};
+use coverslip_plugin_abi::*;
+use support::host::{Picture, TestRuntime, TestSlide, by_status, call, open, open_with};
+
+/// Faults are the process's: one test at a time.
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    let guard = ALONE.lock().unwrap_or_else(|e| e.into_inner());
+    disarm();
+    guard
+}
+
+fn bundle(name: &str) -> PathBuf {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("faults-{name}"));
+    support::synthetic::bundle(&folder);
+    folder
+}
+
+fn row(runtime: &TestRuntime, tiles: u32, change: impl FnOnce(&mut SlideDesc)) -> (TestSlide, Picture) {
+    let slide = runtime.begin(|desc| {
+        (desc.extent_width, desc.extent_height) = (u64::from(tiles) * 32, 32);
+        (desc.max_frame_width, desc.max_frame_height) = (tiles * 32, 32);
+        change(desc);
+    });
+    (slide, Picture::tissue(tiles * 32, 32, 1))
+}
+
+#[test]
+fn a_panic_in_any_table_function_is_internal_and_the_host_goes_on() {
+    let _alone = alone();
+    let folder = bundle("table");
+    arm("open", Fault::Panic, 1);
+    let refusal = open_with(&folder, |_| ()).err().expect("the armed panic");
+    assert_eq!(refusal.code, INTERNAL);
+    assert!(refusal.message.contains("armed fault at open"), "{}", refusal.message);
+
+    let runtime = open(&folder);
+    let api = runtime.api;
+    arm("begin", Fault::Panic, 1);
+    assert_eq!(runtime.begin_with(|_| ()).err().expect("the armed panic").code, INTERNAL);
+    let internal = |name: &'static str, f: &dyn Fn(*mut Error) -> i32| {
+        arm(name, Fault::Panic, 1);
+        assert_eq!(call(f).expect_err(name).code, INTERNAL, "{name}");
+    };
+    let handle = runtime.handle;
+    // SAFETY (of all): the pointers are to live structs.
+    internal("info", &|e| unsafe { (api.runtime_info)(handle, &mut RuntimeInfo::init(), e) });
+    internal("feature", &|e| unsafe { (api.feature_info)(handle, 0, &mut FeatureInfo::init(), e) });
+    internal("stats", &|e| unsafe { (api.runtime_stats)(handle, &mut RuntimeStats::init(), e) });
+    internal("budget", &|e| unsafe { (api.runtime_set_budget)(handle, 50, e) });
+    let slide_functions: [(&str, &dyn Fn(Slide, *mut Error) -> i32); 7] = [
+        ("cancel", &|s, e| unsafe { (api.slide_cancel)(s, e) }),
+        ("finish", &|s, e| unsafe { (api.slide_finish)(s, 1000, e) }),
+        ("poll", &|s, e| unsafe { (api.slide_poll)(s, &mut ResultBatch::init(), e) }),
+        ("poll", &|s, e| unsafe { (api.slide_wait)(s, &mut ResultBatch::init(), 10, e) }),
+        ("interrupt", &|s, e| unsafe { (api.slide_interrupt)(s, e) }),
+        ("alerts", &|s, e| unsafe { (api.slide_alerts)(s, &mut AlertBatch::init(), e) }),
+        ("summary", &|s, e| unsafe { (api.slide_summary)(s, &mut SlideSummary::init(), e) }),
+    ];
+    for (name, f) in slide_functions {
+        let (slide, picture) = row(&runtime, 2, |_| ());
+        internal(name, &|e| f(slide.handle, e));
+        let refusal = slide.submit(&picture.frame(0, 0, 64, 32)).expect_err("a poisoned slide takes no frames");
+        assert_eq!(refusal.code, INTERNAL, "{name}");
+        assert_eq!(slide.summary().poisoned, 1, "{name}");
+    }
+    for wait in [false, true] {
+        let (slide, picture) = row(&runtime, 2, |_| ());
+        arm("submit", Fault::Panic, 1);
+        let frame = picture.frame(0, 0, 64, 32);
+        let refusal = if wait { slide.submit_wait(&frame, 10) } else { slide.submit(&frame) }.expect_err("armed");
+        assert_eq!(refusal.code, INTERNAL);
+    }
+    let (slide, picture) = row(&runtime, 2, |_| ());
+    slide.submit(&picture.frame(0, 0, 64, 32)).expect("the others are not affected");
+    assert_eq!(by_status(&slide.results())[TILE_DONE as usize], 2);
+    arm("end", Fault::Panic, 1);
+    // SAFETY: a live handle.
+    assert_eq!(unsafe { (api.slide_end)(slide.handle, null_mut()) }, INTERNAL);
+    arm("close", Fault::Panic, 1);
+    assert_eq!(runtime.close(10_000).expect_err("armed").code, INTERNAL);
+    assert_eq!(open(&folder).info().side, 32);
+}
+
+#[test]
+fn a_panic_in_a_worker_poisons_its_slide_alone() {
+    let _alone = alone();
+    let runtime = open(&bundle("workers"));
+    for name in ["prep", "lane", "judge"] {
+        let (other, picture) = row(&runtime, 6, |_| ());
+        let (slide, _) = row(&runtime, 6, |_| ());
+        arm(name, Fault::Panic, 1);
+        slide.submit(&picture.frame(0, 0, 192, 32)).expect("room");
+        let refusal = slide.finish(20_000).expect_err("the slide is poisoned");
+        assert_eq!(refusal.code, INTERNAL, "{name}: {}", refusal.message);
+        let tiles = slide.drain();
+        assert_eq!(tiles.len(), 6, "{name}: every tile ends");
+        assert!(by_status(&tiles)[TILE_FAILED as usize] >= 1, "{name}");
+        other.submit(&picture.frame(0, 0, 192, 32)).expect("room");
+        assert_eq!(by_status(&other.results())[TILE_DONE as usize], 6, "{name}: the other slide");
+    }
+}
+
+#[test]
+fn a_batch_that_fails_fails_its_tiles_and_no_more() {
+    let _alone = alone();
+    let runtime = open(&bundle("fail"));
+    let (slide, picture) = row(&runtime, 6, |_| ());
+    arm("lane", Fault::Fail, 2);
+    slide.submit(&picture.frame(0, 0, 192, 32)).expect("room");
+    let counts = by_status(&slide.results());
+    assert_eq!((counts[TILE_FAILED as usize], counts[TILE_DONE as usize]), (2, 4));
+    assert_eq!(slide.summary().poisoned, 0);
+}
+
+#[test]
+fn the_deadline_holds_while_the_engine_hangs() {
+    let _alone = alone();
+    let runtime = open(&bundle("hang"));
+    let (slide, picture) = row(&runtime, 6, |desc| desc.result_deadline_ms = 200);
+    arm("lane", Fault::Hang(Duration::from_secs(3)), 2);
+    let start = Instant::now();
+    slide.submit(&picture.frame(0, 0, 192, 32)).expect("room");
+    slide.finish(2_500).expect("both lanes hang for three seconds; the deadline does not wait for them");
+    assert!(start.elapsed() < Duration::from_millis(2_500));
+    let tiles = slide.drain();
+    assert_eq!(by_status(&tiles)[TILE_EXPIRED as usize], 6);
+    // When the lanes return, their slots are free again.
+    let stats = loop {
+        let stats = runtime.stats();
+        if stats.slots == stats.slots_free || start.elapsed() > Duration::from_secs(20) {
+            break stats;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert_eq!(stats.slots, stats.slots_free);
+}
+
+#[test]
+fn close_leaves_a_hung_lane_behind_and_says_so() {
+    let _alone = alone();
+    let runtime = open(&bundle("leak"));
+    let (slide, picture) = row(&runtime, 2, |_| ());
+    arm("lane", Fault::Hang(Duration::from_secs(2)), 1);
+    slide.submit(&picture.frame(0, 0, 64, 32)).expect("room");
+    std::thread::sleep(Duration::from_millis(100));
+    let refusal = runtime.close(100).expect_err("a lane hangs");
+    assert_eq!(refusal.code, ENGINE_HUNG);
+    assert!(refusal.message.contains("left behind"), "{}", refusal.message);
+    let stale = slide.submit(&picture.frame(0, 0, 64, 32)).expect_err("closed with its runtime");
+    assert_eq!(stale.code, INVALID_HANDLE);
+}
+
+#[test]
+fn nothing_is_printed_by_a_caught_panic() {
+    let _alone = alone();
+    // The hook leaves threads of the host alone; the plugin's own print nothing. What reaches stderr is seen by the C
+    // hosts (tests/pitfalls.rs); here, that the host's own panics still have their hook.
+    let runtime = open(&bundle("silent"));
+    let seen = std::sync::Arc::new(Mutex::new(0));
+    let counter = seen.clone();
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |_| *counter.lock().unwrap() += 1));
+    let own = std::thread::spawn(|| panic!("the host's own")).join();
+    std::panic::set_hook(before);
+    assert!(own.is_err());
+    assert_eq!(*seen.lock().unwrap(), 1);
+    drop(runtime);
+}

@@ -1,0 +1,110 @@
+//! What breaks plugins in hosts, tried with hosts in C (`tests/c/`). Each program loads the built library by path and
+//! ends with 0 when all holds, or says what does not.
+//!
+//! `COVERSLIP_SANITIZE=address cargo test --test pitfalls` compiles the hosts with a sanitizer; `COVERSLIP_RUNNER="valgrind
+//! -q --error-exitcode=9"` runs them under another program.
+#![cfg(target_os = "linux")]
+
+mod support;
+#[path = "support/synthetic.rs"]
+mod synthetic;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::LazyLock;
+
+/// A tiny bundle for all tests of this binary: what it sees in a tile means nothing, but it is quick.
+static BUNDLE: LazyLock<PathBuf> = LazyLock::new(|| {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pitfalls-bundle");
+    synthetic::bundle(&folder);
+    folder
+});
+
+/// Compiles `tests/c/<name>.c` and runs it with the library and the bundle.
+#[track_caller]
+fn host(name: &str) -> Output {
+    let scratch = support::Scratch::new(name);
+    let program = scratch.join(name);
+    let mut compiler = support::cc();
+    compiler.args(["-std=c11", "-O1", "-g", "-Wconversion", "-Wshadow", "-DCOVERSLIP_NO_IMPORT"]);
+    if let Ok(sanitizer) = std::env::var("COVERSLIP_SANITIZE") {
+        compiler.arg(format!("-fsanitize={sanitizer}"));
+    }
+    compiler.arg(support::root().join(format!("tests/c/{name}.c"))).arg("-o").arg(&program);
+    support::run(compiler.args(["-ldl", "-pthread", "-lm"]));
+
+    let mut words: Vec<String> = Vec::new();
+    if let Ok(runner) = std::env::var("COVERSLIP_RUNNER") {
+        words.extend(runner.split_whitespace().map(str::to_owned));
+    }
+    words.push(program.display().to_string());
+    let mut command = Command::new(&words[0]);
+    command.args(&words[1..]).arg(support::library()).arg(&*BUNDLE);
+    // What a library keeps until the process ends is no leak of the host's.
+    command.env("ASAN_OPTIONS", "detect_leaks=0");
+    support::run(&mut command)
+}
+
+/// Pitfall 1: rust-lang/rust#91979.
+#[test]
+fn a_thread_may_end_after_dlclose() {
+    host("dlclose_thread");
+}
+
+/// Pitfall 2, and leaks: nothing piles up from load to load.
+#[test]
+fn load_run_unload_repeats() {
+    host("reload");
+}
+
+/// Pitfall 2: no close at all, work in flight; the process ends as if the library were not there.
+#[test]
+fn the_process_may_end_with_everything_open() {
+    host("leave");
+}
+
+/// Pitfall 6.
+#[test]
+fn another_contract_is_refused_with_words() {
+    host("version");
+}
+
+/// Pitfall 5, at run time: hosts of older and newer headers.
+#[test]
+fn structs_of_other_sizes_are_understood() {
+    host("sizes");
+}
+
+/// Pitfall 7.
+#[test]
+fn extra_missing_and_nested_calls_are_answered() {
+    host("misuse");
+}
+
+/// Pitfall 8.
+#[test]
+fn no_thread_and_no_file_stays_behind() {
+    host("threads");
+}
+
+/// Pitfall 13: also where calls fail.
+#[test]
+fn not_a_byte_on_stdout_and_stderr() {
+    if std::env::var_os("COVERSLIP_RUNNER").is_some() {
+        return support::note("left out: the runner may write itself");
+    }
+    let output = host("silent");
+    assert_eq!((output.stdout.as_slice(), output.stderr.as_slice()), (&b""[..], &b""[..]));
+}
+
+/// Pitfall 14.
+#[test]
+fn the_state_of_the_process_is_left_alone() {
+    host("process_state");
+}
+
+/// Threads inherit the floating-point mode of the thread that starts them.
+#[test]
+fn results_do_not_depend_on_the_hosts_floating_point_mode() {
+    host("fp_mode");
+}

@@ -1,0 +1,216 @@
+"""Compares the composed graph on rten, as `coverslip bundle run` computes it, with onnxruntime on the same
+ONNX file and with a float64 transcription of model and SAE. One line per comparison; exits with 1 if a
+tolerance is passed.
+
+    python -m venv .venv && .venv/bin/pip install -r tools/oracle/requirements.txt
+    .venv/bin/python tools/oracle/oracle.py --coverslip target/release/coverslip
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+import tensors
+from transcription import Model
+
+ROOT = Path(__file__).resolve().parents[2]
+EMBEDDING = 1e-9  # 1 − cosine, per tap, computed in float64
+FEATURES = 1e-4  # ‖f − f′‖ / ‖f‖; indices may differ between values closer than this
+VARIANTS = [
+    ("topk", []),
+    ("relu", ["--sae", "relu", "--pooling", "mean-patch-tokens"]),
+    ("jumprelu, registers", ["--sae", "jumprelu", "--registers", "4", "--no-embed-class"]),
+    ("topk rescaled, LayerScale", ["--rescale", "--layer-scale", "--pooling", "class-and-mean"]),
+    ("relu, layer_norm, no class token", ["--sae", "relu", "--normalize", "layer-norm", "--no-class-token"]),
+    ("jumprelu, constant norm", ["--sae", "jumprelu", "--normalize", "constant-norm-rescale", "--no-input-bias"]),
+    ("registers, LayerScale, f16, no qkv bias", ["--registers", "2", "--layer-scale", "--half", "--no-qkv-bias"]),
+    ("ViT-S/16, registers, LayerScale", ["--size", "vit-small", "--registers", "4", "--layer-scale"]),
+]
+
+
+class Report:
+    """Lines, and whether one failed."""
+
+    def __init__(self):
+        self.failed = False
+
+    def line(self, what, groups):
+        """`groups`: what is measured, the tolerance, and the figures."""
+        ok = all(value <= tolerance for _, tolerance, values in groups for value in values)
+        self.failed |= not ok
+        texts = [
+            f"{name} {' '.join(f'{value:.1e}' if value else '0' for value in values)} (≤ {tolerance:g})"
+            for name, tolerance, values in groups
+        ]
+        print(f"{'ok  ' if ok else 'FAIL'} {what}: {', '.join(texts)}", flush=True)
+
+
+def one_minus_cosine(a, b):
+    """The worst of all tiles, as half the squared distance of unit vectors: exact for small angles."""
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    a = a / np.linalg.norm(a, axis=1, keepdims=True)
+    b = b / np.linalg.norm(b, axis=1, keepdims=True)
+    return float((((a - b) ** 2).sum(1) / 2).max())
+
+
+def dense(outputs, d_sae):
+    """Reported features as vectors over all features."""
+    if "features" in outputs:
+        return outputs["features"]
+    values = np.zeros((len(outputs["feature_index"]), d_sae))
+    np.put_along_axis(values, outputs["feature_index"].astype(np.int64), outputs["feature_value"], 1)
+    return values
+
+
+def other_indices(expected, found, k):
+    """Places among the k strongest with another feature, where the values are no near tie."""
+    count = 0
+    for e, f in zip(expected, found):
+        at_e, at_f = np.argsort(-e, kind="stable")[:k], np.argsort(-f, kind="stable")[:k]
+        a, b = e[at_e], e[at_f]
+        near = np.abs(a - b) <= FEATURES * np.maximum(np.abs(a), np.abs(b))
+        count += int(((at_e != at_f) & (a > 0) & ~near).sum())
+    return count
+
+
+def feature_distance(expected, found, k):
+    """‖f − f′‖ / ‖f‖ of the k strongest by `expected`; a near tie at the cut is not counted twice."""
+    worst = 0.0
+    for e, f in zip(expected, found):
+        kept = np.zeros(len(e), bool)
+        kept[np.argsort(-e, kind="stable")[:k]] = True
+        difference = np.where(kept & (f > 0), e - f, np.where(kept, e, 0.0))
+        cut = np.sort(e)[-k]
+        lost = kept & (f == 0) & (np.abs(e - cut) <= FEATURES * cut)
+        worst = max(worst, np.linalg.norm(np.where(lost, 0.0, difference)) / (np.linalg.norm(e[kept]) or 1.0))
+    return float(worst)
+
+
+def compare(report, what, manifest, expected, found):
+    """All figures of `found` against `expected`."""
+    taps = ["embedding_" + tap["name"] for tap in manifest["taps"]]
+    distances = [one_minus_cosine(expected[tap], found[tap]) for tap in taps]
+    d_sae, k = manifest["sae"]["d_sae"], manifest["sae"]["outputs"]
+    e, f = dense(expected, d_sae), dense(found, d_sae)
+    error = np.abs(expected["reconstruction_error"] - found["reconstruction_error"])
+    error = float((error / np.maximum(expected["reconstruction_error"], 1)).max())
+    active = np.abs(expected["active_count"].astype(int) - found["active_count"].astype(int)).max()
+    report.line(
+        what,
+        [
+            ("1-cos", EMBEDDING, distances),
+            ("features, error", FEATURES, [feature_distance(e, f, k), error]),
+            ("other indices", 0, [other_indices(e, f, k)]),
+            # A feature may be active by a rounding error on one side only.
+            ("active", 1, [int(active)]),
+        ],
+    )
+
+
+def real_tiles(data, side, n):
+    """Tiles from the middle of real H&E images."""
+    tiles = []
+    for path in sorted((data / "he_tiles").glob("*.png")):
+        image = np.asarray(Image.open(path).convert("RGB"))
+        top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
+        if top >= 0 and left >= 0:
+            tiles.append(image[top : top + side, left : left + side])
+    step = max(1, len(tiles) // n)
+    return np.stack(tiles[::step][:n]) if tiles else None
+
+
+class Tool:
+    """The built command."""
+
+    def __init__(self, coverslip, work, report):
+        self.coverslip, self.work, self.report = coverslip, work, report
+
+    def call(self, *arguments):
+        result = subprocess.run([self.coverslip, "bundle", *map(str, arguments)], capture_output=True, text=True)
+        if result.returncode:
+            sys.exit(f"coverslip bundle {' '.join(map(str, arguments))}: {result.stdout}{result.stderr}")
+
+    def rten(self, bundle, tiles):
+        """The bundle's outputs for tiles, computed by the command."""
+        tensors.save(self.work / "tiles.safetensors", {"tiles": tiles})
+        self.call("run", bundle, "--tiles", self.work / "tiles.safetensors", "--out", self.work / "outputs.safetensors")
+        return tensors.load(self.work / "outputs.safetensors")
+
+
+def onnx_session(tool, bundle):
+    """The bundle's graph, checked by ONNX and loaded by onnxruntime with one thread. Imported here, because
+    tools/peers uses the rest of this file without them."""
+    import onnx
+    import onnxruntime
+
+    path = tool.work / "model.onnx"
+    tool.call("export-onnx", bundle, "--out", path)
+    onnx.checker.check_model(str(path), full_check=True)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def check(tool, name, bundle, tile_sets, transcribed):
+    """All comparisons for one bundle; the transcription is slow, so it sees `transcribed` tiles of a set."""
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    session = onnx_session(tool, bundle)
+    names = [output.name for output in session.get_outputs()]
+    model = Model(bundle)
+    for kind, tiles in tile_sets(manifest["side"]):
+        if tiles is None:
+            print(f"skip {name}, {kind} tiles: no images in --data")
+            continue
+        at = f"{name}, {kind} tiles"
+        ours = tool.rten(bundle, tiles)
+        theirs = dict(zip(names, session.run(None, {"pixels": tiles})))
+        compare(tool.report, f"{at}, rten : onnxruntime", manifest, theirs, ours)
+        alone = tool.rten(bundle, tiles[-1:])
+        last = {key: value[-1:] for key, value in ours.items()}
+        compare(tool.report, f"{at}, in a batch : alone", manifest, alone, last)
+        few = tiles[:transcribed]
+        ours = {key: value[: len(few)] for key, value in ours.items()}
+        compare(tool.report, f"{at}, rten : float64", manifest, model.run(few), ours)
+
+
+def find_coverslip():
+    built = [ROOT / "target" / profile / "coverslip" for profile in ("release", "debug")]
+    return next((path for path in built if path.exists()), None)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--coverslip", type=Path, default=find_coverslip(), help="the built command")
+    parser.add_argument("--bundle", type=Path, default=ROOT / "bundles/demo", help="a bundle to check as well")
+    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared/data", help="where he_tiles/*.png are")
+    arguments = parser.parse_args()
+    if arguments.coverslip is None:
+        sys.exit("no built command found; run `cargo build --release -p coverslip-lab` or pass --coverslip")
+    random = np.random.default_rng(7)
+
+    def sets(side):
+        yield "random", random.integers(0, 256, (5, side, side, 3)).astype(np.uint8)
+        yield "real", real_tiles(arguments.data, side, 6)
+
+    report = Report()
+    with tempfile.TemporaryDirectory() as work:
+        tool = Tool(arguments.coverslip, Path(work), report)
+        for number, (name, options) in enumerate(VARIANTS):
+            bundle = Path(work) / f"bundle{number}"
+            tool.call("synthetic", "--out", bundle, "--seed", number + 1, *options)
+            check(tool, name, bundle, sets, 1 if "vit-small" in options else 5)
+        if (arguments.bundle / "manifest.json").exists():
+            check(tool, arguments.bundle.name, arguments.bundle, sets, 3)
+        else:
+            print(f"skip {arguments.bundle}: no bundle there")
+    sys.exit(report.failed)
+
+
+if __name__ == "__main__":
+    main()

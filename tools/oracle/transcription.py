@@ -1,0 +1,120 @@
+"""The model and the SAE written out in NumPy float64, straight from the bundle's files.
+
+Nothing is folded, fused or reordered: each line is a line of timm's VisionTransformer (evaluation mode) or
+of SAELens. It shares no code and no trick with the composer, so agreement means that both are right.
+"""
+
+import json
+import math
+
+import numpy as np
+
+import tensors
+
+erf = np.frompyfunc(math.erf, 1, 1)
+
+
+class Model:
+    """A bundle's model, float64."""
+
+    def __init__(self, bundle):
+        self.manifest = json.loads((bundle / "manifest.json").read_text())
+        self.vit = {k: v.astype(np.float64) for k, v in tensors.load(bundle / "model.safetensors").items()}
+        self.sae = {k: v.astype(np.float64) for k, v in tensors.load(bundle / "sae.safetensors").items()}
+
+    def run(self, tiles):
+        """The graph's outputs for tiles u8 [n, side, side, 3], under the graph's names; `feature_value` and
+        `feature_index` are replaced by `features`, all of them: [n, d_sae]."""
+        outputs = [self.run_one(tile) for tile in tiles]
+        return {name: np.stack([one[name] for one in outputs]) for name in outputs[0]}
+
+    def run_one(self, tile):
+        tokens = self.embed(tile)
+        outputs = {}
+        for block in range(self.manifest["architecture"]["depth"]):
+            tokens = self.block(tokens, f"blocks.{block}.")
+            for tap in self.manifest["taps"]:
+                if tap["after_block"] == block:
+                    outputs["embedding_" + tap["name"]] = self.pool(tokens, tap)
+        x = outputs["embedding_" + self.manifest["sae"]["tap"]]
+        features, reconstructed = self.encode_decode(x)
+        unit = self.manifest["sae"]["reference"]["mean_square_deviation"]
+        outputs["features"] = features
+        outputs["active_count"] = (features > 0).sum()
+        outputs["reconstruction_error"] = ((x - reconstructed) ** 2).sum() / unit
+        return outputs
+
+    def embed(self, tile):
+        m, a, w = self.manifest, self.manifest["architecture"], self.vit
+        x = (tile.astype(np.float64) / 255 - np.array(m["mean"])) / np.array(m["std"])
+        x = x.transpose(2, 0, 1)
+        p, grid = a["patch"], m["side"] // a["patch"]
+        patches = []
+        for row in range(grid):
+            for column in range(grid):
+                patch = x[:, row * p : (row + 1) * p, column * p : (column + 1) * p]
+                patches.append((w["patch_embed.proj.weight"] * patch).sum((1, 2, 3)) + w["patch_embed.proj.bias"])
+        patches = np.stack(patches)
+        prefix = [w[name][0] for name in ("cls_token", "reg_token") if name in w]
+        if a["no_embed_class"]:
+            return np.concatenate([*prefix, patches + w["pos_embed"][0]])
+        return np.concatenate([*prefix, patches]) + w["pos_embed"][0]
+
+    def norm(self, x, name):
+        mean, variance = x.mean(-1, keepdims=True), x.var(-1, keepdims=True)
+        eps = self.manifest["architecture"]["layer_norm_eps"]
+        return (x - mean) / np.sqrt(variance + eps) * self.vit[name + ".weight"] + self.vit[name + ".bias"]
+
+    def linear(self, x, name):
+        return x @ self.vit[name + ".weight"].T + self.vit.get(name + ".bias", 0.0)
+
+    def block(self, x, at):
+        x = x + self.vit.get(at + "ls1.gamma", 1.0) * self.attention(self.norm(x, at + "norm1"), at)
+        hidden = self.linear(self.norm(x, at + "norm2"), at + "mlp.fc1")
+        hidden = hidden * 0.5 * (1 + erf(hidden / math.sqrt(2)).astype(np.float64))
+        return x + self.vit.get(at + "ls2.gamma", 1.0) * self.linear(hidden, at + "mlp.fc2")
+
+    def attention(self, x, at):
+        heads = self.manifest["architecture"]["heads"]
+        n, d = x.shape
+        qkv = self.linear(x, at + "attn.qkv").reshape(n, 3, heads, d // heads).transpose(1, 2, 0, 3)
+        q, k, v = qkv
+        scores = q @ k.transpose(0, 2, 1) / math.sqrt(d // heads)
+        scores = np.exp(scores - scores.max(-1, keepdims=True))
+        scores = scores / scores.sum(-1, keepdims=True)
+        return self.linear((scores @ v).transpose(1, 0, 2).reshape(n, d), at + "attn.proj")
+
+    def pool(self, tokens, tap):
+        if tap["final_norm"]:
+            tokens = self.norm(tokens, "norm")
+        a = self.manifest["architecture"]
+        patches = tokens[a["class_token"] + a["register_tokens"] :].mean(0)
+        if tap["pooling"] == "mean_patch_tokens":
+            return patches
+        return tokens[0] if tap["pooling"] == "class_token" else np.concatenate([tokens[0], patches])
+
+    def encode_decode(self, x):
+        sae, w = self.manifest["sae"], self.sae
+        kind = sae["normalize_activations"]
+        if kind == "constant_norm_rescale":
+            factor = math.sqrt(len(x)) / np.linalg.norm(x)
+            inside, outside = x * factor, lambda y: y / factor
+        elif kind == "layer_norm":
+            mean, deviation = x.mean(), x.std(ddof=1)
+            inside, outside = (x - mean) / (deviation + 1e-5), lambda y: y * deviation + mean
+        else:
+            inside, outside = x, lambda y: y
+        if sae["apply_b_dec_to_input"]:
+            inside = inside - w["b_dec"]
+        pre = inside @ w["W_enc"] + w["b_enc"]
+        norms = np.linalg.norm(w["W_dec"], axis=1) if sae["rescale_acts_by_decoder_norm"] else np.ones(len(pre))
+        if sae["architecture"] == "topk":
+            pre = pre * norms
+            features = np.zeros_like(pre)
+            kept = np.argsort(-pre, kind="stable")[: sae["k"]]
+            features[kept] = np.maximum(pre[kept], 0)
+        elif sae["architecture"] == "jumprelu":
+            features = np.maximum(pre, 0) * (pre > w["threshold"])
+        else:
+            features = np.maximum(pre, 0)
+        return features, outside(features / norms @ w["W_dec"] + w["b_dec"])
