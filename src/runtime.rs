@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use coverslip_bundle::{Bundle, BundleError, BundleErrorKind, ComposedGraph, Digest, Manifest};
+use coverslip_bundle::{Bundle, BundleError, BundleErrorKind, ComposedGraph, Digest, Manifest, ReferenceOutputs};
 use coverslip_plugin_abi as abi;
 use crossbeam_channel::bounded;
 use sha2::{Digest as _, Sha256};
@@ -160,20 +160,13 @@ impl Runtime {
         report(abi::STAGE_COMPOSE, 0.0)?;
         let graph = bundle.compose().map_err(from_bundle)?;
         report(abi::STAGE_ENGINE, 0.0)?;
-        let engine = load_engine(graph, &config.placement)?;
-        report(abi::STAGE_SELF_CHECK, 0.0)?;
         let reference = bundle.reference().map_err(from_bundle)?;
-        let side = bundle.manifest().side;
-        let batch = engine.about().max_batch;
-        let mut lane = engine.lane()?;
-        let mut on_tile = |done| report(abi::STAGE_SELF_CHECK, done);
-        let self_check_error = self_check(&mut *lane, &reference, side, batch, &mut on_tile)?;
-        drop(lane);
+        let (engine, self_check_error) = load_engine(graph, reference, &config.placement, report)?;
 
         let shared = Arc::new(Shared {
             pipes: Arc::new(Pipes::new()),
             engine: Box::new(engine),
-            side,
+            side: bundle.manifest().side,
             log,
             times: Times::default(),
             budget: AtomicU32::new(100),
@@ -265,12 +258,16 @@ impl Runtime {
             ));
         }
         self.expect_place(config.slots)?;
-        let slide = Slide::begin(config, self.shared.pipes.clone())?;
+        let slide = Slide::begin(config, Arc::downgrade(&self.shared.pipes))?;
         if let Some(fallback) = &self.fallback {
             let alert = slide.docket().alerts.fallback(fallback.reason);
             slide.announce(alert);
         }
         let mut slides = self.shared.lock_slides();
+        // Under the lock: `close` sets it before it looks for slides to end.
+        if self.shared.stopping.load(Ordering::Acquire) {
+            return Err(error!(INVALID_HANDLE, "the runtime is being closed"));
+        }
         slides.all.push(slide.clone());
         Ok(slide)
     }
@@ -300,7 +297,7 @@ impl Runtime {
     /// Ends every slide and joins every thread; a lane that does not return in time is left behind.
     pub(crate) fn close(&self, timeout: Option<Duration>) -> Result<()> {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        self.shared.stopping.store(true, Ordering::Relaxed);
+        self.shared.stopping.store(true, Ordering::Release);
         self.shared.slides().iter().for_each(Slide::end);
         let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
         let pipes = &self.shared.pipes;
@@ -346,18 +343,49 @@ fn join_all(threads: &mut Vec<JoinHandle<()>>, deadline: Option<Instant>) -> usi
     hung
 }
 
-/// Loads the engine on a thread of its own: the pool that rten makes for itself, once per process, takes its place and
-/// its priority from the thread that is the first to use it.
-fn load_engine(graph: ComposedGraph, placement: &Placement) -> Result<CpuEngine> {
-    let (done, loaded) = bounded(1);
-    let thread = spawn("load".into(), &Arc::new(placement.clone()), move || {
-        let _ = done.send(CpuEngine::load(graph));
-    })?;
-    let panicked = thread.join().is_err();
-    match loaded.try_recv() {
-        Ok(engine) if !panicked => engine,
-        _ => Err(error!(INTERNAL, "a defect was caught while the engine loaded the graph: report it with the bundle")),
+/// Loads the engine and checks it, on a thread of its own: with this library's floating-point mode, and with the place
+/// and priority that rten's own pool, made once per process, takes over from the thread that is the first to use it.
+fn load_engine(
+    graph: ComposedGraph,
+    reference: ReferenceOutputs,
+    placement: &Placement,
+    report: &mut Report<'_>,
+) -> Result<(CpuEngine, f64)> {
+    enum News {
+        Checking(f64),
+        Done(Result<(CpuEngine, f64)>),
     }
+    let (tell, news) = bounded(1);
+    let thread = spawn("load".into(), &Arc::new(placement.clone()), move || {
+        let side = graph.side;
+        let load = || {
+            let engine = CpuEngine::load(graph)?;
+            let batch = engine.about().max_batch;
+            // A host that has cancelled no longer listens.
+            let mut on_tile = |done| tell.send(News::Checking(done)).map_err(|_| error!(CANCELLED, "not listened to"));
+            let worst = self_check(&mut *engine.lane()?, &reference, side, batch, &mut on_tile)?;
+            Ok((engine, worst))
+        };
+        let result = load();
+        let _ = tell.send(News::Done(result));
+    })?;
+    let mut outcome = None;
+    for item in &news {
+        match item {
+            News::Done(result) => outcome = Some(result),
+            News::Checking(done) => {
+                if let Err(cancelled) = report(abi::STAGE_SELF_CHECK, done) {
+                    outcome = Some(Err(cancelled));
+                    break;
+                }
+            }
+        }
+    }
+    drop(news);
+    let panicked = thread.join().is_err();
+    outcome.filter(|_| !panicked).unwrap_or_else(|| {
+        Err(error!(INTERNAL, "a defect was caught while the engine loaded the graph: report it with the bundle"))
+    })
 }
 
 /// What runs instead of what was asked for, and why; None: what was asked for.

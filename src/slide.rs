@@ -4,7 +4,7 @@
 //! judge's, the outbox whoever polls. Between them tiles move by value; what they all may ask is in atomics.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use coverslip_plugin_abi as abi;
@@ -65,7 +65,8 @@ pub(crate) struct Slide {
     pub(crate) tally: Tally,
     pub(crate) submit_ns: AtomicU64,
     begun: Instant,
-    pipes: Arc<Pipes>,
+    /// The queues hold slides: a strong reference back would keep both alive for ever.
+    pipes: Weak<Pipes>,
     assembler: Mutex<Assembler>,
     docket: Mutex<Docket>,
     free: Sender<Box<Slot>>,
@@ -79,7 +80,7 @@ pub(crate) struct Slide {
 
 impl Slide {
     /// Reserves everything a slide needs.
-    pub(crate) fn begin(config: SlideConfig, pipes: Arc<Pipes>) -> Result<Arc<Slide>> {
+    pub(crate) fn begin(config: SlideConfig, pipes: Weak<Pipes>) -> Result<Arc<Slide>> {
         let (free, slots) = bounded(config.slots);
         for id in 0..config.slots {
             let slot = Slot::new(id as u32, config.shape)?;
@@ -171,14 +172,17 @@ impl Slide {
         if let Some(verdict) = self.verdict_when_over() {
             slot.outcome = verdict;
         }
-        if self.pipes.judge.0.try_send(Notice::Departed(self.clone(), slot.id, slot.identity)).is_err() {
+        let Some(pipes) = self.pipes.upgrade() else {
+            return self.poison(); // the runtime has been closed
+        };
+        if pipes.judge.0.try_send(Notice::Departed(self.clone(), slot.id, slot.identity)).is_err() {
             self.poison();
         }
         let work = Work { slide: self.clone(), slot };
         if work.slot.outcome == Outcome::Pending {
-            self.pipes.pass_on(&self.pipes.prep.0, work);
+            pipes.pass_on(&pipes.prep.0, work);
         } else {
-            self.pipes.to_judge(work);
+            pipes.to_judge(work);
         }
     }
 
@@ -236,7 +240,9 @@ impl Slide {
 
     /// Asks the judge to look at this slide. Where its queue is full, it looks at the next tick.
     pub(crate) fn nudge(self: &Arc<Self>) {
-        let _ = self.pipes.judge.0.try_send(Notice::Look(self.clone()));
+        if let Some(pipes) = self.pipes.upgrade() {
+            let _ = pipes.judge.0.try_send(Notice::Look(self.clone()));
+        }
     }
 
     /// After a poll: results may have been waiting for room.

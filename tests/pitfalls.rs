@@ -1,8 +1,8 @@
 //! What breaks plugins in hosts, tried with hosts in C (`tests/c/`). Each program loads the built library by path and
 //! ends with 0 when all holds, or says what does not.
 //!
-//! `COVERSLIP_SANITIZE=address cargo test --test pitfalls` compiles the hosts with a sanitizer; `COVERSLIP_RUNNER="valgrind
-//! -q --error-exitcode=9"` runs them under another program.
+//! `COVERSLIP_SANITIZE=address,undefined cargo test --test pitfalls` compiles the hosts with sanitizers;
+//! `COVERSLIP_RUNNER="valgrind -q --error-exitcode=9"` runs them under another program.
 #![cfg(target_os = "linux")]
 
 mod support;

@@ -12,7 +12,7 @@ use crate::{
     SaeArchitecture, SaeReference, Tap,
 };
 
-/// What [`write`] shall make. `SyntheticSpec::default()` is tiny (side 32, 2 blocks of width 32);
+/// What [`write()`] shall make. `SyntheticSpec::default()` is tiny (side 32, 2 blocks of width 32);
 /// [`SyntheticSpec::vit_small`] has the size of a ViT-S/16 with an 8× SAE.
 #[derive(Clone, Debug)]
 pub struct SyntheticSpec {
@@ -142,7 +142,7 @@ pub fn zeros(graph: &ComposedGraph, _tiles: &[u8], n: usize) -> RunResult {
     })
 }
 
-/// The parts of the bundle that [`write`] writes.
+/// The parts of the bundle that [`write()`] writes.
 pub fn recipe(spec: &SyntheticSpec) -> Recipe {
     let manifest = manifest(spec);
     let mut random = Random(spec.seed);

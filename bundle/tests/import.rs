@@ -217,7 +217,7 @@ fn other_layouts_are_refused_by_name() {
         fs::write(scratch.path().join("cfg.json"), "{}").unwrap();
         fs::write(scratch.path().join(name), "").unwrap();
         let result = import_sae(scratch.path(), &SaeOptions::default());
-        assert_refused(result, Unsupported, &[name, part, "expected SAELens'", "convert"]);
+        assert_refused(result, Unsupported, &[name, part, "expected", "convert"]);
     }
     let scratch = tempfile::tempdir().unwrap();
     assert_refused(import_sae(scratch.path(), &SaeOptions::default()), Missing, &["cfg.json"]);

@@ -208,7 +208,7 @@ extern "C" {
 /** Bits of flags_checked, flags_raised and flags_calibrated; scores[] is indexed by the bit's number. */
 #define COVERSLIP_FLAG_BACKGROUND 0x001u          /**< score 0: tissue fraction, 0..1 */
 #define COVERSLIP_FLAG_OUT_OF_FOCUS 0x002u        /**< score 1: sharpness in decibels, lower is blurrier */
-#define COVERSLIP_FLAG_UNDEREXPOSED 0x004u        /**< score 2: share of pixels clipped to black, 0..1 */
+#define COVERSLIP_FLAG_UNDEREXPOSED 0x004u        /**< score 2: share of black pixels, 0..1; a dim white point raises it too */
 #define COVERSLIP_FLAG_OVEREXPOSED 0x008u         /**< score 3: share of pixels with a channel clipped, 0..1 */
 #define COVERSLIP_FLAG_COLOR_SHIFT 0x010u         /**< score 4: with a profile */
 #define COVERSLIP_FLAG_BANDING 0x020u             /**< score 5: with a profile */
@@ -567,7 +567,8 @@ typedef struct coverslip_api {
                                                 coverslip_error *error);
 
     /** [control] Cancels and ends every open slide, stops and joins every thread. The handle is gone
-     *  whatever is returned. Waits timeout_ms for batches that run.
+     *  whatever is returned. Waits timeout_ms for batches that run. The CPU engine's library keeps an idle pool
+     *  of threads, one for the whole process, made at the first runtime_open.
      *  @return OK; ENGINE_HUNG: a lane did not return, its thread and its memory are left behind. */
     int32_t(COVERSLIP_CALL *runtime_close)(coverslip_runtime runtime, uint32_t timeout_ms,
                                            coverslip_error *error);

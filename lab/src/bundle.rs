@@ -16,7 +16,7 @@ use coverslip_bundle::{Agreement, Bundle, ReferenceOutputs, Tolerance};
 
 /// Options of `coverslip bundle`.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(subcommand)]
     command: Command,
 }
@@ -65,7 +65,7 @@ type Outcome = Result<(), Box<dyn Error>>;
 ///
 /// # Errors
 /// Says what was expected, what was found and what to do.
-pub fn run(args: Args) -> Outcome {
+pub(crate) fn run(args: Args) -> Outcome {
     let mut out = std::io::stdout().lock();
     match args.command {
         Command::Build(args) => build::run(&args, &mut out),

@@ -116,16 +116,18 @@ pub(crate) struct Runtime<'l> {
 }
 
 impl<'l> Runtime<'l> {
-    /// Opens `bundle` on the CPU lanes that `threads` asks for (0: one per CPU); `progress` returns false to cancel.
+    /// Opens `bundle`; `progress` returns false to cancel. `threads` 0: one per CPU.
     pub(crate) fn open(
         library: &'l Library,
         bundle: &Path,
+        engine: i32,
         threads: u32,
         mut progress: impl FnMut(i32, f64) -> bool,
     ) -> Outcome<Runtime<'l>> {
         let bundle = c_string(&bundle.to_string_lossy())?;
         let mut desc = abi::RuntimeDesc::init();
         desc.bundle_path = bundle.as_ptr();
+        desc.engine = engine;
         desc.max_threads = threads;
         desc.max_slides = 1;
         let mut callback: &mut dyn FnMut(i32, f64) -> bool = &mut progress;
@@ -251,9 +253,15 @@ impl Slide<'_> {
         // SAFETY: the handle is checked by the library; there are no pointers but the error.
         match check(|error| unsafe { (self.api.slide_finish)(self.handle, milliseconds(timeout), error) }) {
             Ok(()) => Ok(true),
-            Err(error) if error.code == abi::TIMEOUT => Ok(false),
+            Err(error) if [abi::TIMEOUT, abi::INTERRUPTED].contains(&error.code) => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    /// Wakes the threads that wait in this slide's functions.
+    pub(crate) fn interrupt(&self) -> Outcome<()> {
+        // SAFETY: as above.
+        check(|error| unsafe { (self.api.slide_interrupt)(self.handle, error) })
     }
 
     pub(crate) fn cancel(&self) -> Outcome<()> {
@@ -285,7 +293,7 @@ impl Slide<'_> {
                 results.count = (batch.record_count as usize).min(results.records.len());
                 Ok(true)
             }
-            Err(error) if error.code == abi::TIMEOUT => Ok(true),
+            Err(error) if [abi::TIMEOUT, abi::INTERRUPTED].contains(&error.code) => Ok(true),
             Err(error) if error.code == abi::END_OF_RESULTS => Ok(false),
             Err(error) => Err(error),
         }

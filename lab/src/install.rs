@@ -4,13 +4,12 @@
 //! and then renamed, so that a host that runs meanwhile keeps the library it has mapped and never sees half of one.
 
 use std::error::Error;
-use std::ffi::{CStr, OsStr, OsString};
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use coverslip_plugin_abi as abi;
-use coverslip_plugin_abi::AbiStruct;
+use crate::host::Library;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -107,30 +106,7 @@ fn built_library() -> Outcome<PathBuf> {
 fn contract_of(path: &Path) -> Outcome<(u32, u32)> {
     // An absolute path: a bare name would be looked for in the loader's search path.
     let path = path.canonicalize().map_err(named(path))?;
-    let mut host = abi::HostInfo::init();
-    host.abi_major = abi::ABI_MAJOR;
-    host.abi_minor_min = abi::ABI_MINOR;
-    host.abi_minor = abi::ABI_MINOR;
-    host.name = c"coverslip install".as_ptr();
-    let mut api: *const abi::Api = std::ptr::null();
-    let mut error = abi::Error::init();
-    // SAFETY: the user names the library to load, as with any other host. The entry point has the type that the
-    // contract gives it, its arguments live through the call, and the table stays valid until the process ends.
-    unsafe {
-        let library = libloading::Library::new(&path).map_err(|error| {
-            // The loader's own words are one level down.
-            let reason = error.source().map_or_else(|| error.to_string(), ToString::to_string);
-            format!("{} cannot be loaded: {reason}", show(&path))
-        })?;
-        let get_api: libloading::Symbol<'_, abi::GetApiFn> = library
-            .get(b"coverslip_get_api\0")
-            .map_err(|_| format!("{} does not export coverslip_get_api: not a Coverslip library", show(&path)))?;
-        if get_api(&host, &mut api, &mut error) != abi::OK {
-            let message = CStr::from_ptr(error.message.as_ptr()).to_string_lossy().into_owned();
-            return Err(format!("{} does not fit the headers of this command: {message}", show(&path)).into());
-        }
-        Ok(((*api).abi_major, (*api).abi_minor))
-    }
+    Ok(Library::load(&path)?.abi_version())
 }
 
 /// Writes `folder/name` at once: hosts see the file that was there, or this one.

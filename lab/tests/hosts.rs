@@ -1,5 +1,5 @@
-//! The installed package, used as a host's developer uses it: `coverslip install` into a folder, the example hosts built
-//! against that folder (which has moved meanwhile), and run on a drawn slide.
+//! The installed package, used as a host's developer uses it: `coverslip install` into a folder, the example hosts
+//! built against that folder (which has moved meanwhile), and run on a drawn slide.
 #![cfg(target_os = "linux")]
 
 #[path = "../../tests/support/mod.rs"]

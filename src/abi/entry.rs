@@ -23,8 +23,8 @@ pub unsafe extern "C" fn coverslip_get_api(host: *const HostInfo, api: *mut *con
         }
         expect_version(&info)?;
         // SAFETY: name is null or a NUL-terminated string, by the contract.
-        let name = unsafe { read_text(info.name, "host_info.name") }?;
-        log::set_host(info.log, info.log_user, name.as_deref().unwrap_or("host"));
+        unsafe { read_text(info.name, "host_info.name") }?;
+        log::set_host(info.log, info.log_user);
         // SAFETY: `api` is not null and the caller promises that it may be written.
         unsafe { api.write(&table::TABLE) };
         Ok(())

@@ -12,6 +12,8 @@ struct Entry<T> {
 /// The living objects of one kind, in the whole process.
 pub(super) struct Registry<T> {
     what: &'static str,
+    /// Set in the handles of this kind, so that a runtime's is never taken for a slide's.
+    kind: u32,
     entries: RwLock<Vec<Entry<T>>>,
 }
 
@@ -19,8 +21,8 @@ pub(super) struct Registry<T> {
 const MAX_OBJECTS: usize = 4096;
 
 impl<T> Registry<T> {
-    pub(super) const fn new(what: &'static str) -> Registry<T> {
-        Registry { what, entries: RwLock::new(Vec::new()) }
+    pub(super) const fn new(what: &'static str, kind: u32) -> Registry<T> {
+        Registry { what, kind: kind << 24, entries: RwLock::new(Vec::new()) }
     }
 
     /// Keeps an object; gives its handle.
@@ -37,14 +39,14 @@ impl<T> Registry<T> {
         // Never 0, so that no handle is.
         entry.generation = (entry.generation % (u32::MAX >> 1)) + 1;
         entry.object = Some(object);
-        Ok(u64::from(entry.generation) << 32 | place as u64)
+        Ok(u64::from(entry.generation) << 32 | u64::from(place as u32 | self.kind))
     }
 
     /// The object of a handle.
     pub(super) fn get(&self, handle: u64) -> Result<Arc<T>> {
         let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
         entries
-            .get(handle as u32 as usize)
+            .get((handle as u32 ^ self.kind) as usize)
             .filter(|entry| u64::from(entry.generation) == handle >> 32)
             .and_then(|entry| entry.object.clone())
             .ok_or_else(|| self.stale(handle))
@@ -54,7 +56,7 @@ impl<T> Registry<T> {
     pub(super) fn remove(&self, handle: u64) -> Result<Arc<T>> {
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
         entries
-            .get_mut(handle as u32 as usize)
+            .get_mut((handle as u32 ^ self.kind) as usize)
             .filter(|entry| u64::from(entry.generation) == handle >> 32)
             .and_then(|entry| entry.object.take())
             .ok_or_else(|| self.stale(handle))
@@ -81,7 +83,7 @@ mod tests {
 
     #[test]
     fn a_stale_handle_is_refused_although_its_place_is_taken_again() {
-        let registry = Registry::new("thing");
+        let registry = Registry::new("thing", 1);
         let first = registry.insert(Arc::new(1)).unwrap();
         assert_ne!(first, 0);
         registry.remove(first).unwrap();

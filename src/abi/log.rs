@@ -4,7 +4,7 @@ use std::ffi::c_void;
 use std::fmt::{Arguments, Write};
 use std::sync::{Mutex, PoisonError};
 
-use coverslip_plugin_abi::{LOG_INFO, LogFn};
+use coverslip_plugin_abi::LogFn;
 
 /// Where a runtime's lines go. Without a callback, nowhere.
 #[derive(Clone, Copy)]
@@ -22,11 +22,9 @@ unsafe impl Sync for LogSink {}
 /// The host that called coverslip_get_api last; runtimes that open take it over.
 static HOST: Mutex<LogSink> = Mutex::new(LogSink { callback: None, user: std::ptr::null_mut() });
 
-/// Remembers the host's callback and greets it.
-pub(super) fn set_host(callback: Option<LogFn>, user: *mut c_void, name: &str) {
-    let sink = LogSink { callback, user };
-    *HOST.lock().unwrap_or_else(PoisonError::into_inner) = sink;
-    sink.write(LOG_INFO, format_args!("coverslip {} loaded by {name}", env!("CARGO_PKG_VERSION")));
+/// Remembers the host's callback.
+pub(super) fn set_host(callback: Option<LogFn>, user: *mut c_void) {
+    *HOST.lock().unwrap_or_else(PoisonError::into_inner) = LogSink { callback, user };
 }
 
 /// The sink for a runtime that opens now.

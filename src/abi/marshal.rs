@@ -90,20 +90,17 @@ pub(super) unsafe fn write_error(place: *mut abi::Error, refusal: &Error) {
     if place.is_null() {
         return;
     }
+    // SAFETY: the caller's promise. A struct of an impossible size is left alone: there is nowhere to complain.
+    let Ok(size) = (unsafe { stated_size(place, "coverslip_error") }) else { return };
     let mut value = abi::Error::init();
     value.code = refusal.code;
     value.native_code = refusal.native;
-    put_text(&mut value.message, refusal.text());
-    // SAFETY: the caller's promise. A struct of an impossible size is left alone: there is nowhere to complain.
-    let Ok(size) = (unsafe { stated_size(place, "coverslip_error") }) else { return };
+    let room = size.saturating_sub(std::mem::offset_of!(abi::Error, message)).min(value.message.len());
+    if room > 0 {
+        put_text(&mut value.message[..room], refusal.text());
+    }
     // SAFETY: as above.
     let _ = unsafe { write_struct(place, &value, "coverslip_error") };
-    let text = std::mem::offset_of!(abi::Error, message);
-    if size > text && size < size_of::<abi::Error>() {
-        // The text was cut by a shorter struct: end it there.
-        // SAFETY: `size` bytes are writable.
-        unsafe { place.cast::<u8>().add(size - 1).write(0) };
-    }
 }
 
 /// Reads a path or a name; None: the host gave NULL.

@@ -47,8 +47,8 @@ pub(super) static TABLE: abi::Api = abi::Api {
     slide_end,
 };
 
-static RUNTIMES: Registry<Runtime> = Registry::new("runtime");
-static SLIDES: Registry<OfRuntime> = Registry::new("slide");
+static RUNTIMES: Registry<Runtime> = Registry::new("runtime", 1);
+static SLIDES: Registry<OfRuntime> = Registry::new("slide", 2);
 
 /// A slide's handle keeps its runtime alive until `runtime_close` ends both.
 struct OfRuntime {
@@ -199,21 +199,25 @@ unsafe extern "C" fn slide_cancel(slide: abi::Slide, error: *mut Error) -> i32 {
 }
 
 unsafe extern "C" fn slide_poll(slide: abi::Slide, batch: *mut ResultBatch, error: *mut Error) -> i32 {
-    take_results(slide, batch, Some(std::time::Duration::ZERO), error)
+    take_results(slide, batch, Patience::None, error)
 }
 
 unsafe extern "C" fn slide_wait(slide: abi::Slide, batch: *mut ResultBatch, timeout_ms: u32, error: *mut Error) -> i32 {
-    take_results(slide, batch, timeout(timeout_ms), error)
+    take_results(slide, batch, Patience::Until(timeout(timeout_ms)), error)
 }
 
-/// slide_poll is slide_wait with no time, for which an empty outbox is no error and no interrupt matters.
+/// slide_poll takes what is there; slide_wait waits for something.
+enum Patience {
+    None,
+    Until(Option<std::time::Duration>),
+}
+
 fn take_results(
     slide: abi::Slide,
     batch: *mut ResultBatch,
-    wait: Option<std::time::Duration>,
+    patience: Patience,
     error: *mut Error,
 ) -> i32 {
-    let polling = wait == Some(std::time::Duration::ZERO);
     with_slide(slide, error, |slide, _| {
         fault::point("poll");
         // SAFETY: the host's pointers, by the contract.
@@ -228,8 +232,10 @@ fn take_results(
                 Err(small) => Some(Err(small)),
             }
         };
-        let outcome =
-            if polling { take().unwrap_or(Ok(())) } else { slide.gate.wait(wait, take).unwrap_or_else(ended) };
+        let outcome = match patience {
+            Patience::None => take().unwrap_or(Ok(())),
+            Patience::Until(timeout) => slide.gate.wait(timeout, take).unwrap_or_else(ended),
+        };
         if outcome.is_ok() || is_end(&outcome) {
             // SAFETY: as above.
             unsafe { target.finish(batch) }?;

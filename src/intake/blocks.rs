@@ -32,6 +32,7 @@ impl Blocks {
     }
 
     /// Replaces the grid by that of a tile of packed RGB.
+    #[cfg(test)]
     pub(crate) fn fill(&mut self, rgb: &[u8], width: usize, height: usize) {
         self.start(width);
         for rows in strips(rgb, width, height) {

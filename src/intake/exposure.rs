@@ -84,6 +84,11 @@ impl Counts {
     /// The brightest channel of the pixel at byte `j` is the greatest of bytes `j`, `j + 1`, `j + 2`: computed at every
     /// byte, which vectorises, and used at every third.
     fn add(&mut self, rgb: &[u8]) {
+        // Most glass is between the ends: nothing to count.
+        let (lowest, highest) = extremes(rgb);
+        if lowest > BLACK_UP_TO && highest < CLIPPED_FROM {
+            return;
+        }
         // Two bytes are read beyond a block: the last pixels are counted one by one.
         let blocks = rgb.len().saturating_sub(2) / LANES;
         let mut at = 0;
@@ -109,6 +114,22 @@ impl Counts {
             self.black += usize::from(brightest <= BLACK_UP_TO);
         }
     }
+}
+
+/// The lowest and the highest byte; (255, 0) of none.
+fn extremes(bytes: &[u8]) -> (u8, u8) {
+    let (mut lowest, mut highest) = ([255u8; LANES], [0u8; LANES]);
+    let whole = bytes.chunks_exact(LANES);
+    let rest = whole.remainder();
+    for block in whole {
+        for lane in 0..LANES {
+            lowest[lane] = lowest[lane].min(block[lane]);
+            highest[lane] = highest[lane].max(block[lane]);
+        }
+    }
+    let lowest = lowest.iter().chain(rest).fold(255, |a, &b| a.min(b));
+    let highest = highest.iter().chain(rest).fold(0, |a, &b| a.max(b));
+    (lowest, highest)
 }
 
 /// Per channel, the level that [`BRIGHTER_THAN_WHITE`] of the covered area exceeds, the uncovered area (255) taken off
@@ -159,6 +180,19 @@ mod tests {
             let brightest = ends[..3 * pixels].chunks_exact(3).map(|p| p[0].max(p[1]).max(p[2]));
             assert_eq!(counts.clipped, brightest.clone().filter(|&v| v >= 254).count(), "{pixels} pixels");
             assert_eq!(counts.black, brightest.filter(|&v| v <= 25).count(), "{pixels} pixels");
+        }
+    }
+
+    #[test]
+    fn one_pixel_at_an_end_is_counted_wherever_it_is() {
+        for at in 0..70 {
+            for (colour, want) in [([254, 90, 90], (1, 0)), ([90, 90, 255], (1, 0)), ([25, 25, 25], (0, 1))] {
+                let mut rgb = [90u8; 3 * 70];
+                rgb[3 * at..3 * at + 3].copy_from_slice(&colour);
+                let mut counts = Counts::default();
+                counts.add(&rgb);
+                assert_eq!((counts.clipped, counts.black), want, "{colour:?} at pixel {at}");
+            }
         }
     }
 

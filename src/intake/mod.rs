@@ -8,6 +8,8 @@ pub(crate) mod focus;
 pub(crate) mod frame;
 pub(crate) mod grid;
 mod ledger;
+#[cfg(test)]
+mod oracle;
 pub(crate) mod pixels;
 pub(crate) mod resample;
 pub(crate) mod slot;

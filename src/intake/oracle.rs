@@ -6,7 +6,7 @@ use super::blocks::Blocks;
 use super::exposure::measure;
 use super::focus::FocusMeter;
 use super::resample::Resampler;
-use super::tissue::tissue_fraction_of;
+use super::tissue::tissue_fraction;
 
 const SIDE: usize = 224;
 
@@ -52,7 +52,7 @@ fn compare(expected: &Expected<'_>, native: &[u8], model: &[u8]) {
     assert_eq!(got.white_point.map(f64::from), [red, green, blue], "{name}: white point");
     // A block within rounding of a threshold may fall on the other side.
     let block = 64.0 / (width * height - uncovered) as f64;
-    let fraction = tissue_fraction_of(&blocks, uncovered, got.white_point);
+    let fraction = tissue_fraction(&blocks, uncovered, got.white_point);
     assert!(near(fraction, tissue, block), "{name}: tissue {fraction}, not {tissue}");
     // Single precision, and single pixels at the edge of the mask.
     let decibels = FocusMeter::new(SIDE).sharpness(model, SIDE);

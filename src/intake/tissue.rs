@@ -14,24 +14,9 @@ const FAINTEST: f32 = 0.912;
 /// The same between the darkest and the brightest channel of a block: colour. Glass is neutral to 0.02.
 const PALEST: f32 = 0.912;
 
-/// Share (0..1) of the covered area of a tile of packed RGB that is tissue.
-///
-/// `uncovered_pixels` never arrived and are white (255), `white_point` is that of
-/// [`measure`](super::exposure::measure). Fills `blocks`.
-pub(crate) fn tissue_fraction(
-    rgb: &[u8],
-    width: usize,
-    height: usize,
-    uncovered_pixels: usize,
-    white_point: [f32; 3],
-    blocks: &mut Blocks,
-) -> f32 {
-    blocks.fill(rgb, width, height);
-    tissue_fraction_of(blocks, uncovered_pixels, white_point)
-}
-
-/// The same from a grid that is already there: [`measure`](super::exposure::measure) leaves one.
-pub(crate) fn tissue_fraction_of(blocks: &Blocks, uncovered_pixels: usize, white_point: [f32; 3]) -> f32 {
+/// Share (0..1) of the covered area of a tile that is tissue, from the grid and the white point that
+/// [`measure`](super::exposure::measure) leaves. `uncovered_pixels` never arrived and are white (255).
+pub(crate) fn tissue_fraction(blocks: &Blocks, uncovered_pixels: usize, white_point: [f32; 3]) -> f32 {
     let faint = white_point.map(|level| level * FAINTEST);
     let (mut tissue, mut area) = (0usize, 0usize);
     for (mean, pixels) in blocks.iter() {
@@ -57,9 +42,7 @@ mod tests {
         let rgb: Vec<u8> = (0..SIDE * SIDE).flat_map(|i| pixel(i % SIDE, i / SIDE)).collect();
         let mut blocks = Blocks::new(SIDE, SIDE);
         let white = measure(&rgb, SIDE, SIDE, 0, &mut blocks).white_point;
-        let from_grid = tissue_fraction_of(&blocks, 0, white);
-        assert_eq!(from_grid, tissue_fraction(&rgb, SIDE, SIDE, 0, white, &mut blocks));
-        from_grid
+        tissue_fraction(&blocks, 0, white)
     }
 
     /// Repeatable noise of -a..=a.
@@ -116,6 +99,6 @@ mod tests {
         let uncovered = SIDE * SIDE / 2;
         let white = measure(&rgb, SIDE, SIDE, uncovered, &mut blocks).white_point;
         assert_eq!(white, [240.0; 3]);
-        assert_eq!(tissue_fraction_of(&blocks, uncovered, white), 0.5);
+        assert_eq!(tissue_fraction(&blocks, uncovered, white), 0.5);
     }
 }

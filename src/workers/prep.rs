@@ -53,7 +53,7 @@ impl Bench {
         let (width, height, pixels) = slot.native();
         // Exposure comes before the gate: overexposed tissue must not pass as background.
         let exposure = exposure::measure(pixels, width, height, missing, &mut self.blocks);
-        let tissue = tissue_fraction(pixels, width, height, missing, exposure.white_point, &mut self.blocks);
+        let tissue = tissue_fraction(&self.blocks, missing, exposure.white_point);
         slot.evidence.exposure = Some(exposure);
         slot.evidence.tissue = Some(tissue);
         if tissue < BACKGROUND_TISSUE_FRACTION {
@@ -63,9 +63,9 @@ impl Bench {
         if let Some((native, input)) = slot.native_and_input() {
             self.resampler(width, height).resample(native, input);
         }
-        let sharpness = self.focus.sharpness(slot.input(), self.side);
-        // NaN: too little tissue to judge.
-        slot.evidence.sharpness = Some(sharpness).filter(|db| !db.is_nan());
+        // The edge of what never arrived would look sharp; NaN means too little tissue to judge.
+        let sharpness = (missing == 0).then(|| self.focus.sharpness(slot.input(), self.side));
+        slot.evidence.sharpness = sharpness.filter(|db| !db.is_nan());
     }
 
     fn resampler(&mut self, width: usize, height: usize) -> &mut Resampler {

@@ -73,7 +73,8 @@ static void expect_same(const snapshot *before) {
         CHECK(now.handler_flags[number] == before->handler_flags[number]);
     }
     CHECK(memcmp(&now.blocked, &before->blocked, sizeof now.blocked) == 0);
-    CHECK(now.signal_stack.ss_sp == before->signal_stack.ss_sp && now.signal_stack.ss_flags == before->signal_stack.ss_flags);
+    CHECK(now.signal_stack.ss_sp == before->signal_stack.ss_sp);
+    CHECK(now.signal_stack.ss_flags == before->signal_stack.ss_flags);
     CHECK(CPU_EQUAL(&now.cpus, &before->cpus));
     CHECK(now.priority == before->priority && now.policy == before->policy);
     CHECK(now.variables == before->variables);

@@ -251,7 +251,8 @@ void codes_and_exceptions() {
     coverslip::HostOptions future;
     future.name = "from the future";
     EXPECT(thrown_by([&] { (void)coverslip::Library::linked(future); }) == Code::AbiMismatch);
-    EXPECT(thrown_by([] { (void)coverslip::Runtime::open(coverslip::Library::linked(), {}); }) == Code::InvalidArgument);
+    const auto without_bundle = [] { (void)coverslip::Runtime::open(coverslip::Library::linked(), {}); };
+    EXPECT(thrown_by(without_bundle) == Code::InvalidArgument);
 }
 
 void batches() {
@@ -345,7 +346,8 @@ void frames() {
     EXPECT(coverslip::make_frame(COVERSLIP_PFNC_RGB8, pixels, 12, 4, 0, 0, 0).planes[0].size == 0);
 }
 
-static_assert(!std::is_copy_constructible_v<coverslip::Slide> && std::is_nothrow_move_constructible_v<coverslip::Slide>);
+static_assert(!std::is_copy_constructible_v<coverslip::Slide> &&
+              std::is_nothrow_move_constructible_v<coverslip::Slide>);
 static_assert(!std::is_copy_constructible_v<coverslip::Runtime> &&
               std::is_nothrow_move_constructible_v<coverslip::Runtime>);
 static_assert(std::is_nothrow_copy_constructible_v<coverslip::Error>);

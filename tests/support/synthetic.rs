@@ -9,12 +9,17 @@ use rten::{ModelOptions, Value};
 use rten_tensor::NdTensorView;
 use rten_tensor::prelude::*;
 
-/// Writes the bundle; one that an earlier run left there is replaced.
+/// Writes a tiny bundle; one that an earlier run left there is replaced.
 pub(crate) fn bundle(folder: &Path) {
+    bundle_of(folder, &SyntheticSpec::default());
+}
+
+/// The same with other sizes.
+pub(crate) fn bundle_of(folder: &Path, spec: &SyntheticSpec) {
     if folder.exists() {
         std::fs::remove_dir_all(folder).expect("the old bundle can be removed");
     }
-    synthetic::write(folder, &SyntheticSpec::default(), run_graph).expect("a synthetic bundle");
+    synthetic::write(folder, spec, run_graph).expect("a synthetic bundle");
 }
 
 /// The graph's outputs for `n` tiles.

@@ -82,7 +82,7 @@ def train(x, k, steps, watch=None, idle=400, seed=0):
     for step in range(steps):
         for g in opt.param_groups:
             g["lr"] = 1e-3 * min(1, (step + 1) / 100, 5 * (steps - step) / steps)
-        b = x[torch.randint(len(x), (1024,))]
+        b = x[torch.randint(len(x), (512,))]
         pre = sae.pre(b)
         v, i = pre.topk(k)
         f = torch.zeros_like(pre).scatter(1, i, v.relu())
@@ -100,7 +100,7 @@ def train(x, k, steps, watch=None, idle=400, seed=0):
         opt.step()
         with torch.no_grad():
             sae.W_dec.data = F.normalize(sae.W_dec.data, dim=1)
-        if (step + 1) % 1000 == 0:
+        if (step + 1) % 500 == 0:
             w = "" if watch is None else f" watch FVU {fvu(sae, watch * scale):.3f}"
             print(f"step {step + 1} FVU {fvu(sae, x[:4096]):.4f} idle {int(dead.sum())}{w}", flush=True)
     with torch.no_grad():       # back to the student's own scale; the decoder stays unit norm

@@ -136,7 +136,7 @@ def main():
     p.add_argument("--minutes", type=float, default=40)
     p.add_argument("--threads", type=int, default=0, help="0: one, and a second while the machine is idle")
     p.add_argument("--batch", type=int, default=16)
-    p.add_argument("--lr", type=float, default=1e-4)
+    p.add_argument("--lr", type=float, default=1.5e-5)
     p.add_argument("--from-noise", action="store_true", help="do not start from init.pt")
     p.add_argument("--name", default="student")
     a = p.parse_args()
@@ -162,7 +162,7 @@ def main():
 
     start, step, sums = time.time(), 0, {}
     while (done := (time.time() - start) / (60 * a.minutes)) < 1:
-        lr = a.lr * min(1, (step + 1) / 40) * (0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * done)))
+        lr = a.lr * min(1, (step + 1) / 20) * (0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * done)))
         pick, x = feed.get()
         loss, parts = loss_of(heads(model.tokens(student, x)), target.batch(pick))
         loss.backward()

@@ -8,8 +8,10 @@ use crate::error::{BundleError, fail};
 use crate::manifest::{Architecture, Family, Pooling, Tap};
 use crate::tensors::{TensorFile, TensorMap};
 
-/// `model.json`. Shapes are optional: they are compared with the weights.
+/// `model.json`. Shapes are optional: they are compared with the weights. A field that is not here is
+/// refused: it might be one of these, misspelt, or something that changes a number.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ModelSpec {
     /// Must name timm's `VisionTransformer`, or nothing.
     pub architecture: Option<String>,
@@ -67,6 +69,7 @@ pub struct ModelSpec {
 
 /// A tap in `model.json`.
 #[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct TapSpec {
     /// Its name.
     pub name: String,

@@ -138,9 +138,21 @@ fn refuse_layouts(dir: &Path) -> Result<(), BundleError> {
             );
         }
     }
+    refuse_pickles(dir)?;
     for name in [CONFIG, WEIGHTS] {
         if !found(name) {
             fail!(Missing, "{}: no `{name}`; expected SAELens' {CONFIG} and {WEIGHTS}", dir.display());
+        }
+    }
+    Ok(())
+}
+
+/// A directory whose weights are a pickle of whatever name.
+fn refuse_pickles(dir: &Path) -> Result<(), BundleError> {
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.extension().is_some_and(|extension| extension == "pt" || extension == "pth") {
+            read_safetensors(&path)?;
         }
     }
     Ok(())

@@ -18,7 +18,7 @@ use super::tiles::{self, Tiles};
 
 /// Options of `coverslip bundle build`.
 #[derive(Debug, clap::Args)]
-pub struct BuildArgs {
+pub(super) struct BuildArgs {
     /// The ViT's weights: safetensors in timm's names
     #[arg(long)]
     weights: PathBuf,

@@ -10,7 +10,7 @@ use rten_tensor::NdTensor;
 
 /// Runs graphs; keeps the last one loaded.
 #[derive(Default)]
-pub struct Engine {
+pub(super) struct Engine {
     loaded: Option<(u64, Model)>,
 }
 
@@ -19,7 +19,7 @@ impl Engine {
     ///
     /// # Errors
     /// When the graph cannot be loaded or run.
-    pub fn run(&mut self, graph: &ComposedGraph, tiles: &[u8], n: usize) -> RunResult {
+    pub(super) fn run(&mut self, graph: &ComposedGraph, tiles: &[u8], n: usize) -> RunResult {
         let model = self.load(graph)?;
         let pixels = NdTensor::from_data([n, graph.side, graph.side, 3], tiles.to_vec());
         let input = model.node_id(&graph.input)?;

@@ -10,7 +10,7 @@ use super::engine::Engine;
 
 /// Options of `coverslip bundle synthetic`.
 #[derive(Debug, clap::Args)]
-pub struct SyntheticArgs {
+pub(super) struct SyntheticArgs {
     /// The directory to write
     #[arg(long)]
     out: PathBuf,

@@ -7,11 +7,11 @@ use coverslip_bundle::import::read_safetensors;
 use coverslip_bundle::tensors::TensorFile;
 
 /// Tiles, and the file they came from where it may have more to say.
-pub struct Tiles {
+pub(super) struct Tiles {
     /// u8 `[n, side, side, 3]`.
-    pub pixels: Vec<u8>,
+    pub(super) pixels: Vec<u8>,
     /// The safetensors that had them.
-    pub file: Option<TensorFile>,
+    pub(super) file: Option<TensorFile>,
 }
 
 /// Reads tiles of `side` px. Images are cut into whole tiles, without resampling: they must have the
@@ -19,7 +19,7 @@ pub struct Tiles {
 ///
 /// # Errors
 /// For unreadable files, other shapes, and when nothing was found.
-pub fn read(paths: &[PathBuf], side: usize) -> Result<Tiles, Box<dyn Error>> {
+pub(super) fn read(paths: &[PathBuf], side: usize) -> Result<Tiles, Box<dyn Error>> {
     let mut tiles = Tiles { pixels: Vec::new(), file: None };
     for path in paths {
         if path.extension().is_some_and(|extension| extension == "safetensors") {

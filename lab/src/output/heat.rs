@@ -50,9 +50,8 @@ pub(super) fn draw(
     let active = done().filter(|tile| activation(tile) > 0.0).count();
     let share = 100.0 * active as f64 / done().count().max(1) as f64;
     let letters = Type::Body.fits(width);
-    let label = if feature.label.is_empty() { "not labelled" } else { &feature.label };
-    let name = format!("#{} {label}", feature.index);
-    canvas.text(x, y, Type::Bold, INK, &cut(&name, letters));
+    let name = format!("#{} {}", feature.index, feature.label);
+    canvas.text(x, y, Type::Bold, INK, &cut(name.trim_end(), letters));
     canvas.text(x, y + 20, Type::Body, GREY, &cut(&format!("{share:.0} % of tiles, max {largest:.1}"), letters));
 
     let top = y + CAPTION as i32;
@@ -66,7 +65,7 @@ pub(super) fn draw(
             at(tile.result.y + i64::from(tile.result.height)).min(height as i32),
         );
         let area = Area { x: x + left, y: top + upper, width: right - left, height: lower - upper };
-        canvas.fill(area, color(activation(tile) / largest), 0.88);
+        canvas.fill(area, color(activation(tile) / largest), 0.85);
     }
     let edge = Area { x, y: top, width: width as i32, height: height as i32 };
     canvas.frame(edge, 1, [205, 208, 212], 1.0);

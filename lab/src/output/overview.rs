@@ -13,7 +13,7 @@ use super::report::Report;
 use crate::scan::{Class, Played, alert_name, all_classes, class_of};
 
 const MARGIN: i32 = 28;
-const PANEL: u32 = 380;
+const PANEL: u32 = 330;
 /// The largest picture of the slide.
 const PICTURE: (u32, u32) = (1280, 860);
 const HEADER: i32 = 66;
@@ -130,16 +130,18 @@ fn overlay(canvas: &mut Canvas, played: &Played, (width, height): (u32, u32)) {
             }
         }
     }
-    for alert in &played.alerts {
-        let mut area = match alert.width {
-            0 => area(0, 0, played.slide_size.0.into(), played.slide_size.1.into()),
-            _ => area(alert.x, alert.y, alert.width as i64, alert.height as i64),
-        };
-        area = Area { x: area.x - 2, y: area.y - 2, width: area.width + 4, height: area.height + 4 };
+    for alert in played.alerts.iter().filter(|alert| is_of_a_place(alert)) {
+        let area = area(alert.x, alert.y, alert.width as i64, alert.height as i64);
+        let area = Area { x: area.x - 2, y: area.y - 2, width: area.width + 4, height: area.height + 4 };
         canvas.frame(area, 3, ALERT, 1.0);
     }
     let edge = Area { x: MARGIN - 1, y: HEADER - 1, width: width as i32 + 2, height: height as i32 + 2 };
     canvas.frame(edge, 1, [205, 208, 212], 1.0);
+}
+
+/// Whether an alert says something about a part of the slide; an overrun says something about the computer.
+fn is_of_a_place(alert: &abi::Alert) -> bool {
+    alert.width > 0 && alert.code != abi::ALERT_OVERRUN
 }
 
 /// The panel beside the picture: tiles by class, alerts, speed.
@@ -151,7 +153,7 @@ fn legend(canvas: &mut Canvas, played: &Played, x: i32) {
         y += 22;
         y
     };
-    line(canvas, Type::Bold, INK, 0, &format!("{} tiles", played.collected.tiles.len()));
+    line(canvas, Type::Bold, INK, 0, &counted(played.collected.tiles.len(), "tile"));
     for class in all_classes() {
         let count = played.collected.tiles.iter().filter(|tile| class_of(&tile.result) == class).count();
         if count > 0 {
@@ -160,12 +162,14 @@ fn legend(canvas: &mut Canvas, played: &Played, x: i32) {
         }
     }
     line(canvas, Type::Body, INK, 0, "");
-    line(canvas, Type::Bold, INK, 0, &format!("{} alerts", played.alerts.len()));
+    line(canvas, Type::Bold, INK, 0, &counted(played.alerts.len(), "alert"));
     const MOST: usize = 7;
     for alert in played.alerts.iter().take(MOST) {
         let name = alert_name(alert.code).replace('_', " ");
         let below = line(canvas, Type::Body, INK, 28, &name);
-        canvas.frame(Area { x, y: below - 19, width: 18, height: 14 }, 3, ALERT, 1.0);
+        if is_of_a_place(alert) {
+            canvas.frame(Area { x, y: below - 19, width: 18, height: 14 }, 3, ALERT, 1.0);
+        }
         let place = match alert.width {
             0 => "the whole slide".to_owned(),
             width => format!("x {}-{}, y {}-{}", alert.x, alert.x + width as i64, alert.y, alert.y + alert.height as i64),
@@ -183,6 +187,10 @@ fn legend(canvas: &mut Canvas, played: &Played, x: i32) {
         line(canvas, Type::Body, GREY, 0, "flags by general rules:");
         line(canvas, Type::Body, GREY, 0, "no scanner profile");
     }
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 fn swatch(canvas: &mut Canvas, x: i32, y: i32, class: Class) {

@@ -281,7 +281,8 @@ impl Acquisition<'_> {
             if self.stopped() {
                 return Ok(false);
             }
-            match self.slide.submit(&raw(frame), Some(Duration::from_millis(1000))) {
+            // Long: a wait that runs out is a refused frame, which a host that may wait has no reason to report.
+            match self.slide.submit(&raw(frame), Some(Duration::from_secs(600))) {
                 Ok(()) => {
                     counts.frames += 1;
                     return Ok(true);
@@ -337,6 +338,7 @@ fn receive(
     let (mut collected, mut alerts) = (Collected::default(), Vec::new());
     let mut line = Line::new();
     let started = Instant::now();
+    let mut stopping = false;
     loop {
         let more = slide.wait(&mut results, Duration::from_millis(100))?;
         collected.take(&results);
@@ -348,8 +350,10 @@ fn receive(
             line.clear();
             return Ok((collected, alerts));
         }
-        if stop.load(Ordering::SeqCst) {
+        if stop.load(Ordering::SeqCst) && !stopping {
+            stopping = true;
             slide.cancel()?;
+            slide.interrupt()?;
         }
         let summary = slide.summary()?;
         let frames = summary.frames_accepted as usize * 100 / plan.frames.len().max(1);
@@ -359,7 +363,7 @@ fn receive(
             collected.tiles.len() as f64 / started.elapsed().as_secs_f64().max(1e-3),
             summary.in_flight,
             alerts.len(),
-            if stop.load(Ordering::SeqCst) { "stopping" } else { "Ctrl-C stops" },
+            if stopping { "stopping" } else { "Ctrl-C stops" },
         ));
     }
 }
@@ -370,5 +374,15 @@ pub(crate) fn alert_line(alert: &abi::Alert) -> String {
         0 => "whole slide".to_owned(),
         width => format!("x {}..{} y {}..{}", alert.x, alert.x + width as i64, alert.y, alert.y + alert.height as i64),
     };
-    format!("alert {}: {place}, {:.3} against {:.3}", alert_name(alert.code), alert.strength, alert.threshold)
+    let strength = match alert.code {
+        abi::ALERT_LAGGING => format!(", {:.1} s against {:.1} s", alert.strength * 1e-9, alert.threshold * 1e-9),
+        abi::ALERT_ENGINE_FALLBACK => String::new(),
+        _ => format!(", {} against {}", short(alert.strength), short(alert.threshold)),
+    };
+    format!("alert {}: {place}{strength}", alert_name(alert.code))
+}
+
+/// Three decimals at most, none where there are none.
+fn short(value: f64) -> String {
+    format!("{value:.3}").trim_end_matches('0').trim_end_matches('.').to_owned()
 }

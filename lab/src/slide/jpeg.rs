@@ -48,6 +48,11 @@ pub(super) fn decode(chunk: &[u8], tables: Option<&[u8]>, components: Components
         return Err(format!("expected a JPEG of {expected} components, found {}", info.components));
     }
     let stored = decoder.input_colorspace().unwrap_or(ColorSpace::YCbCr);
+    let components = match declared(stream) {
+        // Bio-Formats writes YCbCr under a tag that says RGB, with the marker of a JFIF file.
+        Some(declared) if components == Components::Rgb => declared,
+        _ => components,
+    };
     let wanted = match components {
         Components::YCbCr => ColorSpace::RGB,
         Components::Rgb => stored,
@@ -60,4 +65,22 @@ pub(super) fn decode(chunk: &[u8], tables: Option<&[u8]>, components: Components
         return Err(format!("expected {width} x {height} pixels, found {} samples", samples.len()));
     }
     Ok(DecodedJpeg { width, height, samples })
+}
+
+/// What a stream's own markers say about its colours: JFIF is YCbCr, Adobe's marker names the transform.
+fn declared(stream: &[u8]) -> Option<Components> {
+    let (mut place, mut found) = (2, None);
+    while let Some(&[0xff, marker, high, low]) = stream.get(place..place + 4) {
+        let body = stream.get(place + 4..).unwrap_or_default();
+        match marker {
+            0xda => break,
+            0xe0 if body.starts_with(b"JFIF\0") => found = found.or(Some(Components::YCbCr)),
+            0xee if body.starts_with(b"Adobe") => {
+                return body.get(11).map(|&transform| if transform == 0 { Components::Rgb } else { Components::YCbCr });
+            }
+            _ => {}
+        }
+        place += 2 + usize::from(u16::from_be_bytes([high, low]));
+    }
+    found
 }

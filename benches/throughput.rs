@@ -1,0 +1,200 @@
+//! What the plugin costs beside its engine: figures as ratios and floors, measured through the C ABI.
+//!
+//! `cargo bench --bench throughput`. With `COVERSLIP_BENCH_BUNDLE=DIR` the split is that of another bundle than the demo.
+#![allow(clippy::print_stdout)]
+
+#[path = "../tests/support/host.rs"]
+mod host;
+#[path = "../tests/support/synthetic.rs"]
+mod synthetic;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use coverslip_bundle::Bundle;
+use coverslip_bundle::synthetic::SyntheticSpec;
+use coverslip_plugin_abi::*;
+use host::{Picture, TestRuntime, open_with};
+use rten::{Model, ModelOptions, RunOptions, ThreadPool};
+use rten_tensor::NdTensorView;
+use rustix::time::{ClockId, clock_gettime};
+
+/// Lanes, and threads of the bare engine: the machine's, at most two.
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |n| n.get()).min(2)
+}
+
+fn main() {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("bench-vit-small");
+    synthetic::bundle_of(&folder, &SyntheticSpec::vit_small());
+    println!("{} threads", threads());
+    against_bare_engine("ViT-S/16, random weights", &folder, 24, 5);
+    let demo = std::env::var_os("COVERSLIP_BENCH_BUNDLE").map_or_else(
+        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("bundles/demo"),
+        PathBuf::from,
+    );
+    against_bare_engine("demo bundle", &demo, 128, 5);
+    submit_time(&folder);
+    blank_glass(&demo);
+}
+
+fn runtime(bundle: &Path) -> TestRuntime {
+    open_with(bundle, |desc| desc.max_threads = threads() as u32).expect("the bundle opens")
+}
+
+// -- tiles per second, end to end and bare ----------------------------------------------------------------------
+
+/// The two in turn, so that a drift of the machine meets both.
+fn against_bare_engine(what: &str, bundle: &Path, tiles: u32, rounds: usize) {
+    let opened = Bundle::open(bundle).expect("the bundle opens");
+    let graph = opened.compose().expect("a graph");
+    let side = opened.manifest().side as u32;
+    let mut options = ModelOptions::with_all_ops();
+    let model = Arc::new(options.prepack_weights(true).load(graph.onnx.clone()).expect("rten loads it"));
+    let picture = Picture::tissue(side * 8, side, 1);
+    let runtime = runtime(bundle);
+    bare(&model, &graph.outputs(), &picture, side, 8);
+    end_to_end(&runtime, &picture, side, 8);
+    let mut ratios = Vec::new();
+    let (mut bare_best, mut end_best) = (0f64, 0f64);
+    let before = runtime.stats();
+    let mut elapsed = 0.0;
+    for _ in 0..rounds {
+        let bare = bare(&model, &graph.outputs(), &picture, side, tiles);
+        let end = end_to_end(&runtime, &picture, side, tiles);
+        elapsed += f64::from(tiles) / end;
+        ratios.push(end / bare);
+        (bare_best, end_best) = (bare_best.max(bare), end_best.max(end));
+    }
+    ratios.sort_by(f64::total_cmp);
+    println!(
+        "{what}: end to end / bare engine {:.3} (median of {rounds} pairs, {:.3} to {:.3}; target 0.95 for ViT-S); \
+         best {end_best:.1} and {bare_best:.1} tiles/s",
+        ratios[rounds / 2],
+        ratios[0],
+        ratios[rounds - 1]
+    );
+    let after = runtime.stats();
+    let share = |a: u64, b: u64| 100.0 * (b - a) as f64 / 1e9 / elapsed / threads() as f64;
+    println!(
+        "  of {} cores' time: lanes {:.1} %, prep {:.1} %, submit {:.2} %, judge {:.2} %",
+        threads(),
+        share(before.lane_ns, after.lane_ns),
+        share(before.prep_ns, after.prep_ns),
+        share(before.submit_ns, after.submit_ns),
+        share(before.judge_ns, after.judge_ns)
+    );
+}
+
+/// rten alone: each thread with a pool of one, whole tiles.
+fn bare(model: &Arc<Model>, outputs: &[&str], picture: &Picture, side: u32, tiles: u32) -> f64 {
+    let edge = side as usize;
+    let ids: Vec<_> = outputs.iter().map(|name| model.node_id(name).expect("an output")).collect();
+    let input = model.node_id("pixels").expect("the input");
+    let inputs: Vec<Vec<u8>> = (0..8).map(|i| cut(picture, i * side, side)).collect();
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        for thread in 0..threads() {
+            let (ids, inputs) = (&ids, &inputs);
+            scope.spawn(move || {
+                let pool = Arc::new(ThreadPool::with_num_threads(1));
+                let options = RunOptions::default().with_thread_pool(Some(pool));
+                for i in (thread..tiles as usize).step_by(threads()) {
+                    let pixels = NdTensorView::from_data([1, edge, edge, 3], &inputs[i % 8][..]);
+                    model.run(vec![(input, pixels.into())], ids, Some(options.clone())).expect("a run");
+                }
+            });
+        }
+    });
+    f64::from(tiles) / start.elapsed().as_secs_f64()
+}
+
+fn cut(picture: &Picture, x: u32, side: u32) -> Vec<u8> {
+    let row = |y: u32| &picture.rgb[3 * (y * picture.width + x) as usize..][..3 * side as usize];
+    (0..side).flat_map(row).copied().collect()
+}
+
+/// The same tiles as frames, through the C ABI.
+fn end_to_end(runtime: &TestRuntime, picture: &Picture, side: u32, tiles: u32) -> f64 {
+    let width = tiles * side;
+    let slide = runtime.begin(|desc| {
+        (desc.extent_width, desc.extent_height) = (u64::from(width), u64::from(side));
+        (desc.max_frame_width, desc.max_frame_height) = (side, side);
+    });
+    let start = Instant::now();
+    for i in 0..tiles {
+        let mut frame = picture.frame(i % 8 * side, 0, side, side);
+        frame.x = i64::from(i * side);
+        slide.submit_wait(&frame, NO_TIMEOUT).expect("room");
+    }
+    slide.finish(NO_TIMEOUT).expect("every tile ends");
+    let rate = f64::from(tiles) / start.elapsed().as_secs_f64();
+    let done = slide.drain().iter().filter(|tile| tile.record.status == TILE_DONE).count();
+    assert_eq!(done, tiles as usize, "all are tissue");
+    rate
+}
+
+// -- the acquisition thread ---------------------------------------------------------------------------------------
+
+fn thread_time() -> Duration {
+    let now = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
+}
+
+/// CPU time of slide_submit for frames of 512 × 512 while the engine is saturated.
+fn submit_time(bundle: &Path) {
+    let runtime = runtime(bundle);
+    let slide = runtime.begin(|desc| {
+        (desc.max_frame_width, desc.max_frame_height) = (512, 512);
+        (desc.spread_width, desc.spread_height) = (4096, 4096);
+    });
+    let picture = Picture::tissue(600, 600, 1);
+    let (mut taken, mut busy) = (Vec::new(), Vec::new());
+    let end = Instant::now() + Duration::from_secs(12);
+    let mut i = 0;
+    while Instant::now() < end {
+        let mut frame = picture.frame(i % 37, i % 41, 512, 512);
+        frame.x = i64::from(i) * 470;
+        let start = thread_time();
+        let answer = slide.submit(&frame);
+        let spent = (thread_time() - start).as_nanos() as f64 / 1e6;
+        if answer.is_ok() { taken.push(spent) } else { busy.push(spent) }
+        i += 1;
+        std::thread::sleep(Duration::from_millis(if answer.is_ok() { 1 } else { 10 }));
+        while slide.take(None).is_ok_and(|tiles| !tiles.is_empty()) {}
+    }
+    slide.cancel().expect("cancel");
+    for (what, mut times) in [("taken", taken), ("refused with BUSY", busy)] {
+        times.sort_by(f64::total_cmp);
+        let at = |q: f64| times.get((times.len() as f64 * q) as usize).copied().unwrap_or(f64::NAN);
+        println!(
+            "submit of 512 x 512, {what}: {} calls, CPU time p50 {:.3} ms, p99 {:.3} ms (target p99 1 ms)",
+            times.len(),
+            at(0.5),
+            at(0.99)
+        );
+    }
+}
+
+/// Glass goes through copy, exposure and gate only.
+fn blank_glass(bundle: &Path) {
+    let runtime = runtime(bundle);
+    let glass = Picture::glass(4096, 2048);
+    let mut best = 0f64;
+    for _ in 0..3 {
+        let slide = runtime.begin(|desc| {
+            (desc.max_frame_width, desc.max_frame_height) = (4096, 512);
+            desc.max_unpolled = 1 << 20;
+        });
+        let start = Instant::now();
+        for i in 0..100u32 {
+            let mut frame = glass.frame(0, i % 4 * 512, 4096, 512);
+            frame.y = i64::from(i) * 512;
+            slide.submit_wait(&frame, NO_TIMEOUT).expect("room");
+        }
+        slide.finish(NO_TIMEOUT).expect("every tile ends");
+        best = best.max(4096.0 * 512.0 * 100.0 / 1e6 / start.elapsed().as_secs_f64());
+    }
+    println!("blank glass: {best:.0} Mpx/s (target 400 on two cores)");
+}

@@ -1,0 +1,244 @@
+//! `coverslip scan` as a user runs it: the built command, the built library, a synthetic bundle.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use serde_json::Value;
+
+const COMMAND: &str = env!("CARGO_BIN_EXE_coverslip");
+const FILES: [&str; 4] = ["overview.png", "qc.geojson", "slide.json", "tiles.parquet"];
+
+/// A folder of this test run.
+fn folder() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("scan");
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).unwrap();
+        folder
+    })
+}
+
+/// A tiny bundle: 32 px at 0.5 µm/px.
+fn bundle() -> &'static Path {
+    static BUNDLE: OnceLock<PathBuf> = OnceLock::new();
+    BUNDLE.get_or_init(|| {
+        let path = folder().join("bundle");
+        let output = Command::new(COMMAND).args(["bundle", "synthetic", "--out"]).arg(&path).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        path
+    })
+}
+
+/// A picture of 500 x 300 px: stained noise on the left, glass on the right.
+fn picture() -> &'static Path {
+    static PICTURE: OnceLock<PathBuf> = OnceLock::new();
+    PICTURE.get_or_init(|| {
+        let path = folder().join("slide.png");
+        let mut state = 1_u32;
+        let picture = image::RgbImage::from_fn(500, 300, |x, _| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let noise = (state >> 26) as u8;
+            if x < 300 { image::Rgb([200 - noise, 90 + noise, 160 - noise]) } else { image::Rgb([243, 242, 244]) }
+        });
+        picture.save(&path).unwrap();
+        path
+    })
+}
+
+fn scan(out: &str, slide: Option<&Path>, arguments: &[&str]) -> (Output, PathBuf) {
+    let out = folder().join(out);
+    let mut command = Command::new(COMMAND);
+    command.arg("scan").args(slide).arg("--out").arg(&out).arg("--bundle").arg(bundle()).args(arguments);
+    (command.output().unwrap(), out)
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+fn report(out: &Path) -> Value {
+    serde_json::from_slice(&fs::read(out.join("slide.json")).unwrap()).unwrap()
+}
+
+/// The rows of tiles.parquet as text, without times and frame numbers.
+fn rows(out: &Path) -> Vec<String> {
+    let reader = SerializedFileReader::new(fs::File::open(out.join("tiles.parquet")).unwrap()).unwrap();
+    let told_apart = ["latency_ms", "sequence", "first_frame_id", "last_frame_id", "group_id"];
+    reader
+        .get_row_iter(None)
+        .unwrap()
+        .map(|row| {
+            let row = row.unwrap();
+            let same = row.get_column_iter().filter(|(name, _)| !told_apart.contains(&name.as_str()));
+            same.map(|(name, value)| format!("{name}={value} ")).collect()
+        })
+        .collect()
+}
+
+fn accounted(out: &Path) -> u64 {
+    let report = report(out);
+    let summary = &report["summary"];
+    let statuses = summary["by_status"].as_object().unwrap();
+    let sum: u64 = statuses.values().map(|count| count.as_u64().unwrap()).sum();
+    assert_eq!(summary["opened"], summary["results"]);
+    assert_eq!(summary["opened"].as_u64(), Some(sum));
+    assert_eq!(summary["in_flight"], 0);
+    assert_eq!(rows(out).len() as u64, sum);
+    sum
+}
+
+#[test]
+fn every_cut_gives_the_same_tiles_and_all_files() {
+    let mut first: Option<Vec<String>> = None;
+    for (frames, size) in [("tiles", "240"), ("fields", "128"), ("strips", "50"), ("tiles", "1024")] {
+        let name = format!("{frames}-{size}");
+        let arguments = ["--mpp", "0.5", "--frames", frames, "--frame-size", size, "--embeddings"];
+        let (output, out) = scan(&name, Some(picture()), &arguments);
+        assert!(output.status.success(), "{}", stderr(&output));
+        assert_eq!(names(&out), FILES);
+        assert_eq!(accounted(&out), 16 * 10, "{name}");
+        let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(stdout.starts_with("slide.png: 160 tiles: "), "{stdout}");
+        let geojson: Value = serde_json::from_slice(&fs::read(out.join("qc.geojson")).unwrap()).unwrap();
+        let alerts = report(&out)["alerts"].as_array().unwrap().len();
+        assert_eq!(geojson["features"].as_array().unwrap().len(), 160 + alerts);
+        assert!(image::open(out.join("overview.png")).unwrap().width() > 900);
+        let rows = rows(&out);
+        assert!(rows.iter().any(|row| row.contains("status=\"done\"")) || rows[0].contains("status=done"), "{}", rows[0]);
+        match &first {
+            None => first = Some(rows),
+            Some(first) => assert_eq!(&rows, first, "{name}"),
+        }
+    }
+}
+
+#[test]
+fn a_paced_scan_accounts_for_every_tile() {
+    for hold in ["0", "16"] {
+        let arguments = ["--mpp", "0.5", "--rate", "400", "--hold", hold, "--frame-size", "64"];
+        let (output, out) = scan(&format!("paced-{hold}"), Some(picture()), &arguments);
+        assert!(output.status.success(), "{}", stderr(&output));
+        assert_eq!(accounted(&out), 160);
+        let seconds = report(&out)["timings"]["slide_s"].as_f64().unwrap();
+        assert!(seconds >= 150_000.0 / 1024.0 / 400.0, "faster than its pace: {seconds}");
+    }
+}
+
+#[test]
+fn a_directory_of_tiles() {
+    let tiles = folder().join("tiles");
+    fs::create_dir_all(&tiles).unwrap();
+    let slide = image::open(picture()).unwrap();
+    for index in 0..6 {
+        slide.crop_imm(index % 3 * 96, index / 3 * 96, 96, 96).save(tiles.join(format!("{index}.png"))).unwrap();
+    }
+    let (output, out) = scan("directory", Some(&tiles), &["--mpp", "0.5"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(accounted(&out), 9 * 6);
+    assert_eq!(report(&out)["scan"]["frame_width"], 96);
+}
+
+#[test]
+fn bad_input_is_refused_before_anything_is_written() {
+    let blocked = folder().join("file");
+    fs::write(&blocked, "not a directory").unwrap();
+    let slide = Some(picture());
+    let nowhere = folder().join("nowhere.svs");
+    for (name, slide, arguments, words) in [
+        ("zero", slide, vec!["--mpp", "0"], "--mpp: expected 0.01 to 100 micrometres per pixel, found 0"),
+        ("negative", slide, vec!["--mpp=-0.5"], "--mpp: expected 0.01 to 100 micrometres per pixel, found -0.5"),
+        ("nan", slide, vec!["--mpp", "NaN"], "--mpp: expected 0.01 to 100 micrometres per pixel, found NaN"),
+        ("missing", slide, vec![], "expected micrometres per pixel in the file, found none (PNG and JPEG images do not"),
+        ("rate", slide, vec!["--mpp", "0.5", "--rate", "0"], "--rate: expected tiles per second above 0, found 0"),
+        ("alpha", slide, vec!["--mpp", "0.5", "--alpha", "0.7"], "--alpha: expected a level between 0 and 0.5, found 0.7"),
+        ("file/out", slide, vec!["--mpp", "0.5"], "expected a directory that can be written"),
+        ("nowhere", Some(nowhere.as_path()), vec![], "nowhere.svs: expected a slide"),
+        ("library", slide, vec!["--mpp", "0.5", "--library", COMMAND], "expected the Coverslip library"),
+    ] {
+        let (output, out) = scan(name, slide, &arguments);
+        assert_eq!(output.status.code(), Some(1), "{name}");
+        assert!(stderr(&output).contains(words), "{name}: {}", stderr(&output));
+        assert!(output.stdout.is_empty());
+        assert!(names(&out).is_empty(), "{name}: {:?}", names(&out));
+    }
+    let output = Command::new(COMMAND)
+        .args(["scan", "--mpp", "0.5", "--bundle"])
+        .arg(folder().join("no-bundle"))
+        .arg("--out")
+        .arg(folder().join("bundleless"))
+        .arg(picture())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("(1") || stderr(&output).contains("BUNDLE"), "{}", stderr(&output));
+    assert!(names(&folder().join("bundleless")).is_empty());
+}
+
+#[test]
+fn a_slide_that_breaks_off_names_the_tile_and_leaves_nothing() {
+    let whole = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/jpeg_rgb_tiles.tif")).unwrap();
+    let mut cut = whole.clone();
+    let starts: Vec<usize> = (0..whole.len() - 3).filter(|&at| whole[at..at + 3] == [0xff, 0xd8, 0xff]).collect();
+    let last = starts[starts.len() - 1];
+    cut[last + 40..].fill(0);
+    let path = folder().join("cut.tif");
+    fs::write(&path, cut).unwrap();
+    let (output, out) = scan("cut", Some(&path), &["--mpp", "0.5", "--frame-size", "48"]);
+    assert_eq!(output.status.code(), Some(1));
+    let message = stderr(&output);
+    assert!(message.contains("cut.tif: tile (column 2, row 1):") && message.contains("Copy the slide again"), "{message}");
+    assert!(names(&out).is_empty());
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_cancels_and_still_writes() {
+    let out = folder().join("stopped");
+    let child = Command::new(COMMAND)
+        .args(["scan", "--rate", "200", "--bundle"])
+        .arg(bundle())
+        .arg("--out")
+        .arg(&out)
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(std::time::Duration::from_secs(4));
+    let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
+    assert_eq!(names(&out), FILES);
+    let tiles = accounted(&out);
+    assert!(tiles < 84 * 196, "{tiles}");
+    assert_eq!(report(&out)["summary"]["cancelled"], true);
+}
+
+#[test]
+fn a_real_slide_where_there_is_one() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/wsi/CMU-1-Small-Region.svs");
+    if !path.is_file() {
+        let _ = std::io::Write::write_fmt(
+            &mut std::io::stderr(),
+            format_args!("skipped: {} is not there\n", path.display()),
+        );
+        return;
+    }
+    let (output, out) = scan("svs", Some(&path), &[]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(names(&out), FILES);
+    // round(32 * 0.5 / 0.499) = 32 pixels a tile.
+    assert_eq!(accounted(&out), 70 * 93);
+    assert_eq!(report(&out)["mpp"]["source"], "ImageDescription, MPP (Aperio)");
+}

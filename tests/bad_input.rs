@@ -1,0 +1,283 @@
+//! Whatever a host does wrong is answered with a code and a text that says what was expected, and nothing is lost.
+
+mod support {
+    pub(crate) mod host;
+    pub(crate) mod synthetic;
+}
+
+use std::ffi::CString;
+use std::path::{Path, PathBuf};
+use std::ptr::{null, null_mut};
+
+use coverslip_plugin_abi::*;
+use support::host::{Answer, Picture, Refusal, TestRuntime, api, call, open, open_with};
+
+fn bundle(name: &str) -> PathBuf {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("bad-{name}"));
+    support::synthetic::bundle(&folder);
+    folder
+}
+
+#[track_caller]
+fn refused<T>(answer: Answer<T>, code: i32, text: &str) {
+    let Refusal { code: found, message } = answer.err().expect("a refusal");
+    assert!(found == code && message.contains(text), "expected {code} with {text:?}, found {found}: {message}");
+}
+
+// -- bundles ------------------------------------------------------------------------------------------------
+
+/// Opens a copy of a bundle that `spoil` has changed.
+fn spoiled(name: &str, spoil: impl FnOnce(&Path)) -> Answer<TestRuntime> {
+    let folder = bundle(name);
+    spoil(&folder);
+    open_with(&folder, |_| ())
+}
+
+fn edit(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+    let mut bytes = std::fs::read(path).expect("a file of the bundle");
+    change(&mut bytes);
+    std::fs::write(path, bytes).expect("a file of the bundle");
+}
+
+fn edit_manifest(folder: &Path, from: &str, to: &str) {
+    let path = folder.join("manifest.json");
+    let text = std::fs::read_to_string(&path).expect("the manifest");
+    assert!(text.contains(from), "the manifest has {from}");
+    std::fs::write(path, text.replacen(from, to, 1)).expect("the manifest");
+}
+
+#[test]
+fn bundles_that_are_not_whole_are_refused() {
+    refused(open_with(Path::new("/nowhere/at/all"), |_| ()), BUNDLE_INVALID, "manifest.json");
+    let cut = |folder: &Path| edit(&folder.join("model.safetensors"), |bytes| bytes.truncate(bytes.len() / 2));
+    refused(spoiled("cut", cut), BUNDLE_INVALID, "model.safetensors");
+    refused(spoiled("gone", |f| std::fs::remove_file(f.join("sae.safetensors")).unwrap()), BUNDLE_INVALID, "sae");
+    let flip = |folder: &Path| {
+        edit(&folder.join("model.safetensors"), |bytes| {
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 0x10;
+        })
+    };
+    refused(spoiled("flip", flip), DIGEST_MISMATCH, "model.safetensors");
+    refused(spoiled("version", |f| edit_manifest(f, "coverslip.bundle/1", "coverslip.bundle/9")), BUNDLE_UNSUPPORTED, "9");
+    refused(spoiled("json", |f| edit(&f.join("manifest.json"), |b| b.truncate(40))), BUNDLE_INVALID, "manifest");
+    refused(spoiled("huge", |f| edit_manifest(f, "\"side\": 32", "\"side\": 4000000000")), BUNDLE_INVALID, "side");
+}
+
+#[test]
+fn the_host_can_pin_the_bundle() {
+    let folder = bundle("pin");
+    let digest = open(&folder).info().bundle_digest;
+    open_with(&folder, |desc| desc.bundle_digest = digest.as_ptr()).expect("the same bundle");
+    let other = [7u8; 32];
+    refused(open_with(&folder, |desc| desc.bundle_digest = other.as_ptr()), DIGEST_MISMATCH, "0707");
+}
+
+#[test]
+fn a_bundle_whose_reference_is_another_models_fails_the_self_check() {
+    let folder = bundle("reference");
+    let other = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("bad-reference-zeros");
+    let _ = std::fs::remove_dir_all(&other);
+    let spec = coverslip_bundle::synthetic::SyntheticSpec::default();
+    coverslip_bundle::synthetic::write(&other, &spec, coverslip_bundle::synthetic::zeros).expect("a bundle of zeros");
+    refused(open_with(&other, |_| ()), SELF_CHECK_FAILED, "reference tile 0");
+    drop(folder);
+}
+
+// -- runtime_open -------------------------------------------------------------------------------------------
+
+#[test]
+fn a_runtime_desc_out_of_range_is_refused() {
+    let folder = bundle("desc");
+    let open = |change: &dyn Fn(&mut RuntimeDesc)| open_with(&folder, change);
+    refused(open(&|d| d.struct_size = 3), INVALID_STRUCT, "COVERSLIP_INIT");
+    refused(open(&|d| d.bundle_path = null()), INVALID_ARGUMENT, "bundle_path");
+    refused(open(&|d| d.engine = 9), INVALID_ARGUMENT, "engine");
+    refused(open(&|d| d.engine = ENGINE_TENSORRT), ENGINE_UNAVAILABLE, "TensorRT");
+    refused(open(&|d| (d.engine, d.fallback) = (ENGINE_AUTO, FALLBACK_NONE)), ENGINE_UNAVAILABLE, "TensorRT");
+    refused(open(&|d| d.fallback = -1), INVALID_ARGUMENT, "fallback");
+    refused(open(&|d| d.max_threads = 1000), INVALID_ARGUMENT, "max_threads");
+    refused(open(&|d| d.max_slides = 1000), INVALID_ARGUMENT, "max_slides");
+    refused(open(&|d| d.flags = 0x8000_0000), INVALID_ARGUMENT, "flags");
+    refused(open(&|d| d.cpu_count = 3), INVALID_ARGUMENT, "cpu_count");
+    refused(open(&|d| d.profile_path = c"p".as_ptr()), UNSUPPORTED, "profiles");
+    refused(open(&|d| d.plan_digest = [0u8; 32].as_ptr()), UNSUPPORTED, "plans");
+}
+
+#[test]
+fn a_fallback_has_a_reason_a_line_and_an_alert() {
+    let runtime = open_with(&bundle("auto"), |desc| desc.engine = ENGINE_AUTO).expect("the CPU instead");
+    let info = runtime.info();
+    assert_eq!((info.engine, info.fallback_reason), (ENGINE_CPU, REASON_NOT_BUILT_IN));
+    let alerts = runtime.begin(|_| ()).alerts();
+    assert_eq!(alerts.iter().map(|alert| alert.code).collect::<Vec<_>>(), [ALERT_ENGINE_FALLBACK]);
+}
+
+#[test]
+fn progress_can_cancel() {
+    unsafe extern "C" fn stop(stages: *mut std::ffi::c_void, progress: *const Progress) -> i32 {
+        // SAFETY: the test passes a Vec<i32>, the library a Progress.
+        let (stages, progress) = unsafe { (&mut *stages.cast::<Vec<i32>>(), &*progress) };
+        stages.push(progress.stage);
+        i32::from(progress.stage == STAGE_SELF_CHECK)
+    }
+    let path = CString::new(bundle("progress").to_str().unwrap()).unwrap();
+    let desc = RuntimeDesc { engine: ENGINE_CPU, bundle_path: path.as_ptr(), ..RuntimeDesc::init() };
+    let (mut stages, mut handle) = (Vec::<i32>::new(), 0);
+    // SAFETY: all pointers are to live structs.
+    let answer = call(|error| unsafe {
+        (api().runtime_open)(&desc, Some(stop), (&raw mut stages).cast(), &mut handle, error)
+    });
+    refused(answer, CANCELLED, "progress");
+    assert_eq!((handle, &stages[..]), (0, &[STAGE_VERIFY, STAGE_COMPOSE, STAGE_ENGINE, STAGE_SELF_CHECK][..]));
+}
+
+// -- slide_begin --------------------------------------------------------------------------------------------
+
+#[test]
+fn a_slide_desc_out_of_range_is_refused() {
+    let runtime = open(&bundle("slide"));
+    let begin = |change: &dyn Fn(&mut SlideDesc)| runtime.begin_with(change);
+    for mpp in [0.0, -0.5, f64::NAN, f64::INFINITY, 1e-9] {
+        refused(begin(&|d| d.mpp_x = mpp), INVALID_ARGUMENT, "mpp_x");
+        refused(begin(&|d| d.mpp_y = mpp), INVALID_ARGUMENT, "mpp_y");
+    }
+    refused(begin(&|d| d.mpp_x = 60.0), INVALID_ARGUMENT, "check mpp_x");
+    refused(begin(&|d| d.scanner_id = null()), INVALID_ARGUMENT, "scanner_id");
+    refused(begin(&|d| d.slide_id = c"".as_ptr()), INVALID_ARGUMENT, "slide_id");
+    refused(begin(&|d| d.slide_id = c"\xff".as_ptr()), INVALID_ARGUMENT, "UTF-8");
+    refused(begin(&|d| d.max_frame_width = 0), INVALID_ARGUMENT, "max_frame_width");
+    refused(begin(&|d| d.extent_width = 9), INVALID_ARGUMENT, "extent");
+    refused(begin(&|d| (d.extent_width, d.extent_height) = (u64::MAX, 1)), INVALID_ARGUMENT, "pixels");
+    refused(begin(&|d| d.extent_x = i64::MIN), INVALID_ARGUMENT, "stage coordinates");
+    refused(begin(&|d| d.min_coverage = f64::NAN), INVALID_ARGUMENT, "min_coverage");
+    refused(begin(&|d| d.alpha = 0.7), INVALID_ARGUMENT, "alpha");
+    refused(begin(&|d| d.color_state = 17), INVALID_ARGUMENT, "color_state");
+    let wide = |d: &mut SlideDesc| (d.spread_width, d.spread_height) = (1 << 30, 1 << 30);
+    refused(begin(&wide), OUT_OF_MEMORY, "smaller spread");
+    let many = |d: &mut SlideDesc| (d.extent_width, d.extent_height, d.max_tiles) = (32_000, 32_000, 100);
+    refused(begin(&many), LIMIT_REACHED, "max_tiles");
+    let small = open_with(&bundle("quota"), |desc| desc.memory_limit = 1 << 20).expect("opens");
+    refused(small.begin_with(|_| ()), OUT_OF_MEMORY, "memory_limit");
+}
+
+// -- frames -------------------------------------------------------------------------------------------------
+
+#[test]
+fn a_frame_that_is_not_what_it_says_is_refused() {
+    let runtime = open(&bundle("frame"));
+    let slide = runtime.begin(|desc| (desc.extent_width, desc.extent_height) = (640, 640));
+    let picture = Picture::tissue(64, 64, 1);
+    let submit = |change: &dyn Fn(&mut Frame)| {
+        let mut frame = picture.frame(0, 0, 64, 64);
+        change(&mut frame);
+        slide.submit(&frame)
+    };
+    refused(submit(&|f| f.struct_size = 0), INVALID_STRUCT, "coverslip_frame");
+    refused(submit(&|f| f.planes[0].data = null()), INVALID_ARGUMENT, "planes[0].data");
+    refused(submit(&|f| f.planes[0].stride = 191), INVALID_ARGUMENT, "stride");
+    refused(submit(&|f| f.planes[0].stride = u64::MAX / 8), INVALID_ARGUMENT, "larger than the plane");
+    refused(submit(&|f| f.planes[0].size -= 1), INVALID_ARGUMENT, "larger than the plane");
+    refused(submit(&|f| f.width = 0), INVALID_ARGUMENT, "at least 1 x 1");
+    refused(submit(&|f| f.width = 65), FRAME_TOO_LARGE, "at most 64 x 64");
+    refused(submit(&|f| f.x = 640), OUT_OF_EXTENT, "outside the extent");
+    refused(submit(&|f| f.y = -64), OUT_OF_EXTENT, "outside the extent");
+    refused(submit(&|f| f.x = i64::MAX), INVALID_ARGUMENT, "stage coordinates");
+    refused(submit(&|f| f.pixel_format = 0x0108_0001), UNSUPPORTED_FORMAT, "0x01080001");
+    refused(submit(&|f| f.bit_depth = 12), UNSUPPORTED_FORMAT, "12 bits");
+    refused(submit(&|f| f.plane_count = 3), UNSUPPORTED_FORMAT, "3 planes");
+    refused(submit(&|f| f.focal_plane = 1), UNSUPPORTED, "focal plane");
+    refused(submit(&|f| f.pass = 70_000), INVALID_ARGUMENT, "pass");
+    // SAFETY: null is allowed.
+    refused(call(|e| unsafe { (slide.api.slide_submit)(slide.handle, null(), e) }), INVALID_ARGUMENT, "NULL");
+    // Partly outside is taken; what is outside is counted.
+    submit(&|f| (f.x, f.y) = (-32, 600)).expect("partly inside");
+    assert_eq!(slide.results().len(), 2);
+    let summary = slide.summary();
+    assert_eq!((summary.opened, summary.pixels_outside, summary.pixels_used), (2, 64 * 64 - 32 * 40, 32 * 40));
+}
+
+#[test]
+fn more_tiles_than_announced_are_refused_and_those_before_are_kept() {
+    let runtime = open(&bundle("tiles"));
+    let slide = runtime.begin(|desc| desc.max_tiles = 5);
+    let picture = Picture::tissue(32, 32, 1);
+    let mut limit = 0;
+    for i in 0..8 {
+        let mut frame = picture.frame(0, 0, 32, 32);
+        frame.x = i * 32;
+        match slide.submit_wait(&frame, 10_000) {
+            Ok(()) => {}
+            Err(refusal) => {
+                assert_eq!(refusal.code, LIMIT_REACHED);
+                assert!(refusal.message.contains("max_tiles"), "{}", refusal.message);
+                limit += 1;
+            }
+        }
+    }
+    assert_eq!((limit, slide.results().len()), (3, 5));
+}
+
+// -- order and handles --------------------------------------------------------------------------------------
+
+#[test]
+fn calls_in_the_wrong_order_and_after_the_end_are_refused() {
+    let runtime = open(&bundle("order"));
+    let slide = runtime.begin(|_| ());
+    let picture = Picture::tissue(32, 32, 1);
+    slide.finish(10_000).expect("an empty slide is finished at once");
+    slide.finish(10_000).expect("and may be again");
+    refused(slide.submit(&picture.frame(0, 0, 32, 32)), WRONG_STATE, "slide_finish");
+    refused(slide.take(None), END_OF_RESULTS, "polled");
+    slide.cancel().expect("cancel after finish is no error");
+    assert_eq!(slide.summary().cancelled, 0);
+    let (api, handle) = (slide.api, slide.handle);
+    drop(slide);
+    // SAFETY (of all): the pointers are to live structs; the handle is stale.
+    refused(call(|e| unsafe { (api.slide_end)(handle, e) }), INVALID_HANDLE, "no open slide");
+    refused(call(|e| unsafe { (api.slide_finish)(handle, 0, e) }), INVALID_HANDLE, "no open slide");
+    refused(call(|e| unsafe { (api.slide_end)(runtime.handle, e) }), INVALID_HANDLE, "no open slide");
+    let open_slide = runtime.begin(|_| ());
+    let closed = runtime.handle;
+    runtime.close(10_000).expect("close ends its slides");
+    refused(call(|e| unsafe { (api.slide_summary)(open_slide.handle, null_mut(), e) }), INVALID_HANDLE, "slide");
+    refused(call(|e| unsafe { (api.runtime_close)(closed, 0, e) }), INVALID_HANDLE, "no open runtime");
+    for handle in [0, 1, u64::MAX] {
+        refused(call(|e| unsafe { (api.runtime_close)(handle, 0, e) }), INVALID_HANDLE, "no open runtime");
+    }
+}
+
+#[test]
+fn buffers_that_are_too_small_lose_nothing() {
+    let runtime = open(&bundle("buffers"));
+    let slide = runtime.begin(|_| ());
+    let picture = Picture::tissue(32, 32, 1);
+    slide.submit(&picture.frame(0, 0, 32, 32)).expect("room");
+    slide.finish(10_000).expect("one tile");
+    let mut record = TileResult::default();
+    let mut feature = Feature::default();
+    let mut batch = ResultBatch {
+        record_size: size_of::<TileResult>() as u32,
+        records: &mut record,
+        record_capacity: 1,
+        features: &mut feature,
+        feature_capacity: 1,
+        ..ResultBatch::init()
+    };
+    // SAFETY (of all): the buffers are as long as stated, but for those that must be refused unread.
+    let poll = |batch: &mut ResultBatch| call(|e| unsafe { (slide.api.slide_poll)(slide.handle, batch, e) });
+    refused(poll(&mut batch), BUFFER_TOO_SMALL, "8 features");
+    batch.record_size = 8;
+    refused(poll(&mut batch), INVALID_STRUCT, "record_size");
+    batch.record_size = size_of::<TileResult>() as u32;
+    batch.record_capacity = 0;
+    refused(poll(&mut batch), BUFFER_TOO_SMALL, "record_capacity 0");
+    batch.record_capacity = 1;
+    batch.records = null_mut();
+    refused(poll(&mut batch), INVALID_ARGUMENT, "coverslip_result");
+    batch.records = &mut record;
+    (batch.features, batch.feature_capacity) = (null_mut(), 0);
+    poll(&mut batch).expect("features can be left out");
+    assert_eq!((batch.record_count, record.status, record.feature_count), (1, TILE_DONE, 0));
+    refused(call(|e| unsafe { (slide.api.slide_poll)(slide.handle, null_mut(), e) }), INVALID_ARGUMENT, "NULL");
+}
