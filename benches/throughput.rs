@@ -30,10 +30,8 @@ fn main() {
     synthetic::bundle_of(&folder, &SyntheticSpec::vit_small());
     println!("{} threads", threads());
     against_bare_engine("ViT-S/16, random weights", &folder, 24, 5);
-    let demo = std::env::var_os("COVERSLIP_BENCH_BUNDLE").map_or_else(
-        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("bundles/demo"),
-        PathBuf::from,
-    );
+    let demo = std::env::var_os("COVERSLIP_BENCH_BUNDLE")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("bundles/demo"), PathBuf::from);
     against_bare_engine("demo bundle", &demo, 128, 5);
     submit_time(&folder);
     blank_glass(&demo);
@@ -159,7 +157,11 @@ fn submit_time(bundle: &Path) {
         let start = thread_time();
         let answer = slide.submit(&frame);
         let spent = (thread_time() - start).as_nanos() as f64 / 1e6;
-        if answer.is_ok() { taken.push(spent) } else { busy.push(spent) }
+        if answer.is_ok() {
+            taken.push(spent)
+        } else {
+            busy.push(spent)
+        }
         i += 1;
         std::thread::sleep(Duration::from_millis(if answer.is_ok() { 1 } else { 10 }));
         while slide.take(None).is_ok_and(|tiles| !tiles.is_empty()) {}

@@ -80,11 +80,7 @@ impl Outbox {
     }
 
     /// Takes the oldest results, as many as fit, and gives each to `each` with its features and embedding.
-    pub(crate) fn take(
-        &self,
-        room: Room,
-        each: &mut Put<'_>,
-    ) -> Result<usize, TooSmall> {
+    pub(crate) fn take(&self, room: Room, each: &mut Put<'_>) -> Result<usize, TooSmall> {
         let mut shelf = self.lock();
         let (mut taken, mut features_left, mut embeddings_left) = (0, room.features, room.embeddings);
         while let Some(&record) = shelf.records.front() {

@@ -343,8 +343,8 @@ fn join_all(threads: &mut Vec<JoinHandle<()>>, deadline: Option<Instant>) -> usi
     hung
 }
 
-/// Loads the engine and checks it, on a thread of its own: with this library's floating-point mode, and with the place
-/// and priority that rten's own pool, made once per process, takes over from the thread that is the first to use it.
+/// Loads the engine and checks it, on a thread of its own: the pool that rten makes for itself, once per process, takes
+/// its place and its priority from the thread that is the first to use it.
 fn load_engine(
     graph: ComposedGraph,
     reference: ReferenceOutputs,

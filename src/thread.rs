@@ -30,7 +30,6 @@ pub(crate) fn spawn(
     std::thread::Builder::new()
         .name(format!("{NAME_PREFIX}{name}"))
         .spawn(move || {
-            crate::abi::float::reset_mode();
             settle(&placement);
             run();
         })

@@ -89,6 +89,9 @@ fn the_code_map_names_what_is_there() {
     for (path, _) in sources("src") {
         let parts: Vec<&str> = path.trim_end_matches(".rs").split('/').collect();
         let name = if parts.len() > 2 { parts[1] } else { parts[parts.len() - 1] };
-        assert!(name == "lib" || name == "error" || name == "thread" || page.contains(name), "{path} is not on the map");
+        assert!(
+            name == "lib" || name == "error" || name == "thread" || page.contains(name),
+            "{path} is not on the map"
+        );
     }
 }

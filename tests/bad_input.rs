@@ -59,7 +59,11 @@ fn bundles_that_are_not_whole_are_refused() {
         })
     };
     refused(spoiled("flip", flip), DIGEST_MISMATCH, "model.safetensors");
-    refused(spoiled("version", |f| edit_manifest(f, "coverslip.bundle/1", "coverslip.bundle/9")), BUNDLE_UNSUPPORTED, "9");
+    refused(
+        spoiled("version", |f| edit_manifest(f, "coverslip.bundle/1", "coverslip.bundle/9")),
+        BUNDLE_UNSUPPORTED,
+        "9",
+    );
     refused(spoiled("json", |f| edit(&f.join("manifest.json"), |b| b.truncate(40))), BUNDLE_INVALID, "manifest");
     refused(spoiled("huge", |f| edit_manifest(f, "\"side\": 32", "\"side\": 4000000000")), BUNDLE_INVALID, "side");
 }
@@ -125,9 +129,8 @@ fn progress_can_cancel() {
     let desc = RuntimeDesc { engine: ENGINE_CPU, bundle_path: path.as_ptr(), ..RuntimeDesc::init() };
     let (mut stages, mut handle) = (Vec::<i32>::new(), 0);
     // SAFETY: all pointers are to live structs.
-    let answer = call(|error| unsafe {
-        (api().runtime_open)(&desc, Some(stop), (&raw mut stages).cast(), &mut handle, error)
-    });
+    let answer =
+        call(|error| unsafe { (api().runtime_open)(&desc, Some(stop), (&raw mut stages).cast(), &mut handle, error) });
     refused(answer, CANCELLED, "progress");
     assert_eq!((handle, &stages[..]), (0, &[STAGE_VERIFY, STAGE_COMPOSE, STAGE_ENGINE, STAGE_SELF_CHECK][..]));
 }

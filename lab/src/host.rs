@@ -94,7 +94,8 @@ impl Library {
         check(|error| unsafe { get_api(&info, &mut api, error) })?;
         // SAFETY: on OK the library gives its table, which stays valid until the process ends.
         let api = unsafe { api.as_ref() };
-        let api = api.filter(|api| api.struct_size as usize >= size_of::<abi::Api>() && api.abi_major == abi::ABI_MAJOR);
+        let api =
+            api.filter(|api| api.struct_size as usize >= size_of::<abi::Api>() && api.abi_major == abi::ABI_MAJOR);
         let api = api.ok_or_else(|| not_loaded("one with a table that does not fit version 1.0", &"abi"))?;
         Ok(Library { api, path: path.into(), _library: library })
     }

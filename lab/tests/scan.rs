@@ -115,7 +115,11 @@ fn every_cut_gives_the_same_tiles_and_all_files() {
         assert_eq!(geojson["features"].as_array().unwrap().len(), 160 + alerts);
         assert!(image::open(out.join("overview.png")).unwrap().width() > 900);
         let rows = rows(&out);
-        assert!(rows.iter().any(|row| row.contains("status=\"done\"")) || rows[0].contains("status=done"), "{}", rows[0]);
+        assert!(
+            rows.iter().any(|row| row.contains("status=\"done\"")) || rows[0].contains("status=done"),
+            "{}",
+            rows[0]
+        );
         match &first {
             None => first = Some(rows),
             Some(first) => assert_eq!(&rows, first, "{name}"),
@@ -159,9 +163,19 @@ fn bad_input_is_refused_before_anything_is_written() {
         ("zero", slide, vec!["--mpp", "0"], "--mpp: expected 0.01 to 100 micrometres per pixel, found 0"),
         ("negative", slide, vec!["--mpp=-0.5"], "--mpp: expected 0.01 to 100 micrometres per pixel, found -0.5"),
         ("nan", slide, vec!["--mpp", "NaN"], "--mpp: expected 0.01 to 100 micrometres per pixel, found NaN"),
-        ("missing", slide, vec![], "expected micrometres per pixel in the file, found none (PNG and JPEG images do not"),
+        (
+            "missing",
+            slide,
+            vec![],
+            "expected micrometres per pixel in the file, found none (PNG and JPEG images do not",
+        ),
         ("rate", slide, vec!["--mpp", "0.5", "--rate", "0"], "--rate: expected tiles per second above 0, found 0"),
-        ("alpha", slide, vec!["--mpp", "0.5", "--alpha", "0.7"], "--alpha: expected a level between 0 and 0.5, found 0.7"),
+        (
+            "alpha",
+            slide,
+            vec!["--mpp", "0.5", "--alpha", "0.7"],
+            "--alpha: expected a level between 0 and 0.5, found 0.7",
+        ),
         ("file/out", slide, vec!["--mpp", "0.5"], "expected a directory that can be written"),
         ("nowhere", Some(nowhere.as_path()), vec![], "nowhere.svs: expected a slide"),
         ("library", slide, vec!["--mpp", "0.5", "--library", COMMAND], "expected the Coverslip library"),
@@ -197,7 +211,10 @@ fn a_slide_that_breaks_off_names_the_tile_and_leaves_nothing() {
     let (output, out) = scan("cut", Some(&path), &["--mpp", "0.5", "--frame-size", "48"]);
     assert_eq!(output.status.code(), Some(1));
     let message = stderr(&output);
-    assert!(message.contains("cut.tif: tile (column 2, row 1):") && message.contains("Copy the slide again"), "{message}");
+    assert!(
+        message.contains("cut.tif: tile (column 2, row 1):") && message.contains("Copy the slide again"),
+        "{message}"
+    );
     assert!(names(&out).is_empty());
 }
 

@@ -1,22 +1,75 @@
-//! The floating-point mode of the plugin's own threads. A new thread inherits its creator's: a host that flushes
-//! denormals or rounds upward would change results.
+//! The floating-point mode. A host may round upward or flush denormals on its threads; what this library computes must
+//! not depend on it, on the host's thread or on the threads that are started there, which inherit it.
 
-/// Sets this thread to the mode in which every thread of a fresh process runs: round to nearest, denormals kept, no
-/// traps.
+/// The host's mode, set aside while the library computes and restored when this is dropped, sticky flags and all.
+pub(super) struct HostMode(Mode);
+
+impl HostMode {
+    /// Sets this thread to the mode of a fresh process: round to nearest, denormals kept, no traps.
+    pub(super) fn set_aside() -> HostMode {
+        let host = HostMode(read());
+        write(DEFAULT);
+        host
+    }
+}
+
+impl Drop for HostMode {
+    fn drop(&mut self) {
+        write(self.0);
+    }
+}
+
 #[cfg(target_arch = "x86_64")]
-pub(crate) fn reset_mode() {
-    const DEFAULT_MXCSR: u32 = 0x1f80;
-    // SAFETY: loads this thread's own control register with its architectural default.
-    unsafe { std::arch::asm!("ldmxcsr [{}]", in(reg) &DEFAULT_MXCSR, options(nostack, readonly, preserves_flags)) };
+use x86::{DEFAULT, Mode, read, write};
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    pub(super) type Mode = u32;
+    /// MXCSR after a reset.
+    pub(super) const DEFAULT: Mode = 0x1f80;
+
+    pub(super) fn read() -> Mode {
+        let mut mode = 0u32;
+        // SAFETY: stores this thread's control register into a local.
+        unsafe { std::arch::asm!("stmxcsr [{}]", in(reg) &raw mut mode, options(nostack, preserves_flags)) };
+        mode
+    }
+
+    pub(super) fn write(mode: Mode) {
+        // SAFETY: loads a value that `read` gave or the architectural default: no reserved bit is set.
+        unsafe {
+            std::arch::asm!("ldmxcsr [{}]", in(reg) &raw const mode, options(nostack, readonly, preserves_flags))
+        };
+    }
 }
 
-/// As above.
 #[cfg(target_arch = "aarch64")]
-pub(crate) fn reset_mode() {
-    // SAFETY: as above.
-    unsafe { std::arch::asm!("msr fpcr, xzr", options(nomem, nostack, preserves_flags)) };
+use arm::{DEFAULT, Mode, read, write};
+#[cfg(target_arch = "aarch64")]
+mod arm {
+    pub(super) type Mode = u64;
+    /// FPCR after a reset.
+    pub(super) const DEFAULT: Mode = 0;
+
+    pub(super) fn read() -> Mode {
+        let mode: u64;
+        // SAFETY: reads this thread's control register.
+        unsafe { std::arch::asm!("mrs {}, fpcr", out(reg) mode, options(nomem, nostack, preserves_flags)) };
+        mode
+    }
+
+    pub(super) fn write(mode: Mode) {
+        // SAFETY: writes a value that `read` gave or the architectural default.
+        unsafe { std::arch::asm!("msr fpcr, {}", in(reg) mode, options(nomem, nostack, preserves_flags)) };
+    }
 }
 
-/// Elsewhere the mode stays as it is inherited.
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-pub(crate) fn reset_mode() {}
+use other::{DEFAULT, Mode, read, write};
+/// Elsewhere the mode stays as it is.
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod other {
+    pub(super) type Mode = ();
+    pub(super) const DEFAULT: Mode = ();
+    pub(super) fn read() {}
+    pub(super) fn write(_: ()) {}
+}

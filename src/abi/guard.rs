@@ -6,6 +6,7 @@ use std::sync::Once;
 
 use coverslip_plugin_abi as abi;
 
+use super::float::HostMode;
 use super::marshal::write_error;
 use crate::error::{Result, error};
 use crate::thread::NAME_PREFIX;
@@ -15,8 +16,9 @@ thread_local! {
     static INSIDE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs the body of a table function. Its error, or a panic as INTERNAL, goes into the host's error struct.
+/// Runs the body of a table function, in the library's own floating-point mode. Its error, or a panic as INTERNAL, goes into the host's error struct.
 pub(super) fn fenced(error: *mut abi::Error, body: impl FnOnce() -> Result<()>) -> i32 {
+    let _host_mode = HostMode::set_aside();
     let outer = INSIDE.replace(true);
     let result = catch_unwind(AssertUnwindSafe(body));
     INSIDE.set(outer);

@@ -8,7 +8,7 @@
 
 mod begin;
 mod entry;
-pub(crate) mod float;
+mod float;
 mod guard;
 mod handle;
 pub(crate) mod log;

@@ -212,12 +212,7 @@ enum Patience {
     Until(Option<std::time::Duration>),
 }
 
-fn take_results(
-    slide: abi::Slide,
-    batch: *mut ResultBatch,
-    patience: Patience,
-    error: *mut Error,
-) -> i32 {
+fn take_results(slide: abi::Slide, batch: *mut ResultBatch, patience: Patience, error: *mut Error) -> i32 {
     with_slide(slide, error, |slide, _| {
         fault::point("poll");
         // SAFETY: the host's pointers, by the contract.

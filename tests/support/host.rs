@@ -52,7 +52,8 @@ pub(crate) struct TestRuntime {
 pub(crate) fn open_with(bundle: &Path, change: impl FnOnce(&mut RuntimeDesc)) -> Answer<TestRuntime> {
     let api = api();
     let path = CString::new(bundle.to_str().expect("UTF-8")).expect("no NUL");
-    let mut desc = RuntimeDesc { engine: ENGINE_CPU, bundle_path: path.as_ptr(), max_threads: 2, ..RuntimeDesc::init() };
+    let mut desc =
+        RuntimeDesc { engine: ENGINE_CPU, bundle_path: path.as_ptr(), max_threads: 2, ..RuntimeDesc::init() };
     change(&mut desc);
     let mut handle = 0;
     // SAFETY: all pointers are to live structs.

@@ -61,10 +61,8 @@ def main():
     names = list(data.perturbations())
 
     torch.manual_seed(1)
-    initial = model.student()
-    initial.load_state_dict(torch.load(a.work / "init.pt"))
     students = {"student": sae_step.load_student(a.work / "student.pt"),
-                "untrained": model.student().eval(), "first_weights": initial.eval()}
+                "untrained": model.student().eval()}
     vectors = {}
     for who, s in students.items():
         v = {"train": sae_step.pooled(s, training["tiles"][::3])[0]}

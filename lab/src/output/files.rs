@@ -40,7 +40,10 @@ impl OutputSet {
         content: impl FnOnce(&mut BufWriter<File>) -> Result<(), Box<dyn Error>>,
     ) -> Result<(), Box<dyn Error>> {
         let named = |error: &dyn std::fmt::Display| {
-            format!("{}: could not be written: {error}. Nothing was left half-written", self.folder.join(name).display())
+            format!(
+                "{}: could not be written: {error}. Nothing was left half-written",
+                self.folder.join(name).display()
+            )
         };
         let mut file = BufWriter::new(File::create(self.partial(name)).map_err(|error| named(&error))?);
         content(&mut file).map_err(|error| named(&error))?;

@@ -101,7 +101,10 @@ mod tests {
             assert_eq!(feature["properties"]["objectType"], "tile");
             let ring = feature["geometry"]["coordinates"][0].as_array().unwrap();
             assert_eq!((ring.len(), &ring[0]), (5, &ring[4]), "a closed ring");
-            assert_eq!(ring[2], json!([tile.result.x + i64::from(tile.result.width), tile.result.y + i64::from(tile.result.height)]));
+            assert_eq!(
+                ring[2],
+                json!([tile.result.x + i64::from(tile.result.width), tile.result.y + i64::from(tile.result.height)])
+            );
             let classification = &feature["properties"]["classification"];
             assert!(classification["name"].is_string());
             assert_eq!(classification["color"].as_array().unwrap().len(), 3);

@@ -107,12 +107,7 @@ fn overlay(canvas: &mut Canvas, played: &Played, (width, height): (u32, u32)) {
     let at = |pixels: i64, most: u32| ((pixels as f64 * scale).round() as i32).clamp(0, most as i32);
     let area = |x: i64, y: i64, w: i64, h: i64| {
         let (left, top) = (at(x, width), at(y, height));
-        Area {
-            x: MARGIN + left,
-            y: HEADER + top,
-            width: at(x + w, width) - left,
-            height: at(y + h, height) - top,
-        }
+        Area { x: MARGIN + left, y: HEADER + top, width: at(x + w, width) - left, height: at(y + h, height) - top }
     };
     for striking in [false, true] {
         for tile in played.collected.tiles.iter().map(|tile| &tile.result) {
@@ -172,7 +167,9 @@ fn legend(canvas: &mut Canvas, played: &Played, x: i32) {
         }
         let place = match alert.width {
             0 => "the whole slide".to_owned(),
-            width => format!("x {}-{}, y {}-{}", alert.x, alert.x + width as i64, alert.y, alert.y + alert.height as i64),
+            width => {
+                format!("x {}-{}, y {}-{}", alert.x, alert.x + width as i64, alert.y, alert.y + alert.height as i64)
+            }
         };
         line(canvas, Type::Body, GREY, 28, &place);
     }

@@ -17,11 +17,7 @@ use crate::scan::{Collected, FLAGS, Played, Tile, status_name};
 const GROUP: usize = 16_384;
 
 /// Writes the table; the embedding column is there where `embedding_width` is not 0.
-pub(super) fn write(
-    out: &mut (dyn Write + Send),
-    played: &Played,
-    embedding_width: u32,
-) -> Result<(), Box<dyn Error>> {
+pub(super) fn write(out: &mut (dyn Write + Send), played: &Played, embedding_width: u32) -> Result<(), Box<dyn Error>> {
     let schema = Arc::new(parse_message_type(&schema(embedding_width > 0))?);
     let properties = WriterProperties::builder()
         .set_compression(Compression::SNAPPY)
@@ -64,7 +60,12 @@ fn schema(embeddings: bool) -> String {
 
 type Group<'a, 'b> = SerializedRowGroupWriter<'a, &'b mut (dyn Write + Send)>;
 
-fn write_group(group: &mut Group<'_, '_>, all: &Collected, tiles: &[Tile], embeddings: bool) -> Result<(), Box<dyn Error>> {
+fn write_group(
+    group: &mut Group<'_, '_>,
+    all: &Collected,
+    tiles: &[Tile],
+    embeddings: bool,
+) -> Result<(), Box<dyn Error>> {
     let ints = |group: &mut Group<'_, '_>, get: &dyn Fn(&abi::TileResult) -> i32| {
         required::<Int32Type>(group, tiles.iter().map(|tile| get(&tile.result)).collect())
     };
@@ -138,10 +139,7 @@ fn optional<T: DataType>(
 }
 
 /// A list per row: level 0 opens a row (or is an empty list), level 1 goes on.
-fn lists<T: DataType>(
-    group: &mut Group<'_, '_>,
-    rows: impl Iterator<Item = Vec<T::T>>,
-) -> Result<(), Box<dyn Error>> {
+fn lists<T: DataType>(group: &mut Group<'_, '_>, rows: impl Iterator<Item = Vec<T::T>>) -> Result<(), Box<dyn Error>> {
     let (mut values, mut definition, mut repetition) = (Vec::new(), Vec::new(), Vec::new());
     for row in rows {
         definition.extend(if row.is_empty() { vec![0] } else { vec![1; row.len()] });

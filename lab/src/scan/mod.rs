@@ -17,7 +17,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub(crate) use collect::{Collected, Tile};
 pub(crate) use frames::Layout;
 pub(crate) use names::{Class, FLAGS, STATUSES, alert_name, all_classes, class_of, status_name};
-pub(crate) use play::{Played, Submission, alert_line};
+#[cfg(test)]
+pub(crate) use play::Submission;
+pub(crate) use play::{Played, alert_line};
 pub(crate) use thumbnail::Thumbnail;
 
 use coverslip_plugin_abi as abi;
@@ -186,8 +188,11 @@ fn library_path(given: Option<&Path>) -> Result<PathBuf, Box<dyn Error>> {
         .map(|(_, path)| path);
     let installed = folder.join("../lib").join(&name);
     latest.or_else(|| installed.is_file().then_some(installed)).ok_or_else(|| {
-        format!("{}: expected {name} there, in deps or in ../lib, found none. Build it with `cargo build --release` \
-                 or give its path with --library", folder.display())
+        format!(
+            "{}: expected {name} there, in deps or in ../lib, found none. Build it with `cargo build --release` \
+                 or give its path with --library",
+            folder.display()
+        )
         .into()
     })
 }

@@ -78,8 +78,7 @@ impl SlideSource for TileDirectory {
             for column in rect.x / width..=(rect.x + rect.width - 1) / width {
                 let index = row * self.columns + column;
                 let Some(&(_, image_width, image_height)) = self.files.get(index as usize) else { continue };
-                let place =
-                    Rect { x: column * width, y: row * height, width: image_width, height: image_height };
+                let place = Rect { x: column * width, y: row * height, width: image_width, height: image_height };
                 paste(&self.image(index)?, place, rect, out);
             }
         }

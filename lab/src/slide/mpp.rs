@@ -88,8 +88,8 @@ fn aperio(text: &str) -> Option<f64> {
 
 /// PhysicalSizeX and PhysicalSizeY, with their units, of the first Pixels element.
 fn ome(text: &str) -> Result<(f64, f64), String> {
-    let document =
-        roxmltree::Document::parse(text.trim_matches('\0')).map_err(|error| format!("the OME-XML is damaged: {error}"))?;
+    let document = roxmltree::Document::parse(text.trim_matches('\0'))
+        .map_err(|error| format!("the OME-XML is damaged: {error}"))?;
     let pixels = document
         .descendants()
         .find(|node| node.tag_name().name() == "Pixels")
@@ -147,7 +147,8 @@ mod tests {
         assert_eq!((mpp.x, mpp.y), (0.5, 0.25));
         let mpp = ome("PhysicalSizeX=\"250\" PhysicalSizeXUnit=\"nm\"").unwrap();
         assert_eq!((mpp.x, mpp.y), (0.25, 0.25), "one size serves both axes");
-        let mpp = ome("PhysicalSizeX=\"0.0005\" PhysicalSizeXUnit=\"mm\" PhysicalSizeY=\"500\" PhysicalSizeYUnit=\"nm\"");
+        let mpp =
+            ome("PhysicalSizeX=\"0.0005\" PhysicalSizeXUnit=\"mm\" PhysicalSizeY=\"500\" PhysicalSizeYUnit=\"nm\"");
         assert_eq!((mpp.clone().unwrap().x, mpp.unwrap().y), (0.5, 0.5));
         let reason = ome("PhysicalSizeX=\"1\" PhysicalSizeXUnit=\"pixel\"").unwrap_err();
         assert!(reason.starts_with("the OME-XML gives PhysicalSizeX in \"pixel\", not a length"), "{reason}");

@@ -187,7 +187,8 @@ fn resolution_of_tags_svs_and_ome() {
     let slide = open(&svs.0).unwrap();
     assert_eq!(slide.info().mpp.as_ref().unwrap().x, 0.499);
     assert!(slide.info().kind.starts_with("SVS (Aperio), strips"), "{}", slide.info().kind);
-    let ome = describe("ome.tif", "<OME><Image><Pixels PhysicalSizeX=\"345.7\" PhysicalSizeXUnit=\"nm\"/></Image></OME>");
+    let ome =
+        describe("ome.tif", "<OME><Image><Pixels PhysicalSizeX=\"345.7\" PhysicalSizeXUnit=\"nm\"/></Image></OME>");
     assert!((open(&ome.0).unwrap().info().mpp.as_ref().unwrap().x - 0.3457).abs() < 1e-9);
     let silent = describe("silent.tif", "a picture");
     let slide = open(&silent.0).unwrap();

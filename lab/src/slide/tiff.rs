@@ -400,6 +400,8 @@ fn directory_error(error: &tiff::TiffError) -> String {
             "expected RGB with 8 bits per channel, found something else ({reason}), which is not read. Convert it, \
              for example with `vips tiffsave in out.tif --tile --compression jpeg --bigtiff`"
         ),
-        other => format!("expected a TIFF, found a damaged directory ({other}). Copy the slide again from where it came"),
+        other => {
+            format!("expected a TIFF, found a damaged directory ({other}). Copy the slide again from where it came")
+        }
     }
 }

@@ -4,8 +4,8 @@
 //! with it on purpose, and `slide.json` says where: two rows of tiles were scanned out of focus, and the light drifts
 //! towards the right end.
 
-mod nuclei;
 mod noise;
+mod nuclei;
 mod optics;
 mod tissue;
 
@@ -102,7 +102,11 @@ mod tests {
             for row in 0..height {
                 let from = (((y + row) * 200 + x) * 3) as usize;
                 let to = (row * width * 3) as usize;
-                assert_eq!(whole[from..][..width as usize * 3], part[to..][..width as usize * 3], "row {row} of {x}, {y}");
+                assert_eq!(
+                    whole[from..][..width as usize * 3],
+                    part[to..][..width as usize * 3],
+                    "row {row} of {x}, {y}"
+                );
             }
         }
     }

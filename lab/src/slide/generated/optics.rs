@@ -48,8 +48,9 @@ fn transmitted(stains: &Stains, channel: usize) -> Vec<f32> {
 /// Weights that sum to 1; a single 1 where there is nothing to blur.
 fn gaussian(sigma: f32) -> Vec<f32> {
     let radius = (3.0 * sigma).ceil() as i32;
-    let weights: Vec<f32> =
-        (-radius..=radius).map(|i| if radius == 0 { 1.0 } else { (-((i * i) as f32) / (2.0 * sigma * sigma)).exp() }).collect();
+    let weights: Vec<f32> = (-radius..=radius)
+        .map(|i| if radius == 0 { 1.0 } else { (-((i * i) as f32) / (2.0 * sigma * sigma)).exp() })
+        .collect();
     let sum: f32 = weights.iter().sum();
     weights.iter().map(|weight| weight / sum).collect()
 }

@@ -139,8 +139,7 @@ impl Glands {
 impl Stains {
     /// The stains of a rectangle.
     pub(super) fn of(x: i32, y: i32, width: i32, height: i32) -> Stains {
-        let mut stains =
-            Stains { haematoxylin: Vec::with_capacity((width * height) as usize), eosin: Vec::new() };
+        let mut stains = Stains { haematoxylin: Vec::with_capacity((width * height) as usize), eosin: Vec::new() };
         let slow = |field: fn(f32, f32) -> f32| SlowField::new(x, y, width, height, field);
         let (tissue, fat, inflamed) = (slow(tissue), slow(fat), slow(inflamed));
         let bend_x = slow(|x, y| 95.0 * fractal(x / 240.0, y / 240.0, 2, 71));
