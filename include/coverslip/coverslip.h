@@ -224,13 +224,13 @@ extern "C" {
 #define COVERSLIP_FLAG_COUNT 12
 
 /** coverslip_alert.code */
-#define COVERSLIP_ALERT_FOCUS_LOSS 1       /**< A run of tissue tiles out of focus. */
+#define COVERSLIP_ALERT_FOCUS_LOSS 1       /**< A run of tissue tiles out of focus; strength in tiles. */
 #define COVERSLIP_ALERT_COLOR_DRIFT 2      /**< With a profile. */
 #define COVERSLIP_ALERT_EMBEDDING_DRIFT 3  /**< With a profile. */
 #define COVERSLIP_ALERT_SCANNER_MISMATCH 4 /**< With a profile. */
 #define COVERSLIP_ALERT_BANDING 5          /**< With a profile and strip ids. */
-#define COVERSLIP_ALERT_LAGGING 6          /**< Results come later than frames are captured. */
-#define COVERSLIP_ALERT_OVERRUN 7          /**< Frames were refused. */
+#define COVERSLIP_ALERT_LAGGING 6          /**< Results come later than frames are captured; strength in ns. */
+#define COVERSLIP_ALERT_OVERRUN 7          /**< Frames were refused; strength in frames. */
 #define COVERSLIP_ALERT_ENGINE_FALLBACK 8  /**< Another engine runs than the one asked for. */
 
 /** coverslip_slide_summary.state */
@@ -414,7 +414,7 @@ typedef struct coverslip_frame {
     uint32_t width, height;
     coverslip_plane planes[4];
     uint64_t frame_id;         /**< The host's; results name the first and the last of a tile. */
-    int64_t capture_time_ns;   /**< The host's clock; 0: unknown. */
+    int64_t capture_time_ns;   /**< The host's clock; 0: unknown, then LAGGING is not checked. */
     uint64_t group_id;         /**< The strip or swath; 0: none. */
     uint32_t pass;             /**< 0, and one more for each time a region is scanned again. At most 65,535. */
     int32_t focal_plane;       /**< 0. Others: UNSUPPORTED in version 1. */

@@ -118,7 +118,7 @@ def main():
     out["sae"]["never_active_on_any_tile_here"] = {"tiles": len(every), "features": int((every == 0).all(0).sum())}
     out["reference"] = {"tiles": "clean tissue of held_out and watch", "n": len(clean),
                         "mean": mean.tolist(), "mean_squared_distance": float(spread2)}
-    out["steps"] = {k: torch.load(a.work / "student.pt")[k] for k in ("steps", "seconds", "tiles_seen")}
+    out["distillation"] = {k: torch.load(a.work / "student.pt")[k] for k in ("tiles", "seconds")}
     (a.work / "metrics.json").write_text(json.dumps(out, indent=1))
     short = {k: {w: r["clean"] for w, r in rows.items() if "clean" in r} for k, rows in out["agreement"].items()}
     print(json.dumps({"agreement": short, "retrieval": out["retrieval"], "sae": out["sae"]}, indent=1))

@@ -114,8 +114,8 @@ def train(x, k, steps, watch=None, idle=400, seed=0):
 def main():
     p = data.arguments()
     p.add_argument("--threads", type=int, default=1)
-    p.add_argument("--tiles", type=int, default=3000)
-    p.add_argument("--steps", type=int, default=4000)
+    p.add_argument("--tiles", type=int, default=1200)
+    p.add_argument("--steps", type=int, default=1500)
     p.add_argument("--k", type=int, default=K)
     p.add_argument("--windows", type=int, default=6)
     p.add_argument("--reuse", action="store_true", help="reuse the vectors of the last run")

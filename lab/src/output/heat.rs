@@ -23,8 +23,8 @@ pub(super) const CAPTION: u32 = 44;
 
 /// The colour of a value from 0 to 1.
 pub(super) fn color(value: f32) -> [u8; 3] {
-    // NaN becomes 0: `max` gives its other operand.
-    let place = value.max(0.0).min(1.0) * (SCALE.len() - 1) as f32;
+    let value = if value.is_nan() { 0.0 } else { value };
+    let place = value.clamp(0.0, 1.0) * (SCALE.len() - 1) as f32;
     let low = (place as usize).min(SCALE.len() - 2);
     let share = place - low as f32;
     std::array::from_fn(|channel| {

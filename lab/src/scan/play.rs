@@ -260,7 +260,7 @@ impl Acquisition<'_> {
     /// As a scanner that cannot wait; false: BUSY.
     fn submit_once(&self, frame: &Captured, counts: &mut Submission) -> Result<bool, HostError> {
         let begun = Instant::now();
-        let outcome = self.slide.submit(&raw(frame), None);
+        let outcome = self.slide.submit(&raw(frame, self.args.rate.is_some()), None);
         counts.longest_submit_us = counts.longest_submit_us.max(begun.elapsed().as_micros() as u64);
         match outcome {
             Ok(()) => {
@@ -282,7 +282,7 @@ impl Acquisition<'_> {
                 return Ok(false);
             }
             // Long: a wait that runs out is a refused frame, which a host that may wait has no reason to report.
-            match self.slide.submit(&raw(frame), Some(Duration::from_secs(600))) {
+            match self.slide.submit(&raw(frame, self.args.rate.is_some()), Some(Duration::from_secs(600))) {
                 Ok(()) => {
                     counts.frames += 1;
                     return Ok(true);
@@ -309,7 +309,9 @@ impl Acquisition<'_> {
     }
 }
 
-fn raw(frame: &Captured) -> RgbFrame<'_> {
+/// A file played at full speed has no time of capture: results cannot come later than the acquisition.
+fn raw(frame: &Captured, paced: bool) -> RgbFrame<'_> {
+    let now = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let Rect { x, y, width, height } = frame.planned.rect;
     RgbFrame {
         x: x.into(),
@@ -319,9 +321,7 @@ fn raw(frame: &Captured) -> RgbFrame<'_> {
         pixels: &frame.pixels,
         frame_id: frame.id,
         group_id: frame.planned.group,
-        capture_time_ns: std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .map_or(0, |time| time.as_nanos() as i64),
+        capture_time_ns: if paced { now().map_or(0, |time| time.as_nanos() as i64) } else { 0 },
     }
 }
 

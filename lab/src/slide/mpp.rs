@@ -51,7 +51,7 @@ impl TiffHints {
             },
             Flavour::Plain => {}
         }
-        match self.from_tags() {
+        match self.resolution_tags_say() {
             Ok((x, y)) => Ok(Mpp { x, y, source: "XResolution and YResolution".into() }),
             Err(reason) => {
                 reasons.push(reason);
@@ -60,7 +60,7 @@ impl TiffHints {
         }
     }
 
-    fn from_tags(&self) -> Result<(f64, f64), String> {
+    fn resolution_tags_say(&self) -> Result<(f64, f64), String> {
         let Some((x, y)) = self.resolution else { return Err("no resolution tags".into()) };
         let micrometres = match self.resolution_unit {
             2 => 25_400.0,

