@@ -245,9 +245,9 @@ impl Slide {
         }
     }
 
-    /// After a poll: results may have been waiting for room.
+    /// After a poll: results may have been waiting for room, with their slots or, once closed, without.
     pub(crate) fn nudge_when_parked(self: &Arc<Self>) {
-        if self.slots_free() < self.config.slots {
+        if self.is_closed() || self.slots_free() < self.config.slots {
             self.nudge();
         }
     }

@@ -10,6 +10,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use crate::host::Library;
+use crate::locate;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -49,12 +50,10 @@ pub(crate) fn run(args: Args) -> Outcome<()> {
     if !cfg!(target_os = "linux") {
         return Err("`coverslip install` knows the library layout of Linux only; copy the library by hand".into());
     }
-    let library = match args.library {
-        Some(path) => path,
-        None => built_library()?,
-    };
-    // Everything is looked at before anything is written.
-    let contract = contract_of(&library)?;
+    let library = locate::library(args.library.as_deref())?;
+    // Everything is looked at before anything is written: a foreign file, or a library that does not fit the headers
+    // that come with it, is refused here.
+    let contract = Library::load(&library)?.abi_version();
     if let Some(bundle) = &args.bundle {
         coverslip_bundle::Bundle::open(bundle)?;
     }
@@ -85,28 +84,6 @@ pub(crate) fn run(args: Args) -> Outcome<()> {
         copy_bundle(bundle, &args.prefix.join("share/coverslip/bundles"), &mut written)?;
     }
     written.line(format_args!("coverslip {VERSION}, contract {}.{}: done", contract.0, contract.1))
-}
-
-/// The library that Cargo built together with this command: beside it, or in `deps/` where it was built as the
-/// dependency of something else. Of two the newer one; the other is from an earlier build.
-fn built_library() -> Outcome<PathBuf> {
-    let executable = std::env::current_exe()?;
-    let folder = executable.parent().ok_or("this executable has no folder")?;
-    let places = [folder.join(LINK_NAME), folder.join("deps").join(LINK_NAME)];
-    places
-        .iter()
-        .filter_map(|place| Some((fs::metadata(place).ok()?.modified().ok()?, place)))
-        .max()
-        .map(|(_, place)| place.clone())
-        .ok_or_else(|| format!("neither {} nor {} is there: pass --library", show(&places[0]), show(&places[1])).into())
-}
-
-/// Loads the library and asks it for its version of the contract: a foreign file, or one that does not fit the
-/// headers that come with it, is refused before anything is written.
-fn contract_of(path: &Path) -> Outcome<(u32, u32)> {
-    // An absolute path: a bare name would be looked for in the loader's search path.
-    let path = path.canonicalize().map_err(named(path))?;
-    Ok(Library::load(&path)?.abi_version())
 }
 
 /// Writes `folder/name` at once: hosts see the file that was there, or this one.

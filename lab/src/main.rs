@@ -3,6 +3,7 @@
 mod bundle;
 mod host;
 mod install;
+mod locate;
 mod output;
 mod scan;
 mod slide;

@@ -259,10 +259,17 @@ impl TestSlide {
 
     /// Finishes and drains: the whole result of a slide.
     pub(crate) fn results(&self) -> Vec<Tile> {
-        match self.finish(60_000) {
-            Err(refusal) if refusal.code != INTERNAL => panic!("{refusal:?}"),
-            _ => self.drain(),
+        let mut tiles = Vec::new();
+        // More may be left than fits unpolled: take some between the waits.
+        while let Err(refusal) = self.finish(20) {
+            match refusal.code {
+                TIMEOUT => tiles.extend(self.take(None).expect("results while it drains")),
+                INTERNAL => break,
+                _ => panic!("{refusal:?}"),
+            }
         }
+        tiles.extend(self.drain());
+        tiles
     }
 
     pub(crate) fn alerts(&self) -> Vec<Alert> {

@@ -25,6 +25,7 @@ pub(crate) use thumbnail::Thumbnail;
 use coverslip_plugin_abi as abi;
 
 use crate::host::{Library, Runtime};
+use crate::locate;
 use crate::output::{self, OutputSet, Report};
 use crate::slide::{self, Mpp, SlideSource, SourceError};
 
@@ -102,7 +103,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
     // Fails only where a handler exists already; then Ctrl-C ends the process, and only temporary files are left.
     let _ = ctrlc::set_handler(move || flag.store(true, Ordering::SeqCst));
 
-    let library = Library::load(&library_path(args.library.as_deref())?)?;
+    let library = Library::load(&locate::library(args.library.as_deref())?)?;
     let bundle = bundle_path(args.bundle.as_deref())?;
     let mut opening = progress::Line::new();
     let opened = std::time::Instant::now();
@@ -166,34 +167,6 @@ fn resolution(args: &Args, source: &dyn SlideSource) -> Result<Mpp, SourceError>
             info.name,
             info.mpp_missing.as_deref().unwrap_or("no tag says it")
         ))
-    })
-}
-
-/// Where cargo or an installation puts the library; of several builds the latest.
-fn library_path(given: Option<&Path>) -> Result<PathBuf, Box<dyn Error>> {
-    if let Some(path) = given {
-        // A bare name would be searched in the system's directories instead.
-        return path.canonicalize().map_err(|error| {
-            format!("{}: expected the Coverslip library, found: {error}. Give its path", path.display()).into()
-        });
-    }
-    let name = format!("{}coverslip{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
-    let executable = std::env::current_exe()?;
-    let folder = executable.parent().ok_or("this executable has no folder")?;
-    let built = [folder.join(&name), folder.join("deps").join(&name)];
-    let latest = built
-        .into_iter()
-        .filter_map(|path| Some((path.metadata().ok()?.modified().ok()?, path)))
-        .max()
-        .map(|(_, path)| path);
-    let installed = folder.join("../lib").join(&name);
-    latest.or_else(|| installed.is_file().then_some(installed)).ok_or_else(|| {
-        format!(
-            "{}: expected {name} there, in deps or in ../lib, found none. Build it with `cargo build --release` \
-                 or give its path with --library",
-            folder.display()
-        )
-        .into()
     })
 }
 
