@@ -351,39 +351,26 @@ fn load_engine(
     placement: &Placement,
     report: &mut Report<'_>,
 ) -> Result<(CpuEngine, f64)> {
-    enum News {
-        Checking(f64),
-        Done(Result<(CpuEngine, f64)>),
-    }
-    let (tell, news) = bounded(1);
+    let (tell, progress) = bounded(1);
+    let (done, result) = bounded(1);
     let thread = spawn("load".into(), &Arc::new(placement.clone()), move || {
-        let side = graph.side;
         let load = || {
+            let side = graph.side;
             let engine = CpuEngine::load(graph)?;
             let batch = engine.about().max_batch;
             // A host that has cancelled no longer listens.
-            let mut on_tile = |done| tell.send(News::Checking(done)).map_err(|_| error!(CANCELLED, "not listened to"));
+            let mut on_tile = |part: f64| tell.send(part).map_err(|_| error!(CANCELLED, "nobody listens"));
             let worst = self_check(&mut *engine.lane()?, &reference, side, batch, &mut on_tile)?;
             Ok((engine, worst))
         };
-        let result = load();
-        let _ = tell.send(News::Done(result));
+        let _ = done.send(load());
     })?;
-    let mut outcome = None;
-    for item in &news {
-        match item {
-            News::Done(result) => outcome = Some(result),
-            News::Checking(done) => {
-                if let Err(cancelled) = report(abi::STAGE_SELF_CHECK, done) {
-                    outcome = Some(Err(cancelled));
-                    break;
-                }
-            }
-        }
-    }
-    drop(news);
-    let panicked = thread.join().is_err();
-    outcome.filter(|_| !panicked).unwrap_or_else(|| {
+    // Until the thread hangs up.
+    let heard = progress.iter().try_for_each(|part| report(abi::STAGE_SELF_CHECK, part));
+    drop(progress);
+    let _ = thread.join();
+    heard?;
+    result.try_recv().unwrap_or_else(|_| {
         Err(error!(INTERNAL, "a defect was caught while the engine loaded the graph: report it with the bundle"))
     })
 }
