@@ -1,4 +1,5 @@
 //! A tiny random bundle, with reference outputs from rten itself.
+#![allow(dead_code, reason = "each test binary uses a part")]
 
 use std::path::Path;
 
