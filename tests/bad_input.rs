@@ -1,4 +1,8 @@
 //! Whatever a host does wrong is answered with a code and a text that says what was expected, and nothing is lost.
+#![allow(
+    clippy::undocumented_unsafe_blocks,
+    reason = "each is a call of the C ABI, with live pointers or with what it must refuse"
+)]
 
 mod support {
     pub(crate) mod host;

@@ -1,6 +1,9 @@
 //! Defects on purpose: a panic in every table function and every worker, an engine that fails, one that hangs. The host
 //! goes on, nothing is printed, and every tile still ends.
-
+#![allow(
+    clippy::undocumented_unsafe_blocks,
+    reason = "each is a call of the C ABI, with live pointers or with what it must refuse"
+)]
 #![cfg(debug_assertions)]
 
 mod support {

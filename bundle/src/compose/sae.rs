@@ -139,7 +139,7 @@ impl Writer<'_> {
         Ok(graph.reshape("sae.product", &sum, &[-1, d as i64]))
     }
 
-    /// ReLU(p), or ReLU(p)·1[p > θ] (strict); decoded from all features, then cut to the strongest.
+    /// `ReLU(p)`, or `ReLU(p)·1[p > θ]` (strict); decoded from all features, then cut to the strongest.
     fn dense(&self, graph: &mut Graph, pre: &str) -> Result<String, BundleError> {
         let (d, m) = (self.sae.d_in, self.sae.d_sae);
         let mut features = graph.op("sae.relu", "Relu", &[pre]);
