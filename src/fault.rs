@@ -1,5 +1,5 @@
 //! Faults on purpose: named points where a test makes the plugin panic, fail or hang. Only in builds with debug
-//! assertions; in a release build [`point`] is nothing.
+//! assertions; in a release build `point` is nothing.
 
 #[cfg(debug_assertions)]
 pub use armed::{Fault, arm, disarm};

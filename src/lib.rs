@@ -10,8 +10,8 @@
 //!       ::assembler   gate, resampling)
 //! ```
 //!
-//! [`runtime`] opens bundle, engine and threads; [`slide`] is one acquisition; [`gate`] is where host threads wait.
-//! Only [`abi`] sees host pointers, and only there is `unsafe`.
+//! `runtime` opens bundle, engine and threads; `slide` is one acquisition; `gate` is where host threads wait.
+//! Only `abi` sees host pointers, and only there is `unsafe`.
 
 #![deny(unsafe_code)]
 // Errors carry their text in place, so that submit can refuse a frame without allocating.

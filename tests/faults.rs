@@ -67,7 +67,8 @@ fn a_panic_in_any_table_function_is_internal_and_the_host_goes_on() {
     internal("feature", &|e| unsafe { (api.feature_info)(handle, 0, &mut FeatureInfo::init(), e) });
     internal("stats", &|e| unsafe { (api.runtime_stats)(handle, &mut RuntimeStats::init(), e) });
     internal("budget", &|e| unsafe { (api.runtime_set_budget)(handle, 50, e) });
-    let slide_functions: [(&str, &dyn Fn(Slide, *mut Error) -> i32); 7] = [
+    type OfSlide<'a> = &'a dyn Fn(Slide, *mut Error) -> i32;
+    let slide_functions: [(&str, OfSlide<'_>); 7] = [
         ("cancel", &|s, e| unsafe { (api.slide_cancel)(s, e) }),
         ("finish", &|s, e| unsafe { (api.slide_finish)(s, 1000, e) }),
         ("poll", &|s, e| unsafe { (api.slide_poll)(s, &mut ResultBatch::init(), e) }),
