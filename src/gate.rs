@@ -14,6 +14,8 @@ pub(crate) enum WaitEnd {
 #[derive(Default)]
 struct Waiting {
     threads: usize,
+    /// Counts what was notified.
+    changes: u64,
     /// Counts the interrupts that met a waiting thread.
     interrupts: u64,
     /// An interrupt met no thread: the next wait takes it.
@@ -34,7 +36,9 @@ impl Gate {
 
     /// Something that `ready` closures look at has changed. Not for the submit thread.
     pub(crate) fn notify(&self) {
-        if self.lock().threads > 0 {
+        let mut waiting = self.lock();
+        waiting.changes += 1;
+        if waiting.threads > 0 {
             self.changed.notify_all();
         }
     }
@@ -50,35 +54,63 @@ impl Gate {
         }
     }
 
-    /// Waits until `ready` gives something; None: without end. `ready` runs under the gate's lock and must not wait.
+    /// Waits until `ready` gives something; None: without end. `ready` runs outside the gate's lock: it may take long
+    /// without holding up the judge.
     pub(crate) fn wait<T>(
         &self,
         timeout: Option<Duration>,
         mut ready: impl FnMut() -> Option<T>,
     ) -> Result<T, WaitEnd> {
         let end = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let mut waiting = self.lock();
+        let visit = Visit::begin(self)?;
+        loop {
+            let seen = self.lock().changes;
+            if let Some(value) = ready() {
+                return Ok(value);
+            }
+            visit.wait_for_change(seen, end)?;
+        }
+    }
+}
+
+/// A thread in [`Gate::wait`]; counted until it leaves, also by a panic.
+struct Visit<'g> {
+    gate: &'g Gate,
+    interrupts: u64,
+}
+
+impl Visit<'_> {
+    fn begin(gate: &Gate) -> Result<Visit<'_>, WaitEnd> {
+        let mut waiting = gate.lock();
         if std::mem::take(&mut waiting.pending) {
             return Err(WaitEnd::Interrupted);
         }
-        let before = waiting.interrupts;
         waiting.threads += 1;
-        let result = loop {
-            if let Some(value) = ready() {
-                break Ok(value);
-            }
-            if waiting.interrupts != before {
-                break Err(WaitEnd::Interrupted);
+        Ok(Visit { gate, interrupts: waiting.interrupts })
+    }
+
+    fn wait_for_change(&self, seen: u64, end: Option<Instant>) -> Result<(), WaitEnd> {
+        let mut waiting = self.gate.lock();
+        loop {
+            if waiting.interrupts != self.interrupts {
+                return Err(WaitEnd::Interrupted);
             }
             // A day stands for "without end": the loop comes back to it.
             let left = end.map_or(Duration::from_secs(86_400), |end| end.saturating_duration_since(Instant::now()));
             if left.is_zero() {
-                break Err(WaitEnd::TimedOut);
+                return Err(WaitEnd::TimedOut);
             }
-            waiting = self.changed.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0;
-        };
-        waiting.threads -= 1;
-        result
+            if waiting.changes != seen {
+                return Ok(());
+            }
+            waiting = self.gate.changed.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+impl Drop for Visit<'_> {
+    fn drop(&mut self) {
+        self.gate.lock().threads -= 1;
     }
 }
 

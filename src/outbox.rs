@@ -6,6 +6,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use coverslip_plugin_abi::{Alert, Feature, TileResult};
 
+use crate::error::Result;
+use crate::intake::slot::reserve;
+
 /// The alerts that are kept for a host that does not ask for them; the oldest stay.
 pub(crate) const MAX_ALERTS: usize = 1024;
 
@@ -41,34 +44,37 @@ pub(crate) struct Outbox {
     max_records: usize,
 }
 
-/// Grows a queue for `more` items; false where there is no memory.
-fn grow<T>(queue: &mut VecDeque<T>, more: usize) -> bool {
-    queue.try_reserve(more).is_ok()
+/// A queue with room for `count` items.
+fn queue<T>(count: usize) -> Result<VecDeque<T>> {
+    reserve(count).map(VecDeque::from)
 }
 
 impl Outbox {
-    pub(crate) fn new(max_records: usize) -> Outbox {
-        Outbox { shelf: Mutex::default(), max_records }
+    /// Reserves room for `max_records` results of up to `features` features and `embedding` floats each.
+    pub(crate) fn new(max_records: usize, features: usize, embedding: usize) -> Result<Outbox> {
+        let shelf = Shelf {
+            records: queue(max_records)?,
+            features: queue(max_records.saturating_mul(features))?,
+            embeddings: queue(max_records.saturating_mul(embedding))?,
+            alerts: queue(MAX_ALERTS)?,
+        };
+        Ok(Outbox { shelf: Mutex::new(shelf), max_records })
     }
 
     fn lock(&self) -> MutexGuard<'_, Shelf> {
         self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Bytes that `max_records` results take, at most: queues grow by doubling.
+    /// Bytes that `max_records` results take.
     pub(crate) fn bytes(max_records: u64, features: u64, embedding: u64) -> u64 {
         let one = size_of::<TileResult>() as u64 + features * size_of::<Feature>() as u64 + 4 * embedding;
-        2 * max_records * one + (MAX_ALERTS * size_of::<Alert>()) as u64
+        max_records * one + (MAX_ALERTS * size_of::<Alert>()) as u64
     }
 
-    /// Adds a result; false when the outbox is full or there is no memory for it.
+    /// Adds a result; false when the outbox is full.
     pub(crate) fn put(&self, mut record: TileResult, features: &[Feature], embedding: &[f32]) -> bool {
         let mut shelf = self.lock();
-        let room = shelf.records.len() < self.max_records
-            && grow(&mut shelf.records, 1)
-            && grow(&mut shelf.features, features.len())
-            && grow(&mut shelf.embeddings, embedding.len());
-        if !room {
+        if shelf.records.len() >= self.max_records {
             return false;
         }
         record.feature_count = features.len() as u32;
@@ -80,7 +86,7 @@ impl Outbox {
     }
 
     /// Takes the oldest results, as many as fit, and gives each to `each` with its features and embedding.
-    pub(crate) fn take(&self, room: Room, each: &mut Put<'_>) -> Result<usize, TooSmall> {
+    pub(crate) fn take(&self, room: Room, each: &mut Put<'_>) -> std::result::Result<usize, TooSmall> {
         let mut shelf = self.lock();
         let (mut taken, mut features_left, mut embeddings_left) = (0, room.features, room.embeddings);
         while let Some(&record) = shelf.records.front() {
@@ -113,7 +119,7 @@ impl Outbox {
     /// Adds an alert; beyond [`MAX_ALERTS`] unread ones it is only counted.
     pub(crate) fn alert(&self, alert: Alert) {
         let mut shelf = self.lock();
-        if shelf.alerts.len() < MAX_ALERTS && grow(&mut shelf.alerts, 1) {
+        if shelf.alerts.len() < MAX_ALERTS {
             shelf.alerts.push_back(alert);
         }
     }
@@ -145,7 +151,7 @@ mod tests {
 
     #[test]
     fn a_full_outbox_refuses_until_polled() {
-        let outbox = Outbox::new(1);
+        let outbox = Outbox::new(1, 4, 2).unwrap();
         assert!(put(&outbox, 0));
         assert!(!put(&outbox, 1));
         assert_eq!(outbox.take(ALL, &mut |_, _, _| {}).ok(), Some(1));
@@ -154,7 +160,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_stays_and_what_is_left_out_is_dropped() {
-        let outbox = Outbox::new(9);
+        let outbox = Outbox::new(9, 4, 2).unwrap();
         for sequence in 0..3 {
             assert!(put(&outbox, sequence));
         }

@@ -98,14 +98,13 @@ impl Shared {
     /// Lets go of the slides that have ended and have nothing on its way.
     pub(crate) fn forget_ended(&self) {
         let mut slides = self.lock_slides();
-        let Slides { all, past } = &mut *slides;
-        all.retain(|slide| {
-            let over = slide.is_ended() && slide.is_finished();
-            if over {
-                past.add(slide);
-            }
-            !over
-        });
+        // A lane or a queue may still hold one of its slots: its memory is taken until then.
+        let over = |slide: &mut Arc<Slide>| slide.is_ended() && slide.is_finished() && Arc::strong_count(slide) == 1;
+        let ended: Vec<Arc<Slide>> = slides.all.extract_if(.., over).collect();
+        ended.iter().for_each(|slide| slides.past.add(slide));
+        drop(slides);
+        // Freed here, outside the lock.
+        drop(ended);
     }
 
     /// The totals of all slides, the open ones among them.
@@ -257,7 +256,7 @@ impl Runtime {
                 quota >> 20
             ));
         }
-        self.expect_place(config.slots)?;
+        self.expect_place(&self.shared.lock_slides(), &config)?;
         let slide = Slide::begin(config, Arc::downgrade(&self.shared.pipes))?;
         if let Some(fallback) = &self.fallback {
             let alert = slide.docket().alerts.fallback(fallback.reason);
@@ -268,13 +267,14 @@ impl Runtime {
         if self.shared.stopping.load(Ordering::Acquire) {
             return Err(error!(INVALID_HANDLE, "the runtime is being closed"));
         }
+        // Again: another thread may have begun one meanwhile.
+        self.expect_place(&slides, &slide.config)?;
         slides.all.push(slide.clone());
         Ok(slide)
     }
 
-    fn expect_place(&self, slots: usize) -> Result<()> {
-        let slides = self.shared.slides();
-        let open = slides.iter().filter(|slide| !slide.is_ended()).count();
+    fn expect_place(&self, slides: &Slides, config: &SlideConfig) -> Result<()> {
+        let open = slides.all.iter().filter(|slide| !slide.is_ended()).count();
         if open >= self.config.max_slides {
             return Err(error!(
                 LIMIT_REACHED,
@@ -282,14 +282,24 @@ impl Runtime {
                 self.config.max_slides
             ));
         }
-        let taken: usize = slides.iter().map(|slide| slide.config.slots).sum();
-        if taken + slots > MAX_SLOTS {
+        let slots: usize = slides.all.iter().map(|slide| slide.config.slots).sum();
+        let bytes: u64 = slides.all.iter().map(|slide| slide.config.memory_bytes).sum();
+        if slots + config.slots > MAX_SLOTS || bytes + config.memory_bytes > self.config.memory_limit {
             return Err(error!(
                 OUT_OF_MEMORY,
-                "the slide needs {slots} slots and {taken} of {MAX_SLOTS} are taken: end a slide first or announce less"
+                "the slide needs {} slots and {} MiB; of {MAX_SLOTS} slots {slots} and of {} MiB {} are taken: end a \
+                 slide first (one that has ended keeps its memory while the engine still works on it) or announce less",
+                config.slots,
+                config.memory_bytes >> 20,
+                self.config.memory_limit >> 20,
+                bytes >> 20
             ));
         }
         Ok(())
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.shared.stopping.load(Ordering::Acquire)
     }
 
     // -- the end ----------------------------------------------------------------------------------------------
@@ -308,6 +318,7 @@ impl Runtime {
         let lanes = join_all(&mut workers.lanes, deadline);
         let _ = pipes.judge.0.try_send(Notice::Stop);
         let judge = join_all(&mut workers.judge.take().into_iter().collect(), deadline);
+        self.shared.log.silence();
         let hung = prep + lanes + judge;
         if hung > 0 {
             return Err(error!(

@@ -74,6 +74,8 @@ pub(crate) struct Slide {
     cancelled: AtomicBool,
     poisoned: AtomicBool,
     ended: AtomicBool,
+    /// The judge has been asked to look and has not begun: asking again adds nothing.
+    look_pending: AtomicBool,
     /// Frames come with the time of their capture.
     paced: AtomicBool,
 }
@@ -87,12 +89,13 @@ impl Slide {
             // The channel was made for exactly these.
             let _ = free.try_send(slot);
         }
+        let outbox = Outbox::new(config.max_unpolled, config.shape.features, config.shape.embedding)?;
         let counters = Arc::new(IntakeCounters::default());
         let assembler =
             Assembler::new(config.grid, config.rules, config.max_tiles, config.slots, slots, counters.clone())?;
         Ok(Arc::new(Slide {
             gate: Gate::default(),
-            outbox: Outbox::new(config.max_unpolled),
+            outbox,
             counters,
             tally: Tally::default(),
             submit_ns: AtomicU64::new(0),
@@ -105,6 +108,7 @@ impl Slide {
             cancelled: AtomicBool::new(false),
             poisoned: AtomicBool::new(false),
             ended: AtomicBool::new(false),
+            look_pending: AtomicBool::new(false),
             paced: AtomicBool::new(false),
             config,
         }))
@@ -240,8 +244,11 @@ impl Slide {
 
     /// Asks the judge to look at this slide. Where its queue is full, it looks at the next tick.
     pub(crate) fn nudge(self: &Arc<Self>) {
-        if let Some(pipes) = self.pipes.upgrade() {
-            let _ = pipes.judge.0.try_send(Notice::Look(self.clone()));
+        let Some(pipes) = self.pipes.upgrade() else { return };
+        if !self.look_pending.swap(true, Ordering::AcqRel)
+            && pipes.judge.0.try_send(Notice::Look(self.clone())).is_err()
+        {
+            self.look_pending.store(false, Ordering::Release);
         }
     }
 
@@ -259,6 +266,9 @@ impl Slide {
         if self.is_over() {
             self.close();
         }
+        if self.config.rules.timeout.is_none() && !self.counters.overrun.load(Ordering::Acquire) {
+            return None;
+        }
         let mut assembler = match self.assembler.try_lock() {
             Ok(assembler) => assembler,
             Err(std::sync::TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
@@ -266,6 +276,11 @@ impl Slide {
         };
         assembler.retire_stale(now, &mut |slot| self.send_on(slot));
         assembler.take_overrun()
+    }
+
+    /// The judge looks now; what changes from here on wants another look.
+    pub(crate) fn begin_look(&self) {
+        self.look_pending.store(false, Ordering::Release);
     }
 
     /// Offers every refused tile that still owes a result to `settle`.

@@ -115,7 +115,8 @@ fn a_panic_in_a_worker_poisons_its_slide_alone() {
         assert_eq!(refusal.code, INTERNAL, "{name}: {}", refusal.message);
         let tiles = slide.drain();
         assert_eq!(tiles.len(), 6, "{name}: every tile ends");
-        assert!(by_status(&tiles)[TILE_FAILED as usize] >= 1, "{name}");
+        let counts = by_status(&tiles);
+        assert!(counts[TILE_FAILED as usize] >= 1 && counts[TILE_CANCELLED as usize] == 0, "{name}: {counts:?}");
         other.submit(&picture.frame(0, 0, 192, 32)).expect("room");
         assert_eq!(by_status(&other.results())[TILE_DONE as usize], 6, "{name}: the other slide");
     }
@@ -154,6 +155,35 @@ fn the_deadline_holds_while_the_engine_hangs() {
         std::thread::sleep(Duration::from_millis(20));
     };
     assert_eq!(stats.slots, stats.slots_free);
+}
+
+#[test]
+fn an_expired_tile_keeps_its_slot_until_its_result_has_room() {
+    let _alone = alone();
+    let runtime = open_with(&bundle("room"), |desc| desc.max_threads = 1).expect("opens");
+    let slide = runtime.begin(|desc| (desc.max_unpolled, desc.result_deadline_ms) = (1, 50));
+    let picture = Picture::tissue(32, 32, 1);
+    let submit = |at: i64| {
+        let mut frame = picture.frame(0, 0, 32, 32);
+        frame.x = 32 * at;
+        let _ = slide.submit(&frame);
+    };
+    submit(0);
+    while slide.summary().unpolled == 0 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    // The outbox is full. These expire while the lane hangs, then their slots come back.
+    arm("lane", Fault::Hang(Duration::from_millis(300)), 1);
+    (1..4).for_each(submit);
+    std::thread::sleep(Duration::from_millis(600));
+    for at in 4..40 {
+        submit(at);
+        std::thread::sleep(Duration::from_millis(3));
+    }
+    let tiles = slide.results();
+    assert_eq!((tiles.len(), slide.summary().opened), (40, 40));
+    let expired = tiles.iter().filter(|tile| tile.record.status == TILE_EXPIRED);
+    assert!(expired.clone().count() >= 3 && expired.clone().all(|tile| tile.record.reconstruction_error.is_nan()));
 }
 
 #[test]

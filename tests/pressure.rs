@@ -66,6 +66,25 @@ fn refused_pixels_that_come_later_leave_no_trace() {
 }
 
 #[test]
+fn a_tile_that_got_its_refused_pixels_later_is_judged_by_what_it_has() {
+    let runtime = runtime("retry");
+    let slide = runtime.begin(|_| ());
+    let picture = Picture::tissue(32, 32, 1);
+    let mut busy = 0;
+    for i in 0..200i64 {
+        let mut frame = picture.frame(0, 0, 32, 20);
+        frame.x = i * 32;
+        while slide.submit(&frame).is_err() {
+            busy += 1;
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+    assert!(busy > 0);
+    let tiles = slide.results();
+    assert_eq!(by_status(&tiles)[TILE_DONE as usize], 200, "none is refused: every pixel came in the end");
+}
+
+#[test]
 fn a_pool_full_of_partial_tiles_goes_on() {
     let runtime = runtime("partial");
     let slide = runtime.begin(|_| ());

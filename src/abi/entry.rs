@@ -18,8 +18,11 @@ pub unsafe extern "C" fn coverslip_get_api(host: *const HostInfo, api: *mut *con
     guard::fenced(error, || {
         // SAFETY: the caller's promise about `host`.
         let info: HostInfo = unsafe { read_struct(host, "coverslip_host_info") }?;
-        if api.is_null() {
-            return Err(error!(INVALID_ARGUMENT, "expected a place for the function table, found NULL in `api`"));
+        if api.is_null() || !api.is_aligned() {
+            return Err(error!(
+                INVALID_ARGUMENT,
+                "expected a place for the function table, found a NULL or unaligned pointer in `api`"
+            ));
         }
         expect_version(&info)?;
         // SAFETY: name is null or a NUL-terminated string, by the contract.

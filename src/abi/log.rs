@@ -2,40 +2,46 @@
 
 use std::ffi::c_void;
 use std::fmt::{Arguments, Write};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{PoisonError, RwLock};
 
 use coverslip_plugin_abi::LogFn;
 
-/// Where a runtime's lines go. Without a callback, nowhere.
+/// The host's callback and what it wants to get.
 #[derive(Clone, Copy)]
-pub(crate) struct LogSink {
-    callback: Option<LogFn>,
+struct Callback {
+    function: LogFn,
     user: *mut c_void,
 }
 
-// SAFETY: the contract says that the callback is called from any thread, with `user` as it was given; the sink itself
-// only carries the two.
-unsafe impl Send for LogSink {}
-// SAFETY: as above; a sink has no state of its own.
-unsafe impl Sync for LogSink {}
+// SAFETY: the contract says that the callback is called from any thread, with `user` as it was given; this only carries
+// the two.
+unsafe impl Send for Callback {}
+// SAFETY: as above; it has no state of its own.
+unsafe impl Sync for Callback {}
+
+/// Where a runtime's lines go. Without a callback, and once the runtime is closed, nowhere.
+pub(crate) struct LogSink(RwLock<Option<Callback>>);
 
 /// The host that called coverslip_get_api last; runtimes that open take it over.
-static HOST: Mutex<LogSink> = Mutex::new(LogSink { callback: None, user: std::ptr::null_mut() });
+static HOST: RwLock<Option<Callback>> = RwLock::new(None);
 
 /// Remembers the host's callback.
-pub(super) fn set_host(callback: Option<LogFn>, user: *mut c_void) {
-    *HOST.lock().unwrap_or_else(PoisonError::into_inner) = LogSink { callback, user };
+pub(super) fn set_host(function: Option<LogFn>, user: *mut c_void) {
+    let callback = function.map(|function| Callback { function, user });
+    *HOST.write().unwrap_or_else(PoisonError::into_inner) = callback;
 }
 
 /// The sink for a runtime that opens now.
 pub(super) fn of_host() -> LogSink {
-    *HOST.lock().unwrap_or_else(PoisonError::into_inner)
+    LogSink(RwLock::new(*HOST.read().unwrap_or_else(PoisonError::into_inner)))
 }
 
 impl LogSink {
     /// Gives the host one line at `COVERSLIP_LOG_*`.
     pub(crate) fn write(&self, level: i32, text: Arguments<'_>) {
-        let Some(callback) = self.callback else { return };
+        // Held through the call: `silence` waits for lines that are being given.
+        let callback = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(Callback { function, user }) = *callback else { return };
         let mut line = String::new();
         // Writing into a String fails only if a Display does; then the line is shorter.
         let _ = line.write_fmt(text);
@@ -43,6 +49,11 @@ impl LogSink {
         line.push('\0');
         // SAFETY: the host promised a callback that may be called from any thread while runtimes are open; the line is
         // NUL-terminated and lives through the call.
-        unsafe { callback(self.user, level, line.as_ptr().cast()) };
+        unsafe { function(user, level, line.as_ptr().cast()) };
+    }
+
+    /// From here on nothing is given: the host may free what its callback needs, also when a lane was left behind.
+    pub(crate) fn silence(&self) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }

@@ -105,7 +105,10 @@ unsafe fn read_cpus(desc: &RuntimeDesc) -> Result<Vec<u32>> {
         in_range("runtime_desc.cpu_count without cpus", desc.cpu_count, 0..=0)?;
         return Ok(Vec::new());
     }
-    // SAFETY: the caller's promise; the pointer is aligned, or the host's array is no array of uint32_t.
+    if !desc.cpus.is_aligned() {
+        return Err(error!(INVALID_ARGUMENT, "expected runtime_desc.cpus aligned as an array of uint32_t"));
+    }
+    // SAFETY: the caller's promise.
     let cpus = unsafe { std::slice::from_raw_parts(desc.cpus, desc.cpu_count as usize) }.to_vec();
     for &cpu in &cpus {
         in_range("an entry of runtime_desc.cpus", cpu, 0..=MAX_CPUS - 1)?;

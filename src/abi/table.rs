@@ -158,7 +158,14 @@ unsafe extern "C" fn slide_begin(
         // SAFETY: see above.
         let config = unsafe { begin::config(desc, runtime) }?;
         let slide = runtime.begin(config)?;
-        let handle = SLIDES.insert(Arc::new(OfRuntime { slide, runtime: runtime.clone() }))?;
+        let object = Arc::new(OfRuntime { slide: slide.clone(), runtime: runtime.clone() });
+        let handle = SLIDES.insert(object).inspect_err(|_| slide.end())?;
+        if runtime.is_closing() {
+            // runtime_close looked for handles before this one was there.
+            let _ = SLIDES.remove(handle);
+            slide.end();
+            return Err(error!(INVALID_HANDLE, "the runtime is being closed"));
+        }
         // SAFETY: not null, and the host's.
         unsafe { out.write(handle) };
         Ok(())

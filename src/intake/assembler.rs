@@ -6,7 +6,7 @@
 //! is held by a partial tile nothing would ever become free, so the oldest partial tile is retired as it is.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
@@ -14,7 +14,7 @@ use crossbeam_channel::Receiver;
 use super::frame::{Frame, FrameTag};
 use super::grid::{Grid, Place, Rect, Span};
 use super::ledger::{Ledger, State};
-use super::slot::{Outcome, Slot, reserve};
+use super::slot::{Hole, Outcome, Slot, reserve};
 use crate::error::{Error, Result, error};
 
 /// What the intake counts; read by the summary at any time.
@@ -29,6 +29,8 @@ pub(crate) struct IntakeCounters {
     pub(crate) pixels_late: AtomicU64,
     pub(crate) pixels_outside: AtomicU64,
     pub(crate) retired_early: AtomicU64,
+    /// Frames were refused since the judge last looked.
+    pub(crate) overrun: AtomicBool,
 }
 
 fn add(counter: &AtomicU64, count: u64) {
@@ -60,6 +62,8 @@ pub(crate) struct Assembler {
     /// By slot number: the tiles that wait for pixels.
     partial: Vec<Option<Box<Slot>>>,
     partial_count: usize,
+    /// Room for `make_room` to put the partial tiles in order: touched by the frame, order of opening, slot.
+    by_age: Vec<(bool, u64, u32)>,
     free: Receiver<Box<Slot>>,
     opened: u64,
     overrun: Option<Overrun>,
@@ -87,7 +91,18 @@ impl Assembler {
         let mut partial = reserve(slots)?;
         partial.resize_with(slots, || None);
         let ledger = Ledger::new(max_tiles)?;
-        Ok(Assembler { grid, rules, ledger, partial, partial_count: 0, free, opened: 0, overrun: None, counters })
+        Ok(Assembler {
+            grid,
+            rules,
+            ledger,
+            partial,
+            partial_count: 0,
+            by_age: reserve(slots)?,
+            free,
+            opened: 0,
+            overrun: None,
+            counters,
+        })
     }
 
     /// Takes a frame, or says why not; tiles that go on are given to `on`.
@@ -135,9 +150,11 @@ impl Assembler {
                 None => (need.slots, need.tiles) = (need.slots + 1, need.tiles + 1),
                 Some(entry) if frame.pass > entry.place.pass => {
                     need.slots += 1;
-                    need.passes += usize::from(entry.state == State::Refused);
+                    need.passes += usize::from(matches!(entry.state, State::Refused(_)));
                 }
-                Some(entry) if frame.pass == entry.place.pass && entry.state == State::Refused => need.slots += 1,
+                Some(entry) if frame.pass == entry.place.pass && matches!(entry.state, State::Refused(_)) => {
+                    need.slots += 1;
+                }
                 Some(_) => {}
             }
         }
@@ -177,7 +194,7 @@ impl Assembler {
             Some(entry) if entry.place.pass == place.pass => match entry.state {
                 State::Partial(slot) => return Some(slot),
                 State::Gone => return None,
-                State::Refused => {}
+                State::Refused(_) => {}
             },
             Some(entry) if entry.place.pass > place.pass => return None,
             Some(entry) => {
@@ -188,11 +205,14 @@ impl Assembler {
             }
             None => add(&self.counters.opened, 1),
         }
-        let hole = known.is_some_and(|entry| entry.place == place);
+        let hole = known.filter(|entry| entry.place == place).and_then(|entry| match entry.state {
+            State::Refused(hole) => Some(hole),
+            _ => None,
+        });
         self.open(place, frame.tag, hole, now)
     }
 
-    fn open(&mut self, place: Place, tag: FrameTag, hole: bool, now: Instant) -> Option<u32> {
+    fn open(&mut self, place: Place, tag: FrameTag, hole: Option<Hole>, now: Instant) -> Option<u32> {
         // `submit` has counted the free slots, and only this assembler takes from them.
         let mut slot = self.free.try_recv().ok()?;
         let area = self.grid.tile(place.column, place.row);
@@ -211,7 +231,7 @@ impl Assembler {
         let Some(mut tile) = self.partial[slot as usize].take() else { return };
         self.partial_count -= 1;
         self.ledger.set(tile.identity.place, State::Gone);
-        tile.outcome = if !tile.is_complete() && tile.hole {
+        tile.outcome = if !tile.is_complete() && tile.has_hole() {
             Outcome::Refused
         } else if tile.identity.coverage < self.rules.min_coverage {
             Outcome::Incomplete
@@ -230,12 +250,14 @@ impl Assembler {
             (span.columns.0..=span.columns.1).contains(&place.column)
                 && (span.rows.0..=span.rows.1).contains(&place.row)
         };
-        for _ in self.free.len()..slots {
-            let partial = self.partial.iter().flatten();
-            let oldest = partial.min_by_key(|tile| (touched(tile.identity.place), tile.opened)).map(|tile| tile.id);
-            let Some(oldest) = oldest else { return };
-            add(&self.counters.retired_early, 1);
-            self.retire(oldest, on);
+        let tiles = self.partial.iter().flatten();
+        self.by_age.clear();
+        self.by_age.extend(tiles.map(|tile| (touched(tile.identity.place), tile.opened, tile.id)));
+        self.by_age.sort_unstable();
+        let needed = slots.saturating_sub(self.free.len()).min(self.by_age.len());
+        add(&self.counters.retired_early, needed as u64);
+        for at in 0..needed {
+            self.retire(self.by_age[at].2, on);
         }
     }
 
@@ -244,22 +266,28 @@ impl Assembler {
         add(&self.counters.frames_refused, 1);
         let Ok((area, span)) = self.locate(frame) else { return };
         for (column, row) in span.places() {
-            self.refuse_tile(Place { column, row, pass: frame.pass }, on);
+            let tile = self.grid.tile(column, row);
+            let hole = Hole::new(&tile, &tile.intersection(&area));
+            self.refuse_tile(Place { column, row, pass: frame.pass }, hole, on);
         }
+        self.counters.overrun.store(true, Ordering::Release);
         self.overrun = Some(match self.overrun {
             None => Overrun { area, first: frame.tag, frames: 1 },
             Some(seen) => Overrun { area: seen.area.union(&area), frames: seen.frames + 1, ..seen },
         });
     }
 
-    fn refuse_tile(&mut self, place: Place, on: &mut dyn FnMut(Box<Slot>)) {
+    fn refuse_tile(&mut self, place: Place, hole: Hole, on: &mut dyn FnMut(Box<Slot>)) {
         match self.ledger.get(place.column, place.row) {
             Some(entry) if entry.place.pass > place.pass => return,
             Some(entry) if entry.place.pass == place.pass => {
                 if let State::Partial(slot) = entry.state
                     && let Some(tile) = self.partial[slot as usize].as_mut()
                 {
-                    tile.hole = true;
+                    tile.hole = Some(hole.union(tile.hole));
+                }
+                if let State::Refused(known) = entry.state {
+                    self.ledger.set(place, State::Refused(hole.union(Some(known))));
                 }
                 return;
             }
@@ -271,11 +299,12 @@ impl Assembler {
             None => {}
         }
         add(&self.counters.opened, 1);
-        self.ledger.set(place, State::Refused);
+        self.ledger.set(place, State::Refused(hole));
     }
 
     /// The refused frames since the last call.
     pub(crate) fn take_overrun(&mut self) -> Option<Overrun> {
+        self.counters.overrun.store(false, Ordering::Release);
         self.overrun.take()
     }
 

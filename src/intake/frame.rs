@@ -103,7 +103,7 @@ impl FrameHeader {
         }
         let needed = (u64::from(self.height) - 1).checked_mul(self.stride).and_then(|rows| rows.checked_add(row));
         match needed.map(usize::try_from) {
-            Some(Ok(needed)) if needed as u64 <= self.size => Ok(needed),
+            Some(Ok(needed)) if needed as u64 <= self.size && needed <= isize::MAX as usize => Ok(needed),
             _ => Err(error!(
                 INVALID_ARGUMENT,
                 "a frame of {} x {} with stride {} is larger than the plane's size of {} bytes",

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use super::grid::Place;
-use super::slot::reserve;
+use super::slot::{Hole, reserve};
 use crate::error::{Result, error};
 
 /// Where a tile is, as the intake knows it.
@@ -17,7 +17,7 @@ pub(crate) enum State {
     /// Handed on; its result comes or has come.
     Gone,
     /// A frame with pixels for it was refused, and none came.
-    Refused,
+    Refused(Hole),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -69,7 +69,7 @@ impl Ledger {
         let key = (place.column, place.row);
         if let Some(&at) = self.index.get(&key) {
             let entry = &mut self.entries[at as usize];
-            if entry.place.pass == place.pass || entry.state != State::Refused {
+            if entry.place.pass == place.pass || !matches!(entry.state, State::Refused(_)) {
                 *entry = Entry { place, state };
                 return;
             }
@@ -81,7 +81,7 @@ impl Ledger {
     /// The next refused tile that still owes its result; to be called when no more frames come.
     pub(crate) fn sweep(&mut self) -> Option<Place> {
         while let Some(entry) = self.entries.get(self.swept) {
-            if entry.state == State::Refused {
+            if matches!(entry.state, State::Refused(_)) {
                 return Some(entry.place);
             }
             self.swept += 1;

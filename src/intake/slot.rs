@@ -89,6 +89,28 @@ pub(crate) struct Identity {
     pub(crate) coverage: f32,
 }
 
+/// A box within a tile, in pixels from its corner: what refused frames would have covered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Hole {
+    x: (u16, u16),
+    y: (u16, u16),
+}
+
+impl Hole {
+    /// `part` lies within `tile`, whose sides are at most 8192 (see `TILE_PIXELS`).
+    pub(crate) fn new(tile: &Rect, part: &Rect) -> Hole {
+        let along = |a: i64, b: i64, corner: i64| ((a - corner) as u16, (b - corner) as u16);
+        Hole { x: along(part.x0, part.x1, tile.x0), y: along(part.y0, part.y1, tile.y0) }
+    }
+
+    /// The smallest box around both.
+    pub(crate) fn union(self, other: Option<Hole>) -> Hole {
+        let Some(other) = other else { return self };
+        let along = |a: (u16, u16), b: (u16, u16)| (a.0.min(b.0), a.1.max(b.1));
+        Hole { x: along(self.x, other.x), y: along(self.y, other.y) }
+    }
+}
+
 /// The home of one tile.
 pub(crate) struct Slot {
     pub(crate) id: u32,
@@ -97,8 +119,8 @@ pub(crate) struct Slot {
     pub(crate) evidence: Evidence,
     pub(crate) features: Vec<Feature>,
     pub(crate) embedding: Vec<f32>,
-    /// A frame with pixels for it was refused.
-    pub(crate) hole: bool,
+    /// Where frames were refused that had pixels for it.
+    pub(crate) hole: Option<Hole>,
     /// The order in which slots were opened.
     pub(crate) opened: u64,
     shape: SlotShape,
@@ -136,7 +158,7 @@ impl Slot {
             evidence: Evidence::default(),
             features: reserve(shape.features)?,
             embedding: reserve(shape.embedding)?,
-            hole: false,
+            hole: None,
             opened: 0,
             shape,
             expected: 0,
@@ -154,7 +176,7 @@ impl Slot {
         self.evidence = Evidence::default();
         self.features.clear();
         self.embedding.clear();
-        self.hole = false;
+        self.hole = None;
         self.opened = opened;
         self.expected = expected;
         self.arrived = 0;
@@ -197,6 +219,14 @@ impl Slot {
     /// Every pixel that lies on the slide has arrived.
     pub(crate) fn is_complete(&self) -> bool {
         self.arrived >= self.expected
+    }
+
+    /// Pixels of a refused frame never came.
+    pub(crate) fn has_hole(&self) -> bool {
+        let Some(Hole { x, y }) = self.hole else { return false };
+        let (words, length) = (self.shape.mask_words_per_row(), usize::from(x.1 - x.0));
+        let mut rows = self.mask.chunks_exact(words).take(y.1.into()).skip(y.0.into());
+        rows.any(|row| run_length(row, x.0.into(), x.1.into(), true) < length)
     }
 
     /// Pixels of the square that have not arrived; they are white after [`Slot::whiten`].

@@ -20,6 +20,8 @@ struct Moving {
     since: Instant,
     /// Decided without its slot: expired, cancelled or failed.
     verdict: Option<Outcome>,
+    /// It has come back and waits for room.
+    parked: bool,
 }
 
 /// See the module's text. Only the judge changes it.
@@ -52,15 +54,17 @@ impl Docket {
 
     /// A tile has left the assembler.
     pub(crate) fn departed(&mut self, slot: u32, identity: Identity, now: Instant) {
-        self.moving[slot as usize] = Some(Moving { identity, since: now, verdict: None });
+        self.moving[slot as usize] = Some(Moving { identity, since: now, verdict: None, parked: false });
     }
 
     /// A tile comes back. Gives its slot when it can be used again now.
-    pub(crate) fn returned(&mut self, slide: &Slide, slot: Box<Slot>, now: Instant) -> Option<Box<Slot>> {
-        let undecided = self.moving[slot.id as usize].as_ref().is_some_and(|moving| moving.verdict.is_none());
-        if !undecided {
+    pub(crate) fn returned(&mut self, slide: &Slide, mut slot: Box<Slot>, now: Instant) -> Option<Box<Slot>> {
+        let Some(moving) = self.moving[slot.id as usize].as_mut() else {
             return Some(slot); // it has ended without its slot
-        }
+        };
+        // Decided, but not given yet: the slot must not be used again before it is.
+        slot.outcome = moving.verdict.take().unwrap_or(slot.outcome);
+        moving.parked = true;
         if self.parked.is_empty() && self.settle_slot(slide, &slot, now) {
             return Some(slot);
         }
@@ -91,6 +95,7 @@ impl Docket {
         flags: &Flags,
         now: Instant,
     ) -> TileResult {
+        let done = outcome == Outcome::Done;
         TileResult {
             sequence: self.sequence,
             column: identity.place.column,
@@ -106,8 +111,8 @@ impl Docket {
             flags_calibrated: 0,
             coverage: identity.coverage,
             scores: flags.scores,
-            reconstruction_error: evidence.reconstruction_error.unwrap_or(f32::NAN),
-            active_count: evidence.active_count,
+            reconstruction_error: evidence.reconstruction_error.filter(|_| done).unwrap_or(f32::NAN),
+            active_count: if done { evidence.active_count } else { 0 },
             first_frame_id: identity.first.id,
             last_frame_id: identity.last.id,
             group_id: identity.first.group,
@@ -152,9 +157,7 @@ impl Docket {
         if over.is_none() && deadline.is_none() {
             return;
         }
-        let parked: Vec<u32> = self.parked.iter().map(|slot| slot.id).collect();
-        for (id, moving) in self.moving.iter_mut().enumerate() {
-            let Some(moving) = moving.as_mut().filter(|_| !parked.contains(&(id as u32))) else { continue };
+        for moving in self.moving.iter_mut().flatten().filter(|moving| !moving.parked) {
             let late = deadline.is_some_and(|deadline| now.saturating_duration_since(moving.since) >= deadline);
             if moving.verdict.is_none() {
                 moving.verdict = over.or(late.then_some(Outcome::Expired));

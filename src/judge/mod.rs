@@ -66,7 +66,10 @@ fn attend(notice: Notice, now: Instant) {
                 slide.gate.notify();
             });
         }
-        Notice::Look(slide) => guarded(&slide, || look(&slide, now)),
+        Notice::Look(slide) => guarded(&slide, || {
+            slide.begin_look();
+            look(&slide, now);
+        }),
         Notice::Stop => {}
     }
 }

@@ -57,13 +57,14 @@ fn gather(shared: &Shared, policy: Policy) -> (Vec<Work>, bool) {
 }
 
 fn run_batch(shared: &Shared, lane: &mut Option<Box<dyn Lane>>, mut works: Vec<Work>, outputs: &mut Vec<TileOutput>) {
-    let over = |work: &Work| work.slide.is_over();
-    for work in works.iter_mut().filter(|work| over(work)) {
-        work.slot.outcome = Outcome::Cancelled;
+    for work in &mut works {
+        if let Some(verdict) = work.slide.verdict_when_over() {
+            work.slot.outcome = verdict;
+        }
     }
-    let (mut live, cancelled): (Vec<Work>, Vec<Work>) =
+    let (mut live, over): (Vec<Work>, Vec<Work>) =
         works.into_iter().partition(|work| work.slot.outcome == Outcome::Pending);
-    cancelled.into_iter().for_each(|work| shared.pipes.to_judge(work));
+    over.into_iter().for_each(|work| shared.pipes.to_judge(work));
     if live.is_empty() {
         return;
     }

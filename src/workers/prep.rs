@@ -44,8 +44,8 @@ impl Bench {
     fn prepare(&mut self, work: &mut Work) {
         fault::point("prep");
         let slot = &mut work.slot;
-        if work.slide.is_over() {
-            slot.outcome = Outcome::Cancelled;
+        if let Some(verdict) = work.slide.verdict_when_over() {
+            slot.outcome = verdict;
             return;
         }
         slot.whiten();
