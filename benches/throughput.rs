@@ -29,7 +29,7 @@ fn main() {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("bench-vit-small");
     synthetic::bundle_of(&folder, &SyntheticSpec::vit_small());
     println!("{} threads", threads());
-    against_bare_engine("ViT-S/16, random weights", &folder, 24, 5);
+    against_bare_engine("ViT-S/16, random weights", &folder, 48, 7);
     let demo = std::env::var_os("COVERSLIP_BENCH_BUNDLE")
         .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("bundles/demo"), PathBuf::from);
     against_bare_engine("demo bundle", &demo, 128, 5);
