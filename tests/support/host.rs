@@ -261,7 +261,9 @@ impl TestSlide {
     pub(crate) fn results(&self) -> Vec<Tile> {
         let mut tiles = Vec::new();
         // More may be left than fits unpolled: take some between the waits.
+        let start = std::time::Instant::now();
         while let Err(refusal) = self.finish(20) {
+            assert!(start.elapsed().as_secs() < 120, "the slide does not end: {refusal:?}");
             match refusal.code {
                 TIMEOUT => tiles.extend(self.take(None).expect("results while it drains")),
                 INTERNAL => break,
