@@ -264,7 +264,7 @@ impl Runtime {
         }
         let mut slides = self.shared.lock_slides();
         // Under the lock: `close` sets it before it looks for slides to end.
-        if self.shared.stopping.load(Ordering::Acquire) {
+        if self.is_closing() {
             return Err(error!(INVALID_HANDLE, "the runtime is being closed"));
         }
         // Again: another thread may have begun one meanwhile.

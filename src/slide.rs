@@ -172,17 +172,15 @@ impl Slide {
     }
 
     /// A tile leaves the assembler.
-    fn send_on(self: &Arc<Self>, mut slot: Box<Slot>) {
-        if let Some(verdict) = self.verdict_when_over() {
-            slot.outcome = verdict;
-        }
+    fn send_on(self: &Arc<Self>, slot: Box<Slot>) {
         let Some(pipes) = self.pipes.upgrade() else {
             return self.poison(); // the runtime has been closed
         };
         if pipes.judge.0.try_send(Notice::Departed(self.clone(), slot.id, slot.identity)).is_err() {
             self.poison();
         }
-        let work = Work { slide: self.clone(), slot };
+        let mut work = Work { slide: self.clone(), slot };
+        work.end_if_over();
         if work.slot.outcome == Outcome::Pending {
             pipes.pass_on(&pipes.prep.0, work);
         } else {

@@ -16,7 +16,8 @@ thread_local! {
     static INSIDE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs the body of a table function, in the library's own floating-point mode. Its error, or a panic as INTERNAL, goes into the host's error struct.
+/// Runs the body of a table function, in the library's own floating-point mode. Its error, or a panic as INTERNAL, goes
+/// into the host's error struct.
 pub(super) fn fenced(error: *mut abi::Error, body: impl FnOnce() -> Result<()>) -> i32 {
     let _host_mode = HostMode::set_aside();
     let outer = INSIDE.replace(true);

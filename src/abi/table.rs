@@ -140,8 +140,9 @@ unsafe extern "C" fn runtime_set_budget(runtime: abi::Runtime, percent: u32, err
 unsafe extern "C" fn runtime_close(runtime: abi::Runtime, timeout_ms: u32, error: *mut Error) -> i32 {
     fenced(error, || {
         let runtime = RUNTIMES.remove(runtime)?;
-        SLIDES.remove_where(|object| Arc::ptr_eq(&object.runtime, &runtime));
         let closed = runtime.close(timeout(timeout_ms));
+        // Afterwards: a slide_begin that has put its handle in before it could see that the runtime is closing.
+        SLIDES.remove_where(|object| Arc::ptr_eq(&object.runtime, &runtime));
         fault::point("close");
         closed
     })

@@ -57,11 +57,7 @@ fn gather(shared: &Shared, policy: Policy) -> (Vec<Work>, bool) {
 }
 
 fn run_batch(shared: &Shared, lane: &mut Option<Box<dyn Lane>>, mut works: Vec<Work>, outputs: &mut Vec<TileOutput>) {
-    for work in &mut works {
-        if let Some(verdict) = work.slide.verdict_when_over() {
-            work.slot.outcome = verdict;
-        }
-    }
+    works.iter_mut().for_each(Work::end_if_over);
     let (mut live, over): (Vec<Work>, Vec<Work>) =
         works.into_iter().partition(|work| work.slot.outcome == Outcome::Pending);
     over.into_iter().for_each(|work| shared.pipes.to_judge(work));

@@ -20,6 +20,15 @@ pub(crate) struct Work {
     pub(crate) slot: Box<Slot>,
 }
 
+impl Work {
+    /// Gives a tile of a cancelled or poisoned slide its outcome: nothing more is worth doing for it.
+    pub(crate) fn end_if_over(&mut self) {
+        if let Some(verdict) = self.slide.verdict_when_over() {
+            self.slot.outcome = verdict;
+        }
+    }
+}
+
 /// What prep workers and lanes take from their queues.
 pub(crate) enum Job {
     Tile(Work),

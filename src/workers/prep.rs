@@ -43,9 +43,9 @@ impl Bench {
 
     fn prepare(&mut self, work: &mut Work) {
         fault::point("prep");
+        work.end_if_over();
         let slot = &mut work.slot;
-        if let Some(verdict) = work.slide.verdict_when_over() {
-            slot.outcome = verdict;
+        if slot.outcome != Outcome::Pending {
             return;
         }
         slot.whiten();
