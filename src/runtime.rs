@@ -121,6 +121,8 @@ pub(crate) struct Runtime {
     pub(crate) shared: Arc<Shared>,
     pub(crate) config: RuntimeConfig,
     pub(crate) manifest: Manifest,
+    /// The features' numbers before some were removed, where that was done.
+    pub(crate) original_features: Option<Vec<i32>>,
     pub(crate) bundle_digest: Digest,
     /// sha256 of the configuration as understood.
     pub(crate) digest: [u8; 32],
@@ -176,6 +178,7 @@ impl Runtime {
         let runtime = Runtime {
             workers: Mutex::default(),
             manifest: bundle.manifest().clone(),
+            original_features: bundle.index_map().map_err(from_bundle)?,
             bundle_digest: bundle.digest(),
             digest,
             fallback,

@@ -1,15 +1,20 @@
 //! Which tensors a manifest's model and SAE have: names and shapes, in timm's and SAELens' conventions.
 
 use crate::error::{BundleError, fail};
-use crate::manifest::{Manifest, SaeArchitecture};
+use crate::manifest::{
+    Architecture, GRAPH_FILE, InputStep, Manifest, OnnxModel, Sae, SaeArchitecture, Tap, TapSource, Vit,
+};
+use crate::onnx::Model;
 use crate::tensors::TensorFile;
+
+/// The SAE's tensor with the original numbers of its features, where some were removed.
+pub(crate) const INDEX_MAP: &str = "index_map";
 
 /// A tensor's name and shape.
 pub(crate) type Shape = (String, Vec<usize>);
 
-/// The model's tensors, without the final norm.
-pub(crate) fn model_tensors(manifest: &Manifest) -> Vec<Shape> {
-    let a = &manifest.architecture;
+/// A ViT's tensors, without the final norm.
+pub(crate) fn vit_tensors(a: &Vit, side: usize) -> Vec<Shape> {
     let (d, hidden) = (a.embed_dim, a.mlp_dim);
     let mut tensors: Vec<Shape> = Vec::new();
     let mut add = |name: String, shape: &[usize]| tensors.push((name, shape.to_vec()));
@@ -19,7 +24,7 @@ pub(crate) fn model_tensors(manifest: &Manifest) -> Vec<Shape> {
     if a.register_tokens > 0 {
         add("reg_token".into(), &[1, a.register_tokens, d]);
     }
-    add("pos_embed".into(), &[1, position_rows(manifest), d]);
+    add("pos_embed".into(), &[1, position_rows(a, side), d]);
     add("patch_embed.proj.weight".into(), &[d, 3, a.patch, a.patch]);
     add("patch_embed.proj.bias".into(), &[d]);
     for i in 0..a.depth {
@@ -34,8 +39,8 @@ pub(crate) fn model_tensors(manifest: &Manifest) -> Vec<Shape> {
         }
         block("attn.proj.weight", &[d, d]);
         block("attn.proj.bias", &[d]);
-        block("mlp.fc1.weight", &[hidden, d]);
-        block("mlp.fc1.bias", &[hidden]);
+        block("mlp.fc1.weight", &[a.fc1_rows(), d]);
+        block("mlp.fc1.bias", &[a.fc1_rows()]);
         block("mlp.fc2.weight", &[d, hidden]);
         block("mlp.fc2.bias", &[d]);
         if a.layer_scale {
@@ -47,44 +52,58 @@ pub(crate) fn model_tensors(manifest: &Manifest) -> Vec<Shape> {
 }
 
 /// Rows of `pos_embed`: patches, and the tokens before them unless `no_embed_class`.
-pub(crate) fn position_rows(manifest: &Manifest) -> usize {
-    if manifest.architecture.no_embed_class { manifest.patches() } else { manifest.tokens() }
+pub(crate) fn position_rows(vit: &Vit, side: usize) -> usize {
+    if vit.no_embed_class { vit.patches(side) } else { vit.tokens(side) }
 }
 
 /// The final norm's tensors: needed by taps with `final_norm`, allowed without.
-pub(crate) fn final_norm_tensors(manifest: &Manifest) -> Vec<Shape> {
-    let d = manifest.architecture.embed_dim;
+pub(crate) fn final_norm_tensors(vit: &Vit) -> Vec<Shape> {
+    let d = vit.embed_dim;
     vec![("norm.weight".into(), vec![d]), ("norm.bias".into(), vec![d])]
 }
 
-/// The SAE's tensors.
-pub(crate) fn sae_tensors(manifest: &Manifest) -> Vec<Shape> {
-    let (d, m) = (manifest.sae.d_in, manifest.sae.d_sae);
-    let mut tensors = vec![
-        ("W_enc".into(), vec![d, m]),
-        ("b_enc".into(), vec![m]),
-        ("W_dec".into(), vec![m, d]),
-        ("b_dec".into(), vec![d]),
-    ];
-    if manifest.sae.architecture == SaeArchitecture::JumpRelu {
-        tensors.push(("threshold".into(), vec![m]));
+/// The SAE's floating-point tensors.
+pub(crate) fn sae_tensors(sae: &Sae) -> Vec<Shape> {
+    let (d, m) = (sae.d_in, sae.d_sae);
+    let mut tensors: Vec<Shape> = vec![("W_enc".into(), vec![d, m])];
+    let mut add = |name: &str, width: usize| tensors.push((name.into(), vec![width]));
+    match sae.architecture {
+        SaeArchitecture::Gated => ["b_gate", "r_mag", "b_mag"].into_iter().for_each(|name| add(name, m)),
+        _ => add("b_enc", m),
     }
+    if sae.architecture == SaeArchitecture::JumpRelu {
+        add("threshold", m);
+    }
+    if sae.input.contains(&InputStep::Standardize) {
+        add("input_mean", d);
+        add("input_std", d);
+    }
+    add("b_dec", d);
+    tensors.push(("W_dec".into(), vec![m, d]));
     tensors
 }
 
 /// The model's parameters. Sizes were limited before, so 128 bits cannot overflow.
 pub(crate) fn model_parameters(manifest: &Manifest) -> u128 {
-    count(&model_tensors(manifest)) + count(&final_norm_tensors(manifest))
+    match &manifest.architecture {
+        Architecture::Vit(vit) => vit_parameters(vit, manifest.side),
+        Architecture::Onnx(onnx) => u128::from(onnx.parameters),
+    }
+}
+
+/// A ViT's parameters, the final norm included.
+pub(crate) fn vit_parameters(vit: &Vit, side: usize) -> u128 {
+    count(&vit_tensors(vit, side)) + count(&final_norm_tensors(vit))
 }
 
 /// The SAE's parameters.
-pub(crate) fn sae_parameters(manifest: &Manifest) -> u128 {
-    count(&sae_tensors(manifest))
+pub(crate) fn sae_parameters(sae: &Sae) -> u128 {
+    count(&sae_tensors(sae))
 }
 
 /// Parameters of model and SAE.
 pub(crate) fn parameters(manifest: &Manifest) -> u128 {
-    model_parameters(manifest) + sae_parameters(manifest)
+    model_parameters(manifest) + sae_parameters(&manifest.sae)
 }
 
 fn count(tensors: &[Shape]) -> u128 {
@@ -92,32 +111,93 @@ fn count(tensors: &[Shape]) -> u128 {
     tensors.iter().map(|(_, shape)| size(shape)).sum()
 }
 
-/// Checks the model's tensors: all there, in shape, finite, and no others.
-pub(crate) fn check_model(manifest: &Manifest, file: &TensorFile) -> Result<(), BundleError> {
-    let mut expected = model_tensors(manifest);
-    let wanted = manifest.taps.iter().any(|tap| tap.final_norm);
+/// Checks a ViT's tensors: all there, in shape, finite, and no others.
+pub(crate) fn check_vit(manifest: &Manifest, vit: &Vit, file: &TensorFile) -> Result<(), BundleError> {
+    let mut expected = vit_tensors(vit, manifest.side);
+    let wanted = manifest.taps.iter().any(Tap::final_norm);
     if wanted || file.get("norm.weight").is_some() || file.get("norm.bias").is_some() {
-        expected.extend(final_norm_tensors(manifest));
+        expected.extend(final_norm_tensors(vit));
     }
-    check_tensors(&expected, file)
+    check_tensors(&expected, file, &[])
+}
+
+/// Checks an ONNX model's graph and weights: what the taps and the manifest name is in the graph, every
+/// weight of the graph is there, in shape and finite, and no others.
+pub(crate) fn check_onnx(
+    manifest: &Manifest,
+    onnx: &OnnxModel,
+    topology: &[u8],
+    file: &TensorFile,
+) -> Result<(), BundleError> {
+    let model = Model::read(topology)?;
+    if !model.inputs.iter().any(|input| input.name == onnx.input) {
+        fail!(Invalid, "{GRAPH_FILE} has no input `{}`", onnx.input.escape_default());
+    }
+    for tap in &manifest.taps {
+        let TapSource::Tensor { tensor, .. } = &tap.source else { continue };
+        if !model.nodes.iter().any(|node| node.outputs.contains(tensor)) {
+            fail!(
+                Missing,
+                "tap `{}` reads `{}`, which {GRAPH_FILE} does not compute",
+                tap.name,
+                tensor.escape_default()
+            );
+        }
+    }
+    let weights = model.inputs.iter().filter(|input| input.name != onnx.input);
+    let expected: Vec<Shape> =
+        weights.map(|input| (input.name.clone(), input.dims.iter().flatten().copied().collect())).collect();
+    let parameters = count(&expected) + model.constants.iter().map(|c| c.elements() as u128).sum::<u128>();
+    if parameters > u128::from(onnx.parameters) {
+        fail!(Invalid, "the graph has {parameters} parameters, the manifest says {}", onnx.parameters);
+    }
+    check_tensors(&expected, file, &[])
 }
 
 /// Checks the SAE's tensors: all there, in shape, finite, and no others.
-pub(crate) fn check_sae(manifest: &Manifest, file: &TensorFile) -> Result<(), BundleError> {
-    check_tensors(&sae_tensors(manifest), file)
+pub(crate) fn check_sae(sae: &Sae, file: &TensorFile) -> Result<(), BundleError> {
+    if sae.pruned {
+        file.expect(INDEX_MAP, &[sae.d_sae])?.to_i32()?;
+    }
+    check_tensors(&sae_tensors(sae), file, if sae.pruned { &[INDEX_MAP] } else { &[] })
 }
 
-fn check_tensors(expected: &[Shape], file: &TensorFile) -> Result<(), BundleError> {
+/// All that is wrong is named at once: whoever converts weights mends it in one go.
+fn check_tensors(expected: &[Shape], file: &TensorFile, others: &[&str]) -> Result<(), BundleError> {
+    let missing: Vec<String> = expected
+        .iter()
+        .filter(|(name, _)| file.get(name).is_none())
+        .map(|(name, shape)| format!("`{name}` {shape:?}"))
+        .collect();
+    if !missing.is_empty() {
+        fail!(Missing, "{} missing: {}", tensors_are(missing.len()), listed(&missing));
+    }
     for (name, shape) in expected {
         file.expect(name, shape)?.check_finite()?;
     }
-    let known = |name: &str| expected.iter().any(|(known, _)| known == name);
-    if let Some(name) = file.names().find(|name| !known(name)) {
+    let known = |name: &str| others.contains(&name) || expected.iter().any(|(known, _)| known == name);
+    let extra: Vec<String> = file.names().filter(|name| !known(name)).map(|name| format!("`{name}`")).collect();
+    if !extra.is_empty() {
         fail!(
             Invalid,
-            "tensor `{name}` is not part of what the manifest describes; leaving it out could change \
-             the outputs"
+            "{} not part of what the manifest describes: {}; leaving them out could change the outputs",
+            tensors_are(extra.len()),
+            listed(&extra)
         );
     }
     Ok(())
+}
+
+fn tensors_are(n: usize) -> String {
+    if n == 1 { "a tensor is".to_owned() } else { format!("{n} tensors are") }
+}
+
+/// The first few names, and how many more.
+pub(crate) fn listed(names: &[String]) -> String {
+    const SHOWN: usize = 12;
+    let mut text = names[..names.len().min(SHOWN)].join(", ");
+    if names.len() > SHOWN {
+        text.push_str(&format!(" and {} more", names.len() - SHOWN));
+    }
+    text
 }

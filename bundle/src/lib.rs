@@ -13,21 +13,26 @@ mod cost;
 mod digest;
 mod error;
 pub mod import;
+mod interpolate;
 mod layout;
 pub mod limits;
 mod manifest;
+mod onnx;
 mod open;
 mod reference;
 pub mod synthetic;
 pub mod tensors;
+mod weights;
 
 pub use agreement::{Agreement, Tolerance};
-pub use compose::{ComposedGraph, TapOutput};
+pub use compose::{ComposedGraph, SaeGraph, TapOutput};
 pub use digest::Digest;
 pub use error::{BundleError, BundleErrorKind};
 pub use manifest::{
-    Architecture, FORMAT, Family, FeatureLabel, FileEntry, MANIFEST_FILE, MODEL_FILE, Manifest, Normalization, Pooling,
-    REFERENCE_FILE, SAE_FILE, Sae, SaeArchitecture, SaeReference, Tap,
+    Architecture, FORMAT, FeatureLabel, FileEntry, GRAPH_FILE, InputStep, MANIFEST_FILE, MODEL_FILE, Manifest, Mlp,
+    OnnxModel, PixelLayout, Pooling, REFERENCE_FILE, SAE_FILE, Sae, SaeArchitecture, SaeReference, Tap, TapSource, Vit,
 };
+pub use onnx::{Checked, check_onnx};
 pub use open::Bundle;
 pub use reference::ReferenceOutputs;
+pub use weights::{Weight, Weights};

@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use crate::error::{BundleError, fail};
 use crate::layout;
 use crate::manifest::{
-    FORMAT, MODEL_FILE, Manifest, Normalization, Pooling, REFERENCE_FILE, SAE_FILE, SaeArchitecture,
+    Architecture, FORMAT, GRAPH_FILE, InputStep, MODEL_FILE, Manifest, OnnxModel, Pooling, REFERENCE_FILE, SAE_FILE,
+    SaeArchitecture, Tap, TapSource, Vit,
 };
 
 /// Largest `manifest.json`, bytes (labels for 262144 features fit).
@@ -15,6 +16,8 @@ pub const MAX_MANIFEST_BYTES: u64 = 64 << 20;
 pub const MAX_OTHER_BYTES: u64 = 256 << 20;
 /// Most files in a bundle, without the manifest.
 pub const MAX_FILES: usize = 64;
+/// Largest `model.onnx`, bytes: nodes and small constants, no weights.
+pub const MAX_GRAPH_BYTES: u64 = 64 << 20;
 /// Room for a safetensors header beside the weights it describes, bytes.
 pub const MAX_HEADER_BYTES: u64 = 16 << 20;
 /// Largest model input, px.
@@ -33,9 +36,13 @@ pub const MAX_REGISTERS: usize = 64;
 pub const MAX_TAPS: usize = 16;
 /// Most features of an SAE.
 pub const MAX_D_SAE: usize = 262_144;
+/// Most steps before an SAE: there are no more kinds.
+pub const MAX_INPUT_STEPS: usize = 4;
 /// Most features reported per tile.
 pub const MAX_OUTPUTS: usize = 1024;
-/// Most parameters of model and SAE together. (A float32 graph is limited further, by ONNX's 2 GiB.)
+/// Longest name of a value in an ONNX graph, bytes.
+pub const MAX_VALUE_NAME: usize = 512;
+/// Most parameters of model and SAE together.
 pub const MAX_PARAMETERS: u128 = 4_000_000_000;
 /// Most reference tiles.
 pub const MAX_REFERENCE_TILES: usize = 64;
@@ -44,7 +51,11 @@ pub const MAX_REFERENCE_TILES: usize = 64;
 pub(crate) fn check(manifest: &Manifest) -> Result<(), BundleError> {
     check_text(manifest)?;
     check_preprocessing(manifest)?;
-    check_architecture(manifest)?;
+    size("side", manifest.side, MAX_SIDE)?;
+    match &manifest.architecture {
+        Architecture::Vit(vit) => check_vit(vit, manifest.side)?,
+        Architecture::Onnx(onnx) => check_onnx(onnx)?,
+    }
     check_taps(manifest)?;
     check_sae(manifest)?;
     check_reference(manifest)?;
@@ -60,7 +71,7 @@ pub(crate) fn check_files(manifest: &Manifest) -> Result<(), BundleError> {
     if manifest.files.len() > MAX_FILES {
         fail!(TooLarge, "`files` lists {} files, at most {MAX_FILES}", manifest.files.len());
     }
-    for name in [MODEL_FILE, SAE_FILE, REFERENCE_FILE] {
+    for name in required_files(manifest) {
         if !manifest.files.contains_key(name) {
             fail!(Missing, "`files` does not list `{name}`, which every bundle has");
         }
@@ -69,7 +80,8 @@ pub(crate) fn check_files(manifest: &Manifest) -> Result<(), BundleError> {
         check_file_name(name)?;
         let most = match name.as_str() {
             MODEL_FILE => weight_bytes(layout::model_parameters(manifest)),
-            SAE_FILE => weight_bytes(layout::sae_parameters(manifest)),
+            SAE_FILE => weight_bytes(layout::sae_parameters(&manifest.sae)),
+            GRAPH_FILE => u128::from(MAX_GRAPH_BYTES),
             _ => u128::from(MAX_OTHER_BYTES),
         };
         if u128::from(entry.bytes) > most {
@@ -81,6 +93,15 @@ pub(crate) fn check_files(manifest: &Manifest) -> Result<(), BundleError> {
         }
     }
     Ok(())
+}
+
+/// The files that a bundle of this family has.
+pub(crate) fn required_files(manifest: &Manifest) -> Vec<&'static str> {
+    let mut files = vec![MODEL_FILE, SAE_FILE, REFERENCE_FILE];
+    if matches!(manifest.architecture, Architecture::Onnx(_)) {
+        files.push(GRAPH_FILE);
+    }
+    files
 }
 
 fn weight_bytes(parameters: u128) -> u128 {
@@ -148,9 +169,7 @@ fn size(field: &str, value: usize, most: usize) -> Result<(), BundleError> {
     Ok(())
 }
 
-fn check_architecture(manifest: &Manifest) -> Result<(), BundleError> {
-    let a = &manifest.architecture;
-    size("side", manifest.side, MAX_SIDE)?;
+fn check_vit(a: &Vit, side: usize) -> Result<(), BundleError> {
     size("architecture.patch", a.patch, MAX_SIDE)?;
     size("architecture.embed_dim", a.embed_dim, MAX_EMBED_DIM)?;
     size("architecture.depth", a.depth, MAX_DEPTH)?;
@@ -159,14 +178,33 @@ fn check_architecture(manifest: &Manifest) -> Result<(), BundleError> {
     if a.register_tokens > MAX_REGISTERS {
         fail!(TooLarge, "`architecture.register_tokens` is {}, at most {MAX_REGISTERS}", a.register_tokens);
     }
-    if !manifest.side.is_multiple_of(a.patch) {
-        fail!(Invalid, "`side` {} is no multiple of `architecture.patch` {}", manifest.side, a.patch);
+    if !side.is_multiple_of(a.patch) {
+        fail!(Invalid, "`side` {side} is no multiple of `architecture.patch` {}", a.patch);
     }
     if !a.embed_dim.is_multiple_of(a.heads) {
         fail!(Invalid, "`architecture.heads` {} does not divide `embed_dim` {}", a.heads, a.embed_dim);
     }
-    size("tokens per tile", manifest.tokens(), MAX_TOKENS)?;
+    size("tokens per tile", a.tokens(side), MAX_TOKENS)?;
     in_range("architecture.layer_norm_eps", a.layer_norm_eps, 1e-12, 0.1, "")
+}
+
+fn check_onnx(onnx: &OnnxModel) -> Result<(), BundleError> {
+    check_value_name("architecture.input", &onnx.input)?;
+    if onnx.parameters == 0 {
+        fail!(Invalid, "`architecture.parameters` is 0; a model has weights");
+    }
+    Ok(())
+}
+
+fn check_value_name(field: &str, name: &str) -> Result<(), BundleError> {
+    if name.is_empty() || name.len() > MAX_VALUE_NAME || name.chars().any(char::is_control) {
+        fail!(
+            Invalid,
+            "`{field}` is `{}`; expected a value's name of 1 to {MAX_VALUE_NAME} bytes",
+            name.chars().take(64).collect::<String>().escape_default()
+        );
+    }
+    Ok(())
 }
 
 fn check_taps(manifest: &Manifest) -> Result<(), BundleError> {
@@ -180,20 +218,43 @@ fn check_taps(manifest: &Manifest) -> Result<(), BundleError> {
         if !seen.insert(&tap.name) {
             fail!(Invalid, "two taps are named `{}`", tap.name);
         }
-        if tap.after_block >= manifest.architecture.depth {
-            fail!(
-                Invalid,
-                "tap `{}` is after block {}, but blocks are numbered 0 to {}",
-                tap.name,
-                tap.after_block,
-                manifest.architecture.depth - 1
-            );
-        }
-        if tap.pooling != Pooling::MeanPatchTokens && !manifest.architecture.class_token {
-            fail!(Invalid, "tap `{}` pools the class token, but the model has none; use mean_patch_tokens", tap.name);
+        match (&tap.source, &manifest.architecture) {
+            (TapSource::Block { after_block, .. }, Architecture::Vit(vit)) => check_block_tap(tap, *after_block, vit)?,
+            (TapSource::Tensor { tensor, width, prefix_tokens }, Architecture::Onnx(_)) => {
+                check_value_name("taps.tensor", tensor)?;
+                size("taps.width", *width, MAX_EMBED_DIM)?;
+                if *prefix_tokens > MAX_REGISTERS {
+                    fail!(TooLarge, "`taps.prefix_tokens` is {prefix_tokens}, at most {MAX_REGISTERS}");
+                }
+            }
+            (TapSource::Block { .. }, _) => {
+                fail!(Invalid, "tap `{}` reads after a block; a tap of an ONNX model names a `tensor`", tap.name)
+            }
+            (TapSource::Tensor { .. }, _) => {
+                fail!(Invalid, "tap `{}` names a tensor; a tap of a ViT reads `after_block`", tap.name)
+            }
         }
     }
     Ok(())
+}
+
+fn check_block_tap(tap: &Tap, after_block: usize, vit: &Vit) -> Result<(), BundleError> {
+    if after_block >= vit.depth {
+        fail!(
+            Invalid,
+            "tap `{}` is after block {after_block}, but blocks are numbered 0 to {}",
+            tap.name,
+            vit.depth - 1
+        );
+    }
+    match tap.pooling {
+        Pooling::MeanPatchTokens => Ok(()),
+        Pooling::None => fail!(Invalid, "tap `{}` does not pool; a ViT's tokens are pooled into one vector", tap.name),
+        Pooling::ClassToken | Pooling::ClassAndMean if vit.class_token => Ok(()),
+        Pooling::ClassToken | Pooling::ClassAndMean => {
+            fail!(Invalid, "tap `{}` pools the class token, but the model has none; use mean_patch_tokens", tap.name)
+        }
+    }
 }
 
 fn check_sae(manifest: &Manifest) -> Result<(), BundleError> {
@@ -208,18 +269,31 @@ fn check_sae(manifest: &Manifest) -> Result<(), BundleError> {
     }
     size("sae.d_sae", sae.d_sae, MAX_D_SAE)?;
     size("sae.outputs", sae.outputs, sae.d_sae.min(MAX_OUTPUTS))?;
-    match (sae.architecture, sae.k) {
-        (SaeArchitecture::TopK, Some(k)) if k == sae.outputs => {}
-        (SaeArchitecture::TopK, found) => {
+    let has_k =
+        matches!(sae.architecture, SaeArchitecture::TopK | SaeArchitecture::SignedTopK | SaeArchitecture::GroupMax);
+    match (has_k, sae.k) {
+        (true, Some(k)) if k == sae.outputs => {}
+        (true, found) => {
             fail!(Invalid, "a topk SAE reports its k features: `sae.k` is {found:?}, `sae.outputs` {}", sae.outputs)
         }
-        (_, None) => {}
-        (_, Some(_)) => fail!(Invalid, "`sae.k` belongs to topk SAEs only"),
+        (false, None) => {}
+        (false, Some(_)) => fail!(Invalid, "`sae.k` belongs to topk and groupmax SAEs only"),
+    }
+    if sae.architecture == SaeArchitecture::GroupMax && !sae.d_sae.is_multiple_of(sae.outputs) {
+        fail!(
+            Invalid,
+            "groupmax has k = {} groups of equal size, which {} features do not give",
+            sae.outputs,
+            sae.d_sae
+        );
+    }
+    if sae.input.len() > MAX_INPUT_STEPS || (1..sae.input.len()).any(|i| sae.input[..i].contains(&sae.input[i])) {
+        fail!(Invalid, "`sae.input` has {} steps; expected each at most once", sae.input.len());
     }
     if sae.rescale_acts_by_decoder_norm && sae.architecture != SaeArchitecture::TopK {
         fail!(Invalid, "`sae.rescale_acts_by_decoder_norm` belongs to topk SAEs only");
     }
-    if sae.normalize_activations == Normalization::LayerNorm && sae.d_in < 2 {
+    if sae.input.contains(&InputStep::LayerNorm) && sae.d_in < 2 {
         fail!(Invalid, "layer_norm needs at least two values");
     }
     let mut seen = BTreeSet::new();

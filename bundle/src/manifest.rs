@@ -11,8 +11,10 @@ use crate::digest::Digest;
 pub const FORMAT: &str = "coverslip.bundle/1";
 /// The manifest's file name.
 pub const MANIFEST_FILE: &str = "manifest.json";
-/// The ViT's weights, in timm's names.
+/// The model's weights: a ViT's in timm's names, an ONNX model's by their names in its graph.
 pub const MODEL_FILE: &str = "model.safetensors";
+/// The graph of a model that came as ONNX; its weights are in [`MODEL_FILE`].
+pub const GRAPH_FILE: &str = "model.onnx";
 /// The SAE's weights, in SAELens' names.
 pub const SAE_FILE: &str = "sae.safetensors";
 /// The self-check's tiles and outputs.
@@ -64,20 +66,20 @@ pub struct FileEntry {
     pub sha256: Digest,
 }
 
-/// The families of models that version 1 composes.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Family {
-    /// A vision transformer as timm writes it: pre-norm blocks, fused qkv, MLP with exact GELU.
-    Vit,
+/// What the model is. Its weights are in [`MODEL_FILE`] in either case.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(tag = "family", rename_all = "snake_case")]
+pub enum Architecture {
+    /// A vision transformer as timm writes it, composed from its weights.
+    Vit(Vit),
+    /// A graph that somebody else exported, in [`GRAPH_FILE`].
+    Onnx(OnnxModel),
 }
 
-/// Shape of the vision transformer.
+/// Shape of the vision transformer: pre-norm blocks, fused qkv, no dropout.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
-pub struct Architecture {
-    /// The family; its conventions are in `docs/bundle-format.md`.
-    pub family: Family,
+pub struct Vit {
     /// Width of a token.
     pub embed_dim: usize,
     /// Number of blocks.
@@ -86,8 +88,11 @@ pub struct Architecture {
     pub heads: usize,
     /// Width and height of a patch, px; divides the manifest's `side`.
     pub patch: usize,
-    /// Width of the MLP's hidden layer.
+    /// Width of the MLP's hidden layer, after the gate where there is one.
     pub mlp_dim: usize,
+    /// What the hidden layer does.
+    #[serde(default)]
+    pub mlp: Mlp,
     /// Whether a class token precedes the registers and patches.
     pub class_token: bool,
     /// Number of register tokens, after the class token.
@@ -102,53 +107,212 @@ pub struct Architecture {
     pub layer_norm_eps: f64,
 }
 
+/// The MLP of a block.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mlp {
+    /// fc2(GELU(fc1 x)), GELU exact (erf).
+    #[default]
+    Gelu,
+    /// fc2(SiLU(g)·v) where fc1 x is g, then v: timm's `SwiGLUPacked`, DINOv2's `w12`, `w3`.
+    SwiGlu,
+}
+
+/// A graph as somebody else exported it, cut down to what the taps need.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct OnnxModel {
+    /// Name of the image input.
+    pub input: String,
+    /// Order of its axes.
+    pub layout: PixelLayout,
+    /// Whether the graph runs one tile at a time only.
+    pub single_tile: bool,
+    /// Weights in the graph, counted by the importer.
+    pub parameters: u64,
+    /// Floating-point operations per tile in its matrix products and convolutions, counted by the importer.
+    pub flops_per_tile: u64,
+}
+
+/// Order of an image input's axes.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PixelLayout {
+    /// `[batch, 3, height, width]`
+    Nchw,
+    /// `[batch, height, width, 3]`
+    Nhwc,
+}
+
 /// How a tap turns tokens into one vector.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Pooling {
-    /// The class token: `embed_dim` values.
+    /// The class token.
     ClassToken,
-    /// The mean of the patch tokens, without class and registers: `embed_dim` values.
+    /// The mean of the patch tokens, without class and registers.
     MeanPatchTokens,
-    /// Class token, then mean of the patch tokens: 2 × `embed_dim` values.
+    /// Class token, then mean of the patch tokens: twice the width.
     ClassAndMean,
+    /// The tensor is one vector per tile already (ONNX models only).
+    None,
 }
 
 /// One embedding of the graph: `embedding_<name>`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "TapFields", into = "TapFields")]
 pub struct Tap {
     /// `[a-z0-9_]{1,32}`, unique in the bundle.
     pub name: String,
-    /// The block, counted from 0, after whose residual addition the tokens are taken.
-    pub after_block: usize,
-    /// Whether the model's final LayerNorm is applied before pooling.
-    pub final_norm: bool,
+    /// Where it reads.
+    pub source: TapSource,
     /// How the tokens become one vector.
     pub pooling: Pooling,
 }
 
-/// The SAE's activation.
+/// Where a tap reads.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TapSource {
+    /// The tokens after a block of a ViT.
+    Block {
+        /// The block, counted from 0, after whose residual addition the tokens are taken.
+        after_block: usize,
+        /// Whether the model's final LayerNorm is applied before pooling.
+        final_norm: bool,
+    },
+    /// A value of an ONNX graph: `[batch, tokens, width]`, or `[batch, width]` with [`Pooling::None`].
+    Tensor {
+        /// Its name in the graph.
+        tensor: String,
+        /// Values per token.
+        width: usize,
+        /// Tokens before the patches: class token and registers.
+        prefix_tokens: usize,
+    },
+}
+
+/// A [`Tap`] as it is written.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct TapFields {
+    name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    after_block: Option<usize>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    final_norm: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tensor: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    width: Option<usize>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    prefix_tokens: Option<usize>,
+    pooling: Pooling,
+}
+
+impl TryFrom<TapFields> for Tap {
+    type Error = String;
+
+    fn try_from(fields: TapFields) -> Result<Self, String> {
+        let source = match fields {
+            TapFields {
+                after_block: Some(after_block),
+                final_norm,
+                tensor: None,
+                width: None,
+                prefix_tokens: None,
+                ..
+            } => TapSource::Block { after_block, final_norm: final_norm.unwrap_or(false) },
+            TapFields {
+                after_block: None,
+                final_norm: None,
+                tensor: Some(tensor),
+                width: Some(width),
+                prefix_tokens,
+                ..
+            } => TapSource::Tensor { tensor, width, prefix_tokens: prefix_tokens.unwrap_or(0) },
+            _ => {
+                return Err(format!(
+                    "tap `{}`: expected `after_block` (with `final_norm`), or `tensor` and `width` (with \
+                     `prefix_tokens`)",
+                    fields.name.escape_default()
+                ));
+            }
+        };
+        Ok(Self { name: fields.name, source, pooling: fields.pooling })
+    }
+}
+
+impl From<Tap> for TapFields {
+    fn from(tap: Tap) -> Self {
+        let mut fields = Self {
+            name: tap.name,
+            after_block: None,
+            final_norm: None,
+            tensor: None,
+            width: None,
+            prefix_tokens: None,
+            pooling: tap.pooling,
+        };
+        match tap.source {
+            TapSource::Block { after_block, final_norm } => {
+                (fields.after_block, fields.final_norm) = (Some(after_block), Some(final_norm));
+            }
+            TapSource::Tensor { tensor, width, prefix_tokens } => {
+                (fields.tensor, fields.width, fields.prefix_tokens) = (Some(tensor), Some(width), Some(prefix_tokens));
+            }
+        }
+        fields
+    }
+}
+
+impl Tap {
+    /// The block after which it reads, in a ViT.
+    pub fn after_block(&self) -> Option<usize> {
+        match self.source {
+            TapSource::Block { after_block, .. } => Some(after_block),
+            TapSource::Tensor { .. } => None,
+        }
+    }
+
+    /// Whether it reads behind a ViT's final norm.
+    pub fn final_norm(&self) -> bool {
+        matches!(self.source, TapSource::Block { final_norm: true, .. })
+    }
+}
+
+/// The SAE's activation: which of the pre-activations p become features.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum SaeArchitecture {
-    /// SAELens' `standard`: ReLU(p).
+    /// ReLU(p).
     Relu,
     /// The k largest of p, then ReLU.
+    #[serde(rename = "topk")]
     TopK,
+    /// The k largest of p as they are: features may be negative.
+    #[serde(rename = "signed_topk")]
+    SignedTopK,
     /// ReLU(p)·1\[p > θ\], strict.
+    #[serde(rename = "jumprelu")]
     JumpRelu,
+    /// With q = x'·W_enc: 1\[q + b_gate > 0\]·ReLU(q·exp(r_mag) + b_mag).
+    Gated,
+    /// The largest of ReLU(p) in each of k contiguous groups.
+    #[serde(rename = "groupmax")]
+    GroupMax,
 }
 
 /// What is done to an embedding before the SAE, and undone after its decoder.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Normalization {
-    /// Nothing.
-    None,
+pub enum InputStep {
+    /// (x − input_mean)/input_std, value by value; both are tensors of the SAE.
+    Standardize,
+    /// x/‖x‖.
+    L2,
     /// x·√d/‖x‖.
     ConstantNormRescale,
-    /// (x−μ)/(σ+1e-5) with the unbiased σ of the d values.
+    /// (x−μ)/(σ+1e-5) with the unbiased σ of the d values; undone with σ alone.
     LayerNorm,
 }
 
@@ -164,18 +328,22 @@ pub struct Sae {
     pub d_in: usize,
     /// Number of features.
     pub d_sae: usize,
-    /// Features that may be active at once; `topk` only.
+    /// Features that may be active at once: `topk`, `signed_topk`, `groupmax`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub k: Option<usize>,
-    /// Features reported per tile, the largest first; equals `k` for `topk`.
+    /// Features reported per tile, the largest first; equals `k` where there is one.
     pub outputs: usize,
-    /// Whether `b_dec` is subtracted from the (normalised) input.
+    /// Steps before the SAE, in their order; undone in the reverse order behind the decoder.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub input: Vec<InputStep>,
+    /// Whether `b_dec` is subtracted from the result of these steps.
     pub apply_b_dec_to_input: bool,
-    /// Normalisation around the SAE.
-    pub normalize_activations: Normalization,
     /// Whether pre-activations are multiplied by ‖W_dec,i‖ and decoded features divided by it (`topk`).
     #[serde(default)]
     pub rescale_acts_by_decoder_norm: bool,
+    /// Whether features were removed and `index_map` (i32 \[d_sae\]) has the original number of each.
+    #[serde(default)]
+    pub pruned: bool,
     /// What is normal for the data the SAE was trained on.
     pub reference: SaeReference,
     /// Names for features; features without one are known by their index.
@@ -208,29 +376,43 @@ pub struct FeatureLabel {
     pub evidence: String,
 }
 
-impl Architecture {
+impl Vit {
     /// Tokens before the patches: class token and registers.
     pub fn prefix_tokens(&self) -> usize {
         usize::from(self.class_token) + self.register_tokens
     }
+
+    /// Patches of a tile of `side` px.
+    pub fn patches(&self, side: usize) -> usize {
+        (side / self.patch).pow(2)
+    }
+
+    /// Tokens of a tile of `side` px: class token, registers and patches.
+    pub fn tokens(&self, side: usize) -> usize {
+        self.prefix_tokens() + self.patches(side)
+    }
+
+    /// Rows of the hidden layer's weight: twice its width where half of them is the gate.
+    pub fn fc1_rows(&self) -> usize {
+        match self.mlp {
+            Mlp::Gelu => self.mlp_dim,
+            Mlp::SwiGlu => 2 * self.mlp_dim,
+        }
+    }
 }
 
 impl Manifest {
-    /// Patches per tile.
-    pub fn patches(&self) -> usize {
-        (self.side / self.architecture.patch).pow(2)
-    }
-
-    /// Tokens per tile: class token, registers and patches.
-    pub fn tokens(&self) -> usize {
-        self.architecture.prefix_tokens() + self.patches()
-    }
-
     /// Values in a tap's embedding.
     pub fn tap_width(&self, tap: &Tap) -> usize {
+        let token = match (&tap.source, &self.architecture) {
+            (TapSource::Tensor { width, .. }, _) => *width,
+            (TapSource::Block { .. }, Architecture::Vit(vit)) => vit.embed_dim,
+            // Only in an unchecked manifest.
+            (TapSource::Block { .. }, Architecture::Onnx(_)) => 0,
+        };
         match tap.pooling {
-            Pooling::ClassToken | Pooling::MeanPatchTokens => self.architecture.embed_dim,
-            Pooling::ClassAndMean => 2 * self.architecture.embed_dim,
+            Pooling::ClassToken | Pooling::MeanPatchTokens | Pooling::None => token,
+            Pooling::ClassAndMean => 2 * token,
         }
     }
 

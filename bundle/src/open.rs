@@ -9,7 +9,9 @@ use serde_json::Value;
 use crate::compose::{self, ComposedGraph};
 use crate::digest::Digest;
 use crate::error::{BundleError, fail};
-use crate::manifest::{FORMAT, FileEntry, MANIFEST_FILE, MODEL_FILE, Manifest, REFERENCE_FILE, SAE_FILE};
+use crate::manifest::{
+    Architecture, FORMAT, FileEntry, GRAPH_FILE, MANIFEST_FILE, MODEL_FILE, Manifest, REFERENCE_FILE, SAE_FILE,
+};
 use crate::reference::{self, ReferenceOutputs};
 use crate::tensors::TensorFile;
 use crate::{layout, limits};
@@ -21,6 +23,8 @@ use crate::{layout, limits};
 pub struct Bundle {
     manifest: Manifest,
     digest: Digest,
+    /// The graph of a model that came as ONNX.
+    topology: Option<Vec<u8>>,
     model: TensorFile,
     sae: TensorFile,
     reference: TensorFile,
@@ -35,8 +39,13 @@ impl Bundle {
         let (manifest, digest) = read_manifest(dir)?;
         check_directory(dir, &manifest)?;
         let mut weights = [MODEL_FILE, SAE_FILE, REFERENCE_FILE].map(|name| (name, None));
+        let mut topology = None;
         for (name, entry) in &manifest.files {
             let bytes = read_verified(dir, name, entry)?;
+            if name == GRAPH_FILE && matches!(manifest.architecture, Architecture::Onnx(_)) {
+                topology = Some(bytes);
+                continue;
+            }
             if let Some((_, slot)) = weights.iter_mut().find(|(file, _)| file == name) {
                 let parsed = TensorFile::parse(bytes);
                 *slot = Some(parsed.map_err(|e| e.within(dir.join(name).display()))?);
@@ -45,7 +54,7 @@ impl Bundle {
         let [Some(model), Some(sae), Some(reference)] = weights.map(|(_, file)| file) else {
             fail!(Missing, "{}: the weights are not listed", dir.display());
         };
-        let bundle = Bundle { manifest, digest, model, sae, reference };
+        let bundle = Bundle { manifest, digest, topology, model, sae, reference };
         bundle.check_tensors(dir)?;
         Ok(bundle)
     }
@@ -63,9 +72,9 @@ impl Bundle {
     /// The ONE ONNX graph; see [`ComposedGraph`].
     ///
     /// # Errors
-    /// `TooLarge` when the graph passes ONNX's limit of 2 GiB or memory is short.
+    /// `TooLarge` when memory is short.
     pub fn compose(&self) -> Result<ComposedGraph, BundleError> {
-        compose::compose(&self.manifest, &self.model, &self.sae)
+        compose::compose(&self.manifest, self.topology.as_deref(), &self.model, &self.sae)
     }
 
     /// The stored reference tiles and outputs.
@@ -84,6 +93,14 @@ impl Bundle {
         reference::read_mean(&self.manifest, &self.reference)
     }
 
+    /// The original number of each feature of an SAE from which features were removed.
+    ///
+    /// # Errors
+    /// `TooLarge` when memory is short.
+    pub fn index_map(&self) -> Result<Option<Vec<i32>>, BundleError> {
+        self.sae.get(layout::INDEX_MAP).map(|stored| stored.to_i32()).transpose()
+    }
+
     /// The model's stored weights.
     pub fn model_tensors(&self) -> &TensorFile {
         &self.model
@@ -96,8 +113,15 @@ impl Bundle {
 
     fn check_tensors(&self, dir: &Path) -> Result<(), BundleError> {
         let place = |name: &str| dir.join(name).display().to_string();
-        layout::check_model(&self.manifest, &self.model).map_err(|e| e.within(place(MODEL_FILE)))?;
-        layout::check_sae(&self.manifest, &self.sae).map_err(|e| e.within(place(SAE_FILE)))?;
+        match (&self.manifest.architecture, &self.topology) {
+            (Architecture::Vit(vit), _) => layout::check_vit(&self.manifest, vit, &self.model),
+            (Architecture::Onnx(onnx), Some(topology)) => {
+                layout::check_onnx(&self.manifest, onnx, topology, &self.model)
+            }
+            (Architecture::Onnx(_), None) => fail!(Missing, "{} is missing", place(GRAPH_FILE)),
+        }
+        .map_err(|e| e.within(place(MODEL_FILE)))?;
+        layout::check_sae(&self.manifest.sae, &self.sae).map_err(|e| e.within(place(SAE_FILE)))?;
         reference::check(&self.manifest, &self.reference).map_err(|e| e.within(place(REFERENCE_FILE)))
     }
 }
@@ -152,12 +176,16 @@ fn refuse_by_name(manifest: &Value) -> Result<(), BundleError> {
         ),
         _ => Ok(()),
     };
-    one("/architecture/family", &["vit"])?;
-    one("/sae/architecture", &["relu", "topk", "jumprelu"])?;
-    one("/sae/normalize_activations", &["none", "constant_norm_rescale", "layer_norm"])?;
+    one("/architecture/family", &["vit", "onnx"])?;
+    one("/architecture/mlp", &["gelu", "swiglu"])?;
+    one("/sae/architecture", &["relu", "topk", "signed_topk", "jumprelu", "gated", "groupmax"])?;
+    let steps = manifest.pointer("/sae/input").and_then(Value::as_array);
+    for i in 0..steps.map_or(0, Vec::len) {
+        one(&format!("/sae/input/{i}"), &["standardize", "l2", "constant_norm_rescale", "layer_norm"])?;
+    }
     let taps = manifest.get("taps").and_then(Value::as_array);
     for i in 0..taps.map_or(0, Vec::len) {
-        one(&format!("/taps/{i}/pooling"), &["class_token", "mean_patch_tokens", "class_and_mean"])?;
+        one(&format!("/taps/{i}/pooling"), &["class_token", "mean_patch_tokens", "class_and_mean", "none"])?;
     }
     Ok(())
 }

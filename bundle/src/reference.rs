@@ -2,7 +2,7 @@
 
 use crate::error::{BundleError, fail};
 use crate::limits::MAX_REFERENCE_TILES;
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, SaeArchitecture};
 use crate::tensors::{Tensor, TensorFile, TensorMap};
 
 /// Tiles and the outputs that belong to them. In [`crate::Bundle::reference`] they are the stored ones;
@@ -60,9 +60,10 @@ impl ReferenceOutputs {
                 fail!(Invalid, "`{name}` has {found} values, expected {expected}");
             }
         }
+        let signed = manifest.sae.architecture == SaeArchitecture::SignedTopK;
         let mut floats = self.embeddings.iter().flatten();
         if !floats.all(|v| v.is_finite())
-            || !self.feature_value.iter().all(|v| v.is_finite() && *v >= 0.0)
+            || !self.feature_value.iter().all(|v| v.is_finite() && (signed || *v >= 0.0))
             || !self.reconstruction_error.iter().all(|v| v.is_finite() && *v >= 0.0)
         {
             fail!(NotFinite, "the outputs have NaN, infinite or (features, error) negative values");

@@ -8,8 +8,8 @@ use crate::build::{Calibration, Recipe, RunResult, write_bundle};
 use crate::layout;
 use crate::tensors::{Tensor, TensorMap};
 use crate::{
-    Architecture, Bundle, BundleError, ComposedGraph, FORMAT, Family, Manifest, Normalization, Pooling, Sae,
-    SaeArchitecture, SaeReference, Tap,
+    Architecture, Bundle, BundleError, ComposedGraph, FORMAT, InputStep, Manifest, Mlp, Pooling, Sae, SaeArchitecture,
+    SaeReference, Tap, TapSource, Vit,
 };
 
 /// What [`write()`] shall make. `SyntheticSpec::default()` is tiny (side 32, 2 blocks of width 32);
@@ -26,6 +26,8 @@ pub struct SyntheticSpec {
     pub depth: usize,
     /// Attention heads.
     pub heads: usize,
+    /// What the MLP's hidden layer does.
+    pub mlp: Mlp,
     /// Whether there is a class token.
     pub class_token: bool,
     /// Register tokens.
@@ -40,8 +42,8 @@ pub struct SyntheticSpec {
     pub taps: Vec<Tap>,
     /// The SAE's activation.
     pub sae_arch: SaeArchitecture,
-    /// Its normalisation.
-    pub normalize: Normalization,
+    /// Steps before it.
+    pub input: Vec<InputStep>,
     /// Whether `b_dec` is subtracted from its input.
     pub apply_b_dec_to_input: bool,
     /// `topk` only: pre-activations scaled by the decoder's row norms.
@@ -68,6 +70,7 @@ impl Default for SyntheticSpec {
             embed_dim: 32,
             depth: 2,
             heads: 4,
+            mlp: Mlp::Gelu,
             class_token: true,
             registers: 0,
             no_embed_class: false,
@@ -75,7 +78,7 @@ impl Default for SyntheticSpec {
             layer_scale: false,
             taps: vec![tap("early", 0, false, Pooling::MeanPatchTokens), tap("last", 1, true, Pooling::ClassToken)],
             sae_arch: SaeArchitecture::TopK,
-            normalize: Normalization::None,
+            input: Vec::new(),
             apply_b_dec_to_input: true,
             rescale_acts_by_decoder_norm: false,
             d_sae: 128,
@@ -112,7 +115,7 @@ impl SyntheticSpec {
 }
 
 fn tap(name: &str, after_block: usize, final_norm: bool, pooling: Pooling) -> Tap {
-    Tap { name: name.to_owned(), after_block, final_norm, pooling }
+    Tap { name: name.to_owned(), source: TapSource::Block { after_block, final_norm }, pooling }
 }
 
 /// Writes a random bundle to `dir` (which must not exist) and opens it. `run` is the caller's engine: it
@@ -154,14 +157,16 @@ pub fn recipe(spec: &SyntheticSpec) -> Recipe {
         });
         filled.collect()
     };
-    let mut model = layout::model_tensors(&manifest);
-    model.extend(layout::final_norm_tensors(&manifest));
+    let vit = vit(spec);
+    let mut model = layout::vit_tensors(&vit, spec.side);
+    model.extend(layout::final_norm_tensors(&vit));
     let model = store(model, spec.embed_dim);
-    let sae = store(layout::sae_tensors(&manifest), manifest.sae.d_in);
+    let sae = store(layout::sae_tensors(&manifest.sae), manifest.sae.d_in);
     let d = manifest.sae.d_in;
     Recipe {
         manifest,
-        model,
+        model: model.into(),
+        topology: None,
         sae,
         calibration: Calibration {
             mean: Some(vec![0.0; d]),
@@ -196,6 +201,23 @@ pub fn tiles(spec: &SyntheticSpec, n: usize) -> Vec<u8> {
     tiles
 }
 
+fn vit(spec: &SyntheticSpec) -> Vit {
+    Vit {
+        embed_dim: spec.embed_dim,
+        depth: spec.depth,
+        heads: spec.heads,
+        patch: spec.patch,
+        mlp_dim: 4 * spec.embed_dim,
+        mlp: spec.mlp,
+        class_token: spec.class_token,
+        register_tokens: spec.registers,
+        no_embed_class: spec.no_embed_class,
+        qkv_bias: spec.qkv_bias,
+        layer_scale: spec.layer_scale,
+        layer_norm_eps: 1e-6,
+    }
+}
+
 fn manifest(spec: &SyntheticSpec) -> Manifest {
     let mut manifest = Manifest {
         format: FORMAT.to_owned(),
@@ -207,30 +229,19 @@ fn manifest(spec: &SyntheticSpec) -> Manifest {
         mpp: spec.mpp,
         mean: [0.485, 0.456, 0.406],
         std: [0.229, 0.224, 0.225],
-        architecture: Architecture {
-            family: Family::Vit,
-            embed_dim: spec.embed_dim,
-            depth: spec.depth,
-            heads: spec.heads,
-            patch: spec.patch,
-            mlp_dim: 4 * spec.embed_dim,
-            class_token: spec.class_token,
-            register_tokens: spec.registers,
-            no_embed_class: spec.no_embed_class,
-            qkv_bias: spec.qkv_bias,
-            layer_scale: spec.layer_scale,
-            layer_norm_eps: 1e-6,
-        },
+        architecture: Architecture::Vit(vit(spec)),
         taps: spec.taps.clone(),
         sae: Sae {
             tap: spec.taps.last().map(|tap| tap.name.clone()).unwrap_or_default(),
             architecture: spec.sae_arch,
             d_in: 0,
             d_sae: spec.d_sae,
-            k: (spec.sae_arch == SaeArchitecture::TopK).then_some(spec.k),
+            k: matches!(spec.sae_arch, SaeArchitecture::TopK | SaeArchitecture::SignedTopK | SaeArchitecture::GroupMax)
+                .then_some(spec.k),
             outputs: spec.k,
+            input: spec.input.clone(),
             apply_b_dec_to_input: spec.apply_b_dec_to_input,
-            normalize_activations: spec.normalize,
+            pruned: false,
             rescale_acts_by_decoder_norm: spec.rescale_acts_by_decoder_norm,
             reference: SaeReference { mean_square_deviation: 1.0, error_quantiles: BTreeMap::new(), tiles: 0 },
             labels: Vec::new(),
@@ -254,6 +265,8 @@ fn fill(random: &mut Random, name: &str, shape: &[usize], width: usize) -> Vec<f
         (0.0, (1.0 / width as f64).sqrt())
     } else if name == "threshold" {
         (0.5, 0.2)
+    } else if name == "input_std" {
+        (1.0, 0.1)
     } else if name == "patch_embed.proj.weight" {
         (0.0, (1.0 / (n / shape[0]) as f64).sqrt())
     } else {

@@ -18,38 +18,47 @@ pub enum Element {
     F16,
     /// bfloat16: read by the importers, never written.
     Bf16,
+    /// IEEE binary64: read by the importers, never written.
+    F64,
     /// Unsigned bytes (pixels).
     U8,
     /// 32-bit integers (indices, counts).
     I32,
+    /// 64-bit integers: read by the importers, never written.
+    I64,
 }
 
 impl Element {
     /// Bytes per element.
     pub fn size(self) -> usize {
         match self {
+            Self::F64 | Self::I64 => 8,
             Self::F32 | Self::I32 => 4,
             Self::F16 | Self::Bf16 => 2,
             Self::U8 => 1,
         }
     }
 
-    fn from_dtype(dtype: Dtype) -> Option<Self> {
+    pub(crate) fn from_dtype(dtype: Dtype) -> Option<Self> {
         match dtype {
             Dtype::F32 => Some(Self::F32),
             Dtype::F16 => Some(Self::F16),
             Dtype::BF16 => Some(Self::Bf16),
-            Dtype::U8 => Some(Self::U8),
+            Dtype::F64 => Some(Self::F64),
+            Dtype::U8 | Dtype::BOOL => Some(Self::U8),
+            Dtype::I64 => Some(Self::I64),
             Dtype::I32 => Some(Self::I32),
             _ => None,
         }
     }
 
-    fn dtype(self) -> Dtype {
+    pub(crate) fn dtype(self) -> Dtype {
         match self {
             Self::F32 => Dtype::F32,
             Self::F16 => Dtype::F16,
             Self::Bf16 => Dtype::BF16,
+            Self::F64 => Dtype::F64,
+            Self::I64 => Dtype::I64,
             Self::U8 => Dtype::U8,
             Self::I32 => Dtype::I32,
         }
@@ -93,6 +102,32 @@ impl Tensor {
 
     fn new(element: Element, shape: &[usize], bytes: Vec<u8>) -> Self {
         Self { element, shape: shape.to_vec(), bytes }
+    }
+
+    /// It, borrowed, under a name for messages.
+    pub fn view<'a>(&'a self, name: &'a str) -> Stored<'a> {
+        Stored { name, element: self.element, shape: &self.shape, bytes: &self.bytes }
+    }
+
+    /// It, with values of another floating-point type: to the nearest.
+    ///
+    /// # Errors
+    /// `NotFinite` when a value is beyond float16; `Invalid` for integers.
+    pub fn to(&self, name: &str, element: Element) -> Result<Tensor, BundleError> {
+        if self.element == element {
+            return Ok(self.clone());
+        }
+        let values = self.view(name).to_f32()?;
+        match element {
+            Element::F32 => Ok(Self::f32(&self.shape, &values)),
+            Element::F16 => {
+                if let Some(value) = values.iter().find(|v| v.abs() >= 65520.0) {
+                    fail!(NotFinite, "tensor `{name}` has the value {value}, which float16 cannot hold; store float32");
+                }
+                Ok(Self::f16(&self.shape, &values))
+            }
+            other => fail!(Invalid, "tensor `{name}` cannot be stored as {other:?}"),
+        }
     }
 }
 
@@ -220,7 +255,7 @@ pub struct Stored<'a> {
 }
 
 impl Stored<'_> {
-    /// The values as float32; float16 and bfloat16 convert exactly.
+    /// The values as float32; float16 and bfloat16 convert exactly, float64 to the nearest.
     ///
     /// # Errors
     /// `Invalid` for integer tensors, `TooLarge` when memory is short.
@@ -230,7 +265,8 @@ impl Stored<'_> {
             Element::F32 => values.extend(quads(self.bytes).map(f32::from_le_bytes)),
             Element::F16 => values.extend(pairs(self.bytes).map(f16_to_f32)),
             Element::Bf16 => values.extend(pairs(self.bytes).map(bf16_to_f32)),
-            Element::U8 | Element::I32 => return Err(self.wrong_type("floating point")),
+            Element::F64 => values.extend(octets(self.bytes).map(|b| f64::from_le_bytes(b) as f32)),
+            Element::U8 | Element::I32 | Element::I64 => return Err(self.wrong_type("floating point")),
         }
         Ok(values)
     }
@@ -271,7 +307,8 @@ impl Stored<'_> {
             Element::F32 => quads(self.bytes).position(|b| u32::from_le_bytes(b) & 0x7f80_0000 == 0x7f80_0000),
             Element::F16 => pairs(self.bytes).position(|b| b & 0x7c00 == 0x7c00),
             Element::Bf16 => pairs(self.bytes).position(|b| b & 0x7f80 == 0x7f80),
-            Element::U8 | Element::I32 => return Err(self.wrong_type("floating point")),
+            Element::F64 => octets(self.bytes).position(|b| !f64::from_le_bytes(b).is_finite()),
+            Element::U8 | Element::I32 | Element::I64 => return Err(self.wrong_type("floating point")),
         };
         match first {
             None => Ok(()),
@@ -299,6 +336,10 @@ impl Stored<'_> {
         }
         Ok(values)
     }
+}
+
+fn octets(bytes: &[u8]) -> impl Iterator<Item = [u8; 8]> {
+    bytes.as_chunks::<8>().0.iter().copied()
 }
 
 fn quads(bytes: &[u8]) -> impl Iterator<Item = [u8; 4]> {

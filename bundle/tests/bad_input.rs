@@ -147,9 +147,8 @@ fn unknown_fields_may_matter() {
 fn unsupported_by_name() {
     let cases = [
         ("/architecture/family", "swin"),
-        ("/sae/architecture", "gated"),
         ("/sae/architecture", "batchtopk"),
-        ("/sae/normalize_activations", "expected_average_only_in"),
+        ("/architecture/mlp", "relu"),
         ("/taps/1/pooling", "attention"),
     ];
     for (pointer, name) in cases {

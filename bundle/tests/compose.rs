@@ -9,10 +9,14 @@ use common::Fixture;
 use common::onnx::{Model, parse};
 use coverslip_bundle::synthetic::{SyntheticSpec, recipe};
 use coverslip_bundle::tensors::{TensorFile, TensorMap, to_safetensors};
-use coverslip_bundle::{Normalization, Pooling, SaeArchitecture};
+use coverslip_bundle::{InputStep, Mlp, Pooling, SaeArchitecture, TapSource, Weights};
 
 fn compose(spec: &SyntheticSpec) -> Model {
     parse(&Fixture::with(spec).open().unwrap().compose().unwrap().onnx)
+}
+
+fn weights(weights: &Weights, name: &str) -> Vec<f32> {
+    values(&weights.read().unwrap(), name)
 }
 
 fn values(tensors: &TensorMap, name: &str) -> Vec<f32> {
@@ -28,11 +32,19 @@ fn variants() -> Vec<SyntheticSpec> {
         SyntheticSpec { registers: 2, no_embed_class: true, qkv_bias: false, half: true, ..base.clone() },
         SyntheticSpec { rescale_acts_by_decoder_norm: true, apply_b_dec_to_input: false, ..base.clone() },
     ];
-    for sae_arch in [SaeArchitecture::Relu, SaeArchitecture::JumpRelu] {
-        for normalize in [Normalization::ConstantNormRescale, Normalization::LayerNorm] {
-            variants.push(SyntheticSpec { sae_arch, normalize, ..base.clone() });
+    let architectures = [
+        SaeArchitecture::Relu,
+        SaeArchitecture::SignedTopK,
+        SaeArchitecture::JumpRelu,
+        SaeArchitecture::Gated,
+        SaeArchitecture::GroupMax,
+    ];
+    for sae_arch in architectures {
+        for input in [vec![InputStep::ConstantNormRescale], vec![InputStep::Standardize, InputStep::L2]] {
+            variants.push(SyntheticSpec { sae_arch, input, ..base.clone() });
         }
     }
+    variants.push(SyntheticSpec { input: vec![InputStep::LayerNorm], mlp: Mlp::SwiGlu, ..base.clone() });
     for pooling in [Pooling::MeanPatchTokens, Pooling::ClassAndMean] {
         let mut taps = base.taps.clone();
         taps[1].pooling = pooling;
@@ -88,11 +100,13 @@ fn every_value_is_made_once_and_before_it_is_read() {
 #[test]
 fn operators_are_the_ones_that_engines_were_checked_for() {
     let known = BTreeSet::from([
+        "Abs",
         "Add",
         "Cast",
         "Concat",
         "Div",
         "Gather",
+        "GatherElements",
         "Gelu",
         "Greater",
         "Identity",
@@ -105,6 +119,7 @@ fn operators_are_the_ones_that_engines_were_checked_for() {
         "ReduceSum",
         "ReduceSumSquare",
         "Relu",
+        "Sigmoid",
         "Reshape",
         "Slice",
         "Softmax",
@@ -144,7 +159,7 @@ fn what_no_tap_reads_is_not_composed() {
         node.inputs[0].clone()
     };
     assert_eq!(queries(&model), "block1.asking.class");
-    spec.taps[0].after_block = 1;
+    spec.taps[0].source = TapSource::Block { after_block: 1, final_norm: false };
     assert_eq!(queries(&compose(&spec)), "block1.norm1");
 }
 
@@ -152,7 +167,7 @@ fn what_no_tap_reads_is_not_composed() {
 fn preprocessing_positions_and_tokens_are_folded() {
     let spec = SyntheticSpec { registers: 2, no_embed_class: true, ..SyntheticSpec::default() };
     let (model, recipe) = (compose(&spec), recipe(&spec));
-    let weight = values(&recipe.model, "patch_embed.proj.weight");
+    let weight = weights(&recipe.model, "patch_embed.proj.weight");
     let folded = &model.constants["patch_embed.weight"];
     assert_eq!(folded.dims, [8 * 8 * 3, 32]);
     // Output 5, channel 1, row 2, column 7 of the kernel.
@@ -163,10 +178,10 @@ fn preprocessing_positions_and_tokens_are_folded() {
 
     let table = model.constants["tokens.table"].floats();
     assert_eq!(model.constants["tokens.table"].dims, [1, 19, 32]);
-    assert_eq!(table[..32], values(&recipe.model, "cls_token"), "no position for the class token");
-    assert_eq!(table[32..96], values(&recipe.model, "reg_token"));
-    let positions = values(&recipe.model, "pos_embed");
-    let bias = values(&recipe.model, "patch_embed.proj.bias");
+    assert_eq!(table[..32], weights(&recipe.model, "cls_token"), "no position for the class token");
+    assert_eq!(table[32..96], weights(&recipe.model, "reg_token"));
+    let positions = weights(&recipe.model, "pos_embed");
+    let bias = weights(&recipe.model, "patch_embed.proj.bias");
     let mut expected = f64::from(bias[output]) + f64::from(positions[4 * 32 + output]);
     for (i, value) in weight[output * 192..(output + 1) * 192].iter().enumerate() {
         expected -= f64::from(*value) * recipe.manifest.mean[i / 64] / recipe.manifest.std[i / 64];
@@ -178,8 +193,8 @@ fn preprocessing_positions_and_tokens_are_folded() {
 fn positions_cover_the_class_token_unless_told_otherwise() {
     let spec = SyntheticSpec::default();
     let (model, recipe) = (compose(&spec), recipe(&spec));
-    let class = values(&recipe.model, "cls_token");
-    let positions = values(&recipe.model, "pos_embed");
+    let class = weights(&recipe.model, "cls_token");
+    let positions = weights(&recipe.model, "pos_embed");
     let table = model.constants["tokens.table"].floats();
     assert_eq!(table[7], (f64::from(class[7]) + f64::from(positions[7])) as f32);
 }
@@ -188,17 +203,17 @@ fn positions_cover_the_class_token_unless_told_otherwise() {
 fn scales_are_folded_into_weights() {
     let spec = SyntheticSpec { layer_scale: true, ..SyntheticSpec::default() };
     let (model, recipe) = (compose(&spec), recipe(&spec));
-    let qkv = values(&recipe.model, "blocks.1.attn.qkv.weight");
+    let qkv = weights(&recipe.model, "blocks.1.attn.qkv.weight");
     let transposed = |name: &str, row: usize, column: usize| model.constants[name].floats()[column * 32 + row];
     let head_scale = 1.0 / 8f64.sqrt();
     assert_eq!(transposed("block1.attn.q.weight", 3, 9), (f64::from(qkv[3 * 32 + 9]) * head_scale) as f32);
     assert_eq!(transposed("block1.attn.k.weight", 3, 9), qkv[(32 + 3) * 32 + 9]);
     assert_eq!(transposed("block1.attn.v.weight", 3, 9), qkv[(64 + 3) * 32 + 9]);
-    let gamma = values(&recipe.model, "blocks.1.ls1.gamma");
-    let proj = values(&recipe.model, "blocks.1.attn.proj.weight");
+    let gamma = weights(&recipe.model, "blocks.1.ls1.gamma");
+    let proj = weights(&recipe.model, "blocks.1.attn.proj.weight");
     let scaled = |weight: f32| (f64::from(weight) * f64::from(gamma[3])) as f32;
     assert_eq!(transposed("block1.attn.proj.weight", 3, 9), scaled(proj[3 * 32 + 9]));
-    let bias = values(&recipe.model, "blocks.1.attn.proj.bias");
+    let bias = weights(&recipe.model, "blocks.1.attn.proj.bias");
     assert_eq!(model.constants["block1.attn.proj.bias"].floats()[3], scaled(bias[3]));
 }
 

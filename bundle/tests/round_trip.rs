@@ -15,7 +15,7 @@ fn a_bundle_says_what_it_is() {
     let bundle = fixture.open().unwrap();
     let manifest = bundle.manifest();
     assert_eq!(manifest.format, FORMAT);
-    assert_eq!((manifest.side, manifest.mpp, manifest.tokens()), (32, 0.5, 17));
+    assert_eq!((manifest.side, manifest.mpp), (32, 0.5));
     assert_eq!(manifest.sae_tap(), Some(1));
     assert_eq!(manifest.error_quantile(0.99), Some(10.0));
     assert_eq!(manifest.error_quantile(0.98), None);

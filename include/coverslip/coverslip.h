@@ -345,7 +345,7 @@ typedef struct coverslip_feature_info {
     uint32_t index;
     double correlation;  /**< Pearson's r with the counts of the cell type; NaN: not measured. */
     uint64_t tiles;      /**< Tiles that r was measured on. */
-    char label[128];     /**< Empty: not labelled. */
+    char label[128];     /**< Empty: not labelled. Of a pruned SAE without labels, the original number. */
     char cell_type[64];
     char dataset[128];
 } coverslip_feature_info;

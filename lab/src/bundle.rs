@@ -1,6 +1,8 @@
 //! `coverslip bundle`: build, inspect, verify and export the model as one artefact.
 
 mod build;
+mod candidates;
+mod check;
 mod engine;
 mod inspect;
 mod synthetic;
@@ -11,8 +13,9 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Subcommand;
+use coverslip_bundle::import::{self, OnnxFile, OnnxSpec, ProbeGraph};
 use coverslip_bundle::tensors::{Tensor, TensorMap, to_safetensors};
-use coverslip_bundle::{Agreement, Bundle, ReferenceOutputs, Tolerance};
+use coverslip_bundle::{Agreement, Bundle, ComposedGraph, ReferenceOutputs, Tolerance};
 
 /// Options of `coverslip bundle`.
 #[derive(Debug, clap::Args)]
@@ -25,10 +28,13 @@ pub(crate) struct Args {
 enum Command {
     /// Make a bundle from a ViT in timm's names and an SAE in SAELens' files
     Build(Box<build::BuildArgs>),
-    /// Show what a bundle is
+    /// Show what a bundle is, or which values of an ONNX model could be tapped
     Inspect {
-        /// The bundle's directory
+        /// The bundle's directory, or an .onnx file
         bundle: PathBuf,
+        /// Width and height of the model's input, px, where the ONNX file does not say
+        #[arg(long, value_name = "PX")]
+        img_size: Option<usize>,
     },
     /// Check digests and tensors and run the reference tiles again
     Verify {
@@ -39,6 +45,9 @@ enum Command {
     ExportOnnx {
         /// The bundle's directory
         bundle: PathBuf,
+        /// Check the written file's structure, and its outputs against the reference tiles
+        #[arg(long)]
+        check: bool,
         /// The file to write
         #[arg(long, default_value = "model.onnx")]
         out: PathBuf,
@@ -69,15 +78,22 @@ pub(crate) fn run(args: Args) -> Outcome {
     let mut out = std::io::stdout().lock();
     match args.command {
         Command::Build(args) => build::run(&args, &mut out),
-        Command::Inspect { bundle } => {
+        Command::Inspect { bundle: path, img_size } if build::model::is_onnx(&path) => {
+            let spec = OnnxSpec { img_size, ..OnnxSpec::default() };
+            let mut engine = engine::Engine::default();
+            let run = &mut |graph: &ProbeGraph, tiles: &[u8], n| engine.probe(graph, tiles, n);
+            let found = import::candidates(&OnnxFile::open(&path)?, &spec, run)?;
+            Ok(write!(out, "{}", candidates::page(&path.display().to_string(), &found))?)
+        }
+        Command::Inspect { bundle, .. } => {
             let bundle = Bundle::open(&bundle)?;
             Ok(write!(out, "{}", inspect::page(&bundle)?)?)
         }
         Command::Verify { bundle } => verify(&Bundle::open(&bundle)?, &mut out),
-        Command::ExportOnnx { bundle, out: path } => {
-            let graph = Bundle::open(&bundle)?.compose()?;
-            write_file(&path, &graph.onnx)?;
-            Ok(writeln!(out, "{}: {} bytes, opset 20", path.display(), graph.onnx.len())?)
+        Command::ExportOnnx { bundle, check, out: path } => {
+            let bundle = Bundle::open(&bundle)?;
+            export(&bundle.compose()?, &path, &mut out)?;
+            if check { check::run(&bundle, &path, &mut out) } else { Ok(()) }
         }
         Command::Run { bundle, tiles, out: path } => {
             let bundle = Bundle::open(&bundle)?;
@@ -111,14 +127,22 @@ fn verify(bundle: &Bundle, out: &mut impl Write) -> Outcome {
     Ok(writeln!(out, "verified")?)
 }
 
-/// The outputs of all `tiles`, a few at a time.
+/// The outputs of all `tiles`.
 fn run_tiles(bundle: &Bundle, tiles: &[u8]) -> Result<ReferenceOutputs, Box<dyn Error>> {
-    let graph = bundle.compose()?;
-    let mut engine = engine::Engine::default();
+    run_graph(&bundle.compose()?, &mut engine::Engine::default(), tiles)
+}
+
+/// The outputs of all `tiles`, a few at a time.
+fn run_graph(
+    graph: &ComposedGraph,
+    engine: &mut engine::Engine,
+    tiles: &[u8],
+) -> Result<ReferenceOutputs, Box<dyn Error>> {
     let mut all = ReferenceOutputs { embeddings: vec![Vec::new(); graph.taps.len()], ..ReferenceOutputs::default() };
     let tile_bytes = graph.side * graph.side * 3;
-    for batch in tiles.chunks(coverslip_bundle::build::BATCH * tile_bytes) {
-        let outputs = engine.run(&graph, batch, batch.len() / tile_bytes).map_err(|e| e.to_string())?;
+    let at_once = if graph.single_tile { 1 } else { coverslip_bundle::build::BATCH };
+    for batch in tiles.chunks(at_once * tile_bytes) {
+        let outputs = engine.run(graph, batch, batch.len() / tile_bytes).map_err(|e| e.to_string())?;
         all.append(outputs);
     }
     Ok(all)
@@ -139,6 +163,18 @@ fn tensors(bundle: &Bundle, outputs: &ReferenceOutputs) -> TensorMap {
         tensors.insert(format!("embedding_{}", tap.name), tensor);
     }
     tensors
+}
+
+/// Writes the graph, and its weights beside it where they do not fit.
+fn export(graph: &ComposedGraph, path: &std::path::Path, out: &mut impl Write) -> Outcome {
+    write_file(path, &graph.onnx)?;
+    writeln!(out, "{}: {} bytes", path.display(), graph.onnx.len())?;
+    if let Some(weights) = &graph.external {
+        let beside = path.with_file_name(ComposedGraph::EXTERNAL_FILE);
+        write_file(&beside, weights)?;
+        writeln!(out, "{}: {} bytes, the weights; keep it beside the model", beside.display(), weights.len())?;
+    }
+    Ok(())
 }
 
 fn write_file(path: &std::path::Path, bytes: &[u8]) -> Outcome {

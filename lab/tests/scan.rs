@@ -218,6 +218,21 @@ fn a_slide_that_breaks_off_names_the_tile_and_leaves_nothing() {
     assert!(names(&out).is_empty());
 }
 
+#[test]
+fn a_coarse_slide_is_refused_unless_stretched() {
+    let (output, out) = scan("coarse", Some(picture()), &["--mpp", "1.0"]);
+    assert_eq!(output.status.code(), Some(1));
+    let message = stderr(&output);
+    assert!(message.contains("enlarged 2.00 times") && message.contains("--stretch"), "{message}");
+    assert!(names(&out).is_empty());
+    let (output, out) = scan("stretched", Some(picture()), &["--mpp", "1.0", "--stretch"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let grid = &report(&out)["grid"];
+    assert_eq!((&grid["stretched"], &grid["tile_width"]), (&Value::from(true), &Value::from(16)));
+    assert_eq!(grid["effective_mpp"], serde_json::json!([1.0, 1.0]));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("stretched: the model saw 1 x 1 um/px"));
+}
+
 #[cfg(unix)]
 #[test]
 fn ctrl_c_cancels_and_still_writes() {

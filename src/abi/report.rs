@@ -53,6 +53,8 @@ pub(super) fn feature(runtime: &Runtime, index: u32) -> Result<FeatureInfo> {
     if let Some(known) = sae.labels.iter().find(|label| label.index == index as usize) {
         put_text(&mut info.label, &known.label);
         put_text(&mut info.dataset, &known.evidence);
+    } else if let Some(original) = runtime.original_features.as_ref().and_then(|map| map.get(index as usize)) {
+        put_text(&mut info.label, &format!("feature {original} of the SAE before pruning"));
     }
     Ok(info)
 }

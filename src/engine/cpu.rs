@@ -38,6 +38,9 @@ impl CpuEngine {
         let mut options = ModelOptions::with_all_ops();
         // Packing the weights ahead costs memory once and saves it in every lane.
         options.prepack_weights(true);
+        if let Some(weights) = graph.external {
+            options.external_data(ComposedGraph::EXTERNAL_FILE, weights);
+        }
         let model = options.load(graph.onnx).map_err(|e| unavailable(&e))?;
         let node = |name: &str| model.node_id(name).map_err(|e| unavailable(&e));
         let mut outputs = Vec::new();
@@ -128,7 +131,7 @@ fn scatter(widths: &[usize], values: Vec<Value>, outputs: &mut [TileOutput]) -> 
     for (tile, output) in outputs.iter_mut().enumerate() {
         let pairs = index[tile * k..(tile + 1) * k].iter().zip(&value[tile * k..(tile + 1) * k]);
         // Fewer than k may be active: the rest are zeros.
-        let active_pairs = pairs.filter(|(_, value)| **value > 0.0);
+        let active_pairs = pairs.filter(|(_, value)| **value != 0.0);
         output.features.extend(active_pairs.map(|(&index, &value)| Feature { index: index as u32, value }));
         output.active_count = active[tile].max(0) as u32;
         output.reconstruction_error = error[tile];

@@ -61,7 +61,7 @@ fn compare(output: &TileOutput, reference: &ReferenceOutputs, tile: usize) -> Re
     let k = reference.feature_index.len() / reference.count;
     let stored = (tile * k..(tile + 1) * k)
         .map(|i| Feature { index: reference.feature_index[i] as u32, value: reference.feature_value[i] });
-    let distance = feature_distance(&output.features, &stored.filter(|f| f.value > 0.0).collect::<Vec<_>>());
+    let distance = feature_distance(&output.features, &stored.filter(|f| f.value != 0.0).collect::<Vec<_>>());
     if !within(distance, MAX_FEATURE_DISTANCE) {
         return Err(differs("the SAE's features", distance, MAX_FEATURE_DISTANCE));
     }
@@ -93,7 +93,9 @@ fn cosine_distance(a: &[f32], b: &[f32]) -> f64 {
 /// ‖f − f′‖ / ‖f′‖ over all features but those that tie with the weakest reported one: which of two equal values is
 /// cut off is the engine's choice.
 fn feature_distance(found: &[Feature], stored: &[Feature]) -> f64 {
-    let weakest = stored.iter().map(|f| f.value).fold(f32::INFINITY, f32::min) * 1.001;
+    let weakest = stored.iter().map(|f| f.value).fold(f32::INFINITY, f32::min);
+    // Signed features may be negative: the margin goes upwards from either side of zero.
+    let weakest = weakest + weakest.abs() * 0.001;
     let mut difference: HashMap<u32, f64> = HashMap::new();
     for f in stored.iter().filter(|f| f.value > weakest) {
         *difference.entry(f.index).or_default() += f64::from(f.value);

@@ -27,9 +27,12 @@ VARIANTS = [
     ("relu", ["--sae", "relu", "--pooling", "mean-patch-tokens"]),
     ("jumprelu, registers", ["--sae", "jumprelu", "--registers", "4", "--no-embed-class"]),
     ("topk rescaled, LayerScale", ["--rescale", "--layer-scale", "--pooling", "class-and-mean"]),
-    ("relu, layer_norm, no class token", ["--sae", "relu", "--normalize", "layer-norm", "--no-class-token"]),
-    ("jumprelu, constant norm", ["--sae", "jumprelu", "--normalize", "constant-norm-rescale", "--no-input-bias"]),
+    ("relu, layer_norm, no class token", ["--sae", "relu", "--input", "layer-norm", "--no-class-token"]),
+    ("jumprelu, constant norm", ["--sae", "jumprelu", "--input", "constant-norm-rescale", "--no-input-bias"]),
     ("registers, LayerScale, f16, no qkv bias", ["--registers", "2", "--layer-scale", "--half", "--no-qkv-bias"]),
+    ("gated, standardized, SwiGLU", ["--sae", "gated", "--input", "standardize", "--swiglu", "--layer-scale"]),
+    ("signed topk, standardized, norm 1", ["--sae", "signedtopk", "--input", "standardize", "l2"]),
+    ("groupmax", ["--sae", "groupmax", "--pooling", "class-and-mean"]),
     ("ViT-S/16, registers, LayerScale", ["--size", "vit-small", "--registers", "4", "--layer-scale"]),
 ]
 
@@ -75,7 +78,7 @@ def other_indices(expected, found, k):
         at_e, at_f = np.argsort(-e, kind="stable")[:k], np.argsort(-f, kind="stable")[:k]
         a, b = e[at_e], e[at_f]
         near = np.abs(a - b) <= FEATURES * np.maximum(np.abs(a), np.abs(b))
-        count += int(((at_e != at_f) & (a > 0) & ~near).sum())
+        count += int(((at_e != at_f) & (a != 0) & ~near).sum())
     return count
 
 
@@ -85,9 +88,9 @@ def feature_distance(expected, found, k):
     for e, f in zip(expected, found):
         kept = np.zeros(len(e), bool)
         kept[np.argsort(-e, kind="stable")[:k]] = True
-        difference = np.where(kept & (f > 0), e - f, np.where(kept, e, 0.0))
+        difference = np.where(kept & (f != 0), e - f, np.where(kept, e, 0.0))
         cut = np.sort(e)[-k]
-        lost = kept & (f == 0) & (np.abs(e - cut) <= FEATURES * cut)
+        lost = kept & (f == 0) & (np.abs(e - cut) <= FEATURES * abs(cut))
         worst = max(worst, np.linalg.norm(np.where(lost, 0.0, difference)) / (np.linalg.norm(e[kept]) or 1.0))
     return float(worst)
 

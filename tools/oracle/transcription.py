@@ -40,7 +40,7 @@ class Model:
         features, reconstructed = self.encode_decode(x)
         unit = self.manifest["sae"]["reference"]["mean_square_deviation"]
         outputs["features"] = features
-        outputs["active_count"] = (features > 0).sum()
+        outputs["active_count"] = (features != 0).sum()
         outputs["reconstruction_error"] = ((x - reconstructed) ** 2).sum() / unit
         return outputs
 
@@ -71,7 +71,11 @@ class Model:
     def block(self, x, at):
         x = x + self.vit.get(at + "ls1.gamma", 1.0) * self.attention(self.norm(x, at + "norm1"), at)
         hidden = self.linear(self.norm(x, at + "norm2"), at + "mlp.fc1")
-        hidden = hidden * 0.5 * (1 + erf(hidden / math.sqrt(2)).astype(np.float64))
+        if self.manifest["architecture"].get("mlp") == "swiglu":
+            gate, value = np.split(hidden, 2, axis=-1)
+            hidden = gate / (1 + np.exp(-gate)) * value
+        else:
+            hidden = hidden * 0.5 * (1 + erf(hidden / math.sqrt(2)).astype(np.float64))
         return x + self.vit.get(at + "ls2.gamma", 1.0) * self.linear(hidden, at + "mlp.fc2")
 
     def attention(self, x, at):
@@ -95,26 +99,48 @@ class Model:
 
     def encode_decode(self, x):
         sae, w = self.manifest["sae"], self.sae
-        kind = sae["normalize_activations"]
-        if kind == "constant_norm_rescale":
-            factor = math.sqrt(len(x)) / np.linalg.norm(x)
-            inside, outside = x * factor, lambda y: y / factor
-        elif kind == "layer_norm":
-            mean, deviation = x.mean(), x.std(ddof=1)
-            inside, outside = (x - mean) / (deviation + 1e-5), lambda y: y * deviation + mean
-        else:
-            inside, outside = x, lambda y: y
+        undo = []
+        for step in sae.get("input", []):
+            x, inverse = self.prepare(x, step)
+            undo.insert(0, inverse)
         if sae["apply_b_dec_to_input"]:
-            inside = inside - w["b_dec"]
-        pre = inside @ w["W_enc"] + w["b_enc"]
-        norms = np.linalg.norm(w["W_dec"], axis=1) if sae["rescale_acts_by_decoder_norm"] else np.ones(len(pre))
-        if sae["architecture"] == "topk":
-            pre = pre * norms
+            x = x - w["b_dec"]
+        features = self.activate(x @ w["W_enc"])
+        norms = np.linalg.norm(w["W_dec"], axis=1) if sae["rescale_acts_by_decoder_norm"] else 1.0
+        decoded = features / norms @ w["W_dec"] + w["b_dec"]
+        for inverse in undo:
+            decoded = inverse(decoded)
+        return features, decoded
+
+    def prepare(self, x, step):
+        if step == "standardize":
+            mean, std = self.sae["input_mean"], self.sae["input_std"]
+            return (x - mean) / std, lambda y: y * std + mean
+        if step == "l2":
+            norm = np.linalg.norm(x)
+            return x / norm, lambda y: y * norm
+        if step == "constant_norm_rescale":
+            factor = math.sqrt(len(x)) / np.linalg.norm(x)
+            return x * factor, lambda y: y / factor
+        mean, deviation = x.mean(), x.std(ddof=1)
+        return (x - mean) / (deviation + 1e-5), lambda y: y * deviation + mean
+
+    def activate(self, product):
+        sae, w = self.manifest["sae"], self.sae
+        kind = sae["architecture"]
+        if kind == "gated":
+            magnitude = np.maximum(product * np.exp(w["r_mag"]) + w["b_mag"], 0)
+            return magnitude * (product + w["b_gate"] > 0)
+        pre = product + w["b_enc"]
+        if kind in ("topk", "signed_topk"):
+            if sae["rescale_acts_by_decoder_norm"]:
+                pre = pre * np.linalg.norm(w["W_dec"], axis=1)
             features = np.zeros_like(pre)
             kept = np.argsort(-pre, kind="stable")[: sae["k"]]
-            features[kept] = np.maximum(pre[kept], 0)
-        elif sae["architecture"] == "jumprelu":
-            features = np.maximum(pre, 0) * (pre > w["threshold"])
-        else:
-            features = np.maximum(pre, 0)
-        return features, outside(features / norms @ w["W_dec"] + w["b_dec"])
+            features[kept] = pre[kept] if kind == "signed_topk" else np.maximum(pre[kept], 0)
+            return features
+        if kind == "groupmax":
+            groups = np.maximum(pre, 0).reshape(sae["k"], -1)
+            return (groups * (np.arange(groups.shape[1]) == groups.argmax(1)[:, None])).reshape(-1)
+        features = np.maximum(pre, 0)
+        return features * (pre > w["threshold"]) if kind == "jumprelu" else features

@@ -3,11 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{Calibration, Engine, RunResult};
-use crate::compose::{self, ComposedGraph};
+use super::{Calibration, Composer, Engine, RunResult};
+use crate::compose::ComposedGraph;
 use crate::error::{BundleError, fail};
 use crate::manifest::{Manifest, SaeReference};
-use crate::tensors::TensorFile;
 
 /// Levels of the quantiles that are computed. More would pretend a precision that few tiles have.
 const LEVELS: [&str; 4] = ["0.5", "0.9", "0.95", "0.99"];
@@ -29,8 +28,7 @@ pub(super) fn placeholder(manifest: &mut Manifest, calibration: &Calibration) {
 pub(super) fn calibrate<F: FnMut(&ComposedGraph, &[u8], usize) -> RunResult>(
     manifest: &mut Manifest,
     calibration: &Calibration,
-    model: &TensorFile,
-    sae: &TensorFile,
+    composer: &Composer,
     engine: &mut Engine<F>,
 ) -> Result<Vec<f32>, BundleError> {
     let d = manifest.sae.d_in;
@@ -53,7 +51,7 @@ pub(super) fn calibrate<F: FnMut(&ComposedGraph, &[u8], usize) -> RunResult>(
              them, or at least two tiles to compute them from"
         );
     }
-    let graph = compose::compose(manifest, model, sae)?;
+    let graph = composer.compose(manifest)?;
     let outputs = engine.run(manifest, &graph, &calibration.tiles)?;
     // A checked manifest's SAE reads one of its taps.
     let embeddings = manifest.sae_tap().map(|tap| &outputs.embeddings[tap][..]).unwrap_or_default();

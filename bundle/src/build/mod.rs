@@ -10,11 +10,15 @@ use std::path::Path;
 use crate::compose::{self, ComposedGraph};
 use crate::digest::Digest;
 use crate::error::{BundleError, BundleErrorKind, fail};
-use crate::manifest::{FileEntry, MANIFEST_FILE, MODEL_FILE, Manifest, REFERENCE_FILE, SAE_FILE};
+use crate::manifest::{
+    Architecture, FileEntry, GRAPH_FILE, MANIFEST_FILE, MODEL_FILE, Manifest, REFERENCE_FILE, SAE_FILE,
+};
 use crate::open::Bundle;
 use crate::reference::{self, ReferenceOutputs};
 use crate::tensors::{TensorFile, TensorMap, to_safetensors};
+use crate::weights::Weights;
 use crate::{layout, limits};
+use place::Place;
 
 /// What a caller's engine returns for a graph and tiles.
 pub type RunResult = Result<ReferenceOutputs, Box<dyn std::error::Error + Send + Sync>>;
@@ -27,8 +31,10 @@ pub const BATCH: usize = 8;
 pub struct Recipe {
     /// What the bundle is. `files` and `sae.reference` are filled in by [`write_bundle`].
     pub manifest: Manifest,
-    /// The ViT's weights in timm's names, as they will be stored.
-    pub model: TensorMap,
+    /// The model's weights, as they will be stored: a ViT's in timm's names, an ONNX model's in its graph's.
+    pub model: Weights,
+    /// An ONNX model's graph: large weights are inputs of it, by their names in `model`.
+    pub topology: Option<Vec<u8>>,
     /// The SAE's weights in SAELens' names, as they will be stored.
     pub sae: TensorMap,
     /// What is normal for the SAE.
@@ -71,42 +77,73 @@ pub fn write_bundle(
     run: impl FnMut(&ComposedGraph, &[u8], usize) -> RunResult,
 ) -> Result<Bundle, BundleError> {
     place::check_target(out, force)?;
-    let files = assemble(recipe, run)?;
-    place::write(out, &files, force)
+    let place = place::Place::beside(out)?;
+    assemble(recipe, &place, run)?;
+    place.take(out, force)
 }
 
-/// All files of the bundle, by name.
+/// Writes all files of the bundle.
 fn assemble(
     recipe: Recipe,
+    place: &Place,
     run: impl FnMut(&ComposedGraph, &[u8], usize) -> RunResult,
-) -> Result<BTreeMap<String, Vec<u8>>, BundleError> {
+) -> Result<(), BundleError> {
     let mut manifest = recipe.manifest;
     calibrate::placeholder(&mut manifest, &recipe.calibration);
     limits::check(&manifest)?;
-    let model = TensorFile::parse(to_safetensors(&recipe.model)?)?;
-    let sae = TensorFile::parse(to_safetensors(&recipe.sae)?)?;
-    layout::check_model(&manifest, &model).map_err(|e| e.within("model"))?;
-    layout::check_sae(&manifest, &sae).map_err(|e| e.within("SAE"))?;
+    check_documents(&manifest, &recipe.documents)?;
+    let sae_bytes = to_safetensors(&recipe.sae)?;
+    let sae = TensorFile::parse(sae_bytes)?;
+    layout::check_sae(&manifest.sae, &sae).map_err(|e| e.within("SAE"))?;
+    recipe.model.write(&place.file(MODEL_FILE))?;
+    place.share(MODEL_FILE)?;
+    let model = TensorFile::parse(place.read(MODEL_FILE)?)?;
+    let topology = recipe.topology.as_deref();
+    match (&manifest.architecture, topology) {
+        (Architecture::Vit(vit), None) => layout::check_vit(&manifest, vit, &model),
+        (Architecture::Onnx(onnx), Some(topology)) => layout::check_onnx(&manifest, onnx, topology, &model),
+        _ => fail!(Invalid, "an ONNX model has a graph, a ViT has none"),
+    }
+    .map_err(|e| e.within("model"))?;
 
     let mut engine = Engine { run };
-    let mean = calibrate::calibrate(&mut manifest, &recipe.calibration, &model, &sae, &mut engine)?;
-    let graph = compose::compose(&manifest, &model, &sae)?;
-    let outputs = engine.run(&manifest, &graph, &recipe.reference_tiles)?;
+    let composer = Composer { topology, model: &model, sae: &sae };
+    let mean = calibrate::calibrate(&mut manifest, &recipe.calibration, &composer, &mut engine)?;
+    let outputs = engine.run(&manifest, &composer.compose(&manifest)?, &recipe.reference_tiles)?;
     let reference = to_safetensors(&reference::to_tensors(&manifest, &outputs, &mean))?;
 
     let mut files = recipe.documents;
-    for name in [MANIFEST_FILE, MODEL_FILE, SAE_FILE, REFERENCE_FILE] {
-        if files.contains_key(name) {
+    files.insert(SAE_FILE.to_owned(), sae.into_bytes());
+    files.insert(REFERENCE_FILE.to_owned(), reference);
+    files.extend(recipe.topology.map(|topology| (GRAPH_FILE.to_owned(), topology)));
+    manifest.files = files.iter().map(|(name, bytes)| (name.clone(), entry(bytes))).collect();
+    manifest.files.insert(MODEL_FILE.to_owned(), entry(model.bytes()));
+    limits::check_files(&manifest)?;
+    files.insert(MANIFEST_FILE.to_owned(), manifest_bytes(&manifest)?);
+    files.iter().try_for_each(|(name, bytes)| place.write(name, bytes))
+}
+
+fn check_documents(manifest: &Manifest, documents: &BTreeMap<String, Vec<u8>>) -> Result<(), BundleError> {
+    let own = limits::required_files(manifest).into_iter().chain([MANIFEST_FILE]);
+    for name in own {
+        if documents.contains_key(name) {
             fail!(Invalid, "a document cannot be called `{name}`");
         }
     }
-    files.insert(MODEL_FILE.to_owned(), model.into_bytes());
-    files.insert(SAE_FILE.to_owned(), sae.into_bytes());
-    files.insert(REFERENCE_FILE.to_owned(), reference);
-    manifest.files = files.iter().map(|(name, bytes)| (name.clone(), entry(bytes))).collect();
-    limits::check_files(&manifest)?;
-    files.insert(MANIFEST_FILE.to_owned(), manifest_bytes(&manifest)?);
-    Ok(files)
+    Ok(())
+}
+
+/// Composes the graph, once the figures in the manifest changed again.
+struct Composer<'a> {
+    topology: Option<&'a [u8]>,
+    model: &'a TensorFile,
+    sae: &'a TensorFile,
+}
+
+impl Composer<'_> {
+    fn compose(&self, manifest: &Manifest) -> Result<ComposedGraph, BundleError> {
+        compose::compose(manifest, self.topology, self.model, self.sae)
+    }
 }
 
 fn entry(bytes: &[u8]) -> FileEntry {
@@ -147,7 +184,8 @@ impl<F: FnMut(&ComposedGraph, &[u8], usize) -> RunResult> Engine<F> {
         }
         let mut all =
             ReferenceOutputs { embeddings: vec![Vec::new(); manifest.taps.len()], ..ReferenceOutputs::default() };
-        for batch in tiles.chunks(BATCH * tile_bytes) {
+        let at_once = if graph.single_tile { 1 } else { BATCH };
+        for batch in tiles.chunks(at_once * tile_bytes) {
             let n = batch.len() / tile_bytes;
             let outputs = (self.run)(graph, batch, n).map_err(|error| {
                 BundleError::new(

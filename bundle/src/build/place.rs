@@ -1,7 +1,6 @@
 //! Putting a bundle in its place: written beside it, opened once, renamed. A reader sees the old bundle or
 //! the new one, never half of one.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -31,27 +30,60 @@ pub(super) fn check_target(out: &Path, force: bool) -> Result<(), BundleError> {
     Ok(())
 }
 
-/// Writes `files` and gives them the name `out`.
-pub(super) fn write(out: &Path, files: &BTreeMap<String, Vec<u8>>, force: bool) -> Result<Bundle, BundleError> {
-    let new = Scratch::beside(out, "new")?;
-    fs::create_dir(&new.path).map_err(|error| BundleError::io(new.path.display(), &error))?;
-    for (name, bytes) in files {
-        write_file(&new.path.join(name), bytes)?;
+/// The directory that becomes the bundle. On an error nothing of it stays.
+pub(super) struct Place {
+    new: Scratch,
+}
+
+impl Place {
+    /// Makes the directory, beside `out`.
+    pub(super) fn beside(out: &Path) -> Result<Self, BundleError> {
+        let new = Scratch::beside(out, "new")?;
+        fs::create_dir(&new.path).map_err(|error| BundleError::io(new.path.display(), &error))?;
+        Ok(Self { new })
     }
-    let bundle = Bundle::open(&new.path)?;
-    check_target(out, force)?;
-    let old = Scratch::beside(out, "old")?;
-    let replaces = out.exists();
-    if replaces {
-        rename(out, &old.path)?;
+
+    /// The path of its file `name`.
+    pub(super) fn file(&self, name: &str) -> PathBuf {
+        self.new.path.join(name)
     }
-    if let Err(error) = rename(&new.path, out) {
+
+    pub(super) fn write(&self, name: &str, bytes: &[u8]) -> Result<(), BundleError> {
+        write_file(&self.file(name), bytes)
+    }
+
+    /// Gives a file that a library made the permissions of every other file.
+    pub(super) fn share(&self, name: &str) -> Result<(), BundleError> {
+        let probe = self.file(".permissions");
+        let shared = File::create(&probe)
+            .and_then(|file| file.metadata())
+            .and_then(|metadata| fs::set_permissions(self.file(name), metadata.permissions()))
+            .and_then(|()| fs::remove_file(&probe));
+        shared.map_err(|error| BundleError::io(self.file(name).display(), &error))
+    }
+
+    pub(super) fn read(&self, name: &str) -> Result<Vec<u8>, BundleError> {
+        let path = self.file(name);
+        fs::read(&path).map_err(|error| BundleError::io(path.display(), &error))
+    }
+
+    /// Opens what was written and gives it the name `out`.
+    pub(super) fn take(self, out: &Path, force: bool) -> Result<Bundle, BundleError> {
+        let bundle = Bundle::open(&self.new.path)?;
+        check_target(out, force)?;
+        let old = Scratch::beside(out, "old")?;
+        let replaces = out.exists();
         if replaces {
-            rename(&old.path, out)?;
+            rename(out, &old.path)?;
         }
-        return Err(error);
+        if let Err(error) = rename(&self.new.path, out) {
+            if replaces {
+                rename(&old.path, out)?;
+            }
+            return Err(error);
+        }
+        Ok(bundle)
     }
-    Ok(bundle)
 }
 
 fn rename(from: &Path, to: &Path) -> Result<(), BundleError> {

@@ -1,17 +1,18 @@
 //! The vocabulary in which the composer writes: values are names, a node's output has the node's name.
 
-use super::onnx::{Attribute, DataType, Dim, ModelWriter};
 use crate::error::BundleError;
+use crate::onnx::{Attribute, DataType, Dim, ModelWriter, Node};
 
 /// A graph under construction.
 pub(crate) struct Graph {
     writer: ModelWriter,
+    opset: u64,
 }
 
 impl Graph {
-    pub(crate) fn new(name: &str, expected_bytes: usize) -> Result<Self, BundleError> {
-        let writer = ModelWriter::new(name, expected_bytes)?;
-        Ok(Self { writer })
+    pub(crate) fn new(name: &str, opset: u64, expected_bytes: usize) -> Result<Self, BundleError> {
+        let writer = ModelWriter::new(name, opset, expected_bytes)?;
+        Ok(Self { writer, opset })
     }
 
     pub(crate) fn input(&mut self, name: &str, data_type: DataType, shape: &[Dim]) {
@@ -22,7 +23,15 @@ impl Graph {
         self.writer.output(name, data_type, shape);
     }
 
-    pub(crate) fn finish(self) -> Result<Vec<u8>, BundleError> {
+    pub(crate) fn copied_node(&mut self, node: &Node) {
+        self.writer.copied_node(node);
+    }
+
+    pub(crate) fn constant(&mut self, name: &str, dims: &[usize], data_type: u64, raw: &[u8]) {
+        self.writer.constant(name, dims, data_type, raw);
+    }
+
+    pub(crate) fn finish(self) -> Result<(Vec<u8>, Option<Vec<u8>>), BundleError> {
         self.writer.finish()
     }
 
@@ -96,8 +105,12 @@ impl Graph {
 
     /// `op` (`ReduceMean`, `ReduceSum`, …) along one axis.
     pub(crate) fn reduce(&mut self, name: &str, op: &str, x: &str, axis: i64, keep: bool) -> String {
-        let axes = self.ints(&format!("{name}.axes"), &[axis]);
         let keep = ("keepdims", Attribute::Int(i64::from(keep)));
+        // The axes became an input: of ReduceSum with opset 13, of the others with 18.
+        if self.opset < if op == "ReduceSum" { 13 } else { 18 } {
+            return self.op_with(name, op, &[x], &[("axes", Attribute::Ints(vec![axis])), keep]);
+        }
+        let axes = self.ints(&format!("{name}.axes"), &[axis]);
         self.op_with(name, op, &[x, &axes], &[keep])
     }
 

@@ -1,22 +1,23 @@
 //! The composer: manifest and weights become ONE ONNX graph, the same for every engine.
 //!
-//! `vit` writes the model, `taps` the embeddings, `sae` the sparse autoencoder. What can be computed
-//! once is computed here, in float64, and stored as a float32 constant: preprocessing and position
-//! embedding go into the patch embedding, attention's 1/√d into the queries, LayerScale into the
-//! projections. Nothing in the graph mixes the tiles of a batch.
+//! `vit` writes a vision transformer, `splice` copies a graph that came as ONNX, `taps` pools the embeddings,
+//! `sae` adds the sparse autoencoder. What can be computed once is computed here, in float64, and stored as
+//! a float32 constant: preprocessing and position embedding go into the patch embedding, attention's 1/√d
+//! into the queries, LayerScale into the projections. Nothing in the graph mixes the tiles of a batch.
 
-mod graph;
-mod onnx;
+pub(crate) mod graph;
 mod sae;
+pub(crate) mod splice;
 mod taps;
 mod vit;
 
-use crate::error::BundleError;
+use crate::error::{BundleError, fail};
 use crate::layout;
-use crate::manifest::Manifest;
+use crate::manifest::{Architecture, Manifest, Sae, Tap, TapSource, Vit};
+use crate::onnx::{DataType, Dim, EXTERNAL_FILE, Model, OPSET};
 use crate::tensors::TensorFile;
 use graph::Graph;
-use onnx::{DataType, Dim};
+use taps::Tokens;
 
 /// One embedding output of the graph.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -35,8 +36,11 @@ pub struct TapOutput {
 /// [`ComposedGraph::RECONSTRUCTION_ERROR`] f32 `[B]`. A tile's outputs do not depend on the batch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ComposedGraph {
-    /// The serialised ONNX model, opset 20, standard domain only.
+    /// The serialised ONNX model, standard domain only.
     pub onnx: Vec<u8>,
+    /// The weights, where they do not fit into ONNX's 2 GiB: the content of the model's external data file
+    /// [`ComposedGraph::EXTERNAL_FILE`].
+    pub external: Option<Vec<u8>>,
     /// The input's name.
     pub input: String,
     /// The embeddings, in the manifest's order.
@@ -45,9 +49,13 @@ pub struct ComposedGraph {
     pub features: usize,
     /// Width and height of a tile, px.
     pub side: usize,
+    /// Whether the graph takes one tile at a time only.
+    pub single_tile: bool,
 }
 
 impl ComposedGraph {
+    /// Where [`ComposedGraph::onnx`] looks for [`ComposedGraph::external`], beside itself.
+    pub const EXTERNAL_FILE: &str = EXTERNAL_FILE;
     /// Name of the input.
     pub const PIXELS: &str = "pixels";
     /// Name of the output with the features' indices, the largest value first.
@@ -67,51 +75,139 @@ impl ComposedGraph {
     }
 }
 
-/// Composes the graph of a checked manifest and its checked weights.
-pub(crate) fn compose(manifest: &Manifest, model: &TensorFile, sae: &TensorFile) -> Result<ComposedGraph, BundleError> {
-    let mut graph = Graph::new(&manifest.name, expected_bytes(manifest))?;
+/// Composes the graph of a checked manifest and its checked weights. `topology` is an ONNX model's graph.
+pub(crate) fn compose(
+    manifest: &Manifest,
+    topology: Option<&[u8]>,
+    model: &TensorFile,
+    sae: &TensorFile,
+) -> Result<ComposedGraph, BundleError> {
+    let copied = topology.map(Model::read).transpose()?;
+    let opset = copied.as_ref().map_or(OPSET, |copied| copied.opset);
+    let mut graph = Graph::new(&manifest.name, opset, expected_bytes(manifest, topology))?;
     let side = Dim::Fixed(manifest.side);
-    let pixels = [Dim::Batch, side, side, Dim::Fixed(3)];
-    graph.input(ComposedGraph::PIXELS, DataType::Uint8, &pixels);
+    graph.input(ComposedGraph::PIXELS, DataType::Uint8, &[Dim::Batch, side, side, Dim::Fixed(3)]);
+    let tokens: Vec<Tokens> = match (&manifest.architecture, &copied) {
+        (Architecture::Vit(vit), _) => vit_tokens(&mut graph, manifest, vit, model)?,
+        (Architecture::Onnx(onnx), Some(copied)) => {
+            splice::compose(&mut graph, manifest, onnx, copied, model)?;
+            manifest.taps.iter().filter_map(copied_tokens).collect()
+        }
+        (Architecture::Onnx(_), None) => fail!(Missing, "the model's graph is missing"),
+    };
     let taps: Vec<TapOutput> = manifest
         .taps
         .iter()
         .map(|tap| TapOutput { name: format!("embedding_{}", tap.name), width: manifest.tap_width(tap) })
         .collect();
-    let after_block = vit::compose(&mut graph, manifest, model)?;
-    taps::compose(&mut graph, manifest, model, &after_block)?;
-    sae::compose(&mut graph, manifest, sae)?;
-    for tap in &taps {
-        let shape = [Dim::Batch, Dim::Fixed(tap.width)];
-        graph.output(&tap.name, DataType::Float, &shape);
+    for (tap, (output, tokens)) in manifest.taps.iter().zip(taps.iter().zip(&tokens)) {
+        tokens.pool(&mut graph, tap.pooling, &output.name);
     }
-    let features = manifest.sae.outputs;
-    let per_feature = [Dim::Batch, Dim::Fixed(features)];
+    sae::compose(&mut graph, &manifest.sae, sae, &format!("embedding_{}", manifest.sae.tap), None)?;
+    for tap in &taps {
+        graph.output(&tap.name, DataType::Float, &[Dim::Batch, Dim::Fixed(tap.width)]);
+    }
+    sae_outputs(&mut graph, &manifest.sae);
+    let (onnx, external) = graph.finish()?;
+    Ok(ComposedGraph {
+        onnx,
+        external,
+        input: ComposedGraph::PIXELS.to_owned(),
+        taps,
+        features: manifest.sae.outputs,
+        side: manifest.side,
+        single_tile: matches!(&manifest.architecture, Architecture::Onnx(onnx) if onnx.single_tile),
+    })
+}
+
+/// An SAE alone, as it stands in the composed graph: input [`SaeGraph::EMBEDDING`] f32 `[B, d_in]`; outputs
+/// [`ComposedGraph::FEATURE_INDEX`] and its like, and [`SaeGraph::RECONSTRUCTION`] f32 `[B, d_in]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SaeGraph {
+    /// The serialised ONNX model.
+    pub onnx: Vec<u8>,
+}
+
+impl SaeGraph {
+    /// Name of the input.
+    pub const EMBEDDING: &str = "embedding";
+    /// Name of the output x̂.
+    pub const RECONSTRUCTION: &str = "reconstruction";
+
+    /// Composes it. `tensors` are the SAE's, under the names that `docs/bundle-format.md` gives them.
+    ///
+    /// # Errors
+    /// `Missing` and `Invalid` where `tensors` are not those of `sae`; `TooLarge` beyond ONNX's 2 GiB.
+    pub fn compose(sae: &Sae, tensors: &TensorFile) -> Result<Self, BundleError> {
+        layout::check_sae(sae, tensors)?;
+        let mut graph =
+            Graph::new("sae", OPSET, usize::try_from(4 * layout::sae_parameters(sae)).unwrap_or(usize::MAX))?;
+        graph.input(Self::EMBEDDING, DataType::Float, &[Dim::Batch, Dim::Fixed(sae.d_in)]);
+        sae::compose(&mut graph, sae, tensors, Self::EMBEDDING, Some(Self::RECONSTRUCTION))?;
+        sae_outputs(&mut graph, sae);
+        graph.output(Self::RECONSTRUCTION, DataType::Float, &[Dim::Batch, Dim::Fixed(sae.d_in)]);
+        match graph.finish()? {
+            (onnx, None) => Ok(Self { onnx }),
+            (_, Some(external)) => fail!(TooLarge, "the SAE alone has {} bytes; ONNX's limit is 2 GiB", external.len()),
+        }
+    }
+}
+
+fn sae_outputs(graph: &mut Graph, sae: &Sae) {
+    let per_feature = [Dim::Batch, Dim::Fixed(sae.outputs)];
     graph.output(ComposedGraph::FEATURE_INDEX, DataType::Int32, &per_feature);
     graph.output(ComposedGraph::FEATURE_VALUE, DataType::Float, &per_feature);
     graph.output(ComposedGraph::ACTIVE_COUNT, DataType::Int32, &[Dim::Batch]);
     graph.output(ComposedGraph::RECONSTRUCTION_ERROR, DataType::Float, &[Dim::Batch]);
-    Ok(ComposedGraph {
-        onnx: graph.finish()?,
-        input: ComposedGraph::PIXELS.to_owned(),
-        taps,
-        features,
-        side: manifest.side,
-    })
+}
+
+/// Writes a vision transformer; what its taps read, in their order.
+fn vit_tokens(
+    graph: &mut Graph,
+    manifest: &Manifest,
+    vit: &Vit,
+    file: &TensorFile,
+) -> Result<Vec<Tokens>, BundleError> {
+    let after_block = vit::compose(graph, manifest, vit, file)?;
+    let weights = vit::Weights::new(vit, file);
+    let mut all = Vec::with_capacity(manifest.taps.len());
+    for tap in &manifest.taps {
+        let norm = if tap.final_norm() { Some(weights.norm("norm")?) } else { None };
+        let value = tap.after_block().and_then(|block| after_block.get(block)).cloned().unwrap_or_default();
+        all.push(Tokens { value, prefix: vit.prefix_tokens(), width: vit.embed_dim, norm });
+    }
+    Ok(all)
+}
+
+fn copied_tokens(tap: &Tap) -> Option<Tokens> {
+    match &tap.source {
+        TapSource::Tensor { tensor, width, prefix_tokens } => {
+            Some(Tokens { value: splice::renamed(tensor), prefix: *prefix_tokens, width: *width, norm: None })
+        }
+        TapSource::Block { .. } => None,
+    }
 }
 
 /// The blocks that the graph needs: none after the last tap.
-fn composed_depth(manifest: &Manifest) -> usize {
-    let blocks = manifest.taps.iter().map(|tap| tap.after_block + 1);
-    blocks.max().unwrap_or(0)
+fn composed_depth(taps: &[Tap]) -> usize {
+    taps.iter().filter_map(Tap::after_block).map(|block| block + 1).max().unwrap_or(0)
 }
 
 /// Size of the file, to reserve it once: the weights that are composed, and room for nodes.
-fn expected_bytes(manifest: &Manifest) -> usize {
-    let mut composed = manifest.clone();
-    composed.architecture.depth = composed_depth(manifest);
-    let table = (manifest.tokens() * manifest.architecture.embed_dim) as u128;
-    let weights = 4 * (layout::parameters(&composed) + table);
-    let nodes = 64 * 1024 + 16 * 1024 * composed.architecture.depth as u128;
-    usize::try_from(weights + nodes).unwrap_or(usize::MAX)
+fn expected_bytes(manifest: &Manifest, topology: Option<&[u8]>) -> usize {
+    let sae = 4 * layout::sae_parameters(&manifest.sae);
+    let bytes = match &manifest.architecture {
+        Architecture::Vit(vit) => {
+            let depth = composed_depth(&manifest.taps);
+            let composed = Vit { depth, ..vit.clone() };
+            let table = (vit.tokens(manifest.side) * vit.embed_dim) as u128;
+            let weights = layout::vit_parameters(&composed, manifest.side) + table;
+            sae + 4 * weights + 64 * 1024 + 16 * 1024 * depth as u128
+        }
+        Architecture::Onnx(onnx) => {
+            let nodes = topology.map_or(0, |topology| 2 * topology.len() as u128);
+            sae + 4 * u128::from(onnx.parameters) + nodes + 64 * 1024
+        }
+    };
+    usize::try_from(bytes).unwrap_or(usize::MAX)
 }

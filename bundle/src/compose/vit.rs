@@ -2,10 +2,10 @@
 
 use super::composed_depth;
 use super::graph::{Graph, Linear, Norm};
-use super::onnx::{Attribute, DataType};
 use crate::error::BundleError;
 use crate::layout;
-use crate::manifest::{Manifest, Pooling};
+use crate::manifest::{Manifest, Mlp, Pooling, Tap, Vit};
+use crate::onnx::{Attribute, DataType};
 use crate::tensors::TensorFile;
 
 /// Weights by timm's names, as float32.
@@ -16,8 +16,8 @@ pub(super) struct Weights<'a> {
 }
 
 impl<'a> Weights<'a> {
-    pub(super) fn new(manifest: &Manifest, file: &'a TensorFile) -> Self {
-        Self { file, prefix: String::new(), eps: manifest.architecture.layer_norm_eps }
+    pub(super) fn new(vit: &Vit, file: &'a TensorFile) -> Self {
+        Self { file, prefix: String::new(), eps: vit.layer_norm_eps }
     }
 
     fn block(&self, index: usize) -> Self {
@@ -59,14 +59,20 @@ impl<'a> Weights<'a> {
 }
 
 /// Writes the model up to the last tap. Returns the tokens after each block, by its index.
-pub(super) fn compose(graph: &mut Graph, manifest: &Manifest, file: &TensorFile) -> Result<Vec<String>, BundleError> {
-    let weights = Weights::new(manifest, file);
-    let mut tokens = embed(graph, manifest, &weights)?;
-    let depth = composed_depth(manifest);
+pub(super) fn compose(
+    graph: &mut Graph,
+    manifest: &Manifest,
+    vit: &Vit,
+    file: &TensorFile,
+) -> Result<Vec<String>, BundleError> {
+    let weights = Weights::new(vit, file);
+    let mut tokens = embed(graph, manifest, vit, &weights)?;
+    let depth = composed_depth(&manifest.taps);
     let mut after_block = Vec::with_capacity(depth);
     for index in 0..depth {
         let block = Block {
-            manifest,
+            vit,
+            tokens: vit.tokens(manifest.side),
             weights: weights.block(index),
             name: format!("block{index}"),
             class_only: index + 1 == depth && only_class_is_read(manifest, index),
@@ -79,7 +85,7 @@ pub(super) fn compose(graph: &mut Graph, manifest: &Manifest, file: &TensorFile)
 
 /// Whether every tap after block `index` reads the class token alone: then the block computes no other.
 fn only_class_is_read(manifest: &Manifest, index: usize) -> bool {
-    let mut taps = manifest.taps.iter().filter(|t| t.after_block == index);
+    let mut taps = manifest.taps.iter().filter(|tap: &&Tap| tap.after_block() == Some(index));
     taps.all(|tap| tap.pooling == Pooling::ClassToken)
 }
 
@@ -87,14 +93,13 @@ fn only_class_is_read(manifest: &Manifest, index: usize) -> bool {
 ///
 /// The strided convolution is a matrix product of flattened patches in (row, column, channel) order, so
 /// the pixels' own layout is kept. The preprocessing (p/255 − mean)/std is folded into its weights.
-fn embed(graph: &mut Graph, manifest: &Manifest, weights: &Weights) -> Result<String, BundleError> {
-    let a = &manifest.architecture;
+fn embed(graph: &mut Graph, manifest: &Manifest, a: &Vit, weights: &Weights) -> Result<String, BundleError> {
     let (patch, grid, d) = (a.patch as i64, (manifest.side / a.patch) as i64, a.embed_dim);
     let pixels = graph.cast("pixels.float", super::ComposedGraph::PIXELS, DataType::Float);
     let rows = graph.reshape("patches.rows", &pixels, &[-1, grid, patch, grid, patch * 3]);
     let patches = graph.transpose("patches.grid", &rows, &[0, 1, 3, 2, 4]);
     let flat = graph.reshape("patches", &patches, &[-1, grid * grid, patch * patch * 3]);
-    let (linear, bias) = patch_embedding(manifest, weights)?;
+    let (linear, bias) = patch_embedding(manifest, a, weights)?;
     let mut tokens = graph.linear("patch_embed", &flat, &linear);
     let prefix = a.prefix_tokens();
     if prefix > 0 {
@@ -102,14 +107,13 @@ fn embed(graph: &mut Graph, manifest: &Manifest, weights: &Weights) -> Result<St
         let pads = graph.ints("tokens.pads", &[0, prefix as i64, 0, 0, 0, 0]);
         tokens = graph.op("tokens.padded", "Pad", &[&tokens, &pads]);
     }
-    let table = token_table(manifest, weights, &bias)?;
-    let table = graph.floats("tokens.table", &[1, manifest.tokens(), d], &table);
+    let table = token_table(a, manifest.side, weights, &bias)?;
+    let table = graph.floats("tokens.table", &[1, a.tokens(manifest.side), d], &table);
     Ok(graph.op("tokens", "Add", &[&tokens, &table]))
 }
 
 /// The patch embedding's weight with the preprocessing folded in, and its bias.
-fn patch_embedding(manifest: &Manifest, weights: &Weights) -> Result<(Linear, Vec<f64>), BundleError> {
-    let a = &manifest.architecture;
+fn patch_embedding(manifest: &Manifest, a: &Vit, weights: &Weights) -> Result<(Linear, Vec<f64>), BundleError> {
     let (pixels, d) = (a.patch * a.patch, a.embed_dim);
     let stored = weights.get("patch_embed.proj.weight")?;
     let mut bias: Vec<f64> = to_f64(weights.get("patch_embed.proj.bias")?);
@@ -131,21 +135,20 @@ fn patch_embedding(manifest: &Manifest, weights: &Weights) -> Result<(Linear, Ve
 /// What is added to the tokens `[tokens, embed_dim]`: class token, registers, position embedding, and
 /// the patch embedding's bias. timm's `_pos_embed`: with `no_embed_class` the positions are the patches'
 /// alone, else they cover class token and registers too.
-fn token_table(manifest: &Manifest, weights: &Weights, patch_bias: &[f64]) -> Result<Vec<f32>, BundleError> {
-    let a = &manifest.architecture;
+fn token_table(a: &Vit, side: usize, weights: &Weights, patch_bias: &[f64]) -> Result<Vec<f32>, BundleError> {
     let d = a.embed_dim;
-    let mut table = Vec::with_capacity(manifest.tokens() * d);
+    let mut table = Vec::with_capacity(a.tokens(side) * d);
     if a.class_token {
         table.extend(to_f64(weights.get("cls_token")?));
     }
     if a.register_tokens > 0 {
         table.extend(to_f64(weights.get("reg_token")?));
     }
-    for _ in 0..manifest.patches() {
+    for _ in 0..a.patches(side) {
         table.extend_from_slice(patch_bias);
     }
     let positions = to_f64(weights.get("pos_embed")?);
-    let uncovered = (manifest.tokens() - layout::position_rows(manifest)) * d;
+    let uncovered = (a.tokens(side) - layout::position_rows(a, side)) * d;
     for (value, position) in table[uncovered..].iter_mut().zip(positions) {
         *value += position;
     }
@@ -158,7 +161,9 @@ fn to_f64(values: Vec<f32>) -> Vec<f64> {
 
 /// One pre-norm block: x + ls1·attn(norm1 x), then x + ls2·mlp(norm2 x).
 struct Block<'a> {
-    manifest: &'a Manifest,
+    vit: &'a Vit,
+    /// Tokens of a tile.
+    tokens: usize,
     weights: Weights<'a>,
     name: String,
     /// Only the class token leaves the block; the other tokens serve as keys and values.
@@ -168,7 +173,7 @@ struct Block<'a> {
 impl Block<'_> {
     fn compose(&self, graph: &mut Graph, tokens: &str) -> Result<String, BundleError> {
         let at = |part: &str| format!("{}.{part}", self.name);
-        let a = &self.manifest.architecture;
+        let a = self.vit;
         let normed = graph.layer_norm(&at("norm1"), tokens, &self.weights.norm("norm1")?);
         let attended = self.attention(graph, &normed)?;
         let tokens = self.read_tokens(graph, "residual", tokens);
@@ -178,22 +183,48 @@ impl Block<'_> {
         let tokens = graph.op(&at("attn.sum"), "Add", &[&tokens, &branch]);
 
         let normed = graph.layer_norm(&at("norm2"), &tokens, &self.weights.norm("norm2")?);
-        let fc1 = self.weights.linear("mlp.fc1", a.embed_dim, None)?;
-        let hidden = graph.linear(&at("mlp.fc1"), &normed, &fc1);
-        let exact = ("approximate", Attribute::Text("none"));
-        let active = graph.op_with(&at("mlp.gelu"), "Gelu", &[&hidden], &[exact]);
+        let active = match a.mlp {
+            Mlp::Gelu => self.gelu(graph, &normed)?,
+            Mlp::SwiGlu => self.swiglu(graph, &normed)?,
+        };
         let fc2 = self.weights.linear("mlp.fc2", a.mlp_dim, gamma("ls2.gamma"))?;
         let branch = graph.linear(&at("mlp.fc2"), &active, &fc2);
         Ok(graph.op(&at("out"), "Add", &[&tokens, &branch]))
+    }
+
+    /// GELU(fc1 x).
+    fn gelu(&self, graph: &mut Graph, normed: &str) -> Result<String, BundleError> {
+        let at = |part: &str| format!("{}.mlp.{part}", self.name);
+        let fc1 = self.weights.linear("mlp.fc1", self.vit.embed_dim, None)?;
+        let hidden = graph.linear(&at("fc1"), normed, &fc1);
+        let exact = ("approximate", Attribute::Text("none"));
+        Ok(graph.op_with(&at("gelu"), "Gelu", &[&hidden], &[exact]))
+    }
+
+    /// SiLU(g)·v, g and v from separate products: no copies of a split.
+    fn swiglu(&self, graph: &mut Graph, normed: &str) -> Result<String, BundleError> {
+        let at = |part: &str| format!("{}.mlp.{part}", self.name);
+        let (d, hidden) = (self.vit.embed_dim, self.vit.mlp_dim);
+        let weight = self.weights.get("mlp.fc1.weight")?;
+        let bias = self.weights.get("mlp.fc1.bias")?;
+        let half = |part: usize| {
+            let rows = part * hidden..(part + 1) * hidden;
+            Linear::from_rows(&weight[rows.start * d..rows.end * d], Some(&bias[rows]), d, |_| 1.0)
+        };
+        let gate = graph.linear(&at("gate"), normed, &half(0));
+        let value = graph.linear(&at("value"), normed, &half(1));
+        let sigmoid = graph.op(&at("sigmoid"), "Sigmoid", &[&gate]);
+        let silu = graph.op(&at("silu"), "Mul", &[&gate, &sigmoid]);
+        Ok(graph.op(&at("gated"), "Mul", &[&silu, &value]))
     }
 
     /// softmax(q·kᵀ/√w)·v per head of width w. Queries, keys and values come from separate products:
     /// that saves the copies of a split, and head-major order is only a view for the products.
     fn attention(&self, graph: &mut Graph, normed: &str) -> Result<String, BundleError> {
         let at = |part: &str| format!("{}.attn.{part}", self.name);
-        let a = &self.manifest.architecture;
+        let a = self.vit;
         let (heads, width) = (a.heads as i64, (a.embed_dim / a.heads) as i64);
-        let tokens = self.manifest.tokens() as i64;
+        let tokens = self.tokens as i64;
         let queries = if self.class_only { 1 } else { tokens };
         let [q, k, v] = self.qkv()?;
         let asking = self.read_tokens(graph, "asking", normed);
@@ -216,7 +247,7 @@ impl Block<'_> {
 
     /// The fused qkv layer as three, 1/√(head width) folded into the queries.
     fn qkv(&self) -> Result<[Linear; 3], BundleError> {
-        let a = &self.manifest.architecture;
+        let a = self.vit;
         let d = a.embed_dim;
         let weight = self.weights.get("attn.qkv.weight")?;
         let bias = self.weights.find("attn.qkv.bias")?;

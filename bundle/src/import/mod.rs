@@ -1,17 +1,26 @@
 //! Importers: files as others wrote them become the parts of a bundle. What a file says about itself is
 //! believed over what a person says, and what this version does not do is refused by name.
 
+mod checkpoint;
 mod model;
+mod onnx;
+mod pickle;
 mod saelens;
+mod torch;
+mod zip;
 
+pub use checkpoint::Checkpoint;
 pub use model::{ImportedModel, ModelSpec, TapSpec, import_model};
+pub use onnx::{
+    Candidate, Candidates, ImportedOnnx, OnnxFile, OnnxSpec, OnnxTap, ProbeGraph, Probed, Run, SUPPORTED_OPERATORS,
+    candidates, import_onnx,
+};
 pub use saelens::{ImportedSae, SaeOptions, import_sae};
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::error::{BundleError, fail};
-use crate::tensors::{Tensor, TensorFile, TensorMap};
+use crate::tensors::{Element, TensorFile};
 
 /// How weights are stored in the bundle. Composition is always float32.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -44,36 +53,13 @@ pub fn read_safetensors(path: &Path) -> Result<TensorFile, BundleError> {
     TensorFile::parse(bytes).map_err(|error| error.within(path.display()))
 }
 
-/// Stores values in the wished precision; `Keep` is the file's own, float32 unless it was float16.
-fn store(name: &str, shape: &[usize], values: &[f32], half: bool) -> Result<Tensor, BundleError> {
-    if !half {
-        return Ok(Tensor::f32(shape, values));
+impl Precision {
+    /// What a floating-point tensor of a file is stored as.
+    fn stored(self, found: Element) -> Element {
+        match self {
+            Self::Keep if found == Element::F16 => Element::F16,
+            Self::Half => Element::F16,
+            Self::Keep | Self::Single => Element::F32,
+        }
     }
-    if let Some(value) = values.iter().find(|v| v.abs() >= 65520.0) {
-        fail!(NotFinite, "tensor `{name}` has the value {value}, which float16 cannot hold; store float32");
-    }
-    Ok(Tensor::f16(shape, values))
-}
-
-/// Converts the named tensors, checking nothing but their type.
-fn convert<'a>(
-    file: &TensorFile,
-    names: impl Iterator<Item = &'a str>,
-    precision: Precision,
-) -> Result<TensorMap, BundleError> {
-    let mut tensors = BTreeMap::new();
-    for name in names {
-        let Some(stored) = file.get(name) else {
-            fail!(Missing, "tensor `{name}` is missing");
-        };
-        stored.check_finite()?;
-        let half = match precision {
-            Precision::Keep => stored.element == crate::tensors::Element::F16,
-            Precision::Half => true,
-            Precision::Single => false,
-        };
-        let tensor = store(name, stored.shape, &stored.to_f32()?, half)?;
-        tensors.insert(name.to_owned(), tensor);
-    }
-    Ok(tensors)
 }

@@ -3,10 +3,12 @@
 
 use serde::Deserialize;
 
-use super::{Precision, convert};
+use std::sync::Arc;
+
+use super::{Checkpoint, Precision};
 use crate::error::{BundleError, fail};
-use crate::manifest::{Architecture, Family, Pooling, Tap};
-use crate::tensors::{TensorFile, TensorMap};
+use crate::manifest::{Mlp, Pooling, Tap, TapSource, Vit};
+use crate::weights::{Weight, Weights};
 
 /// `model.json`. Shapes are optional: they are compared with the weights. A field that is not here is
 /// refused: it might be one of these, misspelt, or something that changes a number.
@@ -87,13 +89,13 @@ pub struct TapSpec {
 #[derive(Clone, Debug)]
 pub struct ImportedModel {
     /// Its shape.
-    pub architecture: Architecture,
+    pub architecture: Vit,
     /// Model input, px.
     pub side: usize,
     /// Its taps.
     pub taps: Vec<Tap>,
     /// Its weights as they will be stored.
-    pub tensors: TensorMap,
+    pub weights: Weights,
     /// Tensors that are left out because no embedding needs them (the classifier).
     pub left_out: Vec<String>,
 }
@@ -103,24 +105,33 @@ pub struct ImportedModel {
 /// # Errors
 /// `Unsupported`, by name, for other conventions; `Missing` and `Invalid` where weights and `spec`
 /// contradict each other.
-pub fn import_model(file: &TensorFile, spec: &ModelSpec, precision: Precision) -> Result<ImportedModel, BundleError> {
+pub fn import_model(
+    file: &Arc<Checkpoint>,
+    spec: &ModelSpec,
+    precision: Precision,
+) -> Result<ImportedModel, BundleError> {
     refuse_stated(spec)?;
     refuse_found(file)?;
     let (architecture, side) = infer(file, spec)?;
     compare(&architecture, side, spec)?;
     let head = |name: &str| name.starts_with("head.") || name.starts_with("head_dist.");
-    let tensors = convert(file, file.names().filter(|name| !head(name)), precision)?;
+    let mut weights = Weights::default();
+    for name in file.names().filter(|name| !head(name)) {
+        if let (Some(shape), Some(element)) = (file.shape(name), file.element(name)) {
+            let pieces = vec![(name.to_owned(), 0..shape.first().copied().unwrap_or(1))];
+            weights.insert(name, Weight::rows(file, pieces, shape.to_vec(), precision.stored(element)));
+        }
+    }
     let tap = |tap: &TapSpec| Tap {
         name: tap.name.clone(),
-        after_block: tap.block,
-        final_norm: tap.after_norm,
+        source: TapSource::Block { after_block: tap.block, final_norm: tap.after_norm },
         pooling: tap.pooling,
     };
     Ok(ImportedModel {
         taps: spec.taps.iter().map(tap).collect(),
         architecture,
         side,
-        tensors,
+        weights,
         left_out: file.names().filter(|name| head(name)).map(str::to_owned).collect(),
     })
 }
@@ -163,7 +174,7 @@ const OTHER_CONVENTIONS: [(&str, &str); 19] = [
     ("mask_token", "DINOv2's own names"),
 ];
 
-fn refuse_found(file: &TensorFile) -> Result<(), BundleError> {
+fn refuse_found(file: &Checkpoint) -> Result<(), BundleError> {
     for name in file.names() {
         if let Some((_, meaning)) = OTHER_CONVENTIONS.iter().find(|(part, _)| name.contains(part)) {
             fail!(
@@ -175,7 +186,7 @@ fn refuse_found(file: &TensorFile) -> Result<(), BundleError> {
         }
     }
     for needed in ["pos_embed", "patch_embed.proj.weight", "blocks.0.attn.qkv.weight", "blocks.0.mlp.fc1.weight"] {
-        if file.get(needed).is_none() {
+        if !file.contains(needed) {
             let first = file.names().next().unwrap_or("no tensor at all");
             fail!(
                 Unsupported,
@@ -187,17 +198,17 @@ fn refuse_found(file: &TensorFile) -> Result<(), BundleError> {
     Ok(())
 }
 
-fn infer(file: &TensorFile, spec: &ModelSpec) -> Result<(Architecture, usize), BundleError> {
-    let shape = |name: &str, rank: usize| match file.get(name) {
-        Some(stored) if stored.shape.len() == rank => Ok(stored.shape),
-        Some(stored) => fail!(Invalid, "tensor `{name}` has shape {:?}, expected {rank} dimensions", stored.shape),
+fn infer(file: &Checkpoint, spec: &ModelSpec) -> Result<(Vit, usize), BundleError> {
+    let shape = |name: &str, rank: usize| match file.shape(name) {
+        Some(shape) if shape.len() == rank => Ok(shape),
+        Some(shape) => fail!(Invalid, "tensor `{name}` has shape {shape:?}, expected {rank} dimensions"),
         None => fail!(Missing, "tensor `{name}` is missing"),
     };
     let kernel = shape("patch_embed.proj.weight", 4)?;
     let (embed_dim, patch) = (kernel[0], kernel[2]);
-    let depth = (0..).find(|i| file.get(&format!("blocks.{i}.norm1.weight")).is_none());
-    let class_token = file.get("cls_token").is_some();
-    let register_tokens = if file.get("reg_token").is_some() { shape("reg_token", 3)?[1] } else { 0 };
+    let depth = (0..).find(|i| !file.contains(&format!("blocks.{i}.norm1.weight")));
+    let class_token = file.contains("cls_token");
+    let register_tokens = if file.contains("reg_token") { shape("reg_token", 3)?[1] } else { 0 };
     let prefix = usize::from(class_token) + register_tokens;
     let (side, no_embed_class) = positions(shape("pos_embed", 3)?[1], prefix, patch, spec)?;
     let Some(heads) = spec.num_heads else {
@@ -208,8 +219,8 @@ fn infer(file: &TensorFile, spec: &ModelSpec) -> Result<(Architecture, usize), B
             embed_dim / 64
         );
     };
-    let architecture = Architecture {
-        family: Family::Vit,
+    let architecture = Vit {
+        mlp: Mlp::Gelu,
         embed_dim,
         depth: depth.unwrap_or(0),
         heads,
@@ -218,8 +229,8 @@ fn infer(file: &TensorFile, spec: &ModelSpec) -> Result<(Architecture, usize), B
         class_token,
         register_tokens,
         no_embed_class,
-        qkv_bias: file.get("blocks.0.attn.qkv.bias").is_some(),
-        layer_scale: file.get("blocks.0.ls1.gamma").is_some(),
+        qkv_bias: file.contains("blocks.0.attn.qkv.bias"),
+        layer_scale: file.contains("blocks.0.ls1.gamma"),
         layer_norm_eps: spec.layer_norm_eps.unwrap_or(1e-6),
     };
     Ok((architecture, side))
@@ -247,7 +258,7 @@ fn positions(rows: usize, prefix: usize, patch: usize, spec: &ModelSpec) -> Resu
     }
 }
 
-fn compare(found: &Architecture, side: usize, spec: &ModelSpec) -> Result<(), BundleError> {
+fn compare(found: &Vit, side: usize, spec: &ModelSpec) -> Result<(), BundleError> {
     let mlp = spec.mlp_ratio.map(|ratio| (ratio * found.embed_dim as f64) as usize);
     let sizes = [
         ("embed_dim", spec.embed_dim, found.embed_dim),

@@ -6,10 +6,10 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Precision, convert, read_safetensors, store};
+use super::{Checkpoint, Precision};
 use crate::error::{BundleError, fail};
-use crate::manifest::{Normalization, SaeArchitecture};
-use crate::tensors::{TensorFile, TensorMap};
+use crate::manifest::{InputStep, SaeArchitecture};
+use crate::tensors::{Element, Tensor, TensorMap};
 
 const CONFIG: &str = "cfg.json";
 const WEIGHTS: &str = "sae_weights.safetensors";
@@ -37,8 +37,8 @@ pub struct ImportedSae {
     pub k: Option<usize>,
     /// Whether `b_dec` is subtracted from its input.
     pub apply_b_dec_to_input: bool,
-    /// Normalisation, `expected_average_only_in` folded.
-    pub normalize_activations: Normalization,
+    /// Steps before it, `expected_average_only_in` folded.
+    pub input: Vec<InputStep>,
     /// `topk` only.
     pub rescale_acts_by_decoder_norm: bool,
     /// `metadata.hook_name`, if stated.
@@ -74,18 +74,18 @@ struct Config {
 pub fn import_sae(dir: &Path, options: &SaeOptions) -> Result<ImportedSae, BundleError> {
     refuse_layouts(dir)?;
     let config = read_config(&dir.join(CONFIG))?;
-    let file = read_safetensors(&dir.join(WEIGHTS))?;
+    let file = Checkpoint::open(&dir.join(WEIGHTS))?;
     import(&config, &file, options).map_err(|error| error.within(dir.display()))
 }
 
-fn import(config: &Config, file: &TensorFile, options: &SaeOptions) -> Result<ImportedSae, BundleError> {
+fn import(config: &Config, file: &Checkpoint, options: &SaeOptions) -> Result<ImportedSae, BundleError> {
     refuse_config(config)?;
     let (architecture, k) = architecture(config)?;
     let normalize = config.normalize_activations.as_deref().unwrap_or("none");
-    let normalize_activations = match normalize {
-        "none" | "expected_average_only_in" => Normalization::None,
-        "constant_norm_rescale" => Normalization::ConstantNormRescale,
-        "layer_norm" => Normalization::LayerNorm,
+    let input = match normalize {
+        "none" | "expected_average_only_in" => Vec::new(),
+        "constant_norm_rescale" => vec![InputStep::ConstantNormRescale],
+        "layer_norm" => vec![InputStep::LayerNorm],
         other => fail!(
             Unsupported,
             "normalize_activations `{other}`: not supported in this version; expected none, \
@@ -110,7 +110,7 @@ fn import(config: &Config, file: &TensorFile, options: &SaeOptions) -> Result<Im
         d_sae: config.d_sae,
         k,
         apply_b_dec_to_input: config.apply_b_dec_to_input.unwrap_or(true),
-        normalize_activations,
+        input,
         rescale_acts_by_decoder_norm: config.rescale_acts_by_decoder_norm.unwrap_or(false),
         hook_name: hook_name(config),
         tensors: tensors(config, file, architecture, fold, options.precision)?,
@@ -152,7 +152,7 @@ fn refuse_pickles(dir: &Path) -> Result<(), BundleError> {
     for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
         let path = entry.path();
         if path.extension().is_some_and(|extension| extension == "pt" || extension == "pth") {
-            read_safetensors(&path)?;
+            super::read_safetensors(&path)?;
         }
     }
     Ok(())
@@ -221,7 +221,7 @@ fn hook_name(config: &Config) -> Option<String> {
 
 fn tensors(
     config: &Config,
-    file: &TensorFile,
+    file: &Checkpoint,
     architecture: SaeArchitecture,
     fold: Option<f64>,
     precision: Precision,
@@ -240,17 +240,27 @@ fn tensors(
             );
         }
     }
-    let mut tensors = convert(file, names.into_iter(), precision)?;
+    let mut tensors = TensorMap::new();
+    for name in names {
+        let tensor = file.read(name)?;
+        tensor.view(name).check_finite()?;
+        let stored = tensor.to(name, precision.stored(tensor.element))?;
+        tensors.insert(name.to_owned(), stored);
+    }
     let Some(scale) = fold else {
         return Ok(tensors);
     };
     // x' = s·x: the encoder gets s, what is decoded and what is subtracted before it 1/s.
     for (name, factor) in [("W_enc", scale), ("W_dec", 1.0 / scale), ("b_dec", 1.0 / scale)] {
-        let stored = file.expect(name, shape_of(config, name).as_slice())?;
-        let values: Vec<f32> = stored.to_f32()?.iter().map(|v| (f64::from(*v) * factor) as f32).collect();
+        let stored = file.read(name)?;
+        if stored.shape != shape_of(config, name) {
+            fail!(Invalid, "tensor `{name}` has shape {:?}, expected {:?}", stored.shape, shape_of(config, name));
+        }
+        let values = stored.view(name).to_f32()?;
+        let values: Vec<f32> = values.iter().map(|v| (f64::from(*v) * factor) as f32).collect();
         // Scaled float16 values are no float16 values any more: they stay so only when asked for.
-        let half = precision == Precision::Half;
-        tensors.insert(name.to_owned(), store(name, stored.shape, &values, half)?);
+        let element = if precision == Precision::Half { Element::F16 } else { Element::F32 };
+        tensors.insert(name.to_owned(), Tensor::f32(&stored.shape, &values).to(name, element)?);
     }
     Ok(tensors)
 }

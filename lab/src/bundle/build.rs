@@ -1,32 +1,39 @@
 //! `coverslip bundle build`.
 
+mod memory;
+pub(super) mod model;
+
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use coverslip_bundle::build::{Calibration, Recipe, write_bundle};
-use coverslip_bundle::import::{
-    ImportedModel, ImportedSae, ModelSpec, Precision, SaeOptions, import_model, import_sae, read_safetensors,
-};
+use coverslip_bundle::import::{ImportedSae, Precision, SaeOptions, import_sae};
 use coverslip_bundle::tensors::TensorFile;
-use coverslip_bundle::{Agreement, Bundle, FORMAT, Manifest, ReferenceOutputs, Sae, SaeReference, Tap, Tolerance};
+use coverslip_bundle::{
+    Agreement, Bundle, FORMAT, Manifest, Pooling, ReferenceOutputs, Sae, SaeReference, Tap, Tolerance,
+};
 use serde_json::Value;
 
 use super::engine::Engine;
 use super::tiles::{self, Tiles};
+use model::{About, Model};
 
 /// Options of `coverslip bundle build`.
 #[derive(Debug, clap::Args)]
 pub(super) struct BuildArgs {
-    /// The ViT's weights: safetensors in timm's names
-    #[arg(long)]
+    /// The model: a directory as downloaded from a hub, .safetensors, .bin, .pt, .pth, or .onnx
+    #[arg(long, value_name = "PATH")]
     weights: PathBuf,
-    /// What the weights do not say: num_heads, mpp, mean, std, taps (docs/bundle-format.md)
+    /// The model's config.json [default: the one beside the weights]
+    #[arg(long, value_name = "JSON")]
+    config: Option<PathBuf>,
+    /// What neither says: mpp, mean, std, taps (docs/bundle-format.md)
     #[arg(long, value_name = "JSON")]
     model: Option<PathBuf>,
-    /// The SAE: a directory with SAELens' cfg.json and sae_weights.safetensors
-    #[arg(long, value_name = "DIR")]
+    /// The SAE's directory or file: SAELens, sparsify, dictionary_learning, OpenAI, overcomplete
+    #[arg(long, value_name = "PATH")]
     sae: PathBuf,
     /// Tiles for self-check and calibration: images, directories of images, or safetensors
     #[arg(long, required = true, num_args = 1..)]
@@ -76,6 +83,26 @@ pub(super) struct BuildArgs {
     /// Attention heads
     #[arg(long)]
     heads: Option<usize>,
+    /// Pooling of the one tap behind the final norm, where no taps are stated
+    #[arg(long, value_enum)]
+    pooling: Option<PoolingName>,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum PoolingName {
+    ClassToken,
+    MeanPatchTokens,
+    ClassAndMean,
+}
+
+impl PoolingName {
+    fn meant(self) -> Pooling {
+        match self {
+            Self::ClassToken => Pooling::ClassToken,
+            Self::MeanPatchTokens => Pooling::MeanPatchTokens,
+            Self::ClassAndMean => Pooling::ClassAndMean,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -90,57 +117,39 @@ enum StoredAs {
 
 /// Builds, then says what was built.
 pub(super) fn run(args: &BuildArgs, out: &mut impl Write) -> super::Outcome {
-    let spec = model_spec(args)?;
     let precision = match args.precision {
         StoredAs::Keep => Precision::Keep,
         StoredAs::F16 => Precision::Half,
         StoredAs::F32 => Precision::Single,
     };
-    let model = import_model(&read_safetensors(&args.weights)?, &spec, precision)
-        .map_err(|error| format!("{}: {error}", args.weights.display()))?;
+    let mut engine = Engine::default();
+    let model = model::read(args, precision, &mut engine)?;
     let options = SaeOptions { activation_scale: args.activation_scale, precision };
     let sae = import_sae(&args.sae, &options)?;
     let tiles = tiles::read(&args.tiles, model.side)?;
-    for name in &model.left_out {
-        writeln!(out, "left out: {name}, which no embedding needs")?;
+    for note in &model.notes {
+        writeln!(out, "{note}")?;
     }
+    let manifest = manifest(args, &model, &sae)?;
+    memory::check(&manifest, model.weights.stored_bytes())?;
 
     let tile_bytes = model.side * model.side * 3;
     let kept = (args.reference_tiles * tile_bytes).min(tiles.pixels.len());
     let recipe = Recipe {
-        manifest: manifest(args, &spec, &model, &sae)?,
-        model: model.tensors,
+        manifest,
+        model: model.weights,
+        topology: model.topology,
         sae: sae.tensors,
         calibration: calibration(args, &tiles)?,
         reference_tiles: tiles.pixels[..kept].to_vec(),
         documents: documents(&args.document)?,
     };
-    let mut engine = Engine::default();
     let bundle = write_bundle(&args.out, recipe, args.force, |graph, tiles, n| engine.run(graph, tiles, n))?;
     if let Some(file) = &tiles.file {
         compare_with_exporter(&bundle, file, out)?;
     }
     writeln!(out, "{}", args.out.display())?;
     Ok(write!(out, "{}", super::inspect::page(&bundle)?)?)
-}
-
-fn model_spec(args: &BuildArgs) -> Result<ModelSpec, Box<dyn Error>> {
-    let mut spec: ModelSpec = match &args.model {
-        Some(path) => from_json(path)?,
-        None => ModelSpec::default(),
-    };
-    let replace = |slot: &mut Option<String>, flag: &Option<String>| {
-        if flag.is_some() {
-            slot.clone_from(flag);
-        }
-    };
-    replace(&mut spec.name, &args.name);
-    replace(&mut spec.description, &args.description);
-    replace(&mut spec.licence, &args.licence);
-    replace(&mut spec.source, &args.source);
-    spec.mpp = args.mpp.or(spec.mpp);
-    spec.num_heads = args.heads.or(spec.num_heads);
-    Ok(spec)
 }
 
 fn from_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, Box<dyn Error>> {
@@ -153,35 +162,32 @@ fn needed<T>(value: Option<T>, what: &str) -> Result<T, Box<dyn Error>> {
     value.ok_or_else(|| format!("not stated: {what}; expected it in model.json or as an option").into())
 }
 
-fn manifest(
-    args: &BuildArgs,
-    spec: &ModelSpec,
-    model: &ImportedModel,
-    sae: &ImportedSae,
-) -> Result<Manifest, Box<dyn Error>> {
+fn manifest(args: &BuildArgs, model: &Model, sae: &ImportedSae) -> Result<Manifest, Box<dyn Error>> {
+    let about = &model.about;
     let directory = args.out.file_name().map(|name| name.to_string_lossy().into_owned());
     let labels = args.labels.as_deref().map(from_json).transpose()?;
     Ok(Manifest {
         format: FORMAT.to_owned(),
-        name: needed(spec.name.clone().or(directory), "the bundle's name (--name)")?,
-        description: spec.description.clone().unwrap_or_default(),
-        licence: needed(spec.licence.clone(), "the weights' licence (--licence, an SPDX expression)")?,
-        source: needed(spec.source.clone(), "where weights and data come from (--source)")?,
+        name: needed(about.name.clone().or(directory), "the bundle's name (--name)")?,
+        description: about.description.clone().unwrap_or_default(),
+        licence: needed(about.licence.clone(), "the weights' licence (--licence, an SPDX expression)")?,
+        source: needed(about.source.clone(), "where weights and data come from (--source)")?,
         side: model.side,
-        mpp: needed(spec.mpp, "the model's µm/px (--mpp)")?,
-        mean: needed(spec.mean, "the preprocessing's \"mean\" of pixel/255, R G B")?,
-        std: needed(spec.std, "the preprocessing's \"std\" of pixel/255, R G B")?,
+        mpp: needed(about.mpp, "the model's µm/px (--mpp)")?,
+        mean: needed(about.mean, "the preprocessing's \"mean\" of pixel/255, R G B")?,
+        std: needed(about.std, "the preprocessing's \"std\" of pixel/255, R G B")?,
         architecture: model.architecture.clone(),
         taps: model.taps.clone(),
         sae: Sae {
-            tap: sae_tap(spec, &model.taps, sae)?,
+            tap: sae_tap(about, &model.taps, sae)?,
             architecture: sae.architecture,
             d_in: sae.d_in,
             d_sae: sae.d_sae,
             k: sae.k,
             outputs: sae.k.unwrap_or(args.outputs.min(sae.d_sae)),
             apply_b_dec_to_input: sae.apply_b_dec_to_input,
-            normalize_activations: sae.normalize_activations,
+            input: sae.input.clone(),
+            pruned: false,
             rescale_acts_by_decoder_norm: sae.rescale_acts_by_decoder_norm,
             reference: SaeReference { mean_square_deviation: 1.0, error_quantiles: BTreeMap::new(), tiles: 0 },
             labels: labels.unwrap_or_default(),
@@ -192,10 +198,10 @@ fn manifest(
 }
 
 /// The tap that the SAE reads: stated, or named by the SAE's own `hook_name`, or the last one.
-fn sae_tap(spec: &ModelSpec, taps: &[Tap], sae: &ImportedSae) -> Result<String, Box<dyn Error>> {
+fn sae_tap(about: &About, taps: &[Tap], sae: &ImportedSae) -> Result<String, Box<dyn Error>> {
     let hook = sae.hook_name.clone().filter(|hook| taps.iter().any(|tap| tap.name == *hook));
     let last = taps.last().map(|tap| tap.name.clone());
-    needed(spec.sae_tap.clone().or(hook).or(last), "the model's \"taps\"")
+    needed(about.sae_tap.clone().or(hook).or(last), "the model's \"taps\"")
 }
 
 /// The trainer's figures, from `--metrics` and from the tensors beside the tiles.

@@ -1,12 +1,22 @@
 //! The lab's own run of a composed graph, on rten: for reference outputs and comparisons. Scanning goes
 //! through the plugin.
 
+use std::error::Error;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use coverslip_bundle::build::RunResult;
+use coverslip_bundle::import::{ProbeGraph, Probed};
 use coverslip_bundle::{ComposedGraph, ReferenceOutputs};
 use rten::{Model, ModelOptions, Value};
 use rten_tensor::NdTensor;
+use rten_tensor::prelude::*;
+
+/// Whether rten may rewrite a graph. Not where values within it are asked for: they may be gone.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+enum Rewrite {
+    Yes,
+    No,
+}
 
 /// Runs graphs; keeps the last one loaded.
 #[derive(Default)]
@@ -20,7 +30,7 @@ impl Engine {
     /// # Errors
     /// When the graph cannot be loaded or run.
     pub(super) fn run(&mut self, graph: &ComposedGraph, tiles: &[u8], n: usize) -> RunResult {
-        let model = self.load(graph)?;
+        let model = self.load(&graph.onnx, graph.external.as_ref(), Rewrite::Yes)?;
         let pixels = NdTensor::from_data([n, graph.side, graph.side, 3], tiles.to_vec());
         let input = model.node_id(&graph.input)?;
         let outputs = graph.outputs().into_iter().map(|name| model.node_id(name));
@@ -42,21 +52,59 @@ impl Engine {
         })
     }
 
-    fn load(&mut self, graph: &ComposedGraph) -> Result<&Model, rten::LoadError> {
+    /// The values of a graph that is being imported, for `n` tiles.
+    ///
+    /// # Errors
+    /// When the graph cannot be loaded or run.
+    pub(super) fn probe(
+        &mut self,
+        graph: &ProbeGraph,
+        tiles: &[u8],
+        n: usize,
+    ) -> Result<Vec<Probed>, Box<dyn Error + Send + Sync>> {
+        let model = self.load(&graph.onnx, graph.external.as_ref(), Rewrite::No)?;
+        let pixels = NdTensor::from_data([n, graph.side, graph.side, 3], tiles.to_vec());
+        let input = model.node_id(ComposedGraph::PIXELS)?;
+        let outputs = graph.outputs.iter().map(|name| model.node_id(name)).collect::<Result<Vec<_>, _>>()?;
+        let values = model.run(vec![(input, pixels.into())], &outputs, None)?;
+        values.into_iter().map(probed).collect()
+    }
+
+    fn load(
+        &mut self,
+        onnx: &Vec<u8>,
+        external: Option<&Vec<u8>>,
+        rewrite: Rewrite,
+    ) -> Result<&Model, rten::LoadError> {
         let mut hasher = DefaultHasher::new();
-        graph.onnx.hash(&mut hasher);
+        (onnx, external, rewrite).hash(&mut hasher);
         let key = hasher.finish();
         let kept = self.loaded.take().filter(|(loaded, _)| *loaded == key);
         let loaded = match kept {
             Some(loaded) => loaded,
             None => {
                 let mut options = ModelOptions::with_all_ops();
-                options.prepack_weights(true);
-                (key, options.load(graph.onnx.clone())?)
+                // Packing doubles the weights' memory: not for models that are gigabytes already.
+                options.prepack_weights(external.is_none()).enable_optimization(rewrite == Rewrite::Yes);
+                if let Some(weights) = external {
+                    options.external_data(ComposedGraph::EXTERNAL_FILE, weights.clone());
+                }
+                (key, options.load(onnx.clone())?)
             }
         };
         Ok(&self.loaded.insert(loaded).1)
     }
+}
+
+/// A value with its numbers; of booleans and integers their values.
+fn probed(value: Value) -> Result<Probed, Box<dyn Error + Send + Sync>> {
+    let shape = value.shape().to_vec();
+    let values = match value {
+        Value::FloatTensor(tensor) => tensor.into_data().to_vec(),
+        Value::Int32Tensor(tensor) => tensor.to_vec().into_iter().map(|v| v as f32).collect(),
+        other => return Err(format!("a value of type {:?} where numbers were expected", other.dtype()).into()),
+    };
+    Ok(Probed { shape, values })
 }
 
 fn floats(value: Value) -> Result<Vec<f32>, &'static str> {
@@ -67,4 +115,38 @@ fn floats(value: Value) -> Result<Vec<f32>, &'static str> {
 fn ints(value: Value) -> Result<Vec<i32>, &'static str> {
     let tensor = value.into_tensor::<i32>().ok_or("an output that should be int32 is not")?;
     Ok(tensor.into_data())
+}
+
+#[cfg(test)]
+mod tests {
+    use coverslip_bundle::import::SUPPORTED_OPERATORS;
+
+    use super::*;
+
+    fn field(number: u8, content: &[u8]) -> Vec<u8> {
+        [&[number << 3 | 2, u8::try_from(content.len()).unwrap()], content].concat()
+    }
+
+    /// What rten says of a graph of one node.
+    fn load_error(op: &str) -> String {
+        let node = [field(1, b"x"), field(2, b"y"), field(4, op.as_bytes())].concat();
+        let graph = [field(1, &node), field(11, &field(1, b"x")), field(12, &field(1, b"y"))].concat();
+        let opset = [field(1, b""), vec![2 << 3, 20]].concat();
+        let model = [vec![1 << 3, 9], field(7, &graph), field(8, &opset)].concat();
+        ModelOptions::with_all_ops().load(model).err().map(|error| error.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn the_engine_has_every_operator_that_importers_let_through() {
+        // Attributes are missing, which is another complaint than a missing operator.
+        let unknown = |op: &str| {
+            let error = load_error(op);
+            error.contains("not supported") || error.contains("not enabled") || error.contains("not available")
+        };
+        assert!(unknown("Magic"), "{}", load_error("Magic"));
+        assert!(unknown("RandomNormal"), "{}", load_error("RandomNormal"));
+        let missing: Vec<_> = SUPPORTED_OPERATORS.iter().filter(|op| unknown(op)).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+        assert!(SUPPORTED_OPERATORS.is_sorted(), "searched by halves");
+    }
 }

@@ -2,7 +2,10 @@
 
 use std::fmt::Write;
 
-use coverslip_bundle::{Bundle, BundleError, Manifest, Normalization, Pooling, SaeArchitecture};
+use coverslip_bundle::{
+    Architecture, Bundle, BundleError, InputStep, Manifest, Mlp, OnnxModel, PixelLayout, Pooling, SaeArchitecture, Tap,
+    TapSource, Vit,
+};
 
 const WIDTH: usize = 80;
 const LABEL: usize = 15;
@@ -10,7 +13,7 @@ const LABEL: usize = 15;
 /// The page.
 pub(super) fn page(bundle: &Bundle) -> Result<String, BundleError> {
     let manifest = bundle.manifest();
-    let mut page = Page(String::new());
+    let mut page = Page::default();
     page.row("bundle", &manifest.name);
     page.row("", &manifest.description);
     page.row("licence", &manifest.licence);
@@ -24,10 +27,16 @@ pub(super) fn page(bundle: &Bundle) -> Result<String, BundleError> {
 }
 
 /// Labelled rows, wrapped at word boundaries.
-struct Page(String);
+#[derive(Default)]
+pub(super) struct Page(String);
 
 impl Page {
-    fn row(&mut self, label: &str, text: &str) {
+    /// The text.
+    pub(super) fn finish(self) -> String {
+        self.0
+    }
+
+    pub(super) fn row(&mut self, label: &str, text: &str) {
         let mut label = label;
         let mut line = String::new();
         for word in text.split_whitespace() {
@@ -45,37 +54,22 @@ impl Page {
         }
     }
 
-    fn line(&mut self, label: &str, line: &str) {
+    pub(super) fn line(&mut self, label: &str, line: &str) {
         // Writing to a String cannot fail.
         let _ = writeln!(self.0, "{label:LABEL$}{line}");
     }
 
-    fn gap(&mut self) {
+    pub(super) fn gap(&mut self) {
         self.0.push('\n');
     }
 }
 
 fn model(page: &mut Page, m: &Manifest) {
-    let a = &m.architecture;
     page.gap();
-    page.row(
-        "model",
-        &format!(
-            "vision transformer, width {}, {} blocks, {} heads, MLP {}, patch {} px",
-            a.embed_dim, a.depth, a.heads, a.mlp_dim, a.patch
-        ),
-    );
-    let mut parts = vec![format!("{} patches", m.patches())];
-    if a.class_token {
-        parts.push("class token".to_owned());
+    match &m.architecture {
+        Architecture::Vit(a) => vit(page, a, m.side),
+        Architecture::Onnx(a) => onnx(page, a),
     }
-    if a.register_tokens > 0 {
-        parts.push(format!("{} registers", a.register_tokens));
-    }
-    if a.layer_scale {
-        parts.push("LayerScale".to_owned());
-    }
-    page.row("", &format!("{}; ε {:e}", parts.join(", "), a.layer_norm_eps));
     page.row(
         "size",
         &format!(
@@ -90,6 +84,57 @@ fn model(page: &mut Page, m: &Manifest) {
     page.row("preprocessing", &format!("(pixel/255 − [{}]) / [{}]", three(m.mean), three(m.std)));
 }
 
+fn vit(page: &mut Page, a: &Vit, side: usize) {
+    let mlp = match a.mlp {
+        Mlp::Gelu => "GELU",
+        Mlp::SwiGlu => "SwiGLU",
+    };
+    page.row(
+        "model",
+        &format!(
+            "vision transformer, width {}, {} blocks, {} heads, MLP {} ({mlp}), patch {} px",
+            a.embed_dim, a.depth, a.heads, a.mlp_dim, a.patch
+        ),
+    );
+    let mut parts = vec![format!("{} patches", a.patches(side))];
+    if a.class_token {
+        parts.push("class token".to_owned());
+    }
+    if a.register_tokens > 0 {
+        parts.push(format!("{} registers", a.register_tokens));
+    }
+    if a.layer_scale {
+        parts.push("LayerScale".to_owned());
+    }
+    if !a.qkv_bias {
+        parts.push("no qkv bias".to_owned());
+    }
+    page.row("", &format!("{}; ε {:e}", parts.join(", "), a.layer_norm_eps));
+}
+
+fn onnx(page: &mut Page, a: &OnnxModel) {
+    let layout = match a.layout {
+        PixelLayout::Nchw => "channels first",
+        PixelLayout::Nhwc => "channels last",
+    };
+    page.row("model", &format!("an ONNX graph, input `{}` ({layout})", a.input));
+    if a.single_tile {
+        page.row("", "runs one tile at a time: its batch is fixed");
+    }
+}
+
+fn place(tap: &Tap, m: &Manifest) -> String {
+    match (&tap.source, &m.architecture) {
+        (TapSource::Block { after_block, final_norm }, Architecture::Vit(vit)) => format!(
+            "after block {after_block} of 0–{}{}",
+            vit.depth - 1,
+            if *final_norm { " and the final norm" } else { "" }
+        ),
+        (TapSource::Block { after_block, .. }, _) => format!("after block {after_block}"),
+        (TapSource::Tensor { tensor, .. }, _) => format!("of `{tensor}`"),
+    }
+}
+
 fn taps(page: &mut Page, m: &Manifest) {
     page.gap();
     for (i, tap) in m.taps.iter().enumerate() {
@@ -97,15 +142,9 @@ fn taps(page: &mut Page, m: &Manifest) {
             Pooling::ClassToken => "class token",
             Pooling::MeanPatchTokens => "mean of patch tokens",
             Pooling::ClassAndMean => "class token and mean of patch tokens",
+            Pooling::None => "the vector",
         };
-        let text = format!(
-            "{}: {pooling} after block {} of 0–{}{}, {} values",
-            tap.name,
-            tap.after_block,
-            m.architecture.depth - 1,
-            if tap.final_norm { " and the final norm" } else { "" },
-            m.tap_width(tap)
-        );
+        let text = format!("{}: {pooling} {}, {} values", tap.name, place(tap, m), m.tap_width(tap));
         page.row(if i == 0 { "taps" } else { "" }, &text);
     }
 }
@@ -115,7 +154,10 @@ fn sae(page: &mut Page, m: &Manifest) {
     let activation = match sae.architecture {
         SaeArchitecture::Relu => "ReLU".to_owned(),
         SaeArchitecture::TopK => format!("TopK, k = {}", sae.outputs),
+        SaeArchitecture::SignedTopK => format!("TopK without ReLU, k = {}", sae.outputs),
         SaeArchitecture::JumpRelu => "JumpReLU".to_owned(),
+        SaeArchitecture::Gated => "gated".to_owned(),
+        SaeArchitecture::GroupMax => format!("the largest of each of {} groups", sae.outputs),
     };
     page.gap();
     page.row(
@@ -125,12 +167,16 @@ fn sae(page: &mut Page, m: &Manifest) {
             sae.d_sae, sae.d_in, sae.tap, sae.outputs
         ),
     );
-    let mut steps = Vec::new();
-    match sae.normalize_activations {
-        Normalization::None => {}
-        Normalization::ConstantNormRescale => steps.push("norm rescaled to √d"),
-        Normalization::LayerNorm => steps.push("layer norm"),
-    }
+    let mut steps: Vec<&str> = sae
+        .input
+        .iter()
+        .map(|step| match step {
+            InputStep::Standardize => "standardized",
+            InputStep::L2 => "norm 1",
+            InputStep::ConstantNormRescale => "norm rescaled to √d",
+            InputStep::LayerNorm => "layer norm",
+        })
+        .collect();
     if sae.apply_b_dec_to_input {
         steps.push("b_dec subtracted");
     }
@@ -179,7 +225,7 @@ fn files(page: &mut Page, bundle: &Bundle) -> Result<(), BundleError> {
 }
 
 /// A number with three digits and a unit: 21.7 M.
-fn short(value: f64) -> String {
+pub(super) fn short(value: f64) -> String {
     let units = [(1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")];
     let (scale, unit) = units.into_iter().find(|(scale, _)| value >= *scale).unwrap_or((1.0, ""));
     let value = value / scale;

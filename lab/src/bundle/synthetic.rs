@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use coverslip_bundle::synthetic::{self, SyntheticSpec};
-use coverslip_bundle::{Normalization, Pooling, SaeArchitecture, Tap};
+use coverslip_bundle::{InputStep, Mlp, Pooling, SaeArchitecture, Tap};
 
 use super::engine::Engine;
 
@@ -20,6 +20,9 @@ pub(super) struct SyntheticArgs {
     /// Register tokens
     #[arg(long, default_value_t = 0)]
     registers: usize,
+    /// SwiGLU in place of GELU
+    #[arg(long)]
+    swiglu: bool,
     /// Scale the residual branches
     #[arg(long)]
     layer_scale: bool,
@@ -38,9 +41,9 @@ pub(super) struct SyntheticArgs {
     /// The SAE's activation
     #[arg(long, value_enum, default_value = "topk")]
     sae: SaeName,
-    /// Normalisation around the SAE
-    #[arg(long, value_enum, default_value = "none")]
-    normalize: NormalizeName,
+    /// Steps before the SAE, in their order
+    #[arg(long, value_enum, num_args = 1..)]
+    input: Vec<StepName>,
     /// Multiply pre-activations by the decoder's norms (topk)
     #[arg(long)]
     rescale: bool,
@@ -75,14 +78,29 @@ enum PoolingName {
 enum SaeName {
     Relu,
     TopK,
+    SignedTopK,
     JumpRelu,
+    Gated,
+    GroupMax,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum NormalizeName {
-    None,
+enum StepName {
+    Standardize,
+    L2,
     ConstantNormRescale,
     LayerNorm,
+}
+
+impl StepName {
+    fn meant(self) -> InputStep {
+        match self {
+            Self::Standardize => InputStep::Standardize,
+            Self::L2 => InputStep::L2,
+            Self::ConstantNormRescale => InputStep::ConstantNormRescale,
+            Self::LayerNorm => InputStep::LayerNorm,
+        }
+    }
 }
 
 /// Writes the bundle.
@@ -120,13 +138,13 @@ fn spec(args: &SyntheticArgs) -> SyntheticSpec {
         sae_arch: match args.sae {
             SaeName::Relu => SaeArchitecture::Relu,
             SaeName::TopK => SaeArchitecture::TopK,
+            SaeName::SignedTopK => SaeArchitecture::SignedTopK,
+            SaeName::Gated => SaeArchitecture::Gated,
+            SaeName::GroupMax => SaeArchitecture::GroupMax,
             SaeName::JumpRelu => SaeArchitecture::JumpRelu,
         },
-        normalize: match args.normalize {
-            NormalizeName::None => Normalization::None,
-            NormalizeName::ConstantNormRescale => Normalization::ConstantNormRescale,
-            NormalizeName::LayerNorm => Normalization::LayerNorm,
-        },
+        input: args.input.iter().map(|step| step.meant()).collect(),
+        mlp: if args.swiglu { Mlp::SwiGlu } else { Mlp::Gelu },
         apply_b_dec_to_input: !args.no_input_bias,
         rescale_acts_by_decoder_norm: args.rescale,
         half: args.half,

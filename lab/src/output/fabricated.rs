@@ -5,7 +5,7 @@ use coverslip_plugin_abi::AbiStruct;
 
 use super::Report;
 use super::report::StrongFeature;
-use crate::scan::{Collected, Played, Submission, Thumbnail};
+use crate::scan::{Collected, FieldOfView, Played, Submission, Thumbnail};
 use crate::slide::generated::GeneratedSlide;
 use crate::slide::{Mpp, Rect, SlideSource};
 
@@ -41,6 +41,8 @@ pub(super) fn played() -> Played {
         threshold: 0.5,
         ..Default::default()
     };
+    let half = Mpp { x: 0.5, y: 0.5, source: "made up".into() };
+    let field = FieldOfView::new(SIDE, 0.5, &half, false).expect("the model's own resolution");
     Played {
         collected,
         alerts: vec![alert],
@@ -51,7 +53,7 @@ pub(super) fn played() -> Played {
         slide_size: (width, height),
         frame_size: (512, 512),
         planned_frames: 1,
-        tile: (SIDE, SIDE),
+        field,
         seconds: 4.2,
         error: None,
     }

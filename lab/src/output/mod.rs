@@ -43,6 +43,10 @@ pub(crate) fn closing_lines(report: &Report, played: &Played, files: &[(String, 
     let statuses = STATUSES.iter().zip(&summary.results[1..]).filter(|(_, count)| **count > 0);
     let statuses: Vec<String> = statuses.map(|(name, count)| format!("{count} {name}")).collect();
     lines.push(format!("{}: {} tiles: {}", report.name(), summary.opened, statuses.join(", ")));
+    if played.field.stretched {
+        let (x, y) = played.field.effective_mpp;
+        lines.push(format!("stretched: the model saw {x} x {y} um/px enlarged to its own; read features with care"));
+    }
     let raised = FLAGS.iter().enumerate().skip(1).filter(|(bit, _)| summary.flags_raised[*bit] > 0);
     let raised: Vec<String> = raised.map(|(bit, name)| format!("{} {name}", summary.flags_raised[bit])).collect();
     lines.push(format!("flags raised: {}", if raised.is_empty() { "none".into() } else { raised.join(", ") }));

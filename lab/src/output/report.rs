@@ -95,14 +95,17 @@ impl Report {
 }
 
 fn grid(info: &abi::RuntimeInfo, played: &Played) -> Value {
-    let (width, height) = played.slide_size;
+    let ((width, height), tile) = (played.slide_size, played.field.tile);
     json!({
         "model_side": info.side,
         "model_mpp": info.mpp,
-        "tile_width": played.tile.0,
-        "tile_height": played.tile.1,
-        "columns": width.div_ceil(played.tile.0),
-        "rows": height.div_ceil(played.tile.1),
+        "tile_width": tile.0,
+        "tile_height": tile.1,
+        "tile_um": played.field.micrometres,
+        "effective_mpp": played.field.effective_mpp,
+        "stretched": played.field.stretched,
+        "columns": width.div_ceil(tile.0),
+        "rows": height.div_ceil(tile.1),
     })
 }
 

@@ -1,6 +1,7 @@
 //! `coverslip scan`: the reference host. Plays a slide in scan order and writes what the plugin says about it.
 
 mod collect;
+mod field;
 mod frames;
 mod names;
 mod play;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub(crate) use collect::{Collected, Tile};
+pub(crate) use field::FieldOfView;
 pub(crate) use frames::Layout;
 pub(crate) use names::{Class, FLAGS, STATUSES, alert_name, all_classes, class_of, status_name};
 #[cfg(test)]
@@ -46,6 +48,9 @@ pub(crate) struct Args {
     /// Micrometres per pixel; overrides what the file says
     #[arg(long, value_name = "UM")]
     pub(crate) mpp: Option<f64>,
+    /// Take a slide that is more than 10 % coarser than the model, and enlarge its pixels
+    #[arg(long)]
+    pub(crate) stretch: bool,
     /// What the scanner hands over: tiles, camera fields with 10 % overlap, or strips as wide as the slide
     #[arg(long, value_enum, default_value_t = Layout::Tiles)]
     pub(crate) frames: Layout,

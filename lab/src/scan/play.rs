@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use coverslip_plugin_abi as abi;
 use serde::Serialize;
 
+use super::field::FieldOfView;
 use super::frames::{Plan, Planned};
 use super::progress::Line;
 use super::{Args, Collected, Thumbnail, alert_name};
@@ -45,8 +46,8 @@ pub(crate) struct Played {
     pub(crate) slide_size: (u32, u32),
     pub(crate) frame_size: (u32, u32),
     pub(crate) planned_frames: usize,
-    /// The model's tile on the slide, in pixels.
-    pub(crate) tile: (u32, u32),
+    /// What the model saw in a tile.
+    pub(crate) field: FieldOfView,
     pub(crate) seconds: f64,
     /// The first error of the plugin, which ended the submission.
     pub(crate) error: Option<HostError>,
@@ -89,8 +90,8 @@ pub(super) fn play(
     let (width, height) = (source.info().width, source.info().height);
     let size = args.frame_size.map(|size| (size, size)).or(source.info().natural_tile);
     let plan = Plan::new(args.frames, size, width, height);
-    let side = |mpp: f64| (f64::from(info.side) * info.mpp / mpp).round().max(1.0) as u32;
-    let tile = (side(mpp.x), side(mpp.y));
+    let field = FieldOfView::new(info.side, info.mpp, mpp, args.stretch)?;
+    let tile = field.tile;
     let name = source.info().name.clone();
     let slide = runtime.begin("coverslip-lab", &name, |desc| {
         desc.color_state = abi::COLOR_UNKNOWN;
@@ -134,7 +135,7 @@ pub(super) fn play(
         slide_size: (width, height),
         frame_size: (plan.width, plan.height),
         planned_frames: plan.frames.len(),
-        tile,
+        field,
         seconds,
         error,
     })

@@ -2,7 +2,10 @@
 //!
 //! Field numbers are those of `onnx/onnx.proto3` (IR version 9). Nothing is buffered twice: weights can
 //! be gigabytes, so the model's last field, the graph, gets a length of fixed width that is patched in
-//! at the end (protobuf allows padded varints).
+//! at the end (protobuf allows padded varints). What would pass protobuf's 2 GiB has its weights in a
+//! second buffer, as ONNX's external data.
+
+use super::read::Node;
 
 use crate::error::{BundleError, fail};
 
@@ -30,10 +33,17 @@ pub(crate) enum Dim {
     /// The batch: one symbolic name for the whole graph.
     Batch,
     Fixed(usize),
+    /// Some size that is not stated.
+    Any,
 }
 
-const OPSET: u64 = 20;
+/// The opset of graphs that are composed from nothing but weights.
+pub(crate) const OPSET: u64 = 20;
 const IR_VERSION: u64 = 9;
+/// Where external weights start: the widest vector registers' alignment.
+const ALIGNMENT: usize = 64;
+/// The name of the file with external weights, beside the model.
+pub(crate) const EXTERNAL_FILE: &str = "model.onnx.data";
 /// Width of the graph's patched length: five 7-bit groups hold 2³⁵.
 const LENGTH_WIDTH: usize = 5;
 /// Protobuf's limit for a message, and so ONNX's for a model in one file.
@@ -43,34 +53,32 @@ const MAX_BYTES: usize = (1 << 31) - 1;
 pub(crate) struct ModelWriter {
     bytes: Vec<u8>,
     graph_start: usize,
+    /// The weights, where they do not fit into the model's own file.
+    external: Option<Vec<u8>>,
 }
 
 impl ModelWriter {
     /// Starts a model; `expected_bytes` reserves its memory once.
-    pub(crate) fn new(name: &str, expected_bytes: usize) -> Result<Self, BundleError> {
-        if expected_bytes > MAX_BYTES {
-            fail!(
-                TooLarge,
-                "the composed graph would have {expected_bytes} bytes; an ONNX file holds less than 2 GiB \
-                 (about 530 million float32 parameters): use a smaller model"
-            );
-        }
+    pub(crate) fn new(name: &str, opset: u64, expected_bytes: usize) -> Result<Self, BundleError> {
+        let external = expected_bytes > MAX_BYTES;
         let mut bytes = Vec::new();
-        if bytes.try_reserve_exact(expected_bytes).is_err() {
+        let mut weights = Vec::new();
+        let reserved = if external { &mut weights } else { &mut bytes };
+        if reserved.try_reserve_exact(expected_bytes).is_err() {
             fail!(TooLarge, "no memory for a graph of {expected_bytes} bytes");
         }
         varint_field(&mut bytes, 1, IR_VERSION);
         bytes_field(&mut bytes, 2, b"coverslip");
         bytes_field(&mut bytes, 3, env!("CARGO_PKG_VERSION").as_bytes());
-        let mut opset = Vec::new();
-        bytes_field(&mut opset, 1, b"");
-        varint_field(&mut opset, 2, OPSET);
-        bytes_field(&mut bytes, 8, &opset);
+        let mut imported = Vec::new();
+        bytes_field(&mut imported, 1, b"");
+        varint_field(&mut imported, 2, opset);
+        bytes_field(&mut bytes, 8, &imported);
         tag(&mut bytes, 7, 2);
         bytes.extend([0; LENGTH_WIDTH]);
         let graph_start = bytes.len();
         bytes_field(&mut bytes, 2, name.as_bytes());
-        Ok(Self { bytes, graph_start })
+        Ok(Self { bytes, graph_start, external: external.then_some(weights) })
     }
 
     /// Adds a node of the standard domain.
@@ -82,31 +90,53 @@ impl ModelWriter {
         outputs: &[&str],
         attributes: &[(&str, Attribute)],
     ) {
-        let mut node = Vec::new();
-        for input in inputs {
-            bytes_field(&mut node, 1, input.as_bytes());
+        let attributes = attributes.iter().map(|(name, attribute)| encode_attribute(name, attribute)).collect();
+        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        self.copied_node(&Node {
+            op: op.to_owned(),
+            name: name.to_owned(),
+            domain: String::new(),
+            inputs: owned(inputs),
+            outputs: owned(outputs),
+            attributes,
+        });
+    }
+
+    /// Adds a node as it was read.
+    pub(crate) fn copied_node(&mut self, node: &Node) {
+        let mut encoded = Vec::new();
+        for input in &node.inputs {
+            bytes_field(&mut encoded, 1, input.as_bytes());
         }
-        for output in outputs {
-            bytes_field(&mut node, 2, output.as_bytes());
+        for output in &node.outputs {
+            bytes_field(&mut encoded, 2, output.as_bytes());
         }
-        bytes_field(&mut node, 3, name.as_bytes());
-        bytes_field(&mut node, 4, op.as_bytes());
-        for (name, attribute) in attributes {
-            bytes_field(&mut node, 5, &encode_attribute(name, attribute));
+        bytes_field(&mut encoded, 3, node.name.as_bytes());
+        bytes_field(&mut encoded, 4, node.op.as_bytes());
+        for attribute in &node.attributes {
+            bytes_field(&mut encoded, 5, attribute);
         }
-        bytes_field(&mut self.bytes, 1, &node);
+        if !node.domain.is_empty() {
+            bytes_field(&mut encoded, 7, node.domain.as_bytes());
+        }
+        bytes_field(&mut self.bytes, 1, &encoded);
+    }
+
+    /// Adds a constant of any type, its elements little-endian.
+    pub(crate) fn constant(&mut self, name: &str, dims: &[usize], data_type: u64, raw: &[u8]) {
+        self.initializer(name, dims, data_type, raw.len(), |bytes| bytes.extend_from_slice(raw));
     }
 
     /// Adds a float32 constant.
     pub(crate) fn floats(&mut self, name: &str, dims: &[usize], values: &[f32]) {
-        self.initializer(name, dims, DataType::Float, values.len() * 4, |bytes| {
+        self.initializer(name, dims, DataType::Float as u64, values.len() * 4, |bytes| {
             bytes.extend(values.iter().flat_map(|v| v.to_le_bytes()));
         });
     }
 
     /// Adds an int64 constant.
     pub(crate) fn ints(&mut self, name: &str, dims: &[usize], values: &[i64]) {
-        self.initializer(name, dims, DataType::Int64, values.len() * 8, |bytes| {
+        self.initializer(name, dims, DataType::Int64 as u64, values.len() * 8, |bytes| {
             bytes.extend(values.iter().flat_map(|v| v.to_le_bytes()));
         });
     }
@@ -115,7 +145,7 @@ impl ModelWriter {
         &mut self,
         name: &str,
         dims: &[usize],
-        data_type: DataType,
+        data_type: u64,
         raw_bytes: usize,
         write: impl FnOnce(&mut Vec<u8>),
     ) {
@@ -123,11 +153,31 @@ impl ModelWriter {
         for dim in dims {
             varint_field(&mut head, 1, *dim as u64);
         }
-        varint_field(&mut head, 2, data_type as u64);
+        varint_field(&mut head, 2, data_type);
         bytes_field(&mut head, 8, name.as_bytes());
+        tag(&mut self.bytes, 5, 2);
+        // Shapes and the like are read while a model is built: they stay where the nodes are.
+        if let Some(external) = self.external.as_mut().filter(|_| raw_bytes >= ALIGNMENT) {
+            external.resize(external.len().next_multiple_of(ALIGNMENT), 0);
+            let offset = external.len();
+            write(external);
+            for (key, value) in [
+                ("location", EXTERNAL_FILE.to_owned()),
+                ("offset", offset.to_string()),
+                ("length", raw_bytes.to_string()),
+            ] {
+                let mut entry = Vec::new();
+                bytes_field(&mut entry, 1, key.as_bytes());
+                bytes_field(&mut entry, 2, value.as_bytes());
+                bytes_field(&mut head, 13, &entry);
+            }
+            varint_field(&mut head, 14, 1);
+            varint(&mut self.bytes, head.len() as u64);
+            self.bytes.extend(head);
+            return;
+        }
         tag(&mut head, 9, 2);
         varint(&mut head, raw_bytes as u64);
-        tag(&mut self.bytes, 5, 2);
         varint(&mut self.bytes, (head.len() + raw_bytes) as u64);
         self.bytes.extend(head);
         write(&mut self.bytes);
@@ -143,8 +193,8 @@ impl ModelWriter {
         bytes_field(&mut self.bytes, 12, &value_info(name, data_type, shape));
     }
 
-    /// The finished file.
-    pub(crate) fn finish(mut self) -> Result<Vec<u8>, BundleError> {
+    /// The finished file, and the one of external weights where there is one.
+    pub(crate) fn finish(mut self) -> Result<(Vec<u8>, Option<Vec<u8>>), BundleError> {
         let total = self.bytes.len();
         if total > MAX_BYTES {
             fail!(TooLarge, "the composed graph has {total} bytes, ONNX's limit is {MAX_BYTES}");
@@ -156,8 +206,28 @@ impl ModelWriter {
             *byte = (length & 0x7f) as u8 | more;
             length >>= 7;
         }
-        Ok(self.bytes)
+        Ok((self.bytes, self.external))
     }
+}
+
+/// An encoded attribute that is a number.
+pub(crate) fn int_attribute(name: &str, value: i64) -> Vec<u8> {
+    encode_attribute(name, &Attribute::Int(value))
+}
+
+/// An encoded attribute that is a tensor; its elements little-endian.
+pub(crate) fn tensor_attribute(name: &str, dims: &[usize], data_type: u64, raw: &[u8]) -> Vec<u8> {
+    let mut tensor = Vec::new();
+    for dim in dims {
+        varint_field(&mut tensor, 1, *dim as u64);
+    }
+    varint_field(&mut tensor, 2, data_type);
+    bytes_field(&mut tensor, 9, raw);
+    let mut out = Vec::new();
+    bytes_field(&mut out, 1, name.as_bytes());
+    bytes_field(&mut out, 5, &tensor);
+    varint_field(&mut out, 20, 4);
+    out
 }
 
 fn encode_attribute(name: &str, attribute: &Attribute) -> Vec<u8> {
@@ -193,6 +263,7 @@ fn value_info(name: &str, data_type: DataType, shape: &[Dim]) -> Vec<u8> {
     for dim in shape {
         let mut encoded = Vec::new();
         match dim {
+            Dim::Any => {}
             Dim::Batch => bytes_field(&mut encoded, 2, b"batch"),
             Dim::Fixed(size) => varint_field(&mut encoded, 1, *size as u64),
         }

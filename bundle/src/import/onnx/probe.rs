@@ -1,0 +1,124 @@
+//! What a graph's values look like, found by running it: shapes, and the numbers in small ones. That beats
+//! inferring shapes: whatever the exporter wrote, this is what the engine will see.
+
+use std::collections::HashMap;
+use std::error::Error;
+
+use super::source::{HALVES_AND_DOUBLE, Source, to_f32};
+use crate::compose::graph::Graph;
+use crate::compose::splice;
+use crate::error::{BundleError, BundleErrorKind, fail};
+use crate::import::Checkpoint;
+use crate::manifest::OnnxModel;
+use crate::onnx::{ConstantData, DataType, Dim, Node};
+
+/// A graph to be run as it is: input `pixels` u8 `[n, side, side, 3]`.
+#[derive(Clone, Debug)]
+pub struct ProbeGraph {
+    /// The serialised ONNX model.
+    pub onnx: Vec<u8>,
+    /// Its external data, under [`crate::ComposedGraph::EXTERNAL_FILE`].
+    pub external: Option<Vec<u8>>,
+    /// Width and height of a tile, px.
+    pub side: usize,
+    /// The outputs to be computed, in this order.
+    pub outputs: Vec<String>,
+}
+
+/// What stands before a graph: its input, and the preprocessing.
+#[derive(Clone, Debug)]
+pub(super) struct Front {
+    pub(super) model: OnnxModel,
+    pub(super) side: usize,
+    pub(super) mean: [f64; 3],
+    pub(super) std: [f64; 3],
+}
+
+/// A value that was computed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Probed {
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// Its numbers (integers converted). Only taps' and shapes' are looked at.
+    pub values: Vec<f32>,
+}
+
+/// The caller's engine: runs a graph over `n` tiles u8 `[n, side, side, 3]`.
+pub type Run<'a> = dyn FnMut(&ProbeGraph, &[u8], usize) -> Result<Vec<Probed>, Box<dyn Error + Send + Sync>> + 'a;
+
+/// Composes a graph that puts out `wanted`.
+pub(super) fn compose(
+    source: &Source,
+    external: &Checkpoint,
+    front: &Front,
+    wanted: &[String],
+) -> Result<ProbeGraph, BundleError> {
+    let bytes: usize = source.constants.values().map(|constant| constant.elements() * 8).sum();
+    let mut graph = Graph::new("probe", source.opset, bytes + (1 << 20))?;
+    let side = Dim::Fixed(front.side);
+    graph.input(crate::ComposedGraph::PIXELS, DataType::Uint8, &[Dim::Batch, side, side, Dim::Fixed(3)]);
+    splice::front(&mut graph, &front.model, front.mean, front.std);
+    for constant in source.constants.values() {
+        let name = splice::renamed(&constant.name);
+        match &constant.data {
+            ConstantData::External { .. } => {
+                let values = external.read(&constant.name)?;
+                graph.floats(&name, &constant.dims, &values.view(&constant.name).to_f32()?);
+            }
+            ConstantData::Here(data) if HALVES_AND_DOUBLE.contains(&constant.data_type) => {
+                graph.floats(&name, &constant.dims, &to_f32(constant.data_type, data));
+            }
+            ConstantData::Here(data) => graph.constant(&name, &constant.dims, constant.data_type, data),
+        }
+    }
+    for node in &source.nodes {
+        graph.copied_node(&splice::renamed_node(node));
+    }
+    let outputs: Vec<String> = wanted.iter().map(|name| splice::renamed(name)).collect();
+    outputs.iter().for_each(|name| graph.output(name, DataType::Float, &[]));
+    let (onnx, external) = graph.finish()?;
+    Ok(ProbeGraph { onnx, external, side: front.side, outputs })
+}
+
+/// Runs a probe; the values by their names in the source.
+pub(super) fn run(
+    graph: &ProbeGraph,
+    wanted: &[String],
+    tiles: &[u8],
+    n: usize,
+    engine: &mut Run,
+) -> Result<HashMap<String, Probed>, BundleError> {
+    let probed = engine(graph, tiles, n).map_err(|error| {
+        BundleError::new(BundleErrorKind::Unsupported, format!("the engine does not run this graph: {error}"))
+    })?;
+    if probed.len() != wanted.len() {
+        fail!(Invalid, "the engine gave {} values, expected {}", probed.len(), wanted.len());
+    }
+    Ok(wanted.iter().cloned().zip(probed).collect())
+}
+
+/// The values whose shapes tell what a graph costs.
+pub(super) fn cost_values(nodes: &[Node]) -> Vec<String> {
+    let heavy = nodes.iter().filter(|node| ["MatMul", "Gemm", "Conv", "ConvTranspose"].contains(&node.op.as_str()));
+    heavy.flat_map(|node| node.outputs.first().into_iter().chain(node.inputs.first()).cloned()).collect()
+}
+
+/// Floating-point operations of matrix products and convolutions, two per multiply-add.
+pub(super) fn flops(source: &Source, found: &HashMap<String, Probed>) -> u64 {
+    let shape = |name: &String| -> Option<Vec<usize>> {
+        let probed = found.get(name).map(|probed| probed.shape.clone());
+        probed.or_else(|| source.constants.get(name).map(|constant| constant.dims.clone()))
+    };
+    let size = |shape: &[usize]| shape.iter().map(|n| *n as u64).product::<u64>();
+    let one = |node: &Node| -> Option<u64> {
+        let input = shape(node.inputs.first()?)?;
+        let output = shape(node.outputs.first()?)?;
+        Some(match node.op.as_str() {
+            "MatMul" | "Gemm" => 2 * size(&output) * *input.last()? as u64,
+            "Conv" => 2 * size(&output) * size(shape(node.inputs.get(1)?)?.get(1..)?),
+            "ConvTranspose" => 2 * size(&input) * size(shape(node.inputs.get(1)?)?.get(1..)?),
+            _ => 0,
+        })
+    };
+    source.nodes.iter().filter_map(one).sum()
+}

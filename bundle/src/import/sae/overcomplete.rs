@@ -1,0 +1,244 @@
+//! KempnerInstitute's overcomplete: a module or its `state_dict`, as torch saves it.
+//!
+//! ```text
+//! p = x·Wᵀ + b, through a BatchNorm where there is one     x̂ = f·D
+//! SAE: ReLU(p)     TopKSAE: the k largest of ReLU(p)     JumpSAE: ReLU(p)·1[p ≥ exp(thresholds)]
+//! D = dictionary._weights·exp(multiplier), rows normalised
+//! D = (W·C + Relax)·exp(multiplier) of the archetypal ones, rows of W with sum 1, those of Relax within delta
+//! ```
+//!
+//! W and Relax and the rows are normalised when training goes over to evaluation: what was saved before that is
+//! normalised here where that is certain. Source: overcomplete 0.3, `sae/*.py`.
+
+use super::parts::{self, Parts, Values, check, matrix, shape};
+use super::{Found, SaeOptions};
+use crate::error::{BundleError, fail};
+use crate::import::Checkpoint;
+use crate::import::pickle::Value;
+use crate::import::torch::{Node, TorchFile};
+use crate::layout::Shape;
+use crate::manifest::SaeArchitecture;
+
+pub(super) const FORMAT: &str = "overcomplete";
+
+/// torch's ε of a BatchNorm; a `state_dict` does not say another.
+const BATCH_NORM_EPS: f64 = 1e-5;
+/// How far a row's length may be from 1 for it to be normalised.
+const EXACT: f64 = 1e-4;
+/// How far a step of training may have moved a row of length 1.
+const MOVED: f64 = 0.05;
+
+/// Reads an SAE of overcomplete. `torch` is what the file has beside tensors.
+pub(super) fn read(file: &Checkpoint, torch: Option<&TorchFile>, options: &SaeOptions) -> Result<Found, BundleError> {
+    let saved = Saved { file, torch };
+    saved.refuse()?;
+    let mut expected = saved.dictionary_tensors("dictionary")?;
+    let m = expected[0].1[0];
+    let encoder = saved.encoder(m, &mut expected)?;
+    let jump = file.contains("thresholds");
+    if jump {
+        expected.push(shape("thresholds", &[m]));
+    }
+    check(file, "this SAE of overcomplete", &expected, &["encoder.final_block.1.num_batches_tracked"])?;
+    let mut notes = Vec::new();
+    let dictionary = saved.dictionary("dictionary", &mut notes)?;
+    let d = dictionary.shape[1];
+    let (w_enc, b_enc) = saved.folded_encoder(encoder, &dictionary, &mut notes)?;
+    let mut tensors = Parts::from([("W_enc", w_enc), ("b_enc", b_enc), ("b_dec", Values::filled(d, 0.0))]);
+    tensors.insert("W_dec", dictionary);
+    let (architecture, k) = if jump {
+        let thresholds = parts::read(file, "thresholds")?;
+        // p ≥ exp(θ) in float32, as it is computed there.
+        let strict = thresholds.values.iter().map(|v| f64::from(parts::strict(f64::from(*v).exp() as f32)));
+        tensors.insert("threshold", Values::computed(&[m], strict));
+        (SaeArchitecture::JumpRelu, None)
+    } else {
+        if encoder == Encoder::Linear || encoder == Encoder::BatchNorm {
+            notes.push("The encoder's last activation is not in the file: ReLU, overcomplete's default.".to_owned());
+        }
+        saved.k(options)?
+    };
+    Ok(Found { k, notes, ..Found::new(architecture, tensors) })
+}
+
+/// How p is computed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Encoder {
+    /// `encoder.final_block.0`, a linear layer.
+    Linear,
+    /// The same, and a BatchNorm behind it.
+    BatchNorm,
+    /// `TieableEncoder` with its own weight.
+    Untied,
+    /// `TieableEncoder` with the dictionary's.
+    Tied,
+}
+
+struct Saved<'a> {
+    file: &'a Checkpoint,
+    torch: Option<&'a TorchFile>,
+}
+
+impl Saved<'_> {
+    fn leaf(&self, path: &[&str]) -> Option<&Value> {
+        match self.torch?.value(path)? {
+            Node::Leaf(value) => Some(value),
+            _ => None,
+        }
+    }
+
+    fn float(&self, path: &[&str]) -> Option<f64> {
+        match self.leaf(path)? {
+            Value::Float(value) => Some(*value),
+            Value::Int(value) => Some(*value as f64),
+            _ => None,
+        }
+    }
+
+    /// Whether the whole module was saved, with its attributes.
+    fn is_module(&self) -> bool {
+        self.leaf(&["nb_concepts"]).is_some()
+    }
+
+    fn refuse(&self) -> Result<(), BundleError> {
+        let within = |part: &str| self.file.names().any(|name| name.starts_with(part));
+        let refused = [
+            (self.leaf(&["threshold_momentum"]).is_some(), "BatchTopKSAE, whose running threshold torch does not save"),
+            (self.file.contains("Q"), "QSAE (quantised features)"),
+            (within("encoder.mlp_blocks."), "an encoder of several layers (MLPEncoder)"),
+            (within("encoder.attention_blocks."), "AttentionEncoder"),
+            (within("encoder.resnet_blocks."), "ResNetEncoder"),
+            (!within("encoder."), "an SAE without an encoder (matching pursuit: MpSAE, OMPSAE)"),
+            (
+                within("encoder.final_block.1.") && !self.file.contains("encoder.final_block.1.running_mean"),
+                "an encoder with a LayerNorm over its features",
+            ),
+        ];
+        for (is, what) in refused {
+            if is {
+                fail!(
+                    Unsupported,
+                    "{what}: not supported in this version; expected SAE, TopKSAE or JumpSAE with a linear encoder"
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// The tensors of the dictionary at `at`, the one with a row per feature first.
+    fn dictionary_tensors(&self, at: &str) -> Result<Vec<Shape>, BundleError> {
+        let name = |part: &str| format!("{at}.{part}");
+        let mut tensors = if self.file.contains(&name("C")) {
+            let ([n, d], [m, _]) = (matrix(self.file, &name("C"))?, matrix(self.file, &name("W"))?);
+            vec![shape(&name("W"), &[m, n]), shape(&name("C"), &[n, d]), shape(&name("Relax"), &[m, d])]
+        } else {
+            vec![shape(&name("_weights"), &matrix(self.file, &name("_weights"))?)]
+        };
+        if self.file.contains(&name("multiplier")) {
+            tensors.push(shape(&name("multiplier"), &[]));
+        }
+        Ok(tensors)
+    }
+
+    /// Which encoder it is; adds its tensors to `expected`.
+    fn encoder(&self, m: usize, expected: &mut Vec<Shape>) -> Result<Encoder, BundleError> {
+        let d = expected[if expected[0].0.ends_with(".W") { 1 } else { 0 }].1[1];
+        let mut expect = |name: &str, dims: &[usize]| expected.push(shape(name, dims));
+        let encoder = if self.file.names().any(|name| name.starts_with("encoder.tied_to.")) {
+            self.dictionary_tensors("encoder.tied_to")?.iter().for_each(|(name, dims)| expect(name, dims));
+            Encoder::Tied
+        } else if self.file.contains("encoder.weight") {
+            expect("encoder.weight", &[m, d]);
+            Encoder::Untied
+        } else {
+            expect("encoder.final_block.0.weight", &[m, d]);
+            expect("encoder.final_block.0.bias", &[m]);
+            if !self.file.contains("encoder.final_block.1.running_mean") {
+                return Ok(Encoder::Linear);
+            }
+            for part in ["weight", "bias", "running_mean", "running_var"] {
+                expect(&format!("encoder.final_block.1.{part}"), &[m]);
+            }
+            return Ok(Encoder::BatchNorm);
+        };
+        if self.file.contains("encoder.bias") {
+            expect("encoder.bias", &[m]);
+        }
+        Ok(encoder)
+    }
+
+    /// `W_enc` and `b_enc`, a BatchNorm folded: γ·(p − μ)/√(σ² + ε) + β.
+    fn folded_encoder(
+        &self,
+        encoder: Encoder,
+        dictionary: &Values,
+        notes: &mut Vec<String>,
+    ) -> Result<(Values, Values), BundleError> {
+        let m = dictionary.shape[0];
+        let block = |part: &str| parts::read(self.file, &format!("encoder.final_block.{part}"));
+        let bias = || match self.file.contains("encoder.bias") {
+            true => parts::read(self.file, "encoder.bias"),
+            false => Ok(Values::filled(m, 0.0)),
+        };
+        match encoder {
+            Encoder::Tied => Ok((dictionary.clone().transposed(), bias()?)),
+            Encoder::Untied => Ok((parts::read(self.file, "encoder.weight")?.transposed(), bias()?)),
+            Encoder::Linear => Ok((block("0.weight")?.transposed(), block("0.bias")?)),
+            Encoder::BatchNorm => {
+                let eps = self.float(&["encoder", "final_block", "1", "eps"]).unwrap_or(BATCH_NORM_EPS);
+                let (gamma, beta) = (block("1.weight")?.values, block("1.bias")?.values);
+                let (mean, variance) = (block("1.running_mean")?.values, block("1.running_var")?.values);
+                let factor = |at: usize| f64::from(gamma[at]) / (f64::from(variance[at]) + eps).sqrt();
+                let w_enc = block("0.weight")?.transposed().folded(|at, value| value * factor(at % m));
+                let b_enc = block("0.bias")?
+                    .folded(|at, value| (value - f64::from(mean[at])) * factor(at) + f64::from(beta[at]));
+                notes.push(format!("The encoder's BatchNorm (ε {eps}) was folded into its weights."));
+                Ok((w_enc, b_enc))
+            }
+        }
+    }
+
+    /// D [m, d] as `get_dictionary()` gives it in evaluation.
+    fn dictionary(&self, at: &str, notes: &mut Vec<String>) -> Result<Values, BundleError> {
+        let name = |part: &str| format!("{at}.{part}");
+        let multiplier = match self.file.contains(&name("multiplier")) {
+            true => f64::from(parts::number(self.file, &name("multiplier"))?).exp(),
+            false => 1.0,
+        };
+        let is_final = self.leaf(&[at, "training"]) == Some(&Value::Bool(false));
+        if self.file.contains(&name("C")) {
+            return self.archetypes(at, multiplier, is_final);
+        }
+        let weights = parts::read(self.file, &name("_weights"))?;
+        let norms = weights.row_norms();
+        let d = weights.shape[1];
+        let moved = !is_final && !is_normalised(&weights);
+        if moved && norms.iter().any(|norm| (norm - 1.0).abs() > MOVED) {
+            fail!(
+                Unsupported,
+                "the rows of `{at}._weights` are not normalised, and the file does not say how they would be: not \
+                 supported in this version; expected a finished dictionary: call eval() on the SAE and save it again"
+            );
+        }
+        if moved {
+            notes.push("The dictionary was saved in training: its rows were given length 1.".to_owned());
+            return Ok(weights.folded(|at, value| value / (norms[at / d] + 1e-8) * multiplier));
+        }
+        Ok(if multiplier == 1.0 { weights } else { weights.folded(|_, value| value * multiplier) })
+    }
+
+    /// (W·C + Relax)·exp(multiplier): each row a mean of points, and a little more.
+    fn archetypes(&self, at: &str, multiplier: f64, is_final: bool) -> Result<Values, BundleError> {
+        let [mut w, points, mut relax] =
+            ["W", "C", "Relax"].map(|part| parts::read(self.file, &format!("{at}.{part}")).map_err(Some));
+        let (w, points, relax) = match (&mut w, &points, &mut relax) {
+            (Ok(w), Ok(points), Ok(relax)) => (w, points, relax),
+            (w, points, relax) => {
+                let error = [w.as_mut().err(), relax.as_mut().err()].into_iter().flatten().find_map(Option::take);
+                return Err(error.or_else(|| points.as_ref().err().cloned().flatten()).unwrap_or_else(unreachable));
+            }
+        };
+        let _ = (w, points, relax, multiplier, is_final);
+        todo!()
+    }
+}

@@ -1,0 +1,10 @@
+//! ONNX files: read as others wrote them, written as the composer wants them. Just enough of the format, by
+//! hand: a generated reader would need protobuf's compiler, and both sides copy what they do not know.
+
+mod check;
+mod read;
+mod write;
+
+pub use check::{Checked, check_onnx};
+pub(crate) use read::{AttributeValue, Constant, ConstantData, Model, Node, ValueInfo, element_size};
+pub(crate) use write::{Attribute, DataType, Dim, EXTERNAL_FILE, ModelWriter, OPSET, int_attribute, tensor_attribute};
