@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::build::{Calibration, Recipe, RunResult, write_bundle};
+use crate::build::{Calibration, LoadResult, Recipe, write_bundle};
 use crate::layout;
 use crate::tensors::{Tensor, TensorMap};
 use crate::{
@@ -118,31 +118,35 @@ fn tap(name: &str, after_block: usize, final_norm: bool, pooling: Pooling) -> Ta
     Tap { name: name.to_owned(), source: TapSource::Block { after_block, final_norm }, pooling }
 }
 
-/// Writes a random bundle to `dir` (which must not exist) and opens it. `run` is the caller's engine: it
-/// gets the graph and `n` tiles `[n, side, side, 3]` and returns their outputs (`tiles` may stay empty).
+/// Writes a random bundle to `dir` (which must not exist) and opens it. `load` is the caller's engine.
 ///
 /// # Errors
 /// As [`crate::build::write_bundle`].
 pub fn write(
     dir: &Path,
     spec: &SyntheticSpec,
-    run: impl FnMut(&ComposedGraph, &[u8], usize) -> RunResult,
+    load: impl FnMut(ComposedGraph) -> LoadResult,
 ) -> Result<Bundle, BundleError> {
-    write_bundle(dir, recipe(spec), false, run)
+    write_bundle(dir, recipe(spec), false, load)
 }
 
 /// An engine that runs nothing: zeros in the right shapes. For tests of the format alone; a bundle written
 /// with it fails every self-check.
-pub fn zeros(graph: &ComposedGraph, _tiles: &[u8], n: usize) -> RunResult {
-    Ok(crate::ReferenceOutputs {
-        tiles: Vec::new(),
-        count: n,
-        embeddings: graph.taps.iter().map(|tap| vec![0.0; n * tap.width]).collect(),
-        feature_index: vec![0; n * graph.features],
-        feature_value: vec![0.0; n * graph.features],
-        active_count: vec![0; n],
-        reconstruction_error: vec![0.0; n],
-    })
+///
+/// # Errors
+/// None.
+pub fn zeros(graph: ComposedGraph) -> LoadResult {
+    Ok(Box::new(move |_tiles, n| {
+        Ok(crate::ReferenceOutputs {
+            tiles: Vec::new(),
+            count: n,
+            embeddings: graph.taps.iter().map(|tap| vec![0.0; n * tap.width]).collect(),
+            feature_index: vec![0; n * graph.features],
+            feature_value: vec![0.0; n * graph.features],
+            active_count: vec![0; n],
+            reconstruction_error: vec![0.0; n],
+        })
+    }))
 }
 
 /// The parts of the bundle that [`write()`] writes.

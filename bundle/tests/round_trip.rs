@@ -5,7 +5,7 @@ mod common;
 use std::fs;
 
 use common::{Fixture, assert_refused};
-use coverslip_bundle::build::{Calibration, write_bundle};
+use coverslip_bundle::build::{Calibration, LoadResult, write_bundle};
 use coverslip_bundle::synthetic::{self, SyntheticSpec};
 use coverslip_bundle::{Bundle, BundleErrorKind, ComposedGraph, Digest, FORMAT, MANIFEST_FILE, ReferenceOutputs};
 
@@ -98,7 +98,7 @@ fn a_failing_engine_leaves_nothing_behind() {
     let fixture = Fixture::new();
     let before = fixture.open().unwrap().digest();
     let recipe = synthetic::recipe(&SyntheticSpec::default());
-    let failed = write_bundle(&fixture.dir(), recipe, true, |_, _, _| Err("no such operator".into()));
+    let failed = write_bundle(&fixture.dir(), recipe, true, |_| Err("no such operator".into()));
     assert_refused(failed, BundleErrorKind::Invalid, &["engine", "no such operator"]);
     assert_eq!(fixture.open().unwrap().digest(), before);
     assert_eq!(neighbours(&fixture), ["bundle"]);
@@ -108,23 +108,28 @@ fn a_failing_engine_leaves_nothing_behind() {
 fn an_engine_that_returns_nan_is_refused() {
     let fixture = Fixture::new();
     let recipe = synthetic::recipe(&SyntheticSpec::default());
-    let failed = write_bundle(&fixture.dir().join("x"), recipe, false, |graph, tiles, n| {
-        let outputs = synthetic::zeros(graph, tiles, n)?;
-        Ok(ReferenceOutputs { reconstruction_error: vec![f32::NAN; n], ..outputs })
+    let failed = write_bundle(&fixture.dir().join("x"), recipe, false, |graph| {
+        let mut zeros = synthetic::zeros(graph)?;
+        Ok(Box::new(move |tiles, n| {
+            Ok(ReferenceOutputs { reconstruction_error: vec![f32::NAN; n], ..zeros(tiles, n)? })
+        }))
     });
     assert_refused(failed, BundleErrorKind::NotFinite, &["engine's outputs"]);
 }
 
 /// An engine whose embeddings are known: x is the tile's first pixel in every place, ‖x−x̂‖² is 4.
-fn first_pixel(graph: &ComposedGraph, tiles: &[u8], n: usize) -> coverslip_bundle::build::RunResult {
-    let mut outputs = synthetic::zeros(graph, tiles, n)?;
-    let tile_bytes = graph.side * graph.side * 3;
-    for (tap, embedding) in graph.taps.iter().zip(&mut outputs.embeddings) {
-        let pixels = tiles.chunks_exact(tile_bytes).map(|tile| f32::from(tile[0]));
-        *embedding = pixels.flat_map(|pixel| vec![pixel; tap.width]).collect();
-    }
-    outputs.reconstruction_error = vec![4.0; n];
-    Ok(outputs)
+fn first_pixel(graph: ComposedGraph) -> LoadResult {
+    let (taps, tile_bytes) = (graph.taps.clone(), graph.side * graph.side * 3);
+    let mut zeros = synthetic::zeros(graph)?;
+    Ok(Box::new(move |tiles, n| {
+        let mut outputs = zeros(tiles, n)?;
+        for (tap, embedding) in taps.iter().zip(&mut outputs.embeddings) {
+            let pixels = tiles.chunks_exact(tile_bytes).map(|tile| f32::from(tile[0]));
+            *embedding = pixels.flat_map(|pixel| vec![pixel; tap.width]).collect();
+        }
+        outputs.reconstruction_error = vec![4.0; n];
+        Ok(outputs)
+    }))
 }
 
 #[test]

@@ -13,7 +13,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use coverslip_bundle::import::{self, OnnxFile, OnnxSpec, ProbeGraph};
+use coverslip_bundle::import::{self, OnnxFile, OnnxSpec};
 use coverslip_bundle::tensors::{Tensor, TensorMap, to_safetensors};
 use coverslip_bundle::{Agreement, Bundle, ComposedGraph, ReferenceOutputs, Tolerance};
 
@@ -80,9 +80,7 @@ pub(crate) fn run(args: Args) -> Outcome {
         Command::Build(args) => build::run(&args, &mut out),
         Command::Inspect { bundle: path, img_size } if build::model::is_onnx(&path) => {
             let spec = OnnxSpec { img_size, ..OnnxSpec::default() };
-            let mut engine = engine::Engine::default();
-            let run = &mut |graph: &ProbeGraph, tiles: &[u8], n| engine.probe(graph, tiles, n);
-            let found = import::candidates(&OnnxFile::open(&path)?, &spec, run)?;
+            let found = import::candidates(&OnnxFile::open(&path)?, &spec, &mut engine::load_probe)?;
             Ok(write!(out, "{}", candidates::page(&path.display().to_string(), &found))?)
         }
         Command::Inspect { bundle, .. } => {
@@ -129,20 +127,17 @@ fn verify(bundle: &Bundle, out: &mut impl Write) -> Outcome {
 
 /// The outputs of all `tiles`.
 fn run_tiles(bundle: &Bundle, tiles: &[u8]) -> Result<ReferenceOutputs, Box<dyn Error>> {
-    run_graph(&bundle.compose()?, &mut engine::Engine::default(), tiles)
+    run_graph(bundle.compose()?, tiles)
 }
 
 /// The outputs of all `tiles`, a few at a time.
-fn run_graph(
-    graph: &ComposedGraph,
-    engine: &mut engine::Engine,
-    tiles: &[u8],
-) -> Result<ReferenceOutputs, Box<dyn Error>> {
+fn run_graph(graph: ComposedGraph, tiles: &[u8]) -> Result<ReferenceOutputs, Box<dyn Error>> {
     let mut all = ReferenceOutputs { embeddings: vec![Vec::new(); graph.taps.len()], ..ReferenceOutputs::default() };
     let tile_bytes = graph.side * graph.side * 3;
     let at_once = if graph.single_tile { 1 } else { coverslip_bundle::build::BATCH };
+    let mut run = engine::load(graph).map_err(|e| e.to_string())?;
     for batch in tiles.chunks(at_once * tile_bytes) {
-        let outputs = engine.run(graph, batch, batch.len() / tile_bytes).map_err(|e| e.to_string())?;
+        let outputs = run(batch, batch.len() / tile_bytes).map_err(|e| e.to_string())?;
         all.append(outputs);
     }
     Ok(all)

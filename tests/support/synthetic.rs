@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use coverslip_bundle::build::RunResult;
+use coverslip_bundle::build::LoadResult;
 use coverslip_bundle::synthetic::{self, SyntheticSpec};
 use coverslip_bundle::{ComposedGraph, ReferenceOutputs};
 use rten::{ModelOptions, Value};
@@ -20,25 +20,26 @@ pub(crate) fn bundle_of(folder: &Path, spec: &SyntheticSpec) {
     if folder.exists() {
         std::fs::remove_dir_all(folder).expect("the old bundle can be removed");
     }
-    synthetic::write(folder, spec, run_graph).expect("a synthetic bundle");
+    synthetic::write(folder, spec, load).expect("a synthetic bundle");
 }
 
-/// The graph's outputs for `n` tiles.
-fn run_graph(graph: &ComposedGraph, tiles: &[u8], n: usize) -> RunResult {
+fn load(graph: ComposedGraph) -> LoadResult {
     let model = ModelOptions::with_all_ops().load(graph.onnx.clone())?;
-    let pixels = NdTensorView::from_data([n, graph.side, graph.side, 3], tiles);
     let outputs = graph.outputs().into_iter().map(|name| model.node_id(name)).collect::<Result<Vec<_>, _>>()?;
-    let values = model.run(vec![(model.node_id(&graph.input)?, pixels.into())], &outputs, None)?;
-    let mut values = values.into_iter();
-    Ok(ReferenceOutputs {
-        tiles: Vec::new(),
-        count: n,
-        embeddings: graph.taps.iter().map(|_| floats(values.next())).collect(),
-        feature_index: integers(values.next()),
-        feature_value: floats(values.next()),
-        active_count: integers(values.next()),
-        reconstruction_error: floats(values.next()),
-    })
+    let input = model.node_id(&graph.input)?;
+    Ok(Box::new(move |tiles, n| {
+        let pixels = NdTensorView::from_data([n, graph.side, graph.side, 3], tiles);
+        let mut values = model.run(vec![(input, pixels.into())], &outputs, None)?.into_iter();
+        Ok(ReferenceOutputs {
+            tiles: Vec::new(),
+            count: n,
+            embeddings: graph.taps.iter().map(|_| floats(values.next())).collect(),
+            feature_index: integers(values.next()),
+            feature_value: floats(values.next()),
+            active_count: integers(values.next()),
+            reconstruction_error: floats(values.next()),
+        })
+    }))
 }
 
 fn floats(value: Option<Value>) -> Vec<f32> {

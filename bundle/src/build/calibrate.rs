@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Calibration, Composer, Engine, RunResult};
+use super::{Calibration, Composer, Engine, LoadResult};
 use crate::compose::ComposedGraph;
 use crate::error::{BundleError, fail};
 use crate::manifest::{Manifest, SaeReference};
@@ -25,7 +25,7 @@ pub(super) fn placeholder(manifest: &mut Manifest, calibration: &Calibration) {
 }
 
 /// Completes `manifest.sae.reference` and returns x̄.
-pub(super) fn calibrate<F: FnMut(&ComposedGraph, &[u8], usize) -> RunResult>(
+pub(super) fn calibrate<F: FnMut(ComposedGraph) -> LoadResult>(
     manifest: &mut Manifest,
     calibration: &Calibration,
     composer: &Composer,
@@ -52,7 +52,7 @@ pub(super) fn calibrate<F: FnMut(&ComposedGraph, &[u8], usize) -> RunResult>(
         );
     }
     let graph = composer.compose(manifest)?;
-    let outputs = engine.run(manifest, &graph, &calibration.tiles)?;
+    let outputs = engine.run(manifest, graph, &calibration.tiles)?;
     // A checked manifest's SAE reads one of its taps.
     let embeddings = manifest.sae_tap().map(|tap| &outputs.embeddings[tap][..]).unwrap_or_default();
     let computed = mean(embeddings, d);

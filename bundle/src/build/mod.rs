@@ -20,8 +20,14 @@ use crate::weights::Weights;
 use crate::{layout, limits};
 use place::Place;
 
-/// What a caller's engine returns for a graph and tiles.
+/// What a caller's engine returns for tiles.
 pub type RunResult = Result<ReferenceOutputs, Box<dyn std::error::Error + Send + Sync>>;
+
+/// A graph in a caller's engine: outputs for `n` tiles u8 `[n, side, side, 3]` (`tiles` may stay empty).
+pub type Loaded = Box<dyn FnMut(&[u8], usize) -> RunResult>;
+
+/// What a caller's engine makes of a graph.
+pub type LoadResult = Result<Loaded, Box<dyn std::error::Error + Send + Sync>>;
 
 /// Tiles that a caller's engine gets at once, at most.
 pub const BATCH: usize = 8;
@@ -61,24 +67,24 @@ pub struct Calibration {
     pub tiles: Vec<u8>,
 }
 
-/// Writes a bundle to `out` and opens it. `run` is the caller's engine: it gets a graph and `n` tiles
-/// (at most [`BATCH`]) and returns their outputs.
+/// Writes a bundle to `out` and opens it. `load` is the caller's engine: it takes a graph, and then at most
+/// [`BATCH`] tiles at a time (one, where the graph says so).
 ///
 /// `out` must not exist; with `force` an existing *bundle* there is replaced, nothing else. On an error
 /// nothing is left behind and an existing bundle stays.
 ///
 /// # Errors
-/// `Invalid` for contradictory parts, for an existing `out` and when `run` fails; `Io`; and everything
+/// `Invalid` for contradictory parts, for an existing `out` and when the engine fails; `Io`; and everything
 /// that [`Bundle::open`] says of the result.
 pub fn write_bundle(
     out: &Path,
     recipe: Recipe,
     force: bool,
-    run: impl FnMut(&ComposedGraph, &[u8], usize) -> RunResult,
+    load: impl FnMut(ComposedGraph) -> LoadResult,
 ) -> Result<Bundle, BundleError> {
     place::check_target(out, force)?;
     let place = place::Place::beside(out)?;
-    assemble(recipe, &place, run)?;
+    assemble(recipe, &place, load)?;
     place.take(out, force)
 }
 
@@ -86,7 +92,7 @@ pub fn write_bundle(
 fn assemble(
     recipe: Recipe,
     place: &Place,
-    run: impl FnMut(&ComposedGraph, &[u8], usize) -> RunResult,
+    load: impl FnMut(ComposedGraph) -> LoadResult,
 ) -> Result<(), BundleError> {
     let mut manifest = recipe.manifest;
     calibrate::placeholder(&mut manifest, &recipe.calibration);
@@ -106,10 +112,10 @@ fn assemble(
     }
     .map_err(|e| e.within("model"))?;
 
-    let mut engine = Engine { run };
+    let mut engine = Engine { load };
     let composer = Composer { topology, model: &model, sae: &sae };
     let mean = calibrate::calibrate(&mut manifest, &recipe.calibration, &composer, &mut engine)?;
-    let outputs = engine.run(&manifest, &composer.compose(&manifest)?, &recipe.reference_tiles)?;
+    let outputs = engine.run(&manifest, composer.compose(&manifest)?, &recipe.reference_tiles)?;
     let reference = to_safetensors(&reference::to_tensors(&manifest, &outputs, &mean))?;
 
     let mut files = recipe.documents;
@@ -162,15 +168,15 @@ fn manifest_bytes(manifest: &Manifest) -> Result<Vec<u8>, BundleError> {
 
 /// The caller's engine, fed in batches.
 struct Engine<F> {
-    run: F,
+    load: F,
 }
 
-impl<F: FnMut(&ComposedGraph, &[u8], usize) -> RunResult> Engine<F> {
+impl<F: FnMut(ComposedGraph) -> LoadResult> Engine<F> {
     /// Runs all `tiles`; the result has them and their outputs, checked.
     fn run(
         &mut self,
         manifest: &Manifest,
-        graph: &ComposedGraph,
+        graph: ComposedGraph,
         tiles: &[u8],
     ) -> Result<ReferenceOutputs, BundleError> {
         let tile_bytes = manifest.side * manifest.side * 3;
@@ -182,17 +188,19 @@ impl<F: FnMut(&ComposedGraph, &[u8], usize) -> RunResult> Engine<F> {
                 side = manifest.side
             );
         }
+        let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
+            BundleError::new(
+                BundleErrorKind::Invalid,
+                format!("the engine could not run the composed graph: {error}"),
+            )
+        };
+        let at_once = if graph.single_tile { 1 } else { BATCH };
+        let mut run = (self.load)(graph).map_err(failed)?;
         let mut all =
             ReferenceOutputs { embeddings: vec![Vec::new(); manifest.taps.len()], ..ReferenceOutputs::default() };
-        let at_once = if graph.single_tile { 1 } else { BATCH };
         for batch in tiles.chunks(at_once * tile_bytes) {
             let n = batch.len() / tile_bytes;
-            let outputs = (self.run)(graph, batch, n).map_err(|error| {
-                BundleError::new(
-                    BundleErrorKind::Invalid,
-                    format!("the engine could not run the composed graph: {error}"),
-                )
-            })?;
+            let outputs = run(batch, n).map_err(failed)?;
             let outputs = ReferenceOutputs { count: n, tiles: Vec::new(), ..outputs };
             outputs.check(manifest).map_err(|e| e.within("the engine's outputs"))?;
             all.append(outputs);

@@ -5,17 +5,17 @@ mod checkpoint;
 mod model;
 mod onnx;
 mod pickle;
-mod saelens;
+mod sae;
 mod torch;
 mod zip;
 
 pub use checkpoint::Checkpoint;
-pub use model::{ImportedModel, ModelSpec, TapSpec, import_model};
+pub use model::{ImportedModel, Interpolation, ModelSource, ModelSpec, TapSpec, import_model};
 pub use onnx::{
-    Candidate, Candidates, ImportedOnnx, OnnxFile, OnnxSpec, OnnxTap, ProbeGraph, Probed, Run, SUPPORTED_OPERATORS,
-    candidates, import_onnx,
+    Candidate, Candidates, ImportedOnnx, LoadedProbe, OnnxFile, OnnxSpec, OnnxTap, ProbeGraph, ProbeResult, Probed, Prober,
+    SUPPORTED_OPERATORS, candidates, import_onnx,
 };
-pub use saelens::{ImportedSae, SaeOptions, import_sae};
+pub use sae::{ImportedSae, SaeOptions, import_sae};
 
 use std::path::Path;
 

@@ -16,7 +16,7 @@ use coverslip_bundle::{
 };
 use serde_json::Value;
 
-use super::engine::Engine;
+use super::engine;
 use super::tiles::{self, Tiles};
 use model::{About, Model};
 
@@ -62,6 +62,9 @@ pub(super) struct BuildArgs {
     /// Scale of activations, for SAEs normalised by expected_average_only_in
     #[arg(long)]
     activation_scale: Option<f64>,
+    /// k, for an overcomplete TopK SAE of which only the tensors were saved
+    #[arg(long)]
+    k: Option<usize>,
     /// Tiles kept for the self-check
     #[arg(long, default_value_t = 4)]
     reference_tiles: usize,
@@ -122,12 +125,12 @@ pub(super) fn run(args: &BuildArgs, out: &mut impl Write) -> super::Outcome {
         StoredAs::F16 => Precision::Half,
         StoredAs::F32 => Precision::Single,
     };
-    let mut engine = Engine::default();
-    let model = model::read(args, precision, &mut engine)?;
-    let options = SaeOptions { activation_scale: args.activation_scale, precision };
+    let model = model::read(args, precision)?;
+    let options = SaeOptions { activation_scale: args.activation_scale, k: args.k, precision };
     let sae = import_sae(&args.sae, &options)?;
     let tiles = tiles::read(&args.tiles, model.side)?;
-    for note in &model.notes {
+    writeln!(out, "SAE in the files of {}", sae.format)?;
+    for note in model.notes.iter().chain(&sae.notes) {
         writeln!(out, "{note}")?;
     }
     let manifest = manifest(args, &model, &sae)?;
@@ -144,7 +147,7 @@ pub(super) fn run(args: &BuildArgs, out: &mut impl Write) -> super::Outcome {
         reference_tiles: tiles.pixels[..kept].to_vec(),
         documents: documents(&args.document)?,
     };
-    let bundle = write_bundle(&args.out, recipe, args.force, |graph, tiles, n| engine.run(graph, tiles, n))?;
+    let bundle = write_bundle(&args.out, recipe, args.force, engine::load)?;
     if let Some(file) = &tiles.file {
         compare_with_exporter(&bundle, file, out)?;
     }
@@ -187,8 +190,8 @@ fn manifest(args: &BuildArgs, model: &Model, sae: &ImportedSae) -> Result<Manife
             outputs: sae.k.unwrap_or(args.outputs.min(sae.d_sae)),
             apply_b_dec_to_input: sae.apply_b_dec_to_input,
             input: sae.input.clone(),
-            pruned: false,
             rescale_acts_by_decoder_norm: sae.rescale_acts_by_decoder_norm,
+            pruned: sae.pruned,
             reference: SaeReference { mean_square_deviation: 1.0, error_quantiles: BTreeMap::new(), tiles: 0 },
             labels: labels.unwrap_or_default(),
         },

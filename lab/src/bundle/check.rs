@@ -5,8 +5,6 @@ use std::path::Path;
 
 use coverslip_bundle::{Agreement, Bundle, Tolerance, check_onnx};
 
-use super::engine::Engine;
-
 /// Checks the structure of the file at `path`, runs it, and compares with the bundle's reference outputs.
 ///
 /// # Errors
@@ -25,7 +23,7 @@ pub(super) fn run(bundle: &Bundle, path: &Path, out: &mut impl Write) -> super::
         graph.external = Some(read(&path.with_file_name(coverslip_bundle::ComposedGraph::EXTERNAL_FILE))?);
     }
     let reference = bundle.reference()?;
-    let found = super::run_graph(&graph, &mut Engine::default(), &reference.tiles)?;
+    let found = super::run_graph(graph, &reference.tiles)?;
     let agreement = Agreement::between(bundle.manifest(), &reference, &found)?;
     writeln!(out, "{} reference tiles: {agreement}", reference.count)?;
     if !agreement.is_within(Tolerance::FLOAT32) {

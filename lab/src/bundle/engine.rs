@@ -2,39 +2,28 @@
 //! through the plugin.
 
 use std::error::Error;
-use std::hash::{DefaultHasher, Hash, Hasher};
 
-use coverslip_bundle::build::RunResult;
-use coverslip_bundle::import::{ProbeGraph, Probed};
+use coverslip_bundle::build::LoadResult;
+use coverslip_bundle::import::{LoadedProbe, ProbeGraph, Probed};
 use coverslip_bundle::{ComposedGraph, ReferenceOutputs};
 use rten::{Model, ModelOptions, Value};
 use rten_tensor::NdTensor;
 use rten_tensor::prelude::*;
 
-/// Whether rten may rewrite a graph. Not where values within it are asked for: they may be gone.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-enum Rewrite {
-    Yes,
-    No,
-}
-
-/// Runs graphs; keeps the last one loaded.
-#[derive(Default)]
-pub(super) struct Engine {
-    loaded: Option<(u64, Model)>,
-}
-
-impl Engine {
-    /// Outputs for `n` tiles, u8 `[n, side, side, 3]`.
-    ///
-    /// # Errors
-    /// When the graph cannot be loaded or run.
-    pub(super) fn run(&mut self, graph: &ComposedGraph, tiles: &[u8], n: usize) -> RunResult {
-        let model = self.load(&graph.onnx, graph.external.as_ref(), Rewrite::Yes)?;
+/// Loads a composed graph; what comes back gives the outputs for `n` tiles, u8 `[n, side, side, 3]`.
+///
+/// # Errors
+/// When the graph cannot be loaded, later when it cannot be run.
+pub(super) fn load(mut graph: ComposedGraph) -> LoadResult {
+    // Packing doubles the weights' memory: not for models that are gigabytes already.
+    let pack = graph.external.is_none();
+    let mut options = ModelOptions::with_all_ops();
+    options.prepack_weights(pack);
+    let model = read(options, std::mem::take(&mut graph.onnx), graph.external.take())?;
+    let input = model.node_id(&graph.input)?;
+    let outputs = graph.outputs().into_iter().map(|name| model.node_id(name)).collect::<Result<Vec<_>, _>>()?;
+    Ok(Box::new(move |tiles, n| {
         let pixels = NdTensor::from_data([n, graph.side, graph.side, 3], tiles.to_vec());
-        let input = model.node_id(&graph.input)?;
-        let outputs = graph.outputs().into_iter().map(|name| model.node_id(name));
-        let outputs = outputs.collect::<Result<Vec<_>, _>>()?;
         let mut values = model.run(vec![(input, pixels.into())], &outputs, None)?.into_iter();
         let mut next = || values.next().ok_or("the graph has too few outputs");
         let mut embeddings = Vec::with_capacity(graph.taps.len());
@@ -50,50 +39,31 @@ impl Engine {
             active_count: ints(next()?)?,
             reconstruction_error: floats(next()?)?,
         })
-    }
+    }))
+}
 
-    /// The values of a graph that is being imported, for `n` tiles.
-    ///
-    /// # Errors
-    /// When the graph cannot be loaded or run.
-    pub(super) fn probe(
-        &mut self,
-        graph: &ProbeGraph,
-        tiles: &[u8],
-        n: usize,
-    ) -> Result<Vec<Probed>, Box<dyn Error + Send + Sync>> {
-        let model = self.load(&graph.onnx, graph.external.as_ref(), Rewrite::No)?;
+/// Loads a graph that is being imported. rten must not rewrite it: values within it that are asked for could
+/// be gone.
+///
+/// # Errors
+/// As [`load`].
+pub(super) fn load_probe(graph: ProbeGraph) -> Result<LoadedProbe, Box<dyn Error + Send + Sync>> {
+    let mut options = ModelOptions::with_all_ops();
+    options.enable_optimization(false);
+    let model = read(options, graph.onnx, graph.external)?;
+    let input = model.node_id(ComposedGraph::PIXELS)?;
+    let outputs = graph.outputs.iter().map(|name| model.node_id(name)).collect::<Result<Vec<_>, _>>()?;
+    Ok(Box::new(move |tiles, n| {
         let pixels = NdTensor::from_data([n, graph.side, graph.side, 3], tiles.to_vec());
-        let input = model.node_id(ComposedGraph::PIXELS)?;
-        let outputs = graph.outputs.iter().map(|name| model.node_id(name)).collect::<Result<Vec<_>, _>>()?;
-        let values = model.run(vec![(input, pixels.into())], &outputs, None)?;
-        values.into_iter().map(probed).collect()
-    }
+        model.run(vec![(input, pixels.into())], &outputs, None)?.into_iter().map(probed).collect()
+    }))
+}
 
-    fn load(
-        &mut self,
-        onnx: &Vec<u8>,
-        external: Option<&Vec<u8>>,
-        rewrite: Rewrite,
-    ) -> Result<&Model, rten::LoadError> {
-        let mut hasher = DefaultHasher::new();
-        (onnx, external, rewrite).hash(&mut hasher);
-        let key = hasher.finish();
-        let kept = self.loaded.take().filter(|(loaded, _)| *loaded == key);
-        let loaded = match kept {
-            Some(loaded) => loaded,
-            None => {
-                let mut options = ModelOptions::with_all_ops();
-                // Packing doubles the weights' memory: not for models that are gigabytes already.
-                options.prepack_weights(external.is_none()).enable_optimization(rewrite == Rewrite::Yes);
-                if let Some(weights) = external {
-                    options.external_data(ComposedGraph::EXTERNAL_FILE, weights.clone());
-                }
-                (key, options.load(onnx.clone())?)
-            }
-        };
-        Ok(&self.loaded.insert(loaded).1)
+fn read(mut options: ModelOptions, onnx: Vec<u8>, external: Option<Vec<u8>>) -> Result<Model, rten::LoadError> {
+    if let Some(weights) = external {
+        options.external_data(ComposedGraph::EXTERNAL_FILE, weights);
     }
+    options.load(onnx)
 }
 
 /// A value with its numbers; of booleans and integers their values.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use coverslip_bundle::synthetic::{self, SyntheticSpec};
 use coverslip_bundle::{InputStep, Mlp, Pooling, SaeArchitecture, Tap};
 
-use super::engine::Engine;
+use super::engine;
 
 /// Options of `coverslip bundle synthetic`.
 #[derive(Debug, clap::Args)]
@@ -105,9 +105,8 @@ impl StepName {
 
 /// Writes the bundle.
 pub(super) fn run(args: &SyntheticArgs, out: &mut impl Write) -> super::Outcome {
-    let mut engine = Engine::default();
     let spec = spec(args);
-    let bundle = synthetic::write(&args.out, &spec, |graph, tiles, n| engine.run(graph, tiles, n))?;
+    let bundle = synthetic::write(&args.out, &spec, engine::load)?;
     Ok(writeln!(out, "{} {}", args.out.display(), bundle.digest())?)
 }
 

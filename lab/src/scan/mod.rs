@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub(crate) use collect::{Collected, Tile};
+#[cfg(test)]
 pub(crate) use field::FieldOfView;
 pub(crate) use frames::Layout;
 pub(crate) use names::{Class, FLAGS, STATUSES, alert_name, all_classes, class_of, status_name};

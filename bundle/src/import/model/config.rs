@@ -102,7 +102,8 @@ fn timm(config: &Document) -> Result<Config, BundleError> {
     refuse_arguments(&args)?;
     let scaled = args.number("init_values")?;
     let stated = Stated {
-        embed_dim: args.size("embed_dim")?.or(all.size("num_features")?),
+        embed_dim: args.size("embed_dim")?,
+        features: all.size("num_features")?,
         depth: args.size("depth")?,
         heads: args.size("num_heads")?,
         patch: args.size("patch_size")?,

@@ -92,8 +92,18 @@ pub(super) const ANCHORS: [(&str, Convention); 2] = [
 ];
 
 /// Modules that no embedding needs: classifiers, heads and decoders of the training.
-const HEADS: [&str; 9] =
-    ["head", "head_dist", "classifier", "dino_head", "ibot_head", "pooler", "pre_logits", "mask_token", "decoder"];
+const HEADS: [&str; 10] = [
+    "head",
+    "head_dist",
+    "classifier",
+    "dino_head",
+    "ibot_head",
+    "pooler",
+    "pre_logits",
+    "mask_token",
+    "masked_embed",
+    "decoder",
+];
 
 /// A name, understood.
 #[derive(Debug, PartialEq)]

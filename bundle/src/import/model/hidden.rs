@@ -39,20 +39,37 @@ impl Hidden {
     pub(super) fn mlp(self) -> Mlp {
         if self == Self::Plain { Mlp::Gelu } else { Mlp::SwiGlu }
     }
+
+    /// How it was known, where it is gated.
+    pub(super) fn note(self, stated: &Stated) -> Option<String> {
+        let by = |said: &Option<Said<String>>| said.as_ref().map_or(String::new(), |said| said.by.clone());
+        match self {
+            Self::Plain => None,
+            Self::Packed { gate_last } => Some(format!(
+                "the MLP is gated (SiLU), the gate is the {} half ({}, {})",
+                if gate_last { "second" } else { "first" },
+                by(&stated.mlp_layer),
+                by(&stated.activation)
+            )),
+            Self::Dinov2 => Some("the MLP is gated (SiLU on the first half, as in DINOv2)".to_owned()),
+            Self::Separate => Some("the MLP is gated (SiLU), gate and value are separate layers".to_owned()),
+        }
+    }
 }
 
-/// How the hidden layer of the first block is stored, and its width. `stated` includes what follows from the
+/// How the hidden layer of a block (the first one that has it) is stored, and its width. `stated` includes what follows from the
 /// architecture's name.
 ///
 /// # Errors
 /// `Missing` where layers are not there, or where nothing says which rows are the gate; `Unsupported` for other
 /// activations and classes; `Invalid` where what is said and what is there contradict each other.
 pub(super) fn read(found: &Found, stated: &Stated) -> Result<(Hidden, usize), BundleError> {
-    let second = if found.contains("blocks.0.mlp.w12.weight") { "w3" } else { "fc2" };
+    let has = |part: &str| found.in_a_block(&format!("mlp.{part}.weight")).is_some();
+    let second = if has("w12") { "w3" } else { "fc2" };
     let width = matrix(found, second)?.1;
     let hidden = if second == "w3" {
         Hidden::Dinov2
-    } else if found.contains("blocks.0.mlp.fc1_g.weight") {
+    } else if has("fc1_g") {
         separate(found, stated)?
     } else {
         match matrix(found, "fc1")?.0 {
@@ -72,7 +89,8 @@ pub(super) fn read(found: &Found, stated: &Stated) -> Result<(Hidden, usize), Bu
 }
 
 fn matrix(found: &Found, layer: &str) -> Result<(usize, usize), BundleError> {
-    let name = format!("blocks.0.mlp.{layer}.weight");
+    let part = format!("mlp.{layer}.weight");
+    let name = found.in_a_block(&part).unwrap_or(format!("blocks.0.{part}"));
     match found.shape(&name) {
         Some([rows, columns]) => Ok((*rows, *columns)),
         Some(other) => fail!(Invalid, "tensor `{}` has shape {other:?}, expected 2 dimensions", found.file_name(&name)),

@@ -147,6 +147,11 @@ impl Found {
         self.tensors.contains_key(name)
     }
 
+    /// The first block's tensor `part` that is there, by our name.
+    pub(super) fn in_a_block(&self, part: &str) -> Option<String> {
+        (0..self.depth()).map(|index| format!("blocks.{index}.{part}")).find(|name| self.contains(name))
+    }
+
     /// The shape of our tensor `name`.
     pub(super) fn shape(&self, name: &str) -> Option<&[usize]> {
         self.checkpoint.shape(self.tensors.get(name)?)

@@ -19,7 +19,9 @@ pub(super) struct Shape {
     pub(super) hidden: Hidden,
 }
 
-/// What is said by model.json, by config.json, and, where the weights are what it names, by the architecture's name.
+/// What model.json and config.json say; and the same with what follows from the architecture's name. That is only
+/// believed where the weights are as wide and deep as timm would make them from `config.json`: else more arguments
+/// were handed over in Python (UNI2-h), and those that the weights do not show, as the heads, are as unknown.
 pub(super) fn everything_said(
     found: &mut Found,
     config: &Config,
@@ -28,19 +30,22 @@ pub(super) fn everything_said(
     let stated = Stated::of_spec(spec).over(config.stated.clone());
     let Some(name) = architecture(config, spec)? else { return Ok((stated.clone(), stated)) };
     let named = architectures::find(&name)?;
-    let all = stated.clone().over(named);
-    let (width, depth) = (found.shape("norm.weight").map_or(0, |shape| shape.iter().product()), found.depth());
-    let width = found.shape("patch_embed.proj.weight").and_then(|shape| shape.first()).copied().unwrap_or(width);
-    let (Some(named_width), Some(named_depth)) = (&all.embed_dim, &all.depth) else { return Ok((stated, all.clone())) };
-    if (named_width.value, named_depth.value) == (width, depth) {
-        return Ok((stated, all));
+    let size = |stated: &Stated| {
+        let value = |said: &Option<Said<usize>>| said.as_ref().map(|said| said.value);
+        (value(&stated.embed_dim), value(&stated.depth))
+    };
+    let made = size(&config.stated.clone().over(named.clone()));
+    let (width, depth) = (patch_embedding(found)?.0, found.depth());
+    if made == (Some(width), Some(depth)) {
+        return Ok((stated.clone(), stated.over(named)));
     }
-    // UNI2-h: the rest is in the model card's Python.
-    found.notes.push(format!(
-        "{} is {}, {} wide and {} deep; the weights are {width} wide and {depth} deep: nothing else is taken from that \
-         name",
-        name.by, name.value, named_width.value, named_depth.value
-    ));
+    if let (Some(named_width), Some(named_depth)) = size(&named) {
+        found.notes.push(format!(
+            "{} is {}, {named_width} wide and {named_depth} deep; the weights are {width} wide and {depth} deep: \
+             nothing else is taken from that name",
+            name.by, name.value
+        ));
+    }
     Ok((stated.clone(), stated))
 }
 
@@ -90,8 +95,8 @@ pub(super) fn read(found: &Found, stated: &Stated, all: &Stated) -> Result<Shape
         class_token: found.contains("cls_token"),
         register_tokens: registers,
         no_embed_class: false,
-        qkv_bias: ["qkv", "q"].iter().any(|layer| found.contains(&format!("blocks.0.attn.{layer}.bias"))),
-        layer_scale: found.contains("blocks.0.ls1.gamma"),
+        qkv_bias: ["attn.qkv.bias", "attn.q.bias"].iter().any(|part| found.in_a_block(part).is_some()),
+        layer_scale: found.in_a_block("ls1.gamma").is_some(),
         layer_norm_eps: 0.0,
     };
     compare(&vit, hidden, found, stated)?;
@@ -152,6 +157,7 @@ fn compare(vit: &Vit, hidden: Hidden, found: &Found, stated: &Stated) -> Result<
     let mut wrong = Vec::new();
     let sizes = [
         (&stated.embed_dim, vit.embed_dim, "width"),
+        (&stated.features, vit.embed_dim, "width"),
         (&stated.depth, vit.depth, "blocks"),
         (&stated.patch, vit.patch, "px per patch"),
         (&stated.registers, vit.register_tokens, "registers"),

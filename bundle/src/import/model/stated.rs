@@ -16,6 +16,8 @@ pub(super) struct Said<T> {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Stated {
     pub(super) embed_dim: Option<Said<usize>>,
+    /// timm's `num_features`: the width, for information; no model is made from it.
+    pub(super) features: Option<Said<usize>>,
     pub(super) depth: Option<Said<usize>>,
     pub(super) heads: Option<Said<usize>>,
     pub(super) patch: Option<Said<usize>>,
@@ -54,6 +56,7 @@ impl Stated {
     /// It, and from `below` what it does not say.
     pub(super) fn over(self, below: Self) -> Self {
         Self {
+            features: self.features.or(if self.embed_dim.is_some() { None } else { below.features }),
             embed_dim: self.embed_dim.or(below.embed_dim),
             depth: self.depth.or(below.depth),
             heads: self.heads.or(below.heads),

@@ -1,7 +1,6 @@
 //! A batch must be its tiles: that a graph says so is not enough.
 
-use super::Run;
-use super::probe::{self, Front};
+use super::probe::{Front, Probe, Prober};
 use super::source::Source;
 use crate::error::{BundleError, fail};
 use crate::import::Checkpoint;
@@ -16,7 +15,7 @@ pub(super) fn single_tile(
     front: &Front,
     wanted: &[String],
     tiles: &[u8],
-    engine: &mut Run,
+    engine: &mut Prober,
     notes: &mut Vec<String>,
 ) -> Result<bool, BundleError> {
     match source.image.batch {
@@ -27,11 +26,11 @@ pub(super) fn single_tile(
         ),
         None => {}
     }
-    let graph = probe::compose(source, checkpoint, front, wanted)?;
+    let mut probe = Probe::load(source, checkpoint, front, wanted, engine)?;
     let (first, second) = tiles.split_at(tiles.len() / 2);
-    let alone = [first, second].map(|tile| probe::run(&graph, wanted, tile, 1, engine));
+    let alone = [first, second].map(|tile| probe.run(tile, 1));
     let [first, second] = [alone[0].clone()?, alone[1].clone()?];
-    let together = match probe::run(&graph, wanted, tiles, 2, engine) {
+    let together = match probe.run(tiles, 2) {
         Ok(together) => together,
         Err(error) => {
             notes.push(format!(

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::probe::Run;
+use super::probe::{Probe, Prober};
 use super::source::Source;
-use super::{OnnxFile, OnnxSpec, probe, front, resize, side};
+use super::{OnnxFile, OnnxSpec, front, resize, side};
 use crate::error::BundleError;
 use crate::manifest::PixelLayout;
 use crate::onnx::Node;
@@ -52,11 +52,11 @@ pub struct Candidates {
 ///
 /// # Errors
 /// `Invalid` or `Unsupported` for files of which not even the input is understood.
-pub fn candidates(file: &OnnxFile, spec: &OnnxSpec, engine: &mut Run) -> Result<Candidates, BundleError> {
+pub fn candidates(file: &OnnxFile, spec: &OnnxSpec, engine: &mut Prober) -> Result<Candidates, BundleError> {
     list(file, spec, engine).map_err(|error| error.within(file.path.display()))
 }
 
-fn list(file: &OnnxFile, spec: &OnnxSpec, engine: &mut Run) -> Result<Candidates, BundleError> {
+fn list(file: &OnnxFile, spec: &OnnxSpec, engine: &mut Prober) -> Result<Candidates, BundleError> {
     let source = Source::read(&file.bytes, spec.input.as_deref())?;
     let mut operators = BTreeMap::new();
     for node in &source.nodes {
@@ -86,7 +86,7 @@ fn probe(
     file: &OnnxFile,
     mut source: Source,
     spec: &OnnxSpec,
-    engine: &mut Run,
+    engine: &mut Prober,
     listed: &mut Candidates,
 ) -> Result<(), BundleError> {
     let outputs = source.outputs.clone();
@@ -98,8 +98,7 @@ fn probe(
     let front = front(&source, side, spec);
     let tile = super::noise(1, side);
     let mut run = |source: &Source, values: &[String]| {
-        let graph = probe::compose(source, &checkpoint, &front, values)?;
-        probe::run(&graph, values, &tile, 1, engine)
+        Probe::load(source, &checkpoint, &front, values, engine)?.run(&tile, 1)
     };
     let resized = resize::values(&source)?;
     if !resized.is_empty() {

@@ -21,8 +21,8 @@ use crate::manifest::{OnnxModel, Pooling, Tap};
 use crate::weights::Weights;
 pub use candidates::{Candidate, Candidates, candidates};
 pub use operators::SUPPORTED_OPERATORS;
-pub use probe::{ProbeGraph, Probed, Run};
-use probe::Front;
+pub use probe::{LoadedProbe, ProbeGraph, ProbeResult, Probed, Prober};
+use probe::{Front, Probe};
 use source::Source;
 
 /// `model.json` of an ONNX model.
@@ -114,7 +114,7 @@ pub fn import_onnx(
     file: &OnnxFile,
     spec: &OnnxSpec,
     precision: Precision,
-    engine: &mut Run,
+    engine: &mut Prober,
 ) -> Result<ImportedOnnx, BundleError> {
     import(file, spec, precision, engine).map_err(|error| error.within(file.path.display()))
 }
@@ -123,7 +123,7 @@ fn import(
     file: &OnnxFile,
     spec: &OnnxSpec,
     precision: Precision,
-    engine: &mut Run,
+    engine: &mut Prober,
 ) -> Result<ImportedOnnx, BundleError> {
     let mut source = Source::read(&file.bytes, spec.input.as_deref())?;
     let wanted = taps::tapped(&source, spec)?;
@@ -142,8 +142,7 @@ fn import(
     values.sort();
     values.dedup();
     let tiles = noise(2, side);
-    let graph = probe::compose(&source, &checkpoint, &front, &values)?;
-    let found = probe::run(&graph, &values, &tiles[..tiles.len() / 2], 1, engine)?;
+    let found = Probe::load(&source, &checkpoint, &front, &values, engine)?.run(&tiles[..tiles.len() / 2], 1)?;
     let mut notes = resize::lower(&mut source, &found)?;
     source.prune(&wanted)?;
     let taps = taps::taps(spec, &source, side, &found, &mut notes)?;

@@ -43,11 +43,17 @@ pub struct Probed {
     pub values: Vec<f32>,
 }
 
-/// The caller's engine: runs a graph over `n` tiles u8 `[n, side, side, 3]`.
-pub type Run<'a> = dyn FnMut(&ProbeGraph, &[u8], usize) -> Result<Vec<Probed>, Box<dyn Error + Send + Sync>> + 'a;
+/// What a caller's engine finds for tiles.
+pub type ProbeResult = Result<Vec<Probed>, Box<dyn Error + Send + Sync>>;
+
+/// A probe in a caller's engine: its outputs for `n` tiles u8 `[n, side, side, 3]`.
+pub type LoadedProbe = Box<dyn FnMut(&[u8], usize) -> ProbeResult>;
+
+/// The caller's engine, for probes.
+pub type Prober<'a> = dyn FnMut(ProbeGraph) -> Result<LoadedProbe, Box<dyn Error + Send + Sync>> + 'a;
 
 /// Composes a graph that puts out `wanted`.
-pub(super) fn compose(
+fn compose(
     source: &Source,
     external: &Checkpoint,
     front: &Front,
@@ -80,21 +86,37 @@ pub(super) fn compose(
     Ok(ProbeGraph { onnx, external, side: front.side, outputs })
 }
 
-/// Runs a probe; the values by their names in the source.
-pub(super) fn run(
-    graph: &ProbeGraph,
-    wanted: &[String],
-    tiles: &[u8],
-    n: usize,
-    engine: &mut Run,
-) -> Result<HashMap<String, Probed>, BundleError> {
-    let probed = engine(graph, tiles, n).map_err(|error| {
-        BundleError::new(BundleErrorKind::Unsupported, format!("the engine does not run this graph: {error}"))
-    })?;
-    if probed.len() != wanted.len() {
-        fail!(Invalid, "the engine gave {} values, expected {}", probed.len(), wanted.len());
+/// A graph in the engine, and the names that its outputs have in the source.
+pub(super) struct Probe {
+    run: LoadedProbe,
+    wanted: Vec<String>,
+}
+
+impl Probe {
+    /// Loads a graph that puts out `wanted`.
+    pub(super) fn load(
+        source: &Source,
+        external: &Checkpoint,
+        front: &Front,
+        wanted: &[String],
+        engine: &mut Prober,
+    ) -> Result<Self, BundleError> {
+        let graph = compose(source, external, front, wanted)?;
+        Ok(Self { run: engine(graph).map_err(does_not_run)?, wanted: wanted.to_vec() })
     }
-    Ok(wanted.iter().cloned().zip(probed).collect())
+
+    /// The values for `n` tiles, by their names in the source.
+    pub(super) fn run(&mut self, tiles: &[u8], n: usize) -> Result<HashMap<String, Probed>, BundleError> {
+        let probed = (self.run)(tiles, n).map_err(does_not_run)?;
+        if probed.len() != self.wanted.len() {
+            fail!(Invalid, "the engine gave {} values, expected {}", probed.len(), self.wanted.len());
+        }
+        Ok(self.wanted.iter().cloned().zip(probed).collect())
+    }
+}
+
+fn does_not_run(error: Box<dyn Error + Send + Sync>) -> BundleError {
+    BundleError::new(BundleErrorKind::Unsupported, format!("the engine does not run this graph: {error}"))
 }
 
 /// The values whose shapes tell what a graph costs.

@@ -8,6 +8,7 @@
 //!
 //! by folding what is exact to fold; what is neither folded nor carried is refused by name.
 
+mod atoms;
 mod dictionary_learning;
 mod openai;
 mod overcomplete;

@@ -7,11 +7,10 @@
 //! D = (W·C + Relax)·exp(multiplier) of the archetypal ones, rows of W with sum 1, those of Relax within delta
 //! ```
 //!
-//! W and Relax and the rows are normalised when training goes over to evaluation: what was saved before that is
-//! normalised here where that is certain. Source: overcomplete 0.3, `sae/*.py`.
+//! Source: overcomplete 0.3, `sae/*.py`.
 
-use super::parts::{self, Parts, Values, check, matrix, shape};
-use super::{Found, SaeOptions};
+use super::parts::{self, Parts, Values, check, shape};
+use super::{Found, SaeOptions, atoms};
 use crate::error::{BundleError, fail};
 use crate::import::Checkpoint;
 use crate::import::pickle::Value;
@@ -23,26 +22,23 @@ pub(super) const FORMAT: &str = "overcomplete";
 
 /// torch's ε of a BatchNorm; a `state_dict` does not say another.
 const BATCH_NORM_EPS: f64 = 1e-5;
-/// How far a row's length may be from 1 for it to be normalised.
-const EXACT: f64 = 1e-4;
-/// How far a step of training may have moved a row of length 1.
-const MOVED: f64 = 0.05;
 
 /// Reads an SAE of overcomplete. `torch` is what the file has beside tensors.
 pub(super) fn read(file: &Checkpoint, torch: Option<&TorchFile>, options: &SaeOptions) -> Result<Found, BundleError> {
     let saved = Saved { file, torch };
     saved.refuse()?;
-    let mut expected = saved.dictionary_tensors("dictionary")?;
-    let m = expected[0].1[0];
-    let encoder = saved.encoder(m, &mut expected)?;
+    let mut expected = atoms::tensors(file, "dictionary")?;
+    let [m, d] = atoms::size(&expected);
+    let encoder = saved.encoder([m, d], &mut expected)?;
     let jump = file.contains("thresholds");
     if jump {
         expected.push(shape("thresholds", &[m]));
     }
     check(file, "this SAE of overcomplete", &expected, &["encoder.final_block.1.num_batches_tracked"])?;
     let mut notes = Vec::new();
-    let dictionary = saved.dictionary("dictionary", &mut notes)?;
-    let d = dictionary.shape[1];
+    let is_final = saved.leaf(&["dictionary", "training"]) == Some(&Value::Bool(false));
+    let state = atoms::State { is_final, delta: saved.float(&["dictionary", "delta"]) };
+    let dictionary = atoms::read(file, state, &mut notes)?;
     let (w_enc, b_enc) = saved.folded_encoder(encoder, &dictionary, &mut notes)?;
     let mut tensors = Parts::from([("W_enc", w_enc), ("b_enc", b_enc), ("b_dec", Values::filled(d, 0.0))]);
     tensors.insert("W_dec", dictionary);
@@ -125,27 +121,11 @@ impl Saved<'_> {
         Ok(())
     }
 
-    /// The tensors of the dictionary at `at`, the one with a row per feature first.
-    fn dictionary_tensors(&self, at: &str) -> Result<Vec<Shape>, BundleError> {
-        let name = |part: &str| format!("{at}.{part}");
-        let mut tensors = if self.file.contains(&name("C")) {
-            let ([n, d], [m, _]) = (matrix(self.file, &name("C"))?, matrix(self.file, &name("W"))?);
-            vec![shape(&name("W"), &[m, n]), shape(&name("C"), &[n, d]), shape(&name("Relax"), &[m, d])]
-        } else {
-            vec![shape(&name("_weights"), &matrix(self.file, &name("_weights"))?)]
-        };
-        if self.file.contains(&name("multiplier")) {
-            tensors.push(shape(&name("multiplier"), &[]));
-        }
-        Ok(tensors)
-    }
-
     /// Which encoder it is; adds its tensors to `expected`.
-    fn encoder(&self, m: usize, expected: &mut Vec<Shape>) -> Result<Encoder, BundleError> {
-        let d = expected[if expected[0].0.ends_with(".W") { 1 } else { 0 }].1[1];
+    fn encoder(&self, [m, d]: [usize; 2], expected: &mut Vec<Shape>) -> Result<Encoder, BundleError> {
         let mut expect = |name: &str, dims: &[usize]| expected.push(shape(name, dims));
         let encoder = if self.file.names().any(|name| name.starts_with("encoder.tied_to.")) {
-            self.dictionary_tensors("encoder.tied_to")?.iter().for_each(|(name, dims)| expect(name, dims));
+            atoms::tensors(self.file, "encoder.tied_to")?.iter().for_each(|(name, dims)| expect(name, dims));
             Encoder::Tied
         } else if self.file.contains("encoder.weight") {
             expect("encoder.weight", &[m, d]);
@@ -198,47 +178,18 @@ impl Saved<'_> {
         }
     }
 
-    /// D [m, d] as `get_dictionary()` gives it in evaluation.
-    fn dictionary(&self, at: &str, notes: &mut Vec<String>) -> Result<Values, BundleError> {
-        let name = |part: &str| format!("{at}.{part}");
-        let multiplier = match self.file.contains(&name("multiplier")) {
-            true => f64::from(parts::number(self.file, &name("multiplier"))?).exp(),
-            false => 1.0,
-        };
-        let is_final = self.leaf(&[at, "training"]) == Some(&Value::Bool(false));
-        if self.file.contains(&name("C")) {
-            return self.archetypes(at, multiplier, is_final);
+    /// k of what is not a JumpSAE: a module knows whether it is a TopKSAE, a `state_dict` does not.
+    fn k(&self, options: &SaeOptions) -> Result<(SaeArchitecture, Option<usize>), BundleError> {
+        match (self.leaf(&["top_k"]), self.is_module(), options.k) {
+            (Some(Value::Int(k)), ..) if *k > 0 => Ok((SaeArchitecture::TopK, Some(*k as usize))),
+            (None, true, _) => Ok((SaeArchitecture::Relu, None)),
+            (None, false, Some(k)) => Ok((SaeArchitecture::TopK, Some(k))),
+            (None, false, None) => fail!(
+                Missing,
+                "a state_dict of overcomplete's TopKSAE or SAE, which have the same tensors and compute differently; \
+                 expected the module itself (torch.save(sae, …)), or --sae-k with the k of a TopKSAE"
+            ),
+            (Some(found), ..) => fail!(Invalid, "top_k is {found:?}, expected a number of at least 1"),
         }
-        let weights = parts::read(self.file, &name("_weights"))?;
-        let norms = weights.row_norms();
-        let d = weights.shape[1];
-        let moved = !is_final && !is_normalised(&weights);
-        if moved && norms.iter().any(|norm| (norm - 1.0).abs() > MOVED) {
-            fail!(
-                Unsupported,
-                "the rows of `{at}._weights` are not normalised, and the file does not say how they would be: not \
-                 supported in this version; expected a finished dictionary: call eval() on the SAE and save it again"
-            );
-        }
-        if moved {
-            notes.push("The dictionary was saved in training: its rows were given length 1.".to_owned());
-            return Ok(weights.folded(|at, value| value / (norms[at / d] + 1e-8) * multiplier));
-        }
-        Ok(if multiplier == 1.0 { weights } else { weights.folded(|_, value| value * multiplier) })
-    }
-
-    /// (W·C + Relax)·exp(multiplier): each row a mean of points, and a little more.
-    fn archetypes(&self, at: &str, multiplier: f64, is_final: bool) -> Result<Values, BundleError> {
-        let [mut w, points, mut relax] =
-            ["W", "C", "Relax"].map(|part| parts::read(self.file, &format!("{at}.{part}")).map_err(Some));
-        let (w, points, relax) = match (&mut w, &points, &mut relax) {
-            (Ok(w), Ok(points), Ok(relax)) => (w, points, relax),
-            (w, points, relax) => {
-                let error = [w.as_mut().err(), relax.as_mut().err()].into_iter().flatten().find_map(Option::take);
-                return Err(error.or_else(|| points.as_ref().err().cloned().flatten()).unwrap_or_else(unreachable));
-            }
-        };
-        let _ = (w, points, relax, multiplier, is_final);
-        todo!()
     }
 }

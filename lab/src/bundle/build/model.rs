@@ -3,10 +3,10 @@
 use std::error::Error;
 use std::path::Path;
 
-use coverslip_bundle::import::{OnnxFile, OnnxSpec, Precision, import_onnx};
+use coverslip_bundle::import::{ModelSource, ModelSpec, OnnxFile, OnnxSpec, Precision, import_model, import_onnx};
 use coverslip_bundle::{Architecture, Tap, Weights};
 
-use super::super::engine::Engine;
+use super::super::engine;
 use super::{BuildArgs, from_json};
 
 /// A model, whichever way it came.
@@ -38,8 +38,8 @@ pub(super) struct About {
 ///
 /// # Errors
 /// Whatever the importers say.
-pub(super) fn read(args: &BuildArgs, precision: Precision, engine: &mut Engine) -> Result<Model, Box<dyn Error>> {
-    let mut model = if is_onnx(&args.weights) { onnx(args, precision, engine)? } else { vit(args, precision)? };
+pub(super) fn read(args: &BuildArgs, precision: Precision) -> Result<Model, Box<dyn Error>> {
+    let mut model = if is_onnx(&args.weights) { onnx(args, precision)? } else { vit(args, precision)? };
     let about = &mut model.about;
     let replace = |slot: &mut Option<String>, flag: &Option<String>| {
         if flag.is_some() {
@@ -59,17 +59,43 @@ pub(in super::super) fn is_onnx(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "onnx")
 }
 
-fn vit(_: &BuildArgs, _: Precision) -> Result<Model, Box<dyn Error>> {
-    Err("later".into())
+fn vit(args: &BuildArgs, precision: Precision) -> Result<Model, Box<dyn Error>> {
+    let mut spec: ModelSpec = args.model.as_deref().map(from_json).transpose()?.unwrap_or_default();
+    spec.num_heads = args.heads.or(spec.num_heads);
+    spec.pooling = args.pooling.map(super::PoolingName::meant).or(spec.pooling);
+    let source = ModelSource::open(&args.weights, args.config.as_deref())?;
+    let found = import_model(&source, &spec, precision)?;
+    let mut notes = found.notes;
+    if !found.left_out.is_empty() {
+        notes.push(format!("left out, because no embedding needs it: {}", found.left_out.join(", ")));
+    }
+    Ok(Model {
+        architecture: Architecture::Vit(found.architecture),
+        side: found.side,
+        taps: found.taps,
+        weights: found.weights,
+        topology: None,
+        notes,
+        about: About {
+            name: spec.name,
+            description: spec.description,
+            licence: spec.licence,
+            source: spec.source,
+            mpp: spec.mpp,
+            mean: found.mean,
+            std: found.std,
+            sae_tap: spec.sae_tap,
+        },
+    })
 }
 
-fn onnx(args: &BuildArgs, precision: Precision, engine: &mut Engine) -> Result<Model, Box<dyn Error>> {
+fn onnx(args: &BuildArgs, precision: Precision) -> Result<Model, Box<dyn Error>> {
     if args.config.is_some() || args.heads.is_some() || args.pooling.is_some() {
         return Err("--config, --heads and --pooling belong to weights; an ONNX model's taps are in --model".into());
     }
     let spec: OnnxSpec = args.model.as_deref().map(from_json).transpose()?.unwrap_or_default();
     let file = OnnxFile::open(&args.weights)?;
-    let found = import_onnx(&file, &spec, precision, &mut |graph, tiles, n| engine.probe(graph, tiles, n))?;
+    let found = import_onnx(&file, &spec, precision, &mut engine::load_probe)?;
     Ok(Model {
         architecture: Architecture::Onnx(found.model),
         side: found.side,
