@@ -120,7 +120,7 @@ impl Shared {
 pub(crate) struct Runtime {
     pub(crate) shared: Arc<Shared>,
     pub(crate) config: RuntimeConfig,
-    pub(crate) manifest: Manifest,
+    pub(crate) manifest: Arc<Manifest>,
     /// The features' numbers before some were removed, where that was done.
     pub(crate) original_features: Option<Vec<i32>>,
     pub(crate) bundle_digest: Digest,
@@ -162,7 +162,8 @@ impl Runtime {
         let graph = bundle.compose().map_err(from_bundle)?;
         report(abi::STAGE_ENGINE, 0.0)?;
         let reference = bundle.reference().map_err(from_bundle)?;
-        let (engine, self_check_error) = load_engine(graph, reference, &config.placement, report)?;
+        let manifest = Arc::new(bundle.manifest().clone());
+        let (engine, self_check_error) = load_engine(graph, manifest.clone(), reference, &config.placement, report)?;
 
         let shared = Arc::new(Shared {
             pipes: Arc::new(Pipes::new()),
@@ -177,7 +178,7 @@ impl Runtime {
         let digest = Sha256::digest(format!("{config:?}").as_bytes()).into();
         let runtime = Runtime {
             workers: Mutex::default(),
-            manifest: bundle.manifest().clone(),
+            manifest,
             original_features: bundle.index_map().map_err(from_bundle)?,
             bundle_digest: bundle.digest(),
             digest,
@@ -361,6 +362,7 @@ fn join_all(threads: &mut Vec<JoinHandle<()>>, deadline: Option<Instant>) -> usi
 /// its place and its priority from the thread that is the first to use it.
 fn load_engine(
     graph: ComposedGraph,
+    manifest: Arc<Manifest>,
     reference: ReferenceOutputs,
     placement: &Placement,
     report: &mut Report<'_>,
@@ -369,12 +371,11 @@ fn load_engine(
     let (done, result) = bounded(1);
     let thread = spawn("load".into(), &Arc::new(placement.clone()), move || {
         let load = || {
-            let side = graph.side;
             let engine = CpuEngine::load(graph)?;
             let batch = engine.about().max_batch;
             // A host that has cancelled no longer listens.
             let mut on_tile = |part: f64| tell.send(part).map_err(|_| error!(CANCELLED, "nobody listens"));
-            let worst = self_check(&mut *engine.lane()?, &reference, side, batch, &mut on_tile)?;
+            let worst = self_check(&mut *engine.lane()?, &manifest, &reference, batch, &mut on_tile)?;
             Ok((engine, worst))
         };
         let _ = done.send(load());

@@ -88,7 +88,7 @@ fn a_bundle_whose_reference_is_another_models_fails_the_self_check() {
     let _ = std::fs::remove_dir_all(&other);
     let spec = coverslip_bundle::synthetic::SyntheticSpec::default();
     coverslip_bundle::synthetic::write(&other, &spec, coverslip_bundle::synthetic::zeros).expect("a bundle of zeros");
-    refused(open_with(&other, |_| ()), SELF_CHECK_FAILED, "reference tile 0");
+    refused(open_with(&other, |_| ()), SELF_CHECK_FAILED, "the reference tiles: 1-cos of early");
     drop(folder);
 }
 

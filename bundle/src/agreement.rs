@@ -9,6 +9,9 @@ use crate::reference::ReferenceOutputs;
 /// Values that differ by less than this, relative to the larger, may change places among the strongest.
 const NEAR_TIE: f64 = 1e-4;
 
+/// How close to the weakest reported feature others count as tied with it.
+const AT_THE_CUT: f64 = 1e-3;
+
 /// The distance between expected and found outputs; each figure is the worst of all tiles.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Agreement {
@@ -36,6 +39,9 @@ pub struct Tolerance {
 impl Tolerance {
     /// For engines that compute in float32.
     pub const FLOAT32: Tolerance = Tolerance { embeddings: 1e-9, features: 1e-4 };
+    /// For a host's machine, whose processor may round otherwise (measured: embeddings below 1e-11): enough to tell
+    /// the bundle's model from anything else.
+    pub const FLOAT32_ANYWHERE: Tolerance = Tolerance { embeddings: 1e-6, features: 1e-3 };
 }
 
 impl Agreement {
@@ -79,6 +85,11 @@ impl Agreement {
         })
     }
 
+    /// The largest 1 − cosine of all taps.
+    pub fn worst_embedding(&self) -> f64 {
+        self.embeddings.iter().map(|(_, distance)| *distance).fold(0.0, f64::max)
+    }
+
     /// Whether every figure is within `tolerance`. The count of active features is not judged: a feature
     /// at 1e-8 is none at −1e-8.
     pub fn is_within(&self, tolerance: Tolerance) -> bool {
@@ -113,15 +124,24 @@ fn one_minus_cosine(a: &[f32], b: &[f32]) -> f64 {
     a.iter().zip(b).map(difference).map(|d| d * d).sum::<f64>() / 2.0
 }
 
-/// ‖f−f′‖ / ‖f‖ of two sparse vectors.
+/// ‖f−f′‖ / ‖f‖ of two sparse vectors. Which of two features that tie at the cut is reported is an engine's
+/// choice: one that only one of them has does not count there.
 fn feature_distance(expected: &[(i32, f64)], found: &[(i32, f64)]) -> f64 {
+    let active = expected.iter().filter(|(_, v)| *v != 0.0);
+    let weakest = active.clone().map(|(_, v)| *v).fold(f64::INFINITY, f64::min);
+    let cut = weakest + AT_THE_CUT * weakest.abs();
+    let value = |of: &[(i32, f64)], index: i32| of.iter().find(|(i, v)| *i == index && *v != 0.0).map(|(_, v)| *v);
     let mut square = 0.0;
-    let value = |of: &[(i32, f64)], index| of.iter().find(|(i, _)| *i == index).map_or(0.0, |(_, v)| *v);
-    for (index, a) in expected {
-        square += (a - value(found, *index)).powi(2);
+    for (index, a) in active {
+        match value(found, *index) {
+            Some(b) => square += (a - b).powi(2),
+            None if *a > cut => square += a * a,
+            None => {}
+        }
     }
-    for (index, b) in found {
-        if !expected.iter().any(|(i, _)| i == index) {
+    // Not `<=`: a cut at infinity, where nothing is active, forgives nothing.
+    for (index, b) in found.iter().filter(|(_, b)| *b != 0.0 && !(*b < cut && cut.is_finite())) {
+        if value(expected, *index).is_none() {
             square += b * b;
         }
     }
@@ -163,5 +183,17 @@ mod tests {
         assert_eq!(mismatches(&expected, &wrong), 2);
         assert!(feature_distance(&expected, &swapped) < 1e-4);
         assert!(feature_distance(&expected, &wrong) > 0.5);
+    }
+
+    #[test]
+    fn ties_at_the_cut_are_the_engines_choice() {
+        let expected = [(3, 2.0), (1, 1.0), (7, 0.5)];
+        assert!(feature_distance(&expected, &[(3, 2.0), (1, 1.0), (8, 0.5001)]) < 1e-9);
+        assert!(feature_distance(&expected, &[(3, 2.0), (2, 1.0), (7, 0.5)]) > 0.4, "another feature");
+        assert!(feature_distance(&expected, &[(3, 2.0), (1, 1.0), (7, 0.4)]) > 0.04, "another value at the cut");
+        assert!(feature_distance(&[(3, 0.0)], &[(3, 0.5)]) > 0.4, "nothing was active");
+        let signed = [(3, 2.0), (1, -1.0)];
+        assert!(feature_distance(&signed, &[(3, 2.0), (5, -1.0001)]) < 1e-9);
+        assert!(feature_distance(&signed, &[(3, 2.0), (5, -0.5)]) > 0.2);
     }
 }

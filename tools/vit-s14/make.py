@@ -148,9 +148,19 @@ def main():
     save_file(stored, str(work / "tiles.safetensors"))
     used = [name for name in images.SOURCES if any(field.source == name for field in fields)]
     licences = "\n".join(f"- {images.SOURCES[name]}." for name in used)
-    card(work, {"rows": rows, "licences": licences, "crops": len(crops), "fields": len(training),
-                "calibration": len(stored["tiles"]), "compared": len(compared), "steps": arguments.steps,
-                "onnx_sha256": weights.SHA256, "parameters": f"{parameters:,}"})
+    figures = {
+        "rows": rows,
+        "licences": licences,
+        "crops": len(crops),
+        "fields": len(training),
+        "split": " and ".join(images.HELD_OUT[name] for name in held_out),
+        "calibration": len(stored["tiles"]),
+        "compared": len(compared),
+        "steps": arguments.steps,
+        "onnx_sha256": weights.SHA256,
+        "parameters": f"{parameters:,}",
+    }
+    card(work, figures)
 
     tool = compare.Tool(arguments.coverslip, work)
     bundles = build(tool, work, models(work, onnx_file), work / "tiles.safetensors", source_text(used))

@@ -107,20 +107,6 @@ impl Checkpoint {
         self.entries.get(name).map(|entry| entry.element)
     }
 
-    /// Gives tensors other names; those for which `rename` has none keep theirs.
-    ///
-    /// # Errors
-    /// `Invalid` when two get the same.
-    pub(super) fn rename(&mut self, rename: impl Fn(&str) -> Option<String>) -> Result<(), BundleError> {
-        for (name, entry) in std::mem::take(&mut self.entries) {
-            let new = rename(&name).unwrap_or_else(|| name.clone());
-            if self.entries.insert(new.clone(), entry).is_some() {
-                fail!(Invalid, "two tensors mean `{new}`, one of them is `{name}`");
-            }
-        }
-        Ok(())
-    }
-
     /// The tensor `name`.
     ///
     /// # Errors

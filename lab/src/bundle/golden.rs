@@ -46,9 +46,12 @@ impl Case {
         self.path.file_name().unwrap().to_string_lossy().into_owned()
     }
 
-    /// What the importer reads: a file or the directory itself.
+    /// What the importer reads: the directory, or a file in it.
     fn weights(&self) -> PathBuf {
-        self.path.join(self.json.get("weights").and_then(Value::as_str).unwrap_or("."))
+        match self.json.get("weights").and_then(Value::as_str) {
+            Some(file) => self.path.join(file),
+            None => self.path.clone(),
+        }
     }
 
     fn options(&self, precision: Precision) -> SaeOptions {

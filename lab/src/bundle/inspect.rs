@@ -1,7 +1,9 @@
 //! `coverslip bundle inspect`: a page at 80 columns.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use coverslip_bundle::tensors::TensorFile;
 use coverslip_bundle::{
     Architecture, Bundle, BundleError, InputStep, Manifest, Mlp, OnnxModel, PixelLayout, Pooling, SaeArchitecture, Tap,
     TapSource, Vit,
@@ -209,19 +211,27 @@ fn files(page: &mut Page, bundle: &Bundle) -> Result<(), BundleError> {
         // Names are short in practice; a long one only pushes its own row out.
         page.line(label, &format!("{name:24}{:>9}  {}…", bytes(entry.bytes), &entry.sha256.to_string()[..24]));
     }
-    let element = |file: &coverslip_bundle::tensors::TensorFile, name: &str| {
-        file.get(name).map_or_else(String::new, |tensor| format!("{:?}", tensor.element).to_lowercase())
-    };
     page.row(
         "",
         &format!(
             "stored as {} (model) and {} (SAE), computed in f32; {} reference tiles",
-            element(bundle.model_tensors(), "patch_embed.proj.weight"),
-            element(bundle.sae_tensors(), "W_enc"),
+            elements(bundle.model_tensors()),
+            elements(bundle.sae_tensors()),
             bundle.reference()?.count
         ),
     );
     Ok(())
+}
+
+/// The element types in a file, the most frequent first.
+fn elements(file: &TensorFile) -> String {
+    let mut bytes: BTreeMap<String, usize> = BTreeMap::new();
+    for tensor in file.names().filter_map(|name| file.get(name)) {
+        *bytes.entry(format!("{:?}", tensor.element).to_lowercase()).or_default() += tensor.bytes.len();
+    }
+    let mut elements: Vec<_> = bytes.into_iter().collect();
+    elements.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
+    elements.into_iter().map(|(element, _)| element).collect::<Vec<_>>().join(", ")
 }
 
 /// A number with three digits and a unit: 21.7 M.

@@ -108,7 +108,11 @@ mod tests {
         for (name, width, depth, heads, no_embed_class, packed, average) in known {
             let found = parse(name.split('.').next().unwrap(), "").unwrap();
             let value = |said: Option<Said<usize>>| said.unwrap().value;
-            assert_eq!((value(found.embed_dim), value(found.depth), value(found.heads)), (width, depth, heads), "{name}");
+            assert_eq!(
+                (value(found.embed_dim), value(found.depth), value(found.heads)),
+                (width, depth, heads),
+                "{name}"
+            );
             assert_eq!(found.no_embed_class.unwrap().value, no_embed_class, "{name}");
             assert_eq!((found.mlp_layer.is_some(), found.activation.is_some()), (packed, packed), "{name}");
             assert_eq!(found.global_pool.unwrap().value == "avg", average, "{name}");
@@ -130,7 +134,8 @@ mod tests {
             "convnext_base",
         ];
         for name in unknown {
-            let error = find(&Said { value: name.to_owned(), by: "config.json's architecture".to_owned() }).unwrap_err();
+            let error =
+                find(&Said { value: name.to_owned(), by: "config.json's architecture".to_owned() }).unwrap_err();
             assert_eq!(error.kind(), BundleErrorKind::Unsupported);
             assert!(error.message().contains(name), "{error}");
         }

@@ -135,7 +135,9 @@ fn refuse_arguments(args: &Fields) -> Result<(), BundleError> {
             "global_pool" => true,
             "pos_embed" => value == "learn",
             "final_norm" => true, // The norm is among the weights, or it is not.
-            "norm_layer" => value.as_str().is_none_or(|name| name.eq_ignore_ascii_case("layernorm")) && !value.is_object(),
+            "norm_layer" => {
+                value.as_str().is_none_or(|name| name.eq_ignore_ascii_case("layernorm")) && !value.is_object()
+            }
             _ => value.is_null() || value == false,
         };
         if !default && !NEUTRAL.contains(&&key[..]) && !READ.contains(&&key[..]) {
@@ -214,7 +216,8 @@ fn preprocessing(document: &Document) -> Result<Stated, BundleError> {
         Some(off) => (Said::new([0.0; 3], off.by.clone()), Said::new([1.0; 3], off.by)),
         None => (fields.colours("image_mean")?, fields.colours("image_std")?),
     };
-    let size = |key: &str| document.fields.get(key).and_then(square).and_then(|n| Said::new(n, format!("{place}{key}")));
+    let size =
+        |key: &str| document.fields.get(key).and_then(square).and_then(|n| Said::new(n, format!("{place}{key}")));
     let side = match (off("do_center_crop")?, off("do_resize")?) {
         (None, _) if document.fields.contains_key("crop_size") => size("crop_size"),
         (_, None) => size("size"),

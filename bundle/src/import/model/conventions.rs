@@ -15,8 +15,8 @@ pub(super) enum Convention {
     Transformers,
 }
 
-/// A library's names and ours. Layers have `.weight` and `.bias`, parameters neither. Of several names for one thing the
-/// first one is the usual one.
+/// A library's names and ours. Layers have `.weight` and `.bias`, parameters neither. Of several names for one thing
+/// the first one is the usual one.
 struct Names {
     /// What comes before a block's number.
     blocks: &'static [&'static str],
@@ -109,7 +109,10 @@ const HEADS: [&str; 10] = [
 #[derive(Debug, PartialEq)]
 pub(super) enum Meaning {
     /// Ours; and whether it was in a chunk of blocks.
-    Part { name: String, chunked: bool },
+    Part {
+        name: String,
+        chunked: bool,
+    },
     /// Not needed.
     Head,
     Unknown,

@@ -57,8 +57,8 @@ impl Hidden {
     }
 }
 
-/// How the hidden layer of a block (the first one that has it) is stored, and its width. `stated` includes what follows from the
-/// architecture's name.
+/// How the hidden layer of a block (the first one that has it) is stored, and its width. `stated` includes what
+/// follows from the architecture's name.
 ///
 /// # Errors
 /// `Missing` where layers are not there, or where nothing says which rows are the gate; `Unsupported` for other
@@ -205,7 +205,11 @@ fn compare(found: &Found, stated: &Stated, hidden: Hidden) -> Result<(), BundleE
              say so in model.json (\"mlp_layer\", \"act_layer\")",
             layer.by,
             layer.value,
-            found.file_name(if hidden == Hidden::Separate { "blocks.0.mlp.fc1_g.weight" } else { "blocks.0.mlp.fc1.weight" })
+            found.file_name(if hidden == Hidden::Separate {
+                "blocks.0.mlp.fc1_g.weight"
+            } else {
+                "blocks.0.mlp.fc1.weight"
+            })
         );
     }
     Ok(())

@@ -133,7 +133,8 @@ impl Found {
     /// The file's name of our tensor `name`, also when it is not there.
     pub(super) fn file_name(&self, name: &str) -> String {
         let occurs = |part: &str| {
-            let named = |theirs: &String| theirs[self.prefix.len()..].starts_with(part) || theirs.contains(&format!(".{part}"));
+            let named =
+                |theirs: &String| theirs[self.prefix.len()..].starts_with(part) || theirs.contains(&format!(".{part}"));
             self.tensors.values().any(named)
         };
         match self.tensors.get(name) {

@@ -120,13 +120,7 @@ fn values(found: &Found) -> Result<Vec<f32>, BundleError> {
 
 /// How `rows` rows are to be read. Squares are sparse, so that as a rule one reading is a square; where two are, what
 /// is said decides.
-fn rows_of(
-    found: &Found,
-    shape: &Shape,
-    rows: usize,
-    stated: &Stated,
-    all: &Stated,
-) -> Result<Rows, BundleError> {
+fn rows_of(found: &Found, shape: &Shape, rows: usize, stated: &Stated, all: &Stated) -> Result<Rows, BundleError> {
     let vit = &shape.vit;
     let tokens = vit.prefix_tokens();
     let prefixes = match (found.convention, &stated.no_embed_class) {
@@ -233,4 +227,109 @@ fn note(variant: Interpolation, stated: bool, kind: Cubic, stored: usize, wanted
         "position embedding resampled from {stored}×{stored} to {wanted}×{wanted} as {whose} does, bicubic \
          {antialias} ({why})"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Patches 0, 1, the middle one and the last of `torch.nn.functional.interpolate` (torch 2.15, float64) on a
+    /// grid of two values per patch.
+    #[test]
+    fn as_torch() {
+        use Interpolation::{Dinov2, Timm, Transformers};
+        let known = [
+            (
+                7,
+                3,
+                Timm,
+                false,
+                [
+                    0.045800273,
+                    -0.176051314,
+                    -0.099982374,
+                    0.177851826,
+                    0.11750224,
+                    0.11233247,
+                    -0.291925078,
+                    0.186050338,
+                ],
+            ),
+            (
+                7,
+                3,
+                Transformers,
+                false,
+                [0.223333333, -0.670123457, -0.450740741, 0.289259259, 0.18, 0.92, -0.569917695, 0.311399177],
+            ),
+            (
+                7,
+                3,
+                Dinov2,
+                false,
+                [
+                    0.151536496,
+                    -0.656380449,
+                    -0.427164471,
+                    0.400557203,
+                    0.237997958,
+                    0.902800888,
+                    -0.456546975,
+                    0.323033413,
+                ],
+            ),
+            (
+                3,
+                5,
+                Timm,
+                true,
+                [-1.141886792, -0.249433962, -0.486905097, -0.552686567, 0.88, -0.4, 0.893392666, -0.550566038],
+            ),
+            (3, 5, Transformers, false, [-1.18048, -0.24656, -0.42528, -0.62844224, 0.88, -0.4, 0.93909632, -0.55344]),
+            (
+                3,
+                5,
+                Dinov2,
+                false,
+                [
+                    -1.1830661,
+                    -0.246367418,
+                    -0.457057679,
+                    -0.611468876,
+                    0.882138746,
+                    -0.394866116,
+                    0.903856718,
+                    -0.551233589,
+                ],
+            ),
+            (
+                4,
+                5,
+                Transformers,
+                true,
+                [-1.149166513, -0.230576923, 0.084629274, -0.747844392, 0.0, 0.298125, 1.149166513, -0.309423077],
+            ),
+            (
+                4,
+                5,
+                Dinov2,
+                true,
+                [-1.149166513, -0.230576923, 0.084629274, -0.747844392, 0.0, 0.298125, 1.149166513, -0.309423077],
+            ),
+        ];
+        for (stored, wanted, variant, registers, expected) in known {
+            let grid: Vec<f32> = (0..stored * stored * 2).map(|i| ((i * 37) % 101) as f32 / 50.0 - 1.0).collect();
+            let (kind, scale) = kernel(variant, registers, stored, wanted);
+            let found = resample(&grid, 2, stored, &cubic_matrix(stored, wanted, scale, kind));
+            assert_eq!(found.len(), wanted * wanted * 2);
+            let patches = [0, 1, wanted * wanted / 2, wanted * wanted - 1];
+            let shown = patches.iter().flat_map(|patch| [found[patch * 2], found[patch * 2 + 1]]);
+            for (found, expected) in shown.zip(expected) {
+                assert!(
+                    (f64::from(found) - expected).abs() < 1e-6,
+                    "{stored} {wanted} {variant:?}: {found} {expected}"
+                );
+            }
+        }
+    }
 }

@@ -175,8 +175,8 @@ fn compare(vit: &Vit, hidden: Hidden, found: &Found, stated: &Stated) -> Result<
     ];
     for (said, there, what) in flags {
         if let Some(said) = said.as_ref().filter(|said| said.value != there) {
-            let (claimed, has) = if there { ("no", "a") } else { ("a", "no") };
-            wrong.push(format!("{} claims {claimed} {what}, the weights have {has} one", said.by));
+            let (claimed, has) = if there { ("no", "one") } else { ("a", "none") };
+            wrong.push(format!("{} claims {claimed} {what}, the weights have {has}", said.by));
         }
     }
     if let Some(said) = &stated.mlp_ratio {

@@ -34,6 +34,9 @@ pub(super) fn read(
         );
     }
     if !spec.taps.is_empty() {
+        if spec.pooling.is_some() {
+            fail!(Invalid, "model.json has \"pooling\" and \"taps\", which have their own; expected one of them");
+        }
         return Ok((spec.taps.iter().map(tap).collect(), None));
     }
     let (pooling, by) = pooling(found, spec, all)?;

@@ -37,7 +37,7 @@ pub(super) fn lower(source: &mut Source, found: &HashMap<String, Probed>) -> Res
             source.nodes.push(node);
             continue;
         }
-        let (from, to, scales) = geometry(&node, source, found)?;
+        let Geometry { from, to, scales } = geometry(&node, source, found)?;
         let a = match node.attribute("cubic_coeff_a")? {
             Some(AttributeValue::Float(a)) => f64::from(a),
             _ => -0.75,
@@ -59,12 +59,18 @@ pub(super) fn lower(source: &mut Source, found: &HashMap<String, Probed>) -> Res
     Ok(notes)
 }
 
-/// Sizes before and after, and the scales that coordinates are computed with, of the last two axes.
+/// Of the last two axes: sizes before and after, and the scales that coordinates are computed with.
+struct Geometry {
+    from: [usize; 2],
+    to: [usize; 2],
+    scales: [f64; 2],
+}
+
 fn geometry(
     node: &Node,
     source: &Source,
     found: &HashMap<String, Probed>,
-) -> Result<([usize; 2], [usize; 2], [f64; 2]), BundleError> {
+) -> Result<Geometry, BundleError> {
     let numbers = |name: &String| -> Option<Vec<f64>> {
         let probed = found.get(name).map(|probed| probed.values.iter().map(|v| f64::from(*v)).collect());
         probed.or_else(|| source.constants.get(name).and_then(constant_floats))
@@ -89,7 +95,7 @@ fn geometry(
         Some([_, _, y, x]) => [*y, *x],
         _ => ratio,
     };
-    Ok(([*h, *w], [*height, *width], scales))
+    Ok(Geometry { from: [*h, *w], to: [*height, *width], scales })
 }
 
 fn constant_floats(constant: &Constant) -> Option<Vec<f64>> {

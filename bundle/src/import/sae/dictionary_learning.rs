@@ -117,7 +117,10 @@ impl Class {
 /// Reads an SAE whose class its training stated.
 pub(super) fn read_stated(trainer: &Value, file: &Checkpoint) -> Result<Found, BundleError> {
     let Some(stated) = trainer.get("dict_class").and_then(Value::as_str) else {
-        fail!(Missing, "config.json has no trainer.dict_class; expected the configuration that dictionary_learning writes");
+        fail!(
+            Missing,
+            "config.json has no trainer.dict_class; expected the configuration that dictionary_learning writes"
+        );
     };
     let Some(class) = CLASSES.into_iter().find(|class| class.name() == stated) else {
         let names: Vec<&str> = CLASSES.iter().map(|class| class.name()).collect();
@@ -141,7 +144,8 @@ pub(super) fn read(class: Class, trainer: &Value, file: &Checkpoint) -> Result<F
     match class {
         Class::AutoEncoder => normalize_decoder(&mut found)?,
         Class::AutoEncoderNew => {
-            let note = "Features are those of encode(); forward(output_features=True) multiplies them by the decoder's norms.";
+            let note =
+                "Features are those of encode(); forward(output_features=True) multiplies them by the decoder's norms.";
             found.notes.push(note.to_owned());
         }
         Class::Gated => found.architecture = SaeArchitecture::Gated,
@@ -195,7 +199,8 @@ fn normalize_decoder(found: &mut Found) -> Result<(), BundleError> {
     fold("W_dec", &|at, value| value / norms[at / d]);
     fold("W_enc", &|at, value| value * norms[at % m]);
     fold("b_enc", &|at, value| value * norms[at]);
-    let note = "Decoder vectors had other lengths than 1: features were rescaled, as dictionary_learning's loader does.";
+    let note =
+        "Decoder vectors had other lengths than 1: features were rescaled, as dictionary_learning's loader does.";
     found.notes.push(note.to_owned());
     Ok(())
 }

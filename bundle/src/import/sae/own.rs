@@ -84,10 +84,8 @@ pub(super) fn read(config: Map<String, Value>, file: &Checkpoint) -> Result<Foun
 /// What belongs together is there together.
 fn check_config(config: &Config, file: &Checkpoint) -> Result<(), BundleError> {
     let has = |step| config.input.contains(&step);
-    let has_k = matches!(
-        config.architecture,
-        SaeArchitecture::TopK | SaeArchitecture::SignedTopK | SaeArchitecture::GroupMax
-    );
+    let has_k =
+        matches!(config.architecture, SaeArchitecture::TopK | SaeArchitecture::SignedTopK | SaeArchitecture::GroupMax);
     let pairs = [
         ("k", config.k.is_some(), "topk, signed_topk and groupmax", has_k, true),
         ("scale", config.scale.is_some(), "the input step scale", has(Step::Scale), true),
@@ -153,7 +151,8 @@ fn check_tensors(config: &Config, file: &Checkpoint) -> Result<(), BundleError> 
 fn read_tensors(config: &Config, file: &Checkpoint) -> Result<Parts, BundleError> {
     let (d, m) = (config.d_in, config.d_sae);
     let mut tensors = Parts::new();
-    for name in ["W_enc", "W_dec", "b_enc", "b_dec", "threshold", "b_gate", "r_mag", "b_mag", "input_mean", "input_std"] {
+    for name in ["W_enc", "W_dec", "b_enc", "b_dec", "threshold", "b_gate", "r_mag", "b_mag", "input_mean", "input_std"]
+    {
         if file.contains(name) {
             tensors.insert(name, parts::read(file, name)?);
         }

@@ -107,7 +107,8 @@ pub(super) fn check(file: &Checkpoint, what: &str, expected: &[Shape], ignored: 
         }
     }
     let known: BTreeSet<&str> = expected.iter().map(|(name, _)| name.as_str()).chain(ignored.iter().copied()).collect();
-    let extra: Vec<String> = file.names().filter(|name| !known.contains(name)).map(|name| format!("`{name}`")).collect();
+    let extra: Vec<String> =
+        file.names().filter(|name| !known.contains(name)).map(|name| format!("`{name}`")).collect();
     let kind = match (missing.is_empty(), wrong.is_empty(), extra.is_empty()) {
         (true, true, true) => return Ok(()),
         (false, ..) => BundleErrorKind::Missing,

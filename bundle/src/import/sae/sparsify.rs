@@ -67,12 +67,8 @@ pub(super) fn read(map: &Map<String, Value>, file: &Checkpoint) -> Result<Found,
     if architecture == SaeArchitecture::GroupMax && (config.k == 0 || !m.is_multiple_of(config.k)) {
         fail!(Invalid, "groupmax has k = {} groups of equal size, which {m} features do not give", config.k);
     }
-    let expected = [
-        shape("encoder.weight", &[m, d]),
-        shape("encoder.bias", &[m]),
-        shape("W_dec", &[m, d]),
-        shape("b_dec", &[d]),
-    ];
+    let expected =
+        [shape("encoder.weight", &[m, d]), shape("encoder.bias", &[m]), shape("W_dec", &[m, d]), shape("b_dec", &[d])];
     check(file, "sparsify's SAE", &expected, &[])?;
     let tensors = Parts::from([
         ("W_enc", read_tensor(file, "encoder.weight")?.transposed()),
