@@ -8,7 +8,7 @@ use std::path::Path;
 
 use common::assert_refused;
 use coverslip_bundle::BundleErrorKind::{Invalid, Missing, Truncated, Unsupported};
-use coverslip_bundle::import::Checkpoint;
+use coverslip_bundle::import::{Checkpoint, read_safetensors};
 use coverslip_bundle::tensors::{Element, Tensor, TensorMap, to_safetensors};
 use serde_json::json;
 
@@ -85,4 +85,11 @@ fn a_file_larger_than_memory_is_read_by_the_tensor() {
     }
     let found = Checkpoint::open(&path).unwrap();
     assert_eq!(found.read("small").unwrap(), Tensor::f32(&[2], &[1.0, -2.0]));
+}
+
+#[test]
+fn tiles_come_from_safetensors_alone() {
+    let result = read_safetensors(Path::new("/nowhere/tiles.pt"));
+    assert_refused(result, Unsupported, &["tiles.pt", "pickle", "convert"]);
+    assert_refused(read_safetensors(Path::new("/nowhere/tiles.safetensors")), Missing, &["/nowhere"]);
 }

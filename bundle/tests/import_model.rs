@@ -511,11 +511,11 @@ fn config_json_says_what_the_weights_do_not() {
     assert_eq!((model.mean, model.std), (Some([0.0; 3]), Some([0.4, 0.5, 0.6])));
     // A file anywhere, and its fields without `pretrained_cfg` as older timm wrote them.
     let older = json!({ "architecture": "vit_small_patch8_224", "mean": [0.7, 0.7, 0.7], "input_size": [3, 32, 32] });
-    let elsewhere = Hub::new(&plain()).config(older);
+    let elsewhere = Hub::new(&plain()).config(older).preprocessor(json!({ "image_std": [0.9, 0.9, 0.9] }));
     let weights = hub.scratch.path().join("model.safetensors");
     let source = ModelSource::open(&weights, Some(&elsewhere.scratch.path().join("config.json"))).unwrap();
     let model = import_model(&source, &spec(stated()), Precision::Keep).unwrap();
-    assert_eq!((model.mean, model.std), (Some([0.7; 3]), None));
+    assert_eq!((model.mean, model.std), (Some([0.7; 3]), Some([0.9; 3])));
 }
 
 #[test]
@@ -550,6 +550,12 @@ fn what_the_weights_contradict_is_refused_with_both_numbers() {
         let hub = Hub::new(&plain()).config(timm_config("vit_small_patch16_224", args));
         hub.refuses(json!({}), Invalid, &[part]);
     }
+    let mut config = timm_config("vit_small_patch16_224", small_args());
+    config["num_features"] = json!(64);
+    config["model_args"].as_object_mut().unwrap().remove("embed_dim");
+    let hub = Hub::new(&plain()).config(config);
+    hub.refuses(stated(), Invalid, &["config.json's num_features is 64, the weights have 32"]);
+    hub.import(stated_and(json!({ "embed_dim": 32 }))).unwrap();
     let transformers = [
         (json!({ "num_hidden_layers": 3 }), "config.json's num_hidden_layers is 3, the weights have 2"),
         (json!({ "intermediate_size": 64 }), "config.json's intermediate_size is 64, the weights have 128"),
@@ -667,7 +673,11 @@ fn positions_are_resampled_as_the_library_does() {
     let mut args = small_args();
     args["img_size"] = json!([24, 24]);
     let model = Hub::new(&plain()).config(timm_config("vit_small_patch16_224", args)).import(json!({})).unwrap();
-    assert_eq!((model.side, values(&model.weights.read().unwrap()["pos_embed"])), (24, timm));
+    assert_eq!((model.side, &values(&model.weights.read().unwrap()["pos_embed"])), (24, &timm));
+    let mut config = timm_config("vit_small_patch16_224", small_args());
+    config["pretrained_cfg"]["input_size"] = json!([3, 24, 24]);
+    let model = Hub::new(&plain()).config(config).import(json!({})).unwrap();
+    assert_eq!((model.side, &values(&model.weights.read().unwrap()["pos_embed"])), (24, &timm));
 }
 
 #[test]

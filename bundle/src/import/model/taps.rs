@@ -35,7 +35,10 @@ pub(super) fn read(
     }
     if !spec.taps.is_empty() {
         if spec.pooling.is_some() {
-            fail!(Invalid, "model.json has \"pooling\" and \"taps\", which have their own; expected one of them");
+            fail!(
+                Invalid,
+                "\"pooling\" (or --pooling) is for models without \"taps\", which have their own; expected one of them"
+            );
         }
         return Ok((spec.taps.iter().map(tap).collect(), None));
     }
