@@ -281,6 +281,8 @@ fn sparsify_refusals() {
     }
     Files::sparsify(json!({ "activation": "jumprelu" }), &sparse()).refuses(Unsupported, &["jumprelu", "groupmax"]);
     Files::sparsify(json!({ "activation": "groupmax", "k": 3 }), &sparse()).refuses(Invalid, &["k = 3", "4 features"]);
+    let empty = tensors(&[("encoder.weight", &[0, D]), ("encoder.bias", &[0]), ("W_dec", &[0, D]), ("b_dec", &[D])]);
+    Files::sparsify(json!({ "expansion_factor": 0 }), &empty).refuses(Invalid, &["0 features", "at least one"]);
     Files::sparsify(json!({ "d_in": null }), &sparse()).refuses(Missing, &["`d_in`"]);
     Files::sparsify(json!({ "k": 5 }), &sparse()).refuses(Invalid, &["`k` is 5"]);
     Files::sparsify(json!({ "num_latents": 5 }), &sparse()).refuses(Invalid, &["[4, 2], expected [5, 2]"]);
@@ -463,6 +465,14 @@ fn overcomplete_refusals() {
         let tensors = with(jump_sae(), name, f32s(&[M], &[1.0; M]));
         Files::bare(&tensors).refuses(Unsupported, &[part, "not supported in this version"]);
     }
+    let mut tied = without(without(top.clone(), "encoder.final_block.0.weight"), "encoder.final_block.0.bias");
+    for part in ["_weights", "multiplier"] {
+        tied = with(tied.clone(), &format!("encoder.tied_to.{part}"), tied[&format!("dictionary.{part}")].clone());
+    }
+    let found = import_sae(Files::bare(&tied).dir(), &options).unwrap();
+    assert_eq!(values(&found, "W_enc"), [2.0, 0.0, 1.2, -2.0, 0.0, 2.0, 1.6, 0.0]);
+    let other = with(tied, "encoder.tied_to.multiplier", f32s(&[], &[0.0]));
+    assert_refused(import_sae(Files::bare(&other).dir(), &options), Invalid, &["encoder.tied_to.multiplier", "tied"]);
     let none: TensorMap = top.into_iter().filter(|(name, _)| name.starts_with("dictionary.")).collect();
     Files::bare(&none).refuses(Unsupported, &["matching pursuit"]);
 }
@@ -579,4 +589,38 @@ fn too_many_features_are_refused() {
     let m = 262_145;
     let wide = tensors(&[("encoder.weight", &[m, 1]), ("encoder.bias", &[m]), ("W_dec", &[m, 1]), ("b_dec", &[1])]);
     Files::sparsify(json!({ "d_in": 1, "num_latents": m }), &wide).refuses(TooLarge, &["262145", "262144"]);
+}
+
+/// A damaged file is an error or another SAE, never a panic.
+#[test]
+fn flipped_bits_never_panic() {
+    let mut cases: Vec<PathBuf> = fs::read_dir("tests/golden/sae").unwrap().map(|case| case.unwrap().path()).collect();
+    cases.sort();
+    assert!(cases.len() >= 84, "{}", cases.len());
+    let mut state = 1u64;
+    for case in cases {
+        let scratch = tempfile::tempdir().unwrap();
+        let files = fs::read_dir(&case).unwrap().map(|file| file.unwrap().path());
+        let theirs = files.filter(|file| file.file_stem().is_some_and(|stem| stem != "golden"));
+        let copied: Vec<(PathBuf, Vec<u8>)> = theirs
+            .map(|file| (scratch.path().join(file.file_name().unwrap()), fs::read(&file).unwrap()))
+            .inspect(|(path, bytes)| fs::write(path, bytes).unwrap())
+            .collect();
+        let options = SaeOptions { activation_scale: None, k: Some(4), precision: Precision::Keep };
+        for (path, bytes) in &copied {
+            for _ in 0..4 {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                // Headers and configurations lie at the start, a zip's directory at the end.
+                let (place, bit) = ((state >> 33) as usize, state >> 61);
+                let near = place % bytes.len().min(1500);
+                let at = if bit & 1 == 0 { near } else { bytes.len() - 1 - near };
+                let mut flipped = bytes.clone();
+                flipped[at] ^= 1 << bit;
+                fs::write(path, flipped).unwrap();
+                let _ = import_sae(scratch.path(), &options);
+                let _ = import_sae(path, &options);
+            }
+            fs::write(path, bytes).unwrap();
+        }
+    }
 }

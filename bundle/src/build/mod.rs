@@ -89,11 +89,7 @@ pub fn write_bundle(
 }
 
 /// Writes all files of the bundle.
-fn assemble(
-    recipe: Recipe,
-    place: &Place,
-    load: impl FnMut(ComposedGraph) -> LoadResult,
-) -> Result<(), BundleError> {
+fn assemble(recipe: Recipe, place: &Place, load: impl FnMut(ComposedGraph) -> LoadResult) -> Result<(), BundleError> {
     let mut manifest = recipe.manifest;
     calibrate::placeholder(&mut manifest, &recipe.calibration);
     limits::check(&manifest)?;
@@ -189,10 +185,7 @@ impl<F: FnMut(ComposedGraph) -> LoadResult> Engine<F> {
             );
         }
         let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
-            BundleError::new(
-                BundleErrorKind::Invalid,
-                format!("the engine could not run the composed graph: {error}"),
-            )
+            BundleError::new(BundleErrorKind::Invalid, format!("the engine could not run the composed graph: {error}"))
         };
         let at_once = if graph.single_tile { 1 } else { BATCH };
         let mut run = (self.load)(graph).map_err(failed)?;

@@ -12,8 +12,8 @@ mod zip;
 pub use checkpoint::Checkpoint;
 pub use model::{ImportedModel, Interpolation, ModelSource, ModelSpec, TapSpec, import_model};
 pub use onnx::{
-    Candidate, Candidates, ImportedOnnx, LoadedProbe, OnnxFile, OnnxSpec, OnnxTap, ProbeGraph, ProbeResult, Probed, Prober,
-    SUPPORTED_OPERATORS, candidates, import_onnx,
+    Candidate, Candidates, ImportedOnnx, LoadedProbe, OnnxFile, OnnxSpec, OnnxTap, ProbeGraph, ProbeResult, Probed,
+    Prober, SUPPORTED_OPERATORS, candidates, import_onnx,
 };
 pub use sae::{ImportedSae, SaeOptions, import_sae};
 

@@ -63,7 +63,7 @@ pub(super) struct BuildArgs {
     #[arg(long)]
     activation_scale: Option<f64>,
     /// k, for an overcomplete TopK SAE of which only the tensors were saved
-    #[arg(long)]
+    #[arg(long = "sae-k")]
     k: Option<usize>,
     /// Tiles kept for the self-check
     #[arg(long, default_value_t = 4)]

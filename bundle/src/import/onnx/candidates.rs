@@ -97,9 +97,8 @@ fn probe(
     super::store::take_in(&mut source, &checkpoint)?;
     let front = front(&source, side, spec);
     let tile = super::noise(1, side);
-    let mut run = |source: &Source, values: &[String]| {
-        Probe::load(source, &checkpoint, &front, values, engine)?.run(&tile, 1)
-    };
+    let mut run =
+        |source: &Source, values: &[String]| Probe::load(source, &checkpoint, &front, values, engine)?.run(&tile, 1);
     let resized = resize::values(&source)?;
     if !resized.is_empty() {
         let made = |name: &String| source.nodes.iter().any(|node| node.outputs.contains(name));

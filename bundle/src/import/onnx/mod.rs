@@ -21,8 +21,8 @@ use crate::manifest::{OnnxModel, Pooling, Tap};
 use crate::weights::Weights;
 pub use candidates::{Candidate, Candidates, candidates};
 pub use operators::SUPPORTED_OPERATORS;
-pub use probe::{LoadedProbe, ProbeGraph, ProbeResult, Probed, Prober};
 use probe::{Front, Probe};
+pub use probe::{LoadedProbe, ProbeGraph, ProbeResult, Probed, Prober};
 use source::Source;
 
 /// `model.json` of an ONNX model.

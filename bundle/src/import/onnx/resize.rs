@@ -66,11 +66,7 @@ struct Geometry {
     scales: [f64; 2],
 }
 
-fn geometry(
-    node: &Node,
-    source: &Source,
-    found: &HashMap<String, Probed>,
-) -> Result<Geometry, BundleError> {
+fn geometry(node: &Node, source: &Source, found: &HashMap<String, Probed>) -> Result<Geometry, BundleError> {
     let numbers = |name: &String| -> Option<Vec<f64>> {
         let probed = found.get(name).map(|probed| probed.values.iter().map(|v| f64::from(*v)).collect());
         probed.or_else(|| source.constants.get(name).and_then(constant_floats))

@@ -116,6 +116,9 @@ fn finish(format: &'static str, found: Found, options: &SaeOptions) -> Result<Im
     let [d_in, d_sae] = found.parts["W_enc"].shape[..] else {
         fail!(Invalid, "`W_enc` is no matrix");
     };
+    if d_in == 0 || d_sae == 0 {
+        fail!(Invalid, "the SAE has {d_in} values and {d_sae} features, expected at least one of each");
+    }
     if d_sae > MAX_D_SAE {
         fail!(TooLarge, "the SAE has {d_sae} features, at most {MAX_D_SAE}");
     }

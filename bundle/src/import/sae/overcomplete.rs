@@ -161,7 +161,10 @@ impl Saved<'_> {
             false => Ok(Values::filled(m, 0.0)),
         };
         match encoder {
-            Encoder::Tied => Ok((dictionary.clone().transposed(), bias()?)),
+            Encoder::Tied => {
+                self.check_tie()?;
+                Ok((dictionary.clone().transposed(), bias()?))
+            }
             Encoder::Untied => Ok((parts::read(self.file, "encoder.weight")?.transposed(), bias()?)),
             Encoder::Linear => Ok((block("0.weight")?.transposed(), block("0.bias")?)),
             Encoder::BatchNorm => {
@@ -176,6 +179,20 @@ impl Saved<'_> {
                 Ok((w_enc, b_enc))
             }
         }
+    }
+
+    /// The dictionary that a tied encoder names is the SAE's own, which torch saves under both names.
+    fn check_tie(&self) -> Result<(), BundleError> {
+        for (name, _) in atoms::tensors(self.file, "dictionary")? {
+            let tied = format!("encoder.tied_to.{}", name.trim_start_matches("dictionary."));
+            if self.file.read(&tied)? != self.file.read(&name)? {
+                fail!(
+                    Invalid,
+                    "`{tied}` is not `{name}`; expected an encoder that is tied to the SAE's own dictionary"
+                );
+            }
+        }
+        Ok(())
     }
 
     /// k of what is not a JumpSAE: a module knows whether it is a TopKSAE, a `state_dict` does not.
