@@ -1,8 +1,8 @@
-"""Tiles of real H&E at about 0.5 um/px, in three sets. As far as the files tell, no slide of the first is in the
-others:
+"""Tiles of real H&E at about 0.5 um/px, in three sets:
 
     train      the SAE's data: crops anywhere, in any of eight orientations
-    calibrate  given to `bundle build --tiles`: its figures of reconstruction error, and the self-check
+    calibrate  given to `bundle build --tiles`: its figures of reconstruction error, and the self-check;
+               of other slides than `train`, as far as the files tell
     compare    never used for building: the two routes are compared on them
 
 Where the images are absent, generated texture stands in for them, so that the bundle can be made anywhere.
@@ -37,7 +37,7 @@ SOURCES = {
 }
 HELD_OUT = {  # why the tiles that calibrate are held out by slide, for the card
     "BreCaHAD": "five fields of BreCaHAD, whose files name no slides, that look like a slide of their own",
-    "CMU-1": "all of CMU-1, which is another slide, scanner and tissue",
+    "CMU-1": "CMU-1, which is another slide of another tissue",
     "generated": "generated texture from other seeds",
 }
 

@@ -58,5 +58,8 @@ class Original:
         """The same, kept in `directory` for another run with the same tiles: this is the slowest part."""
         path = directory / f"embeddings-{hashlib.sha256(tiles.tobytes()).hexdigest()[:16]}.npz"
         if not path.exists():
-            np.savez(path, **self.embeddings(tiles))
+            part = path.with_suffix(".part")
+            with part.open("wb") as file:
+                np.savez(file, **self.embeddings(tiles))
+            part.rename(path)
         return dict(np.load(path))
