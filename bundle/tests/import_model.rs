@@ -862,3 +862,25 @@ fn a_hubs_directory_is_searched_in_order() {
     let index = dir.path().join("pytorch_model.bin.index.json");
     assert_refused(ModelSource::open(&index, None), Unsupported, &["sharded pickles"]);
 }
+
+#[test]
+fn preprocessing_stated_against_the_files_is_taken_and_said() {
+    let case = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/models/timm_plain");
+    let source = ModelSource::open(&case, None).unwrap();
+    let golden: Value = serde_json::from_slice(&fs::read(case.join("golden.json")).unwrap()).unwrap();
+    let mut stated = golden["model"].clone();
+    let notes = |stated: &Value| {
+        let spec: ModelSpec = serde_json::from_value(stated.clone()).unwrap();
+        let model = import_model(&source, &spec, Precision::Keep).unwrap();
+        (model.mean.unwrap(), model.notes.join("\n"))
+    };
+    let (mean, silent) = notes(&stated);
+    assert!(!silent.contains("is taken"), "{silent}");
+    stated["mean"] = json!([0.1, 0.2, 0.3]);
+    let (taken, said) = notes(&stated);
+    assert_eq!(taken, [0.1, 0.2, 0.3]);
+    assert!(
+        said.contains("model.json's mean [0.1, 0.2, 0.3] is taken") && said.contains(&format!("{mean:?}")),
+        "{said}"
+    );
+}

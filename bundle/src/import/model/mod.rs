@@ -23,6 +23,7 @@ use super::Precision;
 use crate::error::BundleError;
 use crate::manifest::{Tap, Vit};
 use crate::weights::Weights;
+use stated::Said;
 
 /// A model, read.
 #[derive(Clone, Debug)]
@@ -74,6 +75,8 @@ pub fn import_model(
     notes.extend(shape.hidden.note(&all));
     notes.extend(positions.notes);
     notes.extend(tap_note);
+    notes.extend(overruled(&all.mean, &config.stated.mean));
+    notes.extend(overruled(&all.std, &config.stated.std));
     Ok(ImportedModel {
         architecture: shape.vit,
         side: positions.side,
@@ -84,4 +87,11 @@ pub fn import_model(
         left_out: found.left_out,
         notes,
     })
+}
+
+/// A preprocessing that a person stated against the model's own files: they decide, but it is said.
+fn overruled(taken: &Option<Said<[f64; 3]>>, file: &Option<Said<[f64; 3]>>) -> Option<String> {
+    let (taken, file) = (taken.as_ref()?, file.as_ref()?);
+    (taken.value != file.value)
+        .then(|| format!("{} {:?} is taken, {} is {:?}", taken.by, taken.value, file.by, file.value))
 }
