@@ -15,7 +15,7 @@ const AT_THE_CUT: f64 = 1e-3;
 /// The distance between expected and found outputs; each figure is the worst of all tiles.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Agreement {
-    /// Per tap: its name and 1 − cosine.
+    /// Per tap: its name and 1 − cosine (or half the squared relative difference of the lengths, if that is more).
     pub embeddings: Vec<(String, f64)>,
     /// ‖f−f′‖ / ‖f‖ of the reported features, by their index.
     pub features: f64,
@@ -113,7 +113,8 @@ impl fmt::Display for Agreement {
     }
 }
 
-/// 1 − a·b/(‖a‖‖b‖), computed as ½‖a/‖a‖ − b/‖b‖‖² so that small distances keep their digits.
+/// 1 − a·b/(‖a‖‖b‖), computed as ½‖a/‖a‖ − b/‖b‖‖² so that small distances keep their digits; or ½(1 − ‖b‖/‖a‖)²
+/// where that is more: a vector of another length is another vector.
 fn one_minus_cosine(a: &[f32], b: &[f32]) -> f64 {
     let norm = |v: &[f32]| v.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
     let (norm_a, norm_b) = (norm(a), norm(b));
@@ -121,7 +122,8 @@ fn one_minus_cosine(a: &[f32], b: &[f32]) -> f64 {
         return if norm_a == norm_b { 0.0 } else { 1.0 };
     }
     let difference = |(x, y): (&f32, &f32)| f64::from(*x) / norm_a - f64::from(*y) / norm_b;
-    a.iter().zip(b).map(difference).map(|d| d * d).sum::<f64>() / 2.0
+    let direction = a.iter().zip(b).map(difference).map(|d| d * d).sum::<f64>() / 2.0;
+    direction.max((1.0 - norm_b / norm_a).powi(2) / 2.0)
 }
 
 /// ‖f−f′‖ / ‖f‖ of two sparse vectors. Which of two features that tie at the cut is reported is an engine's
@@ -172,6 +174,7 @@ mod tests {
         let distance = one_minus_cosine(&[1.0, 0.0], &[1.0, 1e-6]);
         assert!((distance - 5e-13).abs() < 1e-16, "{distance}");
         assert_eq!(one_minus_cosine(&[1.0, 0.0], &[0.0, 2.0]), 1.0);
+        assert_eq!(one_minus_cosine(&[1.0, 0.0], &[2.0, 0.0]), 0.5, "the same direction, twice as long");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use crate::error::{BundleError, fail};
 use crate::manifest::{
     Architecture, GRAPH_FILE, InputStep, Manifest, OnnxModel, Sae, SaeArchitecture, Tap, TapSource, Vit,
 };
-use crate::onnx::Model;
+use crate::onnx::{Model, check_model};
 use crate::tensors::TensorFile;
 
 /// The SAE's tensor with the original numbers of its features, where some were removed.
@@ -107,8 +107,9 @@ pub(crate) fn parameters(manifest: &Manifest) -> u128 {
 }
 
 fn count(tensors: &[Shape]) -> u128 {
-    let size = |shape: &Vec<usize>| shape.iter().map(|d| *d as u128).product::<u128>();
-    tensors.iter().map(|(_, shape)| size(shape)).sum()
+    // Sizes of a manifest are limited, those of a graph are not.
+    let size = |shape: &Vec<usize>| shape.iter().fold(1u128, |n, d| n.saturating_mul(*d as u128));
+    tensors.iter().map(|(_, shape)| size(shape)).fold(0, u128::saturating_add)
 }
 
 /// Checks a ViT's tensors: all there, in shape, finite, and no others.
@@ -130,6 +131,7 @@ pub(crate) fn check_onnx(
     file: &TensorFile,
 ) -> Result<(), BundleError> {
     let model = Model::read(topology)?;
+    check_model(&model).map_err(|e| e.within(GRAPH_FILE))?;
     if !model.inputs.iter().any(|input| input.name == onnx.input) {
         fail!(Invalid, "{GRAPH_FILE} has no input `{}`", onnx.input.escape_default());
     }
@@ -145,10 +147,14 @@ pub(crate) fn check_onnx(
         }
     }
     let weights = model.inputs.iter().filter(|input| input.name != onnx.input);
+    if let Some(open) = weights.clone().find(|input| input.dims.contains(&None)) {
+        fail!(Invalid, "weight `{}` of {GRAPH_FILE} has a dimension of no stated size", open.name);
+    }
     let expected: Vec<Shape> =
         weights.map(|input| (input.name.clone(), input.dims.iter().flatten().copied().collect())).collect();
-    let parameters = count(&expected) + model.constants.iter().map(|c| c.elements() as u128).sum::<u128>();
-    if parameters > u128::from(onnx.parameters) {
+    let parameters =
+        count(&expected) + model.constants.iter().map(|c| c.elements() as u128).fold(0, u128::saturating_add);
+    if parameters != u128::from(onnx.parameters) {
         fail!(Invalid, "the graph has {parameters} parameters, the manifest says {}", onnx.parameters);
     }
     check_tensors(&expected, file, &[])

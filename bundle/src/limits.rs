@@ -81,6 +81,9 @@ pub(crate) fn check_files(manifest: &Manifest) -> Result<(), BundleError> {
         let most = match name.as_str() {
             MODEL_FILE => weight_bytes(layout::model_parameters(manifest)),
             SAE_FILE => weight_bytes(layout::sae_parameters(&manifest.sae)),
+            GRAPH_FILE if !matches!(manifest.architecture, Architecture::Onnx(_)) => {
+                fail!(Invalid, "`files` lists `{GRAPH_FILE}`, which a bundle of a ViT does not have")
+            }
             GRAPH_FILE => u128::from(MAX_GRAPH_BYTES),
             _ => u128::from(MAX_OTHER_BYTES),
         };

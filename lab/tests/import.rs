@@ -187,9 +187,42 @@ fn a_fixed_batch_runs_one_tile_at_a_time() {
 }
 
 #[test]
+fn a_graph_that_was_changed_afterwards_is_refused() {
+    let case = goldens("onnx").join("vit_dynamic");
+    let folder = scratch(&case.join("changed"));
+    let golden = tensors(&case.join("golden.safetensors"));
+    let tiles = golden.get("tiles").unwrap();
+    write_rest(&folder, 32, &Tensor::u8(tiles.shape, tiles.bytes));
+    let output = build(&folder, &case.join("model.onnx"), &parse(&case.join("model.json")));
+    assert!(output.status.success(), "{}", text(&output));
+    let manifest: Value = parse(&folder.join("bundle/manifest.json"));
+    let refused = |change: &dyn Fn(&mut Value), parts: &[&str]| {
+        let mut changed = manifest.clone();
+        change(&mut changed);
+        fs::write(folder.join("bundle/manifest.json"), changed.to_string()).unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_coverslip"))
+            .args(["bundle", "verify", "bundle"])
+            .current_dir(&folder)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert!(parts.iter().all(|part| text(&output).contains(part)), "{parts:?} not in {}", text(&output));
+    };
+    refused(&|m| m["architecture"]["parameters"] = json!(1_000_000_000), &["1000000000", "parameters"]);
+    refused(&|m| m["architecture"]["input"] = json!("other"), &["no input `other`"]);
+    refused(&|m| m["taps"][1]["tensor"] = json!("nowhere"), &["nowhere", "does not compute"]);
+    // Another graph with its true digest, as one who means harm would.
+    let other = fs::read(goldens("onnx/refused/operators/model.onnx")).unwrap();
+    fs::write(folder.join("bundle/model.onnx"), &other).unwrap();
+    let digest = coverslip_bundle::Digest::of(&other).to_string();
+    let listed = json!({ "bytes": other.len(), "sha256": digest });
+    refused(&|m| m["files"]["model.onnx"] = listed.clone(), &["com.example.Magic", "not supported"]);
+}
+
+#[test]
 fn other_onnx_models_are_refused_with_all_that_is_wrong() {
     let cases = cases(&goldens("onnx/refused"), "model.onnx");
-    assert_eq!(cases.len(), 10);
+    assert_eq!(cases.len(), 15);
     for case in cases {
         let folder = scratch(&case);
         write_rest(&folder, 16, &Tensor::u8(&[2, 16, 16, 3], &vec![128; 2 * 16 * 16 * 3]));

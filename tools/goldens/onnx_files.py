@@ -224,6 +224,25 @@ def refused():
     constants = [numpy_helper.from_array(np.array([1, 3, 8, 8]), "sizes"),
                  numpy_helper.from_array(np.ones((192, 64), np.float32), "w2")]
     refusal("antialias", graph(antialias, opset=18, constants=constants), ["Resize cubic half_pixel with antialias"])
+    # torch's x[:, None].expand(-1, 2, …).reshape(…): the engine's optimiser takes a tile for a repetition.
+    tiled = [node("Reshape", ["product", "rows"], ["a"]), node("Unsqueeze", ["a", "axis"], ["b"], "unsqueeze"),
+             node("Expand", ["b", "twice"], ["c"], "expand"), node("Reshape", ["c", "tiled"], ["d"], "tile"),
+             node("Flatten", ["d"], ["out"])]
+    varied = numpy_helper.from_array(np.sin(np.arange(768 * 16, dtype=np.float32)).reshape(768, 16), "w")
+    constants = [varied, *(numpy_helper.from_array(np.array(value), name) for name, value in {
+        "rows": [1, 4, 4], "axis": [1], "twice": [1, 2, 4, 4], "tiled": [1, 8, 4]}.items())]
+    refusal("engine_rewrites_it", graph(flat + tiled, constants=constants), ["optimisation", "`out`"])
+    truth = [node("Cast", ["product"], ["bool"], "cast", to=9), node("Cast", ["bool"], ["out"], to=1)]
+    refusal("cast_to_bool", graph(flat + truth, constants=[weight]), ["Cast to ONNX type 9"])
+    large = numpy_helper.from_array(np.array([1, 1 << 40]), "large")
+    refusal("absurd_shape", graph([*flat, node("Expand", ["product", "large"], ["out"])], constants=[weight, large]),
+            ["Expand to 1099511627776 values"])
+    twice = graph([*flat, identity, node("Relu", ["flat"], ["product"])], constants=[weight])
+    refusal("made_twice", twice, ["`product`", "made twice"])
+    lower = [node("AveragePool", ["image"], ["p"], kernel_shape=[2, 2], auto_pad="SAME_LOWER"),
+             node("Flatten", ["p"], ["flat"]), node("MatMul", ["flat", "w3"], ["out"])]
+    w3 = numpy_helper.from_array(np.ones((675, 16), np.float32), "w3")
+    refusal("same_lower", graph(lower, constants=[w3]), ["AveragePool with auto_pad SAME_LOWER"])
     model = export(BatchNormed(randomise(vit(), 10)), 32)
     refusal("depends_on_the_batch", model, ["depends on the other tiles"])
     broken = graph([*flat, identity], constants=[numpy_helper.from_array(np.full((768, 16), np.nan, np.float32), "w")])

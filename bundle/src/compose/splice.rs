@@ -47,7 +47,10 @@ pub(crate) fn renamed_node(node: &Node) -> Node {
     for name in node.inputs.iter_mut().chain(&mut node.outputs).filter(|name| !name.is_empty()) {
         *name = renamed(name);
     }
-    node.name = renamed(&node.name);
+    // An empty name is no name: two nodes may have it.
+    if !node.name.is_empty() {
+        node.name = renamed(&node.name);
+    }
     node
 }
 

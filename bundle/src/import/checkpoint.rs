@@ -145,9 +145,11 @@ impl Checkpoint {
 
     fn add(&mut self, name: String, entry: Entry) -> Result<(), BundleError> {
         let file = &self.files[entry.file];
-        let last: usize = entry.shape.iter().zip(&entry.strides).map(|(n, stride)| n.saturating_sub(1) * stride).sum();
-        let elements = if entry.shape.contains(&0) { 0 } else { last + 1 };
-        if entry.offset + (elements * entry.element.size()) as u64 > file.bytes {
+        let last = entry.shape.iter().zip(&entry.strides);
+        let last = last.fold(0usize, |at, (n, stride)| at.saturating_add(n.saturating_sub(1).saturating_mul(*stride)));
+        let elements = if entry.shape.contains(&0) { 0 } else { last.saturating_add(1) };
+        let end = entry.offset.saturating_add(elements.saturating_mul(entry.element.size()) as u64);
+        if end > file.bytes {
             fail!(Truncated, "{}: ends within tensor `{name}`; copy it again", file.path.display());
         }
         if self.entries.insert(name.clone(), entry).is_some() {
@@ -222,9 +224,9 @@ impl Checkpoint {
 
 /// Row-major strides.
 pub(super) fn contiguous(shape: &[usize]) -> Vec<usize> {
-    let mut strides = vec![1; shape.len()];
+    let mut strides = vec![1usize; shape.len()];
     for axis in (1..shape.len()).rev() {
-        strides[axis - 1] = strides[axis] * shape[axis].max(1);
+        strides[axis - 1] = strides[axis].saturating_mul(shape[axis].max(1));
     }
     strides
 }

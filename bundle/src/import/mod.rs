@@ -13,8 +13,9 @@ pub use checkpoint::Checkpoint;
 pub use model::{ImportedModel, Interpolation, ModelSource, ModelSpec, TapSpec, import_model};
 pub use onnx::{
     Candidate, Candidates, ImportedOnnx, LoadedProbe, OnnxFile, OnnxSpec, OnnxTap, ProbeGraph, ProbeResult, Probed,
-    Prober, SUPPORTED_OPERATORS, candidates, import_onnx,
+    Prober, Rewrite, SUPPORTED_OPERATORS, candidates, import_onnx,
 };
+pub(crate) use onnx::{OPSETS, operators};
 pub use sae::{ImportedSae, SaeOptions, import_sae};
 
 use std::path::Path;

@@ -6,5 +6,8 @@ mod read;
 mod write;
 
 pub use check::{Checked, check_onnx};
-pub(crate) use read::{AttributeValue, Constant, ConstantData, Model, Node, ValueInfo, element_size};
-pub(crate) use write::{Attribute, DataType, Dim, EXTERNAL_FILE, ModelWriter, OPSET, int_attribute, tensor_attribute};
+pub(crate) use check::{check_model, check_names};
+pub(crate) use read::{AttributeValue, Constant, ConstantData, Model, Node, ValueInfo};
+pub(crate) use write::{
+    Attribute, DataType, Dim, EXTERNAL_FILE, ModelWriter, OPSET, int_attribute, ints_attribute, tensor_attribute,
+};

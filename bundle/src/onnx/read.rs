@@ -5,6 +5,9 @@ use std::borrow::Cow;
 
 use crate::error::{BundleError, fail};
 
+/// Largest constant, bytes: more than any model that is composed has in all.
+const LARGEST_CONSTANT: usize = 1 << 36;
+
 /// A node of the graph.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Node {
@@ -198,6 +201,27 @@ impl<'a> Constant<'a> {
             constant.data = ConstantData::Here(Cow::Owned(typed_data(constant.data_type, &typed)?));
         }
         Ok(constant)
+    }
+
+    /// Its type is known, its size can be counted, and its bytes fill its shape.
+    pub(crate) fn check(&self) -> Result<(), BundleError> {
+        let Some(size) = element_size(self.data_type) else {
+            fail!(
+                Unsupported,
+                "constant `{}` is of ONNX type {}: not supported in this version; expected floating point or integers",
+                self.name,
+                self.data_type
+            );
+        };
+        let elements = self.dims.iter().try_fold(1usize, |n, dim| n.checked_mul(*dim));
+        let bytes = elements.and_then(|n| n.checked_mul(size)).filter(|bytes| *bytes <= LARGEST_CONSTANT);
+        match (&self.data, bytes) {
+            (_, None) => fail!(TooLarge, "constant `{}` has the shape {:?}", self.name, self.dims),
+            (ConstantData::Here(data), Some(bytes)) if data.len() != bytes => {
+                fail!(Invalid, "constant `{}` has {} bytes for the shape {:?}", self.name, data.len(), self.dims)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Number of elements.

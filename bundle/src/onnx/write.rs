@@ -215,6 +215,11 @@ pub(crate) fn int_attribute(name: &str, value: i64) -> Vec<u8> {
     encode_attribute(name, &Attribute::Int(value))
 }
 
+/// An encoded attribute that is a list of numbers.
+pub(crate) fn ints_attribute(name: &str, values: &[i64]) -> Vec<u8> {
+    encode_attribute(name, &Attribute::Ints(values.to_vec()))
+}
+
 /// An encoded attribute that is a tensor; its elements little-endian.
 pub(crate) fn tensor_attribute(name: &str, dims: &[usize], data_type: u64, raw: &[u8]) -> Vec<u8> {
     let mut tensor = Vec::new();

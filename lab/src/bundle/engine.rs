@@ -2,9 +2,10 @@
 //! through the plugin.
 
 use std::error::Error;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use coverslip_bundle::build::LoadResult;
-use coverslip_bundle::import::{LoadedProbe, ProbeGraph, Probed};
+use coverslip_bundle::import::{LoadedProbe, ProbeGraph, Probed, Rewrite};
 use coverslip_bundle::{ComposedGraph, ReferenceOutputs};
 use rten::{Model, ModelOptions, Value};
 use rten_tensor::NdTensor;
@@ -24,7 +25,8 @@ pub(super) fn load(mut graph: ComposedGraph) -> LoadResult {
     let outputs = graph.outputs().into_iter().map(|name| model.node_id(name)).collect::<Result<Vec<_>, _>>()?;
     Ok(Box::new(move |tiles, n| {
         let pixels = NdTensor::from_data([n, graph.side, graph.side, 3], tiles.to_vec());
-        let mut values = model.run(vec![(input, pixels.into())], &outputs, None)?.into_iter();
+        let values = fenced(|| model.run(vec![(input, pixels.into())], &outputs, None))?;
+        let mut values = values.into_iter();
         let mut next = || values.next().ok_or("the graph has too few outputs");
         let mut embeddings = Vec::with_capacity(graph.taps.len());
         for _ in &graph.taps {
@@ -42,28 +44,38 @@ pub(super) fn load(mut graph: ComposedGraph) -> LoadResult {
     }))
 }
 
-/// Loads a graph that is being imported. rten must not rewrite it: values within it that are asked for could
-/// be gone.
+/// Loads a graph that is being imported.
 ///
 /// # Errors
 /// As [`load`].
 pub(super) fn load_probe(graph: ProbeGraph) -> Result<LoadedProbe, Box<dyn Error + Send + Sync>> {
     let mut options = ModelOptions::with_all_ops();
-    options.enable_optimization(false);
+    options.enable_optimization(graph.rewrite == Rewrite::Yes);
     let model = read(options, graph.onnx, graph.external)?;
     let input = model.node_id(ComposedGraph::PIXELS)?;
     let outputs = graph.outputs.iter().map(|name| model.node_id(name)).collect::<Result<Vec<_>, _>>()?;
     Ok(Box::new(move |tiles, n| {
         let pixels = NdTensor::from_data([n, graph.side, graph.side, 3], tiles.to_vec());
-        model.run(vec![(input, pixels.into())], &outputs, None)?.into_iter().map(probed).collect()
+        let values = fenced(|| model.run(vec![(input, pixels.into())], &outputs, None))?;
+        values.into_iter().map(probed).collect()
     }))
 }
 
-fn read(mut options: ModelOptions, onnx: Vec<u8>, external: Option<Vec<u8>>) -> Result<Model, rten::LoadError> {
+fn read(mut options: ModelOptions, onnx: Vec<u8>, external: Option<Vec<u8>>) -> Result<Model, Failure> {
     if let Some(weights) = external {
         options.external_data(ComposedGraph::EXTERNAL_FILE, weights);
     }
-    options.load(onnx)
+    fenced(|| options.load(onnx))
+}
+
+type Failure = Box<dyn Error + Send + Sync>;
+
+/// A graph that somebody made can bring the engine to panic: that is a graph that it does not run.
+fn fenced<T, E: Error + Send + Sync + 'static>(work: impl FnOnce() -> Result<T, E>) -> Result<T, Failure> {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(done) => Ok(done?),
+        Err(_) => Err("it panics; simplify the graph, and report it".into()),
+    }
 }
 
 /// A value with its numbers; of booleans and integers their values.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::probe::{Probe, Prober};
+use super::probe::{Probe, Prober, Rewrite};
 use super::source::Source;
 use super::{OnnxFile, OnnxSpec, front, resize, side};
 use crate::error::BundleError;
@@ -69,7 +69,7 @@ fn list(file: &OnnxFile, spec: &OnnxSpec, engine: &mut Prober) -> Result<Candida
         batch: source.image.batch,
         side: source.image.side,
         opset: source.opset,
-        parameters: source.constants.values().map(|constant| constant.elements() as u64).sum(),
+        parameters: source.constants.values().map(|constant| constant.elements() as u64).fold(0, u64::saturating_add),
         operators,
         residual: Vec::new(),
         last_tokens: Vec::new(),
@@ -91,14 +91,15 @@ fn probe(
 ) -> Result<(), BundleError> {
     let outputs = source.outputs.clone();
     source.prune(&outputs)?;
-    super::operators::check(&source.nodes)?;
+    super::operators::check(&source.nodes, |name| source.constants.get(name))?;
     let side = side(&source, spec)?;
     let checkpoint = super::store::checkpoint(&file.path, &file.bytes, &source)?;
     super::store::take_in(&mut source, &checkpoint)?;
     let front = front(&source, side, spec);
     let tile = super::noise(1, side);
-    let mut run =
-        |source: &Source, values: &[String]| Probe::load(source, &checkpoint, &front, values, engine)?.run(&tile, 1);
+    let mut run = |source: &Source, values: &[String]| {
+        Probe::load(source, &checkpoint, &front, values, Rewrite::No, engine)?.run(&tile, 1)
+    };
     let resized = resize::values(&source)?;
     if !resized.is_empty() {
         let made = |name: &String| source.nodes.iter().any(|node| node.outputs.contains(name));

@@ -1,14 +1,14 @@
 //! Any ONNX model: the graph is cut down to what the taps need, checked, run once to learn its shapes, and
 //! stored beside its weights. What it computes is left as it is.
 
-mod batch;
 mod candidates;
-mod operators;
+pub(crate) mod operators;
 mod probe;
 mod resize;
 mod source;
 mod store;
 mod taps;
+mod trial;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,11 +18,13 @@ use serde::Deserialize;
 use super::Precision;
 use crate::error::{BundleError, fail};
 use crate::manifest::{OnnxModel, Pooling, Tap};
+use crate::onnx::{Constant, Model};
 use crate::weights::Weights;
 pub use candidates::{Candidate, Candidates, candidates};
 pub use operators::SUPPORTED_OPERATORS;
 use probe::{Front, Probe};
-pub use probe::{LoadedProbe, ProbeGraph, ProbeResult, Probed, Prober};
+pub use probe::{LoadedProbe, ProbeGraph, ProbeResult, Probed, Prober, Rewrite};
+pub(crate) use source::OPSETS;
 use source::Source;
 
 /// `model.json` of an ONNX model.
@@ -103,6 +105,17 @@ impl OnnxFile {
         let bytes = std::fs::read(path).map_err(|error| BundleError::io(path.display(), &error))?;
         Ok(Self { path: path.to_owned(), bytes })
     }
+
+    /// Values in the graph's constants.
+    ///
+    /// # Errors
+    /// `Truncated`, `Invalid`, `TooLarge`.
+    pub fn parameters(&self) -> Result<u64, BundleError> {
+        let within = |error: BundleError| error.within(self.path.display());
+        let model = Model::read(&self.bytes).map_err(within)?;
+        model.constants.iter().try_for_each(Constant::check).map_err(within)?;
+        Ok(model.constants.iter().map(|constant| constant.elements() as u64).fold(0, u64::saturating_add))
+    }
 }
 
 /// Reads an ONNX model. `engine` runs graphs: to learn shapes, and to see that a batch is its tiles.
@@ -128,7 +141,7 @@ fn import(
     let mut source = Source::read(&file.bytes, spec.input.as_deref())?;
     let wanted = taps::tapped(&source, spec)?;
     source.prune(&wanted)?;
-    operators::check(&source.nodes)?;
+    operators::check(&source.nodes, |name| source.constants.get(name))?;
     let side = side(&source, spec)?;
     let checkpoint = Arc::new(store::checkpoint(&file.path, &file.bytes, &source)?);
     store::take_in(&mut source, &checkpoint)?;
@@ -142,16 +155,19 @@ fn import(
     values.sort();
     values.dedup();
     let tiles = noise(2, side);
-    let found = Probe::load(&source, &checkpoint, &front, &values, engine)?.run(&tiles[..tiles.len() / 2], 1)?;
+    let found =
+        Probe::load(&source, &checkpoint, &front, &values, Rewrite::No, engine)?.run(&tiles[..tiles.len() / 2], 1)?;
+    probe::refuse_vectors(&source.nodes, &found)?;
     let mut notes = resize::lower(&mut source, &found)?;
     source.prune(&wanted)?;
     let taps = taps::taps(spec, &source, side, &found, &mut notes)?;
-    let single_tile = batch::single_tile(&source, &checkpoint, &front, &wanted, &tiles, engine, &mut notes)?;
+    let single_tile = trial::single_tile(&source, &checkpoint, &front, &wanted, &tiles, engine, &mut notes)?;
 
     let flops_per_tile = probe::flops(&source, &found);
     front.model.flops_per_tile = flops_per_tile;
     front.model.single_tile = single_tile;
-    front.model.parameters = source.constants.values().map(|constant| constant.elements() as u64).sum();
+    front.model.parameters =
+        source.constants.values().map(|constant| constant.elements() as u64).fold(0, u64::saturating_add);
     let weights = store::weights(&source, &checkpoint, precision)?;
     let topology = store::topology(&source, &weights, &wanted, &taps, side)?;
     Ok(ImportedOnnx { model: front.model, side, taps, weights, topology, notes })

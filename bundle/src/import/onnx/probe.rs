@@ -23,6 +23,17 @@ pub struct ProbeGraph {
     pub side: usize,
     /// The outputs to be computed, in this order.
     pub outputs: Vec<String>,
+    /// Whether the engine rewrites the graph as it does for speed.
+    pub rewrite: Rewrite,
+}
+
+/// Whether an engine may rewrite a graph. Not where values within it are asked for: they may be gone.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Rewrite {
+    /// As it runs in a bundle.
+    Yes,
+    /// As it stands.
+    No,
 }
 
 /// What stands before a graph: its input, and the preprocessing.
@@ -58,9 +69,11 @@ fn compose(
     external: &Checkpoint,
     front: &Front,
     wanted: &[String],
+    rewrite: Rewrite,
 ) -> Result<ProbeGraph, BundleError> {
-    let bytes: usize = source.constants.values().map(|constant| constant.elements() * 8).sum();
-    let mut graph = Graph::new("probe", source.opset, bytes + (1 << 20))?;
+    let bytes: usize =
+        source.constants.values().map(|constant| constant.elements().saturating_mul(8)).fold(0, usize::saturating_add);
+    let mut graph = Graph::new("probe", source.opset, bytes.saturating_add(1 << 20))?;
     let side = Dim::Fixed(front.side);
     graph.input(crate::ComposedGraph::PIXELS, DataType::Uint8, &[Dim::Batch, side, side, Dim::Fixed(3)]);
     splice::front(&mut graph, &front.model, front.mean, front.std);
@@ -83,7 +96,7 @@ fn compose(
     let outputs: Vec<String> = wanted.iter().map(|name| splice::renamed(name)).collect();
     outputs.iter().for_each(|name| graph.output(name, DataType::Float, &[]));
     let (onnx, external) = graph.finish()?;
-    Ok(ProbeGraph { onnx, external, side: front.side, outputs })
+    Ok(ProbeGraph { onnx, external, side: front.side, outputs, rewrite })
 }
 
 /// A graph in the engine, and the names that its outputs have in the source.
@@ -99,9 +112,10 @@ impl Probe {
         external: &Checkpoint,
         front: &Front,
         wanted: &[String],
+        rewrite: Rewrite,
         engine: &mut Prober,
     ) -> Result<Self, BundleError> {
-        let graph = compose(source, external, front, wanted)?;
+        let graph = compose(source, external, front, wanted, rewrite)?;
         Ok(Self { run: engine(graph).map_err(does_not_run)?, wanted: wanted.to_vec() })
     }
 
@@ -122,7 +136,20 @@ fn does_not_run(error: Box<dyn Error + Send + Sync>) -> BundleError {
 /// The values whose shapes tell what a graph costs.
 pub(super) fn cost_values(nodes: &[Node]) -> Vec<String> {
     let heavy = nodes.iter().filter(|node| ["MatMul", "Gemm", "Conv", "ConvTranspose"].contains(&node.op.as_str()));
-    heavy.flat_map(|node| node.outputs.first().into_iter().chain(node.inputs.first()).cloned()).collect()
+    heavy.flat_map(|node| node.outputs.first().into_iter().chain(node.inputs.iter().take(2)).cloned()).collect()
+}
+
+/// Refuses products with a computed vector: the engine gives their results another shape than ONNX.
+pub(super) fn refuse_vectors(nodes: &[Node], found: &HashMap<String, Probed>) -> Result<(), BundleError> {
+    let vector = |name: &String| found.get(name).is_some_and(|value| value.shape.len() == 1);
+    match nodes.iter().find(|node| node.op == "MatMul" && node.inputs.iter().any(vector)) {
+        Some(node) => fail!(
+            Unsupported,
+            "`{}` multiplies with a vector (MatMul of rank 1): not supported in this version; reshape it to a matrix",
+            node.outputs.first().unwrap_or(&node.name)
+        ),
+        None => Ok(()),
+    }
 }
 
 /// Floating-point operations of matrix products and convolutions, two per multiply-add.

@@ -44,11 +44,9 @@ pub(super) fn lower(source: &mut Source, found: &HashMap<String, Probed>) -> Res
         };
         let (input, output) = (node.inputs[0].clone(), node.outputs[0].clone());
         let matrix = |axis: usize| cubic_matrix(from[axis], to[axis], scales[axis], Cubic::Plain { a });
-        let rows = format!("{output}.rows");
-        let columns = format!("{output}.columns");
+        let [rows, columns, between] = ["rows", "columns", "between"].map(|part| source.unused_name(&output, part));
         insert(source, &rows, [to[0], from[0]], &matrix(0));
         insert(source, &columns, [from[1], to[1]], &transposed(&matrix(1), from[1]));
-        let between = format!("{output}.between");
         source.nodes.push(product(&rows, &input, &between));
         source.nodes.push(product(&between, &columns, &output));
         notes.push(format!(

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{BundleError, fail};
 use crate::manifest::PixelLayout;
-use crate::onnx::{AttributeValue, Constant, ConstantData, Model, Node, element_size, int_attribute, tensor_attribute};
+use crate::onnx::{
+    AttributeValue, Constant, ConstantData, Model, Node, int_attribute, ints_attribute, tensor_attribute,
+};
 use crate::tensors::{Element, Stored};
 
 /// ONNX's `TensorProto.DataType`.
@@ -16,7 +18,7 @@ pub(super) const INT64: u64 = 7;
 pub(super) const HALVES_AND_DOUBLE: [u64; 3] = [10, 16, 11];
 
 /// The versions of the standard operators whose meaning is known here.
-const OPSETS: std::ops::RangeInclusive<u64> = 13..=23;
+pub(crate) const OPSETS: std::ops::RangeInclusive<u64> = 13..=23;
 
 /// A graph that belongs to nobody's file any more but for its constants' bytes.
 #[derive(Clone, Debug)]
@@ -29,6 +31,8 @@ pub(super) struct Source<'a> {
     pub(super) outputs: Vec<String>,
     /// Other inputs.
     others: Vec<String>,
+    /// Every value that the file's nodes make, needed or not.
+    made: HashSet<String>,
 }
 
 /// The image input.
@@ -64,6 +68,7 @@ impl<'a> Source<'a> {
                 OPSETS.end()
             );
         }
+        crate::onnx::check_names(&model)?;
         let mut constants: HashMap<String, Constant> = HashMap::new();
         for constant in model.constants {
             constants.insert(constant.name.clone(), constant);
@@ -81,9 +86,20 @@ impl<'a> Source<'a> {
                 _ => nodes.push(single_precision_node(node)?),
             }
         }
-        constants.values().try_for_each(check_constant)?;
+        nodes.iter_mut().try_for_each(|node| state_kernel(node, &constants))?;
+        constants.values().try_for_each(Constant::check)?;
+        let made = nodes.iter().flat_map(|node| &node.outputs).cloned().collect();
         let outputs = model.outputs.into_iter().map(|output| output.name).collect();
-        Ok(Self { opset: model.opset, nodes, constants, image, outputs, others })
+        Ok(Self { opset: model.opset, nodes, constants, image, outputs, others, made })
+    }
+
+    /// A name that no value has yet.
+    pub(super) fn unused_name(&self, value: &str, part: &str) -> String {
+        let mut name = format!("{value}.{part}");
+        while self.constants.contains_key(&name) || self.image.name == name || self.made.contains(&name) {
+            name.push('_');
+        }
+        name
     }
 
     /// Drops what `wanted` values do not need.
@@ -201,24 +217,6 @@ fn constant_node<'a>(node: &Node) -> Result<Constant<'a>, BundleError> {
     fail!(Unsupported, "`Constant` node `{name}` holds text or a sparse tensor: not supported in this version")
 }
 
-/// A constant's type is known and its bytes fill its shape.
-fn check_constant(constant: &Constant) -> Result<(), BundleError> {
-    if element_size(constant.data_type).is_none() {
-        fail!(
-            Unsupported,
-            "constant `{}` is of ONNX type {}: not supported in this version; expected floating point or integers",
-            constant.name,
-            constant.data_type
-        );
-    }
-    if let ConstantData::Here(data) = &constant.data
-        && constant.elements().checked_mul(element_size(constant.data_type).unwrap_or(1)) != Some(data.len())
-    {
-        fail!(Invalid, "constant `{}` has {} bytes for the shape {:?}", constant.name, data.len(), constant.dims);
-    }
-    Ok(())
-}
-
 /// Nodes that make or convert to half and double precision make float32.
 fn single_precision_node(mut node: Node) -> Result<Node, BundleError> {
     let converts = |node: &Node, name: &str| {
@@ -244,6 +242,20 @@ fn single_precision_node(mut node: Node) -> Result<Node, BundleError> {
         _ => {}
     }
     Ok(node)
+}
+
+/// A convolution may leave its kernel's shape to its weight; engines want it stated.
+fn state_kernel(node: &mut Node, constants: &HashMap<String, Constant>) -> Result<(), BundleError> {
+    let convolves = ["Conv", "ConvTranspose"].contains(&node.op.as_str());
+    if convolves
+        && node.attribute("kernel_shape")?.is_none()
+        && let Some(weight) = node.inputs.get(1).and_then(|name| constants.get(name))
+        && weight.dims.len() > 2
+    {
+        let dims: Vec<i64> = weight.dims[2..].iter().map(|dim| *dim as i64).collect();
+        node.set_attribute("kernel_shape", ints_attribute("kernel_shape", &dims))?;
+    }
+    Ok(())
 }
 
 /// Float16, bfloat16 and float64 as float32.

@@ -17,6 +17,9 @@ use crate::weights::{Weight, Weights};
 
 /// Constants of fewer values stay in the graph: shapes, axes, scalars.
 const SMALLEST_WEIGHT: usize = 64;
+/// Larger constants with infinities are damaged weights and no masks.
+const LARGEST_MASK: usize = 1 << 20;
+
 /// Where a graph's constants lie: in its file, of which `bytes` is the content, or beside it.
 pub(super) fn checkpoint(path: &Path, bytes: &[u8], source: &Source) -> Result<Checkpoint, BundleError> {
     let mut files = vec![path.to_owned()];
@@ -29,7 +32,7 @@ pub(super) fn checkpoint(path: &Path, bytes: &[u8], source: &Source) -> Result<C
             }
             ConstantData::Here(_) => continue,
             ConstantData::External { location, offset, length } => {
-                let expected = (constant.elements() * element.size()) as u64;
+                let expected = constant.elements().saturating_mul(element.size()) as u64;
                 if length.is_some_and(|length| length != expected) {
                     fail!(Invalid, "constant `{name}` has {length:?} bytes in `{location}`, expected {expected}");
                 }
@@ -61,8 +64,15 @@ pub(super) fn take_in(source: &mut Source, checkpoint: &Checkpoint) -> Result<()
     Ok(())
 }
 
+/// Weights are floating-point, not small, and no attention masks: those have infinities.
 fn is_weight(constant: &Constant) -> bool {
-    element(constant.data_type).is_some() && constant.elements() >= SMALLEST_WEIGHT
+    let is_mask = || match &constant.data {
+        ConstantData::Here(data) if constant.elements() <= LARGEST_MASK => {
+            to_f32(constant.data_type, data).iter().any(|value| value.is_infinite())
+        }
+        _ => false,
+    };
+    element(constant.data_type).is_some() && constant.elements() >= SMALLEST_WEIGHT && !is_mask()
 }
 
 pub(super) fn weights(

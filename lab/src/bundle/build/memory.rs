@@ -12,7 +12,14 @@ const COPIES: u64 = 2;
 /// Says how much is needed and how much is there.
 pub(super) fn check(manifest: &Manifest, stored: u64) -> Result<(), String> {
     let parameters = manifest.model_parameters() + manifest.sae_parameters();
-    let parameters = u64::try_from(parameters).unwrap_or(u64::MAX);
+    check_parameters(u64::try_from(parameters).unwrap_or(u64::MAX), stored)
+}
+
+/// Refuses a model of so many parameters; `stored` bytes are in memory beside them.
+///
+/// # Errors
+/// As [`check`].
+pub(super) fn check_parameters(parameters: u64, stored: u64) -> Result<(), String> {
     let needed = stored.saturating_add(parameters.saturating_mul(4 * COPIES));
     match available() {
         Some(available) if needed > available => Err(format!(

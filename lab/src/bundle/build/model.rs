@@ -7,7 +7,7 @@ use coverslip_bundle::import::{ModelSource, ModelSpec, OnnxFile, OnnxSpec, Preci
 use coverslip_bundle::{Architecture, Tap, Weights};
 
 use super::super::engine;
-use super::{BuildArgs, from_json};
+use super::{BuildArgs, from_json, memory};
 
 /// A model, whichever way it came.
 pub(super) struct Model {
@@ -95,6 +95,7 @@ fn onnx(args: &BuildArgs, precision: Precision) -> Result<Model, Box<dyn Error>>
     }
     let spec: OnnxSpec = args.model.as_deref().map(from_json).transpose()?.unwrap_or_default();
     let file = OnnxFile::open(&args.weights)?;
+    memory::check_parameters(file.parameters()?, 0)?;
     let found = import_onnx(&file, &spec, precision, &mut engine::load_probe)?;
     Ok(Model {
         architecture: Architecture::Onnx(found.model),
