@@ -1,6 +1,6 @@
 //! What must hold of an ONNX file before an engine sees it: the structural part of ONNX's own checker.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::read::Model;
 use crate::error::{BundleError, fail};
@@ -53,7 +53,8 @@ pub(crate) fn check_model(model: &Model) -> Result<(), BundleError> {
     if let Some(output) = model.outputs.iter().find(|output| !known.contains(output.name.as_str())) {
         fail!(Invalid, "output `{}` is never made", output.name);
     }
-    operators::check(&model.nodes, |name| model.constants.iter().find(|constant| constant.name == name))
+    let constants: HashMap<&str, _> = model.constants.iter().map(|c| (c.name.as_str(), c)).collect();
+    operators::check(&model.nodes, |name| constants.get(name).copied())
 }
 
 /// Every name stands for one value, every node's name (where it has one) for one node.

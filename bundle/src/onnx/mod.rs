@@ -2,6 +2,7 @@
 //! hand: a generated reader would need protobuf's compiler, and both sides copy what they do not know.
 
 mod check;
+mod protobuf;
 mod read;
 mod write;
 

@@ -1,0 +1,89 @@
+//! Protobuf's wire format: fields of a message, one after the other. Every length is checked against what is there.
+
+use crate::error::{BundleError, fail};
+
+/// A field's content.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Value<'a> {
+    Number(u64),
+    Bytes(&'a [u8]),
+    /// 4 or 8 bytes.
+    Fixed(&'a [u8]),
+}
+
+/// The fields of a message, in their order.
+pub(super) struct Fields<'a>(pub(super) &'a [u8]);
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = Result<(u64, Value<'a>), BundleError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let field = self.field();
+        if field.is_err() {
+            self.0 = &[];
+        }
+        Some(field)
+    }
+}
+
+impl<'a> Fields<'a> {
+    fn field(&mut self) -> Result<(u64, Value<'a>), BundleError> {
+        let tag = varint(&mut self.0)?;
+        let value = match tag & 7 {
+            0 => Value::Number(varint(&mut self.0)?),
+            1 => Value::Fixed(self.take(8)?),
+            2 => {
+                let length = varint(&mut self.0)?;
+                Value::Bytes(self.take(length)?)
+            }
+            5 => Value::Fixed(self.take(4)?),
+            other => fail!(Invalid, "wire type {other}: expected an ONNX file"),
+        };
+        Ok((tag >> 3, value))
+    }
+
+    fn take(&mut self, length: u64) -> Result<&'a [u8], BundleError> {
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        let Some((taken, rest)) = self.0.split_at_checked(length) else {
+            fail!(Truncated, "the ONNX file ends within a field of {length} bytes; copy or export it again");
+        };
+        self.0 = rest;
+        Ok(taken)
+    }
+}
+
+/// A packed list.
+pub(super) struct Varints<'a>(pub(super) &'a [u8]);
+
+impl Iterator for Varints<'_> {
+    type Item = Result<u64, BundleError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let value = varint(&mut self.0);
+        if value.is_err() {
+            self.0 = &[];
+        }
+        Some(value)
+    }
+}
+
+fn varint(bytes: &mut &[u8]) -> Result<u64, BundleError> {
+    let mut value = 0u64;
+    for shift in (0..64).step_by(7) {
+        let Some((byte, rest)) = bytes.split_first() else {
+            fail!(Truncated, "the ONNX file ends within a number; copy or export it again");
+        };
+        *bytes = rest;
+        value |= u64::from(byte & 0x7f) << shift;
+        if *byte < 0x80 {
+            return Ok(value);
+        }
+    }
+    fail!(Invalid, "a number of more than 64 bits: expected an ONNX file");
+}
