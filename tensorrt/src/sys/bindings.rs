@@ -1,0 +1,235 @@
+//! What is bound to a context's tensors, and whether it is enough. Pure bookkeeping; [`super::Context`] asks it before
+//! every run, because TensorRT does not.
+
+use std::ffi::CStr;
+use std::fmt;
+use std::sync::Arc;
+
+use super::cuda::{ALIGNMENT, DeviceMemory};
+use super::engine::IoTensor;
+use super::types::{Dims, TensorFormat, TensorLocation};
+
+/// Why a tensor's memory is not taken, or a run not begun.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum BindError {
+    /// The engine has no such input or output.
+    NoSuchTensor {
+        /// The name.
+        tensor: String,
+        /// The names there are.
+        known: Vec<String>,
+    },
+    /// The tensor's memory must be the host's, or its elements lie in a way that this crate does not count.
+    Unsupported {
+        /// The name.
+        tensor: String,
+        /// What it wants.
+        why: String,
+    },
+    /// The address is not on TensorRT's boundary of 256 bytes, or null.
+    Misaligned {
+        /// The name.
+        tensor: String,
+        /// The address.
+        address: u64,
+    },
+    /// Nothing is bound.
+    Unbound {
+        /// The name.
+        tensor: String,
+    },
+    /// The inputs' shapes do not say yet how large this tensor is.
+    ShapeUnknown {
+        /// The name.
+        tensor: String,
+    },
+    /// The memory is smaller than the tensor.
+    TooSmall {
+        /// The name.
+        tensor: String,
+        /// Bytes that are there.
+        bytes: u64,
+        /// Bytes that the tensor has at this shape.
+        needed: u64,
+    },
+    /// TensorRT refuses the address.
+    Refused {
+        /// The name.
+        tensor: String,
+    },
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoSuchTensor { tensor, known } => {
+                write!(f, "the engine has no input or output '{tensor}'; it has {}", known.join(", "))
+            }
+            Self::Unsupported { tensor, why } => write!(f, "'{tensor}' cannot be bound to device memory: {why}"),
+            Self::Misaligned { tensor, address } => {
+                write!(f, "'{tensor}' was given the address {address:#x}: TensorRT wants multiples of {ALIGNMENT}")
+            }
+            Self::Unbound { tensor } => write!(f, "'{tensor}' has no memory: bind some before enqueue"),
+            Self::ShapeUnknown { tensor } => {
+                write!(f, "the shape of '{tensor}' is not known yet: set the shape of every input before enqueue")
+            }
+            Self::TooSmall { tensor, bytes, needed } => {
+                write!(f, "'{tensor}' has {bytes} bytes of memory and needs {needed} at this shape")
+            }
+            Self::Refused { tensor } => write!(f, "TensorRT refuses the address of '{tensor}'"),
+        }
+    }
+}
+
+impl std::error::Error for BindError {}
+
+/// What errors call the activations' memory.
+pub(super) const SCRATCH: &str = "(the context's own memory)";
+
+/// What is bound to each of an engine's tensors.
+pub(super) struct Bindings {
+    io: Arc<[IoTensor]>,
+    memory: Vec<Option<DeviceMemory>>,
+}
+
+impl Bindings {
+    pub(super) fn new(io: Arc<[IoTensor]>) -> Self {
+        Self { memory: vec![None; io.len()], io }
+    }
+
+    pub(super) fn io(&self) -> &Arc<[IoTensor]> {
+        &self.io
+    }
+
+    /// The tensor's place, if this memory may be bound to it.
+    pub(super) fn accepts(&self, name: &CStr, memory: &DeviceMemory) -> Result<usize, BindError> {
+        let Some(index) = self.io.iter().position(|tensor| *tensor.name == *name) else {
+            let known = self.io.iter().map(|tensor| tensor.name.to_string_lossy().into_owned()).collect();
+            return Err(BindError::NoSuchTensor { tensor: name.to_string_lossy().into_owned(), known });
+        };
+        let (tensor, name) = (&self.io[index], name.to_string_lossy().into_owned());
+        if tensor.location != TensorLocation::DEVICE {
+            return Err(BindError::Unsupported { tensor: name, why: format!("its memory is the {}", tensor.location) });
+        }
+        if tensor.format != TensorFormat::LINEAR || tensor.data_type.bits().is_none() {
+            let why = format!("its elements are {}, {}", tensor.data_type, tensor.format);
+            return Err(BindError::Unsupported { tensor: name, why });
+        }
+        aligned(name, memory)?;
+        Ok(index)
+    }
+
+    /// Whether this may be the activations' memory, of which `needed` bytes are used.
+    pub(super) fn accepts_scratch(&self, memory: &DeviceMemory, needed: u64) -> Result<(), BindError> {
+        aligned(SCRATCH.to_owned(), memory)?;
+        if memory.bytes() < needed {
+            return Err(BindError::TooSmall { tensor: SCRATCH.to_owned(), bytes: memory.bytes(), needed });
+        }
+        Ok(())
+    }
+
+    /// Remembers what is bound at a place that [`Bindings::accepts`] gave.
+    pub(super) fn set(&mut self, index: usize, memory: Option<DeviceMemory>) {
+        self.memory[index] = memory;
+    }
+
+    /// Whether every tensor has enough memory for its shape now.
+    pub(super) fn check(&self, shape: impl Fn(&CStr) -> Dims) -> Result<(), BindError> {
+        for (tensor, memory) in self.io.iter().zip(&self.memory) {
+            let name = || tensor.name.to_string_lossy().into_owned();
+            let Some(memory) = memory else { return Err(BindError::Unbound { tensor: name() }) };
+            let Some(needed) = bytes(tensor, &shape(&tensor.name)) else {
+                return Err(BindError::ShapeUnknown { tensor: name() });
+            };
+            if memory.bytes() < needed {
+                return Err(BindError::TooSmall { tensor: name(), bytes: memory.bytes(), needed });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn aligned(tensor: String, memory: &DeviceMemory) -> Result<(), BindError> {
+    let address = memory.address();
+    if address == 0 || !address.is_multiple_of(ALIGNMENT) {
+        return Err(BindError::Misaligned { tensor, address });
+    }
+    Ok(())
+}
+
+/// A tensor's bytes at a shape; none while an extent is open, or where they are more than can be counted.
+fn bytes(tensor: &IoTensor, dims: &Dims) -> Option<u64> {
+    let bits = tensor.data_type.bits()?;
+    let elements =
+        dims.shape()?.iter().try_fold(1u64, |product, &extent| product.checked_mul(u64::try_from(extent).ok()?))?;
+    Some(elements.checked_mul(bits)?.div_ceil(8))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::types::{DataType, TensorIoMode};
+    use super::*;
+
+    fn tensor(name: &CStr, data_type: DataType) -> IoTensor {
+        IoTensor {
+            name: name.to_owned(),
+            mode: TensorIoMode::INPUT,
+            dims: Dims::default(),
+            data_type,
+            location: TensorLocation::DEVICE,
+            format: TensorFormat::LINEAR,
+        }
+    }
+
+    fn memory(address: u64, bytes: u64) -> DeviceMemory {
+        // SAFETY: nothing here reads it.
+        unsafe { DeviceMemory::from_raw(address, bytes, Arc::new(())) }
+    }
+
+    fn shape(shape: &[i64]) -> Dims {
+        Dims::new(shape).unwrap()
+    }
+
+    #[test]
+    fn bytes_of_shapes() {
+        let of = |data_type, dims: Dims| bytes(&tensor(c"x", data_type), &dims);
+        assert_eq!(of(DataType::UINT8, shape(&[2, 224, 224, 3])), Some(301_056));
+        assert_eq!(of(DataType::HALF, shape(&[])), Some(2));
+        assert_eq!(of(DataType::INT4, shape(&[3])), Some(2));
+        assert_eq!(of(DataType::FLOAT, shape(&[0, 5])), Some(0));
+        assert_eq!(of(DataType::FLOAT, shape(&[-1, 5])), None);
+        assert_eq!(of(DataType::FLOAT, shape(&[i64::MAX, 9])), None);
+        assert_eq!(of(DataType(99), shape(&[1])), None);
+        assert_eq!(of(DataType::FLOAT, Dims { nb_dims: -1, d: [0; 8] }), None);
+    }
+
+    #[test]
+    fn memory_must_fit_the_tensor_and_its_shape_now() {
+        let mut bindings = Bindings::new([tensor(c"x", DataType::FLOAT), tensor(c"y", DataType::HALF)].into());
+        let batch = |n| move |name: &CStr| if name == c"x" { shape(&[n, 16]) } else { shape(&[n]) };
+        assert_eq!(bindings.check(batch(1)), Err(BindError::Unbound { tensor: "x".into() }));
+        for (name, bytes) in [(c"x", 256), (c"y", 8)] {
+            let index = bindings.accepts(name, &memory(0x1000, bytes)).unwrap();
+            bindings.set(index, Some(memory(0x1000, bytes)));
+        }
+        assert_eq!(bindings.check(batch(4)), Ok(()));
+        let small = BindError::TooSmall { tensor: "x".into(), bytes: 256, needed: 320 };
+        assert_eq!(bindings.check(batch(5)), Err(small));
+        assert_eq!(bindings.check(batch(-1)), Err(BindError::ShapeUnknown { tensor: "x".into() }));
+    }
+
+    #[test]
+    fn what_is_not_taken() {
+        let mut host = tensor(c"host", DataType::INT64);
+        host.location = TensorLocation::HOST;
+        let mut packed = tensor(c"packed", DataType::HALF);
+        packed.format = TensorFormat(2);
+        let bindings = Bindings::new([tensor(c"x", DataType::FLOAT), host, packed].into());
+        let of = |name, address| bindings.accepts(name, &memory(address, 1 << 20)).unwrap_err().to_string();
+        assert!(of(c"z", 0x1000).contains("has x, host, packed"));
+        assert!(of(c"x", 0x1010).contains("multiples of 256"));
+        assert!(of(c"x", 0).contains("multiples of 256"));
+        assert!(of(c"host", 0x1000).contains("host"));
+        assert!(of(c"packed", 0x1000).contains("TensorFormat 2"));
+    }
+}
