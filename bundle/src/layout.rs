@@ -4,7 +4,7 @@ use crate::error::{BundleError, fail};
 use crate::manifest::{
     Architecture, GRAPH_FILE, InputStep, Manifest, OnnxModel, Sae, SaeArchitecture, Tap, TapSource, Vit,
 };
-use crate::onnx::{Model, check_model};
+use crate::onnx::{self, Model};
 use crate::tensors::TensorFile;
 
 /// The SAE's tensor with the original numbers of its features, where some were removed.
@@ -112,8 +112,18 @@ fn count(tensors: &[Shape]) -> u128 {
     tensors.iter().map(|(_, shape)| size(shape)).fold(0, u128::saturating_add)
 }
 
+/// Checks the model's tensors, and its graph where it came as ONNX.
+pub(crate) fn check_model(manifest: &Manifest, topology: Option<&[u8]>, file: &TensorFile) -> Result<(), BundleError> {
+    match (&manifest.architecture, topology) {
+        (Architecture::Vit(vit), None) => check_vit(manifest, vit, file),
+        (Architecture::Onnx(onnx), Some(topology)) => check_onnx(manifest, onnx, topology, file),
+        (Architecture::Onnx(_), None) => fail!(Missing, "{GRAPH_FILE} is missing: an ONNX model has a graph"),
+        (Architecture::Vit(_), Some(_)) => fail!(Invalid, "a ViT has no {GRAPH_FILE}; an ONNX model has one"),
+    }
+}
+
 /// Checks a ViT's tensors: all there, in shape, finite, and no others.
-pub(crate) fn check_vit(manifest: &Manifest, vit: &Vit, file: &TensorFile) -> Result<(), BundleError> {
+fn check_vit(manifest: &Manifest, vit: &Vit, file: &TensorFile) -> Result<(), BundleError> {
     let mut expected = vit_tensors(vit, manifest.side);
     let wanted = manifest.taps.iter().any(Tap::final_norm);
     if wanted || file.get("norm.weight").is_some() || file.get("norm.bias").is_some() {
@@ -124,14 +134,9 @@ pub(crate) fn check_vit(manifest: &Manifest, vit: &Vit, file: &TensorFile) -> Re
 
 /// Checks an ONNX model's graph and weights: what the taps and the manifest name is in the graph, every
 /// weight of the graph is there, in shape and finite, and no others.
-pub(crate) fn check_onnx(
-    manifest: &Manifest,
-    onnx: &OnnxModel,
-    topology: &[u8],
-    file: &TensorFile,
-) -> Result<(), BundleError> {
+fn check_onnx(manifest: &Manifest, onnx: &OnnxModel, topology: &[u8], file: &TensorFile) -> Result<(), BundleError> {
     let model = Model::read(topology)?;
-    check_model(&model).map_err(|e| e.within(GRAPH_FILE))?;
+    onnx::check_model(&model).map_err(|e| e.within(GRAPH_FILE))?;
     if !model.inputs.iter().any(|input| input.name == onnx.input) {
         fail!(Invalid, "{GRAPH_FILE} has no input `{}`", onnx.input.escape_default());
     }

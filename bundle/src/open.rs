@@ -113,14 +113,8 @@ impl Bundle {
 
     fn check_tensors(&self, dir: &Path) -> Result<(), BundleError> {
         let place = |name: &str| dir.join(name).display().to_string();
-        match (&self.manifest.architecture, &self.topology) {
-            (Architecture::Vit(vit), _) => layout::check_vit(&self.manifest, vit, &self.model),
-            (Architecture::Onnx(onnx), Some(topology)) => {
-                layout::check_onnx(&self.manifest, onnx, topology, &self.model)
-            }
-            (Architecture::Onnx(_), None) => fail!(Missing, "{} is missing", place(GRAPH_FILE)),
-        }
-        .map_err(|e| e.within(place(MODEL_FILE)))?;
+        layout::check_model(&self.manifest, self.topology.as_deref(), &self.model)
+            .map_err(|e| e.within(place(MODEL_FILE)))?;
         layout::check_sae(&self.manifest.sae, &self.sae).map_err(|e| e.within(place(SAE_FILE)))?;
         reference::check(&self.manifest, &self.reference).map_err(|e| e.within(place(REFERENCE_FILE)))
     }

@@ -58,6 +58,11 @@ impl Weight {
         &self.shape
     }
 
+    /// Bytes that it takes when it is stored.
+    fn stored_len(&self) -> usize {
+        self.shape.iter().product::<usize>() * self.element.size()
+    }
+
     /// Its elements as they are stored, little-endian, checked to be finite.
     fn bytes(&self, name: &str) -> Result<Vec<u8>, BundleError> {
         let mut bytes = Vec::new();
@@ -79,7 +84,7 @@ impl Weight {
                 }
             }
         }
-        let expected = self.shape.iter().product::<usize>() * self.element.size();
+        let expected = self.stored_len();
         if bytes.len() != expected {
             fail!(Invalid, "tensor `{name}` has {} bytes, expected {expected} for {:?}", bytes.len(), self.shape);
         }
@@ -111,13 +116,7 @@ impl Weights {
 
     /// Bytes that the values take when they are stored.
     pub fn stored_bytes(&self) -> u64 {
-        let size = |weight: &Weight| (weight.shape.iter().product::<usize>() * weight.element.size()) as u64;
-        self.entries.values().map(size).sum()
-    }
-
-    /// Values, of all tensors.
-    pub fn parameters(&self) -> u64 {
-        self.entries.values().map(|weight| weight.shape.iter().product::<usize>() as u64).sum()
+        self.entries.values().map(|weight| weight.stored_len() as u64).sum()
     }
 
     /// Reads everything into memory.
@@ -180,6 +179,6 @@ impl View for Writing<'_> {
     }
 
     fn data_len(&self) -> usize {
-        self.weight.shape.iter().product::<usize>() * self.weight.element.size()
+        self.weight.stored_len()
     }
 }

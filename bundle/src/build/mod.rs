@@ -10,9 +10,7 @@ use std::path::Path;
 use crate::compose::{self, ComposedGraph};
 use crate::digest::Digest;
 use crate::error::{BundleError, BundleErrorKind, fail};
-use crate::manifest::{
-    Architecture, FileEntry, GRAPH_FILE, MANIFEST_FILE, MODEL_FILE, Manifest, REFERENCE_FILE, SAE_FILE,
-};
+use crate::manifest::{FileEntry, GRAPH_FILE, MANIFEST_FILE, MODEL_FILE, Manifest, REFERENCE_FILE, SAE_FILE};
 use crate::open::Bundle;
 use crate::reference::{self, ReferenceOutputs};
 use crate::tensors::{TensorFile, TensorMap, to_safetensors};
@@ -101,12 +99,7 @@ fn assemble(recipe: Recipe, place: &Place, load: impl FnMut(ComposedGraph) -> Lo
     place.share(MODEL_FILE)?;
     let model = TensorFile::parse(place.read(MODEL_FILE)?)?;
     let topology = recipe.topology.as_deref();
-    match (&manifest.architecture, topology) {
-        (Architecture::Vit(vit), None) => layout::check_vit(&manifest, vit, &model),
-        (Architecture::Onnx(onnx), Some(topology)) => layout::check_onnx(&manifest, onnx, topology, &model),
-        _ => fail!(Invalid, "an ONNX model has a graph, a ViT has none"),
-    }
-    .map_err(|e| e.within("model"))?;
+    layout::check_model(&manifest, topology, &model).map_err(|e| e.within("model"))?;
 
     let mut engine = Engine { load };
     let composer = Composer { topology, model: &model, sae: &sae };
