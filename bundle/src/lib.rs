@@ -19,13 +19,14 @@ pub mod limits;
 mod manifest;
 mod onnx;
 mod open;
+mod precision;
 mod reference;
 pub mod synthetic;
 pub mod tensors;
 mod weights;
 
 pub use agreement::{Agreement, Tolerance};
-pub use compose::{ComposedGraph, SaeGraph, TapOutput};
+pub use compose::{COMPOSER, ComposedGraph, SaeGraph, TapOutput};
 pub use digest::Digest;
 pub use error::{BundleError, BundleErrorKind};
 pub use manifest::{
@@ -34,5 +35,6 @@ pub use manifest::{
 };
 pub use onnx::{Checked, check_onnx};
 pub use open::Bundle;
+pub use precision::Precision;
 pub use reference::ReferenceOutputs;
 pub use weights::{Weight, Weights};

@@ -12,6 +12,7 @@ use crate::error::{BundleError, fail};
 use crate::manifest::{
     Architecture, FORMAT, FileEntry, GRAPH_FILE, MANIFEST_FILE, MODEL_FILE, Manifest, REFERENCE_FILE, SAE_FILE,
 };
+use crate::precision::Precision;
 use crate::reference::{self, ReferenceOutputs};
 use crate::tensors::TensorFile;
 use crate::{layout, limits};
@@ -69,12 +70,20 @@ impl Bundle {
         self.digest
     }
 
-    /// The ONE ONNX graph; see [`ComposedGraph`].
+    /// The ONE ONNX graph, in float32; see [`ComposedGraph`].
     ///
     /// # Errors
     /// `TooLarge` when memory is short.
     pub fn compose(&self) -> Result<ComposedGraph, BundleError> {
-        compose::compose(&self.manifest, self.topology.as_deref(), &self.model, &self.sae)
+        self.compose_at(Precision::Float32)
+    }
+
+    /// The graph with the model's products computed in `precision`. Inputs and outputs are the same at each.
+    ///
+    /// # Errors
+    /// `TooLarge` when memory is short; `NotFinite` where `precision` cannot hold a weight.
+    pub fn compose_at(&self, precision: Precision) -> Result<ComposedGraph, BundleError> {
+        compose::compose(&self.manifest, self.topology.as_deref(), &self.model, &self.sae, precision)
     }
 
     /// The stored reference tiles and outputs.

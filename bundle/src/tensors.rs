@@ -351,12 +351,21 @@ fn pairs(bytes: &[u8]) -> impl Iterator<Item = u16> {
     pairs.map(|pair| u16::from_le_bytes(*pair))
 }
 
-fn bf16_to_f32(bits: u16) -> f32 {
+pub(crate) fn bf16_to_f32(bits: u16) -> f32 {
     f32::from_bits(u32::from(bits) << 16)
 }
 
+/// To the nearest, ties to even; what is beyond the range becomes ±∞.
+pub(crate) fn f32_to_bf16(value: f32) -> u16 {
+    let bits = value.to_bits();
+    if value.is_nan() {
+        return (bits >> 16) as u16 | 0x40;
+    }
+    ((bits + 0x7fff + (bits >> 16 & 1)) >> 16) as u16
+}
+
 /// IEEE binary16 to binary32, exact for every bit pattern but a NaN's payload.
-fn f16_to_f32(bits: u16) -> f32 {
+pub(crate) fn f16_to_f32(bits: u16) -> f32 {
     let sign = u32::from(bits & 0x8000) << 16;
     let magnitude = u32::from(bits & 0x7fff);
     match bits & 0x7c00 {
@@ -371,7 +380,7 @@ fn f16_to_f32(bits: u16) -> f32 {
 }
 
 /// Binary32 to the nearest binary16, ties to even; beyond 65504 + half a step, ±∞.
-fn f32_to_f16(value: f32) -> u16 {
+pub(crate) fn f32_to_f16(value: f32) -> u16 {
     let bits = value.to_bits();
     let sign = ((bits >> 16) & 0x8000) as u16;
     let magnitude = bits & 0x7fff_ffff;

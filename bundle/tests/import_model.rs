@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use common::{assert_refused, read_tensors};
 use coverslip_bundle::BundleErrorKind::{Invalid, Missing, NotFinite, Unsupported};
-use coverslip_bundle::import::{ImportedModel, ModelSource, ModelSpec, Precision, import_model};
+use coverslip_bundle::import::{ImportedModel, ModelSource, ModelSpec, StoreAs, import_model};
 use coverslip_bundle::synthetic::{SyntheticSpec, recipe};
 use coverslip_bundle::tensors::{Element, Tensor, TensorMap, to_safetensors};
 use coverslip_bundle::{Architecture, BundleError, BundleErrorKind, Mlp, Pooling, TapSource, Vit};
@@ -28,7 +28,7 @@ fn golden_json(case: &str) -> Value {
 fn golden(case: &str) -> Result<ImportedModel, BundleError> {
     let said = golden_json(case);
     let source = ModelSource::open(&golden_dir(case).join(said["weights"].as_str().unwrap()), None)?;
-    import_model(&source, &spec(said["model"].clone()), Precision::Keep)
+    import_model(&source, &spec(said["model"].clone()), StoreAs::Keep)
 }
 
 fn golden_cases() -> Vec<String> {
@@ -263,10 +263,10 @@ impl Hub {
     }
 
     fn import(&self, model: Value) -> Result<ImportedModel, BundleError> {
-        self.import_as(model, Precision::Keep)
+        self.import_as(model, StoreAs::Keep)
     }
 
-    fn import_as(&self, model: Value, precision: Precision) -> Result<ImportedModel, BundleError> {
+    fn import_as(&self, model: Value, precision: StoreAs) -> Result<ImportedModel, BundleError> {
         import_model(&ModelSource::open(self.scratch.path(), None)?, &spec(model), precision)
     }
 
@@ -408,8 +408,8 @@ fn precision_is_what_was_asked_for() {
         let model = hub.import_as(model, precision).unwrap();
         model.weights.read().unwrap()["pos_embed"].element
     };
-    assert_eq!(element(stated(), Precision::Keep), Element::F32);
-    assert_eq!(element(stated(), Precision::Half), Element::F16);
+    assert_eq!(element(stated(), StoreAs::Keep), Element::F32);
+    assert_eq!(element(stated(), StoreAs::Half), Element::F16);
     let half: TensorMap = plain().iter().map(|(name, t)| (name.clone(), t.to(name, Element::F16).unwrap())).collect();
     let hub = Hub::new(&half);
     let read = hub.import(stated()).unwrap().weights.read().unwrap();
@@ -420,7 +420,7 @@ fn precision_is_what_was_asked_for() {
 
     let mut large = plain();
     large.insert("norm.bias".to_owned(), Tensor::f32(&[32], &[7e4; 32]));
-    let model = Hub::new(&large).import_as(stated(), Precision::Half).unwrap();
+    let model = Hub::new(&large).import_as(stated(), StoreAs::Half).unwrap();
     assert_refused(model.weights.read(), NotFinite, &["norm.bias", "70000", "float16"]);
 }
 
@@ -514,7 +514,7 @@ fn config_json_says_what_the_weights_do_not() {
     let elsewhere = Hub::new(&plain()).config(older).preprocessor(json!({ "image_std": [0.9, 0.9, 0.9] }));
     let weights = hub.scratch.path().join("model.safetensors");
     let source = ModelSource::open(&weights, Some(&elsewhere.scratch.path().join("config.json"))).unwrap();
-    let model = import_model(&source, &spec(stated()), Precision::Keep).unwrap();
+    let model = import_model(&source, &spec(stated()), StoreAs::Keep).unwrap();
     assert_eq!((model.mean, model.std), (Some([0.7; 3]), Some([0.9; 3])));
 }
 
@@ -850,7 +850,7 @@ fn a_hubs_directory_is_searched_in_order() {
     fs::remove_file(dir.path().join("pytorch_model.bin.index.json")).unwrap();
     fs::write(dir.path().join("dino.safetensors"), &bytes).unwrap();
     fs::write(dir.path().join(".hidden.pth"), "").unwrap();
-    import_model(&open().unwrap(), &spec(stated()), Precision::Keep).unwrap();
+    import_model(&open().unwrap(), &spec(stated()), StoreAs::Keep).unwrap();
     fs::write(dir.path().join("ema.pth"), "").unwrap();
     assert_refused(open(), Invalid, &["several", "`dino.safetensors`", "`ema.pth`", "give one"]);
     fs::write(dir.path().join("model.safetensors"), &bytes).unwrap();
@@ -871,7 +871,7 @@ fn preprocessing_stated_against_the_files_is_taken_and_said() {
     let mut stated = golden["model"].clone();
     let notes = |stated: &Value| {
         let spec: ModelSpec = serde_json::from_value(stated.clone()).unwrap();
-        let model = import_model(&source, &spec, Precision::Keep).unwrap();
+        let model = import_model(&source, &spec, StoreAs::Keep).unwrap();
         (model.mean.unwrap(), model.notes.join("\n"))
     };
     let (mean, silent) = notes(&stated);

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use common::assert_refused;
 use coverslip_bundle::BundleErrorKind::{Invalid, Missing, NotFinite, TooLarge, Unsupported, UnsupportedVersion};
-use coverslip_bundle::import::{ImportedSae, Precision, SaeOptions, import_sae};
+use coverslip_bundle::import::{ImportedSae, SaeOptions, StoreAs, import_sae};
 use coverslip_bundle::tensors::{Element, Tensor, TensorMap, to_safetensors};
 use coverslip_bundle::{BundleError, BundleErrorKind, InputStep, SaeArchitecture};
 use serde_json::{Value, json};
@@ -249,11 +249,11 @@ fn precision_is_what_was_asked_for() {
         ["W_enc", "b_enc", "threshold"].map(|name| found.tensors[name].element)
     };
     // Folded values are no float16 numbers any more, and a threshold is never rounded to one.
-    assert_eq!(elements(Precision::Keep), [Element::F32, Element::F16, Element::F32]);
-    assert_eq!(elements(Precision::Half), [Element::F16, Element::F16, Element::F32]);
-    assert_eq!(elements(Precision::Single), [Element::F32; 3]);
+    assert_eq!(elements(StoreAs::Keep), [Element::F32, Element::F16, Element::F32]);
+    assert_eq!(elements(StoreAs::Half), [Element::F16, Element::F16, Element::F32]);
+    assert_eq!(elements(StoreAs::Single), [Element::F32; 3]);
     let large = Files::saelens(json!({}), &with(matrices(), "b_enc", f32s(&[M], &[7e4; M])));
-    let half = SaeOptions { precision: Precision::Half, ..SaeOptions::default() };
+    let half = SaeOptions { precision: StoreAs::Half, ..SaeOptions::default() };
     assert_refused(import_sae(large.dir(), &half), NotFinite, &["b_enc", "70000", "float16"]);
 }
 
@@ -606,7 +606,7 @@ fn flipped_bits_never_panic() {
             .map(|file| (scratch.path().join(file.file_name().unwrap()), fs::read(&file).unwrap()))
             .inspect(|(path, bytes)| fs::write(path, bytes).unwrap())
             .collect();
-        let options = SaeOptions { activation_scale: None, k: Some(4), precision: Precision::Keep };
+        let options = SaeOptions { activation_scale: None, k: Some(4), precision: StoreAs::Keep };
         for (path, bytes) in &copied {
             for _ in 0..4 {
                 state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

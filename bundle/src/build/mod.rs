@@ -12,6 +12,7 @@ use crate::digest::Digest;
 use crate::error::{BundleError, BundleErrorKind, fail};
 use crate::manifest::{FileEntry, GRAPH_FILE, MANIFEST_FILE, MODEL_FILE, Manifest, REFERENCE_FILE, SAE_FILE};
 use crate::open::Bundle;
+use crate::precision::Precision;
 use crate::reference::{self, ReferenceOutputs};
 use crate::tensors::{TensorFile, TensorMap, to_safetensors};
 use crate::weights::Weights;
@@ -137,7 +138,7 @@ struct Composer<'a> {
 
 impl Composer<'_> {
     fn compose(&self, manifest: &Manifest) -> Result<ComposedGraph, BundleError> {
-        compose::compose(manifest, self.topology, self.model, self.sae)
+        compose::compose(manifest, self.topology, self.model, self.sae, Precision::Float32)
     }
 }
 

@@ -1,18 +1,34 @@
 //! The vocabulary in which the composer writes: values are names, a node's output has the node's name.
+//!
+//! Values are float32 unless a method says that they are narrow: of the type in which the products are computed. With
+//! [`Precision::Float32`] the two are one, and no cast is written.
 
 use crate::error::BundleError;
-use crate::onnx::{Attribute, DataType, Dim, ModelWriter, Node};
+use crate::onnx::{Attribute, DataType, Dim, External, ModelWriter, Node};
+use crate::precision::Precision;
 
 /// A graph under construction.
 pub(crate) struct Graph {
     writer: ModelWriter,
     opset: u64,
+    precision: Precision,
 }
 
 impl Graph {
+    /// An empty graph in float32; `expected_bytes` reserves its memory once.
     pub(crate) fn new(name: &str, opset: u64, expected_bytes: usize) -> Result<Self, BundleError> {
         let writer = ModelWriter::new(name, opset, expected_bytes)?;
-        Ok(Self { writer, opset })
+        Ok(Self { writer, opset, precision: Precision::Float32 })
+    }
+
+    /// It, with narrow values of another type.
+    pub(crate) fn at(self, precision: Precision) -> Self {
+        Self { precision, ..self }
+    }
+
+    /// The type of narrow values.
+    pub(crate) fn precision(&self) -> Precision {
+        self.precision
     }
 
     pub(crate) fn input(&mut self, name: &str, data_type: DataType, shape: &[Dim]) {
@@ -31,7 +47,7 @@ impl Graph {
         self.writer.constant(name, dims, data_type, raw);
     }
 
-    pub(crate) fn finish(self) -> Result<(Vec<u8>, Option<Vec<u8>>), BundleError> {
+    pub(crate) fn finish(self) -> Result<(Vec<u8>, Option<External>), BundleError> {
         self.writer.finish()
     }
 
@@ -40,6 +56,35 @@ impl Graph {
         debug_assert_eq!(dims.iter().product::<usize>(), values.len(), "{name}");
         self.writer.floats(name, dims, values);
         name.to_owned()
+    }
+
+    /// A narrow constant; returns its name.
+    ///
+    /// # Errors
+    /// `NotFinite` where the type cannot hold a value.
+    pub(crate) fn narrow_floats(&mut self, name: &str, dims: &[usize], values: &[f32]) -> Result<String, BundleError> {
+        debug_assert_eq!(dims.iter().product::<usize>(), values.len(), "{name}");
+        let raw = self.precision.encode(name, values)?;
+        self.writer.constant(name, dims, self.precision.data_type() as u64, &raw);
+        Ok(name.to_owned())
+    }
+
+    /// x, float32 or bytes, made narrow.
+    pub(crate) fn narrow(&mut self, name: &str, x: &str) -> String {
+        self.cast(name, x, self.precision.data_type())
+    }
+
+    /// A float32 value made narrow.
+    pub(crate) fn narrowed(&mut self, x: &str) -> String {
+        if self.precision == Precision::Float32 { x.to_owned() } else { self.narrow(&format!("{x}.narrow"), x) }
+    }
+
+    /// A narrow value made float32.
+    pub(crate) fn widened(&mut self, x: &str) -> String {
+        if self.precision == Precision::Float32 {
+            return x.to_owned();
+        }
+        self.cast(&format!("{x}.wide"), x, DataType::Float)
     }
 
     /// A float32 scalar.
@@ -82,16 +127,16 @@ impl Graph {
         self.op_with(name, "Transpose", &[x], &[perm])
     }
 
-    /// x·W (+ b), W `[inputs, outputs]`: the layout that engines multiply without transposing.
-    pub(crate) fn linear(&mut self, name: &str, x: &str, layer: &Linear) -> String {
+    /// x·W (+ b), all of it narrow; W `[inputs, outputs]`: the layout that engines multiply without transposing.
+    pub(crate) fn linear(&mut self, name: &str, x: &str, layer: &Linear) -> Result<String, BundleError> {
         let (inputs, outputs) = (layer.inputs, layer.outputs);
-        let weight = self.floats(&format!("{name}.weight"), &[inputs, outputs], &layer.weight);
+        let weight = self.narrow_floats(&format!("{name}.weight"), &[inputs, outputs], &layer.weight)?;
         let Some(bias) = &layer.bias else {
-            return self.op(name, "MatMul", &[x, &weight]);
+            return Ok(self.op(name, "MatMul", &[x, &weight]));
         };
         let product = self.op(&format!("{name}.product"), "MatMul", &[x, &weight]);
-        let bias = self.floats(&format!("{name}.bias"), &[outputs], bias);
-        self.op(name, "Add", &[&product, &bias])
+        let bias = self.narrow_floats(&format!("{name}.bias"), &[outputs], bias)?;
+        Ok(self.op(name, "Add", &[&product, &bias]))
     }
 
     /// LayerNorm over the last axis.

@@ -4,6 +4,10 @@
 //! `sae` adds the sparse autoencoder. What can be computed once is computed here, in float64, and stored as
 //! a float32 constant: preprocessing and position embedding go into the patch embedding, attention's 1/√d
 //! into the queries, LayerScale into the projections. Nothing in the graph mixes the tiles of a batch.
+//!
+//! At a precision below float32 the model's weights and what its matrix products read and give are of that type;
+//! norms, softmax, the residual stream, pooling and the SAE stay float32. The graph's types alone say so: engines take
+//! them as they are.
 
 pub(crate) mod graph;
 mod sae;
@@ -11,10 +15,13 @@ pub(crate) mod splice;
 mod taps;
 mod vit;
 
+use std::ops::Range;
+
 use crate::error::{BundleError, fail};
 use crate::layout;
 use crate::manifest::{Architecture, Manifest, Sae, Tap, TapSource, Vit};
 use crate::onnx::{DataType, Dim, EXTERNAL_FILE, Model, OPSET};
+use crate::precision::Precision;
 use crate::tensors::TensorFile;
 use graph::Graph;
 use taps::Tokens;
@@ -41,6 +48,8 @@ pub struct ComposedGraph {
     /// The weights, where they do not fit into ONNX's 2 GiB: the content of the model's external data file
     /// [`ComposedGraph::EXTERNAL_FILE`].
     pub external: Option<Vec<u8>>,
+    /// Which bytes of [`ComposedGraph::external`] are which constant's, for engines that take weights one by one.
+    pub external_tensors: Vec<(String, Range<usize>)>,
     /// The input's name.
     pub input: String,
     /// The embeddings, in the manifest's order.
@@ -51,6 +60,8 @@ pub struct ComposedGraph {
     pub side: usize,
     /// Whether the graph takes one tile at a time only.
     pub single_tile: bool,
+    /// The type in which the model's products are computed.
+    pub precision: Precision,
 }
 
 impl ComposedGraph {
@@ -75,16 +86,21 @@ impl ComposedGraph {
     }
 }
 
+/// The revision of the composer: raised whenever the same bundle gives another graph, so that plans built from the
+/// former one are told apart.
+pub const COMPOSER: u32 = 1;
+
 /// Composes the graph of a checked manifest and its checked weights. `topology` is an ONNX model's graph.
 pub(crate) fn compose(
     manifest: &Manifest,
     topology: Option<&[u8]>,
     model: &TensorFile,
     sae: &TensorFile,
+    precision: Precision,
 ) -> Result<ComposedGraph, BundleError> {
     let copied = topology.map(Model::read).transpose()?;
     let opset = copied.as_ref().map_or(OPSET, |copied| copied.opset);
-    let mut graph = Graph::new(&manifest.name, opset, expected_bytes(manifest, topology))?;
+    let mut graph = Graph::new(&manifest.name, opset, expected_bytes(manifest, topology, precision))?.at(precision);
     let side = Dim::Fixed(manifest.side);
     graph.input(ComposedGraph::PIXELS, DataType::Uint8, &[Dim::Batch, side, side, Dim::Fixed(3)]);
     let tokens: Vec<Tokens> = match (&manifest.architecture, &copied) {
@@ -109,14 +125,17 @@ pub(crate) fn compose(
     }
     sae_outputs(&mut graph, &manifest.sae);
     let (onnx, external) = graph.finish()?;
+    let (external, external_tensors) = external.map(|weights| (weights.bytes, weights.tensors)).unzip();
     Ok(ComposedGraph {
         onnx,
         external,
+        external_tensors: external_tensors.unwrap_or_default(),
         input: ComposedGraph::PIXELS.to_owned(),
         taps,
         features: manifest.sae.outputs,
         side: manifest.side,
         single_tile: matches!(&manifest.architecture, Architecture::Onnx(onnx) if onnx.single_tile),
+        precision,
     })
 }
 
@@ -148,7 +167,9 @@ impl SaeGraph {
         graph.output(Self::RECONSTRUCTION, DataType::Float, &[Dim::Batch, Dim::Fixed(sae.d_in)]);
         match graph.finish()? {
             (onnx, None) => Ok(Self { onnx }),
-            (_, Some(external)) => fail!(TooLarge, "the SAE alone has {} bytes; ONNX's limit is 2 GiB", external.len()),
+            (_, Some(external)) => {
+                fail!(TooLarge, "the SAE alone has {} bytes; ONNX's limit is 2 GiB", external.bytes.len())
+            }
         }
     }
 }
@@ -194,15 +215,17 @@ fn composed_depth(taps: &[Tap]) -> usize {
 }
 
 /// Size of the file, to reserve it once: the weights that are composed, and room for nodes.
-fn expected_bytes(manifest: &Manifest, topology: Option<&[u8]>) -> usize {
+fn expected_bytes(manifest: &Manifest, topology: Option<&[u8]>, precision: Precision) -> usize {
     let sae = 4 * layout::sae_parameters(&manifest.sae);
     let bytes = match &manifest.architecture {
         Architecture::Vit(vit) => {
             let depth = composed_depth(&manifest.taps);
             let composed = Vit { depth, ..vit.clone() };
-            let table = (vit.tokens(manifest.side) * vit.embed_dim) as u128;
-            let weights = layout::vit_parameters(&composed, manifest.side) + table;
-            sae + 4 * weights + 64 * 1024 + 16 * 1024 * depth as u128
+            let table = 4 * (vit.tokens(manifest.side) * vit.embed_dim) as u128;
+            let weights = precision.bytes() as u128 * layout::vit_parameters(&composed, manifest.side);
+            // Norms are float32 whatever the precision.
+            let norms = 16 * vit.embed_dim as u128;
+            sae + weights + table + 64 * 1024 + (16 * 1024 + norms) * depth as u128
         }
         Architecture::Onnx(onnx) => {
             let nodes = topology.map_or(0, |topology| 2 * topology.len() as u128);

@@ -5,7 +5,8 @@ use super::graph::{Graph, Linear, Norm};
 use crate::error::BundleError;
 use crate::layout;
 use crate::manifest::{Manifest, Mlp, Pooling, Tap, Vit};
-use crate::onnx::{Attribute, DataType};
+use crate::onnx::Attribute;
+use crate::precision::Precision;
 use crate::tensors::TensorFile;
 
 /// Weights by timm's names, as float32.
@@ -92,15 +93,17 @@ fn only_class_is_read(manifest: &Manifest, index: usize) -> bool {
 /// Pixels to tokens: `[B, side, side, 3]` u8 to `[B, tokens, embed_dim]`.
 ///
 /// The strided convolution is a matrix product of flattened patches in (row, column, channel) order, so
-/// the pixels' own layout is kept. The preprocessing (p/255 − mean)/std is folded into its weights.
+/// the pixels' own layout is kept. The preprocessing (p/255 − mean)/std is folded into its weights; a pixel is
+/// exact in every precision.
 fn embed(graph: &mut Graph, manifest: &Manifest, a: &Vit, weights: &Weights) -> Result<String, BundleError> {
     let (patch, grid, d) = (a.patch as i64, (manifest.side / a.patch) as i64, a.embed_dim);
-    let pixels = graph.cast("pixels.float", super::ComposedGraph::PIXELS, DataType::Float);
+    let pixels = graph.narrow("pixels.float", super::ComposedGraph::PIXELS);
     let rows = graph.reshape("patches.rows", &pixels, &[-1, grid, patch, grid, patch * 3]);
     let patches = graph.transpose("patches.grid", &rows, &[0, 1, 3, 2, 4]);
     let flat = graph.reshape("patches", &patches, &[-1, grid * grid, patch * patch * 3]);
-    let (linear, bias) = patch_embedding(manifest, a, weights)?;
-    let mut tokens = graph.linear("patch_embed", &flat, &linear);
+    let (linear, bias) = patch_embedding(manifest, a, weights, graph.precision())?;
+    let mut tokens = graph.linear("patch_embed", &flat, &linear)?;
+    tokens = graph.widened(&tokens);
     let prefix = a.prefix_tokens();
     if prefix > 0 {
         // Zero rows for class token and registers; the table below adds what they are.
@@ -112,8 +115,14 @@ fn embed(graph: &mut Graph, manifest: &Manifest, a: &Vit, weights: &Weights) -> 
     Ok(graph.op("tokens", "Add", &[&tokens, &table]))
 }
 
-/// The patch embedding's weight with the preprocessing folded in, and its bias.
-fn patch_embedding(manifest: &Manifest, a: &Vit, weights: &Weights) -> Result<(Linear, Vec<f64>), BundleError> {
+/// The patch embedding's weight with the preprocessing folded in, and its bias: from the weights as `precision` rounds
+/// them, so that rounding does not shift a patch by its mean colour.
+fn patch_embedding(
+    manifest: &Manifest,
+    a: &Vit,
+    weights: &Weights,
+    precision: Precision,
+) -> Result<(Linear, Vec<f64>), BundleError> {
     let (pixels, d) = (a.patch * a.patch, a.embed_dim);
     let stored = weights.get("patch_embed.proj.weight")?;
     let mut bias: Vec<f64> = to_f64(weights.get("patch_embed.proj.bias")?);
@@ -122,9 +131,9 @@ fn patch_embedding(manifest: &Manifest, a: &Vit, weights: &Weights) -> Result<(L
         for (channel, plane) in row.chunks_exact(pixels).enumerate() {
             let (mean, std) = (manifest.mean[channel], manifest.std[channel]);
             for (pixel, value) in plane.iter().enumerate() {
-                let value = f64::from(*value) / std;
-                weight[(pixel * 3 + channel) * d + output] = (value / 255.0) as f32;
-                bias[output] -= value * mean;
+                let value = precision.round((f64::from(*value) / std / 255.0) as f32);
+                weight[(pixel * 3 + channel) * d + output] = value;
+                bias[output] -= f64::from(value) * 255.0 * mean;
             }
         }
     }
@@ -160,6 +169,10 @@ fn to_f64(values: Vec<f32>) -> Vec<f64> {
 }
 
 /// One pre-norm block: x + ls1·attn(norm1 x), then x + ls2·mlp(norm2 x).
+///
+/// The stream x is float32 from the patches to the taps: in deep models single values of it grow to thousands while the
+/// rest stays near one, which is beyond what float16 resolves and near what it holds. (A PyTorch model under autocast
+/// has it so too.) The norms read it as it is; what is narrow begins behind them and ends before the sums.
 struct Block<'a> {
     vit: &'a Vit,
     /// Tokens of a tile.
@@ -175,20 +188,24 @@ impl Block<'_> {
         let at = |part: &str| format!("{}.{part}", self.name);
         let a = self.vit;
         let normed = graph.layer_norm(&at("norm1"), tokens, &self.weights.norm("norm1")?);
+        let normed = graph.narrowed(&normed);
         let attended = self.attention(graph, &normed)?;
         let tokens = self.read_tokens(graph, "residual", tokens);
         let gamma = |name| a.layer_scale.then_some(name);
         let proj = self.weights.linear("attn.proj", a.embed_dim, gamma("ls1.gamma"))?;
-        let branch = graph.linear(&at("attn.proj"), &attended, &proj);
+        let branch = graph.linear(&at("attn.proj"), &attended, &proj)?;
+        let branch = graph.widened(&branch);
         let tokens = graph.op(&at("attn.sum"), "Add", &[&tokens, &branch]);
 
         let normed = graph.layer_norm(&at("norm2"), &tokens, &self.weights.norm("norm2")?);
+        let normed = graph.narrowed(&normed);
         let active = match a.mlp {
             Mlp::Gelu => self.gelu(graph, &normed)?,
             Mlp::SwiGlu => self.swiglu(graph, &normed)?,
         };
         let fc2 = self.weights.linear("mlp.fc2", a.mlp_dim, gamma("ls2.gamma"))?;
-        let branch = graph.linear(&at("mlp.fc2"), &active, &fc2);
+        let branch = graph.linear(&at("mlp.fc2"), &active, &fc2)?;
+        let branch = graph.widened(&branch);
         Ok(graph.op(&at("out"), "Add", &[&tokens, &branch]))
     }
 
@@ -196,7 +213,7 @@ impl Block<'_> {
     fn gelu(&self, graph: &mut Graph, normed: &str) -> Result<String, BundleError> {
         let at = |part: &str| format!("{}.mlp.{part}", self.name);
         let fc1 = self.weights.linear("mlp.fc1", self.vit.embed_dim, None)?;
-        let hidden = graph.linear(&at("fc1"), normed, &fc1);
+        let hidden = graph.linear(&at("fc1"), normed, &fc1)?;
         let exact = ("approximate", Attribute::Text("none"));
         Ok(graph.op_with(&at("gelu"), "Gelu", &[&hidden], &[exact]))
     }
@@ -211,8 +228,8 @@ impl Block<'_> {
             let rows = part * hidden..(part + 1) * hidden;
             Linear::from_rows(&weight[rows.start * d..rows.end * d], Some(&bias[rows]), d, |_| 1.0)
         };
-        let gate = graph.linear(&at("gate"), normed, &half(0));
-        let value = graph.linear(&at("value"), normed, &half(1));
+        let gate = graph.linear(&at("gate"), normed, &half(0))?;
+        let value = graph.linear(&at("value"), normed, &half(1))?;
         let sigmoid = graph.op(&at("sigmoid"), "Sigmoid", &[&gate]);
         let silu = graph.op(&at("silu"), "Mul", &[&gate, &sigmoid]);
         Ok(graph.op(&at("gated"), "Mul", &[&silu, &value]))
@@ -228,9 +245,9 @@ impl Block<'_> {
         let queries = if self.class_only { 1 } else { tokens };
         let [q, k, v] = self.qkv()?;
         let asking = self.read_tokens(graph, "asking", normed);
-        let q = graph.linear(&at("q"), &asking, &q);
-        let k = graph.linear(&at("k"), normed, &k);
-        let v = graph.linear(&at("v"), normed, &v);
+        let q = graph.linear(&at("q"), &asking, &q)?;
+        let k = graph.linear(&at("k"), normed, &k)?;
+        let v = graph.linear(&at("v"), normed, &v)?;
         let q = graph.reshape(&at("q.heads"), &q, &[-1, queries, heads, width]);
         let k = graph.reshape(&at("k.heads"), &k, &[-1, tokens, heads, width]);
         let v = graph.reshape(&at("v.heads"), &v, &[-1, tokens, heads, width]);
@@ -238,8 +255,10 @@ impl Block<'_> {
         let k = graph.transpose(&at("k.major"), &k, &[0, 2, 3, 1]);
         let v = graph.transpose(&at("v.major"), &v, &[0, 2, 1, 3]);
         let scores = graph.op(&at("scores"), "MatMul", &[&q, &k]);
+        let scores = graph.widened(&scores);
         let last = ("axis", Attribute::Int(-1));
         let scores = graph.op_with(&at("softmax"), "Softmax", &[&scores], &[last]);
+        let scores = graph.narrowed(&scores);
         let mixed = graph.op(&at("mixed"), "MatMul", &[&scores, &v]);
         let mixed = graph.transpose(&at("mixed.tokens"), &mixed, &[0, 2, 1, 3]);
         Ok(graph.reshape(&at("mixed.flat"), &mixed, &[-1, queries, a.embed_dim as i64]))

@@ -23,9 +23,9 @@ use std::path::Path;
 use crate::error::{BundleError, fail};
 use crate::tensors::{Element, TensorFile};
 
-/// How weights are stored in the bundle. Composition is always float32.
+/// How weights are stored in the bundle; in which type they are computed with is another question ([`crate::Precision`]).
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum Precision {
+pub enum StoreAs {
     /// As in the imported file (bfloat16 as float32, so that nothing is lost).
     #[default]
     Keep,
@@ -54,7 +54,7 @@ pub fn read_safetensors(path: &Path) -> Result<TensorFile, BundleError> {
     TensorFile::parse(bytes).map_err(|error| error.within(path.display()))
 }
 
-impl Precision {
+impl StoreAs {
     /// What a floating-point tensor of a file is stored as.
     fn stored(self, found: Element) -> Element {
         match self {

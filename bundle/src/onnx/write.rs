@@ -5,8 +5,9 @@
 //! at the end (protobuf allows padded varints). What would pass protobuf's 2 GiB has its weights in a
 //! second buffer, as ONNX's external data.
 
-use super::read::Node;
+use std::ops::Range;
 
+use super::read::Node;
 use crate::error::{BundleError, fail};
 
 /// ONNX's `TensorProto.DataType`.
@@ -16,6 +17,8 @@ pub(crate) enum DataType {
     Uint8 = 2,
     Int32 = 6,
     Int64 = 7,
+    Float16 = 10,
+    BFloat16 = 16,
 }
 
 /// A node's attribute.
@@ -54,7 +57,15 @@ pub(crate) struct ModelWriter {
     bytes: Vec<u8>,
     graph_start: usize,
     /// The weights, where they do not fit into the model's own file.
-    external: Option<Vec<u8>>,
+    external: Option<External>,
+}
+
+/// Weights beside a model's file.
+#[derive(Debug, Default)]
+pub(crate) struct External {
+    pub(crate) bytes: Vec<u8>,
+    /// Which bytes are whose.
+    pub(crate) tensors: Vec<(String, Range<usize>)>,
 }
 
 impl ModelWriter {
@@ -78,7 +89,7 @@ impl ModelWriter {
         bytes.extend([0; LENGTH_WIDTH]);
         let graph_start = bytes.len();
         bytes_field(&mut bytes, 2, name.as_bytes());
-        Ok(Self { bytes, graph_start, external: external.then_some(weights) })
+        Ok(Self { bytes, graph_start, external: external.then_some(External { bytes: weights, tensors: Vec::new() }) })
     }
 
     /// Adds a node of the standard domain.
@@ -158,9 +169,11 @@ impl ModelWriter {
         tag(&mut self.bytes, 5, 2);
         // Shapes and the like are read while a model is built: they stay where the nodes are.
         if let Some(external) = self.external.as_mut().filter(|_| raw_bytes >= ALIGNMENT) {
-            external.resize(external.len().next_multiple_of(ALIGNMENT), 0);
-            let offset = external.len();
-            write(external);
+            let weights = &mut external.bytes;
+            weights.resize(weights.len().next_multiple_of(ALIGNMENT), 0);
+            let offset = weights.len();
+            write(weights);
+            external.tensors.push((name.to_owned(), offset..offset + raw_bytes));
             for (key, value) in [
                 ("location", EXTERNAL_FILE.to_owned()),
                 ("offset", offset.to_string()),
@@ -194,7 +207,7 @@ impl ModelWriter {
     }
 
     /// The finished file, and the one of external weights where there is one.
-    pub(crate) fn finish(mut self) -> Result<(Vec<u8>, Option<Vec<u8>>), BundleError> {
+    pub(crate) fn finish(mut self) -> Result<(Vec<u8>, Option<External>), BundleError> {
         let total = self.bytes.len();
         if total > MAX_BYTES {
             fail!(TooLarge, "the composed graph has {total} bytes, ONNX's limit is {MAX_BYTES}");

@@ -50,11 +50,15 @@ pub(crate) struct Node {
     pub(crate) op: String,
     pub(crate) inputs: Vec<String>,
     pub(crate) outputs: Vec<String>,
+    /// A cast's `to`.
+    pub(crate) to: Option<u64>,
 }
 
-/// A float32 or int64 constant, by its shape.
+/// A constant.
 pub(crate) struct Constant {
     pub(crate) dims: Vec<usize>,
+    /// ONNX's number of its type.
+    pub(crate) element: u64,
     pub(crate) raw: Vec<u8>,
 }
 
@@ -111,30 +115,43 @@ fn parse_graph(model: &mut Model, graph: &[u8]) {
 }
 
 fn parse_node(bytes: &[u8]) -> Node {
-    let mut node = Node { op: String::new(), inputs: Vec::new(), outputs: Vec::new() };
+    let mut node = Node { op: String::new(), inputs: Vec::new(), outputs: Vec::new(), to: None };
     for field in fields(bytes) {
         match field {
             Field::Bytes(1, name) => node.inputs.push(text(name)),
             Field::Bytes(2, name) => node.outputs.push(text(name)),
             Field::Bytes(4, op) => node.op = text(op),
+            Field::Bytes(5, attribute) => node.to = node.to.or(parse_to(attribute)),
             _ => {}
         }
     }
     node
 }
 
+/// The number of an attribute called `to`.
+fn parse_to(attribute: &[u8]) -> Option<u64> {
+    let fields = fields(attribute);
+    let named = fields.iter().any(|field| matches!(field, Field::Bytes(1, b"to")));
+    let number = |field: &Field<'_>| if let Field::Number(3, value) = field { Some(*value) } else { None };
+    fields.iter().find_map(number).filter(|_| named)
+}
+
 fn parse_constant(bytes: &[u8]) -> (String, Constant) {
-    let (mut name, mut constant) = (String::new(), Constant { dims: Vec::new(), raw: Vec::new() });
-    let mut element = 0;
+    let (mut name, mut constant) = (String::new(), Constant { dims: Vec::new(), element: 0, raw: Vec::new() });
     for field in fields(bytes) {
         match field {
             Field::Number(1, dim) => constant.dims.push(dim as usize),
-            Field::Number(2, data_type) => element = if data_type == 7 { 8 } else { 4 },
+            Field::Number(2, data_type) => constant.element = data_type,
             Field::Bytes(8, bytes) => name = text(bytes),
             Field::Bytes(9, raw) => constant.raw = raw.to_vec(),
             _ => {}
         }
     }
+    let element = match constant.element {
+        7 => 8,
+        10 | 16 => 2,
+        _ => 4,
+    };
     assert_eq!(constant.dims.iter().product::<usize>() * element, constant.raw.len(), "{name}");
     (name, constant)
 }

@@ -9,7 +9,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use coverslip_bundle::build::{Calibration, Recipe, write_bundle};
-use coverslip_bundle::import::{ImportedSae, Precision, SaeOptions, import_sae};
+use coverslip_bundle::import::{ImportedSae, SaeOptions, StoreAs, import_sae};
 use coverslip_bundle::tensors::TensorFile;
 use coverslip_bundle::{
     Agreement, Bundle, FORMAT, Manifest, Pooling, ReferenceOutputs, Sae, SaeReference, Tap, Tolerance,
@@ -121,9 +121,9 @@ enum StoredAs {
 /// Builds, then says what was built.
 pub(super) fn run(args: &BuildArgs, out: &mut impl Write) -> super::Outcome {
     let precision = match args.precision {
-        StoredAs::Keep => Precision::Keep,
-        StoredAs::F16 => Precision::Half,
-        StoredAs::F32 => Precision::Single,
+        StoredAs::Keep => StoreAs::Keep,
+        StoredAs::F16 => StoreAs::Half,
+        StoredAs::F32 => StoreAs::Single,
     };
     let model = model::read(args, precision)?;
     let options = SaeOptions { activation_scale: args.activation_scale, k: args.k, precision };

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use coverslip_bundle::import::{ImportedSae, Precision, SaeOptions, import_sae};
+use coverslip_bundle::import::{ImportedSae, SaeOptions, StoreAs, import_sae};
 use coverslip_bundle::tensors::{TensorFile, to_safetensors};
 use coverslip_bundle::{ComposedGraph, Sae, SaeGraph, SaeReference};
 use rten::ModelOptions;
@@ -54,7 +54,7 @@ impl Case {
         }
     }
 
-    fn options(&self, precision: Precision) -> SaeOptions {
+    fn options(&self, precision: StoreAs) -> SaeOptions {
         let option = |name: &str| self.json.pointer(&format!("/options/{name}"));
         SaeOptions {
             activation_scale: option("activation_scale").and_then(Value::as_f64),
@@ -133,7 +133,7 @@ fn libraries_and_we_agree() {
     let (mut read, mut wrong) = (0, Vec::new());
     for case in cases().into_iter().map(Case::read).filter(|case| case.refused().is_none()) {
         read += 1;
-        let found = match import_sae(&case.weights(), &case.options(Precision::Keep)) {
+        let found = match import_sae(&case.weights(), &case.options(StoreAs::Keep)) {
             Ok(found) => found,
             Err(error) => {
                 wrong.push(format!("{}: {error}", case.name()));
@@ -159,7 +159,7 @@ fn what_is_not_supported_is_refused_by_name() {
     for case in cases().into_iter().map(Case::read) {
         let Some(words) = case.refused() else { continue };
         refused += 1;
-        match import_sae(&case.weights(), &case.options(Precision::Keep)) {
+        match import_sae(&case.weights(), &case.options(StoreAs::Keep)) {
             Ok(found) => wrong.push(format!("{}: read as {} {:?}", case.name(), found.format, found.architecture)),
             Err(error) if words.iter().any(|word| error.to_string().contains(word.as_str())) => {}
             Err(error) => wrong.push(format!("{}: none of {words:?} in: {error}", case.name())),

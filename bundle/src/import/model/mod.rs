@@ -19,7 +19,7 @@ mod unknown;
 pub use source::ModelSource;
 pub use spec::{Interpolation, ModelSpec, TapSpec};
 
-use super::Precision;
+use super::StoreAs;
 use crate::error::BundleError;
 use crate::manifest::{Tap, Vit};
 use crate::weights::Weights;
@@ -52,11 +52,7 @@ pub struct ImportedModel {
 /// `Unsupported`, by name, for other conventions, parts and activations; `Missing` for tensors (all at once) and for
 /// what nothing says; `Invalid` where files, `spec` and weights contradict each other, and for unknown tensors (all
 /// at once); `TooLarge` beyond the limits.
-pub fn import_model(
-    source: &ModelSource,
-    spec: &ModelSpec,
-    precision: Precision,
-) -> Result<ImportedModel, BundleError> {
+pub fn import_model(source: &ModelSource, spec: &ModelSpec, precision: StoreAs) -> Result<ImportedModel, BundleError> {
     let mut found = names::read(&source.checkpoint)?;
     let config = config::read(source, spec)?;
     let (stated, all) = shape::everything_said(&mut found, &config, spec)?;

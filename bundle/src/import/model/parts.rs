@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::super::Precision;
+use super::super::StoreAs;
 use super::conventions::Convention;
 use super::hidden::Hidden;
 use super::names::Found;
@@ -42,7 +42,7 @@ pub(super) fn weights(
     found: &Found,
     shape: &Shape,
     final_norm: bool,
-    precision: Precision,
+    precision: StoreAs,
 ) -> Result<Weights, BundleError> {
     let vit = &shape.vit;
     // Positions are another file's; the side does not matter without them.

@@ -1,7 +1,7 @@
 //! The position embedding: which rows are whose, and, where the input has another size, resampling as the model's own
 //! library does it.
 
-use super::super::Precision;
+use super::super::StoreAs;
 use super::conventions::Convention;
 use super::names::Found;
 use super::shape::Shape;
@@ -45,7 +45,7 @@ pub(super) fn read(
     stated: &Stated,
     all: &Stated,
     spec: &ModelSpec,
-    precision: Precision,
+    precision: StoreAs,
 ) -> Result<Positions, BundleError> {
     let vit = &shape.vit;
     let rows = match found.shape(NAME) {

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::Precision;
+use super::StoreAs;
 use crate::error::{BundleError, fail};
 use crate::manifest::{OnnxModel, Pooling, Tap};
 use crate::onnx::{Constant, Model};
@@ -126,7 +126,7 @@ impl OnnxFile {
 pub fn import_onnx(
     file: &OnnxFile,
     spec: &OnnxSpec,
-    precision: Precision,
+    precision: StoreAs,
     engine: &mut Prober,
 ) -> Result<ImportedOnnx, BundleError> {
     import(file, spec, precision, engine).map_err(|error| error.within(file.path.display()))
@@ -135,7 +135,7 @@ pub fn import_onnx(
 fn import(
     file: &OnnxFile,
     spec: &OnnxSpec,
-    precision: Precision,
+    precision: StoreAs,
     engine: &mut Prober,
 ) -> Result<ImportedOnnx, BundleError> {
     let mut source = Source::read(&file.bytes, spec.input.as_deref())?;

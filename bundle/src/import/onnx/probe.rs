@@ -96,7 +96,7 @@ fn compose(
     let outputs: Vec<String> = wanted.iter().map(|name| splice::renamed(name)).collect();
     outputs.iter().for_each(|name| graph.output(name, DataType::Float, &[]));
     let (onnx, external) = graph.finish()?;
-    Ok(ProbeGraph { onnx, external, side: front.side, outputs, rewrite })
+    Ok(ProbeGraph { onnx, external: external.map(|weights| weights.bytes), side: front.side, outputs, rewrite })
 }
 
 /// A graph in the engine, and the names that its outputs have in the source.

@@ -9,7 +9,7 @@ use super::source::{self, HALVES_AND_DOUBLE, Source, any_element, element, to_f3
 use crate::compose::graph::Graph;
 use crate::error::{BundleError, fail};
 use crate::import::checkpoint::{Entry, contiguous};
-use crate::import::{Checkpoint, Precision};
+use crate::import::{Checkpoint, StoreAs};
 use crate::manifest::{PixelLayout, Pooling, Tap, TapSource};
 use crate::onnx::{Constant, ConstantData, DataType, Dim};
 use crate::tensors::{Element, Tensor};
@@ -78,7 +78,7 @@ fn is_weight(constant: &Constant) -> bool {
 pub(super) fn weights(
     source: &Source,
     checkpoint: &Arc<Checkpoint>,
-    precision: Precision,
+    precision: StoreAs,
 ) -> Result<Weights, BundleError> {
     let mut weights = Weights::default();
     for (name, constant) in source.constants.iter().filter(|(_, constant)| is_weight(constant)) {

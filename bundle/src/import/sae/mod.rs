@@ -20,7 +20,7 @@ mod sparsify;
 
 use std::path::Path;
 
-use super::Precision;
+use super::StoreAs;
 use crate::error::{BundleError, fail};
 use crate::layout::INDEX_MAP;
 use crate::limits::MAX_D_SAE;
@@ -37,7 +37,7 @@ pub struct SaeOptions {
     /// k of an overcomplete `TopKSAE` of which only the `state_dict` was saved.
     pub k: Option<usize>,
     /// How to store the weights. Thresholds and statistics of the input are never rounded to float16.
-    pub precision: Precision,
+    pub precision: StoreAs,
 }
 
 /// An SAE, read.

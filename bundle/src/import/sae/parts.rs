@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::{Checkpoint, Precision};
+use super::super::{Checkpoint, StoreAs};
 use crate::error::{BundleError, BundleErrorKind, fail};
 use crate::layout::{Shape, listed};
 use crate::tensors::{Element, Tensor, TensorMap};
@@ -56,10 +56,10 @@ impl Values {
         self.values.chunks_exact(width).map(norm).collect()
     }
 
-    fn stored(&self, name: &str, precision: Precision) -> Result<Tensor, BundleError> {
+    fn stored(&self, name: &str, precision: StoreAs) -> Result<Tensor, BundleError> {
         // What a comparison or a division hangs on stays exact: a few values among millions.
-        let exact = ["threshold", "input_mean", "input_std"].contains(&name) && precision == Precision::Half;
-        let precision = if exact { Precision::Keep } else { precision };
+        let exact = ["threshold", "input_mean", "input_std"].contains(&name) && precision == StoreAs::Half;
+        let precision = if exact { StoreAs::Keep } else { precision };
         let tensor = Tensor::f32(&self.shape, &self.values);
         tensor.view(name).check_finite()?;
         tensor.to(name, precision.stored(self.found))
@@ -70,7 +70,7 @@ impl Values {
 ///
 /// # Errors
 /// `NotFinite` when a value is beyond the type that it is stored as.
-pub(super) fn stored(parts: &Parts, precision: Precision) -> Result<TensorMap, BundleError> {
+pub(super) fn stored(parts: &Parts, precision: StoreAs) -> Result<TensorMap, BundleError> {
     let store = |(name, values): (&&'static str, &Values)| Ok(((*name).to_owned(), values.stored(name, precision)?));
     parts.iter().map(store).collect()
 }

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::path::Path;
 
-use coverslip_bundle::import::{ModelSource, ModelSpec, OnnxFile, OnnxSpec, Precision, import_model, import_onnx};
+use coverslip_bundle::import::{ModelSource, ModelSpec, OnnxFile, OnnxSpec, StoreAs, import_model, import_onnx};
 use coverslip_bundle::{Architecture, Tap, Weights};
 
 use super::super::engine;
@@ -38,7 +38,7 @@ pub(super) struct About {
 ///
 /// # Errors
 /// Whatever the importers say.
-pub(super) fn read(args: &BuildArgs, precision: Precision) -> Result<Model, Box<dyn Error>> {
+pub(super) fn read(args: &BuildArgs, precision: StoreAs) -> Result<Model, Box<dyn Error>> {
     let mut model = if is_onnx(&args.weights) { onnx(args, precision)? } else { vit(args, precision)? };
     let about = &mut model.about;
     let replace = |slot: &mut Option<String>, flag: &Option<String>| {
@@ -59,7 +59,7 @@ pub(in super::super) fn is_onnx(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "onnx")
 }
 
-fn vit(args: &BuildArgs, precision: Precision) -> Result<Model, Box<dyn Error>> {
+fn vit(args: &BuildArgs, precision: StoreAs) -> Result<Model, Box<dyn Error>> {
     let mut spec: ModelSpec = args.model.as_deref().map(from_json).transpose()?.unwrap_or_default();
     spec.num_heads = args.heads.or(spec.num_heads);
     spec.pooling = args.pooling.map(super::PoolingName::meant).or(spec.pooling);
@@ -89,7 +89,7 @@ fn vit(args: &BuildArgs, precision: Precision) -> Result<Model, Box<dyn Error>> 
     })
 }
 
-fn onnx(args: &BuildArgs, precision: Precision) -> Result<Model, Box<dyn Error>> {
+fn onnx(args: &BuildArgs, precision: StoreAs) -> Result<Model, Box<dyn Error>> {
     if args.config.is_some() || args.heads.is_some() || args.pooling.is_some() {
         return Err("--config, --heads and --pooling belong to weights; an ONNX model's taps are in --model".into());
     }
