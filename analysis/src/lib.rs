@@ -4,3 +4,5 @@
 //! Every routine that draws random numbers takes a seed, and the same seed gives the same result on the same machine.
 
 #![forbid(unsafe_code)]
+
+pub mod scanners;
