@@ -19,6 +19,7 @@ pub mod limits;
 mod manifest;
 mod onnx;
 mod open;
+mod plan;
 mod precision;
 mod reference;
 pub mod synthetic;
@@ -35,6 +36,7 @@ pub use manifest::{
 };
 pub use onnx::{Checked, check_onnx};
 pub use open::Bundle;
+pub use plan::{PlanFile, PlanKey};
 pub use precision::Precision;
 pub use reference::ReferenceOutputs;
 pub use weights::{Weight, Weights};

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 use crate::error::{BundleError, fail};
 use crate::onnx::DataType;
 use crate::tensors::{bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16};
@@ -83,6 +85,18 @@ impl FromStr for Precision {
             "bfloat16" | "bf16" => Self::BFloat16,
             other => fail!(Unsupported, "`{other}` is no precision; expected fp32, fp16 or bf16"),
         })
+    }
+}
+
+impl Serialize for Precision {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Precision {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 

@@ -8,60 +8,35 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 use std::error::Error;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::time::Instant;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use coverslip_tensorrt::{
-    Builder, ComputeCapability, InputRange, Library, Model, ProgressMonitor, Runtime, Severity, Tensor,
-};
+use coverslip_tensorrt::plan::{self, Batch, Built, Progress, Recipe};
+use coverslip_tensorrt::{ComputeCapability, Library, Model, Runtime, Severity, Tensor};
 
 const USAGE: &str = "usage: build_plan LIBRARY MODEL.onnx [--target sm86,…] [--batch MIN,OPT,MAX] [--out PLAN]";
-
-/// One line on the terminal: the outermost phase and how far it is.
-#[derive(Default)]
-struct Line(Mutex<Option<(String, u32)>>);
-
-impl ProgressMonitor for Line {
-    fn phase_start(&self, phase: &str, parent: Option<&str>, steps: u32) {
-        if parent.is_none() {
-            *self.0.lock().unwrap() = Some((phase.to_owned(), steps));
-        }
-    }
-
-    fn step_complete(&self, phase: &str, step: u32) -> ControlFlow<()> {
-        if let Some((outermost, steps)) = &*self.0.lock().unwrap()
-            && outermost == phase
-        {
-            eprint!("\r{phase}: {} of {steps}   ", step + 1);
-        }
-        ControlFlow::Continue(())
-    }
-
-    fn phase_finish(&self, phase: &str) {
-        if self.0.lock().unwrap().as_ref().is_some_and(|(outermost, _)| outermost == phase) {
-            eprintln!();
-        }
-    }
-}
 
 struct Arguments {
     library: PathBuf,
     model: PathBuf,
     targets: Vec<ComputeCapability>,
-    batch: [i64; 3],
+    batch: Batch,
     out: Option<PathBuf>,
 }
 
 fn arguments() -> Result<Arguments, Box<dyn Error>> {
     let mut positional = Vec::new();
-    let (mut targets, mut batch, mut out) = (Vec::new(), [1, 8, 16], None);
+    let (mut targets, mut batch, mut out) = (Vec::new(), Batch { min: 1, opt: 8, max: 16 }, None);
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--target" => targets = list(&arguments.next().ok_or(USAGE)?)?,
-            "--batch" => batch = list(&arguments.next().ok_or(USAGE)?)?.try_into().map_err(|_| USAGE)?,
+            "--batch" => {
+                let [min, opt, max] = list(&arguments.next().ok_or(USAGE)?)?.try_into().map_err(|_| USAGE)?;
+                batch = Batch { min, opt, max };
+            }
             "--out" => out = Some(arguments.next().ok_or(USAGE)?.into()),
             _ => positional.push(PathBuf::from(argument)),
         }
@@ -92,37 +67,34 @@ fn main() -> Result<(), Box<dyn Error>> {
     );
     library.on_log(Severity::WARNING, |severity, line| eprintln!("[{severity}] {line}"));
 
-    let mut builder = Builder::new(library)?;
-    let mut network = builder.network()?;
     let path = std::path::absolute(&model)?;
+    let onnx = std::fs::read(&model)?;
+    let mut recipe = Recipe::new(Model::new(&onnx).at(&path), batch);
+    recipe.targets = targets;
     let begin = Instant::now();
-    network.parse(&Model::new(&std::fs::read(&model)?).at(&path))?;
-    println!("parsed into {} layers in {:.2} s", network.layers(), begin.elapsed().as_secs_f64());
-    show("input", &network.inputs());
-    show("output", &network.outputs());
-
-    let mut config = builder.config()?;
-    if !targets.is_empty() {
-        config.set_compute_capabilities(&targets)?;
-    }
-    config.set_progress_monitor(Line::default());
-    // What is open is the batch.
-    let inputs = network.inputs();
-    let at = |shape: &[i64], batch: i64| shape.iter().map(|&e| if e < 0 { batch } else { e }).collect::<Vec<_>>();
-    let shapes: Vec<_> = inputs.iter().map(|input| batch.map(|size| at(&input.shape, size))).collect();
-    let ranges: Vec<_> = (inputs.iter().zip(&shapes))
-        .map(|(input, [min, opt, max])| InputRange { input: &input.name, min, opt, max })
-        .collect();
-    config.add_profile(&builder.profile(&ranges)?)?;
-
-    let begin = Instant::now();
-    let plan = builder.build(&mut network, &mut config)?;
-    println!("built {} bytes in {:.2} s", plan.len(), begin.elapsed().as_secs_f64());
+    let Built { plan, layers, .. } = watched(|progress| plan::build(library, &recipe, progress))?;
+    println!("{layers} layers became {} bytes in {:.2} s", plan.len(), begin.elapsed().as_secs_f64());
     if let Some(out) = &out {
         std::fs::write(out, &plan)?;
     }
     describe(library, &plan, out.as_deref());
     Ok(())
+}
+
+/// Runs a build on a thread of its own and keeps a line on the terminal.
+fn watched(
+    build: impl FnOnce(&Arc<Progress>) -> coverslip_tensorrt::Result<Built> + Send,
+) -> Result<Built, Box<dyn Error>> {
+    let progress = Progress::new();
+    thread::scope(|scope| {
+        let building = scope.spawn(|| build(&progress));
+        while !building.is_finished() {
+            eprint!("\r{:3.0} %  {}\x1b[K", 100.0 * progress.fraction(), progress.phase());
+            thread::sleep(Duration::from_millis(50));
+        }
+        eprintln!();
+        Ok(building.join().map_err(|_| "the build panicked")??)
+    })
 }
 
 /// What the plan is on this machine: an engine, or a reason why not.

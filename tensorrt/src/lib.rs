@@ -32,9 +32,10 @@
 //!
 //! # Reading order
 //!
-//! 1. [`safe`]: what a program uses. Its table says what may be shared and what keeps what alive.
-//! 2. [`result`]: how answers become errors.
-//! 3. [`sys`]: `slots` (the tables), `abi` (how C++ calls a method, on Linux and on Windows), `object` (ownership),
+//! 1. [`plan`]: from a model to a plan in one call.
+//! 2. [`safe`]: what a program uses. Its table says what may be shared and what keeps what alive.
+//! 3. [`result`]: how answers become errors.
+//! 4. [`sys`]: `slots` (the tables), `abi` (how C++ calls a method, on Linux and on Windows), `object` (ownership),
 //!    `library` and `driver` (loading), `callback` with `logger`, `monitor` and `recorder` (objects of ours that C++
 //!    calls), then one file per class. The only place with `unsafe`.
 //!
@@ -54,6 +55,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod plan;
 pub mod result;
 pub mod safe;
 #[allow(unsafe_code)]

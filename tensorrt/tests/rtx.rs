@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use common::{INNER, Message, OUTER, Weights, library, model, values};
+use coverslip_tensorrt::plan::{self, Batch, Progress, Recipe};
 use coverslip_tensorrt::{
     Builder, BuilderConfig, BuilderFlag, ComputeCapability, DataType, Error, Flavor, HardwareCompatibilityLevel,
     HostMemory, InputRange, Library, MemoryPoolType, Model, Network, ParserError, ParserErrorCode, PlanRefusal,
@@ -36,7 +37,7 @@ fn configured(builder: &mut Builder) -> BuilderConfig {
     config
 }
 
-fn plan(library: Library) -> HostMemory {
+fn tiny_plan(library: Library) -> HostMemory {
     let mut builder = Builder::new(library).unwrap();
     let (mut network, mut config) = (parsed(&mut builder), configured(&mut builder));
     // Ends before the plan does.
@@ -137,6 +138,36 @@ fn a_monitor_that_panics_stops_the_build() {
     config.set_progress_monitor(Follower { panic: true, ..Follower::default() });
     let error = builder.build(&mut network, &mut config).unwrap_err();
     assert!(matches!(error, Error::MonitorPanicked), "{error}");
+}
+
+#[test]
+fn a_recipe_becomes_a_plan_and_is_cancelled() {
+    let Some(library) = rtx() else { return };
+    let onnx = model(&Weights::Missing, "Relu");
+    // The weight lies behind something else.
+    let buffer = Arc::new([&[0; 64][..], &values()].concat());
+    let places = [("w".to_owned(), 64..buffer.len())];
+    let batch = Batch { min: 1, opt: 4, max: 16 };
+    let recipe = |model| Recipe { targets: TARGETS.to_vec(), workspace: Some(64 << 20), ..Recipe::new(model, batch) };
+
+    let progress = Progress::new();
+    let located = model(&Weights::File("nowhere.bin"), "Relu");
+    let built = plan::build(library, &recipe(Model::new(&located).weights(&buffer, &places)), &progress).unwrap();
+    assert!(built.plan.len() > 1000 && built.layers >= 2 && built.timing_cache.is_none());
+    assert_eq!(progress.fraction(), 1.0);
+
+    let stopped = Progress::new();
+    stopped.cancel();
+    let error = plan::build(library, &recipe(Model::new(&located).weights(&buffer, &places)), &stopped).unwrap_err();
+    assert!(matches!(error, Error::Cancelled) && stopped.fraction() < 1.0, "{error}");
+
+    let beyond = [("w".to_owned(), 64..buffer.len() + 1)];
+    let error = plan::build(library, &recipe(Model::new(&located).weights(&buffer, &beyond)), &progress).unwrap_err();
+    assert!(matches!(&error, Error::Argument { why } if why.contains("64..193 of 192 bytes")), "{error}");
+    let error = plan::build(library, &recipe(Model::new(&onnx)), &progress).unwrap_err();
+    assert!(matches!(error, Error::Parser { .. }), "{error}");
+    let reversed = Recipe::new(Model::new(&onnx), Batch { min: 4, opt: 1, max: 16 });
+    assert!(matches!(plan::build(library, &reversed, &progress), Err(Error::Argument { .. })));
 }
 
 fn complaints(library: Library, model: &Model<'_>) -> Vec<ParserError> {
@@ -243,7 +274,7 @@ fn timing_caches_are_taken_and_ignored() {
 #[test]
 fn plans_become_engines_or_typed_errors() {
     let Some(library) = rtx() else { return };
-    let plan = plan(library);
+    let plan = tiny_plan(library);
     let runtime = Runtime::new(library).unwrap();
     let refused = |bytes: &[u8]| runtime.deserialize(bytes).err().expect("not a plan");
 

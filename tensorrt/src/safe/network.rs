@@ -1,5 +1,6 @@
 //! An ONNX model on its way into TensorRT.
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use crate::sys;
 pub struct Model<'m> {
     bytes: &'m [u8],
     path: Option<&'m Path>,
-    weights: Vec<(String, Arc<Vec<u8>>)>,
+    weights: Vec<(String, Arc<Vec<u8>>, Range<usize>)>,
 }
 
 impl<'m> Model<'m> {
@@ -31,7 +32,14 @@ impl<'m> Model<'m> {
     /// The values of an initializer, instead of those in the model or in a file. As many bytes as the model says,
     /// little endian; they are kept as long as the network.
     pub fn weight(mut self, initializer: impl Into<String>, values: Arc<Vec<u8>>) -> Self {
-        self.weights.push((initializer.into(), values));
+        let all = 0..values.len();
+        self.weights.push((initializer.into(), values, all));
+        self
+    }
+
+    /// As [`Model::weight`], for many that lie in one buffer: each initializer's name and its bytes' place there.
+    pub fn weights(mut self, buffer: &Arc<Vec<u8>>, places: &[(String, Range<usize>)]) -> Self {
+        self.weights.extend(places.iter().map(|(name, place)| (name.clone(), buffer.clone(), place.clone())));
         self
     }
 }
@@ -60,8 +68,12 @@ impl Network {
             parser.parse(model.bytes, path.as_deref())
         } else {
             let mut loaded = parser.load_model_proto(model.bytes, path.as_deref());
-            for (initializer, values) in &model.weights {
-                loaded = loaded && parser.load_initializer(&name(initializer)?, values.clone());
+            for (initializer, buffer, place) in &model.weights {
+                if buffer.get(place.clone()).is_none() {
+                    let why = format!("the weight {initializer} lies at {place:?} of {} bytes", buffer.len());
+                    return Err(Error::Argument { why });
+                }
+                loaded = loaded && parser.load_initializer(&name(initializer)?, buffer.clone(), place.clone());
             }
             loaded && parser.parse_model_proto()
         };

@@ -5,6 +5,7 @@
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::fmt;
 use std::marker::PhantomData;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::abi::{Raw, around_destructor, call, deleting_destructor, is_object};
@@ -86,10 +87,12 @@ impl Parser {
         }
     }
 
-    /// `loadInitializer`: the values of one of the model's weights, kept as long as the parser.
-    pub fn load_initializer(&mut self, name: &CStr, data: Arc<Vec<u8>>) -> bool {
+    /// `loadInitializer`: the values of one of the model's weights, a part of `data`, kept as long as the parser. False
+    /// where there is no such part.
+    pub fn load_initializer(&mut self, name: &CStr, data: Arc<Vec<u8>>, part: Range<usize>) -> bool {
         let slot = self.index(self.object.slots().parser.load_initializer);
-        let (bytes, size) = (data.as_ptr(), data.len());
+        let Some(values) = data.get(part) else { return false };
+        let (bytes, size) = (values.as_ptr(), values.len());
         self.object.keep(data);
         // SAFETY: `bool loadInitializer(char const*, void const*, size_t)`. The bytes are kept, and a shared `Vec` does
         // not change.
