@@ -1,6 +1,8 @@
 //! The command `coverslip`: plays slides through the plugin, builds bundles, installs the library.
 
 mod bundle;
+#[allow(dead_code, unused_imports, reason = "its users arrive one by one")]
+mod embeddings;
 mod host;
 mod install;
 mod locate;

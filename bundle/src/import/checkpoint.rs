@@ -116,11 +116,11 @@ impl Checkpoint {
         self.read_rows(name, 0..rows.unwrap_or(1))
     }
 
-    /// Some rows (along the first axis) of the tensor `name`.
+    /// Some rows (along the first axis) of the tensor `name`, from where they lie in the file.
     ///
     /// # Errors
     /// As [`Checkpoint::read`].
-    pub(crate) fn read_rows(&self, name: &str, rows: Range<usize>) -> Result<Tensor, BundleError> {
+    pub fn read_rows(&self, name: &str, rows: Range<usize>) -> Result<Tensor, BundleError> {
         let Some(entry) = self.entries.get(name) else {
             fail!(Missing, "tensor `{name}` is missing");
         };
