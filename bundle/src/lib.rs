@@ -21,6 +21,7 @@ mod onnx;
 mod open;
 mod plan;
 mod precision;
+pub mod profile;
 mod reference;
 pub mod synthetic;
 pub mod tensors;

@@ -213,7 +213,7 @@ fn check_directory(dir: &Path, manifest: &Manifest) -> Result<(), BundleError> {
     Ok(())
 }
 
-fn read_verified(dir: &Path, name: &str, entry: &FileEntry) -> Result<Vec<u8>, BundleError> {
+pub(crate) fn read_verified(dir: &Path, name: &str, entry: &FileEntry) -> Result<Vec<u8>, BundleError> {
     let path = dir.join(name);
     let found = match fs::metadata(&path) {
         Ok(metadata) if metadata.is_file() => metadata.len(),
@@ -221,28 +221,18 @@ fn read_verified(dir: &Path, name: &str, entry: &FileEntry) -> Result<Vec<u8>, B
         Err(error) => return Err(BundleError::io(path.display(), &error)),
     };
     if found < entry.bytes {
-        fail!(
-            Truncated,
-            "{} has {found} bytes, the manifest says {}; copy the bundle again",
-            path.display(),
-            entry.bytes
-        );
+        fail!(Truncated, "{} has {found} bytes, the manifest says {}; copy it again", path.display(), entry.bytes);
     }
     if found > entry.bytes {
-        fail!(
-            Invalid,
-            "{} has {found} bytes, the manifest says {}; copy the bundle again",
-            path.display(),
-            entry.bytes
-        );
+        fail!(Invalid, "{} has {found} bytes, the manifest says {}; copy it again", path.display(), entry.bytes);
     }
     let bytes = read_file(&path, entry.bytes)?;
     let digest = Digest::of(&bytes);
     if digest != entry.sha256 {
         fail!(
             DigestMismatch,
-            "{} has sha256 {digest}, the manifest says {}; the file was changed or damaged: copy the \
-             bundle again",
+            "{} has sha256 {digest}, the manifest says {}; the file was changed or damaged: copy it \
+             again",
             path.display(),
             entry.sha256
         );
@@ -251,7 +241,7 @@ fn read_verified(dir: &Path, name: &str, entry: &FileEntry) -> Result<Vec<u8>, B
 }
 
 /// Reads a file of at most `most` bytes into memory that is reserved first.
-fn read_file(path: &Path, most: u64) -> Result<Vec<u8>, BundleError> {
+pub(crate) fn read_file(path: &Path, most: u64) -> Result<Vec<u8>, BundleError> {
     let failed = |error: std::io::Error| BundleError::io(path.display(), &error);
     let mut file = File::open(path).map_err(failed)?;
     let size = file.metadata().map_err(failed)?.len();

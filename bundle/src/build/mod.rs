@@ -2,7 +2,7 @@
 //! directory beside the target, open what was written, and only then give it its name.
 
 mod calibrate;
-mod place;
+pub(crate) mod place;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -142,7 +142,7 @@ impl Composer<'_> {
     }
 }
 
-fn entry(bytes: &[u8]) -> FileEntry {
+pub(crate) fn entry(bytes: &[u8]) -> FileEntry {
     FileEntry { bytes: bytes.len() as u64, sha256: Digest::of(bytes) }
 }
 

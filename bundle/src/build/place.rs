@@ -1,4 +1,4 @@
-//! Putting a bundle in its place: written beside it, opened once, renamed. A reader sees the old bundle or
+//! Putting a bundle (or a profile) in its place: written beside it, opened once, renamed. A reader sees the old one or
 //! the new one, never half of one.
 
 use std::fs::{self, File};
@@ -12,43 +12,48 @@ use crate::open::Bundle;
 
 /// Refuses a target that must not be replaced, before hours of work go into it.
 pub(super) fn check_target(out: &Path, force: bool) -> Result<(), BundleError> {
+    check_replaced(out, MANIFEST_FILE, "bundle", force)
+}
+
+/// The same for a directory of any `kind`, known by its file `marker`.
+fn check_replaced(out: &Path, marker: &str, kind: &str, force: bool) -> Result<(), BundleError> {
     let Ok(metadata) = fs::symlink_metadata(out) else {
         return Ok(());
     };
-    let is_bundle = metadata.is_dir() && out.join(MANIFEST_FILE).is_file();
+    let known = metadata.is_dir() && out.join(marker).is_file();
     if !force {
         fail!(
             Invalid,
             "{} exists; choose another place{}",
             out.display(),
-            if is_bundle { ", or replace the bundle with --force" } else { "" }
+            if known { format!(", or replace the {kind} with --force") } else { String::new() }
         );
     }
-    if !is_bundle {
-        fail!(Invalid, "{} exists and is no bundle; it is not replaced, not even by force", out.display());
+    if !known {
+        fail!(Invalid, "{} exists and is no {kind}; it is not replaced, not even by force", out.display());
     }
     Ok(())
 }
 
 /// The directory that becomes the bundle. On an error nothing of it stays.
-pub(super) struct Place {
+pub(crate) struct Place {
     new: Scratch,
 }
 
 impl Place {
     /// Makes the directory, beside `out`.
-    pub(super) fn beside(out: &Path) -> Result<Self, BundleError> {
+    pub(crate) fn beside(out: &Path) -> Result<Self, BundleError> {
         let new = Scratch::beside(out, "new")?;
         fs::create_dir(&new.path).map_err(|error| BundleError::io(new.path.display(), &error))?;
         Ok(Self { new })
     }
 
     /// The path of its file `name`.
-    pub(super) fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.new.path.join(name)
     }
 
-    pub(super) fn write(&self, name: &str, bytes: &[u8]) -> Result<(), BundleError> {
+    pub(crate) fn write(&self, name: &str, bytes: &[u8]) -> Result<(), BundleError> {
         write_file(&self.file(name), bytes)
     }
 
@@ -69,8 +74,18 @@ impl Place {
 
     /// Opens what was written and gives it the name `out`.
     pub(super) fn take(self, out: &Path, force: bool) -> Result<Bundle, BundleError> {
-        let bundle = Bundle::open(&self.new.path)?;
-        check_target(out, force)?;
+        let bundle = Bundle::open(self.path())?;
+        self.settle(out, MANIFEST_FILE, "bundle", force)?;
+        Ok(bundle)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.new.path
+    }
+
+    /// Gives it the name `out`, replacing only what is a `kind` by its file `marker`, and only by force.
+    pub(crate) fn settle(self, out: &Path, marker: &str, kind: &str, force: bool) -> Result<(), BundleError> {
+        check_replaced(out, marker, kind, force)?;
         let old = Scratch::beside(out, "old")?;
         let replaces = out.exists();
         if replaces {
@@ -82,7 +97,7 @@ impl Place {
             }
             return Err(error);
         }
-        Ok(bundle)
+        Ok(())
     }
 }
 
