@@ -5,4 +5,10 @@
 
 #![forbid(unsafe_code)]
 
+pub mod counts;
+pub mod pca;
+pub mod random;
 pub mod scanners;
+mod undefined;
+
+pub use undefined::Undefined;

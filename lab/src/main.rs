@@ -1,5 +1,6 @@
 //! The command `coverslip`: plays slides through the plugin, builds bundles, installs the library.
 
+mod analyze;
 mod bundle;
 #[allow(dead_code, unused_imports, reason = "its users arrive one by one")]
 mod embeddings;
@@ -29,6 +30,8 @@ enum Task {
     Scan(scan::Args),
     /// Build, inspect, verify and export model bundles
     Bundle(bundle::Args),
+    /// What embeddings and features say: cell counts, controls
+    Analyze(analyze::Args),
     /// Install the library, its headers and what CMake and pkg-config need
     Install(install::Args),
 }
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
     let outcome = match Command::parse().task {
         Task::Scan(args) => scan::run(args),
         Task::Bundle(args) => bundle::run(args).map(|()| ExitCode::SUCCESS),
+        Task::Analyze(args) => analyze::run(args).map(|()| ExitCode::SUCCESS),
         Task::Install(args) => install::run(args).map(|()| ExitCode::SUCCESS),
     };
     outcome.unwrap_or_else(|error| {

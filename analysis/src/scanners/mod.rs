@@ -19,8 +19,8 @@ mod shift;
 mod variance;
 
 use std::collections::BTreeMap;
-use std::fmt;
 
+pub use crate::Undefined;
 pub use apd::{Apd, average_performance_drop};
 pub use clustering::{Clustering, adjusted_rand_index, clustering_score};
 pub use correction::{Correction, cross_fitted};
@@ -34,18 +34,6 @@ pub use retrieval::{Retrieval, retrieve};
 pub use robustness::{Robustness, robustness_index};
 pub use shift::{auroc, paired_sign_test};
 pub use variance::{Components, variance_components};
-
-/// Why a quantity does not exist for these data: what was expected, what was found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Undefined(pub String);
-
-impl fmt::Display for Undefined {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Undefined {}
 
 /// One label per row: an index into the names, which are sorted.
 #[derive(Debug, Clone, PartialEq, Eq)]

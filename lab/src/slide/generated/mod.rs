@@ -7,6 +7,7 @@
 mod noise;
 mod nuclei;
 mod optics;
+pub(crate) mod planted;
 mod tissue;
 
 use serde_json::json;

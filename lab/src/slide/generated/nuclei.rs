@@ -9,18 +9,23 @@ const LYMPHOCYTE_CELL: i32 = 14;
 const REACH: f32 = 16.0;
 
 /// One nucleus.
-struct Nucleus {
-    x: f32,
-    y: f32,
+pub(super) struct Nucleus {
+    pub(super) x: f32,
+    pub(super) y: f32,
     /// Half axes, the first along `angle`.
-    axes: (f32, f32),
-    angle: f32,
+    pub(super) axes: (f32, f32),
+    pub(super) angle: f32,
     /// Haematoxylin in its middle.
-    dye: f32,
+    pub(super) dye: f32,
     /// How coarse its chromatin looks, 0..1.
-    chromatin: f32,
-    seed: u32,
+    pub(super) chromatin: f32,
+    /// How far its outline departs from an ellipse, as a share of its size.
+    pub(super) wobble: f32,
+    pub(super) seed: u32,
 }
+
+/// The wobble of nuclei as they are in healthy tissue.
+pub(super) const SMOOTH: f32 = 0.10;
 
 /// Adds the nuclei that touch a rectangle (x, y, width, height) to its stains.
 pub(super) fn add(stains: &mut Stains, rect: (i32, i32, i32, i32), glands: &Glands) {
@@ -46,6 +51,11 @@ pub(super) fn add(stains: &mut Stains, rect: (i32, i32, i32, i32), glands: &Glan
     };
     lattice(SPINDLE_CELL, spindle);
     lattice(LYMPHOCYTE_CELL, lymphocyte);
+    lay(stains, &dye);
+}
+
+/// Lays nuclei's dye over the stains around them.
+pub(super) fn lay(stains: &mut Stains, dye: &[f32]) {
     for ((h, e), dye) in stains.haematoxylin.iter_mut().zip(&mut stains.eosin).zip(dye) {
         *h += dye;
         *e *= 1.0 - 0.35 * dye.min(1.0);
@@ -72,6 +82,7 @@ fn epithelial(gland: &Gland, mut each: impl FnMut(Nucleus)) {
             angle: outward + 0.5 * (random(206) - 0.5),
             dye: 0.80 + 0.30 * random(207),
             chromatin: 0.75,
+            wobble: SMOOTH,
             seed: gland.id.wrapping_mul(97).wrapping_add(index as u32),
         });
     }
@@ -94,6 +105,7 @@ fn spindle(column: i32, row: i32, glands: &Glands) -> Option<Nucleus> {
         angle: slope + 0.9 * (random(218) - 0.5),
         dye: 0.95 + 0.25 * random(219) - 0.2 * plump,
         chromatin: 0.5,
+        wobble: SMOOTH,
         seed: hash(column, row, 215),
     })
 }
@@ -110,14 +122,23 @@ fn lymphocyte(column: i32, row: i32, glands: &Glands) -> Option<Nucleus> {
     let size = 5.2 + 1.2 * random(236);
     let axes = (size, size * (0.85 + 0.15 * random(237)));
     let dye = 1.2 + 0.3 * random(239);
-    Some(Nucleus { x, y, axes, angle: random(238) * 6.3, dye, chromatin: 0.35, seed: hash(column, row, 235) })
+    Some(Nucleus {
+        x,
+        y,
+        axes,
+        angle: random(238) * 6.3,
+        dye,
+        chromatin: 0.35,
+        wobble: SMOOTH,
+        seed: hash(column, row, 235),
+    })
 }
 
 impl Nucleus {
     /// Raises the dye of the pixels that the nucleus covers; where nuclei overlap the darker one shows.
-    fn stain(&self, (x, y, width, height): (i32, i32, i32, i32), dye: &mut [f32]) {
+    pub(super) fn stain(&self, (x, y, width, height): (i32, i32, i32, i32), dye: &mut [f32]) {
         let (sin, cos) = self.angle.sin_cos();
-        let reach = self.axes.0.max(self.axes.1) * 1.2 + 1.0;
+        let reach = self.axes.0.max(self.axes.1) * (1.15 / (1.0 - self.wobble)) + 1.0;
         let left = ((self.x - reach).floor() as i32).max(x);
         let right = ((self.x + reach).ceil() as i32).min(x + width);
         let shift = (self.seed & 0xfff) as f32;
@@ -125,7 +146,7 @@ impl Nucleus {
             for column in left..right {
                 let (dx, dy) = (column as f32 - self.x, row as f32 - self.y);
                 let (u, v) = ((cos * dx + sin * dy) / self.axes.0, (cos * dy - sin * dx) / self.axes.1);
-                let distance = (u * u + v * v).sqrt() * (1.0 + 0.10 * value(shift + 1.5 * u, 1.5 * v, 221));
+                let distance = (u * u + v * v).sqrt() * (1.0 + self.wobble * value(shift + 1.5 * u, 1.5 * v, 221));
                 if distance > 1.15 {
                     continue;
                 }

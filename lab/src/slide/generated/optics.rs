@@ -24,6 +24,18 @@ pub(super) fn photograph(rect: Rect, sigma: f32, out: &mut Vec<u8>) {
         let light = transmitted(&stains, channel);
         if margin == 0 { light } else { blur(&light, wide, width, height, &kernel) }
     });
+    sense(&channels, rect, light, out);
+}
+
+/// Appends the RGB pixels of `rect` as a lens in focus and an even light show these stains.
+pub(super) fn photograph_stains(stains: &Stains, rect: Rect, out: &mut Vec<u8>) {
+    let channels = std::array::from_fn(|channel| transmitted(stains, channel));
+    sense(&channels, rect, |_| [1.0; 3], out);
+}
+
+/// What the sensor makes of the light in `rect`: gains by column, noise by place.
+fn sense(channels: &[Vec<f32>; 3], rect: Rect, light: impl Fn(i32) -> [f32; 3], out: &mut Vec<u8>) {
+    let (width, height) = (rect.width as usize, rect.height as usize);
     for row in 0..height {
         let slide_y = (rect.y as usize + row) as i32;
         for column in 0..width {

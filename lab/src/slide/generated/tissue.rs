@@ -178,7 +178,7 @@ pub(super) fn holds_stromal_nuclei(x: f32, y: f32) -> bool {
 }
 
 /// Collagen: wavy bundles of eosin with clefts between them, along a direction that bends slowly.
-fn stroma((x, y): (f32, f32), inflamed: f32) -> (f32, f32) {
+pub(super) fn stroma((x, y): (f32, f32), inflamed: f32) -> (f32, f32) {
     let bundle = fractal(x / 85.0, y / 15.0, 3, 83);
     let fibre = value(x / 30.0, y / 3.1, 89);
     let grain = value(x / 2.1, y / 2.1, 97);
