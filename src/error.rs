@@ -3,8 +3,10 @@
 
 use std::fmt;
 
+use coverslip_bundle::{BundleError, BundleErrorKind};
+
 /// What every fallible function of the plugin returns.
-pub(crate) type Result<T> = std::result::Result<T, Error>;
+pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// A refusal or a failure, on its way to `coverslip_error`.
 #[derive(Clone)]
@@ -70,6 +72,17 @@ macro_rules! error {
     };
 }
 pub(crate) use error;
+
+/// The contract's code for what the bundle crate says.
+pub(crate) fn from_bundle(e: BundleError) -> Error {
+    use BundleErrorKind as Kind;
+    match e.kind() {
+        Kind::DigestMismatch => error!(DIGEST_MISMATCH, "{e}"),
+        Kind::UnsupportedVersion | Kind::Unsupported => error!(BUNDLE_UNSUPPORTED, "{e}"),
+        Kind::Io => error!(IO, "{e}"),
+        _ => error!(BUNDLE_INVALID, "{e}"),
+    }
+}
 
 #[cfg(test)]
 mod tests {

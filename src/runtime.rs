@@ -6,19 +6,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use coverslip_bundle::{Bundle, BundleError, BundleErrorKind, ComposedGraph, Digest, Manifest, ReferenceOutputs};
+use coverslip_bundle::{Bundle, Digest, Manifest};
 use coverslip_plugin_abi as abi;
-use crossbeam_channel::bounded;
 use sha2::{Digest as _, Sha256};
 
 use crate::abi::log::LogSink;
-use crate::engine::cpu::CpuEngine;
-use crate::engine::{Engine, self_check};
-use crate::error::{Error, Result, error};
+use crate::engine::duty::Duty;
+use crate::engine::open::{EngineConfig, Opened, Report, open};
+use crate::error::{Result, error, from_bundle};
 use crate::fault;
 use crate::judge;
 use crate::slide::{Slide, SlideConfig};
-use crate::thread::{Placement, spawn};
+use crate::thread::spawn;
 use crate::workers::{Job, MAX_SLOTS, Notice, Pipes, lane, prep};
 
 /// What the host asks for, with every default filled in.
@@ -26,12 +25,7 @@ use crate::workers::{Job, MAX_SLOTS, Notice, Pipes, lane, prep};
 pub(crate) struct RuntimeConfig {
     pub(crate) bundle: PathBuf,
     pub(crate) bundle_digest: Option<[u8; 32]>,
-    /// `COVERSLIP_ENGINE_*`.
-    pub(crate) engine: i32,
-    /// `COVERSLIP_FALLBACK_*`.
-    pub(crate) fallback: i32,
-    pub(crate) placement: Placement,
-    pub(crate) lanes: usize,
+    pub(crate) engine: EngineConfig,
     pub(crate) max_slides: usize,
     pub(crate) memory_limit: u64,
 }
@@ -75,13 +69,15 @@ struct Slides {
 /// What the threads share.
 pub(crate) struct Shared {
     pub(crate) pipes: Arc<Pipes>,
-    pub(crate) engine: Box<dyn Engine>,
+    pub(crate) duty: Duty,
     /// Pixels of the model's input.
     pub(crate) side: usize,
     pub(crate) log: LogSink,
     pub(crate) times: Times,
     /// Percent of the lanes' time.
     pub(crate) budget: AtomicU32,
+    /// Whose turn it is on a device that lanes share, while a budget is set.
+    pub(crate) turn: Mutex<()>,
     pub(crate) stopping: AtomicBool,
     slides: Mutex<Slides>,
 }
@@ -126,18 +122,9 @@ pub(crate) struct Runtime {
     pub(crate) bundle_digest: Digest,
     /// sha256 of the configuration as understood.
     pub(crate) digest: [u8; 32],
-    pub(crate) fallback: Option<Fallback>,
     /// The largest 1 − cosine of the self-check.
     pub(crate) self_check_error: f64,
     workers: Mutex<Workers>,
-}
-
-/// Why another engine runs than the one that AUTO would rather have.
-#[derive(Clone, Debug)]
-pub(crate) struct Fallback {
-    /// `COVERSLIP_REASON_*`.
-    pub(crate) reason: i32,
-    pub(crate) message: String,
 }
 
 #[derive(Default)]
@@ -147,42 +134,35 @@ struct Workers {
     judge: Option<JoinHandle<()>>,
 }
 
-/// Tells the host how far opening is; an error from it ends the opening.
-pub(crate) type Report<'a> = dyn FnMut(i32, f64) -> Result<()> + 'a;
-
 impl Runtime {
     /// Loads and verifies the bundle, loads the engine, checks it, starts the threads.
     pub(crate) fn open(config: RuntimeConfig, log: LogSink, report: &mut Report<'_>) -> Result<Runtime> {
         fault::point("open");
-        let fallback = choose_engine(&config)?;
         report(abi::STAGE_VERIFY, 0.0)?;
-        let bundle = Bundle::open(&config.bundle).map_err(from_bundle)?;
+        let bundle = Arc::new(Bundle::open(&config.bundle).map_err(from_bundle)?);
         expect_digest(&config, bundle.digest())?;
-        report(abi::STAGE_COMPOSE, 0.0)?;
-        let graph = bundle.compose().map_err(from_bundle)?;
-        report(abi::STAGE_ENGINE, 0.0)?;
-        let reference = bundle.reference().map_err(from_bundle)?;
-        let manifest = Arc::new(bundle.manifest().clone());
-        let (engine, self_check_error) = load_engine(graph, manifest.clone(), reference, &config.placement, report)?;
+        let original_features = bundle.index_map().map_err(from_bundle)?;
+        // From here on nothing fails before `close` can end the engine on a thread of ours.
+        let Opened { duty, self_check_error } = open(&config.engine, &bundle, report)?;
 
         let shared = Arc::new(Shared {
             pipes: Arc::new(Pipes::new()),
-            engine: Box::new(engine),
+            duty,
             side: bundle.manifest().side,
             log,
             times: Times::default(),
             budget: AtomicU32::new(100),
+            turn: Mutex::new(()),
             stopping: AtomicBool::new(false),
             slides: Mutex::default(),
         });
         let digest = Sha256::digest(format!("{config:?}").as_bytes()).into();
         let runtime = Runtime {
             workers: Mutex::default(),
-            manifest,
-            original_features: bundle.index_map().map_err(from_bundle)?,
+            manifest: Arc::new(bundle.manifest().clone()),
+            original_features,
             bundle_digest: bundle.digest(),
             digest,
-            fallback,
             self_check_error,
             shared,
             config,
@@ -193,35 +173,35 @@ impl Runtime {
     }
 
     fn log_opened(&self) {
-        let about = self.shared.engine.about();
+        let about = self.shared.duty.about();
         self.shared.log.write(
             abi::LOG_INFO,
             format_args!(
                 "bundle {} on {} with {} lanes, self-check {:.1e}",
-                self.manifest.name, about.version, self.config.lanes, self.self_check_error
+                self.manifest.name, about.version, about.lanes, self.self_check_error
             ),
         );
-        if let Some(fallback) = &self.fallback {
-            self.shared.log.write(abi::LOG_WARN, format_args!("{}", fallback.message));
+        if let Some(loss) = self.shared.duty.loss() {
+            self.shared.log.write(abi::LOG_WARN, format_args!("the CPU engine runs instead: {}", loss.error.text()));
         }
     }
 
     /// Prep is a small share of a lane's work.
     fn prep_workers(&self) -> usize {
-        self.config.lanes.div_ceil(4)
+        self.config.engine.cpu_lanes.div_ceil(4)
     }
 
     fn start(&self) -> Result<()> {
-        let placement = Arc::new(self.config.placement.clone());
+        let placement = Arc::new(self.config.engine.placement.clone());
         let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
         let started = (|| {
             for i in 0..self.prep_workers() {
                 let shared = self.shared.clone();
                 workers.prep.push(spawn(format!("prep{i}"), &placement, move || prep::run(&shared))?);
             }
-            for i in 0..self.config.lanes {
+            for i in 0..self.shared.duty.threads() {
                 let shared = self.shared.clone();
-                workers.lanes.push(spawn(format!("lane{i}"), &placement, move || lane::run(&shared))?);
+                workers.lanes.push(spawn(format!("lane{i}"), &placement, move || lane::run(&shared, i))?);
             }
             let shared = self.shared.clone();
             workers.judge = Some(spawn("judge".into(), &placement, move || judge::run(&shared))?);
@@ -238,7 +218,8 @@ impl Runtime {
 
     /// Tiles between the assembler and the outbox that keep every worker busy.
     pub(crate) fn tiles_on_the_way(&self) -> usize {
-        2 * self.config.lanes * self.shared.engine.about().max_batch + 2 * self.prep_workers() + 4
+        let about = self.shared.duty.about();
+        2 * about.lanes * about.max_batch + 2 * self.prep_workers() + 4
     }
 
     /// Bytes that one slide may take.
@@ -261,10 +242,14 @@ impl Runtime {
             ));
         }
         self.expect_place(&self.shared.lock_slides(), &config)?;
+        if let Err(loss) = self.shared.duty.current() {
+            let why = loss.map(|loss| loss.error);
+            let why = why.as_ref().map_or("the runtime is being closed", |why| why.text());
+            return Err(error!(ENGINE_UNAVAILABLE, "no engine runs any more: {why}; close this runtime, open another"));
+        }
         let slide = Slide::begin(config, Arc::downgrade(&self.shared.pipes))?;
-        if let Some(fallback) = &self.fallback {
-            let alert = slide.docket().alerts.fallback(fallback.reason);
-            slide.announce(alert);
+        if let Some(loss) = self.shared.duty.loss() {
+            slide.note_fallback(loss.reason, Instant::now());
         }
         let mut slides = self.shared.lock_slides();
         // Under the lock: `close` sets it before it looks for slides to end.
@@ -318,12 +303,14 @@ impl Runtime {
         // The queues have room for these: see Pipes::new.
         workers.prep.iter().for_each(|_| drop(pipes.prep.0.try_send(Job::Stop)));
         let prep = join_all(&mut workers.prep, deadline);
+        self.shared.duty.end();
         workers.lanes.iter().for_each(|_| drop(pipes.ready.0.try_send(Job::Stop)));
         let lanes = join_all(&mut workers.lanes, deadline);
         let _ = pipes.judge.0.try_send(Notice::Stop);
         let judge = join_all(&mut workers.judge.take().into_iter().collect(), deadline);
+        let unload = self.unload(deadline);
         self.shared.log.silence();
-        let hung = prep + lanes + judge;
+        let hung = prep + lanes + judge + unload;
         if hung > 0 {
             return Err(error!(
                 ENGINE_HUNG,
@@ -331,6 +318,22 @@ impl Runtime {
             ));
         }
         Ok(())
+    }
+}
+
+impl Runtime {
+    /// Ends the engines on a thread of ours: a GPU's engine must not touch the host's.
+    fn unload(&self, deadline: Option<Instant>) -> usize {
+        let engines = self.shared.duty.retire();
+        if engines.is_empty() {
+            return 0;
+        }
+        let placement = Arc::new(self.config.engine.placement.clone());
+        match spawn("unload".into(), &placement, move || drop(engines)) {
+            Ok(thread) => join_all(&mut vec![thread], deadline),
+            // No thread is to be had; the engines have ended on this one.
+            Err(_) => 0,
+        }
     }
 }
 
@@ -358,51 +361,6 @@ fn join_all(threads: &mut Vec<JoinHandle<()>>, deadline: Option<Instant>) -> usi
     hung
 }
 
-/// Loads the engine and checks it, on a thread of its own: the pool that rten makes for itself, once per process, takes
-/// its place and its priority from the thread that is the first to use it.
-fn load_engine(
-    graph: ComposedGraph,
-    manifest: Arc<Manifest>,
-    reference: ReferenceOutputs,
-    placement: &Placement,
-    report: &mut Report<'_>,
-) -> Result<(CpuEngine, f64)> {
-    let (tell, progress) = bounded(1);
-    let (done, result) = bounded(1);
-    let thread = spawn("load".into(), &Arc::new(placement.clone()), move || {
-        let load = || {
-            let engine = CpuEngine::load(graph)?;
-            let batch = engine.about().max_batch;
-            // A host that has cancelled no longer listens.
-            let mut on_tile = |part: f64| tell.send(part).map_err(|_| error!(CANCELLED, "nobody listens"));
-            let worst = self_check(&mut *engine.lane()?, &manifest, &reference, batch, &mut on_tile)?;
-            Ok((engine, worst))
-        };
-        let _ = done.send(load());
-    })?;
-    // Until the thread hangs up.
-    let heard = progress.iter().try_for_each(|part| report(abi::STAGE_SELF_CHECK, part));
-    drop(progress);
-    let _ = thread.join();
-    heard?;
-    result.try_recv().unwrap_or_else(|_| {
-        Err(error!(INTERNAL, "a defect was caught while the engine loaded the graph: report it with the bundle"))
-    })
-}
-
-/// What runs instead of what was asked for, and why; None: what was asked for.
-fn choose_engine(config: &RuntimeConfig) -> Result<Option<Fallback>> {
-    let missing = "this build has no TensorRT engine";
-    match config.engine {
-        abi::ENGINE_CPU => Ok(None),
-        abi::ENGINE_AUTO if config.fallback != abi::FALLBACK_NONE => Ok(Some(Fallback {
-            reason: abi::REASON_NOT_BUILT_IN,
-            message: format!("{missing}: the CPU engine runs instead"),
-        })),
-        _ => Err(error!(ENGINE_UNAVAILABLE, "{missing}: ask for COVERSLIP_ENGINE_CPU")),
-    }
-}
-
 fn expect_digest(config: &RuntimeConfig, found: Digest) -> Result<()> {
     match config.bundle_digest.map(Digest) {
         Some(expected) if expected.0 != found.0 => Err(error!(
@@ -410,16 +368,5 @@ fn expect_digest(config: &RuntimeConfig, found: Digest) -> Result<()> {
             "expected the bundle {expected}, found {found}: install the bundle that this host was validated with"
         )),
         _ => Ok(()),
-    }
-}
-
-/// The contract's code for what the bundle crate says.
-fn from_bundle(e: BundleError) -> Error {
-    use BundleErrorKind as Kind;
-    match e.kind() {
-        Kind::DigestMismatch => error!(DIGEST_MISMATCH, "{e}"),
-        Kind::UnsupportedVersion | Kind::Unsupported => error!(BUNDLE_UNSUPPORTED, "{e}"),
-        Kind::Io => error!(IO, "{e}"),
-        _ => error!(BUNDLE_INVALID, "{e}"),
     }
 }

@@ -300,6 +300,12 @@ impl Slide {
         true
     }
 
+    /// Another engine runs than the one asked for, or none any more: an alert.
+    pub(crate) fn note_fallback(&self, reason: i32, now: Instant) {
+        let alert = self.docket().alerts.fallback(reason, self.age_ns(now));
+        self.announce(alert);
+    }
+
     pub(crate) fn announce(&self, alert: Alert) {
         if !self.is_ended() {
             self.outbox.alert(alert);

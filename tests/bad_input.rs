@@ -109,7 +109,9 @@ fn a_runtime_desc_out_of_range_is_refused() {
     refused(open(&|d| d.flags = 0x8000_0000), INVALID_ARGUMENT, "flags");
     refused(open(&|d| d.cpu_count = 3), INVALID_ARGUMENT, "cpu_count");
     refused(open(&|d| d.profile_path = c"p".as_ptr()), UNSUPPORTED, "profiles");
-    refused(open(&|d| d.plan_digest = [0u8; 32].as_ptr()), UNSUPPORTED, "plans");
+    refused(open(&|d| d.precision = 4), INVALID_ARGUMENT, "precision");
+    refused(open(&|d| d.max_batch = 257), INVALID_ARGUMENT, "max_batch");
+    refused(open(&|d| d.tensorrt_library = c"libnvinfer.so.11".as_ptr()), INVALID_ARGUMENT, "absolute path");
 }
 
 #[test]

@@ -135,6 +135,30 @@ fn a_batch_that_fails_fails_its_tiles_and_no_more() {
 }
 
 #[test]
+fn a_lost_engine_fails_what_is_left_and_says_so() {
+    let _alone = alone();
+    let runtime = open_with(&bundle("lost"), |desc| desc.max_threads = 1).expect("opens");
+    let (slide, picture) = row(&runtime, 6, |_| ());
+    slide.submit(&picture.frame(0, 0, 96, 32)).expect("room");
+    while slide.summary().results[0] < 3 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    arm("device", Fault::Fail, 1);
+    let mut rest = picture.frame(96, 0, 96, 32);
+    rest.x = 96;
+    slide.submit(&rest).expect("room");
+    let counts = by_status(&slide.results());
+    assert_eq!((counts[TILE_DONE as usize], counts[TILE_FAILED as usize]), (3, 3));
+    let alerts = slide.alerts();
+    let lost = alerts.iter().find(|alert| alert.code == ALERT_ENGINE_FALLBACK).expect("an alert");
+    assert_eq!(lost.strength, f64::from(REASON_DEVICE_LOST));
+    assert_eq!(slide.summary().fallback_reason, REASON_DEVICE_LOST);
+    let refusal = runtime.begin_with(|_| ()).err().expect("no engine runs any more");
+    assert_eq!(refusal.code, ENGINE_UNAVAILABLE, "{}", refusal.message);
+    runtime.close(10_000).expect("every thread ends");
+}
+
+#[test]
 fn the_deadline_holds_while_the_engine_hangs() {
     let _alone = alone();
     let runtime = open(&bundle("hang"));

@@ -57,14 +57,14 @@ fn rust_layout() -> String {
         "coverslip_runtime_desc" RuntimeDesc {
             struct_size, engine, bundle_path, profile_path, plan_cache_path, tensorrt_library, gpu_uuid,
             bundle_digest, profile_digest, plan_digest, cpus, cpu_count, flags, max_threads, max_slides, fallback,
-            reserved, memory_limit, gpu_memory_limit,
+            precision, memory_limit, gpu_memory_limit, max_batch, reserved,
         }
         "coverslip_progress" Progress { struct_size, stage, fraction }
         "coverslip_runtime_info" RuntimeInfo {
             struct_size, engine, fallback_reason, lanes, max_batch, side, mpp, tap_count, tap_widths,
             embedding_width, feature_count, features_per_tile, self_check_error, bundle_digest, profile_digest,
             configuration_digest, bundle_name, plugin_version, plugin_commit, engine_version, driver_version,
-            gpu_uuid, fallback_message,
+            gpu_uuid, fallback_message, plan_digest, precision, reserved,
         }
         "coverslip_feature_info" FeatureInfo { struct_size, index, correlation, tiles, label, cell_type, dataset }
         "coverslip_runtime_stats" RuntimeStats {

@@ -162,18 +162,27 @@ extern "C" {
 
 /** coverslip_runtime_desc.fallback: what happens when a GPU engine fails */
 #define COVERSLIP_FALLBACK_AT_OPEN 0 /**< At open: the CPU. In mid-slide: the remaining tiles fail. */
-#define COVERSLIP_FALLBACK_NONE 1    /**< Never: runtime_open fails. */
-#define COVERSLIP_FALLBACK_ON_CPU 2  /**< The CPU, also in the middle of a slide. */
+#define COVERSLIP_FALLBACK_NONE 1    /**< Never: runtime_open fails; in mid-slide as above. */
+#define COVERSLIP_FALLBACK_ON_CPU 2  /**< The CPU, also in the middle of a slide; it is loaded at open for that. */
 
-/** coverslip_runtime_info.fallback_reason */
+/** coverslip_runtime_desc.precision: of the GPU's engine. The CPU computes in float32. */
+#define COVERSLIP_PRECISION_DEFAULT 0  /**< float16; of a plan that is found, the plan's. */
+#define COVERSLIP_PRECISION_FLOAT32 1  /**< float32, without TF32. */
+#define COVERSLIP_PRECISION_FLOAT16 2  /**< float16 where it is safe: norms, softmax, SAE and errors in float32. */
+#define COVERSLIP_PRECISION_BFLOAT16 3 /**< bfloat16, with the same exceptions. */
+
+/** coverslip_runtime_info.fallback_reason, and strength of COVERSLIP_ALERT_ENGINE_FALLBACK */
 #define COVERSLIP_REASON_NONE 0                /**< The engine asked for runs. */
 #define COVERSLIP_REASON_NOT_BUILT_IN 1        /**< This library was built without that engine. */
-#define COVERSLIP_REASON_NO_DRIVER 2           /**< No GPU driver. */
-#define COVERSLIP_REASON_NO_LIBRARY 3          /**< No TensorRT library. */
+#define COVERSLIP_REASON_NO_DRIVER 2           /**< No GPU driver that works, or none that sees a GPU. */
+#define COVERSLIP_REASON_NO_LIBRARY 3          /**< No TensorRT library, or none that may be looked for. */
 #define COVERSLIP_REASON_UNSUPPORTED_VERSION 4 /**< A TensorRT version that is not driven. */
 #define COVERSLIP_REASON_UNSUPPORTED_DEVICE 5  /**< A GPU that TensorRT does not run on. */
 #define COVERSLIP_REASON_PLAN_REFUSED 6        /**< No plan fits. */
 #define COVERSLIP_REASON_SELF_CHECK_FAILED 7   /**< The outputs differ from the reference. */
+#define COVERSLIP_REASON_DEVICE_LOST 8         /**< The GPU failed while it ran. */
+#define COVERSLIP_REASON_OUT_OF_MEMORY 9       /**< The GPU's memory, or gpu_memory_limit, does not suffice. */
+#define COVERSLIP_REASON_DEFECT 10             /**< A defect was caught while the engine was loaded. */
 
 /** coverslip_progress.stage */
 #define COVERSLIP_STAGE_VERIFY 0     /**< Reading and hashing the bundle. */
@@ -231,7 +240,7 @@ extern "C" {
 #define COVERSLIP_ALERT_BANDING 5          /**< With a profile and strip ids. */
 #define COVERSLIP_ALERT_LAGGING 6          /**< Results come later than frames are captured; strength in ns. */
 #define COVERSLIP_ALERT_OVERRUN 7          /**< Frames were refused; strength in frames. */
-#define COVERSLIP_ALERT_ENGINE_FALLBACK 8  /**< Another engine runs than the one asked for. */
+#define COVERSLIP_ALERT_ENGINE_FALLBACK 8  /**< Another engine runs than the one asked for, or none any more. */
 
 /** coverslip_slide_summary.state */
 #define COVERSLIP_SLIDE_OPEN 1     /**< Takes frames. */
@@ -285,21 +294,23 @@ typedef struct coverslip_runtime_desc {
     int32_t engine;                /**< COVERSLIP_ENGINE_*. */
     const char *bundle_path;       /**< The bundle's directory. Required. */
     const char *profile_path;      /**< The scanner's profile; NULL: uncalibrated. Version 1.0: must be NULL. */
-    const char *plan_cache_path;   /**< Where GPU plans are kept; NULL: nowhere. */
+    const char *plan_cache_path;   /**< A folder: where GPU plans are kept. A file: the plan. NULL: nowhere. */
     const char *tensorrt_library;  /**< Absolute path; NULL: see ALLOW_LIBRARY_SEARCH. */
     const char *gpu_uuid;          /**< NULL: the first GPU. */
     const uint8_t *bundle_digest;  /**< 32 bytes: sha256 of manifest.json that the host expects; NULL: any. */
     const uint8_t *profile_digest; /**< 32 bytes; NULL: any. */
-    const uint8_t *plan_digest;    /**< 32 bytes; NULL: any. */
+    const uint8_t *plan_digest;    /**< 32 bytes: sha256 of the plan's file, then none is built; NULL: any. */
     const uint32_t *cpus;          /**< The logical CPUs that the workers may run on; NULL: all of the process. */
     uint32_t cpu_count;            /**< Length of cpus. */
     uint32_t flags;                /**< COVERSLIP_RUNTIME_*. */
     uint32_t max_threads;          /**< Lanes on the CPU; 0: one per allowed CPU. At most 256. */
     uint32_t max_slides;           /**< Slides open at once; 0: 4. At most 64. */
     int32_t fallback;              /**< COVERSLIP_FALLBACK_*. */
-    uint32_t reserved;             /**< 0. */
+    int32_t precision;             /**< COVERSLIP_PRECISION_*, on the GPU. */
     uint64_t memory_limit;         /**< Bytes of host memory for the slots and records of all slides; 0: 4 GiB. */
-    uint64_t gpu_memory_limit;     /**< Bytes; 0: no limit. */
+    uint64_t gpu_memory_limit;     /**< Bytes that plan, contexts and buffers may take together; 0: no limit. */
+    uint32_t max_batch;            /**< Tiles per batch on the GPU; 0: the plan's, 32 when built. At most 256. */
+    uint32_t reserved;             /**< 0. */
 } coverslip_runtime_desc;
 
 /** How far runtime_open is. */
@@ -337,6 +348,9 @@ typedef struct coverslip_runtime_info {
     char driver_version[64];   /**< Empty on the CPU. */
     char gpu_uuid[64];         /**< Empty on the CPU. */
     char fallback_message[256];
+    uint8_t plan_digest[32];   /**< sha256 of the GPU plan's file; zero on the CPU, and for a plan kept nowhere. */
+    int32_t precision;         /**< COVERSLIP_PRECISION_FLOAT32, _FLOAT16 or _BFLOAT16: what runs. */
+    uint32_t reserved;         /**< 0. */
 } coverslip_runtime_info;
 
 /** What one SAE feature means, as far as the lab has labelled it. */
@@ -575,7 +589,8 @@ typedef struct coverslip_api {
 
     /** [control] Reserves all memory of a slide. Does not wait for other slides.
      *  @return OK; OUT_OF_MEMORY (what the slide needs does not fit its share of memory_limit, or cannot be
-     *          had); LIMIT_REACHED (max_slides, or an extent of more than max_tiles tiles). */
+     *          had); LIMIT_REACHED (max_slides, or an extent of more than max_tiles tiles);
+     *          ENGINE_UNAVAILABLE (the engine was lost and there is no other: open another runtime). */
     int32_t(COVERSLIP_CALL *slide_begin)(coverslip_runtime runtime, const coverslip_slide_desc *desc,
                                          coverslip_slide *out, coverslip_error *error);
 

@@ -752,6 +752,8 @@ struct RuntimeOptions {
     std::uint32_t max_slides = 0;
     std::uint64_t memory_limit = 0;
     std::uint64_t gpu_memory_limit = 0;
+    std::int32_t precision = COVERSLIP_PRECISION_DEFAULT;
+    std::uint32_t max_batch = 0;
     /** How long the destructor waits for batches that run. */
     std::chrono::milliseconds close_timeout{10000};
 };
@@ -781,6 +783,8 @@ public:
         desc.fallback = options.fallback;
         desc.memory_limit = options.memory_limit;
         desc.gpu_memory_limit = options.gpu_memory_limit;
+        desc.precision = options.precision;
+        desc.max_batch = options.max_batch;
 
         // The owner exists before the handle, so that nothing can fail between the two.
         auto owner = std::make_shared<detail::RuntimeHandle>(library.host_, options.close_timeout);

@@ -58,9 +58,11 @@ pub struct RuntimeDesc {
     pub max_threads: u32,
     pub max_slides: u32,
     pub fallback: i32,
-    pub reserved: u32,
+    pub precision: i32,
     pub memory_limit: u64,
     pub gpu_memory_limit: u64,
+    pub max_batch: u32,
+    pub reserved: u32,
 }
 
 /// `coverslip_progress`
@@ -99,6 +101,9 @@ pub struct RuntimeInfo {
     pub driver_version: [c_char; 64],
     pub gpu_uuid: [c_char; 64],
     pub fallback_message: [c_char; 256],
+    pub plan_digest: [u8; 32],
+    pub precision: i32,
+    pub reserved: u32,
 }
 
 /// `coverslip_feature_info`

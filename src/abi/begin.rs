@@ -69,7 +69,7 @@ pub(super) unsafe fn config(desc: *const SlideDesc, runtime: &Runtime) -> Result
         alpha,
         embeddings,
         thresholds: thresholds(&runtime.manifest, alpha),
-        engine_epoch: 1,
+        engine_epoch: runtime.shared.duty.epoch(),
         digest: [0; 32],
         memory_bytes,
     };

@@ -9,6 +9,7 @@ use coverslip_plugin_abi::{AbiStruct, Progress, ProgressFn, RuntimeDesc};
 
 use super::log;
 use super::marshal::{read_digest, read_struct, read_text, require_text};
+use crate::engine::open::{EngineConfig, GpuConfig};
 use crate::error::{Result, error};
 use crate::runtime::{Runtime, RuntimeConfig};
 use crate::thread::Placement;
@@ -17,6 +18,8 @@ const MAX_LANES: u32 = 256;
 const MAX_SLIDES: u32 = 64;
 const DEFAULT_SLIDES: u32 = 4;
 const DEFAULT_MEMORY: u64 = 4 << 30;
+/// Tiles per batch on a GPU.
+const MAX_BATCH: u32 = 256;
 /// Logical processors are numbered below this.
 const MAX_CPUS: u32 = 1024;
 
@@ -66,10 +69,14 @@ unsafe fn read_config(desc: *const RuntimeDesc) -> Result<RuntimeConfig> {
         bundle: PathBuf::from(bundle),
         // SAFETY: null or 32 bytes, by the contract.
         bundle_digest: unsafe { read_digest(desc.bundle_digest) },
-        engine: desc.engine,
-        fallback: desc.fallback,
-        lanes: lanes(desc.max_threads, cpus.len()),
-        placement: Placement { cpus, normal_priority: desc.flags & abi::RUNTIME_NORMAL_PRIORITY != 0 },
+        engine: EngineConfig {
+            kind: desc.engine,
+            fallback: desc.fallback,
+            cpu_lanes: lanes(desc.max_threads, cpus.len()),
+            placement: Placement { cpus, normal_priority: desc.flags & abi::RUNTIME_NORMAL_PRIORITY != 0 },
+            // SAFETY: as above.
+            gpu: unsafe { read_gpu(&desc) }?,
+        },
         max_slides: or_default(desc.max_slides, DEFAULT_SLIDES) as usize,
         memory_limit: if desc.memory_limit == 0 { DEFAULT_MEMORY } else { desc.memory_limit },
     })
@@ -91,10 +98,44 @@ unsafe fn refuse_later_parts(desc: &RuntimeDesc) -> Result<()> {
             "a profile's digest is expected, but this version reads no profiles: pass NULL"
         ));
     }
-    if !desc.plan_digest.is_null() {
-        return Err(error!(UNSUPPORTED, "a plan's digest is expected, but this version has no GPU plans: pass NULL"));
-    }
     Ok(())
+}
+
+/// What concerns the GPU alone.
+///
+/// # Safety
+/// As [`open`].
+unsafe fn read_gpu(desc: &RuntimeDesc) -> Result<GpuConfig> {
+    in_range("runtime_desc.precision", desc.precision, abi::PRECISION_DEFAULT..=abi::PRECISION_BFLOAT16)?;
+    in_range("runtime_desc.max_batch", desc.max_batch, 0..=MAX_BATCH)?;
+    // SAFETY: strings are null or NUL-terminated, digests null or 32 bytes, by the contract.
+    let (library, plans, uuid, plan_digest) = unsafe {
+        (
+            read_text(desc.tensorrt_library, "runtime_desc.tensorrt_library")?,
+            read_text(desc.plan_cache_path, "runtime_desc.plan_cache_path")?,
+            read_text(desc.gpu_uuid, "runtime_desc.gpu_uuid")?,
+            read_digest(desc.plan_digest),
+        )
+    };
+    let library = library.map(PathBuf::from);
+    if let Some(relative) = library.as_ref().filter(|path| !path.is_absolute()) {
+        return Err(error!(
+            INVALID_ARGUMENT,
+            "expected an absolute path in runtime_desc.tensorrt_library, found {}: name the file from the root on",
+            relative.display()
+        ));
+    }
+    Ok(GpuConfig {
+        library,
+        search: desc.flags & abi::RUNTIME_ALLOW_LIBRARY_SEARCH != 0,
+        uuid,
+        plans: plans.map(PathBuf::from),
+        plan_digest,
+        prebuilt_only: desc.flags & abi::RUNTIME_PREBUILT_ONLY != 0,
+        precision: desc.precision,
+        max_batch: desc.max_batch,
+        memory_limit: desc.gpu_memory_limit,
+    })
 }
 
 /// # Safety

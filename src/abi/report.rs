@@ -16,9 +16,9 @@ const COMMIT: &str = env!("COVERSLIP_COMMIT");
 
 pub(super) fn info(runtime: &Runtime) -> RuntimeInfo {
     let mut info = RuntimeInfo::init();
-    let (manifest, about) = (&runtime.manifest, runtime.shared.engine.about());
+    let (manifest, about) = (&runtime.manifest, runtime.shared.duty.about());
     info.engine = about.kind;
-    info.lanes = runtime.config.lanes as u32;
+    info.lanes = about.lanes as u32;
     info.max_batch = about.max_batch as u32;
     info.side = manifest.side as u32;
     info.mpp = manifest.mpp;
@@ -36,9 +36,13 @@ pub(super) fn info(runtime: &Runtime) -> RuntimeInfo {
     put_text(&mut info.plugin_version, VERSION);
     put_text(&mut info.plugin_commit, COMMIT);
     put_text(&mut info.engine_version, &about.version);
-    if let Some(fallback) = &runtime.fallback {
-        info.fallback_reason = fallback.reason;
-        put_text(&mut info.fallback_message, &fallback.message);
+    put_text(&mut info.driver_version, &about.driver);
+    put_text(&mut info.gpu_uuid, &about.gpu_uuid);
+    info.plan_digest = about.plan_digest;
+    info.precision = about.precision;
+    if let Some(loss) = runtime.shared.duty.loss() {
+        info.fallback_reason = loss.reason;
+        put_text(&mut info.fallback_message, loss.error.text());
     }
     info
 }

@@ -4,11 +4,12 @@
 use std::sync::Arc;
 
 use coverslip_bundle::ComposedGraph;
-use coverslip_plugin_abi::{ENGINE_CPU, Feature};
+use coverslip_plugin_abi::{ENGINE_CPU, PRECISION_FLOAT32};
 use rten::{Model, ModelOptions, NodeId, RunOptions, ThreadPool, Value};
 use rten_tensor::NdTensorView;
 
-use super::{About, Engine, Lane, TileOutput};
+use super::outputs::BatchOutputs;
+use super::{About, Engine, Failure, Lane, TileOutput};
 use crate::error::{Result, error};
 
 /// Tiles per batch. A ViT's matrices are large enough with one tile, and a lane of one has no tail to wait for.
@@ -31,7 +32,8 @@ struct Names {
 }
 
 impl CpuEngine {
-    pub(crate) fn load(graph: ComposedGraph) -> Result<CpuEngine> {
+    /// `lanes`: threads that will run it.
+    pub(crate) fn load(graph: ComposedGraph, lanes: usize) -> Result<CpuEngine> {
         let unavailable = |what: &dyn std::fmt::Display| {
             error!(ENGINE_UNAVAILABLE, "rten does not run this bundle's graph: {what}; run `coverslip bundle verify`")
         };
@@ -56,13 +58,20 @@ impl CpuEngine {
             outputs,
             widths: graph.taps.iter().map(|tap| tap.width).collect(),
         };
-        let about = About { kind: ENGINE_CPU, version: "rten 0.27".into(), max_batch: MAX_BATCH };
+        let about = About {
+            kind: ENGINE_CPU,
+            version: "rten 0.27".into(),
+            max_batch: MAX_BATCH,
+            lanes,
+            precision: PRECISION_FLOAT32,
+            ..About::default()
+        };
         Ok(CpuEngine { model: Arc::new(model), names: Arc::new(names), about })
     }
 }
 
 impl Engine for CpuEngine {
-    fn lane(&self) -> Result<Box<dyn Lane>> {
+    fn lane(&self) -> Result<Box<dyn Lane>, Failure> {
         let pool = Arc::new(ThreadPool::with_num_threads(1));
         Ok(Box::new(CpuLane {
             model: self.model.clone(),
@@ -86,7 +95,7 @@ struct CpuLane {
 }
 
 impl Lane for CpuLane {
-    fn run(&mut self, tiles: &[&[u8]], outputs: &mut [TileOutput]) -> Result<()> {
+    fn run(&mut self, tiles: &[&[u8]], outputs: &mut [TileOutput]) -> Result<(), Failure> {
         let side = self.names.side;
         let pixels = if let [tile] = tiles {
             tile
@@ -100,49 +109,26 @@ impl Lane for CpuLane {
             .model
             .run(vec![(self.names.input, input.into())], &self.names.outputs, Some(self.options.clone()))
             .map_err(|e| error!(INTERNAL, "rten failed on a tile: {e}"))?;
-        scatter(&self.names.widths, values, outputs)
+        Ok(scatter(&self.names.widths, values, outputs)?)
     }
 }
 
-/// From one tensor per output to one record per tile.
+/// One record per tile of what rten gave.
 fn scatter(widths: &[usize], values: Vec<Value>, outputs: &mut [TileOutput]) -> Result<()> {
-    let malformed = || error!(INTERNAL, "the graph's outputs have other types or shapes than the bundle says");
     let mut values = values.into_iter();
-    for output in outputs.iter_mut() {
-        output.embedding.clear();
-        output.features.clear();
-    }
-    for &width in widths {
-        let rows = floats(values.next()).filter(|rows| rows.len() == width * outputs.len()).ok_or_else(malformed)?;
-        for (output, row) in outputs.iter_mut().zip(rows.chunks_exact(width)) {
-            output.embedding.extend_from_slice(row);
-        }
-    }
+    let embeddings: Vec<Vec<f32>> = widths.iter().map(|_| floats(values.next())).collect();
     let (index, value) = (integers(values.next()), floats(values.next()));
     let (active, error) = (integers(values.next()), floats(values.next()));
-    let (Some(index), Some(value), Some(active), Some(error)) = (index, value, active, error) else {
-        return Err(malformed());
-    };
-    let tiles = outputs.len();
-    if index.len() != value.len() || index.len() % tiles != 0 || active.len() != tiles || error.len() != tiles {
-        return Err(malformed());
-    }
-    let k = index.len() / tiles;
-    for (tile, output) in outputs.iter_mut().enumerate() {
-        let pairs = index[tile * k..(tile + 1) * k].iter().zip(&value[tile * k..(tile + 1) * k]);
-        // Fewer than k may be active: the rest are zeros.
-        let active_pairs = pairs.filter(|(_, value)| **value != 0.0);
-        output.features.extend(active_pairs.map(|(&index, &value)| Feature { index: index as u32, value }));
-        output.active_count = active[tile].max(0) as u32;
-        output.reconstruction_error = error[tile];
-    }
-    Ok(())
+    let embeddings = embeddings.iter().map(Vec::as_slice).collect();
+    let batch = BatchOutputs { embeddings, index: &index, value: &value, active: &active, error: &error };
+    batch.scatter(widths, outputs)
 }
 
-fn floats(value: Option<Value>) -> Option<Vec<f32>> {
-    value.and_then(|value| value.into_tensor::<f32>()).map(|tensor| tensor.into_data().to_vec())
+/// Nothing where the type is another: its length is then refused.
+fn floats(value: Option<Value>) -> Vec<f32> {
+    value.and_then(|value| value.into_tensor::<f32>()).map(|tensor| tensor.into_data().to_vec()).unwrap_or_default()
 }
 
-fn integers(value: Option<Value>) -> Option<Vec<i32>> {
-    value.and_then(|value| value.into_tensor::<i32>()).map(|tensor| tensor.into_data().to_vec())
+fn integers(value: Option<Value>) -> Vec<i32> {
+    value.and_then(|value| value.into_tensor::<i32>()).map(|tensor| tensor.into_data().to_vec()).unwrap_or_default()
 }

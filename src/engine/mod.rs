@@ -1,23 +1,25 @@
 //! What runs the bundle's graph. Engines know tiles as rows of bytes: nothing of slides.
 
 pub(crate) mod cpu;
+pub(crate) mod duty;
+pub(crate) mod open;
+mod outputs;
 mod selfcheck;
 
 use coverslip_plugin_abi::Feature;
 
-use crate::error::Result;
-pub(crate) use selfcheck::self_check;
+use crate::error::{Error, Result};
 
 /// An engine: the graph, loaded once, from which every lane makes its own runner.
 pub(crate) trait Engine: Send + Sync {
-    /// A runner for one lane; called on the lane's own thread.
-    fn lane(&self) -> Result<Box<dyn Lane>>;
+    /// A runner for one lane; called on the lane's own thread, where it also runs and ends.
+    fn lane(&self) -> Result<Box<dyn Lane>, Failure>;
     /// What runs, for `runtime_info`.
     fn about(&self) -> &About;
 }
 
 /// What `runtime_info` tells of an engine.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct About {
     /// `COVERSLIP_ENGINE_*`.
     pub(crate) kind: i32,
@@ -25,13 +27,56 @@ pub(crate) struct About {
     pub(crate) version: String,
     /// Tiles per batch at most.
     pub(crate) max_batch: usize,
+    /// Threads that run it.
+    pub(crate) lanes: usize,
+    /// The lanes share one device: a budget is of the device's time, not of each lane's.
+    pub(crate) shared_device: bool,
+    /// `COVERSLIP_PRECISION_*`.
+    pub(crate) precision: i32,
+    /// The GPU's driver, and which GPU; empty on the CPU.
+    pub(crate) driver: String,
+    pub(crate) gpu_uuid: String,
+    /// sha256 of the plan's file; zero where there is none.
+    pub(crate) plan_digest: [u8; 32],
 }
 
 /// Runs batches, one at a time.
 pub(crate) trait Lane: Send {
     /// Runs the graph over `tiles` (each side × side packed RGB, at most `max_batch` of them) and fills one output per
     /// tile.
-    fn run(&mut self, tiles: &[&[u8]], outputs: &mut [TileOutput]) -> Result<()>;
+    fn run(&mut self, tiles: &[&[u8]], outputs: &mut [TileOutput]) -> Result<(), Failure>;
+}
+
+/// Why a batch has no outputs.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// This batch failed; the next may work.
+    Batch(Error),
+    /// The engine is gone for as long as this runtime is open: its device was lost, or its memory is used up.
+    Lost(Loss),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Failure::Batch(error)
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Batch(error) | Failure::Lost(Loss { error, .. }) => error,
+        }
+    }
+}
+
+/// Why an engine does not run, or no longer.
+#[derive(Clone, Debug)]
+pub(crate) struct Loss {
+    /// `COVERSLIP_REASON_*`.
+    pub(crate) reason: i32,
+    /// What a function returns where there is no other engine.
+    pub(crate) error: Error,
 }
 
 /// What the graph says of one tile.

@@ -3,9 +3,9 @@
 use coverslip_bundle::{Agreement, Manifest, ReferenceOutputs, Tolerance};
 
 use super::{Lane, TileOutput};
-use crate::error::{Result, error};
+use crate::error::{Error, Result, error};
 
-/// Runs the reference tiles, `batch` at a time (at least 1), and compares.
+/// Runs the reference tiles, `batch` at a time (at least 1), and compares within `tolerance`.
 ///
 /// Gives the largest 1 − cosine; SELF_CHECK_FAILED where an output is too far from its reference.
 pub(crate) fn self_check(
@@ -13,13 +13,14 @@ pub(crate) fn self_check(
     manifest: &Manifest,
     reference: &ReferenceOutputs,
     batch: usize,
+    tolerance: Tolerance,
     progress: &mut dyn FnMut(f64) -> Result<()>,
 ) -> Result<f64> {
     let tiles: Vec<&[u8]> = reference.tiles.chunks_exact(3 * manifest.side * manifest.side).collect();
     let mut found = ReferenceOutputs { embeddings: vec![Vec::new(); manifest.taps.len()], ..Default::default() };
     for group in tiles.chunks(batch) {
         let mut outputs = vec![TileOutput::default(); group.len()];
-        lane.run(group, &mut outputs)?;
+        lane.run(group, &mut outputs).map_err(Error::from)?;
         outputs.iter().for_each(|output| append(&mut found, manifest, output));
         progress(found.count as f64 / tiles.len() as f64)?;
     }
@@ -31,8 +32,8 @@ pub(crate) fn self_check(
         )
     };
     let agreement = Agreement::between(manifest, reference, &found).map_err(|e| failed(e.to_string()))?;
-    if !agreement.is_within(Tolerance::FLOAT32_ANYWHERE) {
-        return Err(failed(format!("{agreement}, more than {:?}", Tolerance::FLOAT32_ANYWHERE)));
+    if !agreement.is_within(tolerance) {
+        return Err(failed(format!("{agreement}, more than {tolerance:?}")));
     }
     Ok(agreement.worst_embedding())
 }

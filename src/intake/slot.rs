@@ -74,6 +74,8 @@ pub(crate) struct Evidence {
     pub(crate) sharpness: Option<f32>,
     pub(crate) reconstruction_error: Option<f32>,
     pub(crate) active_count: u32,
+    /// Which engine analysed it.
+    pub(crate) engine_epoch: Option<u64>,
 }
 
 /// Which tile a slot holds, and when its pixels came: all that a result repeats of the intake.

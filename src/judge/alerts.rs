@@ -68,9 +68,9 @@ impl AlertState {
         alert
     }
 
-    /// Another engine runs than the one asked for: said once per slide.
-    pub(crate) fn fallback(&mut self, reason: i32) -> Alert {
-        self.alert(abi::ALERT_ENGINE_FALLBACK, None, f64::from(reason), 0.0, 0)
+    /// Another engine runs than the one asked for, or none any more: said once per slide and change.
+    pub(crate) fn fallback(&mut self, reason: i32, time_ns: i64) -> Alert {
+        self.alert(abi::ALERT_ENGINE_FALLBACK, None, f64::from(reason), 0.0, time_ns)
     }
 
     /// The next result, in the order in which tiles ended.

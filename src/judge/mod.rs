@@ -31,7 +31,7 @@ pub(crate) fn run(shared: &Shared) {
         let start = Instant::now();
         match notice {
             Ok(Notice::Stop) | Err(RecvTimeoutError::Disconnected) => return,
-            Ok(notice) => attend(notice, start),
+            Ok(notice) => attend(shared, notice, start),
             Err(RecvTimeoutError::Timeout) => {}
         }
         if last_tick.elapsed() >= TICK {
@@ -50,7 +50,7 @@ fn guarded(slide: &Arc<Slide>, step: impl FnOnce()) {
     }
 }
 
-fn attend(notice: Notice, now: Instant) {
+fn attend(shared: &Shared, notice: Notice, now: Instant) {
     match notice {
         Notice::Departed(slide, slot, identity) => {
             guarded(&slide, || slide.docket().departed(slot, identity, now));
@@ -70,6 +70,12 @@ fn attend(notice: Notice, now: Instant) {
             slide.begin_look();
             look(&slide, now);
         }),
+        Notice::Fallback(reason) => {
+            for slide in shared.slides() {
+                guarded(&slide, || slide.note_fallback(reason, now));
+                slide.gate.notify();
+            }
+        }
         Notice::Stop => {}
     }
 }

@@ -1,16 +1,18 @@
 //! One lane: gathers a batch, runs the graph, writes what it says into the slots.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use coverslip_plugin_abi::LOG_ERROR;
+use coverslip_plugin_abi::{LOG_ERROR, REASON_DEVICE_LOST};
 use crossbeam_channel::RecvTimeoutError;
 
-use super::{Job, Work};
+use super::{Job, Notice, Work};
 use crate::batch::{self, Next, Policy};
-use crate::engine::{Lane, TileOutput};
-use crate::error::{Result, error};
+use crate::engine::duty::OnDuty;
+use crate::engine::{Failure, Lane, Loss, TileOutput};
+use crate::error::error;
 use crate::fault;
 use crate::intake::slot::Outcome;
 use crate::runtime::Shared;
@@ -20,16 +22,19 @@ const LINGER: Duration = Duration::from_millis(2);
 /// How often a lane that holds back for the budget looks whether it is to stop.
 const BREATH: Duration = Duration::from_millis(20);
 
-/// The loop of one lane.
-pub(crate) fn run(shared: &Shared) {
-    let policy = Policy { max: shared.engine.about().max_batch, linger: LINGER };
-    let mut lane: Option<Box<dyn Lane>> = None;
+/// The loop of the lane at `place`, of as many as the engine on duty has.
+pub(crate) fn run(shared: &Shared, place: usize) {
+    let mut runner = None;
     let mut outputs: Vec<TileOutput> = Vec::new();
-    loop {
+    while let Some(about) = shared.duty.wait_turn(place) {
+        let policy = Policy { max: about.max_batch, linger: LINGER };
         let (works, stop) = gather(shared, policy);
         if !works.is_empty() {
+            // On a shared device a share of its time is kept by running one batch at a time.
+            let alone = about.shared_device && shared.budget.load(Ordering::Relaxed) < 100;
+            let _turn = alone.then(|| shared.turn.lock().unwrap_or_else(PoisonError::into_inner));
             let start = Instant::now();
-            run_batch(shared, &mut lane, works, &mut outputs);
+            run_batch(shared, &mut runner, works, &mut outputs);
             let spent = start.elapsed();
             shared.times.lane.fetch_add(spent.as_nanos() as u64, Ordering::Relaxed);
             shared.times.batches.fetch_add(1, Ordering::Relaxed);
@@ -39,6 +44,12 @@ pub(crate) fn run(shared: &Shared) {
             return;
         }
     }
+}
+
+/// An engine's runner, and the engine's epoch.
+struct Runner {
+    lane: Box<dyn Lane>,
+    epoch: u64,
 }
 
 /// The next batch, and whether it is the last.
@@ -56,57 +67,108 @@ fn gather(shared: &Shared, policy: Policy) -> (Vec<Work>, bool) {
     (works, false)
 }
 
-fn run_batch(shared: &Shared, lane: &mut Option<Box<dyn Lane>>, mut works: Vec<Work>, outputs: &mut Vec<TileOutput>) {
+fn run_batch(shared: &Shared, runner: &mut Option<Runner>, mut works: Vec<Work>, outputs: &mut Vec<TileOutput>) {
     works.iter_mut().for_each(Work::end_if_over);
     let (mut live, over): (Vec<Work>, Vec<Work>) =
         works.into_iter().partition(|work| work.slot.outcome == Outcome::Pending);
     over.into_iter().for_each(|work| shared.pipes.to_judge(work));
-    if live.is_empty() {
-        return;
+    while !live.is_empty() {
+        // An engine that took over may take smaller batches.
+        let most = shared.duty.about().max_batch.max(1);
+        let rest = live.split_off(live.len().min(most));
+        if run_part(shared, runner, &mut live, outputs) {
+            live.drain(..).for_each(|work| shared.pipes.to_judge(work));
+        }
+        live.extend(rest);
     }
+}
+
+/// Runs what the engine takes at once, and gives each tile its outcome; false where another engine is to try again.
+fn run_part(shared: &Shared, runner: &mut Option<Runner>, live: &mut [Work], outputs: &mut Vec<TileOutput>) -> bool {
+    let on_duty = match shared.duty.current() {
+        Ok(on_duty) => on_duty,
+        Err(_) => {
+            live.iter_mut().for_each(|work| work.slot.outcome = Outcome::Failed);
+            return true;
+        }
+    };
     outputs.resize_with(live.len(), TileOutput::default);
-    let result = catch_unwind(AssertUnwindSafe(|| infer(shared, lane, &live, outputs)));
-    match result {
+    match catch_unwind(AssertUnwindSafe(|| infer(&on_duty, runner, live, outputs))) {
         Ok(Ok(())) => {
             for (work, output) in live.iter_mut().zip(outputs) {
-                record(work, output);
+                record(work, output, on_duty.epoch);
             }
         }
-        Ok(Err(e)) => {
+        Ok(Err(Failure::Batch(e))) => {
             shared.log.write(LOG_ERROR, format_args!("a batch of {} tiles failed: {}", live.len(), e.text()));
             live.iter_mut().for_each(|work| work.slot.outcome = Outcome::Failed);
         }
+        Ok(Err(Failure::Lost(loss))) => {
+            // What is left of it ends on the thread that used it.
+            *runner = None;
+            engine_lost(shared, on_duty.epoch, loss);
+            return false;
+        }
         Err(_) => {
             // The runner may be in any state: the next batch makes a new one.
-            *lane = None;
-            for work in &mut live {
+            *runner = None;
+            for work in live {
                 work.slot.outcome = Outcome::Failed;
                 work.slide.poison();
             }
         }
     }
-    live.into_iter().for_each(|work| shared.pipes.to_judge(work));
+    true
 }
 
-fn infer(shared: &Shared, lane: &mut Option<Box<dyn Lane>>, works: &[Work], outputs: &mut [TileOutput]) -> Result<()> {
+fn infer(
+    on_duty: &OnDuty,
+    runner: &mut Option<Runner>,
+    works: &[Work],
+    outputs: &mut [TileOutput],
+) -> Result<(), Failure> {
     if fault::point("lane") {
-        return Err(error!(INTERNAL, "armed fault at lane"));
+        return Err(error!(INTERNAL, "armed fault at lane").into());
     }
-    let runner = match lane {
+    if fault::point("device") {
+        let error = error!(ENGINE_UNAVAILABLE, "armed fault at device");
+        return Err(Failure::Lost(Loss { reason: REASON_DEVICE_LOST, error }));
+    }
+    let fits = runner.as_ref().is_some_and(|runner| runner.epoch == on_duty.epoch);
+    if !fits {
+        *runner = None;
+    }
+    let runner = match runner {
         Some(runner) => runner,
-        None => lane.insert(shared.engine.lane()?),
+        None => runner.insert(Runner { lane: on_duty.engine.lane()?, epoch: on_duty.epoch }),
     };
     let tiles: Vec<&[u8]> = works.iter().map(|work| work.slot.input()).collect();
-    runner.run(&tiles, outputs)
+    runner.lane.run(&tiles, outputs)
+}
+
+/// Hands the work over to the engine that is left, or to none, and says so once.
+fn engine_lost(shared: &Shared, epoch: u64, loss: Loss) {
+    let Loss { reason, error } = loss.clone();
+    if !shared.duty.lose(epoch, loss) {
+        return;
+    }
+    let next = match shared.duty.current() {
+        Ok(on_duty) => on_duty.engine.about().version.clone(),
+        Err(_) => "no engine".into(),
+    };
+    let text = error.text();
+    shared.log.write(LOG_ERROR, format_args!("the engine was lost, {next} runs from here on: {text}"));
+    let _ = shared.pipes.judge.0.try_send(Notice::Fallback(reason));
 }
 
 /// Copies a tile's output into its slot, whose vectors were reserved for it.
-fn record(work: &mut Work, output: &TileOutput) {
+fn record(work: &mut Work, output: &TileOutput, epoch: u64) {
     let slot = &mut work.slot;
     slot.features.extend_from_slice(&output.features);
     if work.slide.config.embeddings {
         slot.embedding.extend_from_slice(&output.embedding);
     }
+    slot.evidence.engine_epoch = Some(epoch);
     slot.evidence.active_count = output.active_count;
     slot.evidence.reconstruction_error = Some(output.reconstruction_error);
     slot.outcome = Outcome::Done;

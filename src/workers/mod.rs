@@ -44,6 +44,8 @@ pub(crate) enum Notice {
     Returned(Work),
     /// Something about this slide has changed: it was closed or cancelled, or its outbox has room again.
     Look(Arc<Slide>),
+    /// Another engine runs from now on, or none: `COVERSLIP_REASON_*`.
+    Fallback(i32),
     Stop,
 }
 

@@ -1,0 +1,170 @@
+//! Which engine is on duty, which takes over when it is lost, and which of the lanes' threads have work.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use super::{About, Engine, Loss};
+
+/// The engines of one runtime. An engine that was lost never comes back.
+pub(crate) struct Duty {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+struct State {
+    /// None after a loss with nobody to take over, and after the end.
+    engine: Option<Arc<dyn Engine>>,
+    about: About,
+    spare: Option<Arc<dyn Engine>>,
+    /// Counts the engines that have been on duty, from 1 on.
+    epoch: u64,
+    /// Why not the engine that was asked for, or why none.
+    loss: Option<Loss>,
+    ended: bool,
+}
+
+/// The engine on duty.
+#[derive(Clone)]
+pub(crate) struct OnDuty {
+    pub(crate) engine: Arc<dyn Engine>,
+    pub(crate) epoch: u64,
+}
+
+impl Duty {
+    /// `loss`: why `engine` runs instead of another.
+    pub(crate) fn new(engine: Arc<dyn Engine>, spare: Option<Arc<dyn Engine>>, loss: Option<Loss>) -> Duty {
+        let about = engine.about().clone();
+        let state = State { engine: Some(engine), about, spare, epoch: 1, loss, ended: false };
+        Duty { state: Mutex::new(state), changed: Condvar::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The engine on duty, or why there is none.
+    pub(crate) fn current(&self) -> Result<OnDuty, Option<Loss>> {
+        let state = self.lock();
+        match &state.engine {
+            Some(engine) => Ok(OnDuty { engine: engine.clone(), epoch: state.epoch }),
+            None => Err(state.loss.clone()),
+        }
+    }
+
+    /// What runs, or ran last.
+    pub(crate) fn about(&self) -> About {
+        self.lock().about.clone()
+    }
+
+    /// The number of the engine on duty, or of the last.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.lock().epoch
+    }
+
+    /// Why not the engine that was asked for, or why none.
+    pub(crate) fn loss(&self) -> Option<Loss> {
+        self.lock().loss.clone()
+    }
+
+    /// Threads that the engines want: as many as the one with the most lanes.
+    pub(crate) fn threads(&self) -> usize {
+        let state = self.lock();
+        let spare = state.spare.as_ref().map_or(0, |spare| spare.about().lanes);
+        state.about.lanes.max(spare)
+    }
+
+    /// The engine of this epoch was lost: the spare takes over, or nobody. True for the first who says so.
+    pub(crate) fn lose(&self, epoch: u64, loss: Loss) -> bool {
+        let mut state = self.lock();
+        if state.epoch != epoch || state.engine.is_none() {
+            return false;
+        }
+        state.loss = Some(loss);
+        // The lost engine ends with the last lane that holds it, on that lane's thread.
+        state.engine = state.spare.take();
+        if let Some(engine) = &state.engine {
+            state.about = engine.about().clone();
+            state.epoch += 1;
+        }
+        self.changed.notify_all();
+        true
+    }
+
+    /// Waits until the lane at `place` (0, 1, …) has work to look for; None at the end.
+    pub(crate) fn wait_turn(&self, place: usize) -> Option<About> {
+        let mut state = self.lock();
+        while state.about.lanes <= place {
+            if state.ended {
+                return None;
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        Some(state.about.clone())
+    }
+
+    /// Lanes that wait for their turn no longer do.
+    pub(crate) fn end(&self) {
+        self.lock().ended = true;
+        self.changed.notify_all();
+    }
+
+    /// Gives the engines away, to be dropped where that may be done.
+    pub(crate) fn retire(&self) -> Vec<Arc<dyn Engine>> {
+        let mut state = self.lock();
+        let engines = [state.engine.take(), state.spare.take()];
+        engines.into_iter().flatten().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use coverslip_plugin_abi::{REASON_DEVICE_LOST, REASON_OUT_OF_MEMORY};
+
+    use super::super::{Failure, Lane};
+    use super::*;
+    use crate::error::error;
+
+    struct Named(About);
+
+    impl Engine for Named {
+        fn lane(&self) -> Result<Box<dyn Lane>, Failure> {
+            Err(error!(INTERNAL, "has no lanes").into())
+        }
+        fn about(&self) -> &About {
+            &self.0
+        }
+    }
+
+    fn engine(lanes: usize) -> Arc<dyn Engine> {
+        Arc::new(Named(About { lanes, ..About::default() }))
+    }
+
+    fn loss(reason: i32) -> Loss {
+        Loss { reason, error: error!(INTERNAL, "lost") }
+    }
+
+    #[test]
+    fn the_spare_takes_over_once_and_wakes_the_lanes_it_needs() {
+        let duty = Arc::new(Duty::new(engine(2), Some(engine(4)), None));
+        assert_eq!((duty.threads(), duty.epoch()), (4, 1));
+        let waiting = std::thread::spawn({
+            let duty = duty.clone();
+            move || duty.wait_turn(3).map(|about| about.lanes)
+        });
+        assert!(duty.lose(1, loss(REASON_DEVICE_LOST)));
+        assert!(!duty.lose(1, loss(REASON_OUT_OF_MEMORY)), "the other lane saw the same loss");
+        assert_eq!(waiting.join().unwrap(), Some(4));
+        assert_eq!((duty.current().ok().map(|on| on.epoch), duty.loss().map(|l| l.reason)), (Some(2), Some(8)));
+        assert!(duty.lose(2, loss(REASON_OUT_OF_MEMORY)), "nobody is left");
+        assert!(duty.current().is_err());
+        assert_eq!((duty.epoch(), duty.about().lanes), (2, 4), "what ran last");
+    }
+
+    #[test]
+    fn the_end_wakes_lanes_without_work_and_leaves_the_others_theirs() {
+        let duty = Duty::new(engine(1), None, None);
+        duty.end();
+        assert!(duty.wait_turn(1).is_none());
+        assert!(duty.wait_turn(0).is_some(), "its queue still has tiles");
+        assert_eq!(duty.retire().len(), 1);
+    }
+}

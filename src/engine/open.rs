@@ -1,0 +1,157 @@
+//! Picks the engine, loads it and checks it, on a thread of its own.
+//!
+//! Not on the host's thread: the pool that rten makes for itself, once per process, takes its place and its priority
+//! from the thread that is the first to use it, and CUDA makes a context current on every thread that calls it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use coverslip_bundle::{Bundle, Tolerance};
+use coverslip_plugin_abi as abi;
+use crossbeam_channel::{Sender, bounded};
+
+use super::cpu::CpuEngine;
+use super::duty::Duty;
+use super::selfcheck::self_check;
+use super::{Engine, Loss};
+use crate::error::{Error, Result, error, from_bundle};
+use crate::thread::{Placement, spawn};
+
+/// Which engine to open, and on what.
+#[derive(Clone, Debug)]
+pub(crate) struct EngineConfig {
+    /// `COVERSLIP_ENGINE_*`.
+    pub(crate) kind: i32,
+    /// `COVERSLIP_FALLBACK_*`.
+    pub(crate) fallback: i32,
+    /// Threads of the CPU engine.
+    pub(crate) cpu_lanes: usize,
+    pub(crate) placement: Placement,
+    #[allow(dead_code, reason = "as above")]
+    pub(crate) gpu: GpuConfig,
+}
+
+/// What concerns the GPU alone.
+#[allow(dead_code, reason = "read by the TensorRT engine, which is being written")]
+#[derive(Clone, Debug)]
+pub(crate) struct GpuConfig {
+    /// TensorRT's library, an absolute path.
+    pub(crate) library: Option<PathBuf>,
+    /// The loader may look for it.
+    pub(crate) search: bool,
+    /// Which GPU; None: the first.
+    pub(crate) uuid: Option<String>,
+    /// The folder of the plans, or one plan.
+    pub(crate) plans: Option<PathBuf>,
+    /// sha256 of the plan's file.
+    pub(crate) plan_digest: Option<[u8; 32]>,
+    /// Never build a plan.
+    pub(crate) prebuilt_only: bool,
+    /// `COVERSLIP_PRECISION_*`.
+    pub(crate) precision: i32,
+    /// Tiles per batch; 0: the plan's.
+    pub(crate) max_batch: u32,
+    /// Bytes of the GPU's memory; 0: no limit.
+    pub(crate) memory_limit: u64,
+}
+
+/// The engines, checked.
+pub(crate) struct Opened {
+    pub(crate) duty: Duty,
+    /// The largest 1 − cosine of the self-check.
+    pub(crate) self_check_error: f64,
+}
+
+/// Tells the host how far opening is; an error from it ends the opening.
+pub(crate) type Report<'a> = dyn FnMut(i32, f64) -> Result<()> + 'a;
+
+/// Opens what `config` asks for, or what takes its place; `report` is called on this thread.
+pub(crate) fn open(config: &EngineConfig, bundle: &Arc<Bundle>, report: &mut Report<'_>) -> Result<Opened> {
+    let (tell, progress) = bounded(1);
+    let (done, result) = bounded(1);
+    let thread = spawn("load".into(), &Arc::new(config.placement.clone()), {
+        let (config, bundle) = (config.clone(), bundle.clone());
+        move || {
+            let loader = Loader { config, bundle, tell: Listener(tell) };
+            let _ = done.send(loader.load());
+        }
+    })?;
+    // Until the thread hangs up.
+    let heard = progress.iter().try_for_each(|(stage, part)| report(stage, part));
+    drop(progress);
+    let _ = thread.join();
+    heard?;
+    result.try_recv().unwrap_or_else(|_| {
+        Err(error!(INTERNAL, "a defect was caught while the engine loaded the graph: report it with the bundle"))
+    })
+}
+
+/// The host's ear, on the thread that loads.
+#[derive(Clone)]
+struct Listener(Sender<(i32, f64)>);
+
+impl Listener {
+    /// Waits until the host has heard. A host that has cancelled no longer listens.
+    fn tell(&self, stage: i32, part: f64) -> Result<()> {
+        self.0.send((stage, part)).map_err(|_| error!(CANCELLED, "nobody listens"))
+    }
+}
+
+struct Loader {
+    config: EngineConfig,
+    bundle: Arc<Bundle>,
+    tell: Listener,
+}
+
+/// An engine that has passed the self-check, and its largest 1 − cosine.
+type Checked = (Arc<dyn Engine>, f64);
+
+impl Loader {
+    fn load(&self) -> Result<Opened> {
+        if self.config.kind == abi::ENGINE_CPU {
+            let (engine, worst) = self.cpu()?;
+            return Ok(Opened { duty: Duty::new(engine, None, None), self_check_error: worst });
+        }
+        match self.tensorrt() {
+            Ok((engine, worst)) => {
+                // Loaded and checked now: in the middle of a slide there is no time for it.
+                let on_cpu = self.config.fallback == abi::FALLBACK_ON_CPU;
+                let spare = if on_cpu { Some(self.cpu()?.0) } else { None };
+                Ok(Opened { duty: Duty::new(engine, spare, None), self_check_error: worst })
+            }
+            Err(loss) if self.may_fall_back(&loss) => {
+                let (engine, worst) = self.cpu()?;
+                Ok(Opened { duty: Duty::new(engine, None, Some(loss)), self_check_error: worst })
+            }
+            Err(loss) => Err(loss.error),
+        }
+    }
+
+    fn may_fall_back(&self, loss: &Loss) -> bool {
+        self.config.kind == abi::ENGINE_AUTO
+            && self.config.fallback != abi::FALLBACK_NONE
+            && loss.error.code != abi::CANCELLED
+    }
+
+    fn cpu(&self) -> Result<Checked> {
+        self.tell.tell(abi::STAGE_COMPOSE, 0.0)?;
+        let graph = self.bundle.compose().map_err(from_bundle)?;
+        self.tell.tell(abi::STAGE_ENGINE, 0.0)?;
+        let engine = CpuEngine::load(graph, self.config.cpu_lanes)?;
+        let worst = self.check(&engine, Tolerance::FLOAT32_ANYWHERE)?;
+        Ok((Arc::new(engine), worst))
+    }
+
+    fn tensorrt(&self) -> Result<Checked, Loss> {
+        let error = error!(ENGINE_UNAVAILABLE, "this build has no TensorRT engine: ask for COVERSLIP_ENGINE_CPU");
+        Err(Loss { reason: abi::REASON_NOT_BUILT_IN, error })
+    }
+
+    fn check(&self, engine: &dyn Engine, tolerance: Tolerance) -> Result<f64> {
+        let reference = self.bundle.reference().map_err(from_bundle)?;
+        let mut on_tile = |part| self.tell.tell(abi::STAGE_SELF_CHECK, part);
+        let mut lane = engine.lane().map_err(Error::from)?;
+        let batch = engine.about().max_batch;
+        self_check(&mut *lane, self.bundle.manifest(), &reference, batch, tolerance, &mut on_tile)
+    }
+}
