@@ -166,7 +166,7 @@ extern "C" {
 #define COVERSLIP_FALLBACK_ON_CPU 2  /**< The CPU, also in the middle of a slide; it is loaded at open for that. */
 
 /** coverslip_runtime_desc.precision: of the GPU's engine. The CPU computes in float32. */
-#define COVERSLIP_PRECISION_DEFAULT 0  /**< float16; of a plan that is found, the plan's. */
+#define COVERSLIP_PRECISION_DEFAULT 0  /**< float16. */
 #define COVERSLIP_PRECISION_FLOAT32 1  /**< float32, without TF32. */
 #define COVERSLIP_PRECISION_FLOAT16 2  /**< float16 where it is safe: norms, softmax, SAE and errors in float32. */
 #define COVERSLIP_PRECISION_BFLOAT16 3 /**< bfloat16, with the same exceptions. */
