@@ -11,7 +11,7 @@
 //! ```
 //!
 //! `runtime` opens bundle, engine and threads; `slide` is one acquisition; `gate` is where host threads wait.
-//! Only `abi` sees host pointers, and only there is `unsafe`.
+//! Only `abi` sees host pointers; `unsafe` is only there and where the GPU's engine calls CUDA.
 
 #![deny(unsafe_code)]
 // Errors carry their text in place, so that submit can refuse a frame without allocating.

@@ -72,7 +72,7 @@ pub(crate) struct Shared {
     pub(crate) duty: Duty,
     /// Pixels of the model's input.
     pub(crate) side: usize,
-    pub(crate) log: LogSink,
+    pub(crate) log: Arc<LogSink>,
     pub(crate) times: Times,
     /// Percent of the lanes' time.
     pub(crate) budget: AtomicU32,
@@ -136,14 +136,14 @@ struct Workers {
 
 impl Runtime {
     /// Loads and verifies the bundle, loads the engine, checks it, starts the threads.
-    pub(crate) fn open(config: RuntimeConfig, log: LogSink, report: &mut Report<'_>) -> Result<Runtime> {
+    pub(crate) fn open(config: RuntimeConfig, log: Arc<LogSink>, report: &mut Report<'_>) -> Result<Runtime> {
         fault::point("open");
         report(abi::STAGE_VERIFY, 0.0)?;
         let bundle = Arc::new(Bundle::open(&config.bundle).map_err(from_bundle)?);
         expect_digest(&config, bundle.digest())?;
         let original_features = bundle.index_map().map_err(from_bundle)?;
         // From here on nothing fails before `close` can end the engine on a thread of ours.
-        let Opened { duty, self_check_error } = open(&config.engine, &bundle, report)?;
+        let Opened { duty, self_check_error } = open(&config.engine, &bundle, &log, report)?;
 
         let shared = Arc::new(Shared {
             pipes: Arc::new(Pipes::new()),

@@ -118,7 +118,7 @@ fn a_runtime_desc_out_of_range_is_refused() {
 fn a_fallback_has_a_reason_a_line_and_an_alert() {
     let runtime = open_with(&bundle("auto"), |desc| desc.engine = ENGINE_AUTO).expect("the CPU instead");
     let info = runtime.info();
-    assert_eq!((info.engine, info.fallback_reason), (ENGINE_CPU, REASON_NOT_BUILT_IN));
+    assert_eq!((info.engine, info.fallback_reason), (ENGINE_CPU, REASON_NO_LIBRARY));
     let alerts = runtime.begin(|_| ()).alerts();
     assert_eq!(alerts.iter().map(|alert| alert.code).collect::<Vec<_>>(), [ALERT_ENGINE_FALLBACK]);
 }

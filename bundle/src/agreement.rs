@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::error::{BundleError, fail};
 use crate::manifest::Manifest;
+use crate::precision::Precision;
 use crate::reference::ReferenceOutputs;
 
 /// Values that differ by less than this, relative to the larger, may change places among the strongest.
@@ -17,8 +18,12 @@ const AT_THE_CUT: f64 = 1e-3;
 pub struct Agreement {
     /// Per tap: its name and 1 − cosine (or half the squared relative difference of the lengths, if that is more).
     pub embeddings: Vec<(String, f64)>,
+    /// ‖Δx‖² of the SAE's embedding over the bundle's mean ‖x−x̄‖².
+    pub displacement: f64,
     /// ‖f−f′‖ / ‖f‖ of the reported features, by their index.
     pub features: f64,
+    /// The share of the reported features that are reported by both: the mean of all tiles.
+    pub overlap: f64,
     /// Features at a place where the other engine has another one, and the values are no near tie.
     pub index_mismatches: usize,
     /// |difference| of the number of active features.
@@ -32,16 +37,36 @@ pub struct Agreement {
 pub struct Tolerance {
     /// 1 − cosine of each embedding.
     pub embeddings: f64,
+    /// ‖Δx‖² of the SAE's embedding over the bundle's mean ‖x−x̄‖².
+    pub displacement: f64,
     /// ‖f−f′‖ / ‖f‖, and the reconstruction error's difference.
     pub features: f64,
+    /// The mean share of the reported features that must be the same; 1: in the same places too, near ties apart.
+    pub overlap: f64,
 }
 
 impl Tolerance {
     /// For engines that compute in float32.
-    pub const FLOAT32: Tolerance = Tolerance { embeddings: 1e-9, features: 1e-4 };
+    pub const FLOAT32: Tolerance =
+        Tolerance { embeddings: 1e-9, displacement: f64::INFINITY, features: 1e-4, overlap: 1.0 };
     /// For a host's machine, whose processor may round otherwise (measured: embeddings below 1e-11): enough to tell
     /// the bundle's model from anything else.
-    pub const FLOAT32_ANYWHERE: Tolerance = Tolerance { embeddings: 1e-6, features: 1e-3 };
+    pub const FLOAT32_ANYWHERE: Tolerance =
+        Tolerance { embeddings: 1e-6, displacement: f64::INFINITY, features: 1e-3, overlap: 1.0 };
+    /// For engines that multiply in float16 (measured on real tiles: embeddings 1.0e-5).
+    pub const FLOAT16: Tolerance = Tolerance { embeddings: 1e-4, displacement: 1e-3, features: 0.05, overlap: 0.95 };
+    /// For engines that multiply in bfloat16 (measured on real tiles: embeddings 9.7e-5). It has three bits less than
+    /// float16; ten times the squared distances are allowed, √10 times the features'.
+    pub const BFLOAT16: Tolerance = Tolerance { embeddings: 1e-3, displacement: 1e-2, features: 0.16, overlap: 0.85 };
+
+    /// For an engine other than the one that made the reference outputs, at this precision.
+    pub fn of(precision: Precision) -> Tolerance {
+        match precision {
+            Precision::Float32 => Tolerance::FLOAT32_ANYWHERE,
+            Precision::Float16 => Tolerance::FLOAT16,
+            Precision::BFloat16 => Tolerance::BFLOAT16,
+        }
+    }
 }
 
 impl Agreement {
@@ -76,7 +101,9 @@ impl Agreement {
         let errors = expected.reconstruction_error.iter().zip(&found.reconstruction_error);
         Ok(Self {
             embeddings: embeddings.collect(),
+            displacement: displacement(manifest, expected, found),
             features: tiles.iter().map(|(a, b)| feature_distance(a, b)).fold(0.0, f64::max),
+            overlap: tiles.iter().map(|(a, b)| overlap(a, b)).sum::<f64>() / tiles.len().max(1) as f64,
             index_mismatches: tiles.iter().map(|(a, b)| mismatches(a, b)).sum(),
             active_count: counts.map(|(a, b)| (i64::from(*a) - i64::from(*b)).abs()).max().unwrap_or(0),
             reconstruction_error: errors
@@ -94,9 +121,11 @@ impl Agreement {
     /// at 1e-8 is none at −1e-8.
     pub fn is_within(&self, tolerance: Tolerance) -> bool {
         self.embeddings.iter().all(|(_, distance)| *distance <= tolerance.embeddings)
+            && self.displacement <= tolerance.displacement
             && self.features <= tolerance.features
             && self.reconstruction_error <= tolerance.features
-            && self.index_mismatches == 0
+            && (self.overlap >= tolerance.overlap || tolerance.overlap >= 1.0)
+            && (self.index_mismatches == 0 || tolerance.overlap < 1.0)
     }
 }
 
@@ -107,8 +136,14 @@ impl fmt::Display for Agreement {
         }
         write!(
             f,
-            "features {:.1e}, other indices {}, active count ±{}, reconstruction error {:.1e}",
-            self.features, self.index_mismatches, self.active_count, self.reconstruction_error
+            "displacement {:.1e}, features {:.1e} ({:.1} % the same), other indices {}, active count ±{}, \
+             reconstruction error {:.1e}",
+            self.displacement,
+            self.features,
+            100.0 * self.overlap,
+            self.index_mismatches,
+            self.active_count,
+            self.reconstruction_error
         )
     }
 }
@@ -124,6 +159,26 @@ fn one_minus_cosine(a: &[f32], b: &[f32]) -> f64 {
     let difference = |(x, y): (&f32, &f32)| f64::from(*x) / norm_a - f64::from(*y) / norm_b;
     let direction = a.iter().zip(b).map(difference).map(|d| d * d).sum::<f64>() / 2.0;
     direction.max((1.0 - norm_b / norm_a).powi(2) / 2.0)
+}
+
+/// ‖Δx‖² of the SAE's embedding over the bundle's mean ‖x−x̄‖², the worst of all tiles.
+fn displacement(manifest: &Manifest, expected: &ReferenceOutputs, found: &ReferenceOutputs) -> f64 {
+    let Some(at) = manifest.taps.iter().position(|tap| tap.name == manifest.sae.tap) else { return 0.0 };
+    let width = manifest.sae.d_in.max(1);
+    let rows = expected.embeddings[at].chunks_exact(width).zip(found.embeddings[at].chunks_exact(width));
+    let square =
+        |(a, b): (&[f32], &[f32])| a.iter().zip(b).map(|(x, y)| (f64::from(*x) - f64::from(*y)).powi(2)).sum::<f64>();
+    rows.map(square).fold(0.0, f64::max) / manifest.sae.reference.mean_square_deviation
+}
+
+/// The share of the features that `expected` reports and `found` reports too; 1 where none is active. Where both report
+/// as many as they may, a feature at the cut is an engine's choice, as in [`feature_distance`].
+fn overlap(expected: &[(i32, f64)], found: &[(i32, f64)]) -> f64 {
+    let weakest = expected.iter().filter(|(_, v)| *v != 0.0).map(|(_, v)| *v).fold(f64::INFINITY, f64::min);
+    let cut = weakest + AT_THE_CUT * weakest.abs();
+    let active: Vec<_> = expected.iter().filter(|(_, v)| *v != 0.0).collect();
+    let same = |(index, value): &&&(i32, f64)| *value <= cut || found.iter().any(|(i, v)| i == index && *v != 0.0);
+    if active.is_empty() { 1.0 } else { active.iter().filter(same).count() as f64 / active.len() as f64 }
 }
 
 /// ‖f−f′‖ / ‖f‖ of two sparse vectors. Which of two features that tie at the cut is reported is an engine's
@@ -175,6 +230,14 @@ mod tests {
         assert!((distance - 5e-13).abs() < 1e-16, "{distance}");
         assert_eq!(one_minus_cosine(&[1.0, 0.0], &[0.0, 2.0]), 1.0);
         assert_eq!(one_minus_cosine(&[1.0, 0.0], &[2.0, 0.0]), 0.5, "the same direction, twice as long");
+    }
+
+    #[test]
+    fn overlap_is_the_share_that_both_report() {
+        let expected = [(3, 2.0), (5, 1.5), (7, 1.0), (9, 0.5)];
+        assert_eq!(overlap(&expected, &[(5, 1.6), (3, 1.4), (7, 1.0), (2, 0.5)]), 1.0, "one at the cut is a choice");
+        assert_eq!(overlap(&expected, &[(5, 1.6), (4, 1.4), (7, 1.0), (9, 0.5)]), 0.75);
+        assert_eq!(overlap(&[(0, 0.0)], &[(4, 1.0)]), 1.0);
     }
 
     #[test]

@@ -43,7 +43,7 @@ pub(super) unsafe fn open(
             _ => Err(error!(CANCELLED, "the progress callback asked to stop")),
         }
     };
-    Runtime::open(config, log::of_host(), &mut report).map(Arc::new)
+    Runtime::open(config, Arc::new(log::of_host()), &mut report).map(Arc::new)
 }
 
 /// # Safety

@@ -5,6 +5,7 @@ pub(crate) mod duty;
 pub(crate) mod open;
 mod outputs;
 mod selfcheck;
+mod tensorrt;
 
 use coverslip_plugin_abi::Feature;
 

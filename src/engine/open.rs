@@ -3,6 +3,7 @@
 //! Not on the host's thread: the pool that rten makes for itself, once per process, takes its place and its priority
 //! from the thread that is the first to use it, and CUDA makes a context current on every thread that calls it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -13,7 +14,8 @@ use crossbeam_channel::{Sender, bounded};
 use super::cpu::CpuEngine;
 use super::duty::Duty;
 use super::selfcheck::self_check;
-use super::{Engine, Loss};
+use super::{Engine, Loss, tensorrt};
+use crate::abi::log::LogSink;
 use crate::error::{Error, Result, error, from_bundle};
 use crate::thread::{Placement, spawn};
 
@@ -27,12 +29,10 @@ pub(crate) struct EngineConfig {
     /// Threads of the CPU engine.
     pub(crate) cpu_lanes: usize,
     pub(crate) placement: Placement,
-    #[allow(dead_code, reason = "as above")]
     pub(crate) gpu: GpuConfig,
 }
 
 /// What concerns the GPU alone.
-#[allow(dead_code, reason = "read by the TensorRT engine, which is being written")]
 #[derive(Clone, Debug)]
 pub(crate) struct GpuConfig {
     /// TensorRT's library, an absolute path.
@@ -66,13 +66,18 @@ pub(crate) struct Opened {
 pub(crate) type Report<'a> = dyn FnMut(i32, f64) -> Result<()> + 'a;
 
 /// Opens what `config` asks for, or what takes its place; `report` is called on this thread.
-pub(crate) fn open(config: &EngineConfig, bundle: &Arc<Bundle>, report: &mut Report<'_>) -> Result<Opened> {
+pub(crate) fn open(
+    config: &EngineConfig,
+    bundle: &Arc<Bundle>,
+    log: &Arc<LogSink>,
+    report: &mut Report<'_>,
+) -> Result<Opened> {
     let (tell, progress) = bounded(1);
     let (done, result) = bounded(1);
     let thread = spawn("load".into(), &Arc::new(config.placement.clone()), {
-        let (config, bundle) = (config.clone(), bundle.clone());
+        let (config, bundle, log) = (config.clone(), bundle.clone(), log.clone());
         move || {
-            let loader = Loader { config, bundle, tell: Listener(tell) };
+            let loader = Loader { config, bundle, log, tell: Listener(tell) };
             let _ = done.send(loader.load());
         }
     })?;
@@ -97,9 +102,13 @@ impl Listener {
     }
 }
 
+/// The self-check is repeated on TensorRT until a run that was recorded as a CUDA graph has passed it too.
+const TENSORRT_ROUNDS: usize = 3;
+
 struct Loader {
     config: EngineConfig,
     bundle: Arc<Bundle>,
+    log: Arc<LogSink>,
     tell: Listener,
 }
 
@@ -143,8 +152,23 @@ impl Loader {
     }
 
     fn tensorrt(&self) -> Result<Checked, Loss> {
-        let error = error!(ENGINE_UNAVAILABLE, "this build has no TensorRT engine: ask for COVERSLIP_ENGINE_CPU");
-        Err(Loss { reason: abi::REASON_NOT_BUILT_IN, error })
+        // A library or a driver that is broken may do anything that Rust can still catch.
+        catch_unwind(AssertUnwindSafe(|| self.checked_tensorrt())).unwrap_or_else(|_| {
+            let error = error!(INTERNAL, "a defect was caught while TensorRT was loaded: report it");
+            Err(Loss { reason: abi::REASON_DEFECT, error })
+        })
+    }
+
+    fn checked_tensorrt(&self) -> Result<Checked, Loss> {
+        let tell = |stage, part| self.tell.tell(stage, part);
+        let engine = tensorrt::open(&self.config.gpu, &self.bundle, &self.log, &tell)?;
+        let tolerance = Tolerance::of(tensorrt::precision(&self.config.gpu));
+        let mut worst = 0.0_f64;
+        for _ in 0..TENSORRT_ROUNDS {
+            let checked = self.check(&engine, tolerance);
+            worst = worst.max(checked.map_err(|error| Loss { reason: abi::REASON_SELF_CHECK_FAILED, error })?);
+        }
+        Ok((Arc::new(engine), worst))
     }
 
     fn check(&self, engine: &dyn Engine, tolerance: Tolerance) -> Result<f64> {

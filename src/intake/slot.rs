@@ -75,7 +75,7 @@ pub(crate) struct Evidence {
     pub(crate) reconstruction_error: Option<f32>,
     pub(crate) active_count: u32,
     /// Which engine analysed it.
-    pub(crate) engine_epoch: Option<u64>,
+    pub(crate) epoch: Option<u64>,
 }
 
 /// Which tile a slot holds, and when its pixels came: all that a result repeats of the intake.

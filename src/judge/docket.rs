@@ -117,7 +117,7 @@ impl Docket {
             last_frame_id: identity.last.id,
             group_id: identity.first.group,
             latency_ns: now.saturating_duration_since(identity.last_pixel).as_nanos() as u64,
-            engine_epoch: evidence.engine_epoch.unwrap_or(slide.config.engine_epoch),
+            engine_epoch: evidence.epoch.unwrap_or(slide.config.engine_epoch),
             ..Default::default()
         }
     }

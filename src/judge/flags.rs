@@ -69,7 +69,7 @@ mod tests {
             sharpness: Some(OUT_OF_FOCUS_BELOW_DB + 1.0),
             reconstruction_error: Some(0.5),
             active_count: 3,
-            engine_epoch: None,
+            epoch: None,
         }
     }
 

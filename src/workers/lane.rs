@@ -168,7 +168,7 @@ fn record(work: &mut Work, output: &TileOutput, epoch: u64) {
     if work.slide.config.embeddings {
         slot.embedding.extend_from_slice(&output.embedding);
     }
-    slot.evidence.engine_epoch = Some(epoch);
+    slot.evidence.epoch = Some(epoch);
     slot.evidence.active_count = output.active_count;
     slot.evidence.reconstruction_error = Some(output.reconstruction_error);
     slot.outcome = Outcome::Done;

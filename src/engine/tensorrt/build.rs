@@ -1,0 +1,87 @@
+//! From the bundle to a plan for this machine's GPU, with the host's ear on it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use coverslip_bundle::{Bundle, PlanKey};
+use coverslip_plugin_abi as abi;
+use coverslip_tensorrt as tensorrt;
+use coverslip_tensorrt::plan::{self, Batch, Progress, Recipe};
+use coverslip_tensorrt::{Library, Model};
+
+use super::device::unavailable;
+use super::plans::{no_graph, write_beside};
+use crate::engine::Loss;
+use crate::error::{Result, error, from_bundle};
+use crate::thread::NAME_PREFIX;
+
+/// How often the host hears of a build.
+const NEWS: Duration = Duration::from_millis(100);
+
+/// Tells the host how far opening is; an error where it has cancelled.
+pub(super) type Tell<'t> = dyn Fn(i32, f64) -> Result<()> + Sync + 't;
+
+/// Builds what `key` says for the GPU that is current on this thread. `timings` is TensorRT's timing cache, kept for
+/// the next build; `memory` bounds one layer's scratch, 0: not at all.
+pub(super) fn build(
+    library: Library,
+    bundle: &Bundle,
+    key: &PlanKey,
+    timings: Option<&Path>,
+    memory: u64,
+    tell: &Tell<'_>,
+) -> Result<Vec<u8>, Loss> {
+    tell(abi::STAGE_COMPOSE, 0.0).map_err(no_graph)?;
+    let mut graph = bundle.compose_at(key.precision).map_err(|e| no_graph(from_bundle(e)))?;
+    let weights = graph.external.take().map(Arc::new);
+    let mut model = Model::new(&graph.onnx);
+    if let Some(weights) = &weights {
+        model = model.weights(weights, &graph.external_tensors);
+    }
+    // What cannot be read is made anew.
+    let known = timings.and_then(|path| std::fs::read(path).ok()).unwrap_or_default();
+    let mut recipe = Recipe::new(model, Batch { min: key.min_batch, opt: key.opt_batch, max: key.max_batch });
+    recipe.timing_cache = Some(&known);
+    recipe.workspace = (memory > 0).then(|| usize::try_from(memory).unwrap_or(usize::MAX));
+    let built = watched(tell, |progress| plan::build(library, &recipe, progress)).map_err(refused)?;
+    if let (Some(path), Some(timings)) = (timings, &built.timing_cache) {
+        write_beside(path, timings);
+    }
+    Ok(built.plan.to_vec())
+}
+
+/// Runs `work` while another thread tells the host how far it is, and stops it when the host no longer listens.
+fn watched<T>(tell: &Tell<'_>, work: impl FnOnce(&Arc<Progress>) -> T) -> T {
+    let progress = Progress::new();
+    let over = AtomicBool::new(false);
+    let watch = || {
+        while !over.load(Ordering::Acquire) {
+            if tell(abi::STAGE_ENGINE, progress.fraction()).is_err() {
+                return progress.cancel();
+            }
+            std::thread::park_timeout(NEWS);
+        }
+    };
+    std::thread::scope(|scope| {
+        // Without a thread to be had the host hears nothing until the end.
+        let watcher = std::thread::Builder::new().name(format!("{NAME_PREFIX}watch")).spawn_scoped(scope, watch);
+        let result = work(&progress);
+        over.store(true, Ordering::Release);
+        if let Ok(watcher) = watcher {
+            watcher.thread().unpark();
+        }
+        result
+    })
+}
+
+fn refused(error: tensorrt::Error) -> Loss {
+    match error {
+        tensorrt::Error::Cancelled => {
+            no_graph(error!(CANCELLED, "the progress callback asked to stop while the plan was built"))
+        }
+        tensorrt::Error::NoDriver(why) => unavailable!(REASON_NO_DRIVER, "{why}"),
+        error => unavailable!(REASON_PLAN_REFUSED, "no plan could be built: {error}"),
+    }
+}

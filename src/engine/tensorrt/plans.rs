@@ -1,0 +1,179 @@
+//! The plans that are kept: found by what they were built from, verified, built again where none fits.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use coverslip_bundle::{BundleErrorKind, Digest, PlanFile, PlanKey};
+use coverslip_plugin_abi as abi;
+
+use super::device::unavailable;
+use crate::abi::log::LogSink;
+use crate::engine::Loss;
+use crate::engine::open::GpuConfig;
+use crate::error::{Error, error};
+
+/// How the files of a cache end.
+const PLAN: &str = "plan";
+
+/// A plan that was found or built.
+pub(super) struct Plan {
+    pub(super) key: PlanKey,
+    pub(super) bytes: Vec<u8>,
+    /// sha256 of its file; None: it is kept nowhere.
+    pub(super) digest: Option<Digest>,
+    /// It was there before.
+    pub(super) found: bool,
+}
+
+/// Where plans are kept, and which is wanted.
+pub(super) struct Plans<'c> {
+    place: Option<&'c Path>,
+    /// One file that is the plan, not a folder of plans.
+    single: bool,
+    expected: Option<Digest>,
+    may_build: bool,
+    wanted: PlanKey,
+    log: &'c LogSink,
+}
+
+impl<'c> Plans<'c> {
+    pub(super) fn new(config: &'c GpuConfig, wanted: PlanKey, log: &'c LogSink) -> Plans<'c> {
+        let place = config.plans.as_deref();
+        let single = place.is_some_and(Path::is_file);
+        let expected = config.plan_digest.map(Digest);
+        // A build gives a file that nobody can have expected.
+        let may_build = !(config.prebuilt_only || single || expected.is_some());
+        Plans { place, single, expected, may_build, wanted, log }
+    }
+
+    /// A plan that fits, from the cache; None where one is to be built.
+    pub(super) fn find(&self) -> Result<Option<Plan>, Loss> {
+        let mut refusals = Vec::new();
+        let mut other_digest = false;
+        for path in self.candidates()? {
+            match PlanFile::read(&path) {
+                Ok((file, digest)) => {
+                    let stranger = self.expected.as_ref().filter(|expected| expected.0 != digest.0);
+                    let why = file.key.misfit(&self.wanted).or_else(|| {
+                        other_digest |= stranger.is_some();
+                        stranger.map(|expected| format!("its digest is {digest}, expected is {expected}"))
+                    });
+                    match why {
+                        None => {
+                            let (key, bytes) = (file.key, file.plan);
+                            return Ok(Some(Plan { key, bytes, digest: Some(digest), found: true }));
+                        }
+                        Some(why) => refusals.push(format!("{}: {why}", path.display())),
+                    }
+                }
+                Err(e) if e.kind() == BundleErrorKind::Missing => {}
+                Err(e) => refusals.push(e.to_string()),
+            }
+        }
+        if self.may_build {
+            refusals.iter().for_each(|why| self.note(format_args!("a plan in the cache is built again: {why}")));
+            return Ok(None);
+        }
+        Err(self.none(&refusals, other_digest))
+    }
+
+    /// Why there is no plan and none may be built.
+    fn none(&self, refusals: &[String], other_digest: bool) -> Loss {
+        let place = self.place.map_or("no plan_cache_path is set".into(), |place| place.display().to_string());
+        let refusals = if refusals.is_empty() { "no plan is there".into() } else { refusals.join("; ") };
+        let text = format!("no prebuilt plan fits ({place}: {refusals}): make one with `coverslip engine build`");
+        let error = match other_digest {
+            true => error!(DIGEST_MISMATCH, "{text}"),
+            false => error!(ENGINE_UNAVAILABLE, "{text}"),
+        };
+        Loss { reason: abi::REASON_PLAN_REFUSED, error }
+    }
+
+    /// The files to look at: the one that the key names, or, where none may be built, all there are.
+    fn candidates(&self) -> Result<Vec<PathBuf>, Loss> {
+        let Some(place) = self.place else { return Ok(Vec::new()) };
+        if self.single {
+            return Ok(vec![place.to_owned()]);
+        }
+        if self.may_build {
+            return Ok(vec![self.path_in(place)]);
+        }
+        let unreadable = |e: std::io::Error| {
+            let native = i64::from(e.raw_os_error().unwrap_or(0));
+            let error = error!(IO, "the plans in {} cannot be listed: {e}", place.display()).with_native(native);
+            Loss { reason: abi::REASON_PLAN_REFUSED, error }
+        };
+        let entries = match fs::read_dir(place) {
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(unreadable)?,
+        };
+        let mut paths = Vec::new();
+        for entry in entries {
+            paths.push(entry.map_err(unreadable)?.path());
+        }
+        paths.retain(|path| path.extension().is_some_and(|extension| extension == PLAN));
+        paths.sort();
+        Ok(paths)
+    }
+
+    /// Where a plan that is built here goes.
+    fn path_in(&self, folder: &Path) -> PathBuf {
+        folder.join(format!("{}.{PLAN}", self.name()))
+    }
+
+    fn name(&self) -> String {
+        self.wanted.digest().to_string().chars().take(16).collect()
+    }
+
+    /// Keeps a plan that was built. A cache that cannot be written costs time at the next start, nothing now.
+    pub(super) fn keep(&self, bytes: Vec<u8>) -> Plan {
+        let digest = self.place.and_then(|folder| {
+            let written = fs::create_dir_all(folder)
+                .map_err(|e| e.to_string())
+                .and_then(|()| PlanFile::write(&self.path_in(folder), &self.wanted, &bytes).map_err(|e| e.to_string()));
+            written.map_err(|why| self.note(format_args!("the plan is not kept: {why}"))).ok()
+        });
+        Plan { key: self.wanted.clone(), bytes, digest, found: false }
+    }
+
+    /// A plan was found and does not work: true where another is to be built instead.
+    pub(super) fn give_up(&self, plan: &Plan, why: &str) -> Result<(), Loss> {
+        if plan.found && self.may_build {
+            self.note(format_args!("the plan in the cache is built again: {why}"));
+            return Ok(());
+        }
+        Err(unavailable!(REASON_PLAN_REFUSED, "the plan does not work here: {why}"))
+    }
+
+    /// The file of what a library keeps beside its plans. `of_plan`: one for each plan, else one for the GPU.
+    pub(super) fn beside(&self, extension: &str, of_plan: bool) -> Option<PathBuf> {
+        let folder = if self.single { self.place?.parent()? } else { self.place? };
+        let PlanKey { flavor, version, targets, .. } = &self.wanted;
+        let name = if of_plan { self.name() } else { format!("{flavor}-{version}-{}", targets.join("-")) };
+        Some(folder.join(format!("{name}.{extension}")))
+    }
+
+    pub(super) fn wanted(&self) -> &PlanKey {
+        &self.wanted
+    }
+
+    fn note(&self, text: std::fmt::Arguments<'_>) {
+        self.log.write(abi::LOG_WARN, text);
+    }
+}
+
+/// Writes what a library keeps beside its plans: whole or not at all, and nobody is told where it fails, since the
+/// library makes it again.
+pub(super) fn write_beside(path: &Path, bytes: &[u8]) {
+    let new = path.with_extension(format!("new-{}", std::process::id()));
+    let written = fs::write(&new, bytes).and_then(|()| fs::rename(&new, path));
+    if written.is_err() {
+        let _ = fs::remove_file(&new);
+    }
+}
+
+/// What bundle and composer say against this engine.
+pub(super) fn no_graph(error: Error) -> Loss {
+    Loss { reason: abi::REASON_PLAN_REFUSED, error }
+}

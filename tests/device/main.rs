@@ -1,0 +1,115 @@
+//! The GPU's engine without a GPU: a fake driver and a fake TensorRT, compiled from NVIDIA's own headers, under the whole
+//! plugin. The fake computes what the bundle's graph says, by rten in this process, so that results can be compared.
+//!
+//! `COVERSLIP_TENSORRT_HEADERS` names the headers (see `compile::headers`); without them the parts that need them are
+//! left out and say so. Drivers are the process's: each part runs in a process of its own.
+#![allow(
+    clippy::undocumented_unsafe_blocks,
+    reason = "each is a call of the C ABI or of the fakes, with live pointers or with what must be refused"
+)]
+#![cfg(target_os = "linux")]
+
+#[path = "../support"]
+mod support {
+    pub(crate) mod host;
+    pub(crate) mod synthetic;
+}
+
+#[allow(dead_code, reason = "the binding's tests use the rest")]
+#[path = "../../tensorrt/tests/fake/compile.rs"]
+mod compile;
+mod fake;
+mod losses;
+mod matrix;
+mod plans;
+mod play;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("device").join(name)
+}
+
+/// Runs one of the ignored tests in a process of its own, with these libraries.
+fn child(test: &str, library: &Path, drivers: &Path) {
+    let program = std::env::current_exe().unwrap();
+    let output = Command::new(program)
+        .args(["--exact", test, "--ignored", "--nocapture", "--test-threads=1"])
+        .env("FAKE", library)
+        .env("LD_LIBRARY_PATH", drivers)
+        .output()
+        .unwrap();
+    let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    assert!(output.status.success() && text.contains("1 passed"), "{test} with {}: {text}", library.display());
+}
+
+/// The fakes of TensorRT-RTX and of TensorRT, and the folder of the fake driver; None, and a word, without headers.
+fn fakes() -> Option<(PathBuf, PathBuf, PathBuf)> {
+    let Some(headers) = compile::headers() else {
+        say("left out: COVERSLIP_TENSORRT_HEADERS does not name NVIDIA's headers");
+        return None;
+    };
+    let rtx = compile::fake(&headers, "TRT-RTX-1.7", &folder("rtx"));
+    let enterprise = compile::fake(&headers, "TRT-Enterprise-11.4", &folder("enterprise"));
+    let drivers = folder("driver");
+    std::fs::create_dir_all(&drivers).unwrap();
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fake/cuda.c");
+    let compiler = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
+    let built = Command::new(compiler)
+        .args(["-O1", "-fPIC", "-shared", source, "-lpthread", "-o"])
+        .arg(drivers.join("libcuda.so.1"))
+        .output()
+        .unwrap();
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    Some((rtx, enterprise, drivers))
+}
+
+#[allow(clippy::print_stderr, reason = "a test says what it leaves out")]
+fn say(text: &str) {
+    eprintln!("{text}");
+}
+
+#[test]
+fn slides_on_a_fake_gpu() {
+    let Some((rtx, enterprise, drivers)) = fakes() else { return };
+    child("play::results_are_the_cpus", &rtx, &drivers);
+    child("play::results_are_the_cpus", &enterprise, &drivers);
+    child("play::recorded_graphs_are_used_and_can_be_done_without", &enterprise, &drivers);
+    child("plans::plans_are_kept_and_never_trusted", &rtx, &drivers);
+    child("plans::a_build_reports_and_can_be_cancelled", &rtx, &drivers);
+    child("losses::a_lost_gpu_fails_what_is_left_or_hands_over", &rtx, &drivers);
+    child("losses::what_does_not_fit_is_refused_at_open", &rtx, &drivers);
+    child("losses::a_hung_gpu_holds_nobody_up", &rtx, &drivers);
+}
+
+#[test]
+fn without_a_gpu_the_cpu_runs_and_says_why() {
+    let nothing = folder("nothing");
+    std::fs::create_dir_all(&nothing).unwrap();
+    let absent = nothing.join("libtensorrt_rtx.so.1");
+    for (name, code, devices) in
+        [("stub", 34, 0), ("none", 100, 0), ("empty", 0, 0), ("broken", 999, 1), ("works", 0, 1)]
+    {
+        compile::driver(&folder(name), code, devices);
+    }
+    let out = folder("versions");
+    let old = compile::version(&out, "libnvinfer.so.10", 101_601);
+    let new = compile::version(&out, "libnvinfer.so.11", 110_400);
+    let decoy = out.join("decoy.so");
+    std::fs::write(&decoy, "not a library").unwrap();
+    // SAFETY: a library of the system's, or nothing.
+    if unsafe { libloading::Library::new("libcuda.so.1") }.is_ok() {
+        say("left out: this machine has a driver, so that a machine without one cannot be seen");
+    } else {
+        child("matrix::no_driver", &new, &nothing);
+    }
+    for driver in ["stub", "none", "empty", "broken"] {
+        child("matrix::no_driver", &new, &folder(driver));
+    }
+    child("matrix::no_library", &absent, &folder("works"));
+    child("matrix::no_library", &decoy, &folder("works"));
+    child("matrix::no_library", &folder("works").join("libcuda.so.1"), &folder("works"));
+    child("matrix::wrong_version", &old, &folder("works"));
+    child("matrix::nothing_is_named", &absent, &folder("works"));
+}

@@ -1,0 +1,549 @@
+// A TensorRT that computes nothing itself: the test says what goes in and out, and computes it in a function of its own.
+// Compiled against NVIDIA's headers as tensorrt/tests/fake is; stubs.h is made from them (tensorrt/tests/fake/compile.rs).
+
+#include "NvInfer.h"
+#include "NvOnnxParser.h"
+
+#include <atomic>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <dlfcn.h>
+#include <memory>
+#include <sstream>
+#include <string>
+#include <unistd.h>
+#include <vector>
+
+#define EXPORT extern "C" __attribute__((visibility("default")))
+
+// A method was called that the fake does not have.
+[[noreturn]] static void unexpected(char const* method)
+{
+    fprintf(stderr, "unexpected call of %s\n", method);
+    _Exit(3);
+}
+
+#include "stubs.h"
+
+using namespace nvinfer1;
+
+// A public object around an implementation.
+template <class Public, class Implementation>
+struct Object final : Public
+{
+    template <class... Arguments>
+    explicit Object(Arguments&&... arguments)
+        : implementation(std::forward<Arguments>(arguments)...)
+    {
+        this->mImpl = &implementation;
+    }
+    Implementation implementation;
+};
+
+#ifndef FAKE_PARSER
+
+// -- what the test sets and asks ---------------------------------------------------------------------------------
+
+// (tiles, pixels, outputs in the order of the description)
+typedef void (*Compute)(int64_t, void const*, void* const*);
+static Compute compute;
+static std::string description;
+static std::atomic<int> builds, runs, live, enqueuesLeft{-1}, buildStepMilliseconds{0};
+static std::string complaint;
+
+// Lines "name type width": type f or i, width 0 where each tile has one number. The first is "pixels u SIDE".
+EXPORT void fake_describe(char const* text)
+{
+    description = text;
+}
+EXPORT void fake_compute(Compute function)
+{
+    compute = function;
+}
+EXPORT int fake_builds()
+{
+    return builds;
+}
+EXPORT int fake_runs()
+{
+    return runs;
+}
+// Contexts and engines that live.
+EXPORT int fake_objects()
+{
+    return live;
+}
+// After so many more runs enqueueV3 refuses, with this in the log; -1: never.
+EXPORT void fake_fail_runs(int left, char const* text)
+{
+    complaint = text;
+    enqueuesLeft = left;
+}
+// How long each of a build's ten steps takes.
+EXPORT void fake_slow_build(int milliseconds)
+{
+    buildStepMilliseconds = milliseconds;
+}
+
+// -- tensors -----------------------------------------------------------------------------------------------------
+
+struct Io
+{
+    std::string name;
+    char type;
+    int64_t width;
+
+    Dims dims(int64_t batch) const
+    {
+        Dims dims{};
+        if (type == 'u')
+            dims = Dims{4, {batch, width, width, 3}};
+        else if (width)
+            dims = Dims{2, {batch, width}};
+        else
+            dims = Dims{1, {batch}};
+        return dims;
+    }
+    DataType dataType() const
+    {
+        return type == 'u' ? DataType::kUINT8 : type == 'i' ? DataType::kINT32 : DataType::kFLOAT;
+    }
+};
+
+// A plan: its largest batch, then the description.
+struct Plan
+{
+    int64_t most{0};
+    std::vector<Io> io;
+
+    explicit Plan(std::string const& text)
+    {
+        std::istringstream in(text);
+        in >> most;
+        for (Io one; in >> one.name >> one.type >> one.width;)
+            io.push_back(one);
+    }
+    Io const* find(char const* name) const
+    {
+        for (auto const& one : io)
+            if (one.name == name)
+                return &one;
+        return nullptr;
+    }
+};
+
+struct FakeHostMemory : StubHostMemory
+{
+    explicit FakeHostMemory(std::string bytes)
+        : bytes(std::move(bytes))
+    {
+    }
+    void* data() const noexcept override
+    {
+        return const_cast<char*>(bytes.data());
+    }
+    std::size_t size() const noexcept override
+    {
+        return bytes.size();
+    }
+    std::string bytes;
+};
+
+static IHostMemory* hostMemory(std::string bytes)
+{
+    return new Object<IHostMemory, FakeHostMemory>(std::move(bytes));
+}
+
+struct FakeTensor : StubTensor
+{
+    explicit FakeTensor(Io io)
+        : io(std::move(io))
+    {
+    }
+    char const* getName() const noexcept override
+    {
+        return io.name.c_str();
+    }
+    Dims getDimensions() const noexcept override
+    {
+        return io.dims(-1);
+    }
+    DataType getType() const noexcept override
+    {
+        return io.dataType();
+    }
+    Io io;
+};
+
+// -- building ----------------------------------------------------------------------------------------------------
+
+struct FakeNetwork : StubNetworkDefinition
+{
+    FakeNetwork()
+    {
+        for (auto const& io : Plan("0 " + description).io)
+            tensors.push_back(std::make_unique<Object<ITensor, FakeTensor>>(io));
+    }
+    int32_t getNbLayers() const noexcept override
+    {
+        return 1;
+    }
+    int32_t getNbInputs() const noexcept override
+    {
+        return 1;
+    }
+    ITensor* getInput(int32_t) const noexcept override
+    {
+        return tensors[0].get();
+    }
+    int32_t getNbOutputs() const noexcept override
+    {
+        return static_cast<int32_t>(tensors.size()) - 1;
+    }
+    ITensor* getOutput(int32_t index) const noexcept override
+    {
+        return tensors[index + 1].get();
+    }
+    std::vector<std::unique_ptr<Object<ITensor, FakeTensor>>> tensors;
+};
+
+struct FakeProfile : StubOptimizationProfile
+{
+    bool setDimensions(char const*, OptProfileSelector select, Dims const& dims) noexcept override
+    {
+        if (select == OptProfileSelector::kMAX)
+            most = dims.d[0];
+        return true;
+    }
+    bool isValid() const noexcept override
+    {
+        return true;
+    }
+    int64_t most{0};
+};
+
+struct FakeTimingCache : StubTimingCache
+{
+    explicit FakeTimingCache(std::string bytes)
+        : bytes(std::move(bytes))
+    {
+    }
+    IHostMemory* serialize() const noexcept override
+    {
+        return hostMemory(bytes + "timed;");
+    }
+    std::string bytes;
+};
+
+struct FakeConfig : StubBuilderConfig
+{
+    void clearFlag(BuilderFlag) noexcept override {}
+    void setFlag(BuilderFlag) noexcept override {}
+    int32_t addOptimizationProfile(IOptimizationProfile const* profile) noexcept override
+    {
+        most = static_cast<Object<IOptimizationProfile, FakeProfile> const*>(profile)->implementation.most;
+        return 0;
+    }
+    ITimingCache* createTimingCache(void const* blob, std::size_t size) const noexcept override
+    {
+        return new Object<ITimingCache, FakeTimingCache>(std::string(static_cast<char const*>(blob), size));
+    }
+    bool setTimingCache(ITimingCache const&, bool) noexcept override
+    {
+        return true;
+    }
+    void setMemoryPoolLimit(MemoryPoolType, std::size_t) noexcept override {}
+    void setProgressMonitor(IProgressMonitor* given) noexcept override
+    {
+        monitor = given;
+    }
+    int64_t most{0};
+    IProgressMonitor* monitor{nullptr};
+};
+
+struct FakeBuilder : StubBuilder
+{
+    IBuilderConfig* createBuilderConfig() noexcept override
+    {
+        return new Object<IBuilderConfig, FakeConfig>();
+    }
+    INetworkDefinition* createNetworkV2(NetworkDefinitionCreationFlags) noexcept override
+    {
+        return new Object<INetworkDefinition, FakeNetwork>();
+    }
+    IOptimizationProfile* createOptimizationProfile() noexcept override
+    {
+        profiles.push_back(std::make_unique<Object<IOptimizationProfile, FakeProfile>>());
+        return profiles.back().get();
+    }
+    IHostMemory* buildSerializedNetwork(INetworkDefinition&, IBuilderConfig& config) noexcept override
+    {
+        auto& settings = static_cast<Object<IBuilderConfig, FakeConfig>&>(config).implementation;
+        ++builds;
+        bool on = true;
+        settings.monitor->phaseStart("build", nullptr, 10);
+        for (int step = 0; on && step < 10; ++step)
+        {
+            usleep(1000 * buildStepMilliseconds);
+            on = settings.monitor->stepComplete("build", step);
+        }
+        settings.monitor->phaseFinish("build");
+        // The header that RTX looks at has 64 bytes.
+        std::string plan = std::to_string(settings.most) + " " + description;
+        return on ? hostMemory(plan + std::string(plan.size() < 64 ? 64 - plan.size() : 0, ' ')) : nullptr;
+    }
+    std::vector<std::unique_ptr<Object<IOptimizationProfile, FakeProfile>>> profiles;
+};
+
+// -- running -----------------------------------------------------------------------------------------------------
+
+// One run, as the stream keeps it: a shape and addresses that later calls do not change.
+struct Run
+{
+    int64_t batch;
+    void* pixels;
+    std::vector<void*> outputs;
+};
+
+static void run(void* argument)
+{
+    auto const& one = *static_cast<Run*>(argument);
+    ++runs;
+    if (compute)
+        compute(one.batch, one.pixels, one.outputs.data());
+}
+
+// The fake driver's way to put work on a stream.
+static void put(void* stream, void (*work)(void*), void* argument)
+{
+    using Put = void (*)(void*, void (*)(void*), void*);
+    static auto const function = reinterpret_cast<Put>(dlsym(dlopen("libcuda.so.1", RTLD_NOW), "fake_put"));
+    function(stream, work, argument);
+}
+
+#ifdef FAKE_RTX
+struct FakeRuntimeCache : StubRuntimeCache
+{
+    IHostMemory* serialize() const noexcept override
+    {
+        return hostMemory("compiled kernels");
+    }
+    bool deserialize(void const* blob, size_t size) noexcept override
+    {
+        return std::string(static_cast<char const*>(blob), size) == "compiled kernels";
+    }
+};
+#endif
+
+struct FakeRuntimeConfig : StubRuntimeConfig
+{
+#ifdef FAKE_RTX
+    IRuntimeCache* createRuntimeCache() const noexcept override
+    {
+        return new Object<IRuntimeCache, FakeRuntimeCache>();
+    }
+    bool setRuntimeCache(IRuntimeCache const&) noexcept override
+    {
+        return true;
+    }
+    bool setCudaGraphStrategy(CudaGraphStrategy) noexcept override
+    {
+        return true;
+    }
+#endif
+};
+
+struct FakeContext : StubExecutionContext
+{
+    FakeContext(Plan const& plan, ILogger& logger)
+        : plan(plan)
+        , addresses(plan.io.size())
+        , logger(logger)
+    {
+        ++live;
+    }
+    ~FakeContext() override
+    {
+        --live;
+    }
+    bool setInputShape(char const*, Dims const& dims) noexcept override
+    {
+        batch = dims.d[0];
+        return batch >= 1 && batch <= plan.most;
+    }
+    Dims getTensorShape(char const* name) const noexcept override
+    {
+        return plan.find(name)->dims(batch);
+    }
+    bool setTensorAddress(char const* name, void* data) noexcept override
+    {
+        addresses[plan.find(name) - plan.io.data()] = data;
+        return true;
+    }
+    bool enqueueV3(cudaStream_t stream) noexcept override
+    {
+        if (enqueuesLeft == 0)
+        {
+            logger.log(ILogger::Severity::kERROR, complaint.c_str());
+            return false;
+        }
+        if (enqueuesLeft > 0)
+            --enqueuesLeft;
+        put(stream, run, new Run{batch, addresses[0], {addresses.begin() + 1, addresses.end()}});
+        return true;
+    }
+    Plan plan;
+    int64_t batch{-1};
+    std::vector<void*> addresses;
+    ILogger& logger;
+};
+
+struct FakeEngine : StubCudaEngine
+{
+    FakeEngine(Plan const& plan, ILogger& logger)
+        : plan(plan)
+        , logger(logger)
+    {
+        ++live;
+    }
+    ~FakeEngine() override
+    {
+        --live;
+    }
+    IExecutionContext* createExecutionContext(ExecutionContextAllocationStrategy) noexcept override
+    {
+        return new Object<IExecutionContext, FakeContext>(plan, logger);
+    }
+    IExecutionContext* createExecutionContextWithRuntimeConfig(IRuntimeConfig*) noexcept override
+    {
+        return new Object<IExecutionContext, FakeContext>(plan, logger);
+    }
+    IRuntimeConfig* createRuntimeConfig() noexcept override
+    {
+        return new Object<IRuntimeConfig, FakeRuntimeConfig>();
+    }
+    Dims getTensorShape(char const* name) const noexcept override
+    {
+        return plan.find(name)->dims(-1);
+    }
+    DataType getTensorDataType(char const* name) const noexcept override
+    {
+        return plan.find(name)->dataType();
+    }
+    TensorLocation getTensorLocation(char const*) const noexcept override
+    {
+        return TensorLocation::kDEVICE;
+    }
+    TensorIOMode getTensorIOMode(char const* name) const noexcept override
+    {
+        return plan.find(name)->type == 'u' ? TensorIOMode::kINPUT : TensorIOMode::kOUTPUT;
+    }
+    TensorFormat getTensorFormat(char const*) const noexcept override
+    {
+        return TensorFormat::kLINEAR;
+    }
+    Dims getProfileShape(char const* name, int32_t, OptProfileSelector select) const noexcept override
+    {
+        return plan.find(name)->dims(select == OptProfileSelector::kMAX ? plan.most : 1);
+    }
+    int32_t getNbIOTensors() const noexcept override
+    {
+        return static_cast<int32_t>(plan.io.size());
+    }
+    char const* getIOTensorName(int32_t index) const noexcept override
+    {
+        return plan.io[index].name.c_str();
+    }
+    int64_t getDeviceMemorySizeV2() const noexcept override
+    {
+        return 1 << 20;
+    }
+    Plan plan;
+    ILogger& logger;
+};
+
+struct FakeRuntime : StubRuntime
+{
+    explicit FakeRuntime(ILogger& logger)
+        : logger(logger)
+    {
+    }
+    ICudaEngine* deserializeCudaEngine(void const* blob, std::size_t size) noexcept override
+    {
+        Plan const plan(std::string(static_cast<char const*>(blob), size));
+        if (plan.most && !plan.io.empty())
+            return new Object<ICudaEngine, FakeEngine>(plan, logger);
+        logger.log(ILogger::Severity::kERROR, "not a plan of mine");
+        return nullptr;
+    }
+#ifdef FAKE_RTX
+    int64_t getEngineHeaderSize() const noexcept override
+    {
+        return 64;
+    }
+    EngineValidity getEngineValidity(void const*, int64_t, uint64_t* diagnostics) const noexcept override
+    {
+        *diagnostics = 0;
+        return EngineValidity::kVALID;
+    }
+#endif
+    ILogger& logger;
+};
+
+EXPORT int32_t getInferLibVersion() noexcept
+{
+    return NV_TENSORRT_MAJOR * 10000 + NV_TENSORRT_MINOR * 100 + NV_TENSORRT_PATCH;
+}
+EXPORT int32_t getInferLibMajorVersion() noexcept
+{
+    return NV_TENSORRT_MAJOR;
+}
+EXPORT int32_t getInferLibMinorVersion() noexcept
+{
+    return NV_TENSORRT_MINOR;
+}
+EXPORT int32_t getInferLibPatchVersion() noexcept
+{
+    return NV_TENSORRT_PATCH;
+}
+EXPORT int32_t getInferLibBuildVersion() noexcept
+{
+    return NV_TENSORRT_BUILD;
+}
+EXPORT void* createInferBuilder_INTERNAL(void*, int32_t) noexcept
+{
+    return new Object<IBuilder, FakeBuilder>();
+}
+EXPORT void* createInferRuntime_INTERNAL(void* logger, int32_t) noexcept
+{
+    return new Object<IRuntime, FakeRuntime>(*static_cast<ILogger*>(logger));
+}
+
+#else
+
+// Takes any model: what it says is what the test described.
+struct FakeParser : StubParser
+{
+    ~FakeParser() noexcept override = default;
+    bool parse(void const*, size_t, char const*) noexcept override
+    {
+        return true;
+    }
+    int getNbErrors() const noexcept override
+    {
+        return 0;
+    }
+    void clearErrors() noexcept override {}
+};
+
+EXPORT int getNvOnnxParserVersion() noexcept
+{
+    return 200;
+}
+EXPORT void* createNvOnnxParser_INTERNAL(void*, void*, int) noexcept
+{
+    // As the real one does it: the pointer is to the interface.
+    return static_cast<nvonnxparser::IParser*>(new FakeParser());
+}
+#endif
