@@ -5,6 +5,8 @@
 //! that became current on a thread of the host's would be the host's surprise. CUDA's codes are taken as numbers at
 //! once, because a driver that is newer than the binding may answer one that the binding has no name for.
 
+#![allow(unsafe_code)]
+
 use std::ffi::{c_int, c_void};
 use std::fmt;
 use std::sync::Arc;

@@ -5,7 +5,6 @@
 //! threads of the plugin: that which loads, the lanes, that which unloads.
 
 mod build;
-#[allow(unsafe_code, reason = "calls CUDA; see its own text")]
 mod cuda;
 mod device;
 mod lane;
@@ -57,6 +56,7 @@ struct Kept {
 }
 
 /// Why a plan is not on the GPU.
+#[allow(clippy::large_enum_variant, reason = "lives from one call to the next, at open")]
 enum Refusal {
     /// Another plan may work.
     Plan(String),
