@@ -117,17 +117,20 @@ pub(crate) struct Runtime<'l> {
 }
 
 impl<'l> Runtime<'l> {
-    /// Opens `bundle`; `progress` returns false to cancel. `threads` 0: one per CPU.
+    /// Opens `bundle`, with a profile where one is given; `progress` returns false to cancel. `threads` 0: one per CPU.
     pub(crate) fn open(
         library: &'l Library,
         bundle: &Path,
+        profile: Option<&Path>,
         engine: i32,
         threads: u32,
         mut progress: impl FnMut(i32, f64) -> bool,
     ) -> Outcome<Runtime<'l>> {
         let bundle = c_string(&bundle.to_string_lossy())?;
+        let profile = profile.map(|path| c_string(&path.to_string_lossy())).transpose()?;
         let mut desc = abi::RuntimeDesc::init();
         desc.bundle_path = bundle.as_ptr();
+        desc.profile_path = profile.as_ref().map_or(std::ptr::null(), |path| path.as_ptr());
         desc.engine = engine;
         desc.max_threads = threads;
         desc.max_slides = 1;

@@ -30,7 +30,7 @@ enum Task {
     Scan(scan::Args),
     /// Build, inspect, verify and export model bundles
     Bundle(bundle::Args),
-    /// What embeddings and features say: cell counts, controls
+    /// What embeddings and features say: cell counts, scanners, controls
     Analyze(analyze::Args),
     /// Install the library, its headers and what CMake and pkg-config need
     Install(install::Args),

@@ -219,6 +219,22 @@ fn a_slide_that_breaks_off_names_the_tile_and_leaves_nothing() {
 }
 
 #[test]
+fn the_last_three_lines_and_the_exit_code_say_the_same() {
+    let (output, _) = scan("verdict", Some(picture()), &["--mpp", "0.5", "--exit-code"]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let lines: Vec<&str> = text.lines().collect();
+    let last = &lines[lines.len() - 3..];
+    assert!(last.iter().all(|line| line.chars().count() <= 80), "{text}");
+    // Noise without detail between its grains is out of focus by the general rule or not judged; either way nothing was
+    // checked against a profile, and the code says which of the two it was.
+    let wrong = last[0].contains("ALERT") || last[1].contains("MORE THAN EXPECTED");
+    assert_eq!(output.status.code(), Some(if wrong { 3 } else { 4 }), "{text}");
+    assert!(last[0].starts_with("QC ") && last[2].contains("no profile"), "{text}");
+    let (output, _) = scan("verdict", Some(picture()), &["--mpp", "0.5"]);
+    assert_eq!(output.status.code(), Some(0), "without the option a slide that was scanned ends with 0");
+}
+
+#[test]
 fn a_coarse_slide_is_refused_unless_stretched() {
     let (output, out) = scan("coarse", Some(picture()), &["--mpp", "1.0"]);
     assert_eq!(output.status.code(), Some(1));

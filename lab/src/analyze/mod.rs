@@ -2,6 +2,7 @@
 //! `coverslip report` reads, and prints a table of at most 80 columns.
 
 mod planted;
+mod scanners;
 
 use std::error::Error;
 
@@ -18,6 +19,8 @@ pub(crate) struct Args {
 enum Analysis {
     /// Draw tiles with known counts of four kinds of nuclei: a control for the other analyses
     Planted(planted::Args),
+    /// Measure how much of the embeddings is the scanner's, tap by tap, before and after corrections
+    Scanners(Box<scanners::Args>),
 }
 
 /// What every analysis returns.
@@ -31,5 +34,6 @@ pub(crate) fn run(args: Args) -> Outcome {
     let mut out = std::io::stdout().lock();
     match args.analysis {
         Analysis::Planted(args) => planted::run(&args, &mut out),
+        Analysis::Scanners(args) => scanners::run(&args, &mut out),
     }
 }

@@ -9,11 +9,13 @@ mod heat;
 mod overview;
 mod report;
 mod table;
+mod verdict;
 
 use std::error::Error;
 
 pub(crate) use files::OutputSet;
 pub(crate) use report::Report;
+pub(crate) use verdict::Verdict;
 
 use crate::scan::{FLAGS, Played, STATUSES, alert_line};
 
@@ -36,7 +38,7 @@ pub(crate) fn write_all(
     Ok(outputs.commit()?)
 }
 
-/// The last lines of a scan, 80 columns wide at most where paths allow.
+/// What a scan gave, before the verdict; 80 columns wide at most where paths allow.
 pub(crate) fn closing_lines(report: &Report, played: &Played, files: &[(String, u64)]) -> Vec<String> {
     let summary = &played.summary;
     let mut lines = Vec::new();
@@ -50,18 +52,10 @@ pub(crate) fn closing_lines(report: &Report, played: &Played, files: &[(String, 
     let raised = FLAGS.iter().enumerate().skip(1).filter(|(bit, _)| summary.flags_raised[*bit] > 0);
     let raised: Vec<String> = raised.map(|(bit, name)| format!("{} {name}", summary.flags_raised[bit])).collect();
     lines.push(format!("flags raised: {}", if raised.is_empty() { "none".into() } else { raised.join(", ") }));
-    let unchecked: Vec<&str> =
-        (1..FLAGS.len()).filter(|&bit| summary.flags_checked[bit] == 0).map(|bit| FLAGS[bit]).collect();
-    if !unchecked.is_empty() {
-        lines.push(format!("not checked (no scanner profile): {} of {} flags", unchecked.len(), FLAGS.len() - 1));
-    }
     const MOST_ALERTS: usize = 6;
     lines.extend(played.alerts.iter().take(MOST_ALERTS).map(alert_line));
     if played.alerts.len() > MOST_ALERTS {
         lines.push(format!("{} more alerts in {SLIDE}", played.alerts.len() - MOST_ALERTS));
-    }
-    if played.alerts.is_empty() {
-        lines.push("alerts: none".into());
     }
     if played.submission.lost > 0 {
         lines.push(format!("{} frames were lost: the plugin was busy", played.submission.lost));

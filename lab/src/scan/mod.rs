@@ -19,17 +19,17 @@ pub(crate) use collect::{Collected, Tile};
 #[cfg(test)]
 pub(crate) use field::FieldOfView;
 pub(crate) use frames::Layout;
-pub(crate) use names::{Class, FLAGS, STATUSES, alert_name, all_classes, class_of, status_name};
+pub(crate) use names::{ALERTS_BY_URGENCY, Class, FLAGS, STATUSES, alert_name, all_classes, class_of, status_name};
 #[cfg(test)]
 pub(crate) use play::Submission;
-pub(crate) use play::{Played, alert_line};
+pub(crate) use play::{Played, Settings, alert_line};
 pub(crate) use thumbnail::Thumbnail;
 
 use coverslip_plugin_abi as abi;
 
 use crate::host::{Library, Runtime};
 use crate::locate;
-use crate::output::{self, OutputSet, Report};
+use crate::output::{self, OutputSet, Report, Verdict};
 use crate::slide::{self, Mpp, SlideSource, SourceError};
 
 /// What `coverslip scan` takes.
@@ -77,6 +77,17 @@ pub(crate) struct Args {
     /// False-alarm level of calibrated flags
     #[arg(long, default_value_t = 0.01)]
     pub(crate) alpha: f64,
+    /// The scanner's profile, made by `coverslip profile build`
+    #[arg(long, value_name = "DIR")]
+    pub(crate) profile: Option<PathBuf>,
+    /// The name by which the profile knows the scanner [default: the only one in the profile]
+    #[arg(long, value_name = "ID")]
+    pub(crate) scanner: Option<String>,
+    /// End with 0 where nothing is wrong, 3 where an alert or more flags than expected ask for a look, 4 where
+    /// nothing is wrong but something was not checked against a profile. Without it a slide that was scanned
+    /// ends with 0. Always: 1 for an error, 2 for wrong options, 130 after Ctrl-C
+    #[arg(long)]
+    pub(crate) exit_code: bool,
 }
 
 /// The engines of the contract.
@@ -113,27 +124,47 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
     let bundle = bundle_path(args.bundle.as_deref())?;
     let mut opening = progress::Line::new();
     let opened = std::time::Instant::now();
-    let runtime = Runtime::open(&library, &bundle, args.engine.code(), args.threads, |stage, fraction| {
+    let profile = args.profile.as_deref();
+    let runtime = Runtime::open(&library, &bundle, profile, args.engine.code(), args.threads, |stage, fraction| {
         opening.show(&format!("{} {:3.0} %", names::stage_name(stage), fraction * 100.0));
         !stop.load(Ordering::SeqCst)
     })?;
     opening.clear();
     let open_seconds = opened.elapsed().as_secs_f64();
     let info = runtime.info()?;
-    let played = play::play(&args, &runtime, &info, source.as_mut(), &mpp, &stop)?;
+    let played = play::play(&settings(&args), &runtime, &info, source.as_mut(), &mpp, &stop)?;
     let report = Report::new(&args, source.info(), &mpp, &library, &bundle, &runtime, &info, &played, open_seconds)?;
     runtime.close(std::time::Duration::from_secs(10))?;
 
     let files = output::write_all(outputs, &report, &played)?;
     let mut stdout = std::io::stdout().lock();
-    for line in output::closing_lines(&report, &played, &files) {
+    let verdict = Verdict::new(&played, |_| args.alpha);
+    for line in output::closing_lines(&report, &played, &files).iter().chain(&verdict.lines) {
         writeln!(stdout, "{line}")?;
     }
     played.conservation()?;
     if let Some(error) = &played.error {
         return Err(format!("the slide was not scanned to its end: {error}").into());
     }
-    Ok(if stop.load(Ordering::SeqCst) { ExitCode::from(130) } else { ExitCode::SUCCESS })
+    Ok(match (stop.load(Ordering::SeqCst), args.exit_code) {
+        (true, _) => ExitCode::from(130),
+        (false, true) if verdict.wrong => ExitCode::from(3),
+        (false, true) if !verdict.complete => ExitCode::from(4),
+        _ => ExitCode::SUCCESS,
+    })
+}
+
+fn settings(args: &Args) -> Settings {
+    Settings {
+        scanner_id: args.scanner.clone().unwrap_or_else(|| "coverslip-lab".into()),
+        layout: args.frames,
+        frame_size: args.frame_size,
+        rate: args.rate,
+        hold: args.hold,
+        embeddings: args.embeddings,
+        stretch: args.stretch,
+        alpha: args.alpha,
+    }
 }
 
 fn check(args: &Args) -> Result<(), Box<dyn Error>> {

@@ -34,6 +34,17 @@ pub(crate) const ALERTS: [&str; 8] = [
     "engine_fallback",
 ];
 
+/// Alerts about the slide, the most urgent first.
+pub(crate) const ALERTS_BY_URGENCY: [i32; 7] = [
+    abi::ALERT_FOCUS_LOSS,
+    abi::ALERT_OVERRUN,
+    abi::ALERT_SCANNER_MISMATCH,
+    abi::ALERT_COLOR_DRIFT,
+    abi::ALERT_BANDING,
+    abi::ALERT_EMBEDDING_DRIFT,
+    abi::ALERT_LAGGING,
+];
+
 fn numbered(names: &'static [&'static str], number: i32) -> &'static str {
     usize::try_from(number - 1).ok().and_then(|index| names.get(index)).copied().unwrap_or("unknown")
 }

@@ -10,9 +10,9 @@ use coverslip_plugin_abi as abi;
 use serde::Serialize;
 
 use super::field::FieldOfView;
-use super::frames::{Plan, Planned};
+use super::frames::{Layout, Plan, Planned};
 use super::progress::Line;
-use super::{Args, Collected, Thumbnail, alert_name};
+use super::{Collected, Thumbnail, alert_name};
 use crate::host::{HostError, Results, RgbFrame, Runtime, Slide};
 use crate::slide::{Mpp, Rect, SlideSource, SourceError};
 
@@ -78,9 +78,27 @@ impl Played {
     }
 }
 
+/// How a slide is played.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    /// Who scans: what a profile knows the scanner by.
+    pub(crate) scanner_id: String,
+    pub(crate) layout: Layout,
+    /// Width and height of a frame, px; None: the source's own tiles, or the layout's default.
+    pub(crate) frame_size: Option<u32>,
+    /// Tiles per second; None: as fast as the plugin takes them.
+    pub(crate) rate: Option<f64>,
+    /// Frames that wait for the plugin at most, where there is a rate.
+    pub(crate) hold: usize,
+    pub(crate) embeddings: bool,
+    /// Whether a slide that is coarser than the model is enlarged.
+    pub(crate) stretch: bool,
+    pub(crate) alpha: f64,
+}
+
 /// Plays the slide to its end, or to where `stop` is set.
-pub(super) fn play(
-    args: &Args,
+pub(crate) fn play(
+    settings: &Settings,
     runtime: &Runtime<'_>,
     info: &abi::RuntimeInfo,
     source: &mut dyn SlideSource,
@@ -88,30 +106,30 @@ pub(super) fn play(
     stop: &AtomicBool,
 ) -> Result<Played, Box<dyn Error>> {
     let (width, height) = (source.info().width, source.info().height);
-    let size = args.frame_size.map(|size| (size, size)).or(source.info().natural_tile);
-    let plan = Plan::new(args.frames, size, width, height);
-    let field = FieldOfView::new(info.side, info.mpp, mpp, args.stretch)?;
+    let size = settings.frame_size.map(|size| (size, size)).or(source.info().natural_tile);
+    let plan = Plan::new(settings.layout, size, width, height);
+    let field = FieldOfView::new(info.side, info.mpp, mpp, settings.stretch)?;
     let tile = field.tile;
     let name = source.info().name.clone();
-    let slide = runtime.begin("coverslip-lab", &name, |desc| {
+    let slide = runtime.begin(&settings.scanner_id, &name, |desc| {
         desc.color_state = abi::COLOR_UNKNOWN;
         (desc.mpp_x, desc.mpp_y) = (mpp.x, mpp.y);
         (desc.extent_width, desc.extent_height) = (width.into(), height.into());
         (desc.max_frame_width, desc.max_frame_height) = (plan.width, plan.height);
         // A line of frames opens a whole row of tiles before the next line closes it.
         (desc.spread_width, desc.spread_height) = (width.into(), plan.height.into());
-        desc.alpha = args.alpha;
-        desc.flags = if args.embeddings { abi::SLIDE_EMBEDDINGS } else { 0 };
+        desc.alpha = settings.alpha;
+        desc.flags = if settings.embeddings { abi::SLIDE_EMBEDDINGS } else { 0 };
     })?;
     let mut thumbnail = Thumbnail::new(width, height);
     let (frames_out, frames_in) = sync_channel(AHEAD);
     let (used_out, used_in) = channel();
     let started = Instant::now();
-    let acquisition = Acquisition { slide: &slide, stop, args, tile_pixels: f64::from(tile.0) * f64::from(tile.1) };
+    let acquisition = Acquisition { slide: &slide, stop, settings, tile_pixels: f64::from(tile.0) * f64::from(tile.1) };
     let outcome = std::thread::scope(|scope| {
         let reader = scope.spawn(|| read_frames(source, &plan, &mut thumbnail, frames_out, used_in, stop));
         let submitter = scope.spawn(|| acquisition.submit_all(frames_in, used_out));
-        let received = receive(&slide, args, info, stop, &plan);
+        let received = receive(&slide, settings, info, stop, &plan);
         if received.is_err() {
             stop.store(true, Ordering::SeqCst);
         }
@@ -178,7 +196,7 @@ fn read_frames(
 struct Acquisition<'a> {
     slide: &'a Slide<'a>,
     stop: &'a AtomicBool,
-    args: &'a Args,
+    settings: &'a Settings,
     tile_pixels: f64,
 }
 
@@ -220,7 +238,7 @@ impl Acquisition<'_> {
                 self.stop.store(true, Ordering::SeqCst);
                 return Ok(());
             };
-            let Some(rate) = self.args.rate else {
+            let Some(rate) = self.settings.rate else {
                 if !self.submit_patiently(&frame, counts)? {
                     return Ok(());
                 }
@@ -244,7 +262,7 @@ impl Acquisition<'_> {
                 continue;
             }
             held.push_back(frame);
-            while held.len() > self.args.hold {
+            while held.len() > self.settings.hold {
                 counts.lost += 1;
                 held.pop_front();
             }
@@ -261,7 +279,7 @@ impl Acquisition<'_> {
     /// As a scanner that cannot wait; false: BUSY.
     fn submit_once(&self, frame: &Captured, counts: &mut Submission) -> Result<bool, HostError> {
         let begun = Instant::now();
-        let outcome = self.slide.submit(&raw(frame, self.args.rate.is_some()), None);
+        let outcome = self.slide.submit(&raw(frame, self.settings.rate.is_some()), None);
         counts.longest_submit_us = counts.longest_submit_us.max(begun.elapsed().as_micros() as u64);
         match outcome {
             Ok(()) => {
@@ -283,7 +301,7 @@ impl Acquisition<'_> {
                 return Ok(false);
             }
             // Long: a wait that runs out is a refused frame, which a host that may wait has no reason to report.
-            match self.slide.submit(&raw(frame, self.args.rate.is_some()), Some(Duration::from_secs(600))) {
+            match self.slide.submit(&raw(frame, self.settings.rate.is_some()), Some(Duration::from_secs(600))) {
                 Ok(()) => {
                     counts.frames += 1;
                     return Ok(true);
@@ -329,13 +347,13 @@ fn raw(frame: &Captured, paced: bool) -> RgbFrame<'_> {
 /// Takes results and alerts until the slide is over, and shows how it goes.
 fn receive(
     slide: &Slide<'_>,
-    args: &Args,
+    settings: &Settings,
     info: &abi::RuntimeInfo,
     stop: &AtomicBool,
     plan: &Plan,
 ) -> Result<(Collected, Vec<abi::Alert>), HostError> {
     let mut results =
-        Results::new(BATCH, info.features_per_tile, if args.embeddings { info.embedding_width } else { 0 });
+        Results::new(BATCH, info.features_per_tile, if settings.embeddings { info.embedding_width } else { 0 });
     let (mut collected, mut alerts) = (Collected::default(), Vec::new());
     let mut line = Line::new();
     let started = Instant::now();
