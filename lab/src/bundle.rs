@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use coverslip_bundle::import::{self, OnnxFile, OnnxSpec};
 use coverslip_bundle::tensors::{Tensor, TensorMap, to_safetensors};
-use coverslip_bundle::{Agreement, Bundle, ComposedGraph, ReferenceOutputs, Tolerance};
+use coverslip_bundle::{Agreement, Bundle, ComposedGraph, Precision, ReferenceOutputs, Tolerance};
 
 /// Options of `coverslip bundle`.
 #[derive(Debug, clap::Args)]
@@ -47,7 +47,10 @@ enum Command {
     ExportOnnx {
         /// The bundle's directory
         bundle: PathBuf,
-        /// Check the written file's structure, and its outputs against the reference tiles
+        /// What the model's products are computed in: fp32, fp16 or bf16
+        #[arg(long, default_value_t = Precision::Float32)]
+        precision: Precision,
+        /// Check the written file's structure, and (of fp32) its outputs against the reference tiles
         #[arg(long)]
         check: bool,
         /// The file to write
@@ -90,10 +93,10 @@ pub(crate) fn run(args: Args) -> Outcome {
             Ok(write!(out, "{}", inspect::page(&bundle)?)?)
         }
         Command::Verify { bundle } => verify(&Bundle::open(&bundle)?, &mut out),
-        Command::ExportOnnx { bundle, check, out: path } => {
+        Command::ExportOnnx { bundle, precision, check, out: path } => {
             let bundle = Bundle::open(&bundle)?;
-            export(&bundle.compose()?, &path, &mut out)?;
-            if check { check::run(&bundle, &path, &mut out) } else { Ok(()) }
+            export(&bundle.compose_at(precision)?, &path, &mut out)?;
+            if check { check::run(&bundle, precision, &path, &mut out) } else { Ok(()) }
         }
         Command::Run { bundle, tiles, out: path } => {
             let bundle = Bundle::open(&bundle)?;

@@ -134,12 +134,41 @@ impl<'l> Runtime<'l> {
         desc.engine = engine;
         desc.max_threads = threads;
         desc.max_slides = 1;
-        let mut callback: &mut dyn FnMut(i32, f64) -> bool = &mut progress;
+        Self::open_as(library, &desc, &mut progress)
+    }
+
+    /// Opens `bundle` with the engine that the library would rather have: TensorRT from `tensorrt`, or from the
+    /// loader's search, where it works here.
+    pub(crate) fn choose(
+        library: &'l Library,
+        bundle: &Path,
+        tensorrt: Option<&Path>,
+        mut progress: impl FnMut(i32, f64) -> bool,
+    ) -> Outcome<Runtime<'l>> {
+        let bundle = c_string(&bundle.to_string_lossy())?;
+        let tensorrt = tensorrt.map(|path| c_string(&path.to_string_lossy())).transpose()?;
+        let mut desc = abi::RuntimeDesc::init();
+        desc.bundle_path = bundle.as_ptr();
+        desc.engine = abi::ENGINE_AUTO;
+        desc.max_slides = 1;
+        match &tensorrt {
+            Some(path) => desc.tensorrt_library = path.as_ptr(),
+            None => desc.flags |= abi::RUNTIME_ALLOW_LIBRARY_SEARCH,
+        }
+        Self::open_as(library, &desc, &mut progress)
+    }
+
+    fn open_as(
+        library: &'l Library,
+        desc: &abi::RuntimeDesc,
+        progress: &mut dyn FnMut(i32, f64) -> bool,
+    ) -> Outcome<Runtime<'l>> {
+        let mut callback = progress;
         let user = (&raw mut callback).cast::<c_void>();
         let mut handle = 0;
-        // SAFETY: every pointer outlives the call; `user` is what `on_progress` takes it for, and runtime_open calls
-        // it on this thread only.
-        check(|error| unsafe { (library.api.runtime_open)(&desc, Some(on_progress), user, &mut handle, error) })?;
+        // SAFETY: every pointer outlives the call, those in `desc` by its makers above; `user` is what `on_progress`
+        // takes it for, and runtime_open calls it on this thread only.
+        check(|error| unsafe { (library.api.runtime_open)(desc, Some(on_progress), user, &mut handle, error) })?;
         Ok(Runtime { api: library.api, handle })
     }
 

@@ -1,13 +1,16 @@
-//! The command `coverslip`: plays slides through the plugin, builds bundles, installs the library.
+//! The command `coverslip`: plays slides through the plugin, builds bundles and plans, installs the library.
 
 mod analyze;
 mod bundle;
+mod doctor;
 #[allow(dead_code, unused_imports, reason = "its users arrive one by one")]
 mod embeddings;
 mod host;
 mod install;
 mod locate;
 mod output;
+mod page;
+mod plans;
 mod scan;
 mod slide;
 
@@ -32,6 +35,10 @@ enum Task {
     Bundle(bundle::Args),
     /// What embeddings and features say: cell counts, scanners, controls
     Analyze(analyze::Args),
+    /// Build GPU plans ahead of time, and show what a plan is
+    Engine(plans::Args),
+    /// Say what is here to run on: driver, GPUs, TensorRT, and what would be chosen
+    Doctor(doctor::Args),
     /// Install the library, its headers and what CMake and pkg-config need
     Install(install::Args),
 }
@@ -41,6 +48,8 @@ fn main() -> ExitCode {
         Task::Scan(args) => scan::run(args),
         Task::Bundle(args) => bundle::run(args).map(|()| ExitCode::SUCCESS),
         Task::Analyze(args) => analyze::run(args).map(|()| ExitCode::SUCCESS),
+        Task::Engine(args) => plans::run(args),
+        Task::Doctor(args) => doctor::run(&args).map(|()| ExitCode::SUCCESS),
         Task::Install(args) => install::run(args).map(|()| ExitCode::SUCCESS),
     };
     outcome.unwrap_or_else(|error| {

@@ -65,7 +65,7 @@ pub use result::{Error, PlanRefusal, Result};
 pub use safe::*;
 pub use sys::{
     BindError, BuilderFlag, ComputeCapability, ContextAllocation, CudaGraphStrategy, DataType, DeviceMemory, Driver,
-    EngineInvalidity, EngineValidity, Event, Flavor, HardwareCompatibilityLevel, HostMemory, KernelSpecialization,
+    EngineInvalidity, EngineValidity, Event, Flavor, Gpu, HardwareCompatibilityLevel, HostMemory, KernelSpecialization,
     LayerInformationFormat, LoadError, LogLine, LogSink, MemoryPoolType, NoDriver, OptProfileSelector,
     OptimizationProfile, ParserError, ParserErrorCode, ProfilingVerbosity, ProgressMonitor, RecordedError,
     RecorderObject, Refusal, Severity, Stream, TensorLocation, Version,

@@ -5,7 +5,8 @@ use std::fmt::Write;
 use coverslip_bundle::PixelLayout;
 use coverslip_bundle::import::{Candidate, Candidates};
 
-use super::inspect::{Page, short};
+use super::inspect::short;
+use crate::page::Page;
 
 /// More lines than this tell nobody anything.
 const MOST: usize = 96;

@@ -1,7 +1,6 @@
 //! `coverslip bundle inspect`: a page at 80 columns.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
 use coverslip_bundle::tensors::TensorFile;
 use coverslip_bundle::{
@@ -9,8 +8,7 @@ use coverslip_bundle::{
     TapSource, Vit,
 };
 
-const WIDTH: usize = 80;
-const LABEL: usize = 15;
+use crate::page::Page;
 
 /// The page.
 pub(super) fn page(bundle: &Bundle) -> Result<String, BundleError> {
@@ -25,45 +23,7 @@ pub(super) fn page(bundle: &Bundle) -> Result<String, BundleError> {
     taps(&mut page, manifest);
     sae(&mut page, manifest);
     files(&mut page, bundle)?;
-    Ok(page.0)
-}
-
-/// Labelled rows, wrapped at word boundaries.
-#[derive(Default)]
-pub(super) struct Page(String);
-
-impl Page {
-    /// The text.
-    pub(super) fn finish(self) -> String {
-        self.0
-    }
-
-    pub(super) fn row(&mut self, label: &str, text: &str) {
-        let mut label = label;
-        let mut line = String::new();
-        for word in text.split_whitespace() {
-            if !line.is_empty() && LABEL + line.chars().count() + 1 + word.chars().count() > WIDTH {
-                self.line(label, &line);
-                (label, line) = ("", String::new());
-            }
-            if !line.is_empty() {
-                line.push(' ');
-            }
-            line.push_str(word);
-        }
-        if !line.is_empty() {
-            self.line(label, &line);
-        }
-    }
-
-    pub(super) fn line(&mut self, label: &str, line: &str) {
-        // Writing to a String cannot fail.
-        let _ = writeln!(self.0, "{label:LABEL$}{line}");
-    }
-
-    pub(super) fn gap(&mut self) {
-        self.0.push('\n');
-    }
+    Ok(page.finish())
 }
 
 fn model(page: &mut Page, m: &Manifest) {

@@ -5,7 +5,7 @@ mod field;
 mod frames;
 mod names;
 mod play;
-mod progress;
+pub(crate) mod progress;
 mod thumbnail;
 
 use std::error::Error;
@@ -208,7 +208,7 @@ fn resolution(args: &Args, source: &dyn SlideSource) -> Result<Mpp, SourceError>
 }
 
 /// `bundles/demo` above the executable (a workspace), in the workspace this was compiled in, or as installed.
-fn bundle_path(given: Option<&Path>) -> Result<PathBuf, Box<dyn Error>> {
+pub(crate) fn bundle_path(given: Option<&Path>) -> Result<PathBuf, Box<dyn Error>> {
     if let Some(path) = given {
         return Ok(path.into());
     }

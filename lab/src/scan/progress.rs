@@ -7,20 +7,20 @@ use std::time::{Duration, Instant};
 const COLUMNS: usize = 79;
 
 /// The line.
-pub(super) struct Line {
+pub(crate) struct Line {
     terminal: bool,
     every: Duration,
     drawn: Option<Instant>,
 }
 
 impl Line {
-    pub(super) fn new() -> Line {
+    pub(crate) fn new() -> Line {
         let terminal = stderr().is_terminal();
         Line { terminal, every: Duration::from_millis(if terminal { 100 } else { 10_000 }), drawn: None }
     }
 
     /// Shows `text`, unless the last one is too young.
-    pub(super) fn show(&mut self, text: &str) {
+    pub(crate) fn show(&mut self, text: &str) {
         // Off a terminal a short scan says nothing at all.
         let due = match self.drawn {
             None if !self.terminal => {
@@ -42,14 +42,14 @@ impl Line {
     }
 
     /// Makes room for other lines.
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         if self.terminal && self.drawn.is_some() {
             let _ = write!(stderr(), "\r{:COLUMNS$}\r", "").and_then(|()| stderr().flush());
         }
     }
 
     /// A line that stays, above the one that is drawn over.
-    pub(super) fn say(&mut self, text: &str) {
+    pub(crate) fn say(&mut self, text: &str) {
         self.clear();
         let _ = writeln!(stderr(), "{text}");
     }

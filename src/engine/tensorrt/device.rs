@@ -48,7 +48,7 @@ pub(super) fn library(config: &GpuConfig) -> Result<Library, Loss> {
 fn reason(error: &tensorrt::Error) -> i32 {
     let other_version = |error: &LoadError| matches!(error, LoadError::WrongMajor { .. });
     match error {
-        tensorrt::Error::WrongMajor { .. } => abi::REASON_UNSUPPORTED_VERSION,
+        tensorrt::Error::Load(error) if other_version(error) => abi::REASON_UNSUPPORTED_VERSION,
         tensorrt::Error::NotFound { tried } if tried.iter().any(other_version) => abi::REASON_UNSUPPORTED_VERSION,
         tensorrt::Error::NoDriver(_) => abi::REASON_NO_DRIVER,
         _ => abi::REASON_NO_LIBRARY,

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::sys::{BindError, EngineInvalidity, Flavor, LoadError, LogLine, NoDriver, ParserError, Refusal, Version};
+use crate::sys::{
+    BindError, ComputeCapability, EngineInvalidity, Flavor, LoadError, LogLine, NoDriver, ParserError, Version,
+};
 
 /// `Result` with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -22,29 +24,8 @@ pub enum Error {
         /// The path that was given.
         path: PathBuf,
     },
-    /// The loader refuses the file.
-    NotLoadable {
-        /// The file.
-        path: PathBuf,
-        /// What the loader said.
-        why: String,
-    },
-    /// A library, but not TensorRT.
-    NotTensorRt {
-        /// The file.
-        path: PathBuf,
-        /// What it does not export.
-        missing: &'static str,
-    },
-    /// TensorRT of a generation that this crate does not drive.
-    WrongMajor {
-        /// The file.
-        path: PathBuf,
-        /// What it says it is.
-        found: Version,
-        /// Why not, and what to install.
-        why: Refusal,
-    },
+    /// A file is not a TensorRT that this crate drives, or not there.
+    Load(LoadError),
     /// NVIDIA's driver is needed for this and not there.
     NoDriver(NoDriver),
     /// This library has no such thing.
@@ -55,6 +36,15 @@ pub enum Error {
         library: (Flavor, Version),
         /// What to do.
         instead: &'static str,
+    },
+    /// This library builds for no such GPUs, or not for all of them at once.
+    Targets {
+        /// The GPUs that were asked for.
+        targets: Vec<ComputeCapability>,
+        /// Which library it is.
+        library: (Flavor, Version),
+        /// What was logged meanwhile.
+        log: Vec<LogLine>,
     },
     /// An argument that cannot be passed on: a name with a zero byte, a rank beyond 8.
     Argument {
@@ -100,19 +90,6 @@ pub enum Error {
     },
 }
 
-impl Error {
-    /// As what became of one place, where this is an error of loading; else itself.
-    pub(crate) fn into_load_error(self) -> Result<LoadError> {
-        Ok(match self {
-            Self::NotFound { mut tried } if tried.len() == 1 => tried.remove(0),
-            Self::NotLoadable { path, why } => LoadError::NotLoadable { path, why },
-            Self::NotTensorRt { path, missing } => LoadError::NotTensorRt { path, missing },
-            Self::WrongMajor { path, found, why } => LoadError::WrongMajor { path, found, why },
-            other => return Err(other),
-        })
-    }
-}
-
 /// Why a plan is refused.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum PlanRefusal {
@@ -153,14 +130,14 @@ impl fmt::Display for Error {
             Self::NotAbsolute { path } => {
                 write!(f, "'{}' is not an absolute path: name the library from the root on", path.display())
             }
-            Self::NotLoadable { path, why } => LoadError::NotLoadable { path: path.clone(), why: why.clone() }.fmt(f),
-            Self::NotTensorRt { path, missing } => LoadError::NotTensorRt { path: path.clone(), missing }.fmt(f),
-            Self::WrongMajor { path, found, why } => {
-                LoadError::WrongMajor { path: path.clone(), found: *found, why: *why }.fmt(f)
-            }
+            Self::Load(why) => why.fmt(f),
             Self::NoDriver(why) => why.fmt(f),
             Self::Unsupported { what, library: (flavor, version), instead } => {
                 write!(f, "{flavor} {version} has no {what}: {instead}")
+            }
+            Self::Targets { targets, library: (flavor, version), log } => {
+                write!(f, "{flavor} {version} does not build for {}: leave out what it does not know", list(targets))?;
+                logged(f, log)
             }
             Self::Argument { why } => f.write_str(why),
             Self::Parser { errors, log } => {
@@ -203,6 +180,7 @@ fn logged(f: &mut fmt::Formatter<'_>, log: &[LogLine]) -> fmt::Result {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
+            Self::Load(why) => Some(why),
             Self::NoDriver(why) => Some(why),
             Self::Bind(why) => Some(why),
             _ => None,
@@ -211,13 +189,8 @@ impl std::error::Error for Error {
 }
 
 impl From<LoadError> for Error {
-    fn from(error: LoadError) -> Self {
-        match error {
-            LoadError::NotFound { .. } => Self::NotFound { tried: vec![error] },
-            LoadError::NotLoadable { path, why } => Self::NotLoadable { path, why },
-            LoadError::NotTensorRt { path, missing } => Self::NotTensorRt { path, missing },
-            LoadError::WrongMajor { path, found, why } => Self::WrongMajor { path, found, why },
-        }
+    fn from(why: LoadError) -> Self {
+        Self::Load(why)
     }
 }
 
@@ -242,7 +215,7 @@ mod tests {
     fn errors_say_what_was_found_and_what_to_do() {
         let found = Version { major: 10, minor: 16, patch: 0, build: 0 };
         let path = PathBuf::from("/opt/libnvinfer.so.10");
-        let error = Error::WrongMajor { path, found, why: found.slots().unwrap_err() }.to_string();
+        let error = Error::from(LoadError::WrongMajor { path, found, why: found.slots().unwrap_err() }).to_string();
         for part in ["/opt/libnvinfer.so.10", "TensorRT 10.16.0", "TensorRT 11", "install"] {
             assert!(error.contains(part), "{error}");
         }

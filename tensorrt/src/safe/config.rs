@@ -64,7 +64,11 @@ impl BuilderConfig {
             let instead = "TensorRT builds for the GPU it runs on; see set_hardware_compatibility";
             self.library.unsupported("compute capabilities to build for", instead)
         })?;
-        watch.done("IBuilderConfig::setComputeCapability", taken)
+        if taken {
+            return Ok(());
+        }
+        let library = (self.library.flavor(), self.library.version());
+        Err(Error::Targets { targets: capabilities.to_vec(), library, log: watch.log() })
     }
 
     /// Other GPUs that the plan shall run on, on TensorRT.

@@ -13,6 +13,12 @@ const NAMES: &[&str] = &["libtensorrt_rtx.so.1", "libnvinfer.so.11"];
 #[cfg(windows)]
 const NAMES: &[&str] = &["tensorrt_rtx_1_7.dll", "tensorrt_rtx_1_6.dll", "tensorrt_rtx_1_5.dll", "nvinfer_11.dll"];
 
+/// Names of generations that are not driven: worth telling a person of, not worth trying.
+#[cfg(not(windows))]
+const OLDER: &[&str] = &["libnvinfer.so.10"];
+#[cfg(windows)]
+const OLDER: &[&str] = &["nvinfer_10.dll"];
+
 /// A loaded TensorRT. It stays for the life of the process, and loading it again gives the same one.
 #[derive(Clone, Copy)]
 pub struct Library {
@@ -23,11 +29,7 @@ impl Library {
     /// Loads the library at an absolute path. CUDA is initialised before; whether that worked, [`Library::driver`]
     /// says.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        if !path.is_absolute() {
-            return Err(Error::NotAbsolute { path: path.to_owned() });
-        }
-        Ok(Self { sys: sys::Library::load(path)? })
+        Ok(Self { sys: sys::Library::load(absolute(path.as_ref())?)? })
     }
 
     /// Loads the first of `paths` that is a TensorRT this crate drives. One that is there and is not driven does not
@@ -35,9 +37,9 @@ impl Library {
     pub fn find<P: AsRef<Path>>(paths: impl IntoIterator<Item = P>) -> Result<Self> {
         let mut tried = Vec::new();
         for path in paths {
-            match Self::load(path) {
-                Ok(library) => return Ok(library),
-                Err(error) => tried.push(error.into_load_error()?),
+            match sys::Library::load(absolute(path.as_ref())?) {
+                Ok(sys) => return Ok(Self { sys }),
+                Err(error) => tried.push(error),
             }
         }
         Err(Error::NotFound { tried })
@@ -54,6 +56,14 @@ impl Library {
             }
         }
         Err(Error::NotFound { tried })
+    }
+
+    /// What the loader's search finds under each of TensorRT's names, in the order in which [`Library::search`] would
+    /// take them, then under names of generations that this crate does not drive. For a program that tells a person
+    /// what is there: all of them are loaded.
+    pub fn candidates() -> Vec<(&'static str, Result<Self>)> {
+        let load = |name| sys::Library::load(Path::new(name)).map(|sys| Self { sys }).map_err(Error::from);
+        NAMES.iter().chain(OLDER).map(|name| (*name, load(name))).collect()
     }
 
     /// Where it came from; links resolved.
@@ -112,6 +122,10 @@ impl Library {
     }
 }
 
+fn absolute(path: &Path) -> Result<&Path> {
+    if path.is_absolute() { Ok(path) } else { Err(Error::NotAbsolute { path: path.to_owned() }) }
+}
+
 impl fmt::Debug for Library {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.sys.fmt(f)
@@ -121,6 +135,7 @@ impl fmt::Debug for Library {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::LoadError;
 
     #[test]
     fn only_absolute_paths_are_loaded() {
@@ -145,11 +160,14 @@ mod tests {
         std::fs::create_dir_all(&folder).unwrap();
         let text = folder.join("libtensorrt_rtx.so.1");
         std::fs::write(&text, "not a library").unwrap();
-        assert!(matches!(Library::load(&text), Err(Error::NotLoadable { .. })));
+        assert!(matches!(Library::load(&text), Err(Error::Load(LoadError::NotLoadable { .. }))));
         std::fs::remove_dir_all(&folder).unwrap();
         let libc = std::fs::read_to_string("/proc/self/maps").unwrap();
         let libc = libc.lines().filter_map(|line| line.split_whitespace().last()).find(|path| path.contains("libc."));
         let error = Library::load(libc.expect("this process has a C library")).unwrap_err();
-        assert!(matches!(error, Error::NotTensorRt { missing: "createInferRuntime_INTERNAL", .. }), "{error}");
+        assert!(
+            matches!(error, Error::Load(LoadError::NotTensorRt { missing: "createInferRuntime_INTERNAL", .. })),
+            "{error}"
+        );
     }
 }

@@ -75,7 +75,7 @@ pub struct Driver {
     version: i32,
     devices: i32,
     synchronize: unsafe extern "C" fn(Stream) -> c_int,
-    _library: Dynamic,
+    library: Dynamic,
 }
 
 impl Driver {
@@ -97,6 +97,15 @@ impl Driver {
     /// GPUs that this process may use; at least one.
     pub fn devices(&self) -> i32 {
         self.devices
+    }
+
+    /// A function of the driver's, where it has it.
+    ///
+    /// # Safety
+    /// It has the type `T`, a function pointer.
+    pub(super) unsafe fn symbol<T: Copy>(&self, name: &str) -> Option<T> {
+        // SAFETY: by the caller's promise.
+        unsafe { self.library.symbol(name) }
     }
 
     /// Waits until a stream's work is done; false where it fails.
@@ -123,7 +132,7 @@ impl Driver {
             if devices < 1 {
                 return Err(NoDriver::NoDevice);
             }
-            Ok(Self { version, devices, synchronize, _library: library })
+            Ok(Self { version, devices, synchronize, library })
         }
     }
 }

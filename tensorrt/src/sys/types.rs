@@ -213,15 +213,33 @@ numbered! {
         EDITABLE_TIMING_CACHE = 26 "editable timing cache",
         DISTRIBUTIVE_INDEPENDENCE = 27 "distributive independence",
     }
-    /// What RTX compiles for: an SM version as one number, 86 for 8.6.
-    ComputeCapability {
-        CURRENT = 1 "this machine's GPU",
-        SM75 = 75 "sm75",
-        SM80 = 80 "sm80",
-        SM86 = 86 "sm86",
-        SM89 = 89 "sm89",
-        SM120 = 120 "sm120",
-        SM121 = 121 "sm121",
+}
+
+/// What RTX compiles for: an SM version as one number, 86 for 8.6. Printed as `sm86`.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct ComputeCapability(pub i32);
+
+impl ComputeCapability {
+    /// This machine's GPU.
+    pub const CURRENT: Self = Self(1);
+    /// Turing.
+    pub const SM75: Self = Self(75);
+    /// Ampere, in data centres.
+    pub const SM80: Self = Self(80);
+    /// Ampere.
+    pub const SM86: Self = Self(86);
+    /// Ada.
+    pub const SM89: Self = Self(89);
+    /// Blackwell.
+    pub const SM120: Self = Self(120);
+    /// Blackwell, GB10.
+    pub const SM121: Self = Self(121);
+}
+
+impl fmt::Display for ComputeCapability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self == Self::CURRENT { f.write_str("this machine's GPU") } else { write!(f, "sm{}", self.0) }
     }
 }
 
@@ -325,6 +343,7 @@ mod tests {
         for text in ["sm86", "8.6", "86", "SM_86"] {
             assert_eq!(text.parse(), Ok(ComputeCapability::SM86), "{text}");
         }
+        assert_eq!([ComputeCapability::SM121, ComputeCapability(90)].map(|it| it.to_string()), ["sm121", "sm90"]);
         for text in ["", "sm", "eight", "-86", "1"] {
             assert!(text.parse::<ComputeCapability>().is_err(), "{text}");
         }

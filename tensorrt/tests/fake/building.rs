@@ -80,15 +80,17 @@ pub(crate) fn drive(library: Library, book: &Book) {
     let targets = config.set_compute_capabilities(&[ComputeCapability::SM86, ComputeCapability::SM120]);
     if rtx {
         targets.unwrap();
-        assert!(config.set_compute_capabilities(&[ComputeCapability(999)]).is_err());
+        let error = config.set_compute_capabilities(&[ComputeCapability::SM86, ComputeCapability(999)]).unwrap_err();
+        assert!(matches!(error, Error::Targets { .. }) && error.to_string().contains("sm86; sm999"), "{error}");
         assert_eq!(
             book.take(),
             [
                 "config setNbComputeCapabilities 2",
                 "config setComputeCapability 86 0",
                 "config setComputeCapability 120 1",
-                "config setNbComputeCapabilities 1",
-                "config setComputeCapability 999 0",
+                "config setNbComputeCapabilities 2",
+                "config setComputeCapability 86 0",
+                "config setComputeCapability 999 1",
             ]
         );
     } else {

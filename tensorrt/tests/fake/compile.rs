@@ -76,6 +76,20 @@ pub(crate) fn driver(out: &Path, code: i32, devices: i32) {
          int cuDriverGetVersion(int *version) {{ *version = 13000; return 0; }}\n\
          int cuDeviceGetCount(int *count) {{ *count = {devices}; return 0; }}\n\
          int cuStreamSynchronize(void *stream) {{ ++synchronized; return 0; }}\n\
+         int cuDeviceGet(int *device, int ordinal) {{ *device = 70 + ordinal; return 0; }}\n\
+         int cuDeviceGetName(char *name, int length, int device) {{\n\
+           const char *text = \"A card\"; int i = 0;\n\
+           for (; text[i]; ++i) name[i] = text[i];\n\
+           name[i] = 0; return device == 70 ? 0 : 1;\n\
+         }}\n\
+         int cuDeviceGetUuid(unsigned char *uuid, int device) {{\n\
+           for (int i = 0; i < 16; ++i) uuid[i] = 16 * (i % 16) + 5;\n\
+           return 0;\n\
+         }}\n\
+         int cuDeviceTotalMem_v2(unsigned long *bytes, int device) {{ *bytes = 24ul << 30; return 0; }}\n\
+         int cuDeviceGetAttribute(int *value, int which, int device) {{\n\
+           *value = which == 75 ? 8 : which == 76 ? 9 : which == 16 ? 142 : -1; return 0;\n\
+         }}\n\
          int fake_synchronized(void) {{ return synchronized; }}\n"
         ),
     );

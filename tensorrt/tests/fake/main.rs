@@ -14,7 +14,7 @@ use std::ffi::{CStr, c_char};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use coverslip_tensorrt::{Driver, Error, Library, NoDriver, Refusal};
+use coverslip_tensorrt::{ComputeCapability, Driver, Error, Gpu, Library, LoadError, NoDriver, Refusal};
 
 /// Runs one of the ignored tests below in a process of its own, with a driver of its own.
 fn child(test: &str, library: &Path, drivers: &Path) {
@@ -83,7 +83,7 @@ fn other_generations_are_refused_by_name() {
         ("twelve.so", 120_100, "TensorRT 12.1.0", false),
     ] {
         let error = Library::load(compile::version(&out, name, packed)).unwrap_err();
-        let Error::WrongMajor { why, .. } = &error else { panic!("{name}: {error}") };
+        let Error::Load(LoadError::WrongMajor { why, .. }) = &error else { panic!("{name}: {error}") };
         assert_eq!(matches!(why, Refusal::Older(_)), older, "{error}");
         assert!(error.to_string().contains(found), "{error}");
     }
@@ -126,6 +126,16 @@ fn driven() {
     let path = PathBuf::from(std::env::var_os("FAKE").unwrap());
     let library = Library::load(&path).unwrap();
     assert_eq!(library.driver().unwrap().devices(), 1);
+    assert_eq!(
+        library.driver().unwrap().gpus(),
+        [Gpu {
+            name: "A card".into(),
+            uuid: "GPU-05152535-4555-6575-8595-a5b5c5d5e5f5".into(),
+            compute_capability: ComputeCapability::SM89,
+            memory: 24 << 30,
+            multiprocessors: 142,
+        }]
+    );
     assert!(library.is_known(), "{library:?}");
     let book = Book::open(&path);
     building::drive(library, &book);

@@ -1,0 +1,140 @@
+//! `coverslip engine` and `coverslip doctor`, as a person runs them. What needs TensorRT-RTX (`COVERSLIP_TENSORRT_RTX`)
+//! is left out without it and says so; no GPU is needed.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn coverslip(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_coverslip")).args(arguments).output().expect("the command runs")
+}
+
+fn text(output: &Output) -> String {
+    [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned()).concat()
+}
+
+/// Without its line breaks.
+fn flat(page: &str) -> String {
+    page.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn demo() -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../bundles/demo").display().to_string()
+}
+
+fn folder(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::create_dir_all(&folder).expect("a folder for the test");
+    folder
+}
+
+fn rtx() -> Option<String> {
+    let path = std::env::var("COVERSLIP_TENSORRT_RTX").ok().filter(|path| !path.is_empty());
+    if path.is_none() {
+        #[allow(clippy::print_stderr, reason = "a test says why it is left out")]
+        {
+            eprintln!("left out: COVERSLIP_TENSORRT_RTX does not name a TensorRT-RTX library");
+        }
+    }
+    path
+}
+
+/// A page that fits the terminal, paths apart: they are not broken.
+#[track_caller]
+fn assert_narrow(page: &str) {
+    let wide = page.lines().find(|line| line.chars().count() > 80 && !line.contains('/'));
+    assert_eq!(wide, None, "{page}");
+}
+
+#[test]
+fn the_demo_bundle_becomes_a_plan_that_tells_what_it_is() {
+    let Some(library) = rtx() else { return };
+    let plan = folder("engine").join("demo.plan");
+    let out = plan.display().to_string();
+    for precision in ["fp16", "bf16", "fp32"] {
+        // bfloat16 begins with Ampere.
+        let target = if precision == "bf16" { "sm89,sm86" } else { "sm120,sm89,sm86" };
+        let built = coverslip(&[
+            "engine",
+            "build",
+            "--bundle",
+            &demo(),
+            "--library",
+            &library,
+            "--precision",
+            precision,
+            "--max-batch",
+            "8",
+            "--target",
+            target,
+            "--out",
+            &out,
+        ]);
+        let said = text(&built);
+        assert!(built.status.success(), "{said}");
+        let expected = match precision {
+            "fp16" => "float16 for sm86, sm89, sm120, batches of 1 to 8",
+            "bf16" => "bfloat16 for sm86, sm89, batches of 1 to 8",
+            _ => "float32 for sm86, sm89, sm120, batches of 1 to 8",
+        };
+        assert!(said.contains(expected), "{said}");
+        assert!(!said.contains('\r'), "no line is drawn over where nobody watches: {said:?}");
+        let digest = said.lines().find_map(|line| line.strip_prefix("sha256 ")).expect("the file's digest").to_owned();
+
+        let page = text(&coverslip(&["engine", "inspect", &out, "--library", &library]));
+        assert!(page.contains(&digest) && page.contains("this program's") && page.contains("TensorRT-RTX"), "{page}");
+        assert_narrow(&page);
+    }
+    let mut bytes = std::fs::read(&plan).expect("the plan");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&plan, bytes).expect("a damaged plan");
+    let refused = coverslip(&["engine", "inspect", &out]);
+    assert!(!refused.status.success() && text(&refused).contains("damaged, build it again"), "{}", text(&refused));
+}
+
+#[test]
+fn what_cannot_be_built_is_said_and_nothing_is_written() {
+    let Some(library) = rtx() else { return };
+    let plan = folder("engine-refused").join("none.plan");
+    let out = plan.display().to_string();
+    let build = |library: &str, more: &[&str]| {
+        let head = ["engine", "build", "--bundle", &demo(), "--library", library, "--out", &out];
+        coverslip(&[&head[..], more].concat())
+    };
+    let cases: [(&str, &[&str], &str); 5] = [
+        (&library, &["--target", "sm999"], "999"),
+        (&library, &["--target", "turing"], "no compute capability"),
+        (&library, &["--precision", "int8", "--target", "sm86"], "fp16"),
+        (&library, &["--max-batch", "1000", "--target", "sm86"], "256"),
+        ("/no/such/libtensorrt_rtx.so.1", &["--target", "sm86"], "there is no /no/such"),
+    ];
+    for (library, more, part) in cases {
+        let refused = build(library, more);
+        assert!(!refused.status.success() && flat(&text(&refused)).contains(part), "{more:?}: {}", text(&refused));
+    }
+    assert!(!plan.exists());
+}
+
+#[test]
+fn doctor_tells_what_is_here_and_what_to_do() {
+    let alone = coverslip(&["doctor", "--bundle", &demo()]);
+    let page = text(&alone);
+    assert!(alone.status.success(), "{page}");
+    for part in ["driver", "TensorRT", "AUTO chooses", "self-check", "medical"] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    assert_narrow(&page);
+
+    // A file that is no library, and a bundle that is none, are told of; the rest of the page is there.
+    let decoy = folder("doctor").join("libtensorrt_rtx.so.1");
+    std::fs::write(&decoy, "not a library").expect("a decoy");
+    let decoy = decoy.display().to_string();
+    let page = text(&coverslip(&["doctor", "--tensorrt", &decoy, "--bundle", "/no/such/bundle"]));
+    let flat = flat(&page);
+    assert!(flat.contains("cannot be loaded") && flat.contains("does not open") && flat.contains("medical"), "{page}");
+
+    if let Some(library) = rtx() {
+        let page = text(&coverslip(&["doctor", "--tensorrt", &library, "--bundle", &demo()]));
+        assert!(page.contains("builds and runs plans") && page.contains(&library), "{page}");
+    }
+}
