@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use coverslip_bundle::profile::Profile;
 use coverslip_bundle::{Bundle, Digest, Manifest};
 use coverslip_plugin_abi as abi;
 use sha2::{Digest as _, Sha256};
@@ -25,9 +26,19 @@ use crate::workers::{Job, MAX_SLOTS, Notice, Pipes, lane, prep};
 pub(crate) struct RuntimeConfig {
     pub(crate) bundle: PathBuf,
     pub(crate) bundle_digest: Option<[u8; 32]>,
+    pub(crate) profile: Option<ProfileConfig>,
     pub(crate) engine: EngineConfig,
     pub(crate) max_slides: usize,
     pub(crate) memory_limit: u64,
+}
+
+/// The profile that the host asks for.
+#[derive(Clone, Debug)]
+pub(crate) struct ProfileConfig {
+    /// Its folder.
+    pub(crate) path: PathBuf,
+    /// What the host expects it to be.
+    pub(crate) digest: Option<[u8; 32]>,
 }
 
 /// Nanoseconds spent, by part.
@@ -120,6 +131,9 @@ pub(crate) struct Runtime {
     /// The features' numbers before some were removed, where that was done.
     pub(crate) original_features: Option<Vec<i32>>,
     pub(crate) bundle_digest: Digest,
+    pub(crate) profile: Option<Arc<Profile>>,
+    /// Zero without a profile.
+    pub(crate) profile_digest: [u8; 32],
     /// sha256 of the configuration as understood.
     pub(crate) digest: [u8; 32],
     /// The largest 1 − cosine of the self-check.
@@ -140,7 +154,9 @@ impl Runtime {
         fault::point("open");
         report(abi::STAGE_VERIFY, 0.0)?;
         let bundle = Arc::new(Bundle::open(&config.bundle).map_err(from_bundle)?);
-        expect_digest(&config, bundle.digest())?;
+        expect_digest("bundle", config.bundle_digest, bundle.digest())?;
+        let profile = config.profile.as_ref().map(|asked| open_profile(asked, &bundle)).transpose()?;
+        let (profile, profile_digest) = profile.map_or((None, [0; 32]), |(profile, digest)| (Some(profile), digest));
         let original_features = bundle.index_map().map_err(from_bundle)?;
         // From here on nothing fails before `close` can end the engine on a thread of ours.
         let Opened { duty, self_check_error } = open(&config.engine, &bundle, &log, report)?;
@@ -162,6 +178,8 @@ impl Runtime {
             manifest: Arc::new(bundle.manifest().clone()),
             original_features,
             bundle_digest: bundle.digest(),
+            profile,
+            profile_digest,
             digest,
             self_check_error,
             shared,
@@ -250,6 +268,10 @@ impl Runtime {
         let slide = Slide::begin(config, Arc::downgrade(&self.shared.pipes))?;
         if let Some(loss) = self.shared.duty.loss() {
             slide.note_fallback(loss.reason, Instant::now());
+        }
+        if slide.config.unknown_scanner {
+            let alert = slide.docket().alerts.unknown_scanner();
+            slide.announce(alert);
         }
         let mut slides = self.shared.lock_slides();
         // Under the lock: `close` sets it before it looks for slides to end.
@@ -361,11 +383,19 @@ fn join_all(threads: &mut Vec<JoinHandle<()>>, deadline: Option<Instant>) -> usi
     hung
 }
 
-fn expect_digest(config: &RuntimeConfig, found: Digest) -> Result<()> {
-    match config.bundle_digest.map(Digest) {
+/// The profile, if it belongs to the bundle and is the one that the host expects.
+fn open_profile(asked: &ProfileConfig, bundle: &Bundle) -> Result<(Arc<Profile>, [u8; 32])> {
+    let (profile, digest) = Profile::open(&asked.path).map_err(from_bundle)?;
+    expect_digest("profile", asked.digest, digest)?;
+    profile.check_bundle(bundle.manifest(), bundle.digest()).map_err(from_bundle)?;
+    Ok((Arc::new(profile), digest.0))
+}
+
+fn expect_digest(what: &str, expected: Option<[u8; 32]>, found: Digest) -> Result<()> {
+    match expected.map(Digest) {
         Some(expected) if expected.0 != found.0 => Err(error!(
             DIGEST_MISMATCH,
-            "expected the bundle {expected}, found {found}: install the bundle that this host was validated with"
+            "expected the {what} {expected}, found {found}: install the {what} that this host was validated with"
         )),
         _ => Ok(()),
     }

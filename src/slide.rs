@@ -3,7 +3,7 @@
 //! The assembler is the submit thread's (others take it only to close the slide or to look at timeouts), the docket the
 //! judge's, the outbox whoever polls. Between them tiles move by value; what they all may ask is in atomics.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,8 @@ use crate::intake::frame::{Frame, FrameHeader, FrameLimits};
 use crate::intake::grid::{Grid, Place, Rect};
 use crate::intake::slot::{Outcome, Slot, SlotShape};
 use crate::judge::Docket;
-use crate::judge::flags::Thresholds;
+use crate::judge::alerts::Scene;
+use crate::judge::flags::Rules;
 use crate::outbox::Outbox;
 use crate::workers::{Notice, Pipes, Work};
 
@@ -36,11 +37,24 @@ pub(crate) struct SlideConfig {
     pub(crate) alpha: f64,
     /// Results carry embeddings.
     pub(crate) embeddings: bool,
-    pub(crate) thresholds: Thresholds,
+    pub(crate) judged_by: Rules,
+    /// The profile does not know the scanner: nothing is calibrated, and an alert says so.
+    pub(crate) unknown_scanner: bool,
+    /// A tile's side on the slide, mm.
+    pub(crate) tile_mm: f64,
+    /// One of so many tiles is run twice, for UNSTABLE; 0: none.
+    pub(crate) stability_interval: u32,
     pub(crate) engine_epoch: u64,
     /// sha256 over the runtime's and the slide's configuration.
     pub(crate) digest: [u8; 32],
     pub(crate) memory_bytes: u64,
+}
+
+impl SlideConfig {
+    /// What the alerts need to know.
+    pub(crate) fn scene(&self) -> Scene<'_> {
+        Scene { rules: &self.judged_by, grid: &self.grid, max_tiles: self.max_tiles, tile_mm: self.tile_mm }
+    }
 }
 
 /// Results so far, by status; `[0]` is unused.
@@ -74,6 +88,8 @@ pub(crate) struct Slide {
     cancelled: AtomicBool,
     poisoned: AtomicBool,
     ended: AtomicBool,
+    /// What can be said of the slide as a whole has been said: 0 no, 1 about to be, 2 yes.
+    concluded: AtomicU8,
     /// The judge has been asked to look and has not begun: asking again adds nothing.
     look_pending: AtomicBool,
     /// Frames come with the time of their capture.
@@ -89,7 +105,8 @@ impl Slide {
             // The channel was made for exactly these.
             let _ = free.try_send(slot);
         }
-        let outbox = Outbox::new(config.max_unpolled, config.shape.features, config.shape.embedding)?;
+        let embedding = if config.embeddings { config.shape.embedding } else { 0 };
+        let outbox = Outbox::new(config.max_unpolled, config.shape.features, embedding)?;
         let counters = Arc::new(IntakeCounters::default());
         let assembler =
             Assembler::new(config.grid, config.rules, config.max_tiles, config.slots, slots, counters.clone())?;
@@ -102,12 +119,13 @@ impl Slide {
             begun: Instant::now(),
             pipes,
             assembler: Mutex::new(assembler),
-            docket: Mutex::new(Docket::new(config.slots)?),
+            docket: Mutex::new(Docket::new(config.slots, &config.scene())?),
             free,
             closed: AtomicBool::new(false),
             cancelled: AtomicBool::new(false),
             poisoned: AtomicBool::new(false),
             ended: AtomicBool::new(false),
+            concluded: AtomicU8::new(0),
             look_pending: AtomicBool::new(false),
             paced: AtomicBool::new(false),
             config,
@@ -351,8 +369,23 @@ impl Slide {
     }
 
     /// Every tile has its result, and no more come.
-    pub(crate) fn is_finished(&self) -> bool {
+    pub(crate) fn is_drained(&self) -> bool {
         self.is_closed() && self.in_flight() == 0
+    }
+
+    /// Drained, and the judge has said what there is to say of the slide as a whole.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.is_drained() && self.concluded.load(Ordering::Acquire) == 2
+    }
+
+    /// Whether the conclusion is still to be drawn; true once.
+    pub(crate) fn begin_conclusion(&self) -> bool {
+        self.concluded.compare_exchange(0, 1, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// It has been drawn.
+    pub(crate) fn end_conclusion(&self) {
+        self.concluded.store(2, Ordering::Release);
     }
 
     pub(crate) fn state(&self) -> i32 {

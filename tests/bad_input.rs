@@ -108,7 +108,8 @@ fn a_runtime_desc_out_of_range_is_refused() {
     refused(open(&|d| d.max_slides = 1000), INVALID_ARGUMENT, "max_slides");
     refused(open(&|d| d.flags = 0x8000_0000), INVALID_ARGUMENT, "flags");
     refused(open(&|d| d.cpu_count = 3), INVALID_ARGUMENT, "cpu_count");
-    refused(open(&|d| d.profile_path = c"p".as_ptr()), UNSUPPORTED, "profiles");
+    refused(open(&|d| d.profile_path = c"/no/such/profile".as_ptr()), BUNDLE_INVALID, "/no/such/profile");
+    refused(open(&|d| d.profile_digest = [0; 32].as_ptr()), INVALID_ARGUMENT, "profile_path");
     refused(open(&|d| d.precision = 4), INVALID_ARGUMENT, "precision");
     refused(open(&|d| d.max_batch = 257), INVALID_ARGUMENT, "max_batch");
     refused(open(&|d| d.tensorrt_library = c"libnvinfer.so.11".as_ptr()), INVALID_ARGUMENT, "absolute path");

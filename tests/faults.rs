@@ -241,3 +241,14 @@ fn nothing_is_printed_by_a_caught_panic() {
     assert_eq!(*seen.lock().unwrap(), 1);
     drop(runtime);
 }
+
+#[test]
+fn a_nan_from_the_engine_fails_its_tile() {
+    let _alone = alone();
+    let runtime = open(&bundle("nan"));
+    let (slide, picture) = row(&runtime, 6, |_| ());
+    arm("nan", Fault::Fail, 2);
+    slide.submit(&picture.frame(0, 0, 192, 32)).expect("room");
+    let counts = by_status(&slide.results());
+    assert_eq!((counts[TILE_FAILED as usize], counts[TILE_DONE as usize]), (2, 4));
+}

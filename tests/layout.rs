@@ -74,7 +74,8 @@ fn rust_layout() -> String {
         "coverslip_slide_desc" SlideDesc {
             struct_size, color_state, scanner_id, slide_id, color_name, mpp_x, mpp_y, extent_x, extent_y,
             extent_width, extent_height, max_frame_width, max_frame_height, spread_width, spread_height,
-            max_tiles, max_unpolled, assembly_timeout_ms, result_deadline_ms, min_coverage, alpha, flags, reserved,
+            max_tiles, max_unpolled, assembly_timeout_ms, result_deadline_ms, min_coverage, alpha, flags,
+            stability_interval,
         }
         "coverslip_plane" Plane { data, stride, size }
         "coverslip_frame" Frame {
@@ -86,6 +87,7 @@ fn rust_layout() -> String {
             sequence, column, row, x, y, width, height, pass, status, flags_checked, flags_raised,
             flags_calibrated, coverage, scores, reconstruction_error, active_count, feature_offset, feature_count,
             embedding_offset, embedding_count, first_frame_id, last_frame_id, group_id, latency_ns, engine_epoch,
+            p_values, measurements,
         }
         "coverslip_result_batch" ResultBatch {
             struct_size, record_size, records, features, embeddings, record_capacity, feature_capacity,
@@ -101,7 +103,8 @@ fn rust_layout() -> String {
             frames_refused, pixels_used, pixels_duplicate, pixels_late, pixels_outside, retired_early, alerts,
             flags_checked, flags_raised, latency_p50_ns, latency_p99_ns, elapsed_ns, memory_bytes, slots, alpha,
             engine, fallback_reason, bundle_digest, profile_digest, configuration_digest, plugin_version,
-            plugin_commit, engine_version, driver_version, gpu_uuid,
+            plugin_commit, engine_version, driver_version, gpu_uuid, flag_alpha, scanner_p_value, scanner_verdict,
+            reserved,
         }
         "coverslip_api" Api {
             struct_size, abi_major, abi_minor, reserved, get_extension, runtime_open, runtime_info, feature_info,

@@ -214,33 +214,60 @@ extern "C" {
 #define COVERSLIP_TILE_CANCELLED 6  /**< The slide was cancelled first. */
 #define COVERSLIP_TILE_FAILED 7     /**< The engine failed on it, or the slide is poisoned. */
 
-/** Bits of flags_checked, flags_raised and flags_calibrated; scores[] is indexed by the bit's number. */
+/** Bits of flags_checked, flags_raised and flags_calibrated; scores[] and p_values[] are indexed by the bit's number.
+ *  Higher scores are more unusual, but for 0 and 1. The flags from 4 on, but for 10, are checked with a profile only, and
+ *  only where it calibrates them. */
 #define COVERSLIP_FLAG_BACKGROUND 0x001u          /**< score 0: tissue fraction, 0..1 */
 #define COVERSLIP_FLAG_OUT_OF_FOCUS 0x002u        /**< score 1: sharpness in decibels, lower is blurrier */
 #define COVERSLIP_FLAG_UNDEREXPOSED 0x004u        /**< score 2: share of black pixels, 0..1; a dim white point raises it too */
 #define COVERSLIP_FLAG_OVEREXPOSED 0x008u         /**< score 3: share of pixels with a channel clipped, 0..1 */
-#define COVERSLIP_FLAG_COLOR_SHIFT 0x010u         /**< score 4: with a profile */
-#define COVERSLIP_FLAG_BANDING 0x020u             /**< score 5: with a profile */
-#define COVERSLIP_FLAG_FOREIGN 0x040u             /**< score 6: with a profile */
-#define COVERSLIP_FLAG_NOVEL 0x080u               /**< score 7: with a profile */
-#define COVERSLIP_FLAG_SCANNER_SHIFT 0x100u       /**< score 8: with a profile */
-#define COVERSLIP_FLAG_SCANNER_FEATURES 0x200u    /**< score 9: with a profile */
+#define COVERSLIP_FLAG_COLOR_SHIFT 0x010u         /**< score 4: squared distance of white point and stain from the scanner's */
+#define COVERSLIP_FLAG_BANDING 0x020u             /**< score 5: the strongest line in the row and column spectra, dB */
+#define COVERSLIP_FLAG_FOREIGN 0x040u             /**< score 6: how far the oddest colours lie outside tissue's, optical density */
+#define COVERSLIP_FLAG_NOVEL 0x080u               /**< score 7: embedding far from the scanner's tissue, standard deviations */
+#define COVERSLIP_FLAG_SCANNER_SHIFT 0x100u       /**< score 8: embedding displaced where scanners move it, standard deviations */
+#define COVERSLIP_FLAG_SCANNER_FEATURES 0x200u    /**< score 9: share of activation on features of other scanners, 0..1 */
 #define COVERSLIP_FLAG_FEATURES_UNRELIABLE 0x400u /**< score 10: SAE reconstruction error (FVU scale), >= 0 */
-#define COVERSLIP_FLAG_UNSTABLE 0x800u            /**< score 11: with a profile */
-/** The length of coverslip_result.scores. */
+#define COVERSLIP_FLAG_UNSTABLE 0x800u            /**< score 11: change of the features when the colours change, 0..1 */
+/** The length of coverslip_result.scores and p_values. */
 #define COVERSLIP_SCORE_COUNT 16
 /** The number of flags of this version. */
 #define COVERSLIP_FLAG_COUNT 12
 
+/** Indices into coverslip_result.measurements: what was measured on the tile's pixels. NaN: not measured. */
+#define COVERSLIP_MEASURE_TISSUE 0          /**< Share of the tile that is tissue, 0..1. */
+#define COVERSLIP_MEASURE_SHARPNESS 1       /**< Decibels; lower is blurrier. */
+#define COVERSLIP_MEASURE_BLACK 2           /**< Share of pixels with every channel black, 0..1. */
+#define COVERSLIP_MEASURE_CLIPPED 3         /**< Share of pixels with any channel clipped, 0..1. */
+#define COVERSLIP_MEASURE_WHITE_POINT 4     /**< 4..6: red, green, blue, 0..255: 99th percentile of 8 x 8 means. */
+#define COVERSLIP_MEASURE_DENSITY_MEAN 7    /**< 7..9: mean optical density of tissue, -log10(level / 255). */
+#define COVERSLIP_MEASURE_DENSITY_SPREAD 10 /**< 10..12: its standard deviation between 8 x 8 means. */
+#define COVERSLIP_MEASURE_BANDING_ROWS 13   /**< Strongest line in the spectrum of the row means, dB. */
+#define COVERSLIP_MEASURE_BANDING_COLUMNS 14 /**< The same of the column means. */
+#define COVERSLIP_MEASURE_BANDING_PERIOD 15 /**< Period of the stronger of the two, pixels. */
+#define COVERSLIP_MEASURE_FOREIGN 16        /**< Optical density; below 0 nothing is outside tissue's colours. */
+#define COVERSLIP_MEASURE_FOREIGN_SHARE 17  /**< Share of the tile outside tissue's colours, 0..1. */
+/** The length of coverslip_result.measurements. */
+#define COVERSLIP_MEASUREMENT_COUNT 32
+
+/** coverslip_slide_desc.stability_interval: no tile is run twice. */
+#define COVERSLIP_STABILITY_NEVER 0xFFFFFFFFu
+
+/** coverslip_slide_summary.scanner_verdict: SCANNER_MISMATCH, when the slide is over */
+#define COVERSLIP_SCANNER_UNKNOWN 0    /**< Not over, fewer than 30 tiles or 19 calibration slides, or no profile. */
+#define COVERSLIP_SCANNER_MATCHES 1    /**< The slide looks like one of the scanner's slides. */
+#define COVERSLIP_SCANNER_MISMATCHES 2 /**< It does not: an alert was given. */
+
 /** coverslip_alert.code */
-#define COVERSLIP_ALERT_FOCUS_LOSS 1       /**< A run of tissue tiles out of focus; strength in tiles. */
-#define COVERSLIP_ALERT_COLOR_DRIFT 2      /**< With a profile. */
-#define COVERSLIP_ALERT_EMBEDDING_DRIFT 3  /**< With a profile. */
-#define COVERSLIP_ALERT_SCANNER_MISMATCH 4 /**< With a profile. */
-#define COVERSLIP_ALERT_BANDING 5          /**< With a profile and strip ids. */
+#define COVERSLIP_ALERT_FOCUS_LOSS 1       /**< A run of tissue tiles of a strip out of focus; strength in tiles. */
+#define COVERSLIP_ALERT_COLOR_DRIFT 2      /**< Colours have left those of this slide before; strength: an e-value. */
+#define COVERSLIP_ALERT_EMBEDDING_DRIFT 3  /**< The same of the embedding, where scanners move it. */
+#define COVERSLIP_ALERT_SCANNER_MISMATCH 4 /**< The whole slide, when it is over; strength: its mean score 8. */
+#define COVERSLIP_ALERT_BANDING 5          /**< Of one strip (group_id); strength: share of its tiles. */
 #define COVERSLIP_ALERT_LAGGING 6          /**< Results come later than frames are captured; strength in ns. */
 #define COVERSLIP_ALERT_OVERRUN 7          /**< Frames were refused; strength in frames. */
 #define COVERSLIP_ALERT_ENGINE_FALLBACK 8  /**< Another engine runs than the one asked for, or none any more. */
+#define COVERSLIP_ALERT_UNKNOWN_SCANNER 9  /**< The profile does not know scanner_id: no check is calibrated. */
 
 /** coverslip_slide_summary.state */
 #define COVERSLIP_SLIDE_OPEN 1     /**< Takes frames. */
@@ -293,7 +320,7 @@ typedef struct coverslip_runtime_desc {
     uint32_t struct_size;
     int32_t engine;                /**< COVERSLIP_ENGINE_*. */
     const char *bundle_path;       /**< The bundle's directory. Required. */
-    const char *profile_path;      /**< The scanner's profile; NULL: uncalibrated. Version 1.0: must be NULL. */
+    const char *profile_path;      /**< The profile's directory; NULL: uncalibrated. */
     const char *plan_cache_path;   /**< A folder: where GPU plans are kept. A file: the plan. NULL: nowhere. */
     const char *tensorrt_library;  /**< Absolute path; NULL: see ALLOW_LIBRARY_SEARCH. */
     const char *gpu_uuid;          /**< NULL: the first GPU. */
@@ -408,7 +435,7 @@ typedef struct coverslip_slide_desc {
     double min_coverage;           /**< Share of its pixels that a tile needs to be analysed; 0: 0.5. Up to 1. */
     double alpha;                  /**< False-alarm level of calibrated flags; 0: 0.01. Below 0.5. */
     uint32_t flags;                /**< COVERSLIP_SLIDE_*. */
-    uint32_t reserved;             /**< 0. */
+    uint32_t stability_interval;   /**< With a profile, one of so many tiles is run twice for UNSTABLE; 0: 64. */
 } coverslip_slide_desc;
 
 /** One memory plane of a frame. */
@@ -450,9 +477,9 @@ typedef struct coverslip_result {
     int32_t status;            /**< COVERSLIP_TILE_*. */
     uint32_t flags_checked;    /**< What was evaluated. A flag that was not checked has not passed. */
     uint32_t flags_raised;
-    uint32_t flags_calibrated; /**< Of those checked, which against this scanner's profile. */
+    uint32_t flags_calibrated; /**< Of those checked, which against this scanner's profile: see p_values. */
     float coverage;            /**< Share of its pixels that arrived, 0..1. */
-    float scores[COVERSLIP_SCORE_COUNT]; /**< By flag bit; NaN: not checked. */
+    float scores[COVERSLIP_SCORE_COUNT]; /**< By flag bit; NaN: not measured. */
     float reconstruction_error;          /**< Of the SAE: ||x - x'||^2 over the bundle's mean; NaN if not DONE. */
     uint32_t active_count;     /**< SAE features that are active in all (of which the strongest are given). */
     uint32_t feature_offset;   /**< Into coverslip_result_batch.features. */
@@ -464,6 +491,8 @@ typedef struct coverslip_result {
     uint64_t group_id;         /**< Of the first of these. */
     uint64_t latency_ns;       /**< From its last pixel to this result. */
     uint64_t engine_epoch;     /**< Changes when another engine takes over. */
+    float p_values[COVERSLIP_SCORE_COUNT]; /**< By flag bit, of those calibrated; raised where <= flag_alpha. Else NaN. */
+    float measurements[COVERSLIP_MEASUREMENT_COUNT]; /**< By COVERSLIP_MEASURE_*. */
 } coverslip_result;
 
 /** Buffers for slide_poll and slide_wait. */
@@ -540,6 +569,10 @@ typedef struct coverslip_slide_summary {
     char engine_version[64];
     char driver_version[64];
     char gpu_uuid[64];
+    double flag_alpha[16];    /**< By flag bit: alpha, or 1 / (n + 1) with too few calibration tiles; 0: uncalibrated. */
+    double scanner_p_value;   /**< NaN while the verdict is UNKNOWN. */
+    int32_t scanner_verdict;  /**< COVERSLIP_SCANNER_*. */
+    uint32_t reserved;        /**< 0. */
 } coverslip_slide_summary;
 
 /* --------------------------------------------------------------------------------------- functions -- */
@@ -558,6 +591,7 @@ typedef struct coverslip_api {
 
     /** [control] Loads and verifies the bundle, picks and checks the engine, starts the threads. Takes
      *  seconds (minutes where a GPU plan is built); reports to `progress` (may be NULL) on this thread.
+     *  The codes of the bundle are those of the profile too; a profile for another bundle is BUNDLE_INVALID.
      *  @return OK; IO, BUNDLE_INVALID, BUNDLE_UNSUPPORTED, DIGEST_MISMATCH; ENGINE_UNAVAILABLE,
      *          SELF_CHECK_FAILED; UNSUPPORTED (a field of a later version); OUT_OF_MEMORY; CANCELLED. */
     int32_t(COVERSLIP_CALL *runtime_open)(const coverslip_runtime_desc *desc, coverslip_progress_fn progress,

@@ -172,6 +172,7 @@ constexpr std::string_view alert_name(std::int32_t code) noexcept {
     case COVERSLIP_ALERT_LAGGING: return "LAGGING";
     case COVERSLIP_ALERT_OVERRUN: return "OVERRUN";
     case COVERSLIP_ALERT_ENGINE_FALLBACK: return "ENGINE_FALLBACK";
+    case COVERSLIP_ALERT_UNKNOWN_SCANNER: return "UNKNOWN_SCANNER";
     default: return "UNKNOWN";
     }
 }
@@ -600,6 +601,8 @@ struct SlideOptions {
     std::chrono::milliseconds result_deadline{0};
     double min_coverage = 0;
     double alpha = 0;
+    /** One of so many tiles is run twice for UNSTABLE; 0: 64; COVERSLIP_STABILITY_NEVER. */
+    std::uint32_t stability_interval = 0;
     std::uint32_t flags = 0; /**< COVERSLIP_SLIDE_*. */
 };
 
@@ -868,6 +871,7 @@ public:
         desc.result_deadline_ms = detail::to_ms(options.result_deadline);
         desc.min_coverage = options.min_coverage;
         desc.alpha = options.alpha;
+        desc.stability_interval = options.stability_interval;
         desc.flags = options.flags;
 
         coverslip_error error = make<coverslip_error>();

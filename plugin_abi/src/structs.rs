@@ -2,7 +2,7 @@
 
 use core::ffi::{c_char, c_void};
 
-use crate::SCORE_COUNT;
+use crate::{MEASUREMENT_COUNT, SCORE_COUNT};
 
 /// `coverslip_runtime`: a handle; 0 is never valid.
 pub type Runtime = u64;
@@ -167,7 +167,7 @@ pub struct SlideDesc {
     pub min_coverage: f64,
     pub alpha: f64,
     pub flags: u32,
-    pub reserved: u32,
+    pub stability_interval: u32,
 }
 
 /// `coverslip_plane`
@@ -236,6 +236,8 @@ pub struct TileResult {
     pub group_id: u64,
     pub latency_ns: u64,
     pub engine_epoch: u64,
+    pub p_values: [f32; SCORE_COUNT],
+    pub measurements: [f32; MEASUREMENT_COUNT],
 }
 
 /// `coverslip_result_batch`
@@ -322,6 +324,10 @@ pub struct SlideSummary {
     pub engine_version: [c_char; 64],
     pub driver_version: [c_char; 64],
     pub gpu_uuid: [c_char; 64],
+    pub flag_alpha: [f64; SCORE_COUNT],
+    pub scanner_p_value: f64,
+    pub scanner_verdict: i32,
+    pub reserved: u32,
 }
 
 /// `coverslip_api`: the function table.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use coverslip_bundle::Manifest;
+use coverslip_bundle::profile::Draw;
 use coverslip_plugin_abi as abi;
 use coverslip_plugin_abi::SlideDesc;
 use sha2::{Digest, Sha256};
@@ -15,7 +16,8 @@ use crate::intake::assembler::AssemblyRules;
 use crate::intake::frame::FrameLimits;
 use crate::intake::grid::{Grid, Rect, TILE_PIXELS};
 use crate::intake::slot::SlotShape;
-use crate::judge::flags::Thresholds;
+use crate::judge::alerts::AlertState;
+use crate::judge::flags::{Calibrated, Rules};
 use crate::outbox::Outbox;
 use crate::runtime::Runtime;
 use crate::slide::{SlideConfig, slots_needed};
@@ -28,6 +30,8 @@ const MOST_UNPOLLED: u32 = 1 << 24;
 const MOST_FRAME: u32 = 1 << 20;
 const DEFAULT_COVERAGE: f64 = 0.5;
 const DEFAULT_ALPHA: f64 = 0.01;
+/// One of so many tiles is run twice.
+const DEFAULT_STABILITY: u32 = 64;
 
 /// # Safety
 /// `desc` and what it points to are as the contract says.
@@ -35,10 +39,11 @@ pub(super) unsafe fn config(desc: *const SlideDesc, runtime: &Runtime) -> Result
     // SAFETY: the caller's promise.
     let desc = unsafe { read_struct(desc, "coverslip_slide_desc") }?;
     // SAFETY: strings are null or NUL-terminated, by the contract.
-    let identity = unsafe {
+    let (scanner, identity) = unsafe {
         let scanner = require_text(desc.scanner_id, "slide_desc.scanner_id")?;
         let slide = require_text(desc.slide_id, "slide_desc.slide_id")?;
-        format!("{scanner:?} {slide:?} {:?}", read_text(desc.color_name, "slide_desc.color_name")?)
+        let identity = format!("{scanner:?} {slide:?} {:?}", read_text(desc.color_name, "slide_desc.color_name")?);
+        (scanner, identity)
     };
     check_ranges(&desc)?;
     let grid = grid(&desc, &runtime.manifest)?;
@@ -46,17 +51,19 @@ pub(super) unsafe fn config(desc: *const SlideDesc, runtime: &Runtime) -> Result
     let spread = (desc.spread_width, desc.spread_height);
     let slots = slots_needed(&grid, limits, spread, runtime.tiles_on_the_way())?;
     let embeddings = desc.flags & abi::SLIDE_EMBEDDINGS != 0;
-    let shape = shape(&grid, &runtime.manifest, embeddings);
+    let alpha = if desc.alpha == 0.0 { DEFAULT_ALPHA } else { desc.alpha };
+    let judged_by = judged_by(runtime, &scanner, alpha, &identity);
+    let shape = shape(&grid, &runtime.manifest, embeddings || judged_by.calibrated().is_some());
     let max_tiles = max_tiles(&desc, &grid)?;
     let max_unpolled = u64::from(or_default(desc.max_unpolled, DEFAULT_UNPOLLED));
+    let given = if embeddings { shape.embedding as u64 } else { 0 };
     let memory_bytes = slots as u64 * shape.bytes()
         + Ledger::bytes(max_tiles)
-        + Outbox::bytes(max_unpolled, shape.features as u64, shape.embedding as u64);
+        + Outbox::bytes(max_unpolled, shape.features as u64, given);
     let rules = AssemblyRules {
         timeout: milliseconds(desc.assembly_timeout_ms),
         min_coverage: if desc.min_coverage == 0.0 { DEFAULT_COVERAGE } else { desc.min_coverage } as f32,
     };
-    let alpha = if desc.alpha == 0.0 { DEFAULT_ALPHA } else { desc.alpha };
     let mut config = SlideConfig {
         grid,
         shape,
@@ -68,11 +75,18 @@ pub(super) unsafe fn config(desc: *const SlideDesc, runtime: &Runtime) -> Result
         result_deadline: milliseconds(desc.result_deadline_ms),
         alpha,
         embeddings,
-        thresholds: thresholds(&runtime.manifest, alpha),
+        unknown_scanner: runtime.profile.is_some() && judged_by.calibrated().is_none(),
+        judged_by,
+        tile_mm: runtime.manifest.side as f64 * runtime.manifest.mpp / 1000.0,
+        stability_interval: match desc.stability_interval {
+            abi::STABILITY_NEVER => 0,
+            interval => or_default(interval, DEFAULT_STABILITY),
+        },
         engine_epoch: runtime.shared.duty.epoch(),
         digest: [0; 32],
         memory_bytes,
     };
+    config.memory_bytes += AlertState::bytes(&config.scene());
     config.digest = digest(runtime, &config, &identity, desc.color_state);
     Ok(config)
 }
@@ -90,7 +104,6 @@ fn check_ranges(desc: &SlideDesc) -> Result<()> {
     in_range("slide_desc.min_coverage", desc.min_coverage, 0.0..=1.0)?;
     in_range("slide_desc.alpha", desc.alpha, 0.0..=0.5)?;
     in_range("unknown bits of slide_desc.flags", desc.flags & !abi::SLIDE_EMBEDDINGS, 0..=0)?;
-    in_range("slide_desc.reserved", desc.reserved, 0..=0)?;
     if (desc.extent_width == 0) != (desc.extent_height == 0) {
         return Err(error!(
             INVALID_ARGUMENT,
@@ -162,22 +175,39 @@ fn milliseconds(ms: u32) -> Option<Duration> {
     (ms != 0).then(|| Duration::from_millis(u64::from(ms)))
 }
 
-/// FEATURES_UNRELIABLE: the bundle's lowest stated quantile that is raised on at most α of its reference tiles, or the
+/// What tiles are judged by: the profile, where there is one and it knows the scanner, and the bundle.
+fn judged_by(runtime: &Runtime, scanner: &str, alpha: f64, identity: &str) -> Rules {
+    let manifest = &runtime.manifest;
+    let calibrated = runtime.profile.clone().and_then(|profile| {
+        let judged = profile.taps.get(profile.judged_tap).map(|tap| tap.name.clone());
+        let before = manifest.taps.iter().take_while(|tap| Some(&tap.name) != judged.as_ref());
+        let start: usize = before.map(|tap| manifest.tap_width(tap)).sum();
+        let width = profile.taps.get(profile.judged_tap).map_or(0, |tap| tap.width);
+        // The draws that break ties are the slide's own, and the same when it is scanned again.
+        let seed =
+            Sha256::digest(identity.as_bytes()).iter().take(8).fold(0, |seed, &byte| seed << 8 | u64::from(byte));
+        Calibrated::new(profile, scanner, start..start + width, alpha, Draw::new(seed))
+    });
+    Rules::with(reconstruction_limit(manifest, alpha), calibrated)
+}
+
+/// FEATURES_UNRELIABLE without a profile: the bundle's lowest stated quantile that is raised on at most α of its reference tiles, or the
 /// highest it has.
-fn thresholds(manifest: &Manifest, alpha: f64) -> Thresholds {
+fn reconstruction_limit(manifest: &Manifest, alpha: f64) -> Option<f32> {
     let stated = manifest.sae.reference.error_quantiles.iter();
     let mut levels: Vec<(f64, f64)> =
         stated.filter_map(|(level, &value)| level.parse().ok().map(|level| (level, value))).collect();
     levels.sort_by(|a, b| a.0.total_cmp(&b.0));
     let fitting = levels.iter().find(|(level, _)| *level >= 1.0 - alpha - 1e-9).or(levels.last());
-    Thresholds { reconstruction_error: fitting.map(|&(_, value)| value as f32) }
+    fitting.map(|&(_, value)| value as f32)
 }
 
 fn digest(runtime: &Runtime, config: &SlideConfig, identity: &str, color_state: i32) -> [u8; 32] {
     let SlideConfig { grid, shape, slots, max_tiles, max_unpolled, limits, rules, result_deadline, alpha, .. } = config;
+    let stability = config.stability_interval;
     let text = format!(
         "{:?} {identity} {color_state} {grid:?} {shape:?} {slots} {max_tiles} {max_unpolled} {limits:?} {rules:?} \
-         {result_deadline:?} {alpha}",
+         {result_deadline:?} {alpha} {stability}",
         runtime.digest
     );
     Sha256::digest(text.as_bytes()).into()

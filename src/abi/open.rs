@@ -11,7 +11,7 @@ use super::log;
 use super::marshal::{read_digest, read_struct, read_text, require_text};
 use crate::engine::open::{EngineConfig, GpuConfig};
 use crate::error::{Result, error};
-use crate::runtime::{Runtime, RuntimeConfig};
+use crate::runtime::{ProfileConfig, Runtime, RuntimeConfig};
 use crate::thread::Placement;
 
 const MAX_LANES: u32 = 256;
@@ -52,10 +52,8 @@ unsafe fn read_config(desc: *const RuntimeDesc) -> Result<RuntimeConfig> {
     // SAFETY: the caller's promise.
     let desc = unsafe { read_struct(desc, "coverslip_runtime_desc") }?;
     // SAFETY: strings are null or NUL-terminated, digests null or 32 bytes, by the contract.
-    let bundle = unsafe {
-        refuse_later_parts(&desc)?;
-        require_text(desc.bundle_path, "runtime_desc.bundle_path")
-    }?;
+    let (bundle, profile) =
+        unsafe { (require_text(desc.bundle_path, "runtime_desc.bundle_path")?, read_profile(&desc)?) };
     in_range("runtime_desc.engine", desc.engine, abi::ENGINE_AUTO..=abi::ENGINE_TENSORRT)?;
     in_range("runtime_desc.fallback", desc.fallback, abi::FALLBACK_AT_OPEN..=abi::FALLBACK_ON_CPU)?;
     in_range("runtime_desc.max_threads", desc.max_threads, 0..=MAX_LANES)?;
@@ -69,6 +67,7 @@ unsafe fn read_config(desc: *const RuntimeDesc) -> Result<RuntimeConfig> {
         bundle: PathBuf::from(bundle),
         // SAFETY: null or 32 bytes, by the contract.
         bundle_digest: unsafe { read_digest(desc.bundle_digest) },
+        profile,
         engine: EngineConfig {
             kind: desc.engine,
             fallback: desc.fallback,
@@ -82,23 +81,22 @@ unsafe fn read_config(desc: *const RuntimeDesc) -> Result<RuntimeConfig> {
     })
 }
 
-/// Fields of the contract whose parts are not in this version: said, not ignored.
+/// The profile's folder and the digest that the host expects of it.
 ///
 /// # Safety
 /// As [`open`].
-unsafe fn refuse_later_parts(desc: &RuntimeDesc) -> Result<()> {
-    // SAFETY: null or NUL-terminated, by the contract.
-    let profile = unsafe { read_text(desc.profile_path, "runtime_desc.profile_path") }?;
-    if let Some(profile) = profile {
-        return Err(error!(UNSUPPORTED, "this version reads no profiles, found {profile}: pass NULL, uncalibrated"));
+unsafe fn read_profile(desc: &RuntimeDesc) -> Result<Option<ProfileConfig>> {
+    // SAFETY: null or NUL-terminated, null or 32 bytes, by the contract.
+    let (path, digest) =
+        unsafe { (read_text(desc.profile_path, "runtime_desc.profile_path")?, read_digest(desc.profile_digest)) };
+    match (path, digest) {
+        (Some(path), digest) => Ok(Some(ProfileConfig { path: PathBuf::from(path), digest })),
+        (None, None) => Ok(None),
+        (None, Some(_)) => Err(error!(
+            INVALID_ARGUMENT,
+            "a profile's digest is expected, but runtime_desc.profile_path is NULL: name the profile's folder"
+        )),
     }
-    if !desc.profile_digest.is_null() {
-        return Err(error!(
-            UNSUPPORTED,
-            "a profile's digest is expected, but this version reads no profiles: pass NULL"
-        ));
-    }
-    Ok(())
 }
 
 /// What concerns the GPU alone.

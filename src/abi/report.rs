@@ -8,6 +8,8 @@ use coverslip_plugin_abi::{AbiStruct, FeatureInfo, RuntimeInfo, RuntimeStats, Sl
 
 use super::marshal::put_text;
 use crate::error::{Result, error};
+use crate::judge::alerts::Verdict;
+use crate::judge::flags::levels;
 use crate::runtime::Runtime;
 use crate::slide::Slide;
 
@@ -31,6 +33,7 @@ pub(super) fn info(runtime: &Runtime) -> RuntimeInfo {
     info.features_per_tile = manifest.sae.outputs as u32;
     info.self_check_error = runtime.self_check_error;
     info.bundle_digest = runtime.bundle_digest.0;
+    info.profile_digest = runtime.profile_digest;
     info.configuration_digest = runtime.digest;
     put_text(&mut info.bundle_name, &manifest.name);
     put_text(&mut info.plugin_version, VERSION);
@@ -109,8 +112,14 @@ pub(super) fn summary(runtime: &Runtime, slide: &Slide) -> SlideSummary {
     summary.slots = slide.config.slots as u64;
     summary.alpha = slide.config.alpha;
     summary.configuration_digest = slide.config.digest;
+    summary.flag_alpha = levels(&slide.config.judged_by);
     let docket = slide.docket();
     summary.alerts = docket.alerts.count();
+    (summary.scanner_verdict, summary.scanner_p_value) = match docket.alerts.scanner() {
+        Verdict::Unknown => (abi::SCANNER_UNKNOWN, f64::NAN),
+        Verdict::Matches(p) => (abi::SCANNER_MATCHES, p),
+        Verdict::Mismatch(p) => (abi::SCANNER_MISMATCHES, p),
+    };
     summary.flags_checked = docket.flags_checked;
     summary.flags_raised = docket.flags_raised;
     summary.latency_p50_ns = docket.latencies.quantile(0.5);

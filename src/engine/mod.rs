@@ -92,3 +92,12 @@ pub(crate) struct TileOutput {
     /// ‖x − x̂‖² over the bundle's mean ‖x − x̄‖².
     pub(crate) reconstruction_error: f32,
 }
+
+impl TileOutput {
+    /// Nothing in it is NaN or infinite.
+    pub(crate) fn is_finite(&self) -> bool {
+        self.reconstruction_error.is_finite()
+            && self.embedding.iter().all(|value| value.is_finite())
+            && self.features.iter().all(|feature| feature.value.is_finite())
+    }
+}

@@ -40,6 +40,11 @@ impl Blocks {
         }
     }
 
+    /// Sums down the columns (of each channel) of the row of blocks that was pushed last.
+    pub(super) fn columns(&self) -> &[u16] {
+        &self.columns
+    }
+
     /// Empties the grid for a tile of `width` pixels.
     pub(super) fn start(&mut self, width: usize) {
         self.means.clear();

@@ -3,6 +3,9 @@
 //! Judged before the background gate, so that overexposed tissue cannot pass as glass. The thresholds are not
 //! calibrated: how they were chosen, and what they miss, is in `docs/qc-uncalibrated.md`.
 
+use coverslip_bundle::profile::{Measurements, measurement as at};
+
+use super::banding::BandingMeter;
 use super::blocks::{Blocks, strips};
 
 /// A channel at or above this level (0..255) is clipped. JPEG takes some of 255 to 254.
@@ -32,6 +35,18 @@ pub(crate) struct Exposure {
 }
 
 impl Exposure {
+    /// Puts it among a tile's measurements.
+    pub(crate) fn write(&self, m: &mut Measurements) {
+        (m[at::CLIPPED], m[at::BLACK]) = (self.over, self.under);
+        m[at::WHITE_POINT..][..3].copy_from_slice(&self.white_point);
+    }
+
+    /// Reads it back; None where it was not measured.
+    pub(crate) fn read(m: &Measurements) -> Option<Exposure> {
+        let white_point = [m[at::WHITE_POINT], m[at::WHITE_POINT + 1], m[at::WHITE_POINT + 2]];
+        (!m[at::CLIPPED].is_nan()).then_some(Exposure { over: m[at::CLIPPED], under: m[at::BLACK], white_point })
+    }
+
     /// Whether OVEREXPOSED is raised.
     pub(crate) fn is_over(&self) -> bool {
         self.over > OVEREXPOSED_ABOVE
@@ -45,19 +60,22 @@ impl Exposure {
 }
 
 /// Measures a tile of packed RGB, of which `uncovered_pixels` never arrived and are white (255). Leaves the tile's
-/// grid in `blocks`.
+/// grid in `blocks` and its row and column sums in `banding`.
 pub(crate) fn measure(
     rgb: &[u8],
     width: usize,
     height: usize,
     uncovered_pixels: usize,
     blocks: &mut Blocks,
+    banding: &mut BandingMeter,
 ) -> Exposure {
     let mut counts = Counts::default();
     blocks.start(width);
+    banding.start(width);
     // By strips, so that the second look at a pixel finds it in the cache.
     for rows in strips(rgb, width, height) {
         blocks.push(rows);
+        banding.add(rows, blocks.columns());
         counts.add(rows);
     }
     let covered = (width * height).saturating_sub(uncovered_pixels).max(1) as f32;
@@ -166,7 +184,7 @@ mod tests {
     }
 
     fn of(rgb: &[u8], width: usize, height: usize, uncovered: usize) -> Exposure {
-        measure(rgb, width, height, uncovered, &mut Blocks::new(width, height))
+        measure(rgb, width, height, uncovered, &mut Blocks::new(width, height), &mut BandingMeter::default())
     }
 
     #[test]

@@ -5,9 +5,9 @@
 
 use std::time::Instant;
 
+use coverslip_bundle::profile::{MEASUREMENTS, Measurements};
 use coverslip_plugin_abi::Feature;
 
-use super::exposure::Exposure;
 use super::frame::{Frame, FrameTag};
 use super::grid::{Place, Rect};
 use super::pixels::copy_row;
@@ -66,16 +66,24 @@ pub(crate) enum Outcome {
     Failed,
 }
 
-/// What was measured on a tile; None: not measured.
-#[derive(Clone, Copy, Debug, Default)]
+/// What was measured on a tile.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Evidence {
-    pub(crate) exposure: Option<Exposure>,
-    pub(crate) tissue: Option<f32>,
-    pub(crate) sharpness: Option<f32>,
+    /// On its pixels; NaN: not measured.
+    pub(crate) measurements: Measurements,
     pub(crate) reconstruction_error: Option<f32>,
+    /// How far its features change when its colours do, 0..=1; None: it was not run twice.
+    pub(crate) instability: Option<f32>,
     pub(crate) active_count: u32,
     /// Which engine analysed it.
     pub(crate) epoch: Option<u64>,
+}
+
+impl Default for Evidence {
+    fn default() -> Evidence {
+        let measurements = [f32::NAN; MEASUREMENTS];
+        Evidence { measurements, reconstruction_error: None, instability: None, active_count: 0, epoch: None }
+    }
 }
 
 /// Which tile a slot holds, and when its pixels came: all that a result repeats of the intake.

@@ -14,16 +14,31 @@ const FAINTEST: f32 = 0.912;
 /// The same between the darkest and the brightest channel of a block: colour. Glass is neutral to 0.02.
 const PALEST: f32 = 0.912;
 
+/// Which blocks are tissue, in a tile of this white point.
+pub(crate) struct Gate {
+    faint: [f32; 3],
+}
+
+impl Gate {
+    pub(crate) fn new(white_point: [f32; 3]) -> Gate {
+        Gate { faint: white_point.map(|level| level * FAINTEST) }
+    }
+
+    /// Whether a block of this mean colour is.
+    pub(crate) fn is_tissue(&self, mean: [f32; 3]) -> bool {
+        let absorbs = mean[0] < self.faint[0] || mean[1] < self.faint[1] || mean[2] < self.faint[2];
+        let (darkest, brightest) = (mean[0].min(mean[1]).min(mean[2]), mean[0].max(mean[1]).max(mean[2]));
+        absorbs || darkest < brightest * PALEST
+    }
+}
+
 /// Share (0..1) of the covered area of a tile that is tissue, from the grid and the white point that
 /// [`measure`](super::exposure::measure) leaves. `uncovered_pixels` never arrived and are white (255).
 pub(crate) fn tissue_fraction(blocks: &Blocks, uncovered_pixels: usize, white_point: [f32; 3]) -> f32 {
-    let faint = white_point.map(|level| level * FAINTEST);
+    let gate = Gate::new(white_point);
     let (mut tissue, mut area) = (0usize, 0usize);
     for (mean, pixels) in blocks.iter() {
-        let absorbs = mean[0] < faint[0] || mean[1] < faint[1] || mean[2] < faint[2];
-        let (darkest, brightest) = (mean[0].min(mean[1]).min(mean[2]), mean[0].max(mean[1]).max(mean[2]));
-        let coloured = darkest < brightest * PALEST;
-        tissue += usize::from(pixels) * usize::from(absorbs || coloured);
+        tissue += usize::from(pixels) * usize::from(gate.is_tissue(mean));
         area += usize::from(pixels);
     }
     let covered = area.saturating_sub(uncovered_pixels).max(1);
@@ -41,7 +56,7 @@ mod tests {
     fn fraction(pixel: impl Fn(usize, usize) -> [u8; 3]) -> f32 {
         let rgb: Vec<u8> = (0..SIDE * SIDE).flat_map(|i| pixel(i % SIDE, i / SIDE)).collect();
         let mut blocks = Blocks::new(SIDE, SIDE);
-        let white = measure(&rgb, SIDE, SIDE, 0, &mut blocks).white_point;
+        let white = measure(&rgb, SIDE, SIDE, 0, &mut blocks, &mut Default::default()).white_point;
         tissue_fraction(&blocks, 0, white)
     }
 
@@ -97,7 +112,7 @@ mod tests {
             .collect();
         let mut blocks = Blocks::new(SIDE, SIDE);
         let uncovered = SIDE * SIDE / 2;
-        let white = measure(&rgb, SIDE, SIDE, uncovered, &mut blocks).white_point;
+        let white = measure(&rgb, SIDE, SIDE, uncovered, &mut blocks, &mut Default::default()).white_point;
         assert_eq!(white, [240.0; 3]);
         assert_eq!(tissue_fraction(&blocks, uncovered, white), 0.5);
     }

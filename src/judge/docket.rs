@@ -6,7 +6,7 @@ use std::time::Instant;
 use coverslip_plugin_abi as abi;
 use coverslip_plugin_abi::{Alert, TileResult};
 
-use super::alerts::AlertState;
+use super::alerts::{AlertState, Scene};
 use super::flags::{self, Flags};
 use super::latency::Latencies;
 use crate::error::Result;
@@ -38,14 +38,14 @@ pub(crate) struct Docket {
 }
 
 impl Docket {
-    pub(crate) fn new(slots: usize) -> Result<Docket> {
+    pub(crate) fn new(slots: usize, scene: &Scene<'_>) -> Result<Docket> {
         let mut moving = reserve(slots)?;
         moving.resize_with(slots, || None);
         Ok(Docket {
             moving,
             parked: VecDeque::from(reserve(slots)?),
             sequence: 0,
-            alerts: AlertState::default(),
+            alerts: AlertState::new(scene)?,
             latencies: Latencies::default(),
             flags_checked: [0; 16],
             flags_raised: [0; 16],
@@ -74,11 +74,11 @@ impl Docket {
 
     /// Puts the result of a tile that came back into the outbox; false when there is no room.
     fn settle_slot(&mut self, slide: &Slide, slot: &Slot, now: Instant) -> bool {
-        let judged = flags::judge(&slot.evidence, slot.outcome, slide.config.thresholds);
+        let seen = (&slot.features[..], &slot.embedding[..]);
+        let judged = flags::judge(&slot.evidence, seen, (slot.outcome, slot.identity.place), &slide.config.judged_by);
         let record = self.record(slide, &slot.identity, slot.outcome, &slot.evidence, &judged, now);
-        let done = slot.outcome == Outcome::Done;
-        let (features, embedding) = if done { (&slot.features[..], &slot.embedding[..]) } else { (&[][..], &[][..]) };
-        if !slide.put(record, features, embedding) {
+        let (features, embedding) = if slot.outcome == Outcome::Done { seen } else { (&[][..], &[][..]) };
+        if !slide.put(record, features, if slide.config.embeddings { embedding } else { &[] }) {
             return false;
         }
         self.moving[slot.id as usize] = None;
@@ -108,7 +108,7 @@ impl Docket {
             status: status(outcome),
             flags_checked: flags.checked,
             flags_raised: flags.raised,
-            flags_calibrated: 0,
+            flags_calibrated: flags.calibrated,
             coverage: identity.coverage,
             scores: flags.scores,
             reconstruction_error: evidence.reconstruction_error.filter(|_| done).unwrap_or(f32::NAN),
@@ -118,6 +118,8 @@ impl Docket {
             group_id: identity.first.group,
             latency_ns: now.saturating_duration_since(identity.last_pixel).as_nanos() as u64,
             engine_epoch: evidence.epoch.unwrap_or(slide.config.engine_epoch),
+            p_values: flags.p_values,
+            measurements: evidence.measurements,
             ..Default::default()
         }
     }
@@ -142,7 +144,14 @@ impl Docket {
 
     /// Frames that were refused since the last look.
     pub(crate) fn note_overrun(&mut self, slide: &Slide, overrun: &crate::intake::assembler::Overrun, now: Instant) {
-        if let Some(alert) = self.alerts.overrun(overrun, self.sequence, slide.age_ns(now)) {
+        if let Some(alert) = self.alerts.refused(overrun, self.sequence, slide.age_ns(now)) {
+            self.announce(slide, alert);
+        }
+    }
+
+    /// Every tile has its result: what can be said of the slide as a whole. Said once.
+    pub(crate) fn conclude(&mut self, slide: &Slide, now: Instant) {
+        if let Some(alert) = self.alerts.conclude(slide.age_ns(now)) {
             self.announce(slide, alert);
         }
     }
@@ -186,7 +195,7 @@ impl Docket {
 
     fn settle_without_slot(&mut self, slide: &Slide, identity: &Identity, outcome: Outcome, now: Instant) -> bool {
         let nothing = Evidence::default();
-        let judged = flags::judge(&nothing, outcome, slide.config.thresholds);
+        let judged = flags::judge(&nothing, (&[], &[]), (outcome, identity.place), &slide.config.judged_by);
         let record = self.record(slide, identity, outcome, &nothing, &judged, now);
         let put = slide.put(record, &[], &[]);
         if put {

@@ -1,16 +1,106 @@
-//! From what was measured on one tile to its flags: a pure function. Without a profile every rule is a general one, so
-//! nothing is marked as calibrated.
+//! From what was measured on one tile to its flags: a pure function.
+//!
+//! Without a profile four flags follow general rules and FEATURES_UNRELIABLE the bundle's quantile. With one, every check
+//! that it calibrates is a p-value against the scanner's calibration tiles, raised at the slide's α; and on tiles without
+//! tissue the general rules stay, since only tiles with tissue have calibrated it.
 
+use std::ops::Range;
+use std::sync::Arc;
+
+use coverslip_bundle::profile::{Calibration, Check, Draw, Profile, Scanner, measurement as at};
 use coverslip_plugin_abi as abi;
+use coverslip_plugin_abi::Feature;
 
+use crate::intake::exposure::Exposure;
 use crate::intake::focus::OUT_OF_FOCUS_BELOW_DB;
+use crate::intake::grid::Place;
 use crate::intake::slot::{Evidence, Outcome};
 
-/// What the bundle contributes.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Thresholds {
-    /// The bundle's quantile of the reconstruction error; None: the bundle states none, the check is not made.
+// The contract's indices are the profile's: see `profile::measurement`.
+const _: () = {
+    assert!(abi::MEASUREMENT_COUNT == coverslip_bundle::profile::MEASUREMENTS);
+    assert!(abi::FLAG_COUNT == Check::ALL.len() && abi::FLAG_UNSTABLE == 1 << Check::Unstable as u32);
+    assert!(abi::MEASURE_TISSUE == at::TISSUE && abi::MEASURE_SHARPNESS == at::SHARPNESS);
+    assert!(abi::MEASURE_BLACK == at::BLACK && abi::MEASURE_CLIPPED == at::CLIPPED);
+    assert!(abi::MEASURE_WHITE_POINT == at::WHITE_POINT && abi::MEASURE_DENSITY_MEAN == at::DENSITY_MEAN);
+    assert!(abi::MEASURE_DENSITY_SPREAD == at::DENSITY_SPREAD && abi::MEASURE_BANDING_ROWS == at::BANDING_ROWS);
+    assert!(abi::MEASURE_BANDING_COLUMNS == at::BANDING_COLUMNS && abi::MEASURE_BANDING_PERIOD == at::BANDING_PERIOD);
+    assert!(abi::MEASURE_FOREIGN == at::FOREIGN && abi::MEASURE_FOREIGN_SHARE == at::FOREIGN_SHARE);
+};
+
+/// What a slide's tiles are judged by; fixed when it begins.
+#[derive(Clone, Debug)]
+pub(crate) struct Rules {
+    /// The bundle's quantile of the reconstruction error; None: the bundle states none, the check is not made without a
+    /// profile.
     pub(crate) reconstruction_error: Option<f32>,
+    calibrated: Option<Calibrated>,
+}
+
+/// The profile, as far as it concerns a slide.
+#[derive(Clone, Debug)]
+pub(crate) struct Calibrated {
+    pub(crate) profile: Arc<Profile>,
+    /// Index into the profile's scanners.
+    scanner: usize,
+    /// Where the judged tap lies among the taps' values.
+    tap: Range<usize>,
+    pub(crate) alpha: f64,
+    /// The slide's seed.
+    pub(crate) draw: Draw,
+}
+
+impl Calibrated {
+    /// None where the profile does not know the scanner. `tap` is where its judged tap lies in a tile's embedding.
+    pub(crate) fn new(
+        profile: Arc<Profile>,
+        scanner_id: &str,
+        tap: Range<usize>,
+        alpha: f64,
+        draw: Draw,
+    ) -> Option<Calibrated> {
+        let scanner = profile.scanners.iter().position(|scanner| scanner.id == scanner_id)?;
+        Some(Calibrated { profile, scanner, tap, alpha, draw })
+    }
+
+    pub(crate) fn scanner(&self) -> &Scanner {
+        &self.profile.scanners[self.scanner]
+    }
+}
+
+impl Rules {
+    #[cfg(test)]
+    pub(crate) fn uncalibrated(reconstruction_error: Option<f32>) -> Rules {
+        Rules { reconstruction_error, calibrated: None }
+    }
+
+    pub(crate) fn with(reconstruction_error: Option<f32>, calibrated: Option<Calibrated>) -> Rules {
+        Rules { reconstruction_error, calibrated }
+    }
+
+    pub(crate) fn calibrated(&self) -> Option<&Calibrated> {
+        self.calibrated.as_ref()
+    }
+
+    /// The slide's α; 1 without a profile.
+    pub(crate) fn alpha(&self) -> f64 {
+        self.calibrated.as_ref().map_or(1.0, |calibrated| calibrated.alpha)
+    }
+
+    /// The slide's seed.
+    pub(crate) fn draw(&self) -> Draw {
+        self.calibrated.as_ref().map_or(Draw::new(0), |calibrated| calibrated.draw)
+    }
+
+    fn calibration(&self, check: Check) -> Option<&Calibration> {
+        let scores = self.calibrated.as_ref()?.scanner().calibration.get(&check);
+        scores.filter(|scores| !scores.is_empty())
+    }
+
+    /// The level that a check runs at: α, or what its calibration supports; None where it is not calibrated.
+    pub(crate) fn level(&self, check: Check) -> Option<f64> {
+        self.calibration(check).map(|scores| scores.supported(self.alpha()))
+    }
 }
 
 /// A tile's flags, as in `coverslip_result`.
@@ -18,66 +108,164 @@ pub(crate) struct Thresholds {
 pub(crate) struct Flags {
     pub(crate) checked: u32,
     pub(crate) raised: u32,
+    pub(crate) calibrated: u32,
     pub(crate) scores: [f32; abi::SCORE_COUNT],
+    pub(crate) p_values: [f32; abi::SCORE_COUNT],
 }
 
 impl Flags {
-    const NONE: Flags = Flags { checked: 0, raised: 0, scores: [f32::NAN; abi::SCORE_COUNT] };
+    const NONE: Flags = Flags {
+        checked: 0,
+        raised: 0,
+        calibrated: 0,
+        scores: [f32::NAN; abi::SCORE_COUNT],
+        p_values: [f32::NAN; abi::SCORE_COUNT],
+    };
 
-    fn check(&mut self, flag: u32, score: Option<f32>, raised: impl FnOnce(f32) -> bool) {
+    fn check(&mut self, check: Check, score: Option<f32>, raised: impl FnOnce(f32) -> bool) {
         if let Some(score) = score {
-            self.checked |= flag;
-            self.scores[flag.trailing_zeros() as usize] = score;
-            if raised(score) {
-                self.raised |= flag;
-            }
+            self.checked |= check.flag();
+            self.scores[check.index()] = score;
+            self.raise(check, raised(score));
         }
+    }
+
+    fn raise(&mut self, check: Check, raised: bool) {
+        self.raised = (self.raised & !check.flag()) | if raised { check.flag() } else { 0 };
     }
 }
 
-/// Judges one tile. Only tiles that were looked at (done or background) have flags.
-pub(crate) fn judge(evidence: &Evidence, outcome: Outcome, thresholds: Thresholds) -> Flags {
+/// Judges one tile with its strongest features and its embedding. Only tiles that were looked at (done or background)
+/// have flags.
+pub(crate) fn judge(
+    evidence: &Evidence,
+    (features, embedding): (&[Feature], &[f32]),
+    (outcome, place): (Outcome, Place),
+    rules: &Rules,
+) -> Flags {
     let mut flags = Flags::NONE;
     if !matches!(outcome, Outcome::Done | Outcome::Background) {
         return flags;
     }
-    flags.check(abi::FLAG_BACKGROUND, evidence.tissue, |_| outcome == Outcome::Background);
-    flags.check(abi::FLAG_OUT_OF_FOCUS, evidence.sharpness, |db| db < OUT_OF_FOCUS_BELOW_DB);
-    if let Some(exposure) = evidence.exposure {
-        flags.check(abi::FLAG_UNDEREXPOSED, Some(exposure.under), |_| exposure.is_under());
-        flags.check(abi::FLAG_OVEREXPOSED, Some(exposure.over), |_| exposure.is_over());
-    }
-    if let Some(limit) = thresholds.reconstruction_error {
-        // A NaN from the graph is not a pass.
-        let unreliable = |error: f32| error.is_nan() || error > limit;
-        flags.check(abi::FLAG_FEATURES_UNRELIABLE, evidence.reconstruction_error, unreliable);
+    by_general_rules(&mut flags, evidence, outcome, rules);
+    if let Some(calibrated) = rules.calibrated.as_ref().filter(|_| outcome == Outcome::Done) {
+        by_profile(&mut flags, evidence, features, embedding, place, calibrated, rules);
     }
     flags
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::intake::exposure::Exposure;
+fn by_general_rules(flags: &mut Flags, evidence: &Evidence, outcome: Outcome, rules: &Rules) {
+    let m = &evidence.measurements;
+    flags.check(Check::Background, number(m[at::TISSUE]), |_| outcome == Outcome::Background);
+    flags.check(Check::OutOfFocus, number(m[at::SHARPNESS]), |db| db < OUT_OF_FOCUS_BELOW_DB);
+    if let Some(exposure) = Exposure::read(m) {
+        flags.check(Check::Underexposed, Some(exposure.under), |_| exposure.is_under());
+        flags.check(Check::Overexposed, Some(exposure.over), |_| exposure.is_over());
+    }
+    if let Some(limit) = rules.reconstruction_error {
+        flags.check(Check::FeaturesUnreliable, evidence.reconstruction_error, |error| error > limit);
+    }
+}
 
-    const THRESHOLDS: Thresholds = Thresholds { reconstruction_error: Some(0.8) };
+fn by_profile(
+    flags: &mut Flags,
+    evidence: &Evidence,
+    features: &[Feature],
+    embedding: &[f32],
+    place: Place,
+    calibrated: &Calibrated,
+    rules: &Rules,
+) {
+    let (profile, scanner) = (&calibrated.profile, calibrated.scanner());
+    let tap = embedding.get(calibrated.tap.clone());
+    let displacement = tap.and_then(|tap| profile.displacement(scanner, tap));
+    let pairs = features.iter().map(|feature| (feature.index, feature.value));
+    let mass = profile.feature_score(scanner, pairs);
+    let draw = calibrated.draw.of(place.column as u64).of(place.row as u64).of(u64::from(place.pass));
+    let m = &evidence.measurements;
+    for check in Check::ALL {
+        let score = match check {
+            Check::Background => None,
+            Check::OutOfFocus => number(-m[at::SHARPNESS]),
+            Check::Underexposed => number(at::underexposure(m)),
+            Check::Overexposed => number(at::overexposure(m)),
+            Check::ColorShift => scanner.color.as_ref().and_then(|color| color.score(m)),
+            Check::Banding => number(at::banding(m)),
+            Check::Foreign => number(m[at::FOREIGN]),
+            Check::Novel => displacement.map(|d| d.novel),
+            Check::ScannerShift => displacement.map(|d| d.scanner_shift),
+            Check::ScannerFeatures => mass,
+            Check::FeaturesUnreliable => evidence.reconstruction_error,
+            Check::Unstable => evidence.instability,
+        };
+        let Some(score) = score else { continue };
+        // The general rules' scores stay as the contract has them. A score is given also where nothing calibrates it: a
+        // profile's builder is a host like any other.
+        if flags.scores[check.index()].is_nan() {
+            flags.scores[check.index()] = score;
+        }
+        let Some(scores) = rules.calibration(check) else { continue };
+        let p = scores.p_value(score, draw.of(check as u64));
+        flags.checked |= check.flag();
+        flags.calibrated |= check.flag();
+        flags.p_values[check.index()] = p as f32;
+        flags.raise(check, p <= scores.supported(calibrated.alpha));
+    }
+}
+
+/// What was measured; NaN was not.
+fn number(value: f32) -> Option<f32> {
+    (!value.is_nan()).then_some(value)
+}
+
+/// The level that each check runs at, by its index; 0 where it is not calibrated.
+pub(crate) fn levels(rules: &Rules) -> [f64; abi::SCORE_COUNT] {
+    let mut levels = [0.0; abi::SCORE_COUNT];
+    for check in Check::ALL {
+        levels[check.index()] = rules.level(check).unwrap_or(0.0);
+    }
+    levels
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use coverslip_bundle::synthetic::{SyntheticSpec, recipe};
+    use coverslip_bundle::{Digest, profile};
+
+    use super::*;
+
+    const PLACE: Place = Place { column: 3, row: 4, pass: 0 };
+    const GENERAL: u32 = 0x40f;
+
+    /// A profile of the scanner "A" for a synthetic bundle, with 999 calibration scores per check: standard normal
+    /// embeddings, uniform everything else.
+    pub(crate) fn calibrated(alpha: f64) -> Calibrated {
+        let manifest = recipe(&SyntheticSpec::default()).manifest;
+        let profile = profile::synthetic::profile(&manifest, Digest([0; 32]), &["A"], 999);
+        Calibrated::new(Arc::new(profile), "A", 32..64, alpha, Draw::new(5)).expect("A is known")
+    }
+
+    fn uncalibrated() -> Rules {
+        Rules::uncalibrated(Some(0.8))
+    }
 
     fn evidence() -> Evidence {
-        Evidence {
-            exposure: Some(Exposure { over: 0.0, under: 0.0, white_point: [240.0; 3] }),
-            tissue: Some(0.7),
-            sharpness: Some(OUT_OF_FOCUS_BELOW_DB + 1.0),
-            reconstruction_error: Some(0.5),
-            active_count: 3,
-            epoch: None,
-        }
+        let mut measurements = Evidence::default().measurements;
+        Exposure { over: 0.0, under: 0.0, white_point: [240.0; 3] }.write(&mut measurements);
+        measurements[at::TISSUE] = 0.7;
+        measurements[at::SHARPNESS] = OUT_OF_FOCUS_BELOW_DB + 1.0;
+        Evidence { measurements, reconstruction_error: Some(0.5), active_count: 3, ..Evidence::default() }
+    }
+
+    fn judged(evidence: &Evidence, outcome: Outcome, rules: &Rules) -> Flags {
+        judge(evidence, (&[], &[0.5; 64]), (outcome, PLACE), rules)
     }
 
     #[test]
     fn a_good_tile_is_checked_and_not_flagged() {
-        let flags = judge(&evidence(), Outcome::Done, THRESHOLDS);
-        assert_eq!((flags.checked, flags.raised), (0x40f, 0));
-        assert!(flags.scores[4].is_nan());
+        let flags = judged(&evidence(), Outcome::Done, &uncalibrated());
+        assert_eq!((flags.checked, flags.raised, flags.calibrated), (GENERAL, 0, 0));
+        assert!(flags.scores[4].is_nan() && flags.p_values.iter().all(|p| p.is_nan()));
         assert_eq!(flags.scores[10], 0.5);
     }
 
@@ -86,22 +274,68 @@ mod tests {
         let raised = |change: &dyn Fn(&mut Evidence)| {
             let mut evidence = evidence();
             change(&mut evidence);
-            judge(&evidence, Outcome::Done, THRESHOLDS).raised
+            judged(&evidence, Outcome::Done, &uncalibrated()).raised
         };
-        assert_eq!(raised(&|e| e.sharpness = Some(OUT_OF_FOCUS_BELOW_DB - 0.1)), abi::FLAG_OUT_OF_FOCUS);
-        assert_eq!(raised(&|e| e.exposure.as_mut().unwrap().over = 1.0), abi::FLAG_OVEREXPOSED);
-        assert_eq!(raised(&|e| e.exposure.as_mut().unwrap().under = 1.0), abi::FLAG_UNDEREXPOSED);
+        let blurry = |e: &mut Evidence| e.measurements[at::SHARPNESS] = OUT_OF_FOCUS_BELOW_DB - 0.1;
+        assert_eq!(raised(&blurry), abi::FLAG_OUT_OF_FOCUS);
+        assert_eq!(raised(&|e| e.measurements[at::CLIPPED] = 1.0), abi::FLAG_OVEREXPOSED);
+        assert_eq!(raised(&|e| e.measurements[at::BLACK] = 1.0), abi::FLAG_UNDEREXPOSED);
         assert_eq!(raised(&|e| e.reconstruction_error = Some(0.81)), abi::FLAG_FEATURES_UNRELIABLE);
-        assert_eq!(raised(&|e| e.reconstruction_error = Some(f32::NAN)), abi::FLAG_FEATURES_UNRELIABLE);
     }
 
     #[test]
     fn what_was_not_measured_is_not_checked() {
-        let background = Evidence { sharpness: None, reconstruction_error: None, ..evidence() };
-        let flags = judge(&background, Outcome::Background, THRESHOLDS);
+        let mut background = Evidence { reconstruction_error: None, ..evidence() };
+        background.measurements[at::SHARPNESS] = f32::NAN;
+        let flags = judged(&background, Outcome::Background, &uncalibrated());
         assert_eq!((flags.checked, flags.raised), (0x00d, abi::FLAG_BACKGROUND));
-        assert_eq!(judge(&evidence(), Outcome::Expired, THRESHOLDS).checked, 0);
-        let none = Thresholds { reconstruction_error: None };
-        assert_eq!(judge(&evidence(), Outcome::Done, none).checked & abi::FLAG_FEATURES_UNRELIABLE, 0);
+        assert_eq!(judged(&evidence(), Outcome::Expired, &uncalibrated()).checked, 0);
+        let flags = judged(&evidence(), Outcome::Done, &Rules::uncalibrated(None));
+        assert_eq!(flags.checked & abi::FLAG_FEATURES_UNRELIABLE, 0);
+    }
+
+    #[test]
+    fn with_a_profile_every_check_that_has_evidence_has_a_p_value() {
+        let rules = Rules::with(Some(0.8), Some(calibrated(0.01)));
+        let mut evidence = evidence();
+        for index in [at::BANDING_ROWS, at::BANDING_COLUMNS, at::FOREIGN] {
+            evidence.measurements[index] = 0.5;
+        }
+        let flags = judged(&evidence, Outcome::Done, &rules);
+        // Not the stain (no density was measured), not UNSTABLE (not run twice).
+        let expected = 0xfff & !abi::FLAG_BACKGROUND & !abi::FLAG_COLOR_SHIFT & !abi::FLAG_UNSTABLE;
+        assert_eq!((flags.calibrated, flags.checked), (expected, expected | abi::FLAG_BACKGROUND));
+        // 31 values of 0.5: well within. Sharpness: −5.9 dB against scores of 0..1.
+        assert_eq!(flags.raised, abi::FLAG_OUT_OF_FOCUS);
+        assert!(flags.p_values[7] > 0.9 && flags.p_values[1] == 0.001);
+        assert_eq!(flags.scores[1], OUT_OF_FOCUS_BELOW_DB + 1.0);
+        let again = judged(&evidence, Outcome::Done, &rules);
+        assert_eq!(format!("{flags:?}"), format!("{again:?}"), "draws are seeded");
+    }
+
+    #[test]
+    fn few_calibration_tiles_run_at_the_level_that_they_support() {
+        let mut known = calibrated(0.01);
+        let mut profile = (*known.profile).clone();
+        profile.scanners[0].calibration.insert(Check::Foreign, Calibration::new(vec![0.0; 19]));
+        profile.scanners[0].calibration.insert(Check::Banding, Calibration::new(Vec::new()));
+        known.profile = Arc::new(profile);
+        let rules = Rules::with(None, Some(known));
+        assert_eq!((rules.level(Check::Foreign), rules.level(Check::Banding)), (Some(0.05), None));
+        let mut evidence = evidence();
+        evidence.measurements[at::FOREIGN] = 1.0;
+        evidence.measurements[at::BANDING_ROWS] = 99.0;
+        evidence.measurements[at::BANDING_COLUMNS] = 99.0;
+        let flags = judged(&evidence, Outcome::Done, &rules);
+        assert_ne!(flags.raised & abi::FLAG_FOREIGN, 0);
+        assert_eq!(flags.checked & abi::FLAG_BANDING, 0, "nothing to compare with is not a pass");
+        assert_eq!((levels(&rules)[6], levels(&rules)[5], levels(&rules)[7]), (0.05, 0.0, 0.01));
+    }
+
+    #[test]
+    fn tiles_without_tissue_keep_the_general_rules() {
+        let rules = Rules::with(Some(0.8), Some(calibrated(0.01)));
+        let flags = judged(&evidence(), Outcome::Background, &rules);
+        assert_eq!((flags.calibrated, flags.raised), (0, abi::FLAG_BACKGROUND));
     }
 }

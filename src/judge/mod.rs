@@ -1,7 +1,7 @@
 //! The judge: one thread that gives every tile its result. It also keeps the time, so that a deadline holds while an
 //! engine hangs.
 
-mod alerts;
+pub(crate) mod alerts;
 mod docket;
 pub(crate) mod flags;
 mod latency;
@@ -91,6 +91,10 @@ fn look(slide: &Arc<Slide>, now: Instant) {
     docket.flush(slide, now, &mut |slot| slide.release(slot));
     if slide.is_closed() {
         slide.sweep_refused(&mut |place, area| docket.settle_refused(slide, place, area, now));
+        if slide.is_drained() && slide.begin_conclusion() {
+            docket.conclude(slide, now);
+            slide.end_conclusion();
+        }
     }
     drop(docket);
     slide.gate.notify();

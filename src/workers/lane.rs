@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use coverslip_plugin_abi::{LOG_ERROR, REASON_DEVICE_LOST};
 use crossbeam_channel::RecvTimeoutError;
 
+use super::twice::Twice;
 use super::{Job, Notice, Work};
 use crate::batch::{self, Next, Policy};
 use crate::engine::duty::OnDuty;
@@ -50,6 +51,7 @@ pub(crate) fn run(shared: &Shared, place: usize) {
 struct Runner {
     lane: Box<dyn Lane>,
     epoch: u64,
+    twice: Twice,
 }
 
 /// The next batch, and whether it is the last.
@@ -95,6 +97,11 @@ fn run_part(shared: &Shared, runner: &mut Option<Runner>, live: &mut [Work], out
     outputs.resize_with(live.len(), TileOutput::default);
     match catch_unwind(AssertUnwindSafe(|| infer(&on_duty, runner, live, outputs))) {
         Ok(Ok(())) => {
+            let finite = |output: &TileOutput| output.is_finite();
+            let broken = outputs.iter().filter(|output| !finite(output)).count();
+            if broken > 0 {
+                shared.log.write(LOG_ERROR, format_args!("the engine gave NaN or infinity for {broken} tiles"));
+            }
             for (work, output) in live.iter_mut().zip(outputs) {
                 record(work, output, on_duty.epoch);
             }
@@ -124,7 +131,7 @@ fn run_part(shared: &Shared, runner: &mut Option<Runner>, live: &mut [Work], out
 fn infer(
     on_duty: &OnDuty,
     runner: &mut Option<Runner>,
-    works: &[Work],
+    works: &mut [Work],
     outputs: &mut [TileOutput],
 ) -> Result<(), Failure> {
     if fault::point("lane") {
@@ -140,10 +147,16 @@ fn infer(
     }
     let runner = match runner {
         Some(runner) => runner,
-        None => runner.insert(Runner { lane: on_duty.engine.lane()?, epoch: on_duty.epoch }),
+        None => runner.insert(Runner { lane: on_duty.engine.lane()?, epoch: on_duty.epoch, twice: Twice::default() }),
     };
     let tiles: Vec<&[u8]> = works.iter().map(|work| work.slot.input()).collect();
-    runner.lane.run(&tiles, outputs)
+    runner.lane.run(&tiles, outputs)?;
+    if fault::point("nan") {
+        outputs.iter_mut().for_each(|output| output.reconstruction_error = f32::NAN);
+    }
+    let unstable: Vec<(usize, f32)> = runner.twice.run(&mut *runner.lane, works, outputs)?.collect();
+    unstable.into_iter().for_each(|(i, value)| works[i].slot.evidence.instability = Some(value));
+    Ok(())
 }
 
 /// Hands the work over to the engine that is left, or to none, and says so once.
@@ -161,17 +174,18 @@ fn engine_lost(shared: &Shared, epoch: u64, loss: Loss) {
     let _ = shared.pipes.judge.0.try_send(Notice::Fallback(reason));
 }
 
-/// Copies a tile's output into its slot, whose vectors were reserved for it.
+/// Copies a tile's output into its slot, whose vectors were reserved for it. A tile with a NaN in it has failed: it
+/// could pass any check.
 fn record(work: &mut Work, output: &TileOutput, epoch: u64) {
     let slot = &mut work.slot;
     slot.features.extend_from_slice(&output.features);
-    if work.slide.config.embeddings {
+    if work.slide.config.shape.embedding > 0 {
         slot.embedding.extend_from_slice(&output.embedding);
     }
     slot.evidence.epoch = Some(epoch);
     slot.evidence.active_count = output.active_count;
     slot.evidence.reconstruction_error = Some(output.reconstruction_error);
-    slot.outcome = Outcome::Done;
+    slot.outcome = if output.is_finite() { Outcome::Done } else { Outcome::Failed };
 }
 
 /// Sleeps so that this lane runs at most its budget's share of the time.

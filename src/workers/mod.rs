@@ -2,6 +2,7 @@
 
 pub(crate) mod lane;
 pub(crate) mod prep;
+mod twice;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;

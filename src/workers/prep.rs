@@ -3,13 +3,15 @@
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use coverslip_bundle::profile::measurement;
+
 use super::{Job, Work, fenced};
 use crate::fault;
 use crate::intake::focus::FocusMeter;
+use crate::intake::meter::PixelMeter;
 use crate::intake::resample::Resampler;
 use crate::intake::slot::Outcome;
-use crate::intake::tissue::{BACKGROUND_TISSUE_FRACTION, tissue_fraction};
-use crate::intake::{Blocks, exposure};
+use crate::intake::tissue::BACKGROUND_TISSUE_FRACTION;
 use crate::runtime::Shared;
 
 /// The loop of one prep worker.
@@ -30,7 +32,7 @@ pub(crate) fn run(shared: &Shared) {
 /// What a worker keeps between tiles.
 struct Bench {
     side: usize,
-    blocks: Blocks,
+    meter: PixelMeter,
     focus: FocusMeter,
     /// For slots of this native size.
     resampler: Option<(usize, usize, Resampler)>,
@@ -38,7 +40,7 @@ struct Bench {
 
 impl Bench {
     fn new(side: usize) -> Bench {
-        Bench { side, blocks: Blocks::new(side, side), focus: FocusMeter::new(side), resampler: None }
+        Bench { side, meter: PixelMeter::new(side), focus: FocusMeter::new(side), resampler: None }
     }
 
     fn prepare(&mut self, work: &mut Work) {
@@ -52,20 +54,18 @@ impl Bench {
         let missing = slot.missing();
         let (width, height, pixels) = slot.native();
         // Exposure comes before the gate: overexposed tissue must not pass as background.
-        let exposure = exposure::measure(pixels, width, height, missing, &mut self.blocks);
-        let tissue = tissue_fraction(&self.blocks, missing, exposure.white_point);
-        slot.evidence.exposure = Some(exposure);
-        slot.evidence.tissue = Some(tissue);
-        if tissue < BACKGROUND_TISSUE_FRACTION {
+        slot.evidence.measurements = self.meter.measure(pixels, width, height, missing);
+        if slot.evidence.measurements[measurement::TISSUE] < BACKGROUND_TISSUE_FRACTION {
             slot.outcome = Outcome::Background;
             return;
         }
         if let Some((native, input)) = slot.native_and_input() {
             self.resampler(width, height).resample(native, input);
         }
-        // The edge of what never arrived would look sharp; NaN means too little tissue to judge.
-        let sharpness = (missing == 0).then(|| self.focus.sharpness(slot.input(), self.side));
-        slot.evidence.sharpness = sharpness.filter(|db| !db.is_nan());
+        // The edge of what never arrived would look sharp.
+        if missing == 0 {
+            slot.evidence.measurements[measurement::SHARPNESS] = self.focus.sharpness(slot.input(), self.side);
+        }
     }
 
     fn resampler(&mut self, width: usize, height: usize) -> &mut Resampler {

@@ -80,3 +80,40 @@ def laplacian_variance(rgb):
     y = rgb @ np.array([0.299, 0.587, 0.114])
     laplace = 4 * y - sum(np.roll(y, s, a) for s in (1, -1) for a in (0, 1))
     return 10 * np.log10(laplace[1:-1, 1:-1].var() + 1e-6)
+
+
+COLD, WARM, GREY, FARTHEST, FEWEST = 0.06, 0.10, 0.01, 50, 4
+
+
+def stain(rgb, white):
+    """Mean and spread of tissue's optical density, how far the farthest blocks lie outside tissue's colours, and the
+    share of the tile outside."""
+    means, area = blocks(rgb)
+    density = -np.log10(np.maximum(means, 1) / 255)
+    tissue = (means < white * FAINTEST).any(-1) | (means.min(-1) < means.max(-1) * PALEST)
+    r, g, b = density.T
+    relative = np.maximum(density + np.log10(np.maximum(white, 1) / 255), 0)
+    distance = np.max([r - 0.9 * g - COLD, b - 0.4 * g - 0.8 * r - WARM,
+                       relative.min(-1) - 0.75 * relative.max(-1) - GREY], axis=0)
+    count = min(max(len(distance) // FARTHEST, FEWEST), len(distance))
+    nothing = np.full(3, np.nan)
+    mean, spread = (density[tissue].mean(0), density[tissue].std(0)) if tissue.any() else (nothing, nothing)
+    return mean, spread, np.sort(distance)[-count:].mean(), area[distance > 0].sum() / area.sum()
+
+
+def banding(rgb):
+    """(rows, columns, period): the highest line of the high-passed spectra in decibels."""
+    sums = [rgb.sum((1, 2), dtype=np.float64), rgb.sum((0, 2), dtype=np.float64)]
+    n = 1 << int(np.ceil(np.log2(max(map(len, sums)))))
+    found = []
+    for line in sums:
+        change = np.diff(np.log(line + 1))
+        window = 0.5 - 0.5 * np.cos(2 * np.pi * (np.arange(len(change)) + 0.5) / len(change))
+        power = np.abs(np.fft.rfft((change - change.mean()) * window, n)) ** 2
+        first = max(6 * n // len(line), 1)
+        ratios = []
+        for k in range(first, len(power)):
+            around = [power[i] for i in range(max(first, k - 16), min(len(power), k + 17)) if abs(i - k) > 2]
+            ratios.append((power[k] + 1e-8) / (np.mean(around) + 1e-8))
+        found.append((10 * np.log10(max(ratios)), n / (first + int(np.argmax(ratios)))))
+    return found[0][0], found[1][0], found[0][1] if found[0][0] > found[1][0] else found[1][1]

@@ -62,7 +62,9 @@ def main():
             model = rows_first(rgb)
             over, under, white = formulas.exposure(rgb, uncovered)
             numbers = [over, under, *white, formulas.tissue_fraction(rgb, white, uncovered),
-                       formulas.sharpness(model)]
+                       formulas.sharpness(model), *formulas.banding(rgb)]
+            mean, spread, foreign, share = formulas.stain(rgb, white)
+            numbers += [*mean, *spread, foreign, share]
             (out / f"{variant}.native").write_bytes(rgb.tobytes())
             (out / f"{variant}.model").write_bytes(model.tobytes())
             lines.append("\t".join(map(str, [variant, width, height, uncovered, *numbers])))

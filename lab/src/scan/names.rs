@@ -23,7 +23,7 @@ pub(crate) const FLAGS: [&str; abi::FLAG_COUNT] = [
 ];
 
 /// Alerts by code, from 1.
-pub(crate) const ALERTS: [&str; 8] = [
+pub(crate) const ALERTS: [&str; 9] = [
     "focus_loss",
     "color_drift",
     "embedding_drift",
@@ -32,6 +32,7 @@ pub(crate) const ALERTS: [&str; 8] = [
     "lagging",
     "overrun",
     "engine_fallback",
+    "unknown_scanner",
 ];
 
 /// Alerts about the slide, the most urgent first.

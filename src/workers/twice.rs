@@ -1,0 +1,59 @@
+//! UNSTABLE: some tiles are run a second time with their colours changed as another scanner would change them, and their
+//! features compared.
+
+use coverslip_bundle::profile::{Perturbation, instability};
+
+use super::Work;
+use crate::engine::{Failure, Lane, TileOutput};
+
+/// What one lane keeps between batches.
+#[derive(Default)]
+pub(super) struct Twice {
+    /// Indices into the batch.
+    chosen: Vec<usize>,
+    pixels: Vec<Vec<u8>>,
+    outputs: Vec<TileOutput>,
+}
+
+impl Twice {
+    /// Runs the chosen ones of `works`, whose first `outputs` are there, again on `lane`; gives how unstable they are,
+    /// by their index.
+    pub(super) fn run(
+        &mut self,
+        lane: &mut dyn Lane,
+        works: &[Work],
+        outputs: &[TileOutput],
+    ) -> Result<impl Iterator<Item = (usize, f32)>, Failure> {
+        self.chosen.clear();
+        for (i, work) in works.iter().enumerate() {
+            let Some(perturbation) = chosen(work) else { continue };
+            let (place, tile) = (self.chosen.len(), work.slot.input());
+            if self.pixels.len() == place {
+                self.pixels.push(Vec::new());
+            }
+            self.pixels[place].resize(tile.len(), 0);
+            perturbation.apply(tile, &mut self.pixels[place]);
+            self.chosen.push(i);
+        }
+        let count = self.chosen.len();
+        if count > 0 {
+            self.outputs.resize_with(count.max(self.outputs.len()), TileOutput::default);
+            let tiles: Vec<&[u8]> = self.pixels[..count].iter().map(Vec::as_slice).collect();
+            lane.run(&tiles, &mut self.outputs[..count])?;
+        }
+        let pairs = |output: &TileOutput| output.features.iter().map(|f| (f.index, f.value)).collect::<Vec<_>>();
+        Ok(self.chosen.iter().zip(&self.outputs).map(move |(&i, again)| {
+            let (before, after) = (pairs(&outputs[i]), pairs(again));
+            (i, instability(before.iter().copied(), after.iter().copied()))
+        }))
+    }
+}
+
+/// The perturbation of a tile that is run twice: one of `stability_interval`, by a draw of its place.
+fn chosen(work: &Work) -> Option<&Perturbation> {
+    let (config, place) = (&work.slide.config, work.slot.identity.place);
+    let perturbation = config.judged_by.calibrated()?.profile.perturbation.as_ref()?;
+    let draw = config.judged_by.draw().of(place.column as u64).of(place.row as u64).of(u64::from(place.pass));
+    let one_of = u64::from(config.stability_interval);
+    (one_of > 0 && draw.below(one_of) == 0).then_some(perturbation)
+}

@@ -1,0 +1,189 @@
+//! A profile through the C ABI: what it makes of flags, p-values, alerts and the summary, and which ones are refused.
+#![allow(
+    clippy::undocumented_unsafe_blocks,
+    reason = "each is a call of the C ABI, with live pointers or with what it must refuse"
+)]
+
+mod support {
+    pub(crate) mod host;
+    pub(crate) mod synthetic;
+}
+
+use std::ffi::CString;
+use std::path::PathBuf;
+
+use coverslip_bundle::profile::{Calibration, Check, Profile, synthetic, write};
+use coverslip_bundle::synthetic::SyntheticSpec;
+use coverslip_bundle::{Bundle, Digest};
+use coverslip_plugin_abi::*;
+use support::host::{Answer, Picture, TestRuntime, TestSlide, Tile, open_with};
+
+/// Tiles of 96 px: large enough for every pixel check.
+const SIDE: u32 = 96;
+
+struct Case {
+    bundle: PathBuf,
+    profile: PathBuf,
+    digest: Digest,
+}
+
+/// A bundle and a synthetic profile of it, changed by `change`.
+fn case(name: &str, change: impl FnOnce(&mut Profile)) -> Case {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("profile-{name}"));
+    let (bundle, at) = (folder.join("bundle"), folder.join("profile"));
+    support::synthetic::bundle_of(&bundle, &SyntheticSpec { side: SIDE as usize, ..SyntheticSpec::default() });
+    let opened = Bundle::open(&bundle).expect("the bundle opens");
+    let mut profile = synthetic::profile(opened.manifest(), opened.digest(), &["A", "B"], 999);
+    change(&mut profile);
+    let digest = write(&profile, &at, true).expect("the profile is written");
+    Case { bundle, profile: at, digest }
+}
+
+impl Case {
+    fn open(&self, change: impl FnOnce(&mut RuntimeDesc)) -> Answer<TestRuntime> {
+        let path = CString::new(self.profile.to_str().expect("UTF-8")).expect("no NUL");
+        open_with(&self.bundle, |desc| {
+            desc.profile_path = path.as_ptr();
+            change(desc);
+        })
+    }
+}
+
+/// A slide of `scanner` with `picture`, finished.
+fn scan(
+    runtime: &TestRuntime,
+    scanner: &std::ffi::CStr,
+    picture: &Picture,
+    change: impl FnOnce(&mut SlideDesc),
+) -> (TestSlide, Vec<Tile>) {
+    let slide = runtime.begin(|desc| {
+        desc.scanner_id = scanner.as_ptr();
+        (desc.extent_width, desc.extent_height) = (picture.width.into(), picture.height.into());
+        (desc.max_frame_width, desc.max_frame_height) = (picture.width, picture.height);
+        change(desc);
+    });
+    slide.submit(&picture.frame(0, 0, picture.width, picture.height)).expect("room");
+    let tiles = slide.results();
+    (slide, tiles)
+}
+
+#[test]
+fn tiles_of_a_known_scanner_have_p_values_and_the_summary_says_by_what() {
+    let case = case("known", |_| ());
+    let runtime = case.open(|desc| desc.profile_digest = case.digest.0.as_ptr()).expect("opens");
+    assert_eq!(runtime.info().profile_digest, case.digest.0);
+    let picture = Picture::tissue(6 * SIDE, 2 * SIDE, 1);
+    let (slide, tiles) = scan(&runtime, c"A", &picture, |desc| desc.stability_interval = 1);
+    assert_eq!(tiles.len(), 12);
+    for Tile { record, .. } in &tiles {
+        assert_eq!(record.status, TILE_DONE);
+        // Smoothed noise is as bright here as there: on some tiles there is no tissue to judge the focus by.
+        assert_eq!(record.flags_calibrated | FLAG_OUT_OF_FOCUS, 0xffe, "every check but the gate");
+        assert_eq!(record.flags_checked, record.flags_calibrated | FLAG_BACKGROUND);
+        for bit in 2..FLAG_COUNT {
+            let (p, raised) = (record.p_values[bit], record.flags_raised >> bit & 1 != 0);
+            assert!((0.001..=1.0).contains(&p) && raised == (p <= 0.01), "flag {bit}: p {p}, raised {raised}");
+            assert!(record.scores[bit].is_finite(), "flag {bit}");
+        }
+        assert!(record.p_values[0].is_nan() && record.p_values[12..].iter().all(|p| p.is_nan()));
+        assert!(record.measurements[2..18].iter().all(|m| m.is_finite()), "{:?}", record.measurements);
+        assert!(record.measurements[18..].iter().all(|m| m.is_nan()));
+        assert!((0.0..=1.0).contains(&record.scores[11]));
+    }
+    assert!(tiles.iter().any(|tile| tile.record.scores[11] > 0.0), "the colours changed");
+    let summary = slide.summary();
+    assert_eq!(summary.profile_digest, case.digest.0);
+    assert_eq!((summary.flag_alpha[0], summary.flag_alpha[7], summary.flag_alpha[12]), (0.0, 0.01, 0.0));
+    assert_eq!((summary.flags_checked[7], summary.scanner_verdict), (12, SCANNER_UNKNOWN));
+    // The same slide again is judged the same, draws and all.
+    let (_, again) = scan(&runtime, c"A", &picture, |desc| desc.stability_interval = STABILITY_NEVER);
+    for tile in &tiles {
+        let twin =
+            again.iter().find(|other| other.record.column == tile.record.column && other.record.row == tile.record.row);
+        let twin = twin.expect("the same tiles");
+        assert_eq!(
+            tile.record.p_values[..11].iter().map(|p| p.to_bits()).collect::<Vec<_>>(),
+            twin.record.p_values[..11].iter().map(|p| p.to_bits()).collect::<Vec<_>>()
+        );
+        assert_eq!(twin.record.flags_checked | FLAG_OUT_OF_FOCUS, 0x7ff, "run once: not checked for UNSTABLE");
+    }
+}
+
+#[test]
+fn an_unknown_scanner_is_said_and_nothing_is_calibrated() {
+    let case = case("unknown", |_| ());
+    let runtime = case.open(|_| ()).expect("opens");
+    let (slide, tiles) = scan(&runtime, c"C", &Picture::tissue(2 * SIDE, SIDE, 1), |_| ());
+    assert_eq!(slide.alerts().iter().map(|alert| alert.code).collect::<Vec<_>>(), [ALERT_UNKNOWN_SCANNER]);
+    for Tile { record, .. } in &tiles {
+        assert_eq!((record.flags_calibrated, record.flags_checked), (0, 0x40f));
+        assert!(record.p_values.iter().all(|p| p.is_nan()));
+    }
+    let summary = slide.summary();
+    assert_eq!((summary.flag_alpha, summary.scanner_verdict), ([0.0; 16], SCANNER_UNKNOWN));
+    assert!(summary.scanner_p_value.is_nan());
+}
+
+#[test]
+fn profiles_that_do_not_belong_here_are_refused() {
+    let (one, other) = (case("one", |_| ()), case("other", |profile| profile.name = "another".into()));
+    let refused = one.open(|desc| desc.profile_digest = other.digest.0.as_ptr()).err().expect("another digest");
+    assert_eq!(refused.code, DIGEST_MISMATCH);
+    assert!(refused.message.contains("profile"), "{}", refused.message);
+    let stranger = case("stranger", |profile| profile.bundle = Digest([7; 32]));
+    let refused = stranger.open(|_| ()).err().expect("another bundle");
+    assert_eq!(refused.code, BUNDLE_INVALID);
+    assert!(refused.message.contains("0707") && refused.message.contains("build a profile"), "{}", refused.message);
+}
+
+#[test]
+fn few_calibration_tiles_and_missing_ones_are_said() {
+    let case = case("few", |profile| {
+        for scanner in &mut profile.scanners {
+            scanner.calibration.insert(Check::Novel, Calibration::new(vec![1.0; 39]));
+            scanner.calibration.remove(&Check::Foreign);
+        }
+    });
+    let runtime = case.open(|_| ()).expect("opens");
+    let (slide, tiles) = scan(&runtime, c"B", &Picture::tissue(2 * SIDE, SIDE, 1), |_| ());
+    let alphas = slide.summary().flag_alpha;
+    assert_eq!((alphas[7], alphas[6]), (1.0 / 40.0, 0.0));
+    for Tile { record, .. } in &tiles {
+        assert_eq!(record.flags_checked & FLAG_FOREIGN, 0);
+        assert!(record.scores[6].is_finite() && record.p_values[6].is_nan(), "measured, not judged");
+        // Random tissue lies some 5 from the mean, all scores at 1.
+        assert_eq!(record.flags_raised & FLAG_NOVEL != 0, record.scores[7] > 1.0);
+    }
+}
+
+/// The scanner's mean lies elsewhere: every tile is displaced along the scanner's axis.
+#[test]
+fn a_slide_of_another_scanner_ends_with_a_mismatch() {
+    let case = case("mismatch", |profile| profile.scanners[0].means.iter_mut().for_each(|mean| mean[0] = 50.0));
+    let runtime = case.open(|_| ()).expect("opens");
+    let (slide, tiles) = scan(&runtime, c"A", &Picture::tissue(8 * SIDE, 5 * SIDE, 1), |_| ());
+    assert!(tiles.iter().all(|tile| tile.record.flags_raised & FLAG_SCANNER_SHIFT != 0));
+    let alerts = slide.alerts();
+    let alert = alerts.iter().find(|alert| alert.code == ALERT_SCANNER_MISMATCH).expect("said when the slide is over");
+    assert!(alert.strength > 40.0 && alert.threshold < 1.0 && alert.calibrated == 1 && alert.width == 0);
+    let summary = slide.summary();
+    assert_eq!((summary.scanner_verdict, summary.scanner_p_value), (SCANNER_MISMATCHES, 0.01));
+    assert_eq!(summary.alerts, alerts.len() as u64);
+}
+
+#[test]
+fn slides_without_tissue_and_of_one_colour_raise_nothing_that_is_calibrated() {
+    let case = case("blank", |_| ());
+    let runtime = case.open(|_| ()).expect("opens");
+    for level in [0u8, 128, 243, 255] {
+        let mut picture = Picture::glass(4 * SIDE, 2 * SIDE);
+        picture.rgb.fill(level);
+        let (slide, tiles) = scan(&runtime, c"A", &picture, |_| ());
+        assert_eq!(tiles.len(), 8);
+        for Tile { record, .. } in &tiles {
+            assert_eq!((record.status, record.flags_calibrated), (TILE_BACKGROUND, 0), "level {level}");
+        }
+        assert!(slide.alerts().is_empty(), "level {level}");
+        assert_eq!(slide.summary().scanner_verdict, SCANNER_UNKNOWN);
+    }
+}
