@@ -72,12 +72,16 @@ static inline const coverslip_api *host_api(void *module) {
 
 /* ------------------------------------------------------------------------------- runtime and slide -- */
 
+/* On the CPU; COVERSLIP_TEST_TENSORRT names a TensorRT library to run on instead, COVERSLIP_TEST_PLANS its plans. */
 static inline coverslip_runtime host_open(const coverslip_api *api, const char *bundle) {
+    const char *tensorrt = getenv("COVERSLIP_TEST_TENSORRT");
     coverslip_runtime_desc desc;
     coverslip_runtime runtime = 0;
     COVERSLIP_INIT(desc);
     desc.bundle_path = bundle;
-    desc.engine = COVERSLIP_ENGINE_CPU;
+    desc.engine = tensorrt ? COVERSLIP_ENGINE_TENSORRT : COVERSLIP_ENGINE_CPU;
+    desc.tensorrt_library = tensorrt;
+    desc.plan_cache_path = getenv("COVERSLIP_TEST_PLANS");
     CHECK_OK(api->runtime_open(&desc, NULL, NULL, &runtime, &host_error));
     CHECK(runtime != 0);
     return runtime;

@@ -106,11 +106,7 @@ impl Site {
     fn describe(&self) {
         let bundle = Bundle::open(&self.bundle).unwrap();
         let graph = bundle.compose().unwrap();
-        let mut text = format!("{} u {}\n", graph.input, graph.side);
-        graph.taps.iter().for_each(|tap| text += &format!("{} f {}\n", tap.name, tap.width));
-        text += &format!("{} i {}\n", ComposedGraph::FEATURE_INDEX, graph.features);
-        text += &format!("{} f {}\n", ComposedGraph::FEATURE_VALUE, graph.features);
-        text += &format!("{} i 0\n{} f 0\n", ComposedGraph::ACTIVE_COUNT, ComposedGraph::RECONSTRUCTION_ERROR);
+        let text = description(&graph);
         self.describe_as(&text);
         let model = ModelOptions::with_all_ops().load(graph.onnx.clone()).unwrap();
         let outputs = graph.outputs().into_iter().map(|name| model.node_id(name).unwrap()).collect();
@@ -197,6 +193,37 @@ impl Site {
         assert_eq!(ask!(self.driver, "fake_trespasses", () -> i32), 0, "CUDA on the host's thread");
         assert_eq!(ask!(self.driver, "fake_wrong_priority", () -> i32), 0, "streams of the lowest priority");
     }
+}
+
+/// What the graph takes and gives, in the fake's words.
+fn description(graph: &ComposedGraph) -> String {
+    let mut text = format!("{} u {}\n", graph.input, graph.side);
+    graph.taps.iter().for_each(|tap| text += &format!("{} f {}\n", tap.name, tap.width));
+    text += &format!("{} i {}\n", ComposedGraph::FEATURE_INDEX, graph.features);
+    text += &format!("{} f {}\n", ComposedGraph::FEATURE_VALUE, graph.features);
+    text + &format!("{} i 0\n{} f 0\n", ComposedGraph::ACTIVE_COUNT, ComposedGraph::RECONSTRUCTION_ERROR)
+}
+
+/// The fake's table: the bundle's reference tiles and what comes of them.
+pub(crate) fn table(bundle: &Path) -> Vec<u8> {
+    let bundle = Bundle::open(bundle).unwrap();
+    let (graph, reference) = (bundle.compose().unwrap(), bundle.reference().unwrap());
+    let text = description(&graph);
+    let mut table = format!("{}\n{text}", text.len()).into_bytes();
+    let (pixels, k) = (3 * graph.side * graph.side, graph.features);
+    let floats = |values: &[f32]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
+    let integers = |values: &[i32]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
+    for tile in 0..reference.count {
+        table.extend(&reference.tiles[tile * pixels..(tile + 1) * pixels]);
+        for (tap, values) in graph.taps.iter().zip(&reference.embeddings) {
+            table.extend(floats(&values[tile * tap.width..(tile + 1) * tap.width]));
+        }
+        table.extend(integers(&reference.feature_index[tile * k..(tile + 1) * k]));
+        table.extend(floats(&reference.feature_value[tile * k..(tile + 1) * k]));
+        table.extend(integers(&reference.active_count[tile..tile + 1]));
+        table.extend(floats(&reference.reconstruction_error[tile..tile + 1]));
+    }
+    table
 }
 
 pub(crate) fn c_path(path: &Path) -> CString {

@@ -23,9 +23,12 @@ mod losses;
 mod matrix;
 mod plans;
 mod play;
+#[path = "../support/mod.rs"]
+mod tools;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("device").join(name)
@@ -46,6 +49,11 @@ fn child(test: &str, library: &Path, drivers: &Path) {
 
 /// The fakes of TensorRT-RTX and of TensorRT, and the folder of the fake driver; None, and a word, without headers.
 fn fakes() -> Option<(PathBuf, PathBuf, PathBuf)> {
+    static COMPILED: OnceLock<Option<(PathBuf, PathBuf, PathBuf)>> = OnceLock::new();
+    COMPILED.get_or_init(compile_fakes).clone()
+}
+
+fn compile_fakes() -> Option<(PathBuf, PathBuf, PathBuf)> {
     let Some(headers) = compile::headers() else {
         say("left out: COVERSLIP_TENSORRT_HEADERS does not name NVIDIA's headers");
         return None;
@@ -63,6 +71,29 @@ fn fakes() -> Option<(PathBuf, PathBuf, PathBuf)> {
         .unwrap();
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
     Some((rtx, enterprise, drivers))
+}
+
+/// A host in C that knows nothing of the fakes: load, run on the GPU, unload, again and again, and exit with 0.
+#[test]
+fn a_c_host_loads_runs_and_unloads_on_a_fake_gpu() {
+    let Some((rtx, enterprise, drivers)) = fakes() else { return };
+    let (bundle, table, plans) = (folder("reload-bundle"), folder("reload.table"), folder("reload-plans"));
+    support::synthetic::bundle(&bundle);
+    let _ = std::fs::remove_dir_all(&plans);
+    std::fs::write(&table, fake::table(&bundle)).unwrap();
+    let program = folder("reload");
+    let mut compiler = tools::cc();
+    compiler.args(["-std=c11", "-O1", "-g", "-DCOVERSLIP_NO_IMPORT"]);
+    compiler.arg(tools::root().join("tests/c/reload.c")).arg("-o").arg(&program);
+    tools::run(compiler.args(["-ldl", "-pthread", "-lm"]));
+    for library in [rtx, enterprise] {
+        let mut host = Command::new(&program);
+        host.arg(tools::library()).arg(&bundle).env("LD_LIBRARY_PATH", &drivers).env("FAKE_TABLE", &table);
+        host.env("COVERSLIP_TEST_TENSORRT", &library).env("COVERSLIP_TEST_PLANS", &plans);
+        let output = tools::run(&mut host);
+        assert!(output.stdout.is_empty() && output.stderr.is_empty(), "the library prints nothing: {output:?}");
+    }
+    assert!(std::fs::read_dir(&plans).unwrap().count() >= 3, "two plans, and what was kept beside them");
 }
 
 #[allow(clippy::print_stderr, reason = "a test says what it leaves out")]

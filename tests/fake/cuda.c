@@ -223,3 +223,7 @@ CUresult cuGraphLaunch(void *exec, void *stream)
         fake_put(stream, item->work, item->argument);
     return 0;
 }
+
+/* -- what hosts of their own use beside the plugin --------------------------------------------------------------- */
+
+CUresult cuStreamCreate(void **stream, unsigned flags) { return cuStreamCreateWithPriority(stream, flags, 0); }

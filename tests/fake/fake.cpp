@@ -133,6 +133,50 @@ struct Plan
     }
 };
 
+// In a host that knows nothing of this fake: FAKE_TABLE names a file with the description's length, a line feed, the
+// description, and then, for each known tile, its pixels and its outputs. Other tiles get the first one's outputs.
+struct Table
+{
+    Table()
+    {
+        char const* path = getenv("FAKE_TABLE");
+        FILE* file = path ? fopen(path, "rb") : nullptr;
+        if (!file)
+            return;
+        char line[32]{};
+        description.resize(fgets(line, sizeof line, file) ? atoi(line) : 0);
+        if (fread(description.data(), 1, description.size(), file) != description.size())
+            _Exit(4);
+        for (char part[4096]; size_t const got = fread(part, 1, sizeof part, file);)
+            bytes.append(part, got);
+        fclose(file);
+        for (auto const& io : Plan("0 " + description).io)
+            sizes.push_back(io.type == 'u' ? 3 * io.width * io.width : 4 * (io.width ? io.width : 1));
+        for (auto const size : sizes)
+            record += size;
+        compute = [](int64_t tiles, void const* pixels, void* const* outputs) { table.answer(tiles, pixels, outputs); };
+    }
+    void answer(int64_t tiles, void const* pixels, void* const* outputs)
+    {
+        for (int64_t tile = 0; tile < tiles; ++tile)
+        {
+            auto const* wanted = static_cast<char const*>(pixels) + tile * sizes[0];
+            char const* found = bytes.data();
+            for (size_t at = 0; at + record <= bytes.size(); at += record)
+                if (!memcmp(bytes.data() + at, wanted, sizes[0]))
+                    found = bytes.data() + at;
+            found += sizes[0];
+            for (size_t output = 1; output < sizes.size(); found += sizes[output++])
+                memcpy(static_cast<char*>(outputs[output - 1]) + tile * sizes[output], found, sizes[output]);
+        }
+    }
+    std::string bytes;
+    std::vector<size_t> sizes;
+    size_t record{0};
+    static Table table;
+};
+Table Table::table;
+
 struct FakeHostMemory : StubHostMemory
 {
     explicit FakeHostMemory(std::string bytes)
