@@ -204,9 +204,10 @@ impl Runtime {
         }
     }
 
-    /// Prep is a small share of a lane's work.
+    /// Prep is a small share of a lane's work on the CPU, and all that the CPU has to do beside a GPU.
     fn prep_workers(&self) -> usize {
-        self.config.engine.cpu_lanes.div_ceil(4)
+        let lanes = self.config.engine.cpu_lanes;
+        if self.shared.duty.about().shared_device { lanes } else { lanes.div_ceil(4) }
     }
 
     fn start(&self) -> Result<()> {
@@ -330,7 +331,8 @@ impl Runtime {
         let lanes = join_all(&mut workers.lanes, deadline);
         let _ = pipes.judge.0.try_send(Notice::Stop);
         let judge = join_all(&mut workers.judge.take().into_iter().collect(), deadline);
-        let unload = self.unload(deadline);
+        // A lane that hangs still has its engine, which then ends with it.
+        let unload = if lanes == 0 { self.unload(deadline) } else { 0 };
         self.shared.log.silence();
         let hung = prep + lanes + judge + unload;
         if hung > 0 {

@@ -12,6 +12,8 @@ use std::time::Duration;
 use coverslip_plugin_abi as abi;
 use coverslip_plugin_abi::AbiStruct;
 
+use crate::engine_args::EngineChoice;
+
 /// What a function of the table answered other than OK, or why it could not be called.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HostError {
@@ -122,7 +124,7 @@ impl<'l> Runtime<'l> {
         library: &'l Library,
         bundle: &Path,
         profile: Option<&Path>,
-        engine: i32,
+        engine: impl Into<EngineChoice>,
         threads: u32,
         mut progress: impl FnMut(i32, f64) -> bool,
     ) -> Outcome<Runtime<'l>> {
@@ -131,44 +133,26 @@ impl<'l> Runtime<'l> {
         let mut desc = abi::RuntimeDesc::init();
         desc.bundle_path = bundle.as_ptr();
         desc.profile_path = profile.as_ref().map_or(std::ptr::null(), |path| path.as_ptr());
-        desc.engine = engine;
+        let engine: EngineChoice = engine.into();
+        let path = |path: &Option<PathBuf>| path.as_ref().map(|path| c_string(&path.to_string_lossy())).transpose();
+        let (tensorrt, plans) = (path(&engine.tensorrt_library)?, path(&engine.plans)?);
+        let or_null = |text: &Option<CString>| text.as_ref().map_or(std::ptr::null(), |text| text.as_ptr());
+        desc.engine = engine.engine;
+        desc.tensorrt_library = or_null(&tensorrt);
+        desc.plan_cache_path = or_null(&plans);
+        desc.precision = engine.precision;
+        desc.max_batch = engine.max_batch;
+        if tensorrt.is_none() {
+            desc.flags |= abi::RUNTIME_ALLOW_LIBRARY_SEARCH;
+        }
         desc.max_threads = threads;
         desc.max_slides = 1;
-        Self::open_as(library, &desc, &mut progress)
-    }
-
-    /// Opens `bundle` with the engine that the library would rather have: TensorRT from `tensorrt`, or from the
-    /// loader's search, where it works here.
-    pub(crate) fn choose(
-        library: &'l Library,
-        bundle: &Path,
-        tensorrt: Option<&Path>,
-        mut progress: impl FnMut(i32, f64) -> bool,
-    ) -> Outcome<Runtime<'l>> {
-        let bundle = c_string(&bundle.to_string_lossy())?;
-        let tensorrt = tensorrt.map(|path| c_string(&path.to_string_lossy())).transpose()?;
-        let mut desc = abi::RuntimeDesc::init();
-        desc.bundle_path = bundle.as_ptr();
-        desc.engine = abi::ENGINE_AUTO;
-        desc.max_slides = 1;
-        match &tensorrt {
-            Some(path) => desc.tensorrt_library = path.as_ptr(),
-            None => desc.flags |= abi::RUNTIME_ALLOW_LIBRARY_SEARCH,
-        }
-        Self::open_as(library, &desc, &mut progress)
-    }
-
-    fn open_as(
-        library: &'l Library,
-        desc: &abi::RuntimeDesc,
-        progress: &mut dyn FnMut(i32, f64) -> bool,
-    ) -> Outcome<Runtime<'l>> {
-        let mut callback = progress;
+        let mut callback: &mut dyn FnMut(i32, f64) -> bool = &mut progress;
         let user = (&raw mut callback).cast::<c_void>();
         let mut handle = 0;
-        // SAFETY: every pointer outlives the call, those in `desc` by its makers above; `user` is what `on_progress`
+        // SAFETY: every pointer outlives the call, `user` is what `on_progress`
         // takes it for, and runtime_open calls it on this thread only.
-        check(|error| unsafe { (library.api.runtime_open)(desc, Some(on_progress), user, &mut handle, error) })?;
+        check(|error| unsafe { (library.api.runtime_open)(&desc, Some(on_progress), user, &mut handle, error) })?;
         Ok(Runtime { api: library.api, handle })
     }
 

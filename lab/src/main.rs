@@ -5,6 +5,7 @@ mod bundle;
 mod doctor;
 #[allow(dead_code, unused_imports, reason = "its users arrive one by one")]
 mod embeddings;
+mod engine_args;
 mod host;
 mod install;
 mod locate;

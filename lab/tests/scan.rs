@@ -235,6 +235,19 @@ fn the_last_three_lines_and_the_exit_code_say_the_same() {
 }
 
 #[test]
+fn tensorrt_that_is_not_there_is_an_error_and_auto_runs_on_the_cpu() {
+    let library = ["--mpp", "0.5", "--tensorrt-library", "/no/such/libtensorrt_rtx.so.1", "--engine"];
+    let (output, out) = scan("tensorrt", Some(picture()), &[&library[..], &["tensorrt"]].concat());
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("there is no /no/such/libtensorrt_rtx.so.1"), "{}", stderr(&output));
+    assert!(names(&out).is_empty());
+    let (output, out) = scan("auto", Some(picture()), &[&library[..], &["auto"]].concat());
+    assert!(output.status.success(), "{}", stderr(&output));
+    let text = fs::read_to_string(out.join("slide.json")).unwrap();
+    assert!(text.contains("engine_fallback") && text.contains("/no/such/libtensorrt_rtx.so.1"), "{text}");
+}
+
+#[test]
 fn a_coarse_slide_is_refused_unless_stretched() {
     let (output, out) = scan("coarse", Some(picture()), &["--mpp", "1.0"]);
     assert_eq!(output.status.code(), Some(1));

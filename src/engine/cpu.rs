@@ -8,7 +8,7 @@ use coverslip_plugin_abi::{ENGINE_CPU, PRECISION_FLOAT32};
 use rten::{Model, ModelOptions, NodeId, RunOptions, ThreadPool, Value};
 use rten_tensor::NdTensorView;
 
-use super::outputs::BatchOutputs;
+use super::outputs::{BatchOutputs, FeatureOutputs};
 use super::{About, Engine, Failure, Lane, TileOutput};
 use crate::error::{Result, error};
 
@@ -120,8 +120,8 @@ fn scatter(widths: &[usize], values: Vec<Value>, outputs: &mut [TileOutput]) -> 
     let (index, value) = (integers(values.next()), floats(values.next()));
     let (active, error) = (integers(values.next()), floats(values.next()));
     let embeddings = embeddings.iter().map(Vec::as_slice).collect();
-    let batch = BatchOutputs { embeddings, index: &index, value: &value, active: &active, error: &error };
-    batch.scatter(widths, outputs)
+    let features = FeatureOutputs { index: &index, value: &value, active: &active, error: &error };
+    BatchOutputs { embeddings, features: Some(features) }.scatter(widths, outputs)
 }
 
 /// Nothing where the type is another: its length is then refused.

@@ -14,9 +14,9 @@ use crossbeam_channel::{Sender, bounded};
 use super::cpu::CpuEngine;
 use super::duty::Duty;
 use super::selfcheck::self_check;
-use super::{Engine, Loss, tensorrt};
+use super::{Engine, Failure, Loss, tensorrt};
 use crate::abi::log::LogSink;
-use crate::error::{Error, Result, error, from_bundle};
+use crate::error::{Result, error, from_bundle};
 use crate::thread::{Placement, spawn};
 
 /// Which engine to open, and on what.
@@ -147,7 +147,7 @@ impl Loader {
         let graph = self.bundle.compose().map_err(from_bundle)?;
         self.tell.tell(abi::STAGE_ENGINE, 0.0)?;
         let engine = CpuEngine::load(graph, self.config.cpu_lanes)?;
-        let worst = self.check(&engine, Tolerance::FLOAT32_ANYWHERE)?;
+        let worst = self.check(&engine, Tolerance::FLOAT32_ANYWHERE, 1)?;
         Ok((Arc::new(engine), worst))
     }
 
@@ -163,19 +163,23 @@ impl Loader {
         let tell = |stage, part| self.tell.tell(stage, part);
         let engine = tensorrt::open(&self.config.gpu, &self.bundle, &self.log, &tell)?;
         let tolerance = Tolerance::of(tensorrt::precision(&self.config.gpu));
-        let mut worst = 0.0_f64;
-        for _ in 0..TENSORRT_ROUNDS {
-            let checked = self.check(&engine, tolerance);
-            worst = worst.max(checked.map_err(|error| Loss { reason: abi::REASON_SELF_CHECK_FAILED, error })?);
-        }
+        let worst = self.check(&engine, tolerance, TENSORRT_ROUNDS).map_err(|failure| match failure {
+            Failure::Lost(loss) => loss,
+            Failure::Batch(error) => Loss { reason: abi::REASON_SELF_CHECK_FAILED, error },
+        })?;
         Ok((Arc::new(engine), worst))
     }
 
-    fn check(&self, engine: &dyn Engine, tolerance: Tolerance) -> Result<f64> {
+    fn check(&self, engine: &dyn Engine, tolerance: Tolerance, rounds: usize) -> Result<f64, Failure> {
         let reference = self.bundle.reference().map_err(from_bundle)?;
-        let mut on_tile = |part| self.tell.tell(abi::STAGE_SELF_CHECK, part);
-        let mut lane = engine.lane().map_err(Error::from)?;
+        let mut lane = engine.lane()?;
         let batch = engine.about().max_batch;
-        self_check(&mut *lane, self.bundle.manifest(), &reference, batch, tolerance, &mut on_tile)
+        let mut worst = 0.0_f64;
+        for round in 0..rounds {
+            let mut on_tile = |part| self.tell.tell(abi::STAGE_SELF_CHECK, (round as f64 + part) / rounds as f64);
+            let manifest = self.bundle.manifest();
+            worst = worst.max(self_check(&mut *lane, manifest, &reference, batch, tolerance, &mut on_tile)?);
+        }
+        Ok(worst)
     }
 }

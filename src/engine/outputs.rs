@@ -9,6 +9,12 @@ use crate::error::{Result, error};
 pub(super) struct BatchOutputs<'b> {
     /// One per tap, `[tiles, width]`.
     pub(super) embeddings: Vec<&'b [f32]>,
+    /// None where the bundle has no SAE.
+    pub(super) features: Option<FeatureOutputs<'b>>,
+}
+
+/// What the SAE says of a batch.
+pub(super) struct FeatureOutputs<'b> {
     /// `[tiles, k]`, the strongest first.
     pub(super) index: &'b [i32],
     /// `[tiles, k]`; 0 where fewer are active.
@@ -26,28 +32,41 @@ impl BatchOutputs<'_> {
         let embeddings = self.embeddings.iter().zip(widths);
         let fits = self.embeddings.len() == widths.len()
             && embeddings.clone().all(|(rows, width)| rows.len() == width * tiles)
-            && self.index.len() == self.value.len()
-            && self.index.len().is_multiple_of(tiles)
-            && self.active.len() == tiles
-            && self.error.len() == tiles;
+            && self.features.as_ref().is_none_or(|features| features.fit(tiles));
         if !fits {
             return Err(error!(INTERNAL, "the graph's outputs have other types or shapes than the bundle says"));
         }
-        let k = self.index.len() / tiles;
         for (tile, output) in outputs.iter_mut().enumerate() {
             output.embedding.clear();
             for (rows, width) in embeddings.clone() {
                 output.embedding.extend_from_slice(&rows[tile * width..(tile + 1) * width]);
             }
-            let pairs = self.index[tile * k..(tile + 1) * k].iter().zip(&self.value[tile * k..(tile + 1) * k]);
-            // Fewer than k may be active: the rest are zeros.
-            let active = pairs.filter(|(_, value)| **value != 0.0);
             output.features.clear();
-            output.features.extend(active.map(|(&index, &value)| Feature { index: index as u32, value }));
-            output.active_count = self.active[tile].max(0) as u32;
-            output.reconstruction_error = self.error[tile];
+            (output.active_count, output.reconstruction_error) = (0, f32::NAN);
+            if let Some(features) = &self.features {
+                features.give(tile, tiles, output);
+            }
         }
         Ok(())
+    }
+}
+
+impl FeatureOutputs<'_> {
+    fn fit(&self, tiles: usize) -> bool {
+        self.index.len() == self.value.len()
+            && self.index.len().is_multiple_of(tiles)
+            && self.active.len() == tiles
+            && self.error.len() == tiles
+    }
+
+    /// Fewer than k may be active: the rest are zeros, and no features.
+    fn give(&self, tile: usize, tiles: usize, output: &mut TileOutput) {
+        let k = self.index.len() / tiles;
+        let pairs = self.index[tile * k..(tile + 1) * k].iter().zip(&self.value[tile * k..(tile + 1) * k]);
+        let active = pairs.filter(|(_, value)| **value != 0.0);
+        output.features.extend(active.map(|(&index, &value)| Feature { index: index as u32, value }));
+        output.active_count = self.active[tile].max(0) as u32;
+        output.reconstruction_error = self.error[tile];
     }
 }
 
@@ -57,13 +76,13 @@ mod tests {
 
     #[test]
     fn each_tile_gets_its_rows_and_zeros_are_no_features() {
-        let batch = BatchOutputs {
-            embeddings: vec![&[1.0, 2.0, 3.0, 4.0], &[5.0, 6.0]],
+        let features = FeatureOutputs {
             index: &[7, 8, 9, 0],
             value: &[0.5, 0.25, 0.125, 0.0],
             active: &[2, 1],
             error: &[0.1, 0.2],
         };
+        let mut batch = BatchOutputs { embeddings: vec![&[1.0, 2.0, 3.0, 4.0], &[5.0, 6.0]], features: Some(features) };
         let mut outputs = vec![TileOutput::default(); 2];
         batch.scatter(&[2, 1], &mut outputs).unwrap();
         assert_eq!(
@@ -74,5 +93,8 @@ mod tests {
         assert_eq!((outputs[1].features[0].index, outputs[1].reconstruction_error), (9, 0.2));
         assert!(batch.scatter(&[2, 2], &mut outputs).is_err(), "another width");
         assert!(batch.scatter(&[2, 1], &mut outputs[..1]).is_err(), "another number of tiles");
+        batch.features = None;
+        batch.scatter(&[2, 1], &mut outputs).unwrap();
+        assert!(outputs[0].features.is_empty() && outputs[0].reconstruction_error.is_nan(), "no SAE");
     }
 }

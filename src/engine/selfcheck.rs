@@ -2,8 +2,8 @@
 
 use coverslip_bundle::{Agreement, Manifest, ReferenceOutputs, Tolerance};
 
-use super::{Lane, TileOutput};
-use crate::error::{Error, Result, error};
+use super::{Failure, Lane, TileOutput};
+use crate::error::{Result, error};
 
 /// Runs the reference tiles, `batch` at a time (at least 1), and compares within `tolerance`.
 ///
@@ -15,12 +15,12 @@ pub(crate) fn self_check(
     batch: usize,
     tolerance: Tolerance,
     progress: &mut dyn FnMut(f64) -> Result<()>,
-) -> Result<f64> {
+) -> Result<f64, Failure> {
     let tiles: Vec<&[u8]> = reference.tiles.chunks_exact(3 * manifest.side * manifest.side).collect();
     let mut found = ReferenceOutputs { embeddings: vec![Vec::new(); manifest.taps.len()], ..Default::default() };
     for group in tiles.chunks(batch) {
         let mut outputs = vec![TileOutput::default(); group.len()];
-        lane.run(group, &mut outputs).map_err(Error::from)?;
+        lane.run(group, &mut outputs)?;
         outputs.iter().for_each(|output| append(&mut found, manifest, output));
         progress(found.count as f64 / tiles.len() as f64)?;
     }
@@ -33,7 +33,7 @@ pub(crate) fn self_check(
     };
     let agreement = Agreement::between(manifest, reference, &found).map_err(|e| failed(e.to_string()))?;
     if !agreement.is_within(tolerance) {
-        return Err(failed(format!("{agreement}, more than {tolerance:?}")));
+        return Err(failed(format!("{agreement}, more than {tolerance:?}")).into());
     }
     Ok(agreement.worst_embedding())
 }

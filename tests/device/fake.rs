@@ -226,6 +226,15 @@ pub(crate) fn table(bundle: &Path) -> Vec<u8> {
     table
 }
 
+/// For other hosts on the fakes (`benches/gpu.rs`, `coverslip scan`): writes the table of the bundle that
+/// `COVERSLIP_TEST_BUNDLE` names to where `FAKE_TABLE` says.
+#[test]
+#[ignore = "run by hand: docs/gpu.md"]
+fn write_table() {
+    let [bundle, file] = ["COVERSLIP_TEST_BUNDLE", "FAKE_TABLE"].map(|name| std::env::var_os(name).expect(name));
+    std::fs::write(file, table(Path::new(&bundle))).unwrap();
+}
+
 pub(crate) fn c_path(path: &Path) -> CString {
     CString::new(path.as_os_str().as_bytes()).unwrap()
 }

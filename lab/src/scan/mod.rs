@@ -25,8 +25,7 @@ pub(crate) use play::Submission;
 pub(crate) use play::{Played, Settings, alert_line};
 pub(crate) use thumbnail::Thumbnail;
 
-use coverslip_plugin_abi as abi;
-
+use crate::engine_args::EngineArgs;
 use crate::host::{Library, Runtime};
 use crate::locate;
 use crate::output::{self, OutputSet, Report, Verdict};
@@ -68,9 +67,8 @@ pub(crate) struct Args {
     /// Write every tile's embedding into tiles.parquet
     #[arg(long)]
     pub(crate) embeddings: bool,
-    /// What runs the model; auto takes TensorRT where it works, and an alert says so where it does not
-    #[arg(long, value_enum, default_value_t = Engine::Cpu)]
-    pub(crate) engine: Engine,
+    #[command(flatten)]
+    pub(crate) engine: EngineArgs,
     /// Threads of the engine [default: one per CPU]
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     pub(crate) threads: u32,
@@ -90,25 +88,6 @@ pub(crate) struct Args {
     pub(crate) exit_code: bool,
 }
 
-/// The engines of the contract.
-#[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Engine {
-    Cpu,
-    Auto,
-    #[value(name = "tensorrt")]
-    TensorRt,
-}
-
-impl Engine {
-    fn code(self) -> i32 {
-        match self {
-            Engine::Cpu => abi::ENGINE_CPU,
-            Engine::Auto => abi::ENGINE_AUTO,
-            Engine::TensorRt => abi::ENGINE_TENSORRT,
-        }
-    }
-}
-
 /// Plays a slide; the exit code is 130 after Ctrl-C.
 pub(crate) fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
     check(&args)?;
@@ -125,7 +104,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
     let mut opening = progress::Line::new();
     let opened = std::time::Instant::now();
     let profile = args.profile.as_deref();
-    let runtime = Runtime::open(&library, &bundle, profile, args.engine.code(), args.threads, |stage, fraction| {
+    let runtime = Runtime::open(&library, &bundle, profile, &args.engine, args.threads, |stage, fraction| {
         opening.show(&format!("{} {:3.0} %", names::stage_name(stage), fraction * 100.0));
         !stop.load(Ordering::SeqCst)
     })?;

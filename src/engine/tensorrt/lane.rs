@@ -7,9 +7,9 @@ use coverslip_bundle::ComposedGraph;
 use coverslip_plugin_abi::{REASON_DEVICE_LOST, REASON_OUT_OF_MEMORY};
 use coverslip_tensorrt as tensorrt;
 
-use super::cuda::{CudaError, Device, Graph, Transfers};
-use super::signature::Signature;
-use crate::engine::outputs::BatchOutputs;
+use super::cuda::{CudaError, Device, Graph, Plain, Transfers};
+use super::signature::{Output, Signature};
+use crate::engine::outputs::{BatchOutputs, FeatureOutputs};
 use crate::engine::{Failure, Lane, Loss, TileOutput};
 use crate::error::{Error, error};
 
@@ -117,19 +117,22 @@ impl Bench {
     }
 
     fn read(&self, tiles: usize) -> BatchOutputs<'_> {
-        let taps = self.signature.taps.len();
-        let (embeddings, of_sae) = self.signature.outputs.split_at(taps);
-        let floats = |at: usize, bytes: usize| self.transfers.read::<f32>(at, bytes / 4);
-        let integers = |at: usize, bytes: usize| self.transfers.read::<i32>(at, bytes / 4);
-        let place = |which: usize| (of_sae[which].at, of_sae[which].bytes(tiles));
-        let [index, value, active, error] = [place(0), place(1), place(2), place(3)];
-        BatchOutputs {
-            embeddings: embeddings.iter().map(|output| floats(output.at, output.bytes(tiles))).collect(),
-            index: integers(index.0, index.1),
-            value: floats(value.0, value.1),
-            active: integers(active.0, active.1),
-            error: floats(error.0, error.1),
-        }
+        let (embeddings, of_sae) = self.signature.outputs.split_at(self.signature.taps.len());
+        let features = match of_sae {
+            [index, value, active, error] => Some(FeatureOutputs {
+                index: self.output(index, tiles),
+                value: self.output(value, tiles),
+                active: self.output(active, tiles),
+                error: self.output(error, tiles),
+            }),
+            // No SAE.
+            _ => None,
+        };
+        BatchOutputs { embeddings: embeddings.iter().map(|output| self.output(output, tiles)).collect(), features }
+    }
+
+    fn output<T: Plain>(&self, output: &Output, tiles: usize) -> &[T] {
+        self.transfers.read(output.at, output.bytes(tiles) / size_of::<T>())
     }
 }
 

@@ -36,7 +36,7 @@ pub(super) struct Signature {
     pub(super) max_batch: usize,
     /// The taps' widths.
     pub(super) taps: Vec<usize>,
-    /// The taps, then index, value, count and error.
+    /// The taps, then, where there is an SAE, index, value, count and error.
     pub(super) outputs: Vec<Output>,
 }
 
@@ -52,7 +52,10 @@ impl Signature {
             (ComposedGraph::ACTIVE_COUNT, DataType::INT32, None),
             (ComposedGraph::RECONSTRUCTION_ERROR, DataType::FLOAT, None),
         ];
-        let of_sae = of_sae.into_iter().map(|(name, data_type, width)| (name.to_owned(), data_type, width));
+        let of_sae = of_sae
+            .into_iter()
+            .filter(|_| manifest.sae.outputs > 0)
+            .map(|(name, data_type, width)| (name.to_owned(), data_type, width));
         let mut outputs: Vec<Output> = Vec::new();
         for (name, data_type, width) in embeddings.chain(of_sae) {
             let at = outputs.last().map_or(0, |last| (last.at + last.bytes(max_batch)).next_multiple_of(ALIGNMENT));
