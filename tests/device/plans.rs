@@ -121,8 +121,7 @@ fn a_build_reports_and_can_be_cancelled() {
     assert_eq!(code, OK, "{message}");
     let parts: Vec<f64> = heard.iter().filter(|(stage, _)| *stage == STAGE_ENGINE).map(|(_, part)| *part).collect();
     assert!(parts.iter().any(|part| (0.2..0.9).contains(part)), "{parts:?}");
-    let rising =
-        heard.windows(2).all(|pair| pair[0].0 != pair[1].0 || pair[0].1 <= pair[1].1);
+    let rising = heard.windows(2).all(|pair| pair[0].0 != pair[1].0 || pair[0].1 <= pair[1].1);
     assert!(rising, "{heard:?}");
     site.expect_clean();
 }

@@ -13,6 +13,7 @@ use std::time::Duration;
 use coverslip_plugin_abi as abi;
 use coverslip_tensorrt::{Driver, Gpu, Library, LoadError, NoDriver};
 
+use crate::engine_args::EngineChoice;
 use crate::host::{self, HostError, Runtime, text};
 use crate::page::Page;
 use crate::scan::progress::Line;
@@ -131,7 +132,9 @@ fn ask(args: &Args, tensorrt: Option<&Path>) -> Result<Asked, Box<dyn Error>> {
     let library = host::Library::load(&locate::library(args.library.as_deref())?)?;
     let bundle = scan::bundle_path(args.bundle.as_deref())?;
     let mut line = Line::new();
-    let runtime = Runtime::choose(&library, &bundle, tensorrt, |_, fraction| {
+    let tensorrt_library = tensorrt.map(Path::to_owned);
+    let engine = EngineChoice { engine: abi::ENGINE_AUTO, tensorrt_library, ..EngineChoice::default() };
+    let runtime = Runtime::open(&library, &bundle, None, engine, 0, |_, fraction| {
         line.show(&format!("asking the plugin {:3.0} %", 100.0 * fraction));
         true
     });
