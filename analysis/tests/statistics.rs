@@ -1,7 +1,8 @@
 //! The statistics against SciPy, scikit-learn and NumPy (tools/goldens/statistics.py), and by simulation.
 
 use coverslip_analysis::counts::{
-    Groups, PairSums, Resamples, bca, best_feature, correlations, max_t, pearson, rank_columns, ranks, ridge, spearman,
+    Groups, PairSums, Resamples, bca, best_feature, correlations, max_t, pearson, rank_columns, ranks, ridge,
+    ridge_elsewhere, spearman,
 };
 use coverslip_analysis::pca::Pca;
 use coverslip_analysis::random::Random;
@@ -107,6 +108,13 @@ fn ridge_is_scikit_learns_with_nested_choice() {
         for (t, found) in ridge(x.as_ref(), y.as_ref(), &folds).unwrap().iter().enumerate() {
             // Counts go up to some tens; the two solve the same systems in different ways.
             expect_close(&found.predicted, &vector(&golden["ridge"][name][t]), 1e-6);
+        }
+        // What is predicted for the first group from the others is what it is predicted to be elsewhere.
+        let others = |m: &Mat<f64>| m.subrows(4, m.nrows() - 4).to_owned();
+        let inner: Vec<usize> = folds[4..].iter().map(|fold| fold - 1).collect();
+        let (from, to) = (others(x), x.subrows(0, 4));
+        for (t, found) in ridge_elsewhere(from.as_ref(), others(&y).as_ref(), &inner, to).unwrap().iter().enumerate() {
+            expect_close(found, &vector(&golden["ridge"][name][t])[..4], 1e-6);
         }
     }
 }

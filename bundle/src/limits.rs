@@ -304,6 +304,9 @@ fn check_sae(manifest: &Manifest) -> Result<(), BundleError> {
         if label.index >= sae.d_sae || !seen.insert(label.index) {
             fail!(Invalid, "`sae.labels` names feature {} twice or beyond the {} there are", label.index, sae.d_sae);
         }
+        if label.correlation.is_some_and(|r| !(-1.0..=1.0).contains(&r)) {
+            fail!(Invalid, "`sae.labels`: feature {} has a correlation that is not between -1 and 1", label.index);
+        }
     }
     Ok(())
 }

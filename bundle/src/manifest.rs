@@ -364,7 +364,7 @@ pub struct SaeReference {
 }
 
 /// A feature's name.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct FeatureLabel {
     /// The feature, 0 ≤ index < `d_sae`.
@@ -374,6 +374,18 @@ pub struct FeatureLabel {
     /// Where the name comes from and what speaks for it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub evidence: String,
+    /// The cells whose counts it follows.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub cell_type: String,
+    /// Pearson's r with these counts, −1 to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correlation: Option<f64>,
+    /// Tiles that r was measured on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tiles: Option<u64>,
+    /// What these tiles are called.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub dataset: String,
 }
 
 impl Vit {

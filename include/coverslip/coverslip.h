@@ -385,10 +385,10 @@ typedef struct coverslip_feature_info {
     uint32_t struct_size;
     uint32_t index;
     double correlation;  /**< Pearson's r with the counts of the cell type; NaN: not measured. */
-    uint64_t tiles;      /**< Tiles that r was measured on. */
+    uint64_t tiles;      /**< Tiles that r was measured on; 0: not measured. */
     char label[128];     /**< Empty: not labelled. Of a pruned SAE without labels, the original number. */
-    char cell_type[64];
-    char dataset[128];
+    char cell_type[64];  /**< The cells whose counts it follows; empty: not measured. */
+    char dataset[128];   /**< What the tiles are called that r was measured on. */
 } coverslip_feature_info;
 
 /** Running totals of a runtime, since it was opened. */

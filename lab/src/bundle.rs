@@ -7,6 +7,7 @@ mod engine;
 #[cfg(test)]
 mod golden;
 mod inspect;
+mod label;
 mod synthetic;
 mod tiles;
 
@@ -43,6 +44,8 @@ enum Command {
         /// The bundle's directory
         bundle: PathBuf,
     },
+    /// Write what features mean into a copy of a bundle, which gets a digest of its own
+    Label(label::LabelArgs),
     /// Write the composed ONNX graph
     ExportOnnx {
         /// The bundle's directory
@@ -93,6 +96,7 @@ pub(crate) fn run(args: Args) -> Outcome {
             Ok(write!(out, "{}", inspect::page(&bundle)?)?)
         }
         Command::Verify { bundle } => verify(&Bundle::open(&bundle)?, &mut out),
+        Command::Label(args) => label::run(&args, &mut out),
         Command::ExportOnnx { bundle, precision, check, out: path } => {
             let bundle = Bundle::open(&bundle)?;
             export(&bundle.compose_at(precision)?, &path, &mut out)?;

@@ -12,6 +12,7 @@ mod locate;
 mod output;
 mod page;
 mod plans;
+mod report;
 mod scan;
 mod slide;
 
@@ -40,6 +41,8 @@ enum Task {
     Engine(plans::Args),
     /// Say what is here to run on: driver, GPUs, TensorRT, and what would be chosen
     Doctor(doctor::Args),
+    /// Everything the analyses found, as one HTML file
+    Report(report::Args),
     /// Install the library, its headers and what CMake and pkg-config need
     Install(install::Args),
 }
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         Task::Analyze(args) => analyze::run(args).map(|()| ExitCode::SUCCESS),
         Task::Engine(args) => plans::run(args),
         Task::Doctor(args) => doctor::run(&args).map(|()| ExitCode::SUCCESS),
+        Task::Report(args) => report::run(&args).map(|()| ExitCode::SUCCESS),
         Task::Install(args) => install::run(args).map(|()| ExitCode::SUCCESS),
     };
     outcome.unwrap_or_else(|error| {

@@ -59,7 +59,10 @@ pub(super) fn feature(runtime: &Runtime, index: u32) -> Result<FeatureInfo> {
     (info.index, info.correlation) = (index, f64::NAN);
     if let Some(known) = sae.labels.iter().find(|label| label.index == index as usize) {
         put_text(&mut info.label, &known.label);
-        put_text(&mut info.dataset, &known.evidence);
+        put_text(&mut info.cell_type, &known.cell_type);
+        put_text(&mut info.dataset, &known.dataset);
+        info.correlation = known.correlation.unwrap_or(f64::NAN);
+        info.tiles = known.tiles.unwrap_or(0);
     } else if let Some(original) = runtime.original_features.as_ref().and_then(|map| map.get(index as usize)) {
         put_text(&mut info.label, &format!("feature {original} of the SAE before pruning"));
     }

@@ -16,4 +16,4 @@ pub use correlation::{correlations, pearson, rank_columns, ranks, spearman, unit
 pub use groups::Groups;
 pub use held_out::{HeldOut, Line, best_feature, score};
 pub use max_t::{MaxT, max_t};
-pub use ridge::{PENALTIES, ridge};
+pub use ridge::{PENALTIES, ridge, ridge_elsewhere};

@@ -26,14 +26,37 @@ pub fn ridge(x: MatRef<'_, f64>, y: MatRef<'_, f64>, folds: &[usize]) -> Result<
         let (test, train): (Vec<usize>, Vec<usize>) = (0..y.nrows()).partition(|&row| folds[row] == fold);
         let fit = Spectrum::new(x, &train)?;
         let inner: Vec<usize> = train.iter().map(|&row| folds[row]).collect();
+        let rows = Mat::from_fn(test.len(), x.ncols(), |i, j| x[(test[i], j)]);
         for (column, predicted) in predicted.iter_mut().enumerate() {
             let target: Vec<f64> = train.iter().map(|&row| y[(row, column)]).collect();
             let penalty = fit.choose(&target, &inner, count)?;
-            fit.predict(&target, penalty, x, &test, predicted);
+            let values = fit.predict(&target, penalty, rows.as_ref());
+            test.iter().zip(values).for_each(|(&row, value)| predicted[row] = value);
         }
     }
     let truth = |column: usize| y.col(column).iter().copied().collect::<Vec<f64>>();
     Ok(predicted.into_iter().enumerate().map(|(column, p)| score(p, &truth(column), folds)).collect())
+}
+
+/// Fits every column of `y` \[n, t\] on all of `x` \[n, p\], with λ chosen as in [`ridge`], and predicts it for other
+/// rows \[m, p\]: t vectors of m.
+///
+/// # Errors
+/// As [`ridge`].
+pub fn ridge_elsewhere(
+    x: MatRef<'_, f64>,
+    y: MatRef<'_, f64>,
+    folds: &[usize],
+    elsewhere: MatRef<'_, f64>,
+) -> Result<Vec<Vec<f64>>, Undefined> {
+    let count = folds.iter().max().map_or(0, |last| last + 1);
+    let all: Vec<usize> = (0..y.nrows()).collect();
+    let fit = Spectrum::new(x, &all)?;
+    let predict = |column: usize| {
+        let target: Vec<f64> = y.col(column).iter().copied().collect();
+        Ok(fit.predict(&target, fit.choose(&target, folds, count)?, elsewhere))
+    };
+    (0..y.ncols()).map(predict).collect()
 }
 
 /// The training rows X = U S Vᵀ, centred.
@@ -111,15 +134,15 @@ impl Spectrum {
         rest.partial_piv_lu().solve(&residual).squared_norm_l2()
     }
 
-    fn predict(&self, y: &[f64], penalty: f64, x: MatRef<'_, f64>, test: &[usize], predicted: &mut [f64]) {
+    /// The fit to `y`, at other rows.
+    fn predict(&self, y: &[f64], penalty: f64, elsewhere: MatRef<'_, f64>) -> Vec<f64> {
         let mean = y.iter().sum::<f64>() / y.len() as f64;
         let projected = self.u.transpose() * Mat::from_fn(y.len(), 1, |i, _| y[i] - mean);
         let scaled = Mat::from_fn(self.squares.len(), 1, |i, _| {
             projected[(i, 0)] * self.squares[i].sqrt() / (self.squares[i] + penalty * self.unit)
         });
         let weights = &self.v * scaled;
-        let rows = Mat::from_fn(test.len(), x.ncols(), |i, j| x[(test[i], j)] - self.mean[j]);
-        let values = rows * weights;
-        test.iter().enumerate().for_each(|(i, &row)| predicted[row] = mean + values[(i, 0)]);
+        let centred = Mat::from_fn(elsewhere.nrows(), elsewhere.ncols(), |i, j| elsewhere[(i, j)] - self.mean[j]);
+        (centred * weights).col(0).iter().map(|value| mean + value).collect()
     }
 }

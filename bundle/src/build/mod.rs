@@ -2,6 +2,7 @@
 //! directory beside the target, open what was written, and only then give it its name.
 
 mod calibrate;
+mod label;
 pub(crate) mod place;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use crate::reference::{self, ReferenceOutputs};
 use crate::tensors::{TensorFile, TensorMap, to_safetensors};
 use crate::weights::Weights;
 use crate::{layout, limits};
+pub use label::relabel;
 use place::Place;
 
 /// What a caller's engine returns for tiles.

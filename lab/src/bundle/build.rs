@@ -155,7 +155,7 @@ pub(super) fn run(args: &BuildArgs, out: &mut impl Write) -> super::Outcome {
     Ok(write!(out, "{}", super::inspect::page(&bundle)?)?)
 }
 
-fn from_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, Box<dyn Error>> {
+pub(super) fn from_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, Box<dyn Error>> {
     let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
     serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()).into())
 }

@@ -1,0 +1,197 @@
+//! Labels: a CSV with a row per tile, and the counts in it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::Failure;
+use crate::embeddings::Rows;
+
+/// Columns that may name the tile, in the order in which they are looked for.
+const KEYS: [&str; 3] = ["tile", "image", "slide"];
+
+/// The table of labels.
+#[derive(Debug)]
+pub(super) struct Labels {
+    /// Where it is, for messages.
+    place: String,
+    header: Vec<String>,
+    rows: Vec<Vec<String>>,
+    /// The column that names the tile.
+    key: usize,
+}
+
+/// One column of counts.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Counts {
+    pub(super) name: String,
+    /// A count per row of labels.
+    pub(super) values: Vec<f64>,
+}
+
+impl Labels {
+    /// Reads the table.
+    ///
+    /// # Errors
+    /// When it cannot be read, names no tile, or names one twice.
+    pub(super) fn read(path: &Path) -> Result<Labels, Failure> {
+        let place = path.display().to_string();
+        let mut reader = csv::Reader::from_path(path).map_err(|error| format!("{place}: {error}"))?;
+        let header = reader.headers().map_err(|error| format!("{place}: {error}"))?;
+        let header: Vec<String> = header.iter().map(|n| n.trim_start_matches('\u{feff}').trim().to_owned()).collect();
+        let key = KEYS.iter().find_map(|key| header.iter().position(|name| name == key)).ok_or_else(|| {
+            format!("{place}: expected a column tile, image or slide that names the tiles, found {}", header.join(", "))
+        })?;
+        let mut rows = Vec::new();
+        for record in reader.records() {
+            let record = record.map_err(|error| format!("{place}: {error}"))?;
+            rows.push(record.iter().map(|cell| cell.trim().to_owned()).collect::<Vec<_>>());
+        }
+        if rows.is_empty() {
+            return Err(format!("{place}: expected a row per tile, found none").into());
+        }
+        let mut seen = BTreeMap::new();
+        for (number, row) in rows.iter().enumerate() {
+            if let Some(first) = seen.insert(&row[key], number) {
+                return Err(format!(
+                    "{place}: {} {:?} is labelled twice, in rows {} and {}; expected each tile once",
+                    header[key],
+                    row[key],
+                    first + 1,
+                    number + 1
+                )
+                .into());
+            }
+        }
+        Ok(Labels { place, header, rows, key })
+    }
+
+    /// For each row of labels, the row of the tile that it names.
+    ///
+    /// Names are compared as they stand and, if no tile matches so, without folder and extension: `a/b.jpg` is `b`.
+    ///
+    /// # Errors
+    /// When a label matches no tile or more than one.
+    pub(super) fn places(&self, tiles: &Rows) -> Result<Vec<usize>, Failure> {
+        let own = self.header[self.key].as_str();
+        let columns: Vec<&str> = [own].into_iter().chain(KEYS.into_iter().filter(|key| *key != own)).collect();
+        let mut best: Option<(usize, Vec<Vec<usize>>)> = None;
+        for column in columns {
+            let Some(cells) = tiles.column(column) else { continue };
+            for short in [false, true] {
+                let found = self.matches(cells, short);
+                let hits = found.iter().filter(|rows| rows.len() == 1).count();
+                if best.as_ref().is_none_or(|(most, _)| hits > *most) {
+                    best = Some((hits, found));
+                }
+            }
+        }
+        let Some((_, found)) = best else {
+            return Err(format!(
+                "the embeddings' table has no column {}; expected one to match labels with",
+                KEYS.join(", ")
+            )
+            .into());
+        };
+        let named = |wrong: fn(usize) -> bool| {
+            let names = found.iter().zip(&self.rows).filter(|(rows, _)| wrong(rows.len()));
+            names.map(|(_, row)| row[self.key].clone()).collect::<Vec<_>>()
+        };
+        let (without, several) = (named(|n| n == 0), named(|n| n > 1));
+        if !without.is_empty() {
+            return Err(format!(
+                "{}: {} of {} labels match no tile: {}; expected each to name a tile of the embeddings",
+                self.place,
+                without.len(),
+                self.rows.len(),
+                listed(&without)
+            )
+            .into());
+        }
+        if !several.is_empty() {
+            return Err(format!(
+                "{}: {} labels match more than one tile: {}; expected one tile each (an image that was cut into tiles \
+                 needs a count for every tile)",
+                self.place,
+                several.len(),
+                listed(&several)
+            )
+            .into());
+        }
+        Ok(found.into_iter().map(|rows| rows[0]).collect())
+    }
+
+    fn matches(&self, cells: &[String], short: bool) -> Vec<Vec<usize>> {
+        let name = |cell: &str| if short { stem(cell).to_owned() } else { cell.to_owned() };
+        let mut places: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        cells.iter().enumerate().for_each(|(row, cell)| places.entry(name(cell)).or_default().push(row));
+        self.rows.iter().map(|row| places.get(&name(&row[self.key])).cloned().unwrap_or_default()).collect()
+    }
+
+    /// The cells of a column, if there.
+    pub(super) fn column(&self, name: &str) -> Option<Vec<String>> {
+        let at = self.header.iter().position(|known| known == name)?;
+        Some(self.rows.iter().map(|row| row[at].clone()).collect())
+    }
+
+    /// The columns of counts: those named, or all that are numbers, but for `group`.
+    ///
+    /// # Errors
+    /// When a column is missing, has a cell that is no finite number, is the same on every tile, or none is left.
+    pub(super) fn counts(&self, types: &[String], group: &str) -> Result<Vec<Counts>, Failure> {
+        let is_number = |name: &&String| {
+            let cells = self.column(name).unwrap_or_default();
+            cells.iter().any(|cell| cell.parse::<f64>().is_ok())
+        };
+        let other = |name: &&String| **name != self.header[self.key] && *name != group;
+        let names: Vec<String> = if types.is_empty() {
+            self.header.iter().filter(other).filter(is_number).cloned().collect()
+        } else {
+            types.to_vec()
+        };
+        if names.is_empty() {
+            return Err(format!("{}: expected a column of counts, found {}", self.place, self.header.join(", ")).into());
+        }
+        names.into_iter().map(|name| self.count(name)).collect()
+    }
+
+    fn count(&self, name: String) -> Result<Counts, Failure> {
+        let cells = self
+            .column(&name)
+            .ok_or_else(|| format!("{}: expected a column {name}, found {}", self.place, self.header.join(", ")))?;
+        let parse = |(number, cell): (usize, &String)| match cell.parse::<f64>() {
+            Ok(value) if value.is_finite() => Ok(value),
+            _ => Err(format!(
+                "{}: {name} of {} is {cell:?}; expected a number (row {}; --types chooses columns)",
+                self.place,
+                self.rows[number][self.key],
+                number + 1
+            )),
+        };
+        let values: Vec<f64> = cells.iter().enumerate().map(parse).collect::<Result<_, _>>()?;
+        if values.iter().all(|value| *value == values[0]) {
+            return Err(format!(
+                "{}: {name} is {} on every tile, and nothing correlates with a constant; leave it out with --types",
+                self.place, values[0]
+            )
+            .into());
+        }
+        Ok(Counts { name, values })
+    }
+}
+
+/// A file's name without folder and extension.
+fn stem(cell: &str) -> &str {
+    let name = cell.rsplit(['/', '\\']).next().unwrap_or(cell);
+    match name.rsplit_once('.') {
+        Some((stem, extension)) if !stem.is_empty() && extension.len() <= 5 => stem,
+        _ => name,
+    }
+}
+
+/// The first few names, and how many more.
+fn listed(names: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let more = names.len().saturating_sub(SHOWN);
+    let shown = names[..names.len() - more].join(", ");
+    if more > 0 { format!("{shown} and {more} more") } else { shown }
+}

@@ -1,0 +1,102 @@
+//! `coverslip bundle label`: from what was measured to what the scanner shows.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::io::Write;
+use std::path::PathBuf;
+
+use coverslip_bundle::build::relabel;
+use coverslip_bundle::{Bundle, FeatureLabel};
+
+use crate::analyze::counts::{ALPHA, Association, CountsReport, sae_digest};
+
+/// Options of `coverslip bundle label`.
+#[derive(Debug, clap::Args)]
+pub(super) struct LabelArgs {
+    /// The bundle's directory
+    bundle: PathBuf,
+    /// What `coverslip analyze counts --bundle` found: each feature gets the cell type that it follows most closely
+    #[arg(long, value_name = "COUNTS.JSON")]
+    counts: Option<PathBuf>,
+    /// Of --counts: features with an adjusted p of at most this
+    #[arg(long, value_name = "P", default_value_t = ALPHA)]
+    p: f64,
+    /// Labels of your own, which go before those of --counts: [{"index": 412, "label": "lymphocytes", "evidence": "…",
+    /// "cell_type": "…", "correlation": 0.71, "tiles": 56, "dataset": "…"}]; all but index and label may be left out
+    #[arg(long, value_name = "JSON")]
+    labels: Option<PathBuf>,
+    /// The directory of the labelled bundle
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Replace the bundle that is there
+    #[arg(long)]
+    force: bool,
+}
+
+/// Labels a copy of the bundle.
+///
+/// # Errors
+/// When nothing is to be written, the counts belong to another SAE, or a bundle cannot be read or written.
+pub(super) fn run(args: &LabelArgs, out: &mut impl Write) -> super::Outcome {
+    let mut labels = BTreeMap::new();
+    if let Some(path) = &args.counts {
+        let report: CountsReport = super::build::from_json(path)?;
+        check_sae(&report, &Bundle::open(&args.bundle)?)?;
+        labels.extend(measured(&report, args.p)?.into_iter().map(|label| (label.index, label)));
+    }
+    if let Some(path) = &args.labels {
+        let own: Vec<FeatureLabel> = super::build::from_json(path)?;
+        labels.extend(own.into_iter().map(|label| (label.index, label)));
+    }
+    if labels.is_empty() {
+        return Err(
+            "nothing to label: expected --labels, or --counts in which a feature is more than chance (--p)".into()
+        );
+    }
+    let count = labels.len();
+    let bundle = relabel(&args.bundle, &args.out, labels.into_values().collect(), args.force)?;
+    writeln!(out, "{}: {count} features labelled, {} in all", args.out.display(), bundle.manifest().sae.labels.len())?;
+    Ok(writeln!(out, "{}", bundle.digest())?)
+}
+
+fn check_sae(report: &CountsReport, bundle: &Bundle) -> Result<(), Box<dyn Error>> {
+    match &report.source.sae_digest {
+        Some(digest) if Some(digest) == sae_digest(bundle).as_ref() => Ok(()),
+        Some(digest) => Err(format!(
+            "the counts were measured on the features of another SAE (sha256 {digest}); expected counts of this bundle"
+        )
+        .into()),
+        None => Err("the counts do not say which SAE numbers the features; run analyze counts with --bundle".into()),
+    }
+}
+
+/// The label of each feature that is more than chance: the cell type with its largest |r|.
+fn measured(report: &CountsReport, p: f64) -> Result<Vec<FeatureLabel>, Box<dyn Error>> {
+    let mut strongest: BTreeMap<usize, &Association> = BTreeMap::new();
+    for found in report.features.iter().filter(|found| found.p <= p) {
+        let index = found.column.parse().map_err(|_| format!("{:?} is no feature's index", found.column))?;
+        let place = strongest.entry(index).or_insert(found);
+        if found.pearson.abs() > place.pearson.abs() {
+            *place = found;
+        }
+    }
+    let label = |(index, found): (usize, &Association)| FeatureLabel {
+        index,
+        label: if found.pearson < 0.0 { format!("few {}", found.cell_type) } else { found.cell_type.clone() },
+        evidence: evidence(report, found),
+        cell_type: found.cell_type.clone(),
+        correlation: Some(found.pearson),
+        tiles: Some(report.tiles as u64),
+        dataset: report.source.dataset.clone(),
+    };
+    Ok(strongest.into_iter().map(label).collect())
+}
+
+fn evidence(report: &CountsReport, found: &Association) -> String {
+    let interval = found.interval.map_or(String::new(), |[low, high]| format!(" [{low:.2}, {high:.2}]"));
+    format!(
+        "Pearson's r {:.2}{interval} with {} on {} tiles of {} groups; fires on {} tiles of {} groups; p {:.4}, adjusted \
+         for all features and cell types by permuting whole groups",
+        found.pearson, found.cell_type, report.tiles, report.groups, found.tiles_firing, found.groups_firing, found.p
+    )
+}
