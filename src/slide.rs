@@ -37,6 +37,8 @@ pub(crate) struct SlideConfig {
     pub(crate) alpha: f64,
     /// Results carry embeddings.
     pub(crate) embeddings: bool,
+    /// Tiles without tissue go on to the model too.
+    pub(crate) analyse_background: bool,
     pub(crate) judged_by: Rules,
     /// The profile does not know the scanner: nothing is calibrated, and an alert says so.
     pub(crate) unknown_scanner: bool,

@@ -8,6 +8,7 @@
 pub mod counts;
 pub mod pca;
 pub mod random;
+pub mod sae;
 pub mod scanners;
 mod undefined;
 

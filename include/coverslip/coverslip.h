@@ -197,7 +197,8 @@ extern "C" {
 #define COVERSLIP_COLOR_VENDOR 3  /**< A vendor's own; color_name names it. */
 
 /** coverslip_slide_desc.flags */
-#define COVERSLIP_SLIDE_EMBEDDINGS 0x1u /**< Results carry the embeddings of every tap. */
+#define COVERSLIP_SLIDE_EMBEDDINGS 0x1u         /**< Results carry the embeddings of every tap. */
+#define COVERSLIP_SLIDE_ANALYSE_BACKGROUND 0x2u /**< The model sees every tile, also those without tissue. */
 
 /** coverslip_frame.pixel_format: codes of the Pixel Format Naming Convention (PFNC, EMVA/GenICam) */
 #define COVERSLIP_PFNC_RGB8 0x02180014u

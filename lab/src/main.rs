@@ -3,6 +3,7 @@
 mod analyze;
 mod bundle;
 mod doctor;
+mod embed;
 #[allow(dead_code, unused_imports, reason = "its users arrive one by one")]
 mod embeddings;
 mod engine_args;
@@ -13,6 +14,7 @@ mod output;
 mod page;
 mod plans;
 mod report;
+mod sae;
 mod scan;
 mod slide;
 
@@ -43,6 +45,10 @@ enum Task {
     Doctor(doctor::Args),
     /// Everything the analyses found, as one HTML file
     Report(report::Args),
+    /// Write the embeddings of tiles, images and slides
+    Embed(embed::Args),
+    /// Train sparse autoencoders on embeddings, and measure them
+    Sae(sae::Args),
     /// Install the library, its headers and what CMake and pkg-config need
     Install(install::Args),
 }
@@ -55,6 +61,8 @@ fn main() -> ExitCode {
         Task::Engine(args) => plans::run(args),
         Task::Doctor(args) => doctor::run(&args).map(|()| ExitCode::SUCCESS),
         Task::Report(args) => report::run(&args).map(|()| ExitCode::SUCCESS),
+        Task::Embed(args) => embed::run(args),
+        Task::Sae(args) => sae::run(args),
         Task::Install(args) => install::run(args).map(|()| ExitCode::SUCCESS),
     };
     outcome.unwrap_or_else(|error| {

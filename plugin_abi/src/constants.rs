@@ -61,6 +61,7 @@ pub const COLOR_RAW: i32 = 1;
 pub const COLOR_SRGB: i32 = 2;
 pub const COLOR_VENDOR: i32 = 3;
 pub const SLIDE_EMBEDDINGS: u32 = 0x1;
+pub const SLIDE_ANALYSE_BACKGROUND: u32 = 0x2;
 pub const PFNC_RGB8: u32 = 0x02180014;
 pub const PFNC_BGR8: u32 = 0x02180015;
 pub const PFNC_RGBA8: u32 = 0x02200016;

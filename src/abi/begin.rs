@@ -75,6 +75,7 @@ pub(super) unsafe fn config(desc: *const SlideDesc, runtime: &Runtime) -> Result
         result_deadline: milliseconds(desc.result_deadline_ms),
         alpha,
         embeddings,
+        analyse_background: desc.flags & abi::SLIDE_ANALYSE_BACKGROUND != 0,
         unknown_scanner: runtime.profile.is_some() && judged_by.calibrated().is_none(),
         judged_by,
         tile_mm: runtime.manifest.side as f64 * runtime.manifest.mpp / 1000.0,
@@ -103,7 +104,8 @@ fn check_ranges(desc: &SlideDesc) -> Result<()> {
     in_range("slide_desc.max_unpolled", desc.max_unpolled, 0..=MOST_UNPOLLED)?;
     in_range("slide_desc.min_coverage", desc.min_coverage, 0.0..=1.0)?;
     in_range("slide_desc.alpha", desc.alpha, 0.0..=0.5)?;
-    in_range("unknown bits of slide_desc.flags", desc.flags & !abi::SLIDE_EMBEDDINGS, 0..=0)?;
+    let known = abi::SLIDE_EMBEDDINGS | abi::SLIDE_ANALYSE_BACKGROUND;
+    in_range("unknown bits of slide_desc.flags", desc.flags & !known, 0..=0)?;
     if (desc.extent_width == 0) != (desc.extent_height == 0) {
         return Err(error!(
             INVALID_ARGUMENT,
@@ -204,10 +206,10 @@ fn reconstruction_limit(manifest: &Manifest, alpha: f64) -> Option<f32> {
 
 fn digest(runtime: &Runtime, config: &SlideConfig, identity: &str, color_state: i32) -> [u8; 32] {
     let SlideConfig { grid, shape, slots, max_tiles, max_unpolled, limits, rules, result_deadline, alpha, .. } = config;
-    let stability = config.stability_interval;
+    let (stability, background) = (config.stability_interval, config.analyse_background);
     let text = format!(
         "{:?} {identity} {color_state} {grid:?} {shape:?} {slots} {max_tiles} {max_unpolled} {limits:?} {rules:?} \
-         {result_deadline:?} {alpha} {stability}",
+         {result_deadline:?} {alpha} {stability} {background}",
         runtime.digest
     );
     Sha256::digest(text.as_bytes()).into()

@@ -55,7 +55,8 @@ impl Bench {
         let (width, height, pixels) = slot.native();
         // Exposure comes before the gate: overexposed tissue must not pass as background.
         slot.evidence.measurements = self.meter.measure(pixels, width, height, missing);
-        if slot.evidence.measurements[measurement::TISSUE] < BACKGROUND_TISSUE_FRACTION {
+        let glass = slot.evidence.measurements[measurement::TISSUE] < BACKGROUND_TISSUE_FRACTION;
+        if glass && !work.slide.config.analyse_background {
             slot.outcome = Outcome::Background;
             return;
         }

@@ -16,13 +16,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub(crate) use collect::{Collected, Tile};
-#[cfg(test)]
 pub(crate) use field::FieldOfView;
 pub(crate) use frames::Layout;
 pub(crate) use names::{ALERTS_BY_URGENCY, Class, FLAGS, STATUSES, alert_name, all_classes, class_of, status_name};
 #[cfg(test)]
 pub(crate) use play::Submission;
 pub(crate) use play::{Played, Settings, alert_line};
+pub(crate) use progress::Line;
 pub(crate) use thumbnail::Thumbnail;
 
 use crate::engine_args::EngineArgs;

@@ -1,0 +1,86 @@
+//! Which files there are to embed.
+
+use std::path::{Path, PathBuf};
+
+use crate::slide::SourceError;
+
+/// Files of a directory that are slides or images, by their names.
+const KNOWN: [&str; 7] = ["png", "jpg", "jpeg", "tif", "tiff", "svs", "btf"];
+
+/// The files, those of a directory in the order of their names.
+///
+/// # Errors
+/// When a path is not there, a directory has no slide or image, or a file comes twice.
+pub(super) fn list(paths: &[PathBuf]) -> Result<Vec<PathBuf>, SourceError> {
+    let mut all: Vec<PathBuf> = Vec::new();
+    for path in paths {
+        let unreadable = |error: std::io::Error| SourceError(format!("{}: could not be read: {error}", path.display()));
+        if !std::fs::metadata(path).map_err(unreadable)?.is_dir() {
+            all.push(path.clone());
+            continue;
+        }
+        let entries = std::fs::read_dir(path).map_err(unreadable)?;
+        let entries = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>();
+        let mut files: Vec<PathBuf> = entries.map_err(unreadable)?.into_iter().filter(|file| is_known(file)).collect();
+        if files.is_empty() {
+            return Err(SourceError(format!(
+                "{}: expected slides or images ({}) in the directory, found none. Give the directory that holds them",
+                path.display(),
+                KNOWN.join(", ")
+            )));
+        }
+        files.sort();
+        all.extend(files);
+    }
+    let mut sorted: Vec<&PathBuf> = all.iter().collect();
+    sorted.sort();
+    if let Some(twice) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(SourceError(format!("{}: given twice; tiles count once", twice[0].display())));
+    }
+    Ok(all)
+}
+
+fn is_known(file: &Path) -> bool {
+    let extension = file.extension().unwrap_or_default().to_ascii_lowercase();
+    KNOWN.iter().any(|known| extension == *known) && file.is_file()
+}
+
+/// A file's name without its extension.
+pub(super) fn stem(path: &Path) -> String {
+    path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
+
+/// The slide that an image belongs to.
+pub(super) fn slide_of(stem: &str, separator: Option<&str>) -> String {
+    let before = separator.and_then(|separator| stem.rsplit_once(separator)).map(|(before, _)| before);
+    before.unwrap_or(stem).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_s_slide_stands_before_the_last_separator() {
+        assert_eq!(slide_of("test_10_004", Some("_")), "test_10");
+        assert_eq!(slide_of("test_10_004", None), "test_10_004");
+        assert_eq!(slide_of("plain", Some("_")), "plain");
+    }
+
+    #[test]
+    fn what_is_not_there_or_given_twice_is_refused() {
+        let folder = std::env::temp_dir().join(format!("coverslip-inputs-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(&folder).unwrap();
+        let refused = list(std::slice::from_ref(&folder)).unwrap_err().0;
+        assert!(refused.contains("found none"), "{refused}");
+        for name in ["b.PNG", "a.jpg", "notes.txt"] {
+            std::fs::write(folder.join(name), "").unwrap();
+        }
+        assert_eq!(list(std::slice::from_ref(&folder)).unwrap(), [folder.join("a.jpg"), folder.join("b.PNG")]);
+        let refused = list(&[folder.clone(), folder.join("a.jpg")]).unwrap_err().0;
+        assert!(refused.contains("a.jpg: given twice"), "{refused}");
+        assert!(list(&[folder.join("no")]).unwrap_err().0.contains("could not be read"));
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+}
