@@ -13,6 +13,7 @@ mod locate;
 mod output;
 mod page;
 mod plans;
+mod profile;
 mod report;
 mod sae;
 mod scan;
@@ -37,6 +38,8 @@ enum Task {
     Scan(scan::Args),
     /// Build, inspect, verify and export model bundles
     Bundle(bundle::Args),
+    /// Build, inspect, verify, compare and challenge scanner profiles
+    Profile(profile::Args),
     /// What embeddings and features say: cell counts, scanners, controls
     Analyze(analyze::Args),
     /// Build GPU plans ahead of time, and show what a plan is
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
     let outcome = match Command::parse().task {
         Task::Scan(args) => scan::run(args),
         Task::Bundle(args) => bundle::run(args).map(|()| ExitCode::SUCCESS),
+        Task::Profile(args) => profile::run(args).map(|()| ExitCode::SUCCESS),
         Task::Analyze(args) => analyze::run(args).map(|()| ExitCode::SUCCESS),
         Task::Engine(args) => plans::run(args),
         Task::Doctor(args) => doctor::run(&args).map(|()| ExitCode::SUCCESS),

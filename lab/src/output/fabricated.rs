@@ -46,6 +46,7 @@ pub(super) fn played() -> Played {
     Played {
         collected,
         alerts: vec![alert],
+        seen_at_alert: vec![1],
         summary,
         stats: abi::RuntimeStats::init(),
         thumbnail: thumbnail(width, height),

@@ -6,6 +6,7 @@ mod gallery;
 mod html;
 mod models;
 mod plot;
+mod scanners;
 #[cfg(test)]
 mod tests;
 
@@ -49,12 +50,14 @@ type Failure = Box<dyn Error>;
 type Named = BTreeSet<(Option<String>, usize)>;
 
 /// The files that are read, in the order of the page, and what their sections are called.
-const SECTIONS: [(&str, &str); 5] = [
+const SECTIONS: [(&str, &str); 7] = [
     ("counts.json", "Which features follow which cells"),
     ("features.json", "What each feature shows"),
     ("compare.json", "Two models on the same tiles"),
     ("transfer.json", "What holds on data from elsewhere"),
     ("depth.json", "Where in the model it can be read"),
+    ("scanners.json", "How much of it is the scanner's"),
+    ("challenge.json", "Which faults are seen"),
 ];
 
 /// Writes the report.
@@ -132,6 +135,14 @@ fn section(file: &str, path: &Path, named: &mut Named, gallery: &mut Gallery) ->
         "transfer.json" => {
             let report: crate::analyze::transfer::TransferReport = read(path)?;
             (models::transfer(&report), format!("{} to {}", report.from.dataset, report.to.dataset))
+        }
+        "scanners.json" => {
+            let report: serde_json::Value = read(path)?;
+            (scanners::scanners(&report), format!("{} tiles", report["tiles"]))
+        }
+        "challenge.json" => {
+            let report: serde_json::Value = read(path)?;
+            (scanners::challenge(&report), format!("{} tiles", report["tiles"]))
         }
         _ => {
             let report: crate::analyze::depth::DepthReport = read(path)?;

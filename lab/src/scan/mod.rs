@@ -8,6 +8,7 @@ mod play;
 pub(crate) mod progress;
 mod thumbnail;
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -21,9 +22,11 @@ pub(crate) use frames::Layout;
 pub(crate) use names::{ALERTS_BY_URGENCY, Class, FLAGS, STATUSES, alert_name, all_classes, class_of, status_name};
 #[cfg(test)]
 pub(crate) use play::Submission;
-pub(crate) use play::{Played, Settings, alert_line};
+pub(crate) use play::{Played, Settings, alert_line, play};
 pub(crate) use progress::Line;
 pub(crate) use thumbnail::Thumbnail;
+
+use coverslip_bundle::profile::{Calibration, Check, Profile};
 
 use crate::engine_args::EngineArgs;
 use crate::host::{Library, Runtime};
@@ -111,13 +114,14 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
     opening.clear();
     let open_seconds = opened.elapsed().as_secs_f64();
     let info = runtime.info()?;
-    let played = play::play(&settings(&args), &runtime, &info, source.as_mut(), &mpp, &stop)?;
+    let levels = Levels::of(&args)?;
+    let played = play(&settings(&args, &levels), &runtime, &info, source.as_mut(), &mpp, &stop)?;
     let report = Report::new(&args, source.info(), &mpp, &library, &bundle, &runtime, &info, &played, open_seconds)?;
     runtime.close(std::time::Duration::from_secs(10))?;
 
     let files = output::write_all(outputs, &report, &played)?;
     let mut stdout = std::io::stdout().lock();
-    let verdict = Verdict::new(&played, |_| args.alpha);
+    let verdict = Verdict::new(&played, |bit| levels.at(bit));
     for line in output::closing_lines(&report, &played, &files).iter().chain(&verdict.lines) {
         writeln!(stdout, "{line}")?;
     }
@@ -133,9 +137,49 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
     })
 }
 
-fn settings(args: &Args) -> Settings {
+/// The false-alarm levels that a scanner's checks run at.
+struct Levels {
+    scanner_id: String,
+    alpha: f64,
+    calibration: Option<BTreeMap<Check, Calibration>>,
+}
+
+impl Levels {
+    /// Of the scanner that `--scanner` names, or of the only one in the profile.
+    fn of(args: &Args) -> Result<Levels, Box<dyn Error>> {
+        let nobody = || "coverslip-lab".to_owned();
+        let named = args.scanner.clone();
+        let Some(path) = &args.profile else {
+            return Ok(Levels { scanner_id: named.unwrap_or_else(nobody), alpha: args.alpha, calibration: None });
+        };
+        let (profile, _) = Profile::open(path)?;
+        let ids: Vec<&str> = profile.scanners.iter().map(|scanner| scanner.id.as_str()).collect();
+        let scanner_id = match (named, ids.as_slice()) {
+            (Some(named), _) => named,
+            (None, [only]) => (*only).to_owned(),
+            (None, _) => {
+                return Err(format!(
+                    "--scanner: expected one of the profile's scanners ({}), found none",
+                    ids.join(", ")
+                )
+                .into());
+            }
+        };
+        let calibration = profile.scanner(&scanner_id).map(|scanner| scanner.calibration.clone());
+        Ok(Levels { scanner_id, alpha: args.alpha, calibration })
+    }
+
+    /// The level of the check with this bit: what was asked for, or more where few tiles calibrate it.
+    fn at(&self, bit: usize) -> f64 {
+        let check = Check::ALL.get(bit);
+        let calibration = self.calibration.as_ref().zip(check).and_then(|(all, check)| all.get(check));
+        calibration.map_or(self.alpha, |calibration| calibration.supported(self.alpha))
+    }
+}
+
+fn settings(args: &Args, levels: &Levels) -> Settings {
     Settings {
-        scanner_id: args.scanner.clone().unwrap_or_else(|| "coverslip-lab".into()),
+        scanner_id: levels.scanner_id.clone(),
         layout: args.frames,
         frame_size: args.frame_size,
         rate: args.rate,
@@ -143,6 +187,7 @@ fn settings(args: &Args) -> Settings {
         embeddings: args.embeddings,
         stretch: args.stretch,
         alpha: args.alpha,
+        tell_alerts: true,
     }
 }
 

@@ -36,7 +36,7 @@ pub(crate) const ALERTS: [&str; 9] = [
 ];
 
 /// Alerts about the slide, the most urgent first.
-pub(crate) const ALERTS_BY_URGENCY: [i32; 7] = [
+pub(crate) const ALERTS_BY_URGENCY: [i32; 8] = [
     abi::ALERT_FOCUS_LOSS,
     abi::ALERT_OVERRUN,
     abi::ALERT_SCANNER_MISMATCH,
@@ -44,6 +44,7 @@ pub(crate) const ALERTS_BY_URGENCY: [i32; 7] = [
     abi::ALERT_BANDING,
     abi::ALERT_EMBEDDING_DRIFT,
     abi::ALERT_LAGGING,
+    abi::ALERT_UNKNOWN_SCANNER,
 ];
 
 fn numbered(names: &'static [&'static str], number: i32) -> &'static str {

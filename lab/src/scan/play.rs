@@ -39,6 +39,8 @@ pub(crate) struct Submission {
 pub(crate) struct Played {
     pub(crate) collected: Collected,
     pub(crate) alerts: Vec<abi::Alert>,
+    /// For each alert, how many results had come when it was taken.
+    pub(crate) seen_at_alert: Vec<usize>,
     pub(crate) summary: abi::SlideSummary,
     pub(crate) stats: abi::RuntimeStats,
     pub(crate) thumbnail: Thumbnail,
@@ -94,6 +96,8 @@ pub(crate) struct Settings {
     /// Whether a slide that is coarser than the model is enlarged.
     pub(crate) stretch: bool,
     pub(crate) alpha: f64,
+    /// Whether alerts are told while the slide is played.
+    pub(crate) tell_alerts: bool,
 }
 
 /// Plays the slide to its end, or to where `stop` is set.
@@ -139,13 +143,15 @@ pub(crate) fn play(
         read?;
         Ok::<_, Box<dyn Error>>((received?, submitted))
     });
-    let ((mut collected, alerts), (submission, error)) = outcome?;
+    let ((mut collected, taken), (submission, error)) = outcome?;
+    let (alerts, seen_at_alert) = taken.into_iter().unzip();
     let seconds = started.elapsed().as_secs_f64();
     let (summary, stats) = (slide.summary()?, runtime.stats()?);
     collected.sort();
     Ok(Played {
         collected,
         alerts,
+        seen_at_alert,
         summary,
         stats,
         thumbnail,
@@ -351,7 +357,7 @@ fn receive(
     info: &abi::RuntimeInfo,
     stop: &AtomicBool,
     plan: &Plan,
-) -> Result<(Collected, Vec<abi::Alert>), HostError> {
+) -> Result<(Collected, Vec<(abi::Alert, usize)>), HostError> {
     let mut results =
         Results::new(BATCH, info.features_per_tile, if settings.embeddings { info.embedding_width } else { 0 });
     let (mut collected, mut alerts) = (Collected::default(), Vec::new());
@@ -362,8 +368,10 @@ fn receive(
         let more = slide.wait(&mut results, Duration::from_millis(100))?;
         collected.take(&results);
         for alert in slide.alerts()? {
-            line.say(&alert_line(&alert));
-            alerts.push(alert);
+            if settings.tell_alerts {
+                line.say(&alert_line(&alert));
+            }
+            alerts.push((alert, collected.tiles.len()));
         }
         if !more {
             line.clear();

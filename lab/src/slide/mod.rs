@@ -7,6 +7,7 @@ mod jpeg;
 mod mpp;
 pub(crate) use mpp::RANGE as MPP_RANGE;
 mod picture;
+pub(crate) mod simulated;
 #[cfg(test)]
 mod tests;
 mod tiff;

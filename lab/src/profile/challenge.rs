@@ -1,0 +1,253 @@
+//! `coverslip profile challenge`: simulated faults of growing severity on good slides, played through the plugin with the
+//! profile. Says what each flag sees, from which severity on, and how many tiles pass before an alert.
+
+mod faults;
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::io::Write;
+use std::path::PathBuf;
+
+use coverslip_analysis::scanners::auroc;
+use coverslip_bundle::profile::{Check, measurement};
+use coverslip_plugin_abi as abi;
+use serde_json::{Value, json};
+
+use super::Outcome;
+use super::sample::{Reader, Source};
+use crate::host::Library;
+use crate::locate;
+use crate::scan::{FLAGS, Played, alert_name};
+use faults::Fault;
+
+/// Options of `coverslip profile challenge`.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {
+    /// Good slides that the profile has not seen
+    #[arg(required = true)]
+    slides: Vec<PathBuf>,
+    /// The profile
+    #[arg(long, value_name = "DIR")]
+    profile: PathBuf,
+    /// The scanner that took the slides, as the profile names it
+    #[arg(long, value_name = "ID")]
+    scanner: String,
+    /// The folder that challenge.json is written to
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Only these faults [default: all]
+    #[arg(long = "fault", value_name = "NAME")]
+    faults: Vec<String>,
+    /// Also let each fault begin in the middle of a slide, and count the tiles until an alert
+    #[arg(long)]
+    alerts: bool,
+    #[command(flatten)]
+    source: Source,
+}
+
+/// Scores of all tiles that were looked at, by flag bit, and how many were flagged.
+#[derive(Default)]
+struct Seen {
+    scores: BTreeMap<usize, Vec<f64>>,
+    raised: BTreeMap<usize, usize>,
+    tiles: usize,
+    /// Whether and after how many tiles of a fault each alert came, by code.
+    alerts: Vec<(i32, usize)>,
+}
+
+impl Seen {
+    fn add(&mut self, played: &Played) {
+        for tile in played.collected.tiles.iter().map(|tile| &tile.result).filter(|tile| tile.status == abi::TILE_DONE)
+        {
+            self.tiles += 1;
+            for bit in (1..FLAGS.len()).filter(|bit| tile.flags_checked & (1 << bit) != 0) {
+                self.scores.entry(bit).or_default().push(f64::from(unusual(tile, bit)));
+                *self.raised.entry(bit).or_default() += usize::from(tile.flags_raised & (1 << bit) != 0);
+            }
+        }
+    }
+
+    /// The share of tiles that raised a flag, of those on which it was checked.
+    fn share(&self, bit: usize) -> Option<f64> {
+        let checked = self.scores.get(&bit)?.len();
+        Some(self.raised.get(&bit).copied().unwrap_or(0) as f64 / checked as f64)
+    }
+}
+
+/// Plays everything, writes challenge.json and prints the table.
+///
+/// # Errors
+/// Where a slide cannot be read, or there is no such fault.
+pub(super) fn run(args: &Args, out: &mut dyn Write) -> Outcome {
+    let faults = faults::chosen(&args.faults)?;
+    let library = Library::load(&locate::library(args.source.library.as_deref())?)?;
+    let reader = Reader::open(&library, &args.source, Some(&args.profile))?;
+    std::fs::create_dir_all(&args.out).map_err(|error| format!("{}: {error}", args.out.display()))?;
+    let challenge = Challenge { args, reader };
+    let clean = challenge.play(None)?;
+    if clean.tiles == 0 {
+        return Err("expected tiles with tissue, found none. Give slides with tissue".into());
+    }
+    header(out, &clean)?;
+    let mut reports = Vec::new();
+    for fault in &faults {
+        reports.push(challenge.fault(fault, &clean, out)?);
+    }
+    let report = json!({
+        "format": "coverslip-challenge/1",
+        "slides": args.slides.iter().map(|path| path.display().to_string()).collect::<Vec<_>>(),
+        "tiles": clean.tiles,
+        "flagged_without_a_fault": flagged(&clean),
+        "faults": reports,
+    });
+    let path = args.out.join("challenge.json");
+    crate::embeddings::whole(&path, |file| serde_json::to_writer_pretty(file, &report).map_err(Into::into))
+        .map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(writeln!(out, "{}", path.display())?)
+}
+
+fn header(out: &mut dyn Write, clean: &Seen) -> Outcome {
+    writeln!(out, "{} tiles with tissue; flagged without a fault:", clean.tiles)?;
+    for (bit, flag) in FLAGS.iter().enumerate().skip(1) {
+        if let Some(share) = clean.share(bit) {
+            writeln!(out, "  {:<20}{:>6.1} %", flag.replace('_', " "), 100.0 * share)?;
+        }
+    }
+    writeln!(out)?;
+    writeln!(out, "{:<12}{:>9}  {:<18}{:>8}{:>7}  also", "fault", "severity", "flag", "flagged", "AUROC")?;
+    Ok(())
+}
+
+fn flagged(seen: &Seen) -> Value {
+    let one = |(bit, flag): (usize, &&str)| Some(((*flag).to_owned(), json!(seen.share(bit)?)));
+    FLAGS.iter().enumerate().skip(1).filter_map(one).collect::<serde_json::Map<_, _>>().into()
+}
+
+struct Challenge<'a> {
+    args: &'a Args,
+    reader: Reader<'a>,
+}
+
+impl Challenge<'_> {
+    /// All slides behind a fault of a severity, or as they are.
+    fn play(&self, fault: Option<(&Fault, f64)>) -> Result<Seen, Box<dyn Error>> {
+        let mut seen = Seen::default();
+        for path in &self.args.slides {
+            let mpp = self.reader.resolution(crate::slide::open(path)?.as_ref())?.x;
+            let change = fault.map(|(fault, severity)| (fault.change)(severity, self.reader.info.mpp / mpp));
+            seen.add(&self.reader.play(path, &self.args.scanner, change.map(|change| (change, 0)))?);
+            if let Some(change) = change.filter(|_| self.args.alerts) {
+                seen.alerts.extend(self.reader.alerts_from_the_middle(path, &self.args.scanner, change)?);
+            }
+        }
+        Ok(seen)
+    }
+
+    /// One fault at all its severities.
+    fn fault(&self, fault: &Fault, clean: &Seen, out: &mut dyn Write) -> Result<Value, Box<dyn Error>> {
+        let bit = fault.check.index();
+        let mut shares = Vec::new();
+        let mut levels = Vec::new();
+        for &severity in fault.severities {
+            let seen = self.play(Some((fault, severity)))?;
+            let area = |bit: usize| Some(auroc(&finite(clean.scores.get(&bit)?), &finite(seen.scores.get(&bit)?)));
+            let rise = |bit: usize| seen.share(bit).unwrap_or(0.0) - clean.share(bit).unwrap_or(0.0);
+            let others = (1..FLAGS.len()).filter(|&other| other != bit && rise(other) >= 0.1);
+            let also: Vec<String> =
+                others.map(|b| format!("{} {:.0}", FLAGS[b].replace('_', " "), 100.0 * rise(b))).collect();
+            let share = seen.share(bit);
+            writeln!(
+                out,
+                "{:<12}{:>9}  {:<18}{:>6} %{:>7}  {}",
+                fault.name,
+                fault.shown(severity),
+                FLAGS[bit].replace('_', " "),
+                share.map_or("-".into(), |share| format!("{:.0}", 100.0 * share)),
+                area(bit).map_or("-".into(), |area| format!("{area:.3}")),
+                also.iter().take(2).cloned().collect::<Vec<_>>().join(", ")
+            )?;
+            shares.push((severity, share.unwrap_or(0.0)));
+            let areas: serde_json::Map<String, Value> =
+                (1..FLAGS.len()).filter_map(|b| Some((FLAGS[b].to_owned(), json!(area(b)?)))).collect();
+            levels.push(json!({
+                "severity": severity,
+                "tiles": seen.tiles,
+                "flagged": flagged(&seen),
+                "auroc": areas,
+                "alerts": seen.alerts.iter().map(|(code, tiles)| json!({ "alert": alert_name(*code), "after_tiles": tiles })).collect::<Vec<_>>(),
+            }));
+            for (code, tiles) in &seen.alerts {
+                writeln!(
+                    out,
+                    "{:<12}{:>9}  alert {} after {tiles} tiles",
+                    "",
+                    "",
+                    alert_name(*code).replace('_', " ")
+                )?;
+            }
+        }
+        let half = half_flagged(&shares);
+        if let Some(half) = half {
+            writeln!(out, "{:<12}{:>9}  half of the tiles are flagged", "", fault.shown(half))?;
+        }
+        Ok(json!({
+            "fault": fault.name,
+            "severity_is": fault.unit,
+            "flag": Check::name(fault.check),
+            "half_flagged_at": half,
+            "levels": levels,
+        }))
+    }
+}
+
+/// A tile's score as the profile ranks it, higher is more unusual: what the pixels' flags have in the record are the
+/// general rules' own measures.
+fn unusual(tile: &abi::TileResult, bit: usize) -> f32 {
+    match Check::ALL[bit] {
+        Check::OutOfFocus => -tile.measurements[measurement::SHARPNESS],
+        Check::Underexposed => measurement::underexposure(&tile.measurements),
+        Check::Overexposed => measurement::overexposure(&tile.measurements),
+        _ => tile.scores[bit],
+    }
+}
+
+/// Scores that are numbers.
+fn finite(scores: &[f64]) -> Vec<f64> {
+    scores.iter().copied().filter(|score| score.is_finite()).collect()
+}
+
+/// The severity at which half of the tiles are flagged, between two that were tried.
+fn half_flagged(shares: &[(f64, f64)]) -> Option<f64> {
+    if shares.first()?.1 >= 0.5 {
+        return Some(shares[0].0);
+    }
+    let step = shares.windows(2).find(|pair| pair[0].1 < 0.5 && pair[1].1 >= 0.5)?;
+    let ((low, before), (high, after)) = (step[0], step[1]);
+    Some(low + (high - low) * (0.5 - before) / (after - before))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_blurrier_tile_is_more_unusual() {
+        let tile = |sharpness: f32| {
+            let mut tile = abi::TileResult::default();
+            tile.measurements[measurement::SHARPNESS] = sharpness;
+            tile.scores = [3.0; abi::SCORE_COUNT];
+            tile
+        };
+        let bit = Check::OutOfFocus.index();
+        assert!(unusual(&tile(-9.0), bit) > unusual(&tile(-4.0), bit));
+        assert_eq!(unusual(&tile(-9.0), Check::Novel.index()), 3.0);
+    }
+
+    #[test]
+    fn half_lies_between_what_was_tried() {
+        assert_eq!(half_flagged(&[(1.0, 0.0), (2.0, 0.25), (3.0, 0.75)]), Some(2.5));
+        assert_eq!(half_flagged(&[(1.0, 0.6), (2.0, 0.9)]), Some(1.0));
+        assert_eq!(half_flagged(&[(1.0, 0.0), (2.0, 0.4)]), None);
+        assert_eq!(half_flagged(&[]), None);
+    }
+}

@@ -1,0 +1,76 @@
+//! A profile for people: what it was made from, which level each check can run at, what is missing.
+
+use std::error::Error;
+use std::io::Write;
+
+use coverslip_bundle::Digest;
+use coverslip_bundle::profile::{Check, Profile, Scanner};
+
+/// Prints a profile, 80 columns wide where names allow.
+pub(super) fn print(out: &mut dyn Write, profile: &Profile, digest: Digest) -> Result<(), Box<dyn Error>> {
+    writeln!(out, "profile   {} ({})", profile.name, &digest.to_string()[..12])?;
+    writeln!(out, "bundle    {}", &profile.bundle.to_string()[..12])?;
+    let how = match (profile.provenance.simulated, profile.provenance.paired) {
+        (true, _) => "SIMULATED: what other scanners do was made up from this one's slides",
+        (false, true) => "the scanners saw the same slides",
+        (false, false) => "each scanner saw its own slides: tissue may pass for a scanner",
+    };
+    writeln!(out, "scanners  {}; {how}", profile.scanners.len())?;
+    for (place, tap) in profile.taps.iter().enumerate() {
+        let judged = if place == profile.judged_tap { ", tiles are judged by it" } else { "" };
+        writeln!(
+            out,
+            "tap       {}: {} values, {} axes, {} scanner directions{judged}",
+            tap.name,
+            tap.width,
+            tap.variances.len(),
+            tap.scanner_rank()
+        )?;
+    }
+    writeln!(out, "features  {} follow a scanner whichever slide is left out", profile.features.len())?;
+    for scanner in &profile.scanners {
+        one(out, profile, scanner)?;
+    }
+    Ok(())
+}
+
+fn one(out: &mut dyn Write, profile: &Profile, scanner: &Scanner) -> Result<(), Box<dyn Error>> {
+    writeln!(out)?;
+    writeln!(
+        out,
+        "{}: fitted on {} slides ({} tiles), calibrated on {} others",
+        scanner.id,
+        scanner.fitted_slides.len(),
+        scanner.fitted_tiles,
+        scanner.calibration_slides.len()
+    )?;
+    let told = profile.annotations.get("scanner_shift_auroc_on_held_out_slides").and_then(|all| all.get(&scanner.id));
+    if let Some(told) = told.and_then(serde_json::Value::as_f64) {
+        writeln!(out, "  other scanners are told from it on slides that fitted nothing: AUROC {told:.2}")?;
+    }
+    writeln!(out, "  {:<20}{:>8}{:>12}{:>12}{:>16}", "check", "tiles", "median", "99th", "false alarms")?;
+    for check in Check::ALL.into_iter().skip(1) {
+        let name = check.name().replace('_', " ");
+        match scanner.calibration.get(&check) {
+            Some(calibration) => {
+                let scores = calibration.scores();
+                let at = |share: f64| scores[((scores.len() - 1) as f64 * share).round() as usize];
+                let level = format!("from {:.1} %", 100.0 * calibration.supported(0.0));
+                writeln!(out, "  {name:<20}{:>8}{:>12.3}{:>12.3}{level:>16}", scores.len(), at(0.5), at(0.99))?;
+            }
+            None => writeln!(out, "  {name:<20}{:>8}", "not calibrated")?,
+        }
+    }
+    let slides = scanner.slide_shift.len();
+    let level = scanner.slide_shift.supported(0.0);
+    let mismatch = if level > 0.05 { "unknown at 5 %, which takes 19 slides" } else { "works at 5 %" };
+    writeln!(out, "  scanner mismatch: {slides} slides, {mismatch}")?;
+    if scanner.calibration_slides.len() < 5 {
+        writeln!(
+            out,
+            "  {} calibration slides: the levels hold for slides like these; give more",
+            scanner.calibration_slides.len()
+        )?;
+    }
+    Ok(())
+}

@@ -1,0 +1,204 @@
+//! `coverslip profile` as a user runs it: a synthetic bundle, made-up slides of two scanners.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+use image::{Rgb, RgbImage};
+use serde_json::Value;
+
+const COMMAND: &str = env!("CARGO_BIN_EXE_coverslip");
+
+fn folder() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("profile");
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).unwrap();
+        folder
+    })
+}
+
+/// A tiny bundle: 32 px at 0.5 µm/px.
+fn bundle() -> &'static str {
+    static BUNDLE: OnceLock<String> = OnceLock::new();
+    BUNDLE.get_or_init(|| {
+        let path = folder().join("bundle").display().to_string();
+        let output = Command::new(COMMAND).args(["bundle", "synthetic", "--out", &path]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        path
+    })
+}
+
+/// A slide of 400 x 320 px with grains of stain and a rim of glass; its own stain, and a scanner's light.
+fn picture(name: &str, seed: u32, light: [f32; 3]) -> RgbImage {
+    let mut state = seed.wrapping_mul(2_654_435_761).max(1);
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        (state >> 16) as f32 / 65_536.0
+    };
+    let grains: Vec<(f32, f32, f32)> =
+        (0..2200).map(|_| (next() * 400.0, next() * 320.0, 1.5 + 3.0 * next())).collect();
+    let depth = 0.9 + 0.2 * next();
+    let mut density = vec![0.25_f32; 400 * 320];
+    for (x, y, radius) in grains {
+        let (x0, y0) = ((x - radius).max(0.0) as usize, (y - radius).max(0.0) as usize);
+        for py in y0..((y + radius) as usize + 1).min(320) {
+            for px in x0..((x + radius) as usize + 1).min(400) {
+                if (px as f32 - x).hypot(py as f32 - y) < radius {
+                    density[py * 400 + px] = 0.8;
+                }
+            }
+        }
+    }
+    let picture = RgbImage::from_fn(400, 320, |x, y| {
+        let glass = x >= 380;
+        let own = if glass { 0.0 } else { depth * density[(y * 400 + x) as usize] };
+        let noise = 6.0 * next();
+        let level =
+            |stain: f32, light: f32| (242.0 * light * 10_f32.powf(-own * stain) - noise).clamp(0.0, 255.0) as u8;
+        Rgb([level(0.9, light[0]), level(1.4, light[1]), level(0.7, light[2])])
+    });
+    picture.save(folder().join(format!("{name}.png"))).unwrap();
+    picture
+}
+
+fn path(name: &str) -> String {
+    folder().join(format!("{name}.png")).display().to_string()
+}
+
+/// Six slides by each of two scanners; the second is warmer.
+fn slides() -> &'static [Vec<String>; 2] {
+    static SLIDES: OnceLock<[Vec<String>; 2]> = OnceLock::new();
+    SLIDES.get_or_init(|| {
+        [("a", [1.0, 1.0, 1.0]), ("b", [1.0, 0.95, 0.86])].map(|(scanner, light)| {
+            (0..6)
+                .map(|slide| {
+                    let name = format!("{scanner}{slide}");
+                    picture(&name, slide + 1, light);
+                    path(&name)
+                })
+                .collect()
+        })
+    })
+}
+
+fn profile(arguments: &[&str]) -> Output {
+    Command::new(COMMAND).arg("profile").args(arguments).output().unwrap()
+}
+
+fn build(out: &str, scanners: &[(&str, &[String])], more: &[&str]) -> (Output, String) {
+    let out = folder().join(out).display().to_string();
+    let mut command = Command::new(COMMAND);
+    command.args(["profile", "build", "--bundle", bundle(), "--mpp", "0.5", "--out", &out]).args(more);
+    for (id, slides) in scanners {
+        command.arg("--scanner").arg(format!("{id}={}", slides[0])).args(&slides[1..]);
+    }
+    (command.output().unwrap(), out)
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn two_scanners_are_fitted_calibrated_and_told_apart() {
+    let [a, b] = slides();
+    let (output, out) = build("pair", &[("lab-a", a), ("lab-b", b)], &["--paired"]);
+    assert!(output.status.success(), "{}", said(&output));
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.lines().all(|line| line.chars().count() <= 80 || line.contains(&out)), "{text}");
+    assert!(text.contains("the scanners saw the same slides") && text.contains("unknown at 5 %"), "{text}");
+    let manifest: Value = serde_json::from_slice(&fs::read(Path::new(&out).join("profile.json")).unwrap()).unwrap();
+    let scanners = manifest["scanners"].as_array().unwrap();
+    assert_eq!((scanners.len(), manifest["provenance"]["paired"].as_bool()), (2, Some(true)));
+    for scanner in scanners {
+        let names = |field: &str| scanner[field].as_array().unwrap().clone();
+        assert_eq!((names("fitted_slides").len(), names("calibration_slides").len()), (3, 3));
+        assert!(names("fitted_slides").iter().all(|slide| !names("calibration_slides").contains(slide)));
+        let count = scanner["calibration"]["scanner_shift"].as_u64().unwrap();
+        assert!(count > 200 && scanner["calibration"]["unstable"].as_u64() > Some(200), "{scanner}");
+    }
+    let told = &manifest["annotations"]["scanner_shift_auroc_on_held_out_slides"];
+    assert!(told["lab-a"].as_f64() > Some(0.9), "{told}");
+
+    let inspected = profile(&["inspect", &out]);
+    assert_eq!(String::from_utf8_lossy(&inspected.stdout).lines().next(), text.lines().next());
+    let verified = profile(&["verify", &out, "--bundle", bundle()]);
+    assert!(verified.status.success(), "{}", said(&verified));
+    let compared = profile(&["compare", &out, &out]);
+    let text = String::from_utf8_lossy(&compared.stdout).into_owned();
+    assert!(text.contains("lab-a against lab-a") && text.contains("0.00 sd along scanner directions"), "{text}");
+
+    // A slide of the other scanner, taken for one of this: its own checks see it, and the last lines say so.
+    let scan = |slide: &str, name: &str| {
+        let mut command = Command::new(COMMAND);
+        command.args(["scan", slide, "--mpp", "0.5", "--bundle", bundle(), "--profile", &out, "--scanner", "lab-a"]);
+        command.args(["--exit-code", "--out"]).arg(folder().join(name)).output().unwrap()
+    };
+    picture("fresh", 77, [1.0; 3]);
+    let good = scan(&path("fresh"), "good");
+    let lines = String::from_utf8_lossy(&good.stdout).into_owned();
+    assert!(matches!(good.status.code(), Some(0 | 4)), "{lines}{}", said(&good));
+    picture("warm", 78, [1.0, 0.95, 0.86]);
+    let foreign = scan(&path("warm"), "foreign");
+    let lines = String::from_utf8_lossy(&foreign.stdout).into_owned();
+    assert_eq!(foreign.status.code(), Some(3), "{lines}{}", said(&foreign));
+    assert!(lines.contains("scanner shift") || lines.contains("color shift"), "{lines}");
+}
+
+#[test]
+fn one_scanner_is_marked_as_simulated() {
+    let (output, out) = build("single", &[("lab-a", &slides()[0])], &["--single", "--skip-unstable"]);
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("SIMULATED"));
+    let manifest: Value = serde_json::from_slice(&fs::read(Path::new(&out).join("profile.json")).unwrap()).unwrap();
+    assert_eq!(manifest["provenance"]["simulated"], true);
+    assert_eq!(manifest["scanners"].as_array().unwrap().len(), 1);
+    assert!(manifest["taps"][0]["scanner_rank"].as_u64() > Some(2), "directions of several changes");
+    assert!(manifest["scanners"][0]["calibration"].get("unstable").is_none());
+}
+
+#[test]
+fn what_says_too_little_is_refused() {
+    let [a, b] = slides();
+    let refused = |scanners: &[(&str, &[String])], more: &[&str], words: &str| {
+        let (output, out) = build("refused", scanners, more);
+        assert_eq!(output.status.code(), Some(1), "{words}");
+        assert!(said(&output).contains(words), "{words}: {}", said(&output));
+        assert!(!Path::new(&out).exists());
+    };
+    refused(&[("a", a)], &[], "expected two scanners or more, found one");
+    refused(&[("a", a), ("b", &b[..1])], &[], "scanner b: expected two slides or more");
+    refused(&[("a", a), ("b", &b[..3])], &["--paired"], "found 6 of a and 3 of b");
+    let single_colour: Vec<String> = (0..2)
+        .map(|i| {
+            let name = format!("colour{i}");
+            RgbImage::from_pixel(400, 320, Rgb([200, 120, 180])).save(folder().join(format!("{name}.png"))).unwrap();
+            path(&name)
+        })
+        .collect();
+    refused(&[("a", a), ("b", &single_colour)], &[], "tiles without any detail. A single colour");
+    let glass: Vec<String> = (0..2)
+        .map(|i| {
+            let name = format!("glass{i}");
+            RgbImage::from_pixel(400, 320, Rgb([243, 242, 244])).save(folder().join(format!("{name}.png"))).unwrap();
+            path(&name)
+        })
+        .collect();
+    refused(&[("a", a), ("b", &glass)], &[], "scanner b: expected 30 tiles with tissue or more, found 0");
+    let blurry: Vec<String> = (0..2)
+        .map(|i| {
+            let name = format!("blurry{i}");
+            let sharp = picture(&name, 50 + i, [1.0; 3]);
+            image::imageops::blur(&sharp, 3.0).save(folder().join(format!("{name}.png"))).unwrap();
+            path(&name)
+        })
+        .collect();
+    refused(&[("a", a), ("b", &blurry)], &[], "tiles out of focus by the general rule");
+    let output = profile(&["verify", &folder().join("nowhere").display().to_string()]);
+    assert_eq!(output.status.code(), Some(1));
+}
