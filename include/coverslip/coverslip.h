@@ -331,7 +331,8 @@ typedef struct coverslip_runtime_desc {
     const uint32_t *cpus;          /**< The logical CPUs that the workers may run on; NULL: all of the process. */
     uint32_t cpu_count;            /**< Length of cpus. */
     uint32_t flags;                /**< COVERSLIP_RUNTIME_*. */
-    uint32_t max_threads;          /**< Lanes on the CPU; 0: one per allowed CPU. At most 256. */
+    uint32_t max_threads;          /**< Lanes on the CPU, or threads that prepare tiles beside a GPU; 0: one per
+                                        allowed CPU. At most 256. */
     uint32_t max_slides;           /**< Slides open at once; 0: 4. At most 64. */
     int32_t fallback;              /**< COVERSLIP_FALLBACK_*. */
     int32_t precision;             /**< COVERSLIP_PRECISION_*, on the GPU. */

@@ -148,6 +148,12 @@ fn versions(library: &Library, info: &abi::RuntimeInfo, summary: &abi::SlideSumm
         "engine_version": text(&summary.engine_version),
         "driver": text(&summary.driver_version),
         "gpu_uuid": text(&summary.gpu_uuid),
+        "precision": match info.precision {
+            abi::PRECISION_FLOAT16 => "float16",
+            abi::PRECISION_BFLOAT16 => "bfloat16",
+            _ => "float32",
+        },
+        "plan_digest": (info.plan_digest != [0; 32]).then(|| hex(&info.plan_digest)),
         "fallback_reason": summary.fallback_reason,
         "fallback_message": text(&info.fallback_message),
         "profile_digest": hex(&summary.profile_digest),
