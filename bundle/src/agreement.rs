@@ -63,7 +63,7 @@ impl Tolerance {
     pub fn of(precision: Precision) -> Tolerance {
         match precision {
             Precision::Float32 => Tolerance::FLOAT32_ANYWHERE,
-            Precision::Float16 => Tolerance::FLOAT16,
+            Precision::Float16 | Precision::Float16Sae => Tolerance::FLOAT16,
             Precision::BFloat16 => Tolerance::BFLOAT16,
         }
     }

@@ -123,12 +123,16 @@ impl PlanFile {
     /// `Missing` where there is none, `Io`; `UnsupportedVersion`, `Invalid`, `Truncated`, `DigestMismatch` for what is
     /// not a whole plan file; `TooLarge` when memory is short.
     pub fn read(path: &Path) -> Result<(Self, Digest), BundleError> {
-        let mut file = match File::open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == ErrorKind::NotFound => fail!(Missing, "there is no plan {}", path.display()),
-            Err(error) => return Err(BundleError::io(path.display(), &error)),
-        };
-        read(&mut file).map_err(|error| error.within(path.display()))
+        read(&mut open(path)?).map_err(|error| error.within(path.display()))
+    }
+
+    /// The key alone of the file at `path`, as it stands there: nothing is verified.
+    ///
+    /// # Errors
+    /// As [`PlanFile::read`], without `DigestMismatch`.
+    pub fn read_key(path: &Path) -> Result<PlanKey, BundleError> {
+        let header = header(&mut open(path)?, &mut Sha256::new()).map_err(|error| error.within(path.display()))?;
+        Ok(header.key)
     }
 
     /// Writes a plan to `path`: beside it first, renamed when it is whole, so that a reader sees all of it or none.
@@ -170,16 +174,23 @@ fn beside(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
-fn read(file: &mut File) -> Result<(PlanFile, Digest), BundleError> {
-    let mut digest = Sha256::new();
-    let magic = part(file, MAGIC.len() as u64, "magic number", &mut digest)?;
+fn open(path: &Path) -> Result<File, BundleError> {
+    match File::open(path) {
+        Ok(file) => Ok(file),
+        Err(error) if error.kind() == ErrorKind::NotFound => fail!(Missing, "there is no plan {}", path.display()),
+        Err(error) => Err(BundleError::io(path.display(), &error)),
+    }
+}
+
+fn header(file: &mut File, digest: &mut Sha256) -> Result<Header, BundleError> {
+    let magic = part(file, MAGIC.len() as u64, "magic number", digest)?;
     if magic != MAGIC {
         if magic.starts_with(FAMILY) {
             fail!(UnsupportedVersion, "a plan of another version; build it again with this version of Coverslip");
         }
         fail!(Invalid, "not a plan file of Coverslip; make one with `coverslip engine build`");
     }
-    let length = part(file, 4, "header's length", &mut digest)?;
+    let length = part(file, 4, "header's length", digest)?;
     let length = length.try_into().map_or(u32::MAX, u32::from_le_bytes);
     if length > MAX_HEADER_BYTES {
         fail!(
@@ -187,11 +198,16 @@ fn read(file: &mut File) -> Result<(PlanFile, Digest), BundleError> {
             "its header has {length} bytes, at most {MAX_HEADER_BYTES}: the file is damaged, build it again"
         );
     }
-    let header = part(file, u64::from(length), "header", &mut digest)?;
-    let header: Header = match serde_json::from_slice(&header) {
-        Ok(header) => header,
+    let header = part(file, u64::from(length), "header", digest)?;
+    match serde_json::from_slice(&header) {
+        Ok(header) => Ok(header),
         Err(error) => fail!(Invalid, "its header cannot be read ({error}): the file is damaged, build it again"),
-    };
+    }
+}
+
+fn read(file: &mut File) -> Result<(PlanFile, Digest), BundleError> {
+    let mut digest = Sha256::new();
+    let header = header(file, &mut digest)?;
     let plan = part(file, header.plan_bytes, "plan", &mut digest)?;
     if header.key.digest_with(&plan) != header.sha256 {
         fail!(
@@ -251,6 +267,7 @@ mod tests {
         let digest = PlanFile::write(&path, &file.key, &file.plan).unwrap();
         assert_eq!(digest, Digest::of(&fs::read(&path).unwrap()));
         assert_eq!(PlanFile::read(&path).unwrap(), (file.clone(), digest));
+        assert_eq!(PlanFile::read_key(&path).unwrap(), file.key);
         let other = PlanFile { plan: b"another".to_vec(), ..file };
         assert_ne!(PlanFile::write(&path, &other.key, &other.plan).unwrap(), digest, "it is replaced");
         assert_eq!(PlanFile::read(&path).unwrap().0, other);

@@ -10,7 +10,8 @@ use crate::onnx::DataType;
 use crate::tensors::{bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16};
 
 /// The type of the model's weights and of the operands of its matrix products in a composed graph. Whatever the
-/// precision, norms, softmax, the residual stream, pooling and the SAE are float32: see `docs/bundle-format.md`.
+/// precision, norms, softmax, the residual stream, pooling and (but for one) the SAE are float32: see
+/// `docs/bundle-format.md`.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub enum Precision {
     /// IEEE binary32.
@@ -18,6 +19,9 @@ pub enum Precision {
     Float32,
     /// IEEE binary16: 11 significant bits, at most 65,504.
     Float16,
+    /// As [`Precision::Float16`], and the SAE's products too: for GPUs on which an engine has no float32 products
+    /// (TensorRT-RTX on Turing). What is not a product stays float32.
+    Float16Sae,
     /// 8 significant bits, float32's range.
     BFloat16,
 }
@@ -27,15 +31,20 @@ impl Precision {
     pub fn bytes(self) -> usize {
         match self {
             Self::Float32 => 4,
-            Self::Float16 | Self::BFloat16 => 2,
+            Self::Float16 | Self::Float16Sae | Self::BFloat16 => 2,
         }
+    }
+
+    /// What takes its place on a GPU for which an engine has no float32 products.
+    pub fn without_float32_products(self) -> Self {
+        if self == Self::Float16 { Self::Float16Sae } else { self }
     }
 
     /// ONNX's name of the type.
     pub(crate) fn data_type(self) -> DataType {
         match self {
             Self::Float32 => DataType::Float,
-            Self::Float16 => DataType::Float16,
+            Self::Float16 | Self::Float16Sae => DataType::Float16,
             Self::BFloat16 => DataType::BFloat16,
         }
     }
@@ -44,7 +53,7 @@ impl Precision {
     pub(crate) fn round(self, value: f32) -> f32 {
         match self {
             Self::Float32 => value,
-            Self::Float16 => f16_to_f32(f32_to_f16(value)),
+            Self::Float16 | Self::Float16Sae => f16_to_f32(f32_to_f16(value)),
             Self::BFloat16 => bf16_to_f32(f32_to_bf16(value)),
         }
     }
@@ -59,7 +68,7 @@ impl Precision {
         }
         Ok(match self {
             Self::Float32 => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
-            Self::Float16 => values.iter().flat_map(|v| f32_to_f16(*v).to_le_bytes()).collect(),
+            Self::Float16 | Self::Float16Sae => values.iter().flat_map(|v| f32_to_f16(*v).to_le_bytes()).collect(),
             Self::BFloat16 => values.iter().flat_map(|v| f32_to_bf16(*v).to_le_bytes()).collect(),
         })
     }
@@ -70,6 +79,7 @@ impl fmt::Display for Precision {
         f.write_str(match self {
             Self::Float32 => "float32",
             Self::Float16 => "float16",
+            Self::Float16Sae => "float16-sae",
             Self::BFloat16 => "bfloat16",
         })
     }
@@ -82,8 +92,9 @@ impl FromStr for Precision {
         Ok(match text {
             "float32" | "fp32" => Self::Float32,
             "float16" | "fp16" => Self::Float16,
+            "float16-sae" | "fp16-sae" => Self::Float16Sae,
             "bfloat16" | "bf16" => Self::BFloat16,
-            other => fail!(Unsupported, "`{other}` is no precision; expected fp32, fp16 or bf16"),
+            other => fail!(Unsupported, "`{other}` is no precision; expected fp32, fp16, bf16 or fp16-sae"),
         })
     }
 }
@@ -139,7 +150,7 @@ mod tests {
 
     #[test]
     fn names_are_read_back() {
-        for precision in [Precision::Float32, Precision::Float16, Precision::BFloat16] {
+        for precision in [Precision::Float32, Precision::Float16, Precision::Float16Sae, Precision::BFloat16] {
             assert_eq!(precision.to_string().parse::<Precision>().unwrap(), precision);
         }
         assert_eq!("fp16".parse::<Precision>().unwrap(), Precision::Float16);

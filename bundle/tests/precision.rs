@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 use common::Fixture;
 use common::onnx::{Model, Node, parse};
 use coverslip_bundle::synthetic::SyntheticSpec;
-use coverslip_bundle::{BundleErrorKind, COMPOSER, Digest, MODEL_FILE, Mlp, Pooling, Precision};
+use coverslip_bundle::{BundleErrorKind, COMPOSER, Digest, MODEL_FILE, Mlp, Pooling, Precision, SaeArchitecture};
 
 // ONNX's numbers of types.
 const FLOAT: u64 = 1;
@@ -137,6 +137,24 @@ fn every_product_of_the_model_is_narrow() {
 }
 
 #[test]
+fn without_float32_products_no_product_is_left_in_float32() {
+    use SaeArchitecture::{Gated, GroupMax, JumpRelu, Relu, SignedTopK, TopK};
+    for sae_arch in [TopK, Relu, JumpRelu, Gated, SignedTopK, GroupMax] {
+        let spec = SyntheticSpec { sae_arch, ..SyntheticSpec::default() };
+        let model = compose(&spec, Precision::Float16.without_float32_products());
+        let types = types(&model);
+        for node in model.nodes.iter().filter(|node| node.op == "MatMul") {
+            assert!(node.inputs.iter().chain(&node.outputs).all(|name| types[name] == 10), "{:?}", node.outputs);
+        }
+        // The rest of the SAE is as it was.
+        for name in ["sae.decoded", "sae.difference", "feature_value", "reconstruction_error"] {
+            assert_eq!(types[name], FLOAT, "{sae_arch:?}: {name}");
+        }
+    }
+    assert_eq!(Precision::BFloat16.without_float32_products(), Precision::BFloat16);
+}
+
+#[test]
 fn what_goes_in_and_out_is_the_same_at_every_precision() {
     for spec in variants() {
         let float = compose(&spec, Precision::Float32);
@@ -206,10 +224,10 @@ fn a_weight_beyond_float16_is_refused_by_name() {
 fn another_graph_is_another_revision_of_the_composer() {
     let spec = SyntheticSpec { mlp: Mlp::SwiGlu, registers: 2, layer_scale: true, ..SyntheticSpec::default() };
     let bundle = Fixture::with(&spec).open().unwrap();
-    let digests: Vec<String> = [Precision::Float32, Precision::Float16, Precision::BFloat16]
+    let digests: Vec<String> = [Precision::Float32, Precision::Float16, Precision::Float16Sae, Precision::BFloat16]
         .map(|precision| Digest::of(&bundle.compose_at(precision).unwrap().onnx).to_string()[..16].to_owned())
         .into();
-    let known = (1, ["b47fa3c655b4b205", "94d11b6e352570cd", "149056d332470890"]);
+    let known = (1, ["b47fa3c655b4b205", "94d11b6e352570cd", "36185d0591d05f61", "149056d332470890"]);
     assert_eq!(
         (COMPOSER, &digests[..]),
         (known.0, &known.1.map(str::to_owned)[..]),

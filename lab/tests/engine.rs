@@ -50,9 +50,12 @@ fn the_demo_bundle_becomes_a_plan_that_tells_what_it_is() {
     let Some(library) = rtx() else { return };
     let plan = folder("engine").join("demo.plan");
     let out = plan.display().to_string();
-    for precision in ["fp16", "bf16", "fp32"] {
-        // bfloat16 begins with Ampere.
-        let target = if precision == "bf16" { "sm89,sm86" } else { "sm120,sm89,sm86" };
+    for (precision, target, expected) in [
+        ("fp16", "sm120,sm89,sm86,sm80,sm121", "float16 for sm80, sm86, sm89, sm120, sm121, batches of 1 to 8"),
+        ("fp16", "sm75", "float16-sae for sm75, batches of 1 to 8"),
+        ("bf16", "8.9,sm86", "bfloat16 for sm86, sm89, batches of 1 to 8"),
+        ("fp32", "sm86", "float32 for sm86, batches of 1 to 8"),
+    ] {
         let built = coverslip(&[
             "engine",
             "build",
@@ -71,11 +74,6 @@ fn the_demo_bundle_becomes_a_plan_that_tells_what_it_is() {
         ]);
         let said = text(&built);
         assert!(built.status.success(), "{said}");
-        let expected = match precision {
-            "fp16" => "float16 for sm86, sm89, sm120, batches of 1 to 8",
-            "bf16" => "bfloat16 for sm86, sm89, batches of 1 to 8",
-            _ => "float32 for sm86, sm89, sm120, batches of 1 to 8",
-        };
         assert!(said.contains(expected), "{said}");
         assert!(!said.contains('\r'), "no line is drawn over where nobody watches: {said:?}");
         let digest = said.lines().find_map(|line| line.strip_prefix("sha256 ")).expect("the file's digest").to_owned();
@@ -101,7 +99,10 @@ fn what_cannot_be_built_is_said_and_nothing_is_written() {
         let head = ["engine", "build", "--bundle", &demo(), "--library", library, "--out", &out];
         coverslip(&[&head[..], more].concat())
     };
-    let cases: [(&str, &[&str], &str); 5] = [
+    let cases: [(&str, &[&str], &str); 8] = [
+        (&library, &["--target", "sm75,sm86"], "sm75 by itself"),
+        (&library, &["--target", "sm75", "--precision", "bf16"], "sm75"),
+        (&library, &["--target", "sm75", "--precision", "fp32"], "FP32 GEMM is not supported"),
         (&library, &["--target", "sm999"], "999"),
         (&library, &["--target", "turing"], "no compute capability"),
         (&library, &["--precision", "int8", "--target", "sm86"], "fp16"),

@@ -7,6 +7,7 @@ use crate::error::BundleError;
 use crate::layout;
 use crate::manifest::{InputStep, Sae, SaeArchitecture};
 use crate::onnx::{Attribute, DataType};
+use crate::precision::Precision;
 use crate::tensors::TensorFile;
 
 /// Writes the SAE on `embedding`: its four outputs, and x̂ as `reconstruction` where a name is given.
@@ -117,9 +118,8 @@ impl Writer<'_> {
     }
 
     /// x'·W_enc.
-    fn product(&self, graph: &mut Graph, x: &str, w_enc: &[f32]) -> String {
-        let w_enc = graph.floats("sae.W_enc", &[self.sae.d_in, self.sae.d_sae], w_enc);
-        graph.op("sae.encoded", "MatMul", &[x, &w_enc])
+    fn product(&self, graph: &mut Graph, x: &str, w_enc: &[f32]) -> Result<String, BundleError> {
+        matmul(graph, "sae.encoded", x, ("sae.W_enc", &[self.sae.d_in, self.sae.d_sae], w_enc))
     }
 
     /// p = x'·W_enc + b_enc, times ‖W_dec,i‖ when rescaled (folded into W_enc and b_enc).
@@ -132,7 +132,7 @@ impl Writer<'_> {
             }
             scale(&mut b_enc, &norms);
         }
-        let product = self.product(graph, x, &w_enc);
+        let product = self.product(graph, x, &w_enc)?;
         let b_enc = graph.floats("sae.b_enc", &[self.sae.d_sae], &b_enc);
         Ok(graph.op("sae.pre", "Add", &[&product, &b_enc]))
     }
@@ -174,6 +174,12 @@ impl Writer<'_> {
         let w_dec = graph.floats("sae.W_dec", &[m, d], &w_dec);
         let axis = ("axis", Attribute::Int(0));
         let rows = graph.op_with("sae.rows", "Gather", &[&w_dec, indices], &[axis]);
+        if graph.precision() == Precision::Float16Sae {
+            // The same sum without a product of matrices: k rows are few.
+            let weights = graph.reshape("sae.weights", &values, &[-1, k, 1]);
+            let weighted = graph.op("sae.weighted", "Mul", &[&weights, &rows]);
+            return Ok(graph.reduce("sae.product", "ReduceSum", &weighted, 1, false));
+        }
         let weights = graph.reshape("sae.weights", &values, &[-1, 1, k]);
         let sum = graph.op("sae.row_sum", "MatMul", &[&weights, &rows]);
         Ok(graph.reshape("sae.product", &sum, &[-1, d as i64]))
@@ -194,7 +200,7 @@ impl Writer<'_> {
     /// `1[q + b_gate > 0]·ReLU(q·exp(r_mag) + b_mag)` with q = x'·W_enc.
     fn gated(&self, graph: &mut Graph, x: &str) -> Result<String, BundleError> {
         let width = [self.sae.d_sae];
-        let shared = self.product(graph, x, &self.get("W_enc")?);
+        let shared = self.product(graph, x, &self.get("W_enc")?)?;
         let b_gate = graph.floats("sae.b_gate", &width, &self.get("b_gate")?);
         let gate = graph.op("sae.gate", "Add", &[&shared, &b_gate]);
         let zero = graph.scalar("sae.zero", 0.0);
@@ -215,8 +221,8 @@ impl Writer<'_> {
         let (values, indices) = graph.top_k("sae.top", features, self.sae.outputs);
         graph.op(ComposedGraph::FEATURE_VALUE, "Identity", &[&values]);
         self.report_indices(graph, &indices);
-        let w_dec = graph.floats("sae.W_dec", &[self.sae.d_sae, self.sae.d_in], &self.get("W_dec")?);
-        Ok(graph.op("sae.product", "MatMul", &[features, &w_dec]))
+        let w_dec = self.get("W_dec")?;
+        matmul(graph, "sae.product", features, ("sae.W_dec", &[self.sae.d_sae, self.sae.d_in], &w_dec))
     }
 
     fn report_indices(&self, graph: &mut Graph, indices: &str) {
@@ -242,6 +248,22 @@ impl Writer<'_> {
         let unit = graph.scalar("sae.unit", 1.0 / self.sae.reference.mean_square_deviation);
         graph.op(ComposedGraph::RECONSTRUCTION_ERROR, "Mul", &[&squares, &unit]);
     }
+}
+
+/// x·W in float32, or in narrow values between casts where the precision says so. W: name, shape, values.
+fn matmul(
+    graph: &mut Graph,
+    name: &str,
+    x: &str,
+    (weight, shape, values): (&str, &[usize], &[f32]),
+) -> Result<String, BundleError> {
+    if graph.precision() != Precision::Float16Sae {
+        let weight = graph.floats(weight, shape, values);
+        return Ok(graph.op(name, "MatMul", &[x, &weight]));
+    }
+    let (x, weight) = (graph.narrowed(x), graph.narrow_floats(weight, shape, values)?);
+    let product = graph.op(name, "MatMul", &[&x, &weight]);
+    Ok(graph.widened(&product))
 }
 
 /// ‖W_dec,i‖ of each feature.

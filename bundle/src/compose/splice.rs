@@ -49,11 +49,7 @@ pub(super) fn compose(
             graph.floats(&renamed(&input.name), &shape, &values);
         }
     }
-    for node in &model.nodes {
-        let is_product = products.takes(node);
-        let node = renamed_node(node);
-        if is_product { products.compose(graph, node) } else { graph.copied_node(&node) }
-    }
+    model.nodes.iter().for_each(|node| products.write(graph, node));
     Ok(())
 }
 
@@ -102,8 +98,13 @@ impl<'a> Products<'a> {
         format!("narrow:{name}")
     }
 
-    /// Writes a product (named as here), with casts before and behind it where there are none yet.
-    fn compose(&mut self, graph: &mut Graph, mut node: Node) {
+    /// Writes a node, a product with casts before and behind it where there are none yet.
+    fn write(&mut self, graph: &mut Graph, node: &Node) {
+        let is_product = self.takes(node);
+        let mut node = renamed_node(node);
+        if !is_product {
+            return graph.copied_node(&node);
+        }
         for input in node.inputs.iter_mut().filter(|input| !input.is_empty()) {
             let there = self.narrowed.contains(input.as_str());
             let narrow = self.narrow_name(input);
@@ -152,4 +153,89 @@ pub(crate) fn front(graph: &mut Graph, onnx: &OnnxModel, mean: [f64; 3], std: [f
             graph.transpose(&input, &normal, &[0, 3, 1, 2])
         }
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::onnx::{Constant, ValueInfo};
+
+    fn node(op: &str, inputs: &[&str], output: &str) -> Node {
+        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let (name, domain) = (String::new(), String::new());
+        Node { name, op: op.into(), domain, inputs: owned(inputs), outputs: owned(&[output]), attributes: Vec::new() }
+    }
+
+    /// softmax(q·kᵀ)·v, then a product whose weight an addition reads too, and a product of integers.
+    fn model() -> Model<'static> {
+        let shape = Constant {
+            name: "sizes".into(),
+            dims: vec![1],
+            data_type: DataType::Int64 as u64,
+            data: ConstantData::Here(vec![0; 8].into()),
+        };
+        let weight =
+            |name: &str| ValueInfo { name: name.into(), data_type: DataType::Float as u64, dims: vec![Some(2)] };
+        Model {
+            opset: 17,
+            nodes: vec![
+                node("MatMul", &["x", "w"], "q"),
+                node("MatMul", &["q", "k"], "scores"),
+                node("Softmax", &["scores"], "shares"),
+                node("MatMul", &["shares", "v"], "mixed"),
+                node("Gemm", &["mixed", "both", ""], "out"),
+                node("Add", &["out", "both"], "sum"),
+                node("MatMul", &["counts", "sizes"], "whole"),
+            ],
+            constants: vec![shape],
+            inputs: vec![weight("w"), weight("both")],
+            ..Model::default()
+        }
+    }
+
+    /// The composed nodes as `op(inputs) -> output`.
+    fn composed(precision: Precision) -> Vec<String> {
+        let model = model();
+        let mut graph = Graph::new("test", 17, 1024).unwrap().at(precision);
+        let mut products = Products::of(&model, precision);
+        for weight in model.inputs.iter().filter(|input| products.alone_read(&input.name)).collect::<Vec<_>>() {
+            products.narrow_name(&renamed(&weight.name));
+        }
+        for node in &model.nodes {
+            products.write(&mut graph, node);
+        }
+        let (bytes, _) = graph.finish().unwrap();
+        let line = |node: &Node| format!("{}({}) -> {}", node.op, node.inputs.join(", "), node.outputs.join(", "));
+        Model::read(&bytes).unwrap().nodes.iter().map(line).collect()
+    }
+
+    #[test]
+    fn products_are_narrow_and_what_stands_between_is_not() {
+        let expected = [
+            "Cast(model:x) -> narrow:model:x",
+            "MatMul(narrow:model:x, narrow:model:w) -> narrow:model:q",
+            "Cast(narrow:model:q) -> model:q",
+            "Cast(model:k) -> narrow:model:k",
+            "MatMul(narrow:model:q, narrow:model:k) -> narrow:model:scores",
+            "Cast(narrow:model:scores) -> model:scores",
+            "Softmax(model:scores) -> model:shares",
+            "Cast(model:shares) -> narrow:model:shares",
+            "Cast(model:v) -> narrow:model:v",
+            "MatMul(narrow:model:shares, narrow:model:v) -> narrow:model:mixed",
+            "Cast(narrow:model:mixed) -> model:mixed",
+            "Cast(model:both) -> narrow:model:both",
+            "Gemm(narrow:model:mixed, narrow:model:both, ) -> narrow:model:out",
+            "Cast(narrow:model:out) -> model:out",
+            "Add(model:out, model:both) -> model:sum",
+            "MatMul(model:counts, model:sizes) -> model:whole",
+        ];
+        assert_eq!(composed(Precision::Float16), expected);
+    }
+
+    #[test]
+    fn in_float32_the_graph_is_copied() {
+        let nodes = composed(Precision::Float32);
+        assert_eq!(nodes.len(), model().nodes.len());
+        assert!(nodes.iter().all(|node| !node.contains("narrow")), "{nodes:?}");
+    }
 }

@@ -23,7 +23,8 @@ pub(super) struct BuildArgs {
     /// TensorRT's library: libtensorrt_rtx.so.1 or libnvinfer.so.11
     #[arg(long, value_name = "FILE")]
     library: PathBuf,
-    /// What the model's products are computed in: fp16, bf16 or fp32; norms, softmax and the SAE are always float32
+    /// What the model's products are computed in: fp16, bf16 or fp32; norms, softmax and the SAE are float32 (but for
+    /// the SAE's products on Turing, sm75, where TensorRT-RTX has no float32 products)
     #[arg(long, default_value_t = Precision::Float16)]
     precision: Precision,
     /// The largest batch, tiles; at most 256, the plugin's own limit
@@ -53,9 +54,13 @@ pub(super) fn run(args: &BuildArgs, out: &mut impl Write) -> Result<ExitCode, Bo
     line.show("reading the bundle");
     let bundle = Bundle::open(&scan::bundle_path(args.bundle.as_deref())?)?;
     line.show("composing the graph");
-    let graph = bundle.compose_at(args.precision)?;
+    let mut precision = args.precision;
+    if library.flavor() == Flavor::Rtx && site.targets.contains(&ComputeCapability::SM75) {
+        precision = precision.without_float32_products();
+    }
+    let graph = bundle.compose_at(precision)?;
     let batch = batches(args, &graph);
-    let key = key(&bundle, library, &site, args.precision, batch);
+    let key = key(&bundle, library, &site, precision, batch);
     drop(bundle);
 
     let progress = Progress::new();
@@ -92,6 +97,11 @@ impl Site {
             let mut targets = named.to_vec();
             targets.sort_by_key(|target| target.0);
             targets.dedup();
+            if targets.len() > 1 && targets.contains(&ComputeCapability::SM75) {
+                return Err("build for sm75 by itself: TensorRT-RTX has no float32 products there, so that its graph \
+                            is another one, and a plan for it and others would be slower on all"
+                    .into());
+            }
             return Ok(Self { targets, gpu: None });
         }
         if !named.is_empty() {

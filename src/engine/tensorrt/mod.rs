@@ -132,10 +132,14 @@ fn wanted(config: &GpuConfig, bundle: &Bundle, library: Library, device: &Device
         asked => asked,
     };
     let (major, minor) = device.capability;
+    let mut precision = precision(config);
+    if library.flavor() == Flavor::Rtx && (major, minor) == (7, 5) {
+        precision = precision.without_float32_products();
+    }
     PlanKey {
         bundle: bundle.digest(),
         composer: COMPOSER,
-        precision: precision(config),
+        precision,
         flavor: library.flavor().to_string(),
         version: library.version().to_string(),
         min_batch: 1,
@@ -238,7 +242,7 @@ impl Site<'_> {
             shared_device: true,
             precision: match plan.key.precision {
                 Precision::Float32 => abi::PRECISION_FLOAT32,
-                Precision::Float16 => abi::PRECISION_FLOAT16,
+                Precision::Float16 | Precision::Float16Sae => abi::PRECISION_FLOAT16,
                 Precision::BFloat16 => abi::PRECISION_BFLOAT16,
             },
             driver: format!("CUDA {}", device::cuda_version(self.device.cuda_version)),
