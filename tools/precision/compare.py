@@ -15,12 +15,13 @@ import numpy as np
 import onnx
 import onnxruntime
 from PIL import Image
+from safetensors import safe_open
 
 import graph
 import models
 
 # 1 − cosine, ‖f−f′‖/‖f‖, overlap of the k strongest: what the plugin's self-check allows.
-ALLOWED = {"fp16": (1e-4, 0.05, 0.95), "fp16-sae": (1e-4, 0.05, 0.95), "bf16": (1e-3, 0.05, 0.95)}
+ALLOWED = {"fp16": (1e-4, 0.05, 0.95), "fp16-sae": (1e-4, 0.05, 0.95), "bf16": (1e-3, 0.16, 0.85)}
 
 
 def tiles(folder, side, count):
@@ -59,7 +60,10 @@ def figures(expected, found):
     distances, overlaps = [], []
     for i, j, f, g in zip(*(o[n] for n in ("feature_index", "feature_value") for o in (expected, found))):
         f, g = dict(zip(i[f != 0], f[f != 0])), dict(zip(j[g != 0], g[g != 0]))
-        square = sum((f.get(at, 0) - g.get(at, 0)) ** 2 for at in f.keys() | g.keys())
+        # Which of two that tie at the cut is reported does not count here, only in the overlap.
+        cut = 1.05 * min(f.values(), default=0)
+        both = [(f.get(at, 0), g.get(at, 0)) for at in f.keys() | g.keys()]
+        square = sum((a - b) ** 2 for a, b in both if a * b != 0 or max(a, b) > cut)
         distances.append(np.sqrt(square / sum(v * v for v in f.values())))
         overlaps.append(len(f.keys() & g.keys()) / max(len(f), 1))
     error = np.abs(found["reconstruction_error"] / expected["reconstruction_error"] - 1).max()
@@ -85,7 +89,7 @@ def main():
     parser.add_argument("--coverslip", default="target/release/coverslip")
     parser.add_argument("--bundle", help="a bundle; without it a random one of --shape is made")
     parser.add_argument("--shape", choices=models.SHAPES)
-    parser.add_argument("--tiles", help="a folder of images; without it the tiles are noise")
+    parser.add_argument("--tiles", help="a folder of images; without it a bundle's reference tiles, or noise")
     parser.add_argument("--count", type=int, default=8)
     args = parser.parse_args()
     command = lambda *arguments: subprocess.run([args.coverslip, *map(str, arguments)], check=True, capture_output=True)
@@ -109,9 +113,13 @@ def main():
             command("bundle", "export-onnx", bundle, "--precision", precision, "--out", paths[precision])
             onnx.checker.check_model(str(paths[precision]), full_check=True)
         side = onnx.load(paths["fp32"]).graph.input[0].type.tensor_type.shape.dim[1].dim_value
-        pixels = tiles(args.tiles, side, args.count)
+        if args.bundle and args.tiles is None:
+            with safe_open(Path(bundle) / "reference.safetensors", "numpy") as reference:
+                pixels = reference.get_tensor("tiles")
+        else:
+            pixels = tiles(args.tiles, side, args.count)
         expected = run(paths["fp32"], pixels)
-        print(f"{args.bundle or args.shape}: {len(pixels)} tiles, {'real' if args.tiles else 'noise'}")
+        print(f"{args.bundle or args.shape}: {len(pixels)} tiles of {args.tiles or (args.bundle and 'its own') or 'noise'}")
         (kept, largest), (narrow, value) = stream(paths["fp32"], pixels)
         print(f"  largest of the residual stream {largest:.1f} ({kept}), of what is narrow {value:.1f} ({narrow})")
         for precision, (cosine, distance, overlap) in ALLOWED.items():
