@@ -42,7 +42,7 @@ fn truncated() {
         let path = fixture.dir().join(name);
         let bytes = fs::read(&path).unwrap();
         fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
-        fixture.refuses(Truncated, &[name, "bytes", "copy the bundle again"]);
+        fixture.refuses(Truncated, &[name, "bytes", "copy it again"]);
     }
     // Truncated by someone who also corrects the manifest: the tensors' own header tells.
     let fixture = Fixture::new();
@@ -82,7 +82,7 @@ fn every_flipped_bit_is_seen() {
             let mut flipped = bytes.clone();
             flipped[at] ^= 1 << (at % 8);
             fs::write(&path, &flipped).unwrap();
-            fixture.refuses(DigestMismatch, &[name, "sha256", "copy the bundle again"]);
+            fixture.refuses(DigestMismatch, &[name, "sha256", "copy it again"]);
         }
     }
 }
