@@ -26,7 +26,7 @@ pub(crate) struct Args {
     #[arg(long)]
     tap_b: Option<String>,
     /// What the models are called
-    #[arg(long, value_name = "A,B", value_delimiter = ',', num_args = 2, default_values = ["A", "B"])]
+    #[arg(long, value_name = "A,B", value_delimiter = ',', default_values = ["A", "B"])]
     names: Vec<String>,
     #[command(flatten)]
     labels: LabelArgs,
@@ -68,6 +68,9 @@ pub(crate) struct Comparison {
 /// # Errors
 /// When files cannot be read or written, or labels do not match either.
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> Outcome {
+    let [a, b] = &args.names[..] else {
+        return Err(format!("--names: expected two names, A,B; found {}", args.names.len()).into());
+    };
     let studies = [Study::open(&args.a, &args.labels)?, Study::open(&args.b, &args.labels)?];
     if studies[0].groups != studies[1].groups {
         return Err(
@@ -77,7 +80,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Outcome {
     let taps = [tap(&studies[0].set, args.tap_a.as_deref(), None)?, tap(&studies[1].set, args.tap_b.as_deref(), None)?];
     let report = CompareReport {
         dataset: args.labels.name(),
-        names: [args.names[0].clone(), args.names[1].clone()],
+        names: [a.clone(), b.clone()],
         tiles: studies[0].rows.len(),
         groups: studies[0].groups.count(),
         rows: compare(&studies, &taps, &args.method)?,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::Failure;
-use crate::embeddings::Rows;
+use crate::embeddings::{COLUMNS, Rows};
 
 /// Columns that may name the tile, in the order in which they are looked for.
 const KEYS: [&str; 3] = ["tile", "image", "slide"];
@@ -133,7 +133,7 @@ impl Labels {
         Some(self.rows.iter().map(|row| row[at].clone()).collect())
     }
 
-    /// The columns of counts: those named, or all that are numbers, but for `group`.
+    /// The columns of counts: those named, or all that are numbers, but for names, places and `group`.
     ///
     /// # Errors
     /// When a column is missing, has a cell that is no finite number, is the same on every tile, or none is left.
@@ -142,7 +142,8 @@ impl Labels {
             let cells = self.column(name).unwrap_or_default();
             cells.iter().any(|cell| cell.parse::<f64>().is_ok())
         };
-        let other = |name: &&String| **name != self.header[self.key] && *name != group;
+        // Names and places are no counts, even where they are numbers.
+        let other = |name: &&String| !COLUMNS.contains(&name.as_str()) && *name != group;
         let names: Vec<String> = if types.is_empty() {
             self.header.iter().filter(other).filter(is_number).cloned().collect()
         } else {

@@ -10,6 +10,8 @@ mod planted;
 pub(crate) mod representation;
 mod scanners;
 mod study;
+#[cfg(test)]
+mod tests;
 pub(crate) mod transfer;
 
 use std::error::Error;

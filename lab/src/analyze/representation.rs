@@ -44,7 +44,7 @@ impl Kind {
             Kind::Feature => "SAE feature",
             Kind::Dimension => "embedding dimension",
             Kind::Component => "principal component",
-            Kind::Colour => "mean colour",
+            Kind::Colour => "colour channel",
         }
     }
 }

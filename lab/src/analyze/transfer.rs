@@ -172,7 +172,7 @@ fn page(report: &TransferReport) -> String {
         "chosen on {} ({} tiles, {} groups), reported on {} ({} tiles, {} groups)\n\n",
         from.dataset, from.tiles, from.groups, to.dataset, to.tiles, to.groups
     );
-    let _ = writeln!(page, "{:14}{:28}{:>6}{:>8}{:>8}  95 % interval", "cell type", "from", "no.", "r there", "r here");
+    let _ = writeln!(page, "{:14}{:28}{:>6}{:>8}{:>8}  95 % interval", "cell type", "from", "no.", "r first", "r then");
     for row in &report.rows {
         let what = if row.all_columns { format!("all {}s", row.kind.one()) } else { row.kind.one().to_owned() };
         let name: String = row.cell_type.chars().take(13).collect();

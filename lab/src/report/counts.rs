@@ -19,7 +19,10 @@ pub(super) fn section(report: &CountsReport) -> String {
 
 fn lead(report: &CountsReport) -> String {
     let tested = report.representations.iter().find(|one| one.kind == Kind::Feature);
-    let found: Vec<&Association> = report.features.iter().filter(|found| found.p <= ALPHA).collect();
+    let mut found: Vec<&str> =
+        report.features.iter().filter(|found| found.p <= ALPHA).map(|f| f.column.as_str()).collect();
+    found.sort_unstable();
+    found.dedup();
     let finding = match (tested, found.len()) {
         (None, _) => {
             "These embeddings have no SAE features; the table shows what else can be read from them.".to_owned()
@@ -34,7 +37,7 @@ fn lead(report: &CountsReport) -> String {
              (5 % risk of one false finding or more in the whole table).",
             tested.tested,
             report.least_groups,
-            if n == 1 { "relation follows" } else { "relations follow" }
+            if n == 1 { "follows" } else { "follow" }
         ),
     };
     let data = format!(

@@ -123,8 +123,8 @@ svg text { font: 12px system-ui, 'Segoe UI', Roboto, sans-serif; fill: var(--ink
 .feature h3 { margin: 0 0 .2rem; }
 .feature p { margin: 0 0 .5rem; }
 .tiles { display: flex; flex-wrap: wrap; gap: .5rem; padding: 0; margin: 0; list-style: none; }
-.tiles img { display: block; width: 7rem; height: 7rem; object-fit: cover; background: #eef0f2; }
-.tiles li { font-size: .75rem; color: var(--soft); width: 7rem; overflow-wrap: anywhere; }
+.tiles img { display: block; width: 6.8rem; height: 6.8rem; object-fit: cover; background: #eef0f2; }
+.tiles li { font-size: .75rem; color: var(--soft); width: 6.8rem; overflow-wrap: anywhere; }
 footer { margin-top: 3rem; border-top: 1px solid var(--line); color: var(--soft); font-size: .9rem; }
 @media print { main { max-width: none; padding: 0; } nav { display: none; } h2 { break-after: avoid; } a { color: inherit; } }
 ";

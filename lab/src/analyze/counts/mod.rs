@@ -4,7 +4,7 @@ mod examine;
 mod page;
 mod report;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::io::Write;
 use std::path::PathBuf;

@@ -16,7 +16,7 @@ struct Command {
 }
 
 /// A folder of its own for each test.
-fn folder(name: &str) -> PathBuf {
+pub(in crate::analyze) fn folder(name: &str) -> PathBuf {
     let folder = std::env::temp_dir().join(format!("coverslip-counts-{name}-{}", std::process::id()));
     let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(&folder).unwrap();
@@ -24,11 +24,12 @@ fn folder(name: &str) -> PathBuf {
 }
 
 /// 12 groups of 4 tiles. Feature 5 follows the lymphocytes; features 6 to 9 nothing; feature 3 follows them, but fires in
-/// two groups only. Dimension 1 is feature 5.
-fn write(folder: &Path) {
-    let mut random = Random::new(4);
+/// two groups only. Dimension 1 of taps last and block4 is feature 5; block2 is noise.
+pub(in crate::analyze) fn write(folder: &Path, seed: u64) {
+    let mut random = Random::new(seed);
     let (mut embedding, mut index, mut value) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut table, mut labels) = (String::from("slide,tile\n"), String::from("tile,lymphocytes,stroma,site\n"));
+    let mut noise = Vec::new();
+    let (mut table, mut labels) = (String::from("slide,tile\n"), String::from("tile,lymphocytes,stroma,site,row\n"));
     for group in 0..12 {
         let level = 2.0 + 8.0 * random.uniform();
         for tile in 0..4 {
@@ -36,14 +37,17 @@ fn write(folder: &Path) {
             let following = 0.5 * count + 0.2 * random.normal() as f32;
             embedding.extend([random.normal() as f32, following, random.normal() as f32]);
             let rare = if group < 2 { count } else { 0.0 };
+            noise.push(random.normal() as f32);
             index.extend([5, 3, 6 + random.below(4) as i32]);
             value.extend([following, rare, random.uniform() as f32 + 0.1]);
             writeln!(table, "s{group},s{group}_{tile}.png").unwrap();
-            writeln!(labels, "s{group}_{tile},{count},{},here", random.poisson(3.0) + group % 2).unwrap();
+            writeln!(labels, "s{group}_{tile},{count},{},here,{tile}", random.poisson(3.0) + group % 2).unwrap();
         }
     }
     let tensors = TensorMap::from([
         ("embedding_last".to_owned(), Tensor::f32(&[48, 3], &embedding)),
+        ("embedding_block2".to_owned(), Tensor::f32(&[48, 1], &noise)),
+        ("embedding_block4".to_owned(), Tensor::f32(&[48, 3], &embedding)),
         ("feature_index".to_owned(), Tensor::i32(&[48, 3], &index)),
         ("feature_value".to_owned(), Tensor::f32(&[48, 3], &value)),
     ]);
@@ -57,7 +61,7 @@ fn run_in(folder: &Path, more: &[&str]) -> Result<CountsReport, String> {
     let path = |name: &str| folder.join(name).display().to_string();
     let (embeddings, labels, out) = (path("e.safetensors"), path("labels.csv"), path("out"));
     let mut arguments = vec!["x", "--embeddings", &embeddings, "--labels", &labels, "--out", &out];
-    arguments.extend(["--permutations", "499", "--resamples", "200"]);
+    arguments.extend(["--permutations", "499", "--resamples", "200", "--tap", "last"]);
     arguments.extend(more);
     let args = Command::parse_from(arguments).args;
     let mut page = Vec::new();
@@ -70,7 +74,7 @@ fn run_in(folder: &Path, more: &[&str]) -> Result<CountsReport, String> {
 #[test]
 fn the_feature_that_follows_a_count_is_found_and_holds_on_other_groups() {
     let folder = folder("found");
-    write(&folder);
+    write(&folder, 4);
     let report = run_in(&folder, &["--shuffles", "40"]).unwrap();
     let features = &report.representations[0];
     assert_eq!(
@@ -99,7 +103,7 @@ fn the_feature_that_follows_a_count_is_found_and_holds_on_other_groups() {
 #[test]
 fn labels_that_cannot_be_used_say_why() {
     let folder = folder("labels");
-    write(&folder);
+    write(&folder, 4);
     let good = std::fs::read_to_string(folder.join("labels.csv")).unwrap();
     let with = |text: String, more: &[&str], expected: &str| {
         std::fs::write(folder.join("labels.csv"), text).unwrap();
@@ -127,7 +131,7 @@ fn labels_that_cannot_be_used_say_why() {
 #[test]
 fn groups_of_different_sizes_are_cut_for_the_test_alone() {
     let folder = folder("sizes");
-    write(&folder);
+    write(&folder, 4);
     let labels = std::fs::read_to_string(folder.join("labels.csv")).unwrap();
     let fewer: String =
         labels.lines().filter(|line| !line.starts_with("s3_2")).map(|line| format!("{line}\n")).collect();
