@@ -17,19 +17,9 @@ impl Page {
 
     pub(crate) fn row(&mut self, label: &str, text: &str) {
         let mut label = label;
-        let mut line = String::new();
-        for word in text.split_whitespace() {
-            if !line.is_empty() && LABEL + line.chars().count() + 1 + word.chars().count() > WIDTH {
-                self.line(label, &line);
-                (label, line) = ("", String::new());
-            }
-            if !line.is_empty() {
-                line.push(' ');
-            }
-            line.push_str(word);
-        }
-        if !line.is_empty() {
+        for line in wrapped(text, WIDTH - LABEL) {
             self.line(label, &line);
+            label = "";
         }
     }
 
@@ -41,4 +31,24 @@ impl Page {
     pub(crate) fn gap(&mut self) {
         self.0.push('\n');
     }
+}
+
+/// A paragraph over the page's whole width, with its line ends.
+pub(crate) fn paragraph(text: &str) -> String {
+    wrapped(text, WIDTH).into_iter().map(|line| line + "\n").collect()
+}
+
+/// Text in lines of at most so many columns, where words allow.
+fn wrapped(text: &str, columns: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(last) if last.chars().count() + 1 + word.chars().count() <= columns => {
+                last.push(' ');
+                last.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }

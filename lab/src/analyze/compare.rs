@@ -11,6 +11,7 @@ use super::counts::{MethodArgs, Reported, chosen, predictions, range, reported, 
 use super::representation::{Kind, Representation};
 use super::study::{LabelArgs, Study, tap};
 use super::{Failure, Outcome, save};
+use crate::page::paragraph;
 
 /// Options of `coverslip analyze compare`.
 #[derive(Debug, clap::Args)]
@@ -136,11 +137,11 @@ fn compare(studies: &[Study; 2], taps: &[String; 2], method: &MethodArgs) -> Res
 
 fn page(report: &CompareReport) -> String {
     let [a, b] = &report.names;
-    let mut page = format!(
-        "{}: {} tiles in {} groups; A is {a} ({}), B is {b} ({})\n\nr of predicted and true counts in groups that had no part in \
-         the prediction\n\n",
+    let mut page = paragraph(&format!(
+        "{}: {} tiles in {} groups; A is {a} ({}), B is {b} ({})",
         report.dataset, report.tiles, report.groups, report.taps[0], report.taps[1]
-    );
+    ));
+    page.push_str("\nr of predicted and true counts in groups that had no part in the prediction\n\n");
     let _ = writeln!(page, "{:14}{:24}{:>7}{:>7}{:>9}  95 % interval", "cell type", "from", "A", "B", "A − B");
     for row in &report.rows {
         let from = if row.all_columns { format!("all {}s", row.kind.one()) } else { row.kind.one().to_owned() };

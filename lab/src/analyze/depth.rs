@@ -15,6 +15,7 @@ use super::representation::Representation;
 use super::study::{LabelArgs, Study};
 use super::{Failure, Outcome, save};
 use crate::embeddings::EmbeddingSet;
+use crate::page::paragraph;
 
 /// Options of `coverslip analyze depth`. `--bundle`, `--embeddings` and `--scanners` are given once for each model, in
 /// the same order.
@@ -183,10 +184,11 @@ impl Scanners {
 }
 
 fn page(report: &DepthReport) -> String {
-    let mut page = format!(
-        "{}: {} tiles in {} groups; r of counts that ridge predicts for groups held out\n\n{:16}{:12}{:>7}",
-        report.dataset, report.tiles, report.groups, "model", "tap", "depth"
-    );
+    let mut page = paragraph(&format!(
+        "{}: {} tiles in {} groups; r of counts that ridge predicts for groups held out",
+        report.dataset, report.tiles, report.groups
+    ));
+    let _ = write!(page, "\n{:16}{:12}{:>7}", "model", "tap", "depth");
     let short = |name: &String| name.chars().take(8).collect::<String>();
     report.cell_types.iter().for_each(|name| {
         let _ = write!(page, "{:>9}", short(name));
@@ -203,11 +205,12 @@ fn page(report: &DepthReport) -> String {
     }
     if let Some((names, group)) = &report.scanners {
         let chance = 1.0 / names.len() as f64;
-        let _ = writeln!(
-            page,
-            "\nscanner: balanced accuracy of telling {} apart on other values\nof {group} than learnt on; guessing gives {chance:.2}",
+        page.push('\n');
+        page.push_str(&paragraph(&format!(
+            "scanner: balanced accuracy of telling {} apart, learnt and tested on different values of {group}; guessing \
+             gives {chance:.2}",
             names.join(", ")
-        );
+        )));
     }
     page
 }

@@ -28,7 +28,8 @@ fn analyze<T: DeserializeOwned>(folder: &Path, arguments: &str, name: &str) -> R
         other => panic!("{other:?} is tested elsewhere"),
     };
     outcome.map_err(|error| error.to_string())?;
-    assert!(String::from_utf8(page).unwrap().lines().all(|line| line.chars().count() <= 80));
+    let page = String::from_utf8(page).unwrap();
+    assert!(page.lines().all(|line| line.chars().count() <= 80), "{page}");
     Ok(serde_json::from_slice(&std::fs::read(folder.join("out").join(name)).unwrap()).unwrap())
 }
 

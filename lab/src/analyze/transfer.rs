@@ -12,6 +12,7 @@ use super::counts::{FOLDS, MethodArgs, Reported, range, reported, signed};
 use super::representation::{Kind, Representation};
 use super::study::{Features, LabelArgs, Study, tap};
 use super::{Failure, Outcome, save};
+use crate::page::paragraph;
 
 /// Options of `coverslip analyze transfer`.
 #[derive(Debug, clap::Args)]
@@ -168,10 +169,11 @@ fn aligned(features: &Features, wanted: &[String]) -> Mat<f64> {
 
 fn page(report: &TransferReport) -> String {
     let (from, to) = (&report.from, &report.to);
-    let mut page = format!(
-        "chosen on {} ({} tiles, {} groups), reported on {} ({} tiles, {} groups)\n\n",
+    let mut page = paragraph(&format!(
+        "chosen on {} ({} tiles, {} groups), reported on {} ({} tiles, {} groups)",
         from.dataset, from.tiles, from.groups, to.dataset, to.tiles, to.groups
-    );
+    ));
+    page.push('\n');
     let _ = writeln!(page, "{:14}{:28}{:>6}{:>8}{:>8}  95 % interval", "cell type", "from", "no.", "r first", "r then");
     for row in &report.rows {
         let what = if row.all_columns { format!("all {}s", row.kind.one()) } else { row.kind.one().to_owned() };

@@ -7,6 +7,7 @@ use coverslip_analysis::Undefined;
 use super::Tap;
 use super::material::Material;
 use super::measure::{Numbers, Settings};
+use crate::page::paragraph;
 
 /// Prints what was measured, and why what is missing is missing.
 pub(super) fn print(out: &mut dyn Write, material: &Material, settings: &Settings, taps: &[Tap]) -> io::Result<()> {
@@ -165,25 +166,10 @@ fn reasons(out: &mut dyn Write, taps: &[Tap]) -> io::Result<()> {
         for why in whys {
             if !said.contains(&why) {
                 writeln!(out)?;
-                wrapped(&why).iter().try_for_each(|line| writeln!(out, "{line}"))?;
+                write!(out, "{}", paragraph(&why))?;
                 said.push(why);
             }
         }
     }
     Ok(())
-}
-
-/// Text in lines of at most 80 columns, where words allow.
-fn wrapped(text: &str) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in text.split_whitespace() {
-        let last = lines.len() - 1;
-        if !lines[last].is_empty() && lines[last].chars().count() + 1 + word.chars().count() > 80 {
-            lines.push(word.to_owned());
-        } else {
-            let space = if lines[last].is_empty() { "" } else { " " };
-            lines[last] += &format!("{space}{word}");
-        }
-    }
-    lines
 }
