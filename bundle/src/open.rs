@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::compose::{self, ComposedGraph};
+use crate::compose::{self, ComposedGraph, Placement};
 use crate::digest::Digest;
 use crate::error::{BundleError, fail};
 use crate::manifest::{
@@ -83,7 +83,20 @@ impl Bundle {
     /// # Errors
     /// `TooLarge` when memory is short; `NotFinite` where `precision` cannot hold a weight.
     pub fn compose_at(&self, precision: Precision) -> Result<ComposedGraph, BundleError> {
-        compose::compose(&self.manifest, self.topology.as_deref(), &self.model, &self.sae, precision)
+        self.compose_with(precision, Placement::Inside)
+    }
+
+    /// The same with the weights in [`ComposedGraph::external`] whatever their size, for an engine that takes them one by
+    /// one and so keeps no second copy of the model while it reads it.
+    ///
+    /// # Errors
+    /// As [`Bundle::compose_at`].
+    pub fn compose_apart(&self, precision: Precision) -> Result<ComposedGraph, BundleError> {
+        self.compose_with(precision, Placement::Apart)
+    }
+
+    fn compose_with(&self, precision: Precision, placement: Placement) -> Result<ComposedGraph, BundleError> {
+        compose::compose(&self.manifest, self.topology.as_deref(), &self.model, &self.sae, precision, placement)
     }
 
     /// The stored reference tiles and outputs.

@@ -9,7 +9,7 @@ use common::Fixture;
 use common::onnx::{Model, parse};
 use coverslip_bundle::synthetic::{SyntheticSpec, recipe};
 use coverslip_bundle::tensors::{TensorFile, TensorMap, to_safetensors};
-use coverslip_bundle::{InputStep, Mlp, Pooling, SaeArchitecture, TapSource, Weights};
+use coverslip_bundle::{InputStep, Mlp, Pooling, Precision, SaeArchitecture, TapSource, Weights};
 
 fn compose(spec: &SyntheticSpec) -> Model {
     parse(&Fixture::with(spec).open().unwrap().compose().unwrap().onnx)
@@ -51,6 +51,24 @@ fn variants() -> Vec<SyntheticSpec> {
         variants.push(SyntheticSpec { taps, ..base.clone() });
     }
     variants
+}
+
+#[test]
+fn weights_apart_are_the_weights_inside() {
+    let bundle = Fixture::new().open().unwrap();
+    for precision in [Precision::Float32, Precision::Float16] {
+        let (inside, apart) = (bundle.compose_at(precision).unwrap(), bundle.compose_apart(precision).unwrap());
+        assert!(inside.external.is_none() && apart.onnx.len() < inside.onnx.len() / 2);
+        let (model, weights) = (parse(&inside.onnx), apart.external.unwrap());
+        let mut placed = 0;
+        for (name, place) in &apart.external_tensors {
+            assert!(place.start.is_multiple_of(64), "{name} at {place:?}");
+            assert_eq!(weights[place.clone()], model.constants[name].raw, "{name}");
+            placed += place.len();
+        }
+        let large = |raw: &Vec<u8>| (raw.len() >= 64).then_some(raw.len());
+        assert_eq!(placed, model.constants.values().filter_map(|constant| large(&constant.raw)).sum::<usize>());
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ pub(crate) mod place;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::compose::{self, ComposedGraph};
+use crate::compose::{self, ComposedGraph, Placement};
 use crate::digest::Digest;
 use crate::error::{BundleError, BundleErrorKind, fail};
 use crate::manifest::{FileEntry, GRAPH_FILE, MANIFEST_FILE, MODEL_FILE, Manifest, REFERENCE_FILE, SAE_FILE};
@@ -140,7 +140,7 @@ struct Composer<'a> {
 
 impl Composer<'_> {
     fn compose(&self, manifest: &Manifest) -> Result<ComposedGraph, BundleError> {
-        compose::compose(manifest, self.topology, self.model, self.sae, Precision::Float32)
+        compose::compose(manifest, self.topology, self.model, self.sae, Precision::Float32, Placement::Inside)
     }
 }
 

@@ -17,7 +17,13 @@ pub(crate) struct Graph {
 impl Graph {
     /// An empty graph in float32; `expected_bytes` reserves its memory once.
     pub(crate) fn new(name: &str, opset: u64, expected_bytes: usize) -> Result<Self, BundleError> {
-        let writer = ModelWriter::new(name, opset, expected_bytes)?;
+        let writer = ModelWriter::new(name, opset, expected_bytes, false)?;
+        Ok(Self { writer, opset, precision: Precision::Float32 })
+    }
+
+    /// The same with all weights beside it.
+    pub(crate) fn with_weights_beside(name: &str, opset: u64, expected_bytes: usize) -> Result<Self, BundleError> {
+        let writer = ModelWriter::new(name, opset, expected_bytes, true)?;
         Ok(Self { writer, opset, precision: Precision::Float32 })
     }
 

@@ -45,8 +45,8 @@ pub struct TapOutput {
 pub struct ComposedGraph {
     /// The serialised ONNX model, standard domain only.
     pub onnx: Vec<u8>,
-    /// The weights, where they do not fit into ONNX's 2 GiB: the content of the model's external data file
-    /// [`ComposedGraph::EXTERNAL_FILE`].
+    /// The weights, where they were wanted apart or do not fit into ONNX's 2 GiB: the content of the model's external
+    /// data file [`ComposedGraph::EXTERNAL_FILE`].
     pub external: Option<Vec<u8>>,
     /// Which bytes of [`ComposedGraph::external`] are which constant's, for engines that take weights one by one.
     pub external_tensors: Vec<(String, Range<usize>)>,
@@ -90,6 +90,15 @@ impl ComposedGraph {
 /// former one are told apart.
 pub const COMPOSER: u32 = 1;
 
+/// Where a graph's weights are put.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Placement {
+    /// In the model, as long as they fit there.
+    Inside,
+    /// In [`ComposedGraph::external`].
+    Apart,
+}
+
 /// Composes the graph of a checked manifest and its checked weights. `topology` is an ONNX model's graph.
 pub(crate) fn compose(
     manifest: &Manifest,
@@ -97,10 +106,15 @@ pub(crate) fn compose(
     model: &TensorFile,
     sae: &TensorFile,
     precision: Precision,
+    placement: Placement,
 ) -> Result<ComposedGraph, BundleError> {
     let copied = topology.map(Model::read).transpose()?;
     let opset = copied.as_ref().map_or(OPSET, |copied| copied.opset);
-    let mut graph = Graph::new(&manifest.name, opset, expected_bytes(manifest, topology, precision))?.at(precision);
+    let begin = match placement {
+        Placement::Inside => Graph::new,
+        Placement::Apart => Graph::with_weights_beside,
+    };
+    let mut graph = begin(&manifest.name, opset, expected_bytes(manifest, topology, precision))?.at(precision);
     let side = Dim::Fixed(manifest.side);
     graph.input(ComposedGraph::PIXELS, DataType::Uint8, &[Dim::Batch, side, side, Dim::Fixed(3)]);
     let tokens: Vec<Tokens> = match (&manifest.architecture, &copied) {

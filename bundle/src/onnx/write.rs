@@ -56,7 +56,7 @@ const MAX_BYTES: usize = (1 << 31) - 1;
 pub(crate) struct ModelWriter {
     bytes: Vec<u8>,
     graph_start: usize,
-    /// The weights, where they do not fit into the model's own file.
+    /// The weights, where they are not in the model's own file.
     external: Option<External>,
 }
 
@@ -69,9 +69,10 @@ pub(crate) struct External {
 }
 
 impl ModelWriter {
-    /// Starts a model; `expected_bytes` reserves its memory once.
-    pub(crate) fn new(name: &str, opset: u64, expected_bytes: usize) -> Result<Self, BundleError> {
-        let external = expected_bytes > MAX_BYTES;
+    /// Starts a model; `expected_bytes` reserves its memory once. Weights that do not fit into ONNX's 2 GiB are beside it,
+    /// as `external` are all.
+    pub(crate) fn new(name: &str, opset: u64, expected_bytes: usize, external: bool) -> Result<Self, BundleError> {
+        let external = external || expected_bytes > MAX_BYTES;
         let mut bytes = Vec::new();
         let mut weights = Vec::new();
         let reserved = if external { &mut weights } else { &mut bytes };

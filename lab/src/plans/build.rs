@@ -58,7 +58,7 @@ pub(super) fn run(args: &BuildArgs, out: &mut impl Write) -> Result<ExitCode, Bo
     if library.flavor() == Flavor::Rtx && site.targets.contains(&ComputeCapability::SM75) {
         precision = precision.without_float32_products();
     }
-    let graph = bundle.compose_at(precision)?;
+    let graph = bundle.compose_apart(precision)?;
     let batch = batches(args, &graph);
     let key = key(&bundle, library, &site, precision, batch);
     drop(bundle);
