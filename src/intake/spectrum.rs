@@ -9,7 +9,7 @@ pub(crate) struct Spectrum {
 }
 
 impl Spectrum {
-    /// The power spectra |X[k]|², k = 0..=n/2, of two real rows that are padded with zeros to n, a power of two of at
+    /// The power spectra |X(k)|², k = 0..=n/2, of two real rows that are padded with zeros to n, a power of two of at
     /// least 2 and at least the length of either.
     pub(crate) fn powers(&mut self, a: &[f32], b: &[f32], n: usize, out: [&mut Vec<f32>; 2]) {
         self.prepare(n);

@@ -45,7 +45,7 @@ pub fn rank_columns(columns: MatRef<'_, f64>) -> Mat<f64> {
     map_columns(columns, |values| ranks(&values))
 }
 
-/// [`unit`] of every column; a constant one becomes 0 and correlates with nothing.
+/// `unit` of every column; a constant one becomes 0 and correlates with nothing.
 pub(super) fn unit_columns(columns: MatRef<'_, f64>) -> Mat<f64> {
     map_columns(columns, |values| unit(&values).unwrap_or_else(|| vec![0.0; values.len()]))
 }

@@ -9,7 +9,7 @@ use super::{Labels, Undefined, folds, nearest, normalised, select};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Classifier {
     /// Ridge regression to ±1 for each class against the rest, on standardised columns, classes weighted equally;
-    /// the penalty is [`PENALTY`] per row. scikit-learn's `RidgeClassifier(class_weight="balanced")`.
+    /// the penalty is 0.01 per row. scikit-learn's `RidgeClassifier(class_weight="balanced")`.
     Linear,
     /// The most frequent label among this many nearest neighbours by cosine; of equally frequent ones that of the
     /// nearest.

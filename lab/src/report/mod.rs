@@ -6,6 +6,7 @@ mod gallery;
 mod html;
 mod models;
 mod plot;
+mod sae;
 mod scanners;
 #[cfg(test)]
 mod tests;
@@ -23,7 +24,7 @@ use gallery::Gallery;
 /// Options of `coverslip report`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Folders that analyses wrote to
+    /// Folders that `analyze`, `sae eval` and `profile challenge` wrote to
     #[arg(required = true, value_name = "DIR")]
     folders: Vec<PathBuf>,
     /// The file to write
@@ -50,7 +51,7 @@ type Failure = Box<dyn Error>;
 type Named = BTreeSet<(Option<String>, usize)>;
 
 /// The files that are read, in the order of the page, and what their sections are called.
-const SECTIONS: [(&str, &str); 7] = [
+const SECTIONS: [(&str, &str); 8] = [
     ("counts.json", "Which features follow which cells"),
     ("features.json", "What each feature shows"),
     ("compare.json", "Two models on the same tiles"),
@@ -58,6 +59,7 @@ const SECTIONS: [(&str, &str); 7] = [
     ("depth.json", "Where in the model it can be read"),
     ("scanners.json", "How much of it is the scanner's"),
     ("challenge.json", "Which faults are seen"),
+    ("sae-eval.json", "What the SAE keeps"),
 ];
 
 /// Writes the report.
@@ -108,7 +110,7 @@ fn sections(folders: &[PathBuf], gallery: &mut Gallery) -> Result<Vec<Section>, 
     if sections.is_empty() {
         let files = SECTIONS.map(|(file, _)| file).join(", ");
         return Err(format!(
-            "no result of an analysis in {folders:?}; expected one of {files}, which `coverslip analyze` writes"
+            "no result of an analysis in {folders:?}; expected one of {files}, which `coverslip analyze`, `sae eval` and `profile challenge` write"
         )
         .into());
     }
@@ -139,6 +141,10 @@ fn section(file: &str, path: &Path, named: &mut Named, gallery: &mut Gallery) ->
         "scanners.json" => {
             let report: serde_json::Value = read(path)?;
             (scanners::scanners(&report), format!("{} tiles", report["tiles"]))
+        }
+        "sae-eval.json" => {
+            let report: crate::sae::EvalReport = read(path)?;
+            (sae::section(&report), report.tap)
         }
         "challenge.json" => {
             let report: serde_json::Value = read(path)?;

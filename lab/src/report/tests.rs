@@ -63,6 +63,13 @@ fn the_page_has_everything_in_it_and_says_what_was_found() {
         json!({ "dataset": "here", "tiles": 56, "groups": 14, "scanners": [["A", "B"], "slide"],
         "cell_types": ["plasma <cells>"], "points": [point("m", 0.5), point("m", 1.0), point("n", 1.0)] }),
     );
+    write(
+        &folder,
+        "sae-eval.json",
+        json!({ "embeddings": "e", "tap": "last", "width": 192, "train_tiles": 5221, "held_out_tiles": 1155,
+        "held_out_slides": 26, "pca": [[1.0, 0.9]], "saes": [{ "sae": "k<16>", "architecture": "topk", "features": 1536,
+            "fvu": 0.421, "l0": 16.0, "dead": 314, "dense": 11, "pca_fvu": 0.587, "histogram": [[-3.0, 0], [-2.5, 370]] }] }),
+    );
     let out = folder.join("report.html");
     let args = Args { folders: vec![folder.clone()], out: out.clone(), images: None, title: "A & B".into() };
     run(&args).unwrap();
@@ -83,6 +90,8 @@ fn the_page_has_everything_in_it_and_says_what_was_found() {
         "id=\"feature-model-12\"",
         "Feature 12: plasma cells",
         "m: scanner",
+        "16.0 of 1536</td><td>0.421</td><td>0.587",
+        "0.32\u{2013}1 %",
         "1 of 2 pictures are missing: gone.png: not found",
     ] {
         assert!(page.contains(expected), "expected {expected:?} in the page");

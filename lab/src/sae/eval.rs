@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use coverslip_analysis::sae::{Architecture, Evaluation, Moments, PcaBaseline};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::data::{Data, Split};
 use super::files;
@@ -35,35 +35,35 @@ pub(crate) struct Args {
 }
 
 /// sae-eval.json.
-#[derive(Debug, Serialize)]
-struct Report {
-    embeddings: String,
-    tap: String,
-    width: usize,
-    train_tiles: u64,
-    held_out_tiles: u64,
-    held_out_slides: usize,
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct EvalReport {
+    pub(crate) embeddings: String,
+    pub(crate) tap: String,
+    pub(crate) width: usize,
+    pub(crate) train_tiles: u64,
+    pub(crate) held_out_tiles: u64,
+    pub(crate) held_out_slides: usize,
     /// FVU of 1, 2, 4 … principal components, fitted on the training tiles.
-    pca: Vec<(f64, f64)>,
-    saes: Vec<Line>,
+    pub(crate) pca: Vec<(f64, f64)>,
+    pub(crate) saes: Vec<EvalRow>,
 }
 
 /// One SAE.
-#[derive(Debug, Serialize)]
-struct Line {
-    sae: String,
-    architecture: &'static str,
-    features: usize,
-    fvu: f64,
-    l0: f64,
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct EvalRow {
+    pub(crate) sae: String,
+    pub(crate) architecture: String,
+    pub(crate) features: usize,
+    pub(crate) fvu: f64,
+    pub(crate) l0: f64,
     /// Never active on the held-out tiles.
-    dead: usize,
+    pub(crate) dead: usize,
     /// Active on more than a tenth of them.
-    dense: usize,
+    pub(crate) dense: usize,
     /// FVU of as many principal components as L0.
-    pca_fvu: f64,
+    pub(crate) pca_fvu: f64,
     /// (log10 of the frequency at the bin's lower end, features); bins of half a decade.
-    histogram: Vec<(f64, usize)>,
+    pub(crate) histogram: Vec<(f64, usize)>,
 }
 
 /// Measures, prints a table and writes sae-eval.json.
@@ -92,7 +92,7 @@ pub(super) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         saes.push(measure(path, &data, &held_out, &pca)?);
     }
     let counts = (0..).map(|power| 1_usize << power).take_while(|count| *count < data.width);
-    let report = Report {
+    let report = EvalReport {
         embeddings: args.embeddings.display().to_string(),
         tap: data.tap.clone(),
         width: data.width,
@@ -121,7 +121,7 @@ fn read_split(path: &Path) -> Result<Split, EmbeddingError> {
     serde_json::from_slice(&bytes).map_err(|error| refused(&error))
 }
 
-fn measure(path: &Path, data: &Data, held_out: &Moments, pca: &PcaBaseline) -> Result<Line, Box<dyn Error>> {
+fn measure(path: &Path, data: &Data, held_out: &Moments, pca: &PcaBaseline) -> Result<EvalRow, Box<dyn Error>> {
     let (sae, architecture) = files::read(path)?;
     if sae.width != data.width {
         return Err(format!(
@@ -138,13 +138,14 @@ fn measure(path: &Path, data: &Data, held_out: &Moments, pca: &PcaBaseline) -> R
         let active = sae.encode(architecture, block);
         evaluation.add(block, &active, &sae.decode(&active));
     })?;
-    Ok(Line {
+    Ok(EvalRow {
         sae: path.display().to_string(),
         architecture: match architecture {
             Architecture::TopK { .. } => "topk",
             Architecture::Relu { .. } => "relu",
             Architecture::BatchTopK { .. } | Architecture::JumpRelu { .. } => "jumprelu",
-        },
+        }
+        .to_owned(),
         features: sae.features,
         fvu: evaluation.fvu(held_out),
         l0: evaluation.l0(),
@@ -156,7 +157,7 @@ fn measure(path: &Path, data: &Data, held_out: &Moments, pca: &PcaBaseline) -> R
 }
 
 /// At most 80 columns.
-fn table(report: &Report, out: &mut impl Write) -> std::io::Result<()> {
+fn table(report: &EvalReport, out: &mut impl Write) -> std::io::Result<()> {
     writeln!(
         out,
         "tap {}, {} held-out tiles of {} slides, {} to train on",

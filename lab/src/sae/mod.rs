@@ -12,6 +12,7 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use clap::Subcommand;
+pub(crate) use eval::{EvalReport, EvalRow};
 
 /// Options of `coverslip sae`.
 #[derive(Debug, clap::Args)]
