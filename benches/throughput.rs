@@ -29,12 +29,14 @@ fn main() {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("bench-vit-small");
     synthetic::bundle_of(&folder, &SyntheticSpec::vit_small());
     println!("{} threads", threads());
-    against_bare_engine("ViT-S/16, random weights", &folder, 48, 7);
+    let per_tile = against_bare_engine("ViT-S/16, random weights", &folder, 48, 7);
+    profile_scores(per_tile);
     let demo = std::env::var_os("COVERSLIP_BENCH_BUNDLE")
         .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("bundles/demo"), PathBuf::from);
     against_bare_engine("demo bundle", &demo, 128, 5);
     submit_time(&folder);
     blank_glass(&demo);
+    pixel_qc(&demo);
 }
 
 fn runtime(bundle: &Path) -> TestRuntime {
@@ -44,7 +46,9 @@ fn runtime(bundle: &Path) -> TestRuntime {
 // -- tiles per second, end to end and bare ----------------------------------------------------------------------
 
 /// The two in turn, so that a drift of the machine meets both.
-fn against_bare_engine(what: &str, bundle: &Path, tiles: u32, rounds: usize) {
+///
+/// Gives the bare engine's seconds per tile on one core.
+fn against_bare_engine(what: &str, bundle: &Path, tiles: u32, rounds: usize) -> f64 {
     let opened = Bundle::open(bundle).expect("the bundle opens");
     let graph = opened.compose().expect("a graph");
     let side = opened.manifest().side as u32;
@@ -83,6 +87,7 @@ fn against_bare_engine(what: &str, bundle: &Path, tiles: u32, rounds: usize) {
         share(before.submit_ns, after.submit_ns),
         share(before.judge_ns, after.judge_ns)
     );
+    threads() as f64 / bare_best
 }
 
 /// rten alone: each thread with a pool of one, whole tiles.
@@ -199,4 +204,60 @@ fn blank_glass(bundle: &Path) {
         best = best.max(4096.0 * 512.0 * 100.0 / 1e6 / start.elapsed().as_secs_f64());
     }
     println!("blank glass: {best:.0} Mpx/s (target 400 on two cores)");
+}
+
+/// What is measured on a tile's pixels before the gate, and with focus and resampling on tissue: CPU time of prep alone.
+fn pixel_qc(bundle: &Path) {
+    let runtime = runtime(bundle);
+    let mpp = runtime.info().mpp;
+    let measured = |what: &str, picture: &Picture, scale: f64| {
+        let before = runtime.stats();
+        let slide = runtime.begin(|desc| {
+            (desc.mpp_x, desc.mpp_y) = (mpp / scale, mpp / scale);
+            (desc.max_frame_width, desc.max_frame_height) = (picture.width, 448);
+            (desc.extent_width, desc.extent_height) = (picture.width.into(), picture.height.into());
+        });
+        for y in (0..picture.height).step_by(448) {
+            slide.submit_wait(&picture.frame(0, y, picture.width, 448), NO_TIMEOUT).expect("room");
+        }
+        slide.finish(NO_TIMEOUT).expect("every tile ends");
+        let spent = (runtime.stats().prep_ns - before.prep_ns) as f64 / 1e9;
+        let megapixels = f64::from(picture.width * picture.height) / 1e6;
+        println!("pixel QC, {what}: {:.0} Mpx/s on two cores", 2.0 * megapixels / spent);
+    };
+    for _ in 0..2 {
+        measured("glass, 0.5 um/px", &Picture::glass(4480, 2240), 1.0);
+        measured("glass, 0.25 um/px", &Picture::glass(4480, 2240), 2.0);
+        measured("tissue with focus, 0.5 um/px", &Picture::tissue(2240, 896, 1), 1.0);
+        measured("tissue with focus and resampling, 0.25 um/px", &Picture::tissue(2240, 896, 1), 2.0);
+    }
+}
+
+/// What a profile costs per tile: NOVEL and SCANNER_SHIFT, at the ranks that a profile may have.
+fn profile_scores(engine_seconds: f64) {
+    use coverslip_bundle::profile::TapGeometry;
+    for (width, rank) in [(384, 128), (384, 384), (1536, 256), (1536, 512)] {
+        let wave = |n: usize| (0..n).map(|i| (i as f32 * 0.7).sin()).collect::<Vec<f32>>();
+        let geometry = TapGeometry {
+            name: "last".into(),
+            width,
+            variances: vec![1.0; rank],
+            axes: wave(width * rank),
+            floor: 1.0,
+            scanner_axes: wave(width * 5),
+        };
+        let (mean, tiles) = (wave(width), wave(width * 64));
+        let (start, mut sum, rounds) = (Instant::now(), 0.0, 30);
+        for _ in 0..rounds {
+            sum += tiles.chunks_exact(width).map(|tile| geometry.displacement(&mean, tile).novel).sum::<f32>();
+        }
+        let seconds = start.elapsed().as_secs_f64() / f64::from(rounds * 64);
+        assert!(sum.is_finite());
+        println!(
+            "profile scores, d = {width}, rank {rank}: {:.1} us per tile, {:.3} % of ViT-S/16's {:.1} ms on one core",
+            seconds * 1e6,
+            100.0 * seconds / engine_seconds,
+            engine_seconds * 1e3
+        );
+    }
 }

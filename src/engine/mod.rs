@@ -101,3 +101,26 @@ impl TileOutput {
             && self.features.iter().all(|feature| feature.value.is_finite())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_that_is_none_is_seen_wherever_it_is() {
+        let sound = TileOutput {
+            embedding: vec![0.5; 3],
+            features: vec![Feature { index: 1, value: 2.0 }; 2],
+            active_count: 2,
+            reconstruction_error: 0.1,
+        };
+        assert!(sound.is_finite());
+        for broken in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let (mut embedding, mut feature) = (sound.clone(), sound.clone());
+            embedding.embedding[2] = broken;
+            feature.features[1].value = broken;
+            let error = TileOutput { reconstruction_error: broken, ..sound.clone() };
+            assert!(!embedding.is_finite() && !feature.is_finite() && !error.is_finite());
+        }
+    }
+}

@@ -98,9 +98,9 @@ fn high_pass(sums: impl ExactSizeIterator<Item = f32>, window: &mut Vec<f32>, ou
     out.clear();
     let mut before = None;
     for sum in sums {
-        // One keeps black finite: a sum of a whole row.
-        let log = (sum + 1.0).ln();
-        out.extend(before.map(|before: f32| log - before));
+        // One keeps black finite: a sum of a whole row. In f64: blurred rows differ by little.
+        let log = (f64::from(sum) + 1.0).ln();
+        out.extend(before.map(|before: f64| (log - before) as f32));
         before = Some(log);
     }
     let mean = out.iter().sum::<f32>() / count as f32;

@@ -64,6 +64,29 @@ def main():
         print(f"| sharp stroma called blurry at {level:.0%} of all sharp tiles | {row} |")
     row = " | ".join(f"{auroc(sharp[~stroma, i], sharp[stroma, i]):.2f}" for i in range(4))
     print(f"| AUROC of stroma as 'blurry' among sharp tiles (0.5: none) | {row} |")
+    by_scanner(tiles, sharp[:, 0], nuclei)
+
+
+def by_scanner(tiles, sharpness, nuclei):
+    """What a profile does: each tile's conformal p-value among the tiles of the same scanner's other images (other tiles,
+    where a scanner has one image only). Stroma: the third of the scanner's tiles with the fewest nuclei."""
+    source = np.array([t.source for t in tiles])
+    image = np.array([t.name.split("@")[0] for t in tiles])
+    print("\n| scanner | images, tiles | level | all tiles called blurry | stroma |\n" + "|---" * 5 + "|")
+    total, in_stroma = [], []
+    for scanner in dict.fromkeys(source):
+        own = np.flatnonzero(source == scanner)
+        images = len(set(image[own]))
+        p = []
+        for i in own:
+            rest = own[image[own] != image[i]] if images > 1 else own[own != i]
+            p.append((1 + (sharpness[rest] <= sharpness[i]).sum()) / (len(rest) + 1))
+        p, stroma = np.array(p), nuclei[own] <= np.quantile(nuclei[own], 1 / 3)
+        print(f"| {scanner} | {images}, {len(own)} | 5% | {(p <= .05).sum()} of {len(own)} | "
+              f"{(p[stroma] <= .05).sum()} of {stroma.sum()} |")
+        total += list(p <= .05)
+        in_stroma += list(p[stroma] <= .05)
+    print(f"| together | | 5% | {np.mean(total):.1%} | {np.mean(in_stroma):.1%} |")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 //! Without a profile a run of five. With one, the run is as long as it must be for false alarms per slide to stay within
 //! α: with tiles flagged in runs of geometric lengths (the next tile of a run is flagged with probability q), a slide of
 //! N tiles has about N·f·q^(L−1) runs of L or more, f the rate at which runs begin. q and f are those of the runs that
-//! have ended on this slide, begun with the weight of five tiles at q = 0.3, so that neither a slide whose tissue is
+//! have ended on this slide, begun with the weight of ten tiles at q = 0.5, so that neither a slide whose tissue is
 //! patchy nor one without a single blurry tile changes the level.
 
 use coverslip_bundle::profile::Check;
@@ -98,7 +98,7 @@ impl FocusRule {
     fn needed(&self) -> u64 {
         let Some(level) = &self.level else { return UNCALIBRATED_RUN };
         let (runs, blurry) = (self.ended.0 as f64, self.ended.1 as f64);
-        let q = ((blurry - runs + 1.5) / (blurry + 5.0)).clamp(0.05, 0.95);
+        let q = ((blurry - runs + 5.0) / (blurry + 10.0)).clamp(0.05, 0.95);
         let starts = level.tile.max((runs + 1.0) / (self.tiles as f64 + 1.0 / level.tile));
         let length = 1.0 + ((level.alpha / (level.tiles * starts)).ln() / q.ln()).max(0.0);
         (length.ceil() as u64).max(SHORTEST)
@@ -153,10 +153,10 @@ mod tests {
         let (mut clean, mut patchy) = (rule(level()), rule(level()));
         found(&mut clean, (0..2000).map(|i| of(i, i as i64, false)));
         found(&mut patchy, (0..2000).map(|i| of(i, i as i64, i % 100 < 5)));
-        assert!(clean.needed() < 12 && patchy.needed() > 20, "{} {}", clean.needed(), patchy.needed());
+        assert!(clean.needed() < 18 && patchy.needed() > 30, "{} {}", clean.needed(), patchy.needed());
         let late: Vec<Finding> = found(&mut clean, (2000..2040).map(|i| of(i, i as i64, true)));
         assert_eq!(late.len(), 1);
-        assert!(late[0].calibrated && late[0].strength < 12.0 && late[0].since.sequence == 2000);
+        assert!(late[0].calibrated && late[0].strength < 18.0 && late[0].since.sequence == 2000);
     }
 
     #[test]

@@ -28,92 +28,57 @@ impl Fault {
 /// What another scanner's sensor and white balance make of colours, at strength 1.
 const OTHER_SCANNER: [[f64; 3]; 3] = [[1.06, -0.05, 0.0], [-0.04, 1.02, 0.02], [0.03, -0.06, 0.98]];
 
+/// The faults in the order in which they are played.
 static FAULTS: [Fault; 12] = [
-    Fault {
-        name: "gaussian",
-        unit: "standard deviation, px of the model",
-        severities: &[0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0],
-        check: Check::OutOfFocus,
-        change: |severity, scale| Change::Gaussian(severity * scale),
-    },
-    Fault {
-        name: "disk",
-        unit: "radius, px of the model",
-        severities: &[0.5, 1.0, 2.0, 3.0, 4.0],
-        check: Check::OutOfFocus,
-        change: |severity, scale| Change::Disk(severity * scale),
-    },
-    Fault {
-        name: "darker",
-        unit: "share of the light that is lost",
-        severities: &[0.05, 0.1, 0.2, 0.4, 0.6],
-        check: Check::Underexposed,
-        change: |severity, _| Change::Gain(1.0 - severity),
-    },
-    Fault {
-        name: "brighter",
-        unit: "share of light that is too much",
-        severities: &[0.05, 0.1, 0.2, 0.3, 0.5],
-        check: Check::Overexposed,
-        change: |severity, _| Change::Gain(1.0 + severity),
-    },
-    Fault {
-        name: "gamma up",
-        unit: "exponent above 1",
-        severities: &[0.05, 0.1, 0.2, 0.4, 0.8],
-        check: Check::ColorShift,
-        change: |severity, _| Change::Gamma(1.0 + severity),
-    },
-    Fault {
-        name: "gamma down",
-        unit: "exponent below 1",
-        severities: &[0.05, 0.1, 0.2, 0.4],
-        check: Check::ColorShift,
-        change: |severity, _| Change::Gamma(1.0 - severity),
-    },
-    Fault {
-        name: "colour",
-        unit: "times a colour matrix between two scanners",
-        severities: &[0.25, 0.5, 1.0, 2.0, 4.0],
-        check: Check::ColorShift,
-        change: |severity, _| Change::Matrix(between(severity)),
-    },
-    Fault {
-        name: "banding",
-        unit: "amplitude of lanes 64 px high",
-        severities: &[0.005, 0.01, 0.02, 0.03, 0.05],
-        check: Check::Banding,
-        change: |severity, _| Change::Banding { amplitude: severity, period: 64.0 },
-    },
-    Fault {
-        name: "noise",
-        unit: "standard deviation, grey levels",
-        severities: &[2.0, 4.0, 8.0, 16.0],
-        check: Check::FeaturesUnreliable,
-        change: |severity, _| Change::Noise(severity),
-    },
-    Fault {
-        name: "jpeg",
-        unit: "100 less the quality",
-        severities: &[20.0, 40.0, 60.0, 80.0, 90.0],
-        check: Check::Novel,
-        change: |severity, _| Change::Jpeg((100.0 - severity) as u8),
-    },
-    Fault {
-        name: "dust",
-        unit: "specks per megapixel",
-        severities: &[10.0, 30.0, 100.0, 200.0],
-        check: Check::Foreign,
-        change: |severity, _| Change::Dust(severity),
-    },
-    Fault {
-        name: "pen",
-        unit: "share of the slide under ink",
-        severities: &[0.02, 0.05, 0.1, 0.2, 0.4],
-        check: Check::Foreign,
-        change: |severity, _| Change::Pen(severity),
-    },
+    fault(
+        "gaussian",
+        "standard deviation, px of the model",
+        Check::OutOfFocus,
+        &[0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0],
+        |s, scale| Change::Gaussian(s * scale),
+    ),
+    fault("disk", "radius, px of the model", Check::OutOfFocus, &[0.5, 1.0, 2.0, 3.0, 4.0], |s, scale| {
+        Change::Disk(s * scale)
+    }),
+    fault("darker", "share of the light that is lost", Check::Underexposed, &[0.05, 0.1, 0.2, 0.4, 0.6], |s, _| {
+        Change::Gain(1.0 - s)
+    }),
+    fault("brighter", "share of light that is too much", Check::Overexposed, &[0.05, 0.1, 0.2, 0.3, 0.5], |s, _| {
+        Change::Gain(1.0 + s)
+    }),
+    fault("gamma up", "exponent above 1", Check::ColorShift, &[0.05, 0.1, 0.2, 0.4, 0.8], |s, _| {
+        Change::Gamma(1.0 + s)
+    }),
+    fault("gamma down", "exponent below 1", Check::ColorShift, &[0.05, 0.1, 0.2, 0.4], |s, _| Change::Gamma(1.0 - s)),
+    fault(
+        "colour",
+        "times a colour matrix between two scanners",
+        Check::ColorShift,
+        &[0.25, 0.5, 1.0, 2.0, 4.0],
+        |s, _| Change::Matrix(between(s)),
+    ),
+    fault("banding", "amplitude of lanes 64 px high", Check::Banding, &[0.005, 0.01, 0.02, 0.03, 0.05], |s, _| {
+        Change::Banding { amplitude: s, period: 64.0 }
+    }),
+    fault("noise", "standard deviation, grey levels", Check::FeaturesUnreliable, &[2.0, 4.0, 8.0, 16.0], |s, _| {
+        Change::Noise(s)
+    }),
+    fault("jpeg", "100 less the quality", Check::Novel, &[20.0, 40.0, 60.0, 80.0, 90.0], |s, _| {
+        Change::Jpeg((100.0 - s) as u8)
+    }),
+    fault("dust", "specks per megapixel", Check::Foreign, &[10.0, 30.0, 100.0, 200.0], |s, _| Change::Dust(s)),
+    fault("pen", "share of the slide under ink", Check::Foreign, &[0.02, 0.05, 0.1, 0.2, 0.4], |s, _| Change::Pen(s)),
 ];
+
+const fn fault(
+    name: &'static str,
+    unit: &'static str,
+    check: Check,
+    severities: &'static [f64],
+    change: fn(f64, f64) -> Change,
+) -> Fault {
+    Fault { name, unit, severities, check, change }
+}
 
 /// The identity, moved toward the other scanner so many times its distance.
 fn between(strength: f64) -> [[f64; 3]; 3] {
