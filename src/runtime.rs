@@ -12,8 +12,9 @@ use coverslip_plugin_abi as abi;
 use sha2::{Digest as _, Sha256};
 
 use crate::abi::log::LogSink;
+use crate::engine::config::EngineConfig;
 use crate::engine::duty::Duty;
-use crate::engine::open::{EngineConfig, Opened, Report, open};
+use crate::engine::open::{Opened, Report, open};
 use crate::error::{Result, error, from_bundle};
 use crate::fault;
 use crate::judge;

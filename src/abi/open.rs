@@ -9,7 +9,7 @@ use coverslip_plugin_abi::{AbiStruct, Progress, ProgressFn, RuntimeDesc};
 
 use super::log;
 use super::marshal::{read_digest, read_struct, read_text, require_text};
-use crate::engine::open::{EngineConfig, GpuConfig};
+use crate::engine::config::{EngineConfig, GpuConfig};
 use crate::error::{Result, error};
 use crate::runtime::{ProfileConfig, Runtime, RuntimeConfig};
 use crate::thread::Placement;

@@ -1,5 +1,6 @@
 //! What runs the bundle's graph. Engines know tiles as rows of bytes: nothing of slides.
 
+pub(crate) mod config;
 pub(crate) mod cpu;
 pub(crate) mod duty;
 pub(crate) mod open;

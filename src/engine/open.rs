@@ -4,56 +4,20 @@
 //! from the thread that is the first to use it, and CUDA makes a context current on every thread that calls it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use coverslip_bundle::{Bundle, Tolerance};
 use coverslip_plugin_abi as abi;
 use crossbeam_channel::{Sender, bounded};
 
+use super::config::EngineConfig;
 use super::cpu::CpuEngine;
 use super::duty::Duty;
 use super::selfcheck::self_check;
 use super::{Engine, Failure, Loss, tensorrt};
 use crate::abi::log::LogSink;
 use crate::error::{Result, error, from_bundle};
-use crate::thread::{Placement, spawn};
-
-/// Which engine to open, and on what.
-#[derive(Clone, Debug)]
-pub(crate) struct EngineConfig {
-    /// `COVERSLIP_ENGINE_*`.
-    pub(crate) kind: i32,
-    /// `COVERSLIP_FALLBACK_*`.
-    pub(crate) fallback: i32,
-    /// Threads of the CPU engine.
-    pub(crate) cpu_lanes: usize,
-    pub(crate) placement: Placement,
-    pub(crate) gpu: GpuConfig,
-}
-
-/// What concerns the GPU alone.
-#[derive(Clone, Debug)]
-pub(crate) struct GpuConfig {
-    /// TensorRT's library, an absolute path.
-    pub(crate) library: Option<PathBuf>,
-    /// The loader may look for it.
-    pub(crate) search: bool,
-    /// Which GPU; None: the first.
-    pub(crate) uuid: Option<String>,
-    /// The folder of the plans, or one plan.
-    pub(crate) plans: Option<PathBuf>,
-    /// sha256 of the plan's file.
-    pub(crate) plan_digest: Option<[u8; 32]>,
-    /// Never build a plan.
-    pub(crate) prebuilt_only: bool,
-    /// `COVERSLIP_PRECISION_*`.
-    pub(crate) precision: i32,
-    /// Tiles per batch; 0: the plan's.
-    pub(crate) max_batch: u32,
-    /// Bytes of the GPU's memory; 0: no limit.
-    pub(crate) memory_limit: u64,
-}
+use crate::thread::spawn;
 
 /// The engines, checked.
 pub(crate) struct Opened {

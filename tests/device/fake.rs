@@ -244,3 +244,11 @@ pub(crate) fn text(array: &[std::ffi::c_char]) -> String {
     let bytes: Vec<u8> = array.iter().map(|&c| c as u8).take_while(|&c| c != 0).collect();
     String::from_utf8(bytes).unwrap()
 }
+
+/// Opening was refused with this code, in words that hold `part`.
+#[track_caller]
+pub(crate) fn refused(answer: Answer<TestRuntime>, code: i32, part: &str) {
+    let refusal = answer.err().expect("a refusal");
+    assert_eq!(refusal.code, code, "{}", refusal.message);
+    assert!(refusal.message.contains(part), "{}", refusal.message);
+}

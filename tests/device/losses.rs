@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use coverslip_plugin_abi::*;
 
-use crate::fake::{Site, text};
+use crate::fake::{Site, refused, text};
 use crate::play::{TILES, expect_same, played, row};
-use crate::support::host::{Answer, TestRuntime, by_status, open_with};
+use crate::support::host::{by_status, open_with};
 
 #[test]
 #[ignore = "run by slides_on_a_fake_gpu"]
@@ -56,13 +56,6 @@ fn a_lost_gpu_fails_what_is_left_or_hands_over() {
         drop(runtime);
         site.expect_clean();
     }
-}
-
-#[track_caller]
-fn refused(answer: Answer<TestRuntime>, code: i32, part: &str) {
-    let refusal = answer.err().expect("a refusal");
-    assert_eq!(refusal.code, code, "{}", refusal.message);
-    assert!(refusal.message.contains(part), "{}", refusal.message);
 }
 
 #[test]

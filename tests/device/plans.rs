@@ -7,20 +7,12 @@ use std::ptr::null_mut;
 use coverslip_bundle::{Digest, PlanFile};
 use coverslip_plugin_abi::*;
 
-use crate::fake::{Site, c_path, text};
-use crate::support::host::{Answer, TestRuntime};
+use crate::fake::{Site, c_path, refused, text};
 
 /// The files of the cache that end so.
 fn files(site: &Site, extension: &str) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(&site.plans).unwrap().map(|entry| entry.unwrap().path());
     entries.filter(|path| path.extension().is_some_and(|e| e == extension)).collect()
-}
-
-#[track_caller]
-fn refused(answer: Answer<TestRuntime>, code: i32, part: &str) {
-    let refusal = answer.err().expect("a refusal");
-    assert_eq!(refusal.code, code, "{}", refusal.message);
-    assert!(refusal.message.contains(part), "{}", refusal.message);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use coverslip_tensorrt::{Driver, Library, LoadError};
 use super::cuda::Device;
 use super::lane::cuda_lost;
 use crate::engine::Loss;
-use crate::engine::open::GpuConfig;
+use crate::engine::config::GpuConfig;
 use crate::error::error;
 
 /// Turing, the oldest GPU of TensorRT 11 and of TensorRT-RTX.

@@ -24,7 +24,7 @@ use self::device::unavailable;
 use self::lane::{Bench, Pool, TensorRtLane, cuda_lost, lost};
 use self::plans::{Plan, Plans, no_graph, write_beside};
 use self::signature::Signature;
-use super::open::GpuConfig;
+use super::config::GpuConfig;
 use super::{About, Engine, Failure, Lane, Loss};
 use crate::abi::log::LogSink;
 use crate::error::error;

@@ -10,7 +10,7 @@ use coverslip_plugin_abi as abi;
 use super::device::unavailable;
 use crate::abi::log::LogSink;
 use crate::engine::Loss;
-use crate::engine::open::GpuConfig;
+use crate::engine::config::GpuConfig;
 use crate::error::{Error, error};
 
 /// How the files of a cache end.

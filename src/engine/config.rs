@@ -1,0 +1,41 @@
+//! What a host says about engines, read and checked.
+
+use std::path::PathBuf;
+
+use crate::thread::Placement;
+
+/// Which engine to open, and on what.
+#[derive(Clone, Debug)]
+pub(crate) struct EngineConfig {
+    /// `COVERSLIP_ENGINE_*`.
+    pub(crate) kind: i32,
+    /// `COVERSLIP_FALLBACK_*`.
+    pub(crate) fallback: i32,
+    /// Threads of the CPU engine.
+    pub(crate) cpu_lanes: usize,
+    pub(crate) placement: Placement,
+    pub(crate) gpu: GpuConfig,
+}
+
+/// What concerns the GPU alone.
+#[derive(Clone, Debug)]
+pub(crate) struct GpuConfig {
+    /// TensorRT's library, an absolute path.
+    pub(crate) library: Option<PathBuf>,
+    /// The loader may look for it.
+    pub(crate) search: bool,
+    /// Which GPU; None: the first.
+    pub(crate) uuid: Option<String>,
+    /// The folder of the plans, or one plan.
+    pub(crate) plans: Option<PathBuf>,
+    /// sha256 of the plan's file.
+    pub(crate) plan_digest: Option<[u8; 32]>,
+    /// Never build a plan.
+    pub(crate) prebuilt_only: bool,
+    /// `COVERSLIP_PRECISION_*`.
+    pub(crate) precision: i32,
+    /// Tiles per batch; 0: the plan's.
+    pub(crate) max_batch: u32,
+    /// Bytes of the GPU's memory; 0: no limit.
+    pub(crate) memory_limit: u64,
+}
