@@ -64,6 +64,9 @@ pub(crate) fn final_norm_tensors(vit: &Vit) -> Vec<Shape> {
 
 /// The SAE's floating-point tensors.
 pub(crate) fn sae_tensors(sae: &Sae) -> Vec<Shape> {
+    if sae.architecture == SaeArchitecture::None {
+        return Vec::new();
+    }
     let (d, m) = (sae.d_in, sae.d_sae);
     let mut tensors: Vec<Shape> = vec![("W_enc".into(), vec![d, m])];
     let mut add = |name: &str, width: usize| tensors.push((name.into(), vec![width]));

@@ -7,7 +7,7 @@ use crate::error::{BundleError, fail};
 use crate::layout;
 use crate::manifest::{
     Architecture, FORMAT, GRAPH_FILE, InputStep, MODEL_FILE, Manifest, OnnxModel, Pooling, REFERENCE_FILE, SAE_FILE,
-    SaeArchitecture, Tap, TapSource, Vit,
+    Sae, SaeArchitecture, Tap, TapSource, Vit,
 };
 
 /// Largest `manifest.json`, bytes (labels for 262144 features fit).
@@ -100,7 +100,10 @@ pub(crate) fn check_files(manifest: &Manifest) -> Result<(), BundleError> {
 
 /// The files that a bundle of this family has.
 pub(crate) fn required_files(manifest: &Manifest) -> Vec<&'static str> {
-    let mut files = vec![MODEL_FILE, SAE_FILE, REFERENCE_FILE];
+    let mut files = vec![MODEL_FILE, REFERENCE_FILE];
+    if manifest.sae.architecture != SaeArchitecture::None {
+        files.push(SAE_FILE);
+    }
     if matches!(manifest.architecture, Architecture::Onnx(_)) {
         files.push(GRAPH_FILE);
     }
@@ -269,6 +272,15 @@ fn check_sae(manifest: &Manifest) -> Result<(), BundleError> {
     let width = manifest.tap_width(&manifest.taps[tap]);
     if sae.d_in != width {
         fail!(Invalid, "`sae.d_in` is {}, but tap `{}` has {width} values", sae.d_in, sae.tap);
+    }
+    if sae.architecture == SaeArchitecture::None {
+        if *sae != Sae::none(&sae.tap, width) {
+            fail!(
+                Invalid,
+                "`sae.architecture` is none: expected nothing else of an SAE; found features, steps or labels"
+            );
+        }
+        return Ok(());
     }
     size("sae.d_sae", sae.d_sae, MAX_D_SAE)?;
     size("sae.outputs", sae.outputs, sae.d_sae.min(MAX_OUTPUTS))?;

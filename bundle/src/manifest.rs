@@ -266,6 +266,18 @@ impl From<Tap> for TapFields {
 }
 
 impl Tap {
+    /// Values in its embedding, where the tokens of a ViT have `token` values; a value of an ONNX graph has its own width.
+    pub fn width(&self, token: usize) -> usize {
+        let token = match self.source {
+            TapSource::Tensor { width, .. } => width,
+            TapSource::Block { .. } => token,
+        };
+        match self.pooling {
+            Pooling::ClassToken | Pooling::MeanPatchTokens | Pooling::None => token,
+            Pooling::ClassAndMean => 2 * token,
+        }
+    }
+
     /// The block after which it reads, in a ViT.
     pub fn after_block(&self) -> Option<usize> {
         match self.source {
@@ -300,6 +312,8 @@ pub enum SaeArchitecture {
     /// The largest of ReLU(p) in each of k contiguous groups.
     #[serde(rename = "groupmax")]
     GroupMax,
+    /// No SAE yet: one feature that is never active, so that the graph has the same outputs for every bundle.
+    None,
 }
 
 /// What is done to an embedding before the SAE, and undone after its decoder.
@@ -349,6 +363,44 @@ pub struct Sae {
     /// Names for features; features without one are known by their index.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<FeatureLabel>,
+}
+
+impl Sae {
+    /// A bundle's place for an SAE that it does not have yet: embeddings come first, an SAE is trained on them.
+    pub fn none(tap: &str, width: usize) -> Self {
+        Self {
+            tap: tap.to_owned(),
+            architecture: SaeArchitecture::None,
+            d_in: width,
+            d_sae: 1,
+            k: None,
+            outputs: 1,
+            input: Vec::new(),
+            apply_b_dec_to_input: false,
+            rescale_acts_by_decoder_norm: false,
+            pruned: false,
+            reference: SaeReference::none(),
+            labels: Vec::new(),
+        }
+    }
+
+    /// Features that a host sees: none where there is no SAE.
+    pub fn features(&self) -> usize {
+        if self.architecture == SaeArchitecture::None { 0 } else { self.d_sae }
+    }
+
+    /// Features that a host gets per tile.
+    pub fn features_per_tile(&self) -> usize {
+        self.outputs.min(self.features())
+    }
+}
+
+impl SaeReference {
+    /// Figures that pass the checks and say nothing.
+    pub(crate) fn none() -> Self {
+        let error_quantiles = ["0.5", "0.99"].map(|level| (level.to_owned(), 0.0)).into();
+        Self { mean_square_deviation: 1.0, error_quantiles, tiles: 0 }
+    }
 }
 
 /// Statistics of the SAE's training (or calibration) data, in embedding space.
@@ -422,10 +474,7 @@ impl Manifest {
             // Only in an unchecked manifest.
             (TapSource::Block { .. }, Architecture::Onnx(_)) => 0,
         };
-        match tap.pooling {
-            Pooling::ClassToken | Pooling::MeanPatchTokens | Pooling::None => token,
-            Pooling::ClassAndMean => 2 * token,
-        }
+        tap.width(token)
     }
 
     /// Index in [`Manifest::taps`] of the tap that the SAE reads; `None` only in an unchecked manifest.

@@ -11,10 +11,11 @@ use crate::digest::Digest;
 use crate::error::{BundleError, fail};
 use crate::manifest::{
     Architecture, FORMAT, FileEntry, GRAPH_FILE, MANIFEST_FILE, MODEL_FILE, Manifest, REFERENCE_FILE, SAE_FILE,
+    SaeArchitecture,
 };
 use crate::precision::Precision;
 use crate::reference::{self, ReferenceOutputs};
-use crate::tensors::TensorFile;
+use crate::tensors::{TensorFile, TensorMap, to_safetensors};
 use crate::{layout, limits};
 
 /// An opened bundle: every file was read once, its size and digest compared with the manifest, its
@@ -52,7 +53,11 @@ impl Bundle {
                 *slot = Some(parsed.map_err(|e| e.within(dir.join(name).display()))?);
             }
         }
-        let [Some(model), Some(sae), Some(reference)] = weights.map(|(_, file)| file) else {
+        let [model, mut sae, reference] = weights.map(|(_, file)| file);
+        if manifest.sae.architecture == SaeArchitecture::None && sae.is_none() {
+            sae = Some(TensorFile::parse(to_safetensors(&TensorMap::new())?)?);
+        }
+        let (Some(model), Some(sae), Some(reference)) = (model, sae, reference) else {
             fail!(Missing, "{}: the weights are not listed", dir.display());
         };
         let bundle = Bundle { manifest, digest, topology, model, sae, reference };

@@ -7,7 +7,7 @@ use std::fs;
 use common::{Fixture, assert_refused};
 use coverslip_bundle::build::{Calibration, LoadResult, write_bundle};
 use coverslip_bundle::synthetic::{self, SyntheticSpec};
-use coverslip_bundle::{Bundle, BundleErrorKind, ComposedGraph, Digest, FORMAT, MANIFEST_FILE, ReferenceOutputs};
+use coverslip_bundle::{Bundle, BundleErrorKind, ComposedGraph, Digest, FORMAT, MANIFEST_FILE, ReferenceOutputs, SAE_FILE, Sae};
 
 #[test]
 fn a_bundle_says_what_it_is() {
@@ -155,6 +155,24 @@ fn calibration_without_tiles_is_refused() {
     let refused = write_bundle(&scratch.path().join("b"), recipe, false, synthetic::zeros);
     assert_refused(refused, BundleErrorKind::Missing, &["not stated", "two tiles"]);
     assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_bundle_without_an_sae_gives_embeddings_alone() {
+    let scratch = tempfile::tempdir().unwrap();
+    let mut recipe = synthetic::recipe(&SyntheticSpec::default());
+    recipe.manifest.sae = Sae::none("last", 32);
+    recipe.sae.clear();
+    recipe.calibration = Calibration::default();
+    let written = write_bundle(&scratch.path().join("b"), recipe.clone(), false, synthetic::zeros).unwrap();
+    let bundle = Bundle::open(&scratch.path().join("b")).unwrap();
+    assert_eq!(bundle.digest(), written.digest());
+    assert!(!bundle.manifest().files.contains_key(SAE_FILE) && !scratch.path().join("b").join(SAE_FILE).exists());
+    assert_eq!((bundle.manifest().sae.features(), bundle.manifest().sae.features_per_tile()), (0, 0));
+    assert_eq!(bundle.compose().unwrap().taps.len(), bundle.manifest().taps.len());
+    recipe.manifest.sae.d_sae = 2;
+    let refused = write_bundle(&scratch.path().join("c"), recipe, false, synthetic::zeros);
+    assert_refused(refused, BundleErrorKind::Invalid, &["`sae.architecture` is none", "features"]);
 }
 
 fn neighbours(fixture: &Fixture) -> Vec<String> {

@@ -196,6 +196,9 @@ fn judged_by(runtime: &Runtime, scanner: &str, alpha: f64, identity: &str) -> Ru
 /// FEATURES_UNRELIABLE without a profile: the bundle's lowest stated quantile that is raised on at most α of its reference tiles, or the
 /// highest it has.
 fn reconstruction_limit(manifest: &Manifest, alpha: f64) -> Option<f32> {
+    if manifest.sae.features() == 0 {
+        return None;
+    }
     let stated = manifest.sae.reference.error_quantiles.iter();
     let mut levels: Vec<(f64, f64)> =
         stated.filter_map(|(level, &value)| level.parse().ok().map(|level| (level, value))).collect();

@@ -29,8 +29,8 @@ pub(super) fn info(runtime: &Runtime) -> RuntimeInfo {
         *width = manifest.tap_width(tap) as u32;
     }
     info.embedding_width = manifest.taps.iter().map(|tap| manifest.tap_width(tap) as u32).sum();
-    info.feature_count = manifest.sae.d_sae as u32;
-    info.features_per_tile = manifest.sae.outputs as u32;
+    info.feature_count = manifest.sae.features() as u32;
+    info.features_per_tile = manifest.sae.features_per_tile() as u32;
     info.self_check_error = runtime.self_check_error;
     info.bundle_digest = runtime.bundle_digest.0;
     info.profile_digest = runtime.profile_digest;
@@ -52,8 +52,8 @@ pub(super) fn info(runtime: &Runtime) -> RuntimeInfo {
 
 pub(super) fn feature(runtime: &Runtime, index: u32) -> Result<FeatureInfo> {
     let sae = &runtime.manifest.sae;
-    if index as usize >= sae.d_sae {
-        return Err(error!(INVALID_ARGUMENT, "expected a feature below {}, found {index}", sae.d_sae));
+    if index as usize >= sae.features() {
+        return Err(error!(INVALID_ARGUMENT, "expected a feature below {}, found {index}", sae.features()));
     }
     let mut info = FeatureInfo::init();
     (info.index, info.correlation) = (index, f64::NAN);

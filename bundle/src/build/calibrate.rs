@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::{Calibration, Composer, Engine, LoadResult};
 use crate::compose::ComposedGraph;
 use crate::error::{BundleError, fail};
-use crate::manifest::{Manifest, SaeReference};
+use crate::manifest::{Manifest, SaeArchitecture, SaeReference};
 
 /// Levels of the quantiles that are computed. More would pretend a precision that few tiles have.
 const LEVELS: [&str; 4] = ["0.5", "0.9", "0.95", "0.99"];
@@ -14,6 +14,10 @@ const LEVELS: [&str; 4] = ["0.5", "0.9", "0.95", "0.99"];
 /// Fills in figures that pass the checks while the true ones are not known yet. With a unit of 1 the
 /// graph puts out ‖x−x̂‖² itself.
 pub(super) fn placeholder(manifest: &mut Manifest, calibration: &Calibration) {
+    if manifest.sae.architecture == SaeArchitecture::None {
+        manifest.sae.reference = SaeReference::none();
+        return;
+    }
     let stated = &calibration.error_quantiles;
     let error_quantiles =
         if stated.is_empty() { LEVELS.map(|level| (level.to_owned(), 0.0)).into() } else { stated.clone() };
@@ -32,6 +36,9 @@ pub(super) fn calibrate<F: FnMut(ComposedGraph) -> LoadResult>(
     engine: &mut Engine<F>,
 ) -> Result<Vec<f32>, BundleError> {
     let d = manifest.sae.d_in;
+    if manifest.sae.architecture == SaeArchitecture::None {
+        return Ok(vec![0.0; d]);
+    }
     if let Some(mean) = &calibration.mean
         && mean.len() != d
     {

@@ -11,7 +11,9 @@ use std::path::Path;
 use crate::compose::{self, ComposedGraph, Placement};
 use crate::digest::Digest;
 use crate::error::{BundleError, BundleErrorKind, fail};
-use crate::manifest::{FileEntry, GRAPH_FILE, MANIFEST_FILE, MODEL_FILE, Manifest, REFERENCE_FILE, SAE_FILE};
+use crate::manifest::{
+    FileEntry, GRAPH_FILE, MANIFEST_FILE, MODEL_FILE, Manifest, REFERENCE_FILE, SAE_FILE, SaeArchitecture,
+};
 use crate::open::Bundle;
 use crate::precision::Precision;
 use crate::reference::{self, ReferenceOutputs};
@@ -111,7 +113,9 @@ fn assemble(recipe: Recipe, place: &Place, load: impl FnMut(ComposedGraph) -> Lo
     let reference = to_safetensors(&reference::to_tensors(&manifest, &outputs, &mean))?;
 
     let mut files = recipe.documents;
-    files.insert(SAE_FILE.to_owned(), sae.into_bytes());
+    if manifest.sae.architecture != SaeArchitecture::None {
+        files.insert(SAE_FILE.to_owned(), sae.into_bytes());
+    }
     files.insert(REFERENCE_FILE.to_owned(), reference);
     files.extend(recipe.topology.map(|topology| (GRAPH_FILE.to_owned(), topology)));
     manifest.files = files.iter().map(|(name, bytes)| (name.clone(), entry(bytes))).collect();

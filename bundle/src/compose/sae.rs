@@ -18,6 +18,10 @@ pub(super) fn compose(
     embedding: &str,
     reconstruction: Option<&str>,
 ) -> Result<(), BundleError> {
+    if sae.architecture == SaeArchitecture::None {
+        none(graph, embedding);
+        return Ok(());
+    }
     let writer = Writer { sae, file, embedding };
     let mut x = embedding.to_owned();
     let mut undo = Vec::new();
@@ -40,6 +44,7 @@ pub(super) fn compose(
             writer.relu(graph, &pre)?
         }
         SaeArchitecture::Gated => writer.gated(graph, &x)?,
+        SaeArchitecture::None => x,
     };
     let mut output = graph.op("sae.decoded", "Add", &[&decoded, &b_dec]);
     for (name, op, operand) in undo.into_iter().rev() {
@@ -50,6 +55,17 @@ pub(super) fn compose(
     }
     writer.error(graph, &output);
     Ok(())
+}
+
+/// The outputs of a bundle without an SAE: zeros, whatever the embedding is. No square is below 0, not even NaN's.
+fn none(graph: &mut Graph, embedding: &str) {
+    let squares = graph.reduce("sae.squares", "ReduceSumSquare", embedding, -1, true);
+    let zero = graph.scalar("sae.inactive", 0.0);
+    let never = graph.op("sae.never", "Greater", &[&zero, &squares]);
+    let index = graph.cast(ComposedGraph::FEATURE_INDEX, &never, DataType::Int32);
+    let value = graph.cast(ComposedGraph::FEATURE_VALUE, &never, DataType::Float);
+    graph.reduce(ComposedGraph::ACTIVE_COUNT, "ReduceSum", &index, -1, false);
+    graph.reduce(ComposedGraph::RECONSTRUCTION_ERROR, "ReduceSum", &value, -1, false);
 }
 
 /// What undoes a step behind the decoder: the node's name, its operator, its second operand. The last one

@@ -32,9 +32,10 @@ pub(super) struct BuildArgs {
     /// What neither says: mpp, mean, std, taps (docs/bundle-format.md)
     #[arg(long, value_name = "JSON")]
     model: Option<PathBuf>,
-    /// The SAE's directory or file: SAELens, sparsify, dictionary_learning, OpenAI, overcomplete
+    /// The SAE's directory or file: SAELens, sparsify, dictionary_learning, OpenAI, overcomplete [default: none; the bundle
+    /// then gives embeddings alone, to train one on]
     #[arg(long, value_name = "PATH")]
-    sae: PathBuf,
+    sae: Option<PathBuf>,
     /// Tiles for self-check and calibration: images, directories of images, or safetensors
     #[arg(long, required = true, num_args = 1..)]
     tiles: Vec<PathBuf>,
@@ -127,13 +128,15 @@ pub(super) fn run(args: &BuildArgs, out: &mut impl Write) -> super::Outcome {
     };
     let model = model::read(args, precision)?;
     let options = SaeOptions { activation_scale: args.activation_scale, k: args.k, precision };
-    let sae = import_sae(&args.sae, &options)?;
+    let sae = args.sae.as_ref().map(|path| import_sae(path, &options)).transpose()?;
     let tiles = tiles::read(&args.tiles, model.side)?;
-    writeln!(out, "SAE in the files of {}", sae.format)?;
-    for note in model.notes.iter().chain(&sae.notes) {
+    if let Some(sae) = &sae {
+        writeln!(out, "SAE in the files of {}", sae.format)?;
+    }
+    for note in model.notes.iter().chain(sae.iter().flat_map(|sae| &sae.notes)) {
         writeln!(out, "{note}")?;
     }
-    let manifest = manifest(args, &model, &sae)?;
+    let manifest = manifest(args, &model, sae.as_ref())?;
     memory::check(&manifest, model.weights.stored_bytes())?;
 
     let tile_bytes = model.side * model.side * 3;
@@ -142,7 +145,7 @@ pub(super) fn run(args: &BuildArgs, out: &mut impl Write) -> super::Outcome {
         manifest,
         model: model.weights,
         topology: model.topology,
-        sae: sae.tensors,
+        sae: sae.map(|sae| sae.tensors).unwrap_or_default(),
         calibration: calibration(args, &tiles)?,
         reference_tiles: tiles.pixels[..kept].to_vec(),
         documents: documents(&args.document)?,
@@ -165,10 +168,9 @@ fn needed<T>(value: Option<T>, what: &str) -> Result<T, Box<dyn Error>> {
     value.ok_or_else(|| format!("not stated: {what}; expected it in model.json or as an option").into())
 }
 
-fn manifest(args: &BuildArgs, model: &Model, sae: &ImportedSae) -> Result<Manifest, Box<dyn Error>> {
+fn manifest(args: &BuildArgs, model: &Model, sae: Option<&ImportedSae>) -> Result<Manifest, Box<dyn Error>> {
     let about = &model.about;
     let directory = args.out.file_name().map(|name| name.to_string_lossy().into_owned());
-    let labels = args.labels.as_deref().map(from_json).transpose()?;
     Ok(Manifest {
         format: FORMAT.to_owned(),
         name: needed(about.name.clone().or(directory), "the bundle's name (--name)")?,
@@ -181,22 +183,35 @@ fn manifest(args: &BuildArgs, model: &Model, sae: &ImportedSae) -> Result<Manife
         std: needed(about.std, "the preprocessing's \"std\" of pixel/255, R G B")?,
         architecture: model.architecture.clone(),
         taps: model.taps.clone(),
-        sae: Sae {
-            tap: sae_tap(about, &model.taps, sae)?,
-            architecture: sae.architecture,
-            d_in: sae.d_in,
-            d_sae: sae.d_sae,
-            k: sae.k,
-            outputs: sae.k.unwrap_or(args.outputs.min(sae.d_sae)),
-            apply_b_dec_to_input: sae.apply_b_dec_to_input,
-            input: sae.input.clone(),
-            rescale_acts_by_decoder_norm: sae.rescale_acts_by_decoder_norm,
-            pruned: sae.pruned,
-            reference: SaeReference { mean_square_deviation: 1.0, error_quantiles: BTreeMap::new(), tiles: 0 },
-            labels: labels.unwrap_or_default(),
-        },
+        sae: declared_sae(args, model, sae)?,
         files: BTreeMap::new(),
         annotations: BTreeMap::new(),
+    })
+}
+
+/// What the manifest says of the SAE; of none, where there is none.
+fn declared_sae(args: &BuildArgs, model: &Model, sae: Option<&ImportedSae>) -> Result<Sae, Box<dyn Error>> {
+    let Some(sae) = sae else {
+        let tap = needed(model.taps.last(), "the model's \"taps\"")?;
+        let tokens = match model.architecture {
+            coverslip_bundle::Architecture::Vit(ref vit) => vit.embed_dim,
+            coverslip_bundle::Architecture::Onnx(_) => 0,
+        };
+        return Ok(Sae::none(&tap.name, tap.width(tokens)));
+    };
+    Ok(Sae {
+        tap: sae_tap(&model.about, &model.taps, sae)?,
+        architecture: sae.architecture,
+        d_in: sae.d_in,
+        d_sae: sae.d_sae,
+        k: sae.k,
+        outputs: sae.k.unwrap_or(args.outputs.min(sae.d_sae)),
+        apply_b_dec_to_input: sae.apply_b_dec_to_input,
+        input: sae.input.clone(),
+        rescale_acts_by_decoder_norm: sae.rescale_acts_by_decoder_norm,
+        pruned: sae.pruned,
+        reference: SaeReference { mean_square_deviation: 1.0, error_quantiles: BTreeMap::new(), tiles: 0 },
+        labels: args.labels.as_deref().map(from_json).transpose()?.unwrap_or_default(),
     })
 }
 

@@ -105,6 +105,23 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn without_an_sae_the_graph_says_that_nothing_is_active() {
+        use coverslip_bundle::build::{Calibration, write_bundle};
+        use coverslip_bundle::synthetic::{SyntheticSpec, recipe};
+        let mut recipe = recipe(&SyntheticSpec::default());
+        recipe.manifest.sae = coverslip_bundle::Sae::none("last", 32);
+        recipe.sae.clear();
+        recipe.calibration = Calibration::default();
+        let folder = std::env::temp_dir().join(format!("coverslip-no-sae-{}", std::process::id()));
+        let bundle = write_bundle(&folder, recipe, true, load).unwrap();
+        let reference = bundle.reference().unwrap();
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert!(reference.embeddings.iter().flatten().any(|value| *value != 0.0));
+        assert!(reference.active_count.iter().chain(&reference.feature_index).all(|count| *count == 0));
+        assert!(reference.feature_value.iter().chain(&reference.reconstruction_error).all(|value| *value == 0.0));
+    }
+
     fn field(number: u8, content: &[u8]) -> Vec<u8> {
         [&[number << 3 | 2, u8::try_from(content.len()).unwrap()], content].concat()
     }
