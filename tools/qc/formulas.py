@@ -111,6 +111,7 @@ def banding(rgb):
         window = 0.5 - 0.5 * np.cos(2 * np.pi * (np.arange(len(change)) + 0.5) / len(change))
         power = np.abs(np.fft.rfft((change - change.mean()) * window, n)) ** 2
         first = max(6 * n // len(line), 1)
+        power = power[:n // 9 + 1]
         ratios = []
         for k in range(first, len(power)):
             around = [power[i] for i in range(max(first, k - 16), min(len(power), k + 17)) if abs(i - k) > 2]
