@@ -7,7 +7,9 @@ use std::fs;
 use common::{Fixture, assert_refused};
 use coverslip_bundle::build::{Calibration, LoadResult, write_bundle};
 use coverslip_bundle::synthetic::{self, SyntheticSpec};
-use coverslip_bundle::{Bundle, BundleErrorKind, ComposedGraph, Digest, FORMAT, MANIFEST_FILE, ReferenceOutputs, SAE_FILE, Sae};
+use coverslip_bundle::{
+    Bundle, BundleErrorKind, ComposedGraph, Digest, FORMAT, MANIFEST_FILE, ReferenceOutputs, SAE_FILE, Sae,
+};
 
 #[test]
 fn a_bundle_says_what_it_is() {
