@@ -12,7 +12,7 @@ import sys
 import torch
 
 torch.set_default_dtype(torch.float64)
-D, M, B, STEPS, RATE, BANDWIDTH = 6, 12, 16, 6, 1e-2, 0.6
+D, M, B, STEPS, RATE, BANDWIDTH, CLIP = 6, 12, 16, 6, 1e-2, 0.6, 28.0
 CASES = {
     "topk": {"k": 3},
     "topk_auxiliary": {"k": 3, "auxiliary": 1 / 32, "dead": [1, 4, 7, 9]},
@@ -77,7 +77,7 @@ def loss(name, case, x, w):
 
 
 def main():
-    out = {"width": D, "features": M, "rate": RATE, "bandwidth": BANDWIDTH, "steps": STEPS, "cases": {}}
+    out = {"width": D, "features": M, "rate": RATE, "bandwidth": BANDWIDTH, "clip": CLIP, "steps": STEPS, "cases": {}}
     for number, (name, case) in enumerate(CASES.items()):
         torch.manual_seed(number)
         x = rounded(torch.randn(B, D) * 2)
@@ -95,7 +95,7 @@ def main():
         stated["threshold"] = threshold.tolist()
         w = {key: value.clone().requires_grad_() for key, value in w.items()}
         optimizer = torch.optim.Adam(w.values(), lr=RATE, betas=(0.9, 0.999), eps=1e-8)
-        losses = []
+        losses, lengths = [], []
         for _ in range(STEPS):
             optimizer.zero_grad()
             value = loss(name, case, x, w)
@@ -104,9 +104,11 @@ def main():
             with torch.no_grad():
                 grad, row = w["w_dec"].grad, w["w_dec"]
                 grad -= (grad * row).sum(1, keepdim=True) * row
+            lengths.append(torch.nn.utils.clip_grad_norm_(w.values(), CLIP).item())
             optimizer.step()
             with torch.no_grad():
                 w["w_dec"] /= w["w_dec"].norm(dim=1, keepdim=True)
+        print(name, [round(length, 2) for length in lengths])
         after = {key: value.detach().flatten().tolist() for key, value in w.items() if key != "log_threshold"}
         after["threshold"] = w["log_threshold"].detach().exp().tolist()
         short = lambda values: [float(f"{v:.9g}") for v in values]

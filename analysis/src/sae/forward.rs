@@ -49,6 +49,24 @@ impl Sae {
         }
     }
 
+    /// Multiplies the encoder of a new autoencoder by the one number with which it reconstructs the rows of `x` best,
+    /// Σ x'·r / Σ ‖r‖² for reconstructions r of x'. At length 1 the features that are active, far from orthogonal, add up to
+    /// several times x', and a run spends its first steps on undoing that. Which features are active does not depend on the
+    /// number; but for `JumpRelu`, whose encoder stays in the units of its thresholds.
+    pub(super) fn fit_encoder(&mut self, architecture: Architecture, x: &[f32]) {
+        if matches!(architecture, Architecture::JumpRelu { .. }) {
+            return;
+        }
+        let centred = self.centred(x);
+        let active = self.choose_in_training(architecture, &self.pre_activations(&centred));
+        let decoded = self.centred(&self.decode(&active));
+        let sum = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
+        let factor = (sum(&centred, &decoded) / sum(&decoded, &decoded)) as f32;
+        if factor.is_finite() && factor > 0.0 {
+            self.w_enc.iter_mut().for_each(|value| *value *= factor);
+        }
+    }
+
     /// x − b_dec for every row of `x`.
     pub(super) fn centred(&self, x: &[f32]) -> Vec<f32> {
         let mut centred = x.to_vec();

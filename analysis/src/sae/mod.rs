@@ -79,6 +79,10 @@ pub struct Settings {
     pub warmup: u64,
     /// Steps at the end in which it falls to 0.
     pub decay: u64,
+    /// A gradient longer than this, over all weights, is brought to this length; 0: none is. Almost every step's is longer in
+    /// the trainer's units: Adam then sees directions, and the long gradients of the first steps do not stay in its second
+    /// moments, where they would hold back the steps after them.
+    pub clip: f32,
     /// Steps in which λ grows from 0 (`Relu`, `JumpRelu`).
     pub sparsity_warmup: u64,
     /// A feature is dead when it was not active for this many rows.
@@ -93,7 +97,7 @@ pub struct Settings {
 
 impl Settings {
     /// Settings for `features` features and `steps` steps: the step size by Gao et al.'s 1/√m law (2·10⁻⁴ at m = 2¹⁴), 5 %
-    /// warm-up, 20 % decay; the auxiliary loss (weight 1/32) for top-k objectives, resampling for the others.
+    /// warm-up, 20 % decay; gradients of length 1; the auxiliary loss (weight 1/32) for top-k objectives, resampling for the others.
     pub fn new(architecture: Architecture, features: usize, steps: u64) -> Self {
         let top_k = matches!(architecture, Architecture::TopK { .. } | Architecture::BatchTopK { .. });
         Self {
@@ -103,6 +107,7 @@ impl Settings {
             learning_rate: 2e-4 * (f64::from(1 << 14) / features.max(1) as f64).sqrt() as f32,
             warmup: steps / 20,
             decay: steps / 5,
+            clip: 1.0,
             sparsity_warmup: steps / 20,
             dead_after: 100_000,
             auxiliary: if top_k { 1.0 / 32.0 } else { 0.0 },

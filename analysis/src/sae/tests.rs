@@ -42,6 +42,7 @@ fn steps_are_those_of_pytorch() {
             _ => Architecture::JumpRelu { l0: number(&case["l0"]), bandwidth: number(&golden["bandwidth"]) },
         };
         let mut settings = constant(architecture, m, number(&golden["rate"]));
+        settings.clip = number(&golden["clip"]);
         let mut idle = vec![0; m];
         if let Some(dead) = case["dead"].as_array() {
             settings.auxiliary = number(&case["auxiliary"]);
@@ -293,4 +294,23 @@ fn schedules_rise_and_fall() {
     let rates: Vec<f32> = [0, 4, 50, 80, 90, 99].into_iter().map(|step| settings.rate(step)).collect();
     assert_eq!(rates, [0.2, 1.0, 1.0, 1.0, 0.5, 0.05]);
     assert_eq!((settings.sparsity(0), settings.sparsity(5)), (0.0, 1.0));
+}
+
+#[test]
+fn a_new_encoder_has_the_length_that_reconstructs_best() {
+    let (_, x) = planted(24, 16, 512, 4);
+    for architecture in [Architecture::TopK { k: 6 }, Architecture::BatchTopK { k: 6 }, Architecture::Relu { l1: 1.0 }]
+    {
+        let trainer = Trainer::new(Settings::new(architecture, 48, 10), &x, 16).unwrap();
+        let state = trainer.state();
+        let scaled: Vec<f32> = x.iter().map(|value| value * state.scale).collect();
+        let error = |factor: f32| {
+            let mut sae = state.sae.clone();
+            sae.w_enc.iter_mut().for_each(|value| *value *= factor);
+            let p = sae.pre_activations(&sae.centred(&scaled));
+            let decoded = sae.decode(&sae.choose_in_training(architecture, &p));
+            decoded.iter().zip(&scaled).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>()
+        };
+        assert!(error(1.0) < error(0.98) && error(1.0) < error(1.02), "{architecture:?}");
+    }
 }

@@ -12,6 +12,9 @@ use super::{Architecture, Settings};
 /// Weight of a batch in `BatchTopK`'s running threshold.
 const THRESHOLD_WEIGHT: f32 = 0.01;
 
+/// Rows that the encoder's length at the beginning is fitted on.
+const FITTED: usize = 1024;
+
 /// An autoencoder in training.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trainer {
@@ -74,7 +77,8 @@ impl Trainer {
         }
         let scale = (width as f64 / deviation).sqrt() as f32;
         let scaled: Vec<f32> = sample.iter().map(|value| value * scale).collect();
-        let sae = Sae::new(&settings, &geometric_median(&scaled, width));
+        let mut sae = Sae::new(&settings, &geometric_median(&scaled, width));
+        sae.fit_encoder(settings.architecture, &scaled[..scaled.len().min(FITTED * width)]);
         let zeros = |len: usize| (vec![0.0; len], vec![0.0; len]);
         let m = settings.features;
         let moments = [m * width, m, m * width, width, m].map(zeros);
@@ -184,18 +188,21 @@ impl Trainer {
 
     fn update(&mut self, gradient: &mut Gradient) {
         let TrainerState { sae, moments, step, .. } = &mut self.state;
-        let pace = Pace::new(self.settings.rate(*step), *step);
         let width = sae.width;
-        let mut log_threshold: Vec<f32> = match gradient.log_threshold.is_empty() {
+        adam::keep_tangent(width, &sae.w_dec, &mut gradient.w_dec);
+        let Gradient { w_enc, b_enc, w_dec, b_dec, log_threshold: by_threshold, .. } = gradient;
+        let factor = adam::clip(self.settings.clip, [w_enc, b_enc, w_dec, b_dec, by_threshold]);
+        let pace = Pace::new(self.settings.rate(*step), *step, factor);
+        let mut log_threshold: Vec<f32> = match by_threshold.is_empty() {
             true => Vec::new(),
             false => sae.threshold.iter().map(|threshold| threshold.ln()).collect(),
         };
         let tensors = [
-            (&mut sae.w_enc, &mut gradient.w_enc, width, false),
-            (&mut sae.b_enc, &mut gradient.b_enc, 1, false),
-            (&mut sae.w_dec, &mut gradient.w_dec, width, true),
-            (&mut sae.b_dec, &mut gradient.b_dec, 1, false),
-            (&mut log_threshold, &mut gradient.log_threshold, 1, false),
+            (&mut sae.w_enc, w_enc, width, false),
+            (&mut sae.b_enc, b_enc, 1, false),
+            (&mut sae.w_dec, w_dec, width, true),
+            (&mut sae.b_dec, b_dec, 1, false),
+            (&mut log_threshold, by_threshold, 1, false),
         ];
         for ((values, gradient, width, unit), (first, second)) in tensors.into_iter().zip(moments) {
             // Without thresholds to train there are moments, but no values.

@@ -2,7 +2,7 @@
 held-out slides, as many steps of as many rows, the same number of features, two threads; FVU of all by one function.
 
     python compare.py --coverslip BINARY --embeddings E.safetensors --tap T --work DIR --out RESULT.json
-                      [--seeds 5] [--steps 1500] [--batch 256] [--expansion 8] [--k 8 16 32] [--l1 ...]
+                      [--seeds 5] [--steps 1500] [--peers sparsify dictionary_learning] [--batch 256] [--expansion 8] [--k 8 16 32] [--l1 ...]
 
 Peers get the embeddings multiplied by the factor that Coverslip uses (mean ||x - mean||^2 = width), which changes no FVU.
 Runs of one seed follow each other, so that what else the machine does meets all alike; a step's time is that of the optimiser's
@@ -16,10 +16,10 @@ removed), with the learning-rate schedule of the others.
 
 import argparse
 import json
+import os
 import pathlib
 import statistics
 import subprocess
-import sys
 import time
 
 import numpy as np
@@ -27,6 +27,7 @@ import torch
 from safetensors.numpy import load_file
 
 torch.set_num_threads(2)
+os.environ["SPARSIFY_DISABLE_TRITON"] = "1"  # there is no GPU here
 
 
 def rows_of(embeddings, tap):
