@@ -262,15 +262,12 @@ impl Runtime {
             ));
         }
         self.expect_place(&self.shared.lock_slides(), &config)?;
-        if let Err(loss) = self.shared.duty.current() {
+        if let Err(loss) = self.shared.duty.is_manned() {
             let why = loss.map(|loss| loss.error);
             let why = why.as_ref().map_or("the runtime is being closed", |why| why.text());
             return Err(error!(ENGINE_UNAVAILABLE, "no engine runs any more: {why}; close this runtime, open another"));
         }
         let slide = Slide::begin(config, Arc::downgrade(&self.shared.pipes))?;
-        if let Some(loss) = self.shared.duty.loss() {
-            slide.note_fallback(loss.reason, Instant::now());
-        }
         if slide.config.unknown_scanner {
             let alert = slide.docket().alerts.unknown_scanner();
             slide.announce(alert);
@@ -283,6 +280,11 @@ impl Runtime {
         // Again: another thread may have begun one meanwhile.
         self.expect_place(&slides, &slide.config)?;
         slides.all.push(slide.clone());
+        drop(slides);
+        // After it is among those that hear of a loss: one that comes meanwhile is heard twice and said once.
+        if let Some(loss) = self.shared.duty.loss() {
+            slide.note_fallback(loss.reason, Instant::now());
+        }
         Ok(slide)
     }
 

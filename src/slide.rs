@@ -323,7 +323,9 @@ impl Slide {
     /// Another engine runs than the one asked for, or none any more: an alert.
     pub(crate) fn note_fallback(&self, reason: i32, now: Instant) {
         let alert = self.docket().alerts.fallback(reason, self.age_ns(now));
-        self.announce(alert);
+        if let Some(alert) = alert {
+            self.announce(alert);
+        }
     }
 
     pub(crate) fn announce(&self, alert: Alert) {

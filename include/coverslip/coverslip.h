@@ -435,7 +435,7 @@ typedef struct coverslip_slide_desc {
     uint32_t assembly_timeout_ms;  /**< From a tile's last pixel until it goes on as it is; 0: until finish. */
     uint32_t result_deadline_ms;   /**< From a tile's completeness until EXPIRED; 0: never. */
     double min_coverage;           /**< Share of its pixels that a tile needs to be analysed; 0: 0.5. Up to 1. */
-    double alpha;                  /**< False-alarm level of calibrated flags; 0: 0.01. Below 0.5. */
+    double alpha;                  /**< False-alarm level of calibrated flags; 0: 0.01. At most 0.5. */
     uint32_t flags;                /**< COVERSLIP_SLIDE_*. */
     uint32_t stability_interval;   /**< With a profile, one of so many tiles is run twice for UNSTABLE; 0: 64. */
 } coverslip_slide_desc;
@@ -466,7 +466,7 @@ typedef struct coverslip_frame {
 /** One active SAE feature of a tile. */
 typedef struct coverslip_feature {
     uint32_t index;  /**< 0 .. feature_count - 1. */
-    float value;     /**< Activation, > 0. */
+    float value;     /**< Activation; not 0, and below 0 only of SAEs whose features have a sign. */
 } coverslip_feature;
 
 /** How one tile ended, in one pass. */
@@ -668,7 +668,8 @@ typedef struct coverslip_api {
      *  return INTERRUPTED. With none there, the next such call returns it at once. @return OK. */
     int32_t(COVERSLIP_CALL *slide_interrupt)(coverslip_slide slide, coverslip_error *error);
 
-    /** [any] Takes the alerts that are there, oldest first, as many as fit. Each is given once. @return OK. */
+    /** [any] Takes the alerts that are there, oldest first, as many as fit. Each is given once. Of a
+     *  slide 1,024 are kept unread; what comes beyond is only counted in the summary. @return OK. */
     int32_t(COVERSLIP_CALL *slide_alerts)(coverslip_slide slide, coverslip_alert_batch *batch,
                                           coverslip_error *error);
 

@@ -149,7 +149,7 @@ fn shape(grid: &Grid, manifest: &Manifest, embeddings: bool) -> SlotShape {
         width: grid.tile_width,
         height: grid.tile_height,
         side: manifest.side as u32,
-        features: manifest.sae.outputs,
+        features: manifest.sae.features_per_tile(),
         embedding: if embeddings { widths.sum() } else { 0 },
     }
 }

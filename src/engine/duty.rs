@@ -50,6 +50,13 @@ impl Duty {
         }
     }
 
+    /// Whether an engine is on duty, or why there is none. For a host's thread, which must never hold an engine: the last
+    /// one to let go of it drops it.
+    pub(crate) fn is_manned(&self) -> Result<(), Option<Loss>> {
+        let state = self.lock();
+        if state.engine.is_some() { Ok(()) } else { Err(state.loss.clone()) }
+    }
+
     /// What runs, or ran last.
     pub(crate) fn about(&self) -> About {
         self.lock().about.clone()

@@ -49,7 +49,13 @@ pub(crate) fn open(
     let heard = progress.iter().try_for_each(|(stage, part)| report(stage, part));
     drop(progress);
     let _ = thread.join();
-    heard?;
+    if let Err(stop) = heard {
+        // It may be open already: what the loader said last is heard after it went on.
+        if let Ok(Ok(opened)) = result.try_recv() {
+            let _ = spawn("unload".into(), &Arc::new(config.placement.clone()), move || drop(opened));
+        }
+        return Err(stop);
+    }
     result.try_recv().unwrap_or_else(|_| {
         Err(error!(INTERNAL, "a defect was caught while the engine loaded the graph: report it with the bundle"))
     })

@@ -10,6 +10,7 @@ use super::alerts::{AlertState, Scene};
 use super::flags::{self, Flags};
 use super::latency::Latencies;
 use crate::error::Result;
+use crate::fault;
 use crate::intake::grid::{Place, Rect};
 use crate::intake::slot::{Evidence, Identity, Outcome, Slot, reserve};
 use crate::slide::Slide;
@@ -64,16 +65,25 @@ impl Docket {
         };
         // Decided, but not given yet: the slot must not be used again before it is.
         slot.outcome = moving.verdict.take().unwrap_or(slot.outcome);
-        moving.parked = true;
         if self.parked.is_empty() && self.settle_slot(slide, &slot, now) {
             return Some(slot);
         }
+        self.set_parked(&slot, true);
         self.parked.push_back(slot);
         None
     }
 
+    /// A tile is parked while its slot lies here, and not while it is settled: one that is lost in a panic there is decided
+    /// like one that never came back.
+    fn set_parked(&mut self, slot: &Slot, parked: bool) {
+        if let Some(moving) = self.moving[slot.id as usize].as_mut() {
+            moving.parked = parked;
+        }
+    }
+
     /// Puts the result of a tile that came back into the outbox; false when there is no room.
     fn settle_slot(&mut self, slide: &Slide, slot: &Slot, now: Instant) -> bool {
+        fault::point("judge");
         let seen = (&slot.features[..], &slot.embedding[..]);
         let judged = flags::judge(&slot.evidence, seen, (slot.outcome, slot.identity.place), &slide.config.judged_by);
         let record = self.record(slide, &slot.identity, slot.outcome, &slot.evidence, &judged, now);
@@ -177,7 +187,9 @@ impl Docket {
     /// Gives out what waits, as far as the outbox has room; slots that become free go to `free`.
     pub(crate) fn flush(&mut self, slide: &Slide, now: Instant, free: &mut dyn FnMut(Box<Slot>)) {
         while let Some(slot) = self.parked.pop_front() {
+            self.set_parked(&slot, false);
             if !self.settle_slot(slide, &slot, now) {
+                self.set_parked(&slot, true);
                 self.parked.push_front(slot);
                 return;
             }

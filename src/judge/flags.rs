@@ -15,6 +15,7 @@ use crate::intake::exposure::Exposure;
 use crate::intake::focus::OUT_OF_FOCUS_BELOW_DB;
 use crate::intake::grid::Place;
 use crate::intake::slot::{Evidence, Outcome};
+use crate::intake::tissue::BACKGROUND_TISSUE_FRACTION;
 
 // The contract's indices are the profile's: see `profile::measurement`.
 const _: () = {
@@ -147,17 +148,20 @@ pub(crate) fn judge(
     if !matches!(outcome, Outcome::Done | Outcome::Background) {
         return flags;
     }
-    by_general_rules(&mut flags, evidence, outcome, rules);
-    if let Some(calibrated) = rules.calibrated.as_ref().filter(|_| outcome == Outcome::Done) {
+    // Also where the host has had it analysed: only tiles with tissue calibrate.
+    let glass = outcome == Outcome::Background || evidence.measurements[at::TISSUE] < BACKGROUND_TISSUE_FRACTION;
+    by_general_rules(&mut flags, evidence, glass, rules);
+    if let Some(calibrated) = rules.calibrated.as_ref().filter(|_| !glass) {
         by_profile(&mut flags, evidence, features, embedding, place, calibrated, rules);
     }
     flags
 }
 
-fn by_general_rules(flags: &mut Flags, evidence: &Evidence, outcome: Outcome, rules: &Rules) {
+fn by_general_rules(flags: &mut Flags, evidence: &Evidence, glass: bool, rules: &Rules) {
     let m = &evidence.measurements;
-    flags.check(Check::Background, number(m[at::TISSUE]), |_| outcome == Outcome::Background);
-    flags.check(Check::OutOfFocus, number(m[at::SHARPNESS]), |db| db < OUT_OF_FOCUS_BELOW_DB);
+    flags.check(Check::Background, number(m[at::TISSUE]), |_| glass);
+    // Glass has no edges to be sharp.
+    flags.check(Check::OutOfFocus, number(m[at::SHARPNESS]).filter(|_| !glass), |db| db < OUT_OF_FOCUS_BELOW_DB);
     if let Some(exposure) = Exposure::read(m) {
         flags.check(Check::Underexposed, Some(exposure.under), |_| exposure.is_under());
         flags.check(Check::Overexposed, Some(exposure.over), |_| exposure.is_over());
@@ -208,9 +212,15 @@ fn by_profile(
         let p = scores.p_value(score, draw.of(check as u64));
         flags.checked |= check.flag();
         flags.calibrated |= check.flag();
-        flags.p_values[check.index()] = p as f32;
+        flags.p_values[check.index()] = at_most(p);
         flags.raise(check, p <= scores.supported(calibrated.alpha));
     }
+}
+
+/// `p` in float32, not above it: a host that compares it with the level decides as it was decided here.
+fn at_most(p: f64) -> f32 {
+    let near = p as f32;
+    if f64::from(near) > p { near.next_down() } else { near }
 }
 
 /// What was measured; NaN was not.
@@ -307,7 +317,7 @@ pub(crate) mod tests {
         assert_eq!((flags.calibrated, flags.checked), (expected, expected | abi::FLAG_BACKGROUND));
         // 31 values of 0.5: well within. Sharpness: −5.9 dB against scores of 0..1.
         assert_eq!(flags.raised, abi::FLAG_OUT_OF_FOCUS);
-        assert!(flags.p_values[7] > 0.9 && flags.p_values[1] == 0.001);
+        assert!(flags.p_values[7] > 0.9 && (flags.p_values[1] - 0.001).abs() < 1e-9);
         assert_eq!(flags.scores[1], OUT_OF_FOCUS_BELOW_DB + 1.0);
         let again = judged(&evidence, Outcome::Done, &rules);
         assert_eq!(format!("{flags:?}"), format!("{again:?}"), "draws are seeded");
@@ -337,5 +347,19 @@ pub(crate) mod tests {
         let rules = Rules::with(Some(0.8), Some(calibrated(0.01)));
         let flags = judged(&evidence(), Outcome::Background, &rules);
         assert_eq!((flags.calibrated, flags.raised), (0, abi::FLAG_BACKGROUND));
+        // Also where the model has seen it.
+        let mut glass = evidence();
+        glass.measurements[at::TISSUE] = 0.01;
+        glass.measurements[at::SHARPNESS] = -40.0;
+        let flags = judged(&glass, Outcome::Done, &rules);
+        assert_eq!((flags.calibrated, flags.raised), (0, abi::FLAG_BACKGROUND));
+    }
+
+    #[test]
+    fn a_host_that_compares_p_with_the_level_decides_alike() {
+        for (above, n) in [(1.0, 20.0), (1.0, 40.0), (1.0, 500.0), (50.0, 1000.0), (3.0, 7.0)] {
+            let p: f64 = above / n;
+            assert!(f64::from(at_most(p)) <= p && p - f64::from(at_most(p)) < 1e-7);
+        }
     }
 }

@@ -15,7 +15,6 @@ use crossbeam_channel::RecvTimeoutError;
 
 pub(crate) use docket::Docket;
 
-use crate::fault;
 use crate::runtime::Shared;
 use crate::slide::Slide;
 use crate::workers::Notice;
@@ -58,7 +57,6 @@ fn attend(shared: &Shared, notice: Notice, now: Instant) {
         Notice::Returned(work) => {
             let slide = work.slide;
             guarded(&slide, || {
-                fault::point("judge");
                 let free = slide.docket().returned(&slide, work.slot, now);
                 if let Some(slot) = free {
                     slide.release(slot);
@@ -80,6 +78,15 @@ fn attend(shared: &Shared, notice: Notice, now: Instant) {
     }
 }
 
+/// Ends a slide's conclusion, also when a panic cuts it short: the slide would never be finished.
+struct Conclusion<'s>(&'s Slide);
+
+impl Drop for Conclusion<'_> {
+    fn drop(&mut self) {
+        self.0.end_conclusion();
+    }
+}
+
 /// Everything about a slide that is not the return of a tile.
 fn look(slide: &Arc<Slide>, now: Instant) {
     let overrun = slide.tend_assembly(now);
@@ -92,8 +99,8 @@ fn look(slide: &Arc<Slide>, now: Instant) {
     if slide.is_closed() {
         slide.sweep_refused(&mut |place, area| docket.settle_refused(slide, place, area, now));
         if slide.is_drained() && slide.begin_conclusion() {
+            let _ends = Conclusion(slide);
             docket.conclude(slide, now);
-            slide.end_conclusion();
         }
     }
     drop(docket);

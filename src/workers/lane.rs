@@ -96,7 +96,7 @@ fn run_part(shared: &Shared, runner: &mut Option<Runner>, live: &mut [Work], out
     };
     outputs.resize_with(live.len(), TileOutput::default);
     match catch_unwind(AssertUnwindSafe(|| infer(&on_duty, runner, live, outputs))) {
-        Ok(Ok(())) => {
+        Ok(Ok(second)) => {
             let finite = |output: &TileOutput| output.is_finite();
             let broken = outputs.iter().filter(|output| !finite(output)).count();
             if broken > 0 {
@@ -104,6 +104,16 @@ fn run_part(shared: &Shared, runner: &mut Option<Runner>, live: &mut [Work], out
             }
             for (work, output) in live.iter_mut().zip(outputs) {
                 record(work, output, on_duty.epoch);
+            }
+            match second {
+                None => {}
+                Some(Failure::Batch(e)) => {
+                    shared.log.write(LOG_ERROR, format_args!("tiles could not be run a second time: {}", e.text()));
+                }
+                Some(Failure::Lost(loss)) => {
+                    *runner = None;
+                    engine_lost(shared, on_duty.epoch, loss);
+                }
             }
         }
         Ok(Err(Failure::Batch(e))) => {
@@ -128,12 +138,13 @@ fn run_part(shared: &Shared, runner: &mut Option<Runner>, live: &mut [Work], out
     true
 }
 
+/// Runs the tiles, and some of them twice; what became of the second run where it failed, which costs no tile.
 fn infer(
     on_duty: &OnDuty,
     runner: &mut Option<Runner>,
     works: &mut [Work],
     outputs: &mut [TileOutput],
-) -> Result<(), Failure> {
+) -> Result<Option<Failure>, Failure> {
     if fault::point("lane") {
         return Err(error!(INTERNAL, "armed fault at lane").into());
     }
@@ -154,9 +165,12 @@ fn infer(
     if fault::point("nan") {
         outputs.iter_mut().for_each(|output| output.reconstruction_error = f32::NAN);
     }
-    let unstable: Vec<(usize, f32)> = runner.twice.run(&mut *runner.lane, works, outputs)?.collect();
+    let unstable: Vec<(usize, f32)> = match runner.twice.run(&mut *runner.lane, works, outputs) {
+        Ok(unstable) => unstable.collect(),
+        Err(failure) => return Ok(Some(failure)),
+    };
     unstable.into_iter().for_each(|(i, value)| works[i].slot.evidence.instability = Some(value));
-    Ok(())
+    Ok(None)
 }
 
 /// Hands the work over to the engine that is left, or to none, and says so once.
@@ -184,7 +198,8 @@ fn record(work: &mut Work, output: &TileOutput, epoch: u64) {
     }
     slot.evidence.epoch = Some(epoch);
     slot.evidence.active_count = output.active_count;
-    slot.evidence.reconstruction_error = Some(output.reconstruction_error);
+    // Without an SAE nothing was reconstructed.
+    slot.evidence.reconstruction_error = (work.slide.config.shape.features > 0).then_some(output.reconstruction_error);
     slot.outcome = if output.is_finite() { Outcome::Done } else { Outcome::Failed };
 }
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::Thread;
 use std::time::Duration;
 
 use coverslip_bundle::{Bundle, PlanKey};
@@ -67,13 +68,22 @@ fn watched<T>(tell: &Tell<'_>, work: impl FnOnce(&Arc<Progress>) -> T) -> T {
     std::thread::scope(|scope| {
         // Without a thread to be had the host hears nothing until the end.
         let watcher = std::thread::Builder::new().name(format!("{NAME_PREFIX}watch")).spawn_scoped(scope, watch);
-        let result = work(&progress);
-        over.store(true, Ordering::Release);
-        if let Ok(watcher) = watcher {
-            watcher.thread().unpark();
-        }
-        result
+        let _over = Over { over: &over, watcher: watcher.ok().map(|watcher| watcher.thread().clone()) };
+        work(&progress)
     })
+}
+
+/// Lets the watcher end, also when a panic ends the work: the scope waits for both.
+struct Over<'o> {
+    over: &'o AtomicBool,
+    watcher: Option<Thread>,
+}
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Release);
+        self.watcher.iter().for_each(Thread::unpark);
+    }
 }
 
 fn refused(error: tensorrt::Error) -> Loss {

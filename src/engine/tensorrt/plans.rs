@@ -52,6 +52,12 @@ impl<'c> Plans<'c> {
         let mut refusals = Vec::new();
         let mut other_digest = false;
         for path in self.candidates()? {
+            // What another key has is not read to its end.
+            let misfit = PlanFile::read_key(&path).ok().and_then(|key| key.misfit(&self.wanted));
+            if let Some(why) = misfit {
+                refusals.push(format!("{}: {why}", path.display()));
+                continue;
+            }
             match PlanFile::read(&path) {
                 Ok((file, digest)) => {
                     let stranger = self.expected.as_ref().filter(|expected| expected.0 != digest.0);

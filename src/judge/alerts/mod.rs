@@ -57,16 +57,20 @@ fn tile_box(record: &TileResult) -> Rect {
     Rect { x0: record.x, y0: record.y, x1: record.x + width, y1: record.y + height }
 }
 
-/// Boxes that an alert was given for: what touches one belongs to it and is not said again.
+/// Boxes that an alert was given for: what touches one belongs to it and is not said again. After sixteen places apart a
+/// rule says no more: the host knows, and alerts of other rules must not drown.
 #[derive(Clone, Copy, Debug, Default)]
-struct Known(Option<Rect>);
+struct Known([Option<Rect>; 16]);
 
 impl Known {
     /// Whether `area` is new; adds it.
     fn is_new(&mut self, area: &Rect) -> bool {
-        let known = self.0.filter(|known| touches(known, area));
-        self.0 = Some(known.map_or(*area, |known| known.union(area)));
-        known.is_none()
+        if let Some(known) = self.0.iter_mut().flatten().find(|known| touches(known, area)) {
+            *known = known.union(area);
+            return false;
+        }
+        let free = self.0.iter_mut().find(|place| place.is_none());
+        free.map(|place| *place = Some(*area)).is_some()
     }
 }
 
@@ -81,6 +85,8 @@ const PER_RESULT: usize = 5;
 /// The alerts of one slide so far.
 pub(crate) struct AlertState {
     sequence: u64,
+    /// The reason of the last ENGINE_FALLBACK.
+    fallback: Option<i32>,
     focus: FocusRule,
     lag: LagRule,
     overrun: OverrunRule,
@@ -107,6 +113,7 @@ impl AlertState {
         let drift = |check: Check, code: i32| calibrated(check).then(|| Drift::new(scene, code, check)).transpose();
         Ok(AlertState {
             sequence: 0,
+            fallback: None,
             focus: FocusRule::new(scene),
             lag: LagRule::default(),
             overrun: OverrunRule::default(),
@@ -132,9 +139,10 @@ impl AlertState {
         self.mismatch.as_ref().map_or(Verdict::Unknown, Mismatch::verdict)
     }
 
-    /// Another engine runs than the one asked for, or none any more: said once per slide and change.
-    pub(crate) fn fallback(&mut self, reason: i32, time_ns: i64) -> Alert {
-        self.about_the_slide(abi::ALERT_ENGINE_FALLBACK, f64::from(reason), time_ns)
+    /// Another engine runs than the one asked for, or none any more: said once per slide and reason.
+    pub(crate) fn fallback(&mut self, reason: i32, time_ns: i64) -> Option<Alert> {
+        let said = self.fallback.replace(reason) == Some(reason);
+        (!said).then(|| self.about_the_slide(abi::ALERT_ENGINE_FALLBACK, f64::from(reason), time_ns))
     }
 
     /// The profile does not know the scanner: said once per slide.
@@ -149,7 +157,7 @@ impl AlertState {
 
     /// The next result, in the order in which tiles ended.
     pub(crate) fn observe(&mut self, record: &TileResult, paced: bool, time_ns: i64) -> [Option<Alert>; PER_RESULT] {
-        if record.status != abi::TILE_DONE {
+        if record.status != abi::TILE_DONE || record.flags_raised & abi::FLAG_BACKGROUND != 0 {
             return [None; PER_RESULT];
         }
         if let Some(mismatch) = &mut self.mismatch {
@@ -222,6 +230,10 @@ mod tests {
         let mut known = Known::default();
         let at = |x: i64| Rect { x0: x, y0: 0, x1: x + 100, y1: 100 };
         assert!(known.is_new(&at(0)) && !known.is_new(&at(100)) && !known.is_new(&at(200)) && known.is_new(&at(900)));
+        // In turn, as two regions side by side come row by row.
+        let again = (0..20).filter(|i| known.is_new(&at(900 * (i % 2)))).count();
+        let many = (0..100).filter(|i| known.is_new(&at(10_000 + 900 * i))).count();
+        assert_eq!((again, many), (0, 14));
     }
 
     #[test]
@@ -230,10 +242,17 @@ mod tests {
         let scene = Scene { rules: &Rules::uncalibrated(None), grid: &grid, max_tiles: 100, tile_mm: 0.1 };
         let mut state = AlertState::new(&scene).unwrap();
         assert_eq!(AlertState::bytes(&scene), 0);
-        assert_eq!((state.fallback(3, 0).sequence, state.unknown_scanner().sequence, state.count()), (0, 1, 2));
+        let first = state.fallback(3, 0).unwrap();
+        assert_eq!((first.sequence, state.unknown_scanner().sequence, state.count()), (0, 1, 2));
+        assert!(state.fallback(3, 0).is_none(), "said once");
         let blurry = |i: u64| TileResult { flags_raised: abi::FLAG_OUT_OF_FOCUS, ..tile(i, i as i64) };
         let given: Vec<Alert> = (0..9).flat_map(|i| state.observe(&blurry(i), false, 7)).flatten().collect();
         assert_eq!(given.iter().map(|a| (a.code, a.sequence, a.time_ns)).collect::<Vec<_>>(), [(1, 2, 7)]);
+        let glass = |i: u64| TileResult {
+            flags_raised: abi::FLAG_OUT_OF_FOCUS | abi::FLAG_BACKGROUND,
+            ..tile(i, 500 + i as i64)
+        };
+        assert_eq!((20..40).flat_map(|i| state.observe(&glass(i), false, 7)).flatten().count(), 0);
         assert!(state.conclude(0).is_none() && state.scanner() == Verdict::Unknown);
     }
 }

@@ -79,6 +79,10 @@ impl StripRule {
 /// P(X ≥ k) of X ~ Bin(n, p), 0 < p < 1, 1 ≤ k ≤ n.
 fn binomial_tail(n: u64, k: u64, p: f64) -> f64 {
     let (n, k) = (n as f64, k as f64);
+    if k <= n * p {
+        // More than a third, and nothing to alarm; its first term may be too small for a number.
+        return 1.0;
+    }
     // ln C(n, k), one factor at a time: k is small.
     let choose: f64 = (0..k as u64).map(|i| ((n - i as f64) / (k - i as f64)).ln()).sum();
     let mut term = (choose + k * p.ln() + (n - k) * (1.0 - p).ln()).exp();
@@ -102,6 +106,7 @@ mod tests {
         for (n, k, p, want) in [
             (134, 10, 0.01, 1.1817e-06),
             (5, 5, 0.5, 0.03125),
+            (16000, 1, 0.05, 1.0),
             (20, 1, 0.01, 0.18209306),
             (1000, 30, 0.02, 0.020696519),
         ] {
