@@ -3,8 +3,8 @@
 use rayon::prelude::*;
 
 use super::Architecture;
-use super::backward::{Batch, Gradient, add_thresholds, by_decoder_bias, thresholds};
 use super::forward::Sae;
+use super::gradient::{Batch, Gradient, add_thresholds, by_decoder_bias, thresholds};
 use super::kernels::{CHUNK, add_scaled, dot, matrix, product, vectorised};
 
 /// The gradient of the mean loss of `batch`, without the auxiliary loss.

@@ -20,6 +20,7 @@ mod backward;
 mod dense;
 mod eval;
 mod forward;
+mod gradient;
 mod kernels;
 mod median;
 mod order;

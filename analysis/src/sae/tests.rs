@@ -5,8 +5,9 @@ use rand_pcg::Pcg64Mcg;
 use serde_json::Value;
 
 use super::active::Active;
-use super::backward::{Batch, gradient};
+use super::backward::gradient;
 use super::forward::{Sae, normal, normalise};
+use super::gradient::Batch;
 use super::*;
 
 /// Written by tools/goldens/sae_training.py.

@@ -2,9 +2,10 @@
 
 use super::active::{Active, batch_bar, largest};
 use super::adam::{self, Pace};
-use super::backward::{Batch, Gradient, gradient};
+use super::backward::gradient;
 use super::eval::Moments;
 use super::forward::Sae;
+use super::gradient::{Batch, Gradient};
 use super::median::geometric_median;
 use super::resample::resample;
 use super::{Architecture, Settings};
