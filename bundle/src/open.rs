@@ -199,7 +199,7 @@ fn refuse_by_name(manifest: &Value) -> Result<(), BundleError> {
     };
     one("/architecture/family", &["vit", "onnx"])?;
     one("/architecture/mlp", &["gelu", "swiglu"])?;
-    one("/sae/architecture", &["relu", "topk", "signed_topk", "jumprelu", "gated", "groupmax"])?;
+    one("/sae/architecture", &["relu", "topk", "signed_topk", "jumprelu", "gated", "groupmax", "none"])?;
     let steps = manifest.pointer("/sae/input").and_then(Value::as_array);
     for i in 0..steps.map_or(0, Vec::len) {
         one(&format!("/sae/input/{i}"), &["standardize", "l2", "constant_norm_rescale", "layer_norm"])?;

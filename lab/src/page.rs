@@ -52,3 +52,21 @@ fn wrapped(text: &str, columns: usize) -> Vec<String> {
     }
     lines
 }
+
+/// A name in at most so many columns; `…` stands for what is left out.
+pub(crate) fn shortened(name: &str, columns: usize) -> String {
+    if name.chars().count() <= columns {
+        return name.to_owned();
+    }
+    name.chars().take(columns.saturating_sub(1)).chain(['…']).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_out_of_a_name_is_marked() {
+        assert_eq!((shortened("plasma", 6).as_str(), shortened("plasmä cells", 6).as_str()), ("plasma", "plasm…"));
+    }
+}

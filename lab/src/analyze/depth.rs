@@ -6,16 +6,16 @@ use std::path::{Path, PathBuf};
 
 use coverslip_analysis::counts::Resamples;
 use coverslip_analysis::scanners::{Classifier, Labels, Probe, probe};
-use coverslip_bundle::{Architecture, Bundle, Manifest};
+use coverslip_bundle::{Architecture, Bundle};
 use faer::Mat;
 use serde::{Deserialize, Serialize};
 
 use super::counts::{FOLDS, MethodArgs, Reported, predictions, reported, signed};
 use super::representation::Representation;
-use super::study::{LabelArgs, Study};
+use super::study::{self, LabelArgs, Study};
 use super::{Failure, Outcome, save};
 use crate::embeddings::EmbeddingSet;
-use crate::page::paragraph;
+use crate::page::{paragraph, shortened};
 
 /// Options of `coverslip analyze depth`. `--bundle`, `--embeddings` and `--scanners` are given once for each model, in
 /// the same order.
@@ -99,7 +99,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Outcome {
         (report.tiles, report.groups) = (study.rows.len(), study.groups.count());
         report.cell_types = study.counts.iter().map(|counts| counts.name.clone()).collect();
         report.scanners = scanners.as_ref().map(|s| (s.labels.names().to_vec(), args.scanner_group.clone()));
-        report.points.extend(points(&study, bundle.manifest(), scanners.as_ref(), &args.method)?);
+        report.points.extend(points(&study, &bundle, scanners.as_ref(), &args.method)?);
     }
     save(&args.out, "depth.json", &report)?;
     Ok(write!(out, "{}", page(&report))?)
@@ -108,11 +108,11 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Outcome {
 /// A model's taps, the shallowest first.
 fn points(
     study: &Study,
-    manifest: &Manifest,
+    bundle: &Bundle,
     scanners: Option<&Scanners>,
     method: &MethodArgs,
 ) -> Result<Vec<DepthPoint>, Failure> {
-    let method = method.method();
+    let (manifest, method) = (bundle.manifest(), method.method());
     let resamples = Resamples::new(study.groups.count(), method.resamples, method.seed);
     let mut points = Vec::new();
     for (place, tap) in manifest.taps.iter().enumerate() {
@@ -123,6 +123,7 @@ fn points(
             )
             .into());
         }
+        study::fits(&study.set, Some(&tap.name), bundle)?;
         let [dimensions, _] = Representation::dense(study, &tap.name)?;
         let predicted = predictions(study, &dimensions, method)?;
         let counts = study.counts.iter().zip(&predicted);
@@ -160,6 +161,7 @@ impl Scanners {
                 let found = set.rows().column(name);
                 cells.extend_from_slice(found.ok_or_else(|| format!("{files}: expected a column {name}"))?);
             }
+            study::filled(&format!("{files}: column {name}"), &cells)?;
             Ok::<_, Failure>(Labels::new(&cells))
         };
         let (labels, groups) = (column("scanner")?, column(group)?);
@@ -188,20 +190,25 @@ fn page(report: &DepthReport) -> String {
         "{}: {} tiles in {} groups; r of counts that ridge predicts for groups held out",
         report.dataset, report.tiles, report.groups
     ));
-    let _ = write!(page, "\n{:16}{:12}{:>7}", "model", "tap", "depth");
-    let short = |name: &String| name.chars().take(8).collect::<String>();
-    report.cell_types.iter().for_each(|name| {
-        let _ = write!(page, "{:>9}", short(name));
-    });
-    page.push_str(if report.scanners.is_some() { "  scanner\n" } else { "\n" });
-    for point in &report.points {
-        let model: String = point.model.chars().take(15).collect();
-        let _ = write!(page, "{model:16}{:12}{:>6.0}%", point.tap, 100.0 * point.depth);
-        point.counts.iter().for_each(|counts| {
-            let _ = write!(page, "{:>9}", signed(counts.r));
+    // As many cell types beside each other as fit into 80 columns.
+    let beside = if report.scanners.is_some() { 4 } else { 5 };
+    for first in (0..report.cell_types.len().max(1)).step_by(beside) {
+        let shown = first..(first + beside).min(report.cell_types.len());
+        let _ = write!(page, "\n{:14}{:14}{:>7}", "model", "tap", "depth");
+        report.cell_types[shown.clone()].iter().for_each(|name| {
+            let _ = write!(page, "{:>9}", shortened(name, 8));
         });
-        let _ = point.scanner_accuracy.map(|accuracy| write!(page, "{accuracy:>9.2}"));
-        page.push('\n');
+        page.push_str(if report.scanners.is_some() { "  scanner\n" } else { "\n" });
+        for point in &report.points {
+            let (model, tap) = (shortened(&point.model, 13), shortened(&point.tap, 13));
+            let _ = write!(page, "{model:14}{tap:14}{:>6.0}%", 100.0 * point.depth);
+            point.counts[shown.clone()].iter().for_each(|counts| {
+                let _ = write!(page, "{:>9}", signed(counts.r));
+            });
+            let accuracy = point.scanner_accuracy.filter(|_| report.scanners.is_some());
+            let _ = accuracy.map(|accuracy| write!(page, "{accuracy:>9.2}"));
+            page.push('\n');
+        }
     }
     if let Some((names, group)) = &report.scanners {
         let chance = 1.0 / names.len() as f64;
@@ -213,4 +220,36 @@ fn page(report: &DepthReport) -> String {
         )));
     }
     page
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_cell_types_stay_within_80_columns() {
+        let types: Vec<String> = (0..6).map(|n| format!("a long cell type {n}")).collect();
+        let point = DepthPoint {
+            model: "a model with a long name".into(),
+            tap: "block10.class_token".into(),
+            depth: 1.0,
+            counts: vec![Reported { r: Some(-0.25), ..Reported::default() }; 6],
+            scanner_accuracy: Some(0.5),
+            scanner_chance: Some(0.5),
+        };
+        let mut report = DepthReport {
+            dataset: "here".into(),
+            tiles: 9,
+            groups: 3,
+            scanners: Some((vec!["one".into(), "two".into()], "slide".into())),
+            cell_types: types,
+            points: vec![point],
+        };
+        for scanners in [report.scanners.clone(), None] {
+            report.scanners = scanners;
+            let page = page(&report);
+            assert!(page.lines().all(|line| line.chars().count() <= 80), "{page}");
+            assert_eq!(page.matches("-0.25").count(), 6, "{page}");
+        }
+    }
 }

@@ -9,7 +9,7 @@ use coverslip_analysis::counts::Groups;
 use coverslip_bundle::{Bundle, FeatureLabel};
 use serde::{Deserialize, Serialize};
 
-use super::study::Features;
+use super::study::{self, Features};
 use super::{Failure, Outcome, save};
 use crate::embeddings::EmbeddingSet;
 
@@ -77,6 +77,7 @@ pub(crate) struct TopTile {
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> Outcome {
     let set = EmbeddingSet::open(&args.embeddings)?;
     let bundle = args.bundle.as_deref().map(Bundle::open).transpose()?;
+    bundle.as_ref().map(|bundle| study::fits(&set, None, bundle)).transpose()?;
     let report = describe(args, &set, bundle.as_ref())?;
     save(&args.out, "features.json", &report)?;
     Ok(write!(out, "{}", page(&report))?)
@@ -89,6 +90,7 @@ fn describe(args: &Args, set: &EmbeddingSet, bundle: Option<&Bundle>) -> Result<
     let cells = set.rows().column(&args.group);
     let cells =
         cells.ok_or_else(|| format!("--group {}: expected one of {}", args.group, set.rows().names().join(", ")))?;
+    study::filled(&format!("--group {}", args.group), cells)?;
     let groups = Groups::new(&cells.iter().map(String::as_str).collect::<Vec<_>>());
     let rows: Vec<usize> = (0..set.len()).collect();
     let features = Features::of(&sparse, &rows);

@@ -32,12 +32,20 @@ impl Labels {
     /// Reads the table.
     ///
     /// # Errors
-    /// When it cannot be read, names no tile, or names one twice.
+    /// When it cannot be read, names no tile, or names a tile or a column twice.
     pub(super) fn read(path: &Path) -> Result<Labels, Failure> {
         let place = path.display().to_string();
         let mut reader = csv::Reader::from_path(path).map_err(|error| format!("{place}: {error}"))?;
         let header = reader.headers().map_err(|error| format!("{place}: {error}"))?;
         let header: Vec<String> = header.iter().map(|n| n.trim_start_matches('\u{feff}').trim().to_owned()).collect();
+        let twice = |(at, name): &(usize, &String)| !name.is_empty() && header[..*at].contains(*name);
+        if let Some((_, name)) = header.iter().enumerate().find(twice) {
+            return Err(format!(
+                "{place}: expected columns of different names, found {name} twice in {}; rename or remove one",
+                header.join(", ")
+            )
+            .into());
+        }
         let key = KEYS.iter().find_map(|key| header.iter().position(|name| name == key)).ok_or_else(|| {
             format!("{place}: expected a column tile, image or slide that names the tiles, found {}", header.join(", "))
         })?;
@@ -70,7 +78,7 @@ impl Labels {
     /// Names are compared as they stand and, if no tile matches so, without folder and extension: `a/b.jpg` is `b`.
     ///
     /// # Errors
-    /// When a label matches no tile or more than one.
+    /// When a label matches no tile or more than one, or two match the same.
     pub(super) fn places(&self, tiles: &Rows) -> Result<Vec<usize>, Failure> {
         let own = self.header[self.key].as_str();
         let columns: Vec<&str> = [own].into_iter().chain(KEYS.into_iter().filter(|key| *key != own)).collect();
@@ -116,6 +124,16 @@ impl Labels {
                 listed(&several)
             )
             .into());
+        }
+        let mut named: BTreeMap<usize, &str> = BTreeMap::new();
+        for (rows, label) in found.iter().zip(&self.rows) {
+            if let Some(first) = named.insert(rows[0], &label[self.key]) {
+                return Err(format!(
+                    "{}: expected one label for each tile, found {first:?} and {:?} for the same tile; remove one of them",
+                    self.place, label[self.key]
+                )
+                .into());
+            }
         }
         Ok(found.into_iter().map(|rows| rows[0]).collect())
     }

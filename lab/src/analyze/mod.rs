@@ -15,9 +15,12 @@ mod tests;
 pub(crate) mod transfer;
 
 use std::error::Error;
+use std::io::Write;
 use std::path::Path;
 
 use clap::Subcommand;
+
+use crate::embeddings::whole;
 
 /// Options of `coverslip analyze`.
 #[derive(Debug, clap::Args)]
@@ -76,6 +79,6 @@ pub(crate) fn save(folder: &Path, name: &str, result: &impl serde::Serialize) ->
     let mut text = serde_json::to_vec_pretty(result)?;
     text.push(b'\n');
     std::fs::create_dir_all(folder)
-        .and_then(|()| std::fs::write(&path, text))
+        .and_then(|()| whole(&path, |file| file.write_all(&text)))
         .map_err(|error| format!("{}: {error}", path.display()).into())
 }

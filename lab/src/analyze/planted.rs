@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use coverslip_analysis::random::Random;
 
 use super::Outcome;
+use crate::embeddings::whole;
 use crate::slide::generated::planted::{KINDS, Planted};
 
 /// Options of `coverslip analyze planted`.
@@ -36,8 +37,12 @@ const DENSITY: [f64; 4] = [14.0, 7.0, 6.0, 8.0];
 /// Draws the tiles.
 ///
 /// # Errors
-/// When the folder cannot be written.
+/// When the folder cannot be written, or has a counts.csv.
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> Outcome {
+    let path = args.out.join("counts.csv");
+    if path.exists() {
+        return Err(format!("{}: expected no file there, found one; give another --out", path.display()).into());
+    }
     let written = |path: &std::path::Path, error: &dyn std::error::Error| format!("{}: {error}", path.display());
     std::fs::create_dir_all(&args.out).map_err(|error| written(&args.out, &error))?;
     let mut table = format!("tile,group,{}\n", KINDS.join(","));
@@ -58,8 +63,24 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Outcome {
             writeln!(table, "{name},group{group:03},{}", placed.map(|n| n.to_string()).join(","))?;
         }
     }
-    let path = args.out.join("counts.csv");
-    std::fs::write(&path, table).map_err(|error| written(&path, &error))?;
+    whole(&path, |file| file.write_all(table.as_bytes())).map_err(|error| written(&path, &error))?;
     let tiles = args.groups * args.tiles;
     Ok(writeln!(out, "{}: {tiles} tiles in {} groups, and counts.csv", args.out.display(), args.groups)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_that_are_there_are_not_replaced() {
+        let folder = super::super::counts::tests::folder("planted");
+        let args = Args { out: folder.clone(), groups: 2, tiles: 1, side: 64, seed: 1 };
+        run(&args, &mut Vec::new()).unwrap();
+        std::fs::write(folder.join("counts.csv"), "mine").unwrap();
+        let refused = run(&args, &mut Vec::new()).unwrap_err().to_string();
+        assert!(refused.contains("counts.csv: expected no file there, found one"), "{refused}");
+        assert_eq!(std::fs::read_to_string(folder.join("counts.csv")).unwrap(), "mine");
+        std::fs::remove_dir_all(folder).unwrap();
+    }
 }

@@ -7,8 +7,8 @@ use coverslip_analysis::scanners::select;
 use coverslip_bundle::Bundle;
 use faer::Mat;
 
-use super::Failure;
 use super::labels::{Counts, Labels};
+use super::{Failure, Outcome};
 use crate::embeddings::{EmbeddingSet, SparseFeatures};
 
 /// Labels, and which tiles belong together.
@@ -111,6 +111,7 @@ impl Study {
             None => cell.clone(),
         };
         let cells: Vec<String> = cells.iter().map(cut).collect();
+        filled(&format!("--group {}", args.group), &cells)?;
         let groups = Groups::new(&cells.iter().map(String::as_str).collect::<Vec<_>>());
         if groups.count() < 3 {
             return Err(format!(
@@ -150,6 +151,50 @@ impl Study {
         }
         Ok(Some(Mat::from_fn(self.rows.len(), 3, |tile, channel| channels[channel][self.rows[tile]])))
     }
+}
+
+/// Whether every row has a value: rows without one would pass for one group.
+pub(super) fn filled(place: &str, cells: &[String]) -> Outcome {
+    let empty = cells.iter().filter(|cell| cell.trim().is_empty()).count();
+    if empty > 0 {
+        return Err(format!(
+            "{place}: expected a value in every row, found {empty} empty ones of {}; fill them in, or leave the tiles out",
+            cells.len()
+        )
+        .into());
+    }
+    Ok(())
+}
+
+/// Whether the tap and the features of the embeddings can be those of the bundle.
+///
+/// # Errors
+/// Names the width, or the feature, that the bundle does not have.
+pub(super) fn fits(set: &EmbeddingSet, tap: Option<&str>, bundle: &Bundle) -> Outcome {
+    let manifest = bundle.manifest();
+    if let Some(found) = set.taps().iter().find(|known| tap == Some(known.name.as_str())) {
+        let own = manifest.taps.iter().find(|known| known.name == found.name).map(|own| manifest.tap_width(own));
+        if own != Some(found.width) {
+            let own = own.map_or("no such tap".into(), |width| format!("{width} values"));
+            return Err(format!(
+                "--bundle {}: expected the bundle that the embeddings come from, found {own} where their tap {} has {}; \
+                 give that bundle, or embed with this one",
+                manifest.name, found.name, found.width
+            )
+            .into());
+        }
+    }
+    let count = manifest.sae.features();
+    let strange = |features: SparseFeatures| features.index.into_iter().find(|index| *index as usize >= count);
+    if let Some(index) = set.features()?.and_then(strange) {
+        return Err(format!(
+            "--bundle {}: expected features below {count} as its SAE has, found feature {index} in the embeddings; give \
+             the bundle that they come from, or embed with this one",
+            manifest.name
+        )
+        .into());
+    }
+    Ok(())
 }
 
 /// The tap to look at: stated, the bundle's SAE's, or the only one.

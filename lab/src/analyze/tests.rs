@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Parser;
 use serde::de::DeserializeOwned;
 
-use super::counts::tests::{folder, write};
+use super::counts::tests::{folder, write, write_wide};
 use super::*;
 
 #[derive(Parser)]
@@ -86,7 +86,8 @@ fn a_feature_that_means_the_same_elsewhere_is_found_there() {
 #[test]
 fn depth_follows_the_taps_of_the_bundle() {
     let folder = folder("depth");
-    write(&folder, 4);
+    // As wide as the bundle's taps.
+    write_wide(&folder, 4, [192, 64]);
     let bundle = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../bundles/demo");
     // The scanner is what the labels' stroma is not: half of the slides, told apart by nothing.
     let rows = std::fs::read_to_string(folder.join("e.csv")).unwrap();
@@ -106,6 +107,10 @@ fn depth_follows_the_taps_of_the_bundle() {
     let r = |place: usize| report.points[place].counts[0].r.unwrap();
     assert!(r(0) < 0.4 && r(1) > 0.95 && r(1) == r(2), "{:?}", report.points);
     assert!(report.points.iter().all(|point| point.scanner_accuracy.unwrap() < 0.75));
+    let rows = std::fs::read_to_string(folder.join("e.csv")).unwrap();
+    std::fs::write(folder.join("e.csv"), rows.replacen(",one", ",", 1)).unwrap();
+    let refused = analyze::<depth::DepthReport>(&folder, &arguments, "depth.json").unwrap_err();
+    assert!(refused.contains("column scanner: expected a value in every row, found 1 empty"), "{refused}");
     let refused = analyze::<depth::DepthReport>(&folder, &format!("{arguments} --bundle b"), "depth.json").unwrap_err();
     assert!(refused.contains("once for each of 2 bundles, found 1 and 1"), "{refused}");
     std::fs::remove_dir_all(folder).unwrap();
@@ -131,5 +136,15 @@ fn top_tiles_are_the_strongest_and_come_from_several_groups() {
     // Feature 3 fires in two groups only: then its tiles come from these.
     let rare = report.features.iter().find(|feature| feature.index == 3).unwrap();
     assert_eq!((rare.groups_firing, rare.top.len()), (2, 6));
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn a_result_that_cannot_be_written_leaves_the_last_one() {
+    let folder = folder("save");
+    save(&folder, "a.json", &1).unwrap();
+    std::fs::create_dir(folder.join(".a.json.partial")).unwrap();
+    assert!(save(&folder, "a.json", &2).unwrap_err().to_string().contains("a.json: "));
+    assert_eq!(std::fs::read_to_string(folder.join("a.json")).unwrap(), "1\n");
     std::fs::remove_dir_all(folder).unwrap();
 }

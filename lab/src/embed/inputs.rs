@@ -1,5 +1,6 @@
 //! Which files there are to embed.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::slide::SourceError;
@@ -32,12 +33,21 @@ pub(super) fn list(paths: &[PathBuf]) -> Result<Vec<PathBuf>, SourceError> {
         files.sort();
         all.extend(files);
     }
-    let mut sorted: Vec<&PathBuf> = all.iter().collect();
-    sorted.sort();
-    if let Some(twice) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
-        return Err(SourceError(format!("{}: given twice; tiles count once", twice[0].display())));
+    if let Some([first, second]) = twice(&all) {
+        let also = if first == second { String::new() } else { format!(", also as {}", first.display()) };
+        return Err(SourceError(format!("{}: given twice{also}; tiles count once", second.display())));
     }
     Ok(all)
+}
+
+/// Two of the paths that are one file, however they are spelled.
+pub(crate) fn twice<'a>(paths: impl IntoIterator<Item = &'a PathBuf>) -> Option<[&'a PathBuf; 2]> {
+    let mut seen = BTreeMap::new();
+    paths.into_iter().find_map(|path| {
+        // What is not there is named when it is opened.
+        let place = std::fs::canonicalize(path).unwrap_or_else(|_| path.clone());
+        seen.insert(place, path).map(|first| [first, path])
+    })
 }
 
 fn is_known(file: &Path) -> bool {
@@ -80,6 +90,9 @@ mod tests {
         assert_eq!(list(std::slice::from_ref(&folder)).unwrap(), [folder.join("a.jpg"), folder.join("b.PNG")]);
         let refused = list(&[folder.clone(), folder.join("a.jpg")]).unwrap_err().0;
         assert!(refused.contains("a.jpg: given twice"), "{refused}");
+        let refused = list(&[folder.join("a.jpg"), folder.join("../").join(folder.file_name().unwrap()).join("a.jpg")]);
+        let refused = refused.unwrap_err().0;
+        assert!(refused.contains("a.jpg: given twice, also as"), "{refused}");
         assert!(list(&[folder.join("no")]).unwrap_err().0.contains("could not be read"));
         std::fs::remove_dir_all(&folder).unwrap();
     }

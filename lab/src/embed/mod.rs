@@ -1,6 +1,6 @@
 //! `coverslip embed`: the embeddings of every tap for tiles, images and slides, through the plugin as a host.
 
-mod inputs;
+pub(crate) mod inputs;
 mod unit;
 
 use std::error::Error;
@@ -33,6 +33,9 @@ pub(crate) struct Args {
     /// The file to write: .safetensors (with a .csv beside it) or .parquet. A run that was cut off goes on
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// Replace a file that is there already, and the .csv beside it
+    #[arg(long)]
+    force: bool,
     /// Which part of an image is a tile
     #[arg(long, value_enum, default_value_t = Field::Grid)]
     field: Field,
@@ -90,8 +93,8 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
     let info = runtime.info()?;
     let manifest: Manifest = serde_json::from_slice(&std::fs::read(bundle.join("manifest.json"))?)?;
     let taps = manifest.taps.iter().map(|tap| TapInfo { name: tap.name.clone(), width: manifest.tap_width(tap) });
-    let mut writer =
-        Writer::open(&args.out, taps.collect(), info.features_per_tile as usize, &key(&args, &info.bundle_digest))?;
+    let (key, k) = (key(&args, &info.bundle_digest), info.features_per_tile as usize);
+    let mut writer = Writer::open(&args.out, taps.collect(), k, &key, args.force)?;
     let session = Session { args: &args, runtime: &runtime, info: &info, stop: &stop };
 
     let to_do: Vec<&PathBuf> = inputs.iter().filter(|path| !writer.has(&path.display().to_string())).collect();

@@ -73,14 +73,14 @@ fn a_run_that_was_cut_off_goes_on_behind_its_last_commit() {
     for name in ["e.safetensors", "e.parquet"] {
         let folder = Folder::new(&format!("resume-{name}"));
         let out = folder.path(name);
-        let mut writer = Writer::open(&out, taps(), 3, "key").unwrap();
+        let mut writer = Writer::open(&out, taps(), 3, "key", false).unwrap();
         writer.push(&tile("s", 0)).unwrap();
         writer.commit(["s".to_owned()]).unwrap();
         writer.push(&tile("lost", 1)).unwrap();
         drop(writer);
-        let refused = Writer::open(&out, taps(), 3, "another").unwrap_err().to_string();
+        let refused = Writer::open(&out, taps(), 3, "another", false).unwrap_err().to_string();
         assert!(refused.contains("an earlier run with key"), "{refused}");
-        let mut writer = Writer::open(&out, taps(), 3, "key").unwrap();
+        let mut writer = Writer::open(&out, taps(), 3, "key", false).unwrap();
         assert!(writer.has("s") && !writer.has("t") && writer.tiles() == 1);
         writer.push(&tile("t", 1)).unwrap();
         writer.push(&tile("t", 2)).unwrap();
@@ -93,11 +93,33 @@ fn a_run_that_was_cut_off_goes_on_behind_its_last_commit() {
 }
 
 #[test]
+fn a_file_that_is_there_is_not_replaced_unasked() {
+    let folder = Folder::new("vacant");
+    let out = folder.path("e.safetensors");
+    std::fs::write(folder.path("e.csv"), "mine").unwrap();
+    let refused = Writer::open(&out, taps(), 3, "key", false).unwrap_err().0;
+    assert!(refused.contains("e.csv: expected no file there, found one") && refused.contains("--force"), "{refused}");
+    assert!(!folder.path("e.safetensors.partial").exists(), "nothing is begun");
+    Writer::open(&folder.path("e.parquet"), taps(), 3, "key", false).unwrap();
+    let mut writer = Writer::open(&out, taps(), 3, "key", true).unwrap();
+    writer.push(&tile("s", 0)).unwrap();
+    writer.push(&tile("s", 1)).unwrap();
+    writer.commit(["s".to_owned()]).unwrap();
+    drop(writer);
+    // What a run with --force began goes on without it.
+    Writer::open(&out, taps(), 3, "key", false).unwrap().finish().unwrap();
+    check(&out, &["s", "s"]);
+    std::fs::remove_file(folder.path("e.csv")).unwrap();
+    let refused = Writer::open(&out, taps(), 3, "key", false).unwrap_err().0;
+    assert!(refused.contains("e.safetensors: expected no file there"), "{refused}");
+}
+
+#[test]
 fn blocks_are_read_from_their_place_across_row_groups() {
     let folder = Folder::new("blocks");
     for name in ["b.safetensors", "b.parquet"] {
         let out = folder.path(name);
-        let mut writer = Writer::open(&out, vec![TapInfo { name: "a".into(), width: 2 }], 0, "").unwrap();
+        let mut writer = Writer::open(&out, vec![TapInfo { name: "a".into(), width: 2 }], 0, "", false).unwrap();
         for at in 0..9000 {
             let tile = TileRecord { embedding: vec![at as f32, -(at as f32)], features: vec![], ..tile("s", at) };
             writer.push(&tile).unwrap();
@@ -138,7 +160,7 @@ fn bad_files_are_named() {
     let path = folder.set(&[], "slide\n");
     assert!(error(&path).contains("at least one tile"), "{}", error(&path));
     assert!(error(&folder.path("x.npy")).contains(".safetensors or .parquet"), "{}", error(&folder.path("x.npy")));
-    assert!(Writer::open(&folder.path("x.npy"), taps(), 0, "").is_err());
+    assert!(Writer::open(&folder.path("x.npy"), taps(), 0, "", false).is_err());
 }
 
 #[test]

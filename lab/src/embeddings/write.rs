@@ -52,11 +52,12 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// Begins `out` (.safetensors or .parquet), or goes on where an earlier run with the same `key` stopped. `k`:
-    /// features per tile, 0 where there are none.
+    /// features per tile, 0 where there are none. `force`: a finished file may be replaced.
     ///
     /// # Errors
-    /// When the place cannot be written, or an earlier run was made with another key.
-    pub(crate) fn open(out: &Path, taps: Vec<TapInfo>, k: usize, key: &str) -> Result<Self> {
+    /// When the place cannot be written, a file is there that no earlier run began, or an earlier run was made with
+    /// another key.
+    pub(crate) fn open(out: &Path, taps: Vec<TapInfo>, k: usize, key: &str, force: bool) -> Result<Self> {
         let extension = out.extension().and_then(|e| e.to_str()).unwrap_or_default();
         if !["safetensors", "parquet"].contains(&extension) {
             return Err(EmbeddingError(format!(
@@ -65,6 +66,9 @@ impl Writer {
             )));
         }
         let folder = partial(out);
+        if !force && !folder.join(JOURNAL).exists() {
+            vacant(out)?;
+        }
         let journal = begin(&folder, key)?;
         let failed = |error: io::Error| unwritable(&folder, &error);
         let append = |name: &str, bytes: u64| {
@@ -196,7 +200,7 @@ impl Writer {
             });
         }
         // The table first: embeddings without one are of no use.
-        whole(&self.out.with_extension("csv"), |file| io::copy(&mut self.source(TABLE)?, file).map(|_| ()))?;
+        whole(&beside(&self.out), |file| io::copy(&mut self.source(TABLE)?, file).map(|_| ()))?;
         let (header, order) = self.header();
         whole(&self.out, |file| {
             file.write_all(&(header.len() as u64).to_le_bytes())?;
@@ -259,6 +263,23 @@ fn values_name(tap: &str) -> String {
 fn partial(out: &Path) -> PathBuf {
     let name = out.file_name().unwrap_or(out.as_os_str()).to_string_lossy();
     out.with_file_name(format!("{name}.partial"))
+}
+
+/// The table beside a .safetensors.
+fn beside(out: &Path) -> PathBuf {
+    out.with_extension("csv")
+}
+
+/// Whether nothing is there that a finished run would replace: the CSV may be somebody's own.
+fn vacant(out: &Path) -> Result<()> {
+    let table = Some(beside(out)).filter(|_| out.extension().is_some_and(|extension| extension == "safetensors"));
+    match [out.to_owned()].into_iter().chain(table).find(|path| path.exists()) {
+        Some(found) => Err(EmbeddingError(format!(
+            "{}: expected no file there, found one; give another --out, or --force to replace it",
+            found.display()
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// The journal of an earlier run with the same key, or a new one.

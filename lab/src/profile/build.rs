@@ -53,6 +53,7 @@ pub(crate) struct Args {
 /// Where slides cannot be read, or say too little.
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> Outcome {
     let given = given::scanners(&args.scanners)?;
+    given::distinct(&given)?;
     agree(args, &given)?;
     let halves = given
         .iter()

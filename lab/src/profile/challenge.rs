@@ -17,6 +17,7 @@ use super::Outcome;
 use super::sample::{Reader, Source};
 use crate::host::Library;
 use crate::locate;
+use crate::page::shortened;
 use crate::scan::{FLAGS, Played, alert_name};
 use faults::Fault;
 
@@ -114,8 +115,17 @@ fn header(out: &mut dyn Write, clean: &Seen) -> Outcome {
         }
     }
     writeln!(out)?;
-    writeln!(out, "{:<12}{:>9}  {:<18}{:>8}{:>7}  also", "fault", "severity", "flag", "flagged", "AUROC")?;
+    writeln!(out, "{:<12}{:>8}  {:<19}{:>8}{:>7}  also", "fault", "severity", "flag", "flagged", "AUROC")?;
     Ok(())
+}
+
+/// A line of the table: what was played, the flag that is there for it, how well, and the other flags that it raises as
+/// far as 80 columns go; challenge.json has them all.
+fn line((name, severity): (&str, String), flag: &str, share: Option<f64>, area: Option<f64>, also: &str) -> String {
+    let share = share.map_or("-".into(), |share| format!("{:.0}", 100.0 * share));
+    let area = area.map_or("-".into(), |area| format!("{area:.3}"));
+    let (flag, also) = (flag.replace('_', " "), shortened(also, 22));
+    format!("{name:<12}{severity:>8}  {flag:<19}{share:>6} %{area:>7}  {also}")
 }
 
 fn flagged(seen: &Seen) -> Value {
@@ -154,18 +164,10 @@ impl Challenge<'_> {
             let rise = |bit: usize| seen.share(bit).unwrap_or(0.0) - clean.share(bit).unwrap_or(0.0);
             let others = (1..FLAGS.len()).filter(|&other| other != bit && rise(other) >= 0.1);
             let also: Vec<String> =
-                others.map(|b| format!("{} {:.0}", FLAGS[b].replace('_', " "), 100.0 * rise(b))).collect();
+                others.map(|b| format!("{} {:.0}", FLAGS[b].replace('_', " "), 100.0 * rise(b))).take(2).collect();
             let share = seen.share(bit);
-            writeln!(
-                out,
-                "{:<12}{:>9}  {:<18}{:>6} %{:>7}  {}",
-                fault.name,
-                fault.shown(severity),
-                FLAGS[bit].replace('_', " "),
-                share.map_or("-".into(), |share| format!("{:.0}", 100.0 * share)),
-                area(bit).map_or("-".into(), |area| format!("{area:.3}")),
-                also.iter().take(2).cloned().collect::<Vec<_>>().join(", ")
-            )?;
+            let name_and_severity = (fault.name, fault.shown(severity));
+            writeln!(out, "{}", line(name_and_severity, FLAGS[bit], share, area(bit), &also.join(", ")))?;
             shares.push((severity, share.unwrap_or(0.0)));
             let areas: serde_json::Map<String, Value> =
                 (1..FLAGS.len()).filter_map(|b| Some((FLAGS[b].to_owned(), json!(area(b)?)))).collect();
@@ -179,7 +181,7 @@ impl Challenge<'_> {
             for (code, tiles) in &seen.alerts {
                 writeln!(
                     out,
-                    "{:<12}{:>9}  alert {} after {tiles} tiles",
+                    "{:<12}{:>8}  alert {} after {tiles} tiles",
                     "",
                     "",
                     alert_name(*code).replace('_', " ")
@@ -188,7 +190,7 @@ impl Challenge<'_> {
         }
         let half = half_flagged(&shares);
         if let Some(half) = half {
-            writeln!(out, "{:<12}{:>9}  half of the tiles are flagged", "", fault.shown(half))?;
+            writeln!(out, "{:<12}{:>8}  half of the tiles are flagged", "", fault.shown(half))?;
         }
         Ok(json!({
             "fault": fault.name,
@@ -241,6 +243,15 @@ mod tests {
         let bit = Check::OutOfFocus.index();
         assert!(unusual(&tile(-9.0), bit) > unusual(&tile(-4.0), bit));
         assert_eq!(unusual(&tile(-9.0), Check::Novel.index()), 3.0);
+    }
+
+    #[test]
+    fn a_line_stays_within_80_columns() {
+        for flag in FLAGS {
+            let fault = ("illumination", "1234.125".to_owned());
+            let found = line(fault, flag, Some(1.0), Some(1.0), "features unreliable 100, scanner features 100");
+            assert!(found.chars().count() <= 80 && found.ends_with('…'), "{found}");
+        }
     }
 
     #[test]

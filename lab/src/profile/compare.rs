@@ -95,7 +95,7 @@ fn pair(out: &mut dyn Write, profile: &Profile, own: &Scanner, theirs: &Scanner)
 fn flagged(own: &Calibration, theirs: &Calibration) -> f64 {
     let (scores, level) = (own.scores(), own.supported(LEVEL));
     // p ≤ level: at most level · (n + 1) − 1 of the own scores are as large.
-    let allowed = (level * (scores.len() as f64 + 1.0) - 1.0).round().max(0.0) as usize;
+    let allowed = (level * (scores.len() as f64 + 1.0) - 1.0 + 1e-9).floor().max(0.0) as usize;
     let limit = scores[scores.len() - 1 - allowed.min(scores.len() - 1)];
     theirs.scores().iter().filter(|score| **score > limit).count() as f64 / theirs.len() as f64
 }
@@ -146,6 +146,9 @@ mod tests {
         let own = Calibration::new((0..999).map(|i| i as f32).collect());
         // p ≤ 1 % of 1,000: ten places, so the nine largest own scores may be as large.
         assert!((flagged(&own, &own) - 9.0 / 999.0).abs() < 1e-9, "{}", flagged(&own, &own));
+        // 1 % of 150 is one place and a half: the largest own score alone, which nothing may reach.
+        let odd = Calibration::new((0..149).map(|i| i as f32).collect());
+        assert_eq!(flagged(&odd, &odd), 0.0);
         let far = Calibration::new(vec![5000.0, 1.0]);
         assert_eq!(flagged(&own, &far), 0.5);
         let few = Calibration::new(vec![1.0, 2.0]);

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use coverslip_bundle::profile::Draw;
 
+use crate::embed::inputs::twice;
+
 /// One scanner's slides.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Given {
@@ -36,6 +38,22 @@ pub(super) fn scanners(words: &[String]) -> Result<Vec<Given>, Box<dyn Error>> {
         found[place].slides.push(PathBuf::from(path));
     }
     Ok(found)
+}
+
+/// Whether every slide is given once.
+///
+/// # Errors
+/// When two paths are one slide: it would fit and calibrate, or stand for two scanners.
+pub(super) fn distinct(given: &[Given]) -> Result<(), Box<dyn Error>> {
+    match twice(given.iter().flat_map(|one| &one.slides)) {
+        Some([first, second]) => Err(format!(
+            "--scanner: expected each slide once, found {} and {}, which are one; remove one of them",
+            first.display(),
+            second.display()
+        )
+        .into()),
+        None => Ok(()),
+    }
 }
 
 /// Which of `count` slides calibrate (true) and which fit: every second one of a seeded order, so that neither half is
@@ -73,6 +91,21 @@ mod tests {
         assert_eq!(found[0].slides, ["1.svs", "2.svs", "dir/x=4.svs", "./c=5.svs"].map(PathBuf::from));
         assert_eq!((found[1].id.as_str(), found[1].slides.len()), ("b", 1));
         assert!(scanners(&words("1.svs")).unwrap_err().to_string().contains("expected the scanner's id"));
+    }
+
+    #[test]
+    fn a_slide_under_two_spellings_is_one() {
+        let folder = std::env::temp_dir().join(format!("coverslip-given-{}", std::process::id()));
+        std::fs::create_dir_all(folder.join("sub")).unwrap();
+        ["a.svs", "b.svs"].iter().for_each(|name| std::fs::write(folder.join(name), "").unwrap());
+        let place = folder.display();
+        let distinct = |text: String| distinct(&scanners(&words(&text)).unwrap()).map_err(|error| error.to_string());
+        distinct(format!("x={place}/a.svs y={place}/sub/../b.svs")).unwrap();
+        for scanner in ["", "y="] {
+            let refused = distinct(format!("x={place}/a.svs {scanner}{place}/sub/../a.svs")).unwrap_err();
+            assert!(refused.contains("expected each slide once") && refused.contains("sub/../a.svs"), "{refused}");
+        }
+        std::fs::remove_dir_all(folder).unwrap();
     }
 
     #[test]

@@ -6,6 +6,8 @@ use std::io::Write;
 use coverslip_bundle::Digest;
 use coverslip_bundle::profile::{Check, Profile, Scanner};
 
+use crate::page::shortened;
+
 /// Prints a profile, 80 columns wide where names allow.
 pub(super) fn print(out: &mut dyn Write, profile: &Profile, digest: Digest) -> Result<(), Box<dyn Error>> {
     writeln!(out, "profile   {} ({})", profile.name, &digest.to_string()[..12])?;
@@ -17,15 +19,17 @@ pub(super) fn print(out: &mut dyn Write, profile: &Profile, digest: Digest) -> R
     };
     writeln!(out, "scanners  {}; {how}", profile.scanners.len())?;
     for (place, tap) in profile.taps.iter().enumerate() {
-        let judged = if place == profile.judged_tap { ", tiles are judged by it" } else { "" };
         writeln!(
             out,
-            "tap       {}: {} values, {} axes, {} scanner directions{judged}",
-            tap.name,
+            "tap       {}: {} values, {} axes, {} scanner directions",
+            shortened(&tap.name, 20),
             tap.width,
             tap.variances.len(),
             tap.scanner_rank()
         )?;
+        if place == profile.judged_tap {
+            writeln!(out, "          tiles are judged by it")?;
+        }
     }
     writeln!(out, "features  {} follow a scanner whichever slide is left out", profile.features.len())?;
     for scanner in &profile.scanners {
@@ -73,4 +77,39 @@ fn one(out: &mut dyn Write, profile: &Profile, scanner: &Scanner) -> Result<(), 
         )?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use coverslip_bundle::profile::{Provenance, TapGeometry};
+
+    use super::*;
+
+    #[test]
+    fn a_tap_with_a_long_name_stays_within_80_columns() {
+        let tap = TapGeometry {
+            name: "block10.class_token_and_mean".into(),
+            width: 1536,
+            variances: vec![1.0; 128],
+            axes: vec![],
+            floor: 1.0,
+            scanner_axes: vec![0.0; 12 * 1536],
+        };
+        let profile = Profile {
+            name: "a".into(),
+            bundle: Digest::of(b""),
+            provenance: Provenance { paired: true, simulated: false },
+            taps: vec![tap],
+            judged_tap: 0,
+            features: vec![],
+            perturbation: None,
+            scanners: vec![],
+            annotations: std::collections::BTreeMap::default(),
+        };
+        let mut out = Vec::new();
+        print(&mut out, &profile, Digest::of(b"")).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        assert!(text.contains("12 scanner directions\n          tiles are judged by it"), "{text}");
+    }
 }

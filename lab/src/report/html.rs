@@ -73,9 +73,9 @@ pub(super) fn p_value(p: f64) -> String {
 
 /// The anchor of a feature of a bundle.
 pub(super) fn anchor(bundle: Option<&str>, feature: &str) -> String {
-    let name: String =
-        bundle.unwrap_or_default().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
-    format!("feature-{name}-{feature}")
+    let plain =
+        |text: &str| -> String { text.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect() };
+    format!("feature-{}-{}", plain(bundle.unwrap_or_default()), plain(feature))
 }
 
 /// The page around the sections: everything it needs is in it.
@@ -128,3 +128,13 @@ svg text { font: 12px system-ui, 'Segoe UI', Roboto, sans-serif; fill: var(--ink
 footer { margin-top: 3rem; border-top: 1px solid var(--line); color: var(--soft); font-size: .9rem; }
 @media print { main { max-width: none; padding: 0; } nav { display: none; } h2 { break-after: avoid; } a { color: inherit; } }
 ";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_anchor_ends_no_attribute() {
+        assert_eq!(anchor(Some("a b"), "1\"><b>"), "feature-a-b-1---b-");
+    }
+}

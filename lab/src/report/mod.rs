@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 
 use crate::analyze::counts::{ALPHA, CountsReport};
+use crate::embeddings::whole;
 use gallery::Gallery;
 
 /// Options of `coverslip report`.
@@ -80,7 +81,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         ));
     }
     let page = html::page(&args.title, &contents, &body);
-    std::fs::write(&args.out, &page).map_err(|error| format!("{}: {error}", args.out.display()))?;
+    whole(&args.out, |file| file.write_all(page.as_bytes()))
+        .map_err(|error| format!("{}: {error}", args.out.display()))?;
     let mut out = std::io::stdout().lock();
     writeln!(out, "{}: {} sections, {} KiB", args.out.display(), sections.len(), page.len() / 1024)?;
     if let (_, missing, Some(why)) = gallery.account() {

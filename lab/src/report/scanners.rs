@@ -114,7 +114,7 @@ fn features(found: &Value) -> String {
     let Some(found) = found.as_array().filter(|found| !found.is_empty()) else { return String::new() };
     let row = |effect: &Value| {
         vec![
-            effect["feature"].to_string(),
+            escape(&effect["feature"].to_string()),
             escape(effect["scanner"].as_str().unwrap_or_default()),
             number(effect["effect_size"].as_f64()),
             number(effect["least_without_a_slide"].as_f64()),
@@ -140,7 +140,7 @@ pub(super) fn challenge(report: &Value) -> String {
                 level["flagged"][flag].as_f64().map_or("\u{2013}".into(), |share| format!("{:.0} %", 100.0 * share));
             rows.push(vec![
                 escape(fault["fault"].as_str().unwrap_or_default()),
-                level["severity"].to_string(),
+                escape(&level["severity"].to_string()),
                 escape(fault["severity_is"].as_str().unwrap_or_default()),
                 escape(&flag.replace('_', " ")),
                 share,
@@ -150,4 +150,20 @@ pub(super) fn challenge(report: &Value) -> String {
     }
     paragraph(&text)
         + &table("What the profile sees", &["fault", "severity", "which is", "flag", "flagged", "AUROC"], &rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_a_file_says_is_text_and_no_markup() {
+        let found = features(&json!([{ "feature": "<b>1", "scanner": "a" }]));
+        assert!(!found.contains("<b>") && found.contains("&lt;b&gt;1"), "{found}");
+        let level = json!({ "severity": "<b>2", "flagged": {}, "auroc": {} });
+        let found = challenge(&json!({ "tiles": 1, "faults": [{ "fault": "f", "flag": "novel", "levels": [level] }] }));
+        assert!(!found.contains("<b>") && found.contains("&lt;b&gt;2"), "{found}");
+    }
 }

@@ -26,7 +26,7 @@ pub(crate) struct Args {
     /// The tap [default: the only one]
     #[arg(long)]
     tap: Option<String>,
-    /// Slides to measure on [default: split.json beside the first SAE]
+    /// Slides to measure on [default: split.json beside the SAEs, which has to say the same]
     #[arg(long, value_name = "FILE")]
     split: Option<PathBuf>,
     /// Where sae-eval.json goes
@@ -68,7 +68,7 @@ pub(crate) struct EvalRow {
 
 /// Measures, prints a table and writes sae-eval.json.
 pub(super) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
-    let beside = args.split.clone().unwrap_or_else(|| args.saes[0].join(SPLIT));
+    let beside = split_file(args)?;
     let data = Data::open(&args.embeddings, args.tap.as_deref(), |_| read_split(&beside))?;
     if data.split.held_out.is_empty() {
         return Err(format!("{}: expected held-out slides to measure on, found none", beside.display()).into());
@@ -108,6 +108,39 @@ pub(super) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     whole(&path, |file| file.write_all(&text)).map_err(|error| format!("{}: {error}", path.display()))?;
     table(&report, &mut std::io::stdout().lock())?;
     Ok(())
+}
+
+/// The slides to measure on: stated, or those that every SAE was trained without.
+///
+/// # Errors
+/// When the SAEs held out different slides: then one of them has seen what the other is measured on.
+fn split_file(args: &Args) -> Result<PathBuf, EmbeddingError> {
+    if let Some(stated) = &args.split {
+        return Ok(stated.clone());
+    }
+    // An SAE from elsewhere has none.
+    let known: Vec<PathBuf> = args.saes.iter().map(|sae| sae.join(SPLIT)).filter(|path| path.exists()).collect();
+    let Some(first) = known.first() else { return Ok(args.saes[0].join(SPLIT)) };
+    let held_out = |path: &Path| {
+        read_split(path).map(|split| split.held_out.into_iter().collect::<std::collections::BTreeSet<String>>())
+    };
+    let own = held_out(first)?;
+    for other in &known[1..] {
+        let found = held_out(other)?;
+        if found != own {
+            return Err(EmbeddingError(format!(
+                "expected SAEs that held out the same slides, found {} held out in {} and {} in {}, {} of them in both: one \
+                 SAE was trained on what the other is measured on. Train with one --held-out and --split-seed, or name \
+                 slides that none has seen with --split",
+                own.len(),
+                first.display(),
+                found.len(),
+                other.display(),
+                own.intersection(&found).count()
+            )));
+        }
+    }
+    Ok(first.clone())
 }
 
 fn read_split(path: &Path) -> Result<Split, EmbeddingError> {

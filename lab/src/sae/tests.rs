@@ -162,6 +162,15 @@ fn bad_data_is_named() {
     folder.embeddings(&values, &["a", "b"]);
     let refused = folder.train("sae", "--expansion 2 --k 17 --steps 5").unwrap_err();
     assert!(refused.contains("k from 1 to the 16 features, found 17"), "{refused}");
+    let refused = folder.train("sae", &format!("--expansion {}", usize::MAX)).unwrap_err();
+    assert!(refused.contains("expected 1048576 features or fewer"), "{refused}");
+    let refused = folder.train("sae", "--expansion 131073").unwrap_err();
+    assert!(refused.contains("found 131073 times the embedding's 8 values; give 131072 or less"), "{refused}");
+    for wrong in ["--learning-rate 0", "--learning-rate NaN", "--patience 3 --held-out 0"] {
+        let refused = train::check(&folder.args("sae", wrong)).unwrap_err().to_string();
+        let name = wrong.split(' ').next().unwrap();
+        assert!(refused.starts_with(name) && refused.contains("expected"), "{wrong}: {refused}");
+    }
     let refused = folder.train("sae", &format!("{options} --learning-rate 1e38")).unwrap_err();
     assert!(refused.contains("Lower --learning-rate"), "{refused}");
 }
@@ -189,6 +198,20 @@ fn what_is_measured_is_what_was_held_out() {
     assert!(sae["l0"].as_f64().unwrap() <= 3.0 && fvu > 0.05 && fvu < 1.0, "{sae}");
     // White noise in 8 dimensions: three components of eight leave five eighths.
     assert!((pca - 0.625).abs() < 0.05, "{pca}");
+    // Another SAE that held out another slide has seen what this one is measured on.
+    folder.train("other", "--expansion 2 --k 3 --steps 1 --batch 64").unwrap();
+    let both = |more: &[&str]| {
+        let (a, b, e, out) = (path("sae"), path("other"), path("e.safetensors"), path("report"));
+        let words = ["eval", &a, &b, "--embeddings", &e, "--out", &out].into_iter().chain(more.iter().copied());
+        eval::run(&Command::parse_from(words).args).map_err(|error| error.to_string())
+    };
+    both(&[]).unwrap();
+    let own = &folder.data().unwrap().split.held_out[0];
+    let another = ["a", "b", "c", "d"].into_iter().find(|slide| slide != own).unwrap();
+    std::fs::write(folder.0.join("other").join(eval::SPLIT), format!("{{\"held_out\": [\"{another}\"]}}")).unwrap();
+    let refused = both(&[]).unwrap_err();
+    assert!(refused.contains("held out the same slides") && refused.contains("--split"), "{refused}");
+    both(&["--split", &path("sae/split.json")]).unwrap();
     folder.embeddings(&[0.5; 800], &["x", "y"]);
     let refused = run("e.safetensors").unwrap_err();
     assert!(refused.contains("expected the slides that the SAE was trained with"), "{refused}");

@@ -120,7 +120,7 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
     Ok(outcome)
 }
 
-fn check(args: &Args) -> Result<(), Box<dyn Error>> {
+pub(super) fn check(args: &Args) -> Result<(), Box<dyn Error>> {
     let positive = [("--expansion", args.expansion as u64), ("--steps", args.steps), ("--batch", args.batch as u64)];
     for (name, value) in positive.into_iter().chain([("--checkpoint-every", args.checkpoint_every)]) {
         if value == 0 {
@@ -130,7 +130,16 @@ fn check(args: &Args) -> Result<(), Box<dyn Error>> {
     if !(0.0..1.0).contains(&args.held_out) {
         return Err(format!("--held-out: expected a share from 0 to below 1, found {}", args.held_out).into());
     }
-    for (name, value) in [("--l1", args.l1), ("--l0", args.l0), ("--bandwidth", args.bandwidth)] {
+    if args.patience > 0 && args.held_out == 0.0 {
+        return Err(format!(
+            "--patience {}: expected held-out slides to watch, found --held-out 0; leave one of the two out",
+            args.patience
+        )
+        .into());
+    }
+    let rate = args.learning_rate.map(|rate| ("--learning-rate", rate));
+    let weights = [("--l1", args.l1), ("--l0", args.l0), ("--bandwidth", args.bandwidth)];
+    for (name, value) in weights.into_iter().chain(rate) {
         if !(value.is_finite() && value > 0.0) {
             return Err(format!("{name}: expected a number above 0, found {value}").into());
         }
@@ -138,18 +147,29 @@ fn check(args: &Args) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn settings(args: &Args, width: usize) -> Settings {
+/// Features at most: 2^20 of 1536 values are 12 GB of weights.
+const MOST_FEATURES: usize = 1 << 20;
+
+fn settings(args: &Args, width: usize) -> Result<Settings, Box<dyn Error>> {
+    let features = args.expansion.checked_mul(width).filter(|features| *features <= MOST_FEATURES).ok_or_else(|| {
+        format!(
+            "--expansion: expected {MOST_FEATURES} features or fewer, found {} times the embedding's {width} values; give {} \
+             or less",
+            args.expansion,
+            MOST_FEATURES / width.max(1)
+        )
+    })?;
     let architecture = match args.arch {
         Kind::Topk => Architecture::TopK { k: args.k },
         Kind::Batchtopk => Architecture::BatchTopK { k: args.k },
         Kind::Relu => Architecture::Relu { l1: args.l1 },
         Kind::Jumprelu => Architecture::JumpRelu { l0: args.l0, bandwidth: args.bandwidth },
     };
-    let mut settings = Settings::new(architecture, args.expansion * width, args.steps);
+    let mut settings = Settings::new(architecture, features, args.steps);
     settings.seed = args.seed;
     settings.dead_after = args.dead_after;
     settings.learning_rate = args.learning_rate.unwrap_or(settings.learning_rate);
-    settings
+    Ok(settings)
 }
 
 /// A run from its beginning or its checkpoint to its end.
@@ -159,7 +179,7 @@ pub(super) fn train(
     stop: &AtomicBool,
     out: &mut impl Write,
 ) -> Result<ExitCode, Box<dyn Error>> {
-    let settings = settings(args, data.width);
+    let settings = settings(args, data.width)?;
     let (mut trainer, mut meta) = begin(args, data, &settings)?;
     let watched = data.held_out(WATCHED)?;
     let mut stream = Stream::new(data, args.seed, trainer.state().step * args.batch as u64)?;

@@ -26,6 +26,11 @@ pub(in crate::analyze) fn folder(name: &str) -> PathBuf {
 /// 12 groups of 4 tiles. Feature 5 follows the lymphocytes; features 6 to 9 nothing; feature 3 follows them, but fires in
 /// two groups only. Dimension 1 of taps last and block4 is feature 5; block2 is noise.
 pub(in crate::analyze) fn write(folder: &Path, seed: u64) {
+    write_wide(folder, seed, [1, 1]);
+}
+
+/// The same with each embedding so many times side by side: block2's, and those of block4 and last.
+pub(in crate::analyze) fn write_wide(folder: &Path, seed: u64, times: [usize; 2]) {
     let mut random = Random::new(seed);
     let (mut embedding, mut index, mut value) = (Vec::new(), Vec::new(), Vec::new());
     let mut noise = Vec::new();
@@ -44,10 +49,12 @@ pub(in crate::analyze) fn write(folder: &Path, seed: u64) {
             writeln!(labels, "s{group}_{tile},{count},{},here,{tile}", random.poisson(3.0) + group % 2).unwrap();
         }
     }
+    let embedding: Vec<f32> = embedding.chunks(3).flat_map(|row| row.repeat(times[1])).collect();
+    let noise: Vec<f32> = noise.chunks(1).flat_map(|row| row.repeat(times[0])).collect();
     let tensors = TensorMap::from([
-        ("embedding_last".to_owned(), Tensor::f32(&[48, 3], &embedding)),
-        ("embedding_block2".to_owned(), Tensor::f32(&[48, 1], &noise)),
-        ("embedding_block4".to_owned(), Tensor::f32(&[48, 3], &embedding)),
+        ("embedding_last".to_owned(), Tensor::f32(&[48, 3 * times[1]], &embedding)),
+        ("embedding_block2".to_owned(), Tensor::f32(&[48, times[0]], &noise)),
+        ("embedding_block4".to_owned(), Tensor::f32(&[48, 3 * times[1]], &embedding)),
         ("feature_index".to_owned(), Tensor::i32(&[48, 3], &index)),
         ("feature_value".to_owned(), Tensor::f32(&[48, 3], &value)),
     ]);
@@ -119,12 +126,60 @@ fn labels_that_cannot_be_used_say_why() {
     with(good.clone(), &["--group", "patient"], "--group patient: expected a column");
     with(good.replace("tile,", "name,"), &[], "expected a column tile, image or slide");
     with(good.lines().next().unwrap().to_owned(), &[], "expected a row per tile, found none");
+    with(good.replacen("s0_0,", "a/s0_1.png,", 1), &[], "found \"a/s0_1.png\" and \"s0_1\" for the same tile");
+    with(good.replacen("stroma", "lymphocytes", 1), &[], "found lymphocytes twice in tile, ");
+    with(
+        good.replacen("here", "", 1),
+        &["--group", "site"],
+        "--group site: expected a value in every row, found 1 empty",
+    );
+    let bundle = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../bundles/demo").display().to_string();
+    with(good.clone(), &["--bundle", &bundle], "found 192 values where their tap last has 3");
     // A tile that is there twice under one name.
     let tiles = std::fs::read_to_string(folder.join("e.csv")).unwrap();
     std::fs::write(folder.join("e.csv"), tiles.replacen("s0_1.png", "s0_0.jpg", 1)).unwrap();
     let without: String =
         good.lines().filter(|line| !line.starts_with("s0_1,")).map(|line| format!("{line}\n")).collect();
     with(without, &[], "match more than one tile: s0_0");
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn features_that_the_bundle_does_not_have_are_refused() {
+    let folder = folder("fits");
+    let bundle = Bundle::open(&PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../bundles/demo")).unwrap();
+    for (index, fits) in [(1535, true), (1536, false)] {
+        let tensors = TensorMap::from([
+            ("embedding_last".to_owned(), Tensor::f32(&[1, 192], &[0.5; 192])),
+            ("feature_index".to_owned(), Tensor::i32(&[1, 1], &[index])),
+            ("feature_value".to_owned(), Tensor::f32(&[1, 1], &[1.0])),
+        ]);
+        std::fs::write(folder.join("e.safetensors"), to_safetensors(&tensors).unwrap()).unwrap();
+        std::fs::write(folder.join("e.csv"), "slide\na\n").unwrap();
+        let set = crate::embeddings::EmbeddingSet::open(&folder.join("e.safetensors")).unwrap();
+        let found = study::fits(&set, Some("last"), &bundle).map_err(|error| error.to_string());
+        assert_eq!(found.is_ok(), fits, "{found:?}");
+        let named = |text: &String| text.contains("below 1536") && text.contains("found feature 1536");
+        assert!(found.as_ref().err().is_none_or(named), "{found:?}");
+    }
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn long_names_and_large_counts_stay_within_80_columns() {
+    let folder = folder("columns");
+    write(&folder, 4);
+    let mut report = run_in(&folder, &[]).unwrap();
+    report.source.dataset = "a data set with a name of many words ".repeat(3);
+    report.cell_types[0].name = "lymphocytes and plasma cells".into();
+    for (min, max) in [(0.123456, 123.456789), (1.5, 99_999.9), (-123_456.7, 1_234_567.8)] {
+        (report.cell_types[0].min, report.cell_types[0].max, report.cell_types[0].mean) = (min, max, max);
+        report.representations[0].rows[0].one.q2 = -max;
+        report.representations[0].rows[0].best.as_mut().unwrap().column = "1048575".into();
+        let page = page::page(&report);
+        assert!(page.lines().all(|line| line.chars().count() <= 80), "{page}");
+        assert!(page.contains("lymphocytes and …"), "{page}");
+    }
     std::fs::remove_dir_all(folder).unwrap();
 }
 
