@@ -177,15 +177,12 @@ fn files(page: &mut Page, bundle: &Bundle) -> Result<(), BundleError> {
         // Names are short in practice; a long one only pushes its own row out.
         page.line(label, &format!("{name:24}{:>9}  {}…", bytes(entry.bytes), &entry.sha256.to_string()[..24]));
     }
-    page.row(
-        "",
-        &format!(
-            "stored as {} (model) and {} (SAE), computed in f32; {} reference tiles",
-            elements(bundle.model_tensors()),
-            elements(bundle.sae_tensors()),
-            bundle.reference()?.count
-        ),
-    );
+    let of_sae = match bundle.manifest().sae.features() {
+        0 => String::new(),
+        _ => format!(" and {} (SAE)", elements(bundle.sae_tensors())),
+    };
+    let (of_model, tiles) = (elements(bundle.model_tensors()), bundle.reference()?.count);
+    page.row("", &format!("stored as {of_model} (model){of_sae}, computed in f32; {tiles} reference tiles"));
     Ok(())
 }
 
