@@ -262,7 +262,7 @@ impl Runtime {
             ));
         }
         self.expect_place(&self.shared.lock_slides(), &config)?;
-        if let Err(loss) = self.shared.duty.is_manned() {
+        if let Err(loss) = self.shared.duty.expect_manned() {
             let why = loss.map(|loss| loss.error);
             let why = why.as_ref().map_or("the runtime is being closed", |why| why.text());
             return Err(error!(ENGINE_UNAVAILABLE, "no engine runs any more: {why}; close this runtime, open another"));

@@ -266,11 +266,13 @@ impl From<Tap> for TapFields {
 }
 
 impl Tap {
-    /// Values in its embedding, where the tokens of a ViT have `token` values; a value of an ONNX graph has its own width.
-    pub fn width(&self, token: usize) -> usize {
-        let token = match self.source {
-            TapSource::Tensor { width, .. } => width,
-            TapSource::Block { .. } => token,
+    /// Values in its embedding of a model of this architecture.
+    pub fn width(&self, architecture: &Architecture) -> usize {
+        let token = match (&self.source, architecture) {
+            (TapSource::Tensor { width, .. }, _) => *width,
+            (TapSource::Block { .. }, Architecture::Vit(vit)) => vit.embed_dim,
+            // Only in an unchecked manifest.
+            (TapSource::Block { .. }, Architecture::Onnx(_)) => 0,
         };
         match self.pooling {
             Pooling::ClassToken | Pooling::MeanPatchTokens | Pooling::None => token,
@@ -468,13 +470,7 @@ impl Vit {
 impl Manifest {
     /// Values in a tap's embedding.
     pub fn tap_width(&self, tap: &Tap) -> usize {
-        let token = match (&tap.source, &self.architecture) {
-            (TapSource::Tensor { width, .. }, _) => *width,
-            (TapSource::Block { .. }, Architecture::Vit(vit)) => vit.embed_dim,
-            // Only in an unchecked manifest.
-            (TapSource::Block { .. }, Architecture::Onnx(_)) => 0,
-        };
-        tap.width(token)
+        tap.width(&self.architecture)
     }
 
     /// Index in [`Manifest::taps`] of the tap that the SAE reads; `None` only in an unchecked manifest.

@@ -6,13 +6,14 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::compose::{self, ComposedGraph, Placement};
+use crate::compose::{self, ComposedGraph};
 use crate::digest::Digest;
 use crate::error::{BundleError, fail};
 use crate::manifest::{
     Architecture, FORMAT, FileEntry, GRAPH_FILE, MANIFEST_FILE, MODEL_FILE, Manifest, REFERENCE_FILE, SAE_FILE,
     SaeArchitecture,
 };
+use crate::onnx::Placement;
 use crate::precision::Precision;
 use crate::reference::{self, ReferenceOutputs};
 use crate::tensors::{TensorFile, TensorMap, to_safetensors};

@@ -50,9 +50,9 @@ impl Duty {
         }
     }
 
-    /// Whether an engine is on duty, or why there is none. For a host's thread, which must never hold an engine: the last
+    /// An engine is on duty, or why there is none. For a host's thread, which must never hold an engine: the last
     /// one to let go of it drops it.
-    pub(crate) fn is_manned(&self) -> Result<(), Option<Loss>> {
+    pub(crate) fn expect_manned(&self) -> Result<(), Option<Loss>> {
         let state = self.lock();
         if state.engine.is_some() { Ok(()) } else { Err(state.loss.clone()) }
     }

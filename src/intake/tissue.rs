@@ -8,7 +8,12 @@
 use super::blocks::Blocks;
 
 /// A tile with a smaller share (0..1) of tissue is BACKGROUND.
-pub(crate) const BACKGROUND_TISSUE_FRACTION: f32 = 0.05;
+const BACKGROUND_TISSUE_FRACTION: f32 = 0.05;
+
+/// Whether a tile with this share of tissue is background. What was not measured (NaN) is not.
+pub(crate) fn is_background(tissue: f32) -> bool {
+    tissue < BACKGROUND_TISSUE_FRACTION
+}
 /// Light left by the faintest tissue: an optical density of 0.04 in any channel, 10^-0.04.
 const FAINTEST: f32 = 0.912;
 /// The same between the darkest and the brightest channel of a block: colour. Glass is neutral to 0.02.

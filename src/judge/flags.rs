@@ -15,7 +15,7 @@ use crate::intake::exposure::Exposure;
 use crate::intake::focus::OUT_OF_FOCUS_BELOW_DB;
 use crate::intake::grid::Place;
 use crate::intake::slot::{Evidence, Outcome};
-use crate::intake::tissue::BACKGROUND_TISSUE_FRACTION;
+use crate::intake::tissue::is_background;
 
 // The contract's indices are the profile's: see `profile::measurement`.
 const _: () = {
@@ -149,7 +149,7 @@ pub(crate) fn judge(
         return flags;
     }
     // Also where the host has had it analysed: only tiles with tissue calibrate.
-    let glass = outcome == Outcome::Background || evidence.measurements[at::TISSUE] < BACKGROUND_TISSUE_FRACTION;
+    let glass = outcome == Outcome::Background || is_background(evidence.measurements[at::TISSUE]);
     by_general_rules(&mut flags, evidence, glass, rules);
     if let Some(calibrated) = rules.calibrated.as_ref().filter(|_| !glass) {
         by_profile(&mut flags, evidence, features, embedding, place, calibrated, rules);

@@ -11,7 +11,7 @@ use crate::intake::focus::FocusMeter;
 use crate::intake::meter::PixelMeter;
 use crate::intake::resample::Resampler;
 use crate::intake::slot::Outcome;
-use crate::intake::tissue::BACKGROUND_TISSUE_FRACTION;
+use crate::intake::tissue::is_background;
 use crate::runtime::Shared;
 
 /// The loop of one prep worker.
@@ -55,7 +55,7 @@ impl Bench {
         let (width, height, pixels) = slot.native();
         // Exposure comes before the gate: overexposed tissue must not pass as background.
         slot.evidence.measurements = self.meter.measure(pixels, width, height, missing);
-        let glass = slot.evidence.measurements[measurement::TISSUE] < BACKGROUND_TISSUE_FRACTION;
+        let glass = is_background(slot.evidence.measurements[measurement::TISSUE]);
         if glass && !work.slide.config.analyse_background {
             slot.outcome = Outcome::Background;
             return;

@@ -8,12 +8,13 @@ pub(crate) mod place;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::compose::{self, ComposedGraph, Placement};
+use crate::compose::{self, ComposedGraph};
 use crate::digest::Digest;
 use crate::error::{BundleError, BundleErrorKind, fail};
 use crate::manifest::{
     FileEntry, GRAPH_FILE, MANIFEST_FILE, MODEL_FILE, Manifest, REFERENCE_FILE, SAE_FILE, SaeArchitecture,
 };
+use crate::onnx::Placement;
 use crate::open::Bundle;
 use crate::precision::Precision;
 use crate::reference::{self, ReferenceOutputs};

@@ -4,7 +4,7 @@
 //! [`Precision::Float32`] the two are one, and no cast is written.
 
 use crate::error::BundleError;
-use crate::onnx::{Attribute, DataType, Dim, External, ModelWriter, Node};
+use crate::onnx::{Attribute, DataType, Dim, External, ModelWriter, Node, Placement};
 use crate::precision::Precision;
 
 /// A graph under construction.
@@ -17,13 +17,17 @@ pub(crate) struct Graph {
 impl Graph {
     /// An empty graph in float32; `expected_bytes` reserves its memory once.
     pub(crate) fn new(name: &str, opset: u64, expected_bytes: usize) -> Result<Self, BundleError> {
-        let writer = ModelWriter::new(name, opset, expected_bytes, false)?;
-        Ok(Self { writer, opset, precision: Precision::Float32 })
+        Self::placed(name, opset, expected_bytes, Placement::Inside)
     }
 
-    /// The same with all weights beside it.
-    pub(crate) fn with_weights_beside(name: &str, opset: u64, expected_bytes: usize) -> Result<Self, BundleError> {
-        let writer = ModelWriter::new(name, opset, expected_bytes, true)?;
+    /// The same with the weights where `placement` says.
+    pub(crate) fn placed(
+        name: &str,
+        opset: u64,
+        expected_bytes: usize,
+        placement: Placement,
+    ) -> Result<Self, BundleError> {
+        let writer = ModelWriter::new(name, opset, expected_bytes, placement)?;
         Ok(Self { writer, opset, precision: Precision::Float32 })
     }
 

@@ -20,7 +20,7 @@ use std::ops::Range;
 use crate::error::{BundleError, fail};
 use crate::layout;
 use crate::manifest::{Architecture, Manifest, Sae, Tap, TapSource, Vit};
-use crate::onnx::{DataType, Dim, EXTERNAL_FILE, Model, OPSET};
+use crate::onnx::{DataType, Dim, EXTERNAL_FILE, Model, OPSET, Placement};
 use crate::precision::Precision;
 use crate::tensors::TensorFile;
 use graph::Graph;
@@ -90,15 +90,6 @@ impl ComposedGraph {
 /// former one are told apart.
 pub const COMPOSER: u32 = 1;
 
-/// Where a graph's weights are put.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Placement {
-    /// In the model, as long as they fit there.
-    Inside,
-    /// In [`ComposedGraph::external`].
-    Apart,
-}
-
 /// Composes the graph of a checked manifest and its checked weights. `topology` is an ONNX model's graph.
 pub(crate) fn compose(
     manifest: &Manifest,
@@ -110,11 +101,8 @@ pub(crate) fn compose(
 ) -> Result<ComposedGraph, BundleError> {
     let copied = topology.map(Model::read).transpose()?;
     let opset = copied.as_ref().map_or(OPSET, |copied| copied.opset);
-    let begin = match placement {
-        Placement::Inside => Graph::new,
-        Placement::Apart => Graph::with_weights_beside,
-    };
-    let mut graph = begin(&manifest.name, opset, expected_bytes(manifest, topology, precision))?.at(precision);
+    let expected = expected_bytes(manifest, topology, precision);
+    let mut graph = Graph::placed(&manifest.name, opset, expected, placement)?.at(precision);
     let side = Dim::Fixed(manifest.side);
     graph.input(ComposedGraph::PIXELS, DataType::Uint8, &[Dim::Batch, side, side, Dim::Fixed(3)]);
     let tokens: Vec<Tokens> = match (&manifest.architecture, &copied) {

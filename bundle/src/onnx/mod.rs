@@ -10,6 +10,6 @@ pub use check::{Checked, check_onnx};
 pub(crate) use check::{check_model, check_names};
 pub(crate) use read::{AttributeValue, Constant, ConstantData, Model, Node, ValueInfo};
 pub(crate) use write::{
-    Attribute, DataType, Dim, EXTERNAL_FILE, External, ModelWriter, OPSET, int_attribute, ints_attribute,
+    Attribute, DataType, Dim, EXTERNAL_FILE, External, ModelWriter, OPSET, Placement, int_attribute, ints_attribute,
     tensor_attribute,
 };

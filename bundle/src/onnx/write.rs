@@ -52,6 +52,15 @@ const LENGTH_WIDTH: usize = 5;
 /// Protobuf's limit for a message, and so ONNX's for a model in one file.
 const MAX_BYTES: usize = (1 << 31) - 1;
 
+/// Where a model's weights are put.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Placement {
+    /// In the model, as long as they fit into ONNX's 2 GiB.
+    Inside,
+    /// Beside it.
+    Apart,
+}
+
 /// An ONNX model under construction.
 pub(crate) struct ModelWriter {
     bytes: Vec<u8>,
@@ -69,10 +78,14 @@ pub(crate) struct External {
 }
 
 impl ModelWriter {
-    /// Starts a model; `expected_bytes` reserves its memory once. Weights that do not fit into ONNX's 2 GiB are beside it,
-    /// as `external` are all.
-    pub(crate) fn new(name: &str, opset: u64, expected_bytes: usize, external: bool) -> Result<Self, BundleError> {
-        let external = external || expected_bytes > MAX_BYTES;
+    /// Starts a model; `expected_bytes` reserves its memory once.
+    pub(crate) fn new(
+        name: &str,
+        opset: u64,
+        expected_bytes: usize,
+        placement: Placement,
+    ) -> Result<Self, BundleError> {
+        let external = placement == Placement::Apart || expected_bytes > MAX_BYTES;
         let mut bytes = Vec::new();
         let mut weights = Vec::new();
         let reserved = if external { &mut weights } else { &mut bytes };

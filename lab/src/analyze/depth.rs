@@ -115,6 +115,7 @@ fn points(
     let (manifest, method) = (bundle.manifest(), method.method());
     let resamples = Resamples::new(study.groups.count(), method.resamples, method.seed);
     let mut points = Vec::new();
+    study::features_fit(&study.set, bundle)?;
     for (place, tap) in manifest.taps.iter().enumerate() {
         if study.set.taps().iter().all(|known| known.name != tap.name) {
             return Err(format!(
@@ -123,7 +124,7 @@ fn points(
             )
             .into());
         }
-        study::fits(&study.set, Some(&tap.name), bundle)?;
+        study::tap_fits(&study.set, &tap.name, bundle)?;
         let [dimensions, _] = Representation::dense(study, &tap.name)?;
         let predicted = predictions(study, &dimensions, method)?;
         let counts = study.counts.iter().zip(&predicted);

@@ -77,7 +77,9 @@ pub(crate) struct TopTile {
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> Outcome {
     let set = EmbeddingSet::open(&args.embeddings)?;
     let bundle = args.bundle.as_deref().map(Bundle::open).transpose()?;
-    bundle.as_ref().map(|bundle| study::fits(&set, None, bundle)).transpose()?;
+    if let Some(bundle) = &bundle {
+        study::features_fit(&set, bundle)?;
+    }
     let report = describe(args, &set, bundle.as_ref())?;
     save(&args.out, "features.json", &report)?;
     Ok(write!(out, "{}", page(&report))?)

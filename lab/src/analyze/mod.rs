@@ -15,12 +15,11 @@ mod tests;
 pub(crate) mod transfer;
 
 use std::error::Error;
-use std::io::Write;
 use std::path::Path;
 
 use clap::Subcommand;
 
-use crate::embeddings::whole;
+use crate::embeddings::put;
 
 /// Options of `coverslip analyze`.
 #[derive(Debug, clap::Args)]
@@ -78,7 +77,6 @@ pub(crate) fn save(folder: &Path, name: &str, result: &impl serde::Serialize) ->
     let path = folder.join(name);
     let mut text = serde_json::to_vec_pretty(result)?;
     text.push(b'\n');
-    std::fs::create_dir_all(folder)
-        .and_then(|()| whole(&path, |file| file.write_all(&text)))
-        .map_err(|error| format!("{}: {error}", path.display()).into())
+    std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(put(&path, &text)?)
 }

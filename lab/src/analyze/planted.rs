@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use coverslip_analysis::random::Random;
 
 use super::Outcome;
-use crate::embeddings::whole;
+use crate::embeddings::put;
 use crate::slide::generated::planted::{KINDS, Planted};
 
 /// Options of `coverslip analyze planted`.
@@ -63,7 +63,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Outcome {
             writeln!(table, "{name},group{group:03},{}", placed.map(|n| n.to_string()).join(","))?;
         }
     }
-    whole(&path, |file| file.write_all(table.as_bytes())).map_err(|error| written(&path, &error))?;
+    put(&path, table.as_bytes())?;
     let tiles = args.groups * args.tiles;
     Ok(writeln!(out, "{}: {tiles} tiles in {} groups, and counts.csv", args.out.display(), args.groups)?)
 }

@@ -166,13 +166,13 @@ pub(super) fn filled(place: &str, cells: &[String]) -> Outcome {
     Ok(())
 }
 
-/// Whether the tap and the features of the embeddings can be those of the bundle.
+/// Whether a tap of the embeddings can be the bundle's.
 ///
 /// # Errors
-/// Names the width, or the feature, that the bundle does not have.
-pub(super) fn fits(set: &EmbeddingSet, tap: Option<&str>, bundle: &Bundle) -> Outcome {
+/// Names the width that the bundle's has not.
+pub(super) fn tap_fits(set: &EmbeddingSet, tap: &str, bundle: &Bundle) -> Outcome {
     let manifest = bundle.manifest();
-    if let Some(found) = set.taps().iter().find(|known| tap == Some(known.name.as_str())) {
+    if let Some(found) = set.taps().iter().find(|known| known.name == tap) {
         let own = manifest.taps.iter().find(|known| known.name == found.name).map(|own| manifest.tap_width(own));
         if own != Some(found.width) {
             let own = own.map_or("no such tap".into(), |width| format!("{width} values"));
@@ -184,6 +184,15 @@ pub(super) fn fits(set: &EmbeddingSet, tap: Option<&str>, bundle: &Bundle) -> Ou
             .into());
         }
     }
+    Ok(())
+}
+
+/// Whether the features of the embeddings can be the bundle's.
+///
+/// # Errors
+/// Names the feature that its SAE does not have.
+pub(super) fn features_fit(set: &EmbeddingSet, bundle: &Bundle) -> Outcome {
+    let manifest = bundle.manifest();
     let count = manifest.sae.features();
     let strange = |features: SparseFeatures| features.index.into_iter().find(|index| *index as usize >= count);
     if let Some(index) = set.features()?.and_then(strange) {

@@ -193,11 +193,7 @@ fn manifest(args: &BuildArgs, model: &Model, sae: Option<&ImportedSae>) -> Resul
 fn declared_sae(args: &BuildArgs, model: &Model, sae: Option<&ImportedSae>) -> Result<Sae, Box<dyn Error>> {
     let Some(sae) = sae else {
         let tap = needed(model.taps.last(), "the model's \"taps\"")?;
-        let tokens = match model.architecture {
-            coverslip_bundle::Architecture::Vit(ref vit) => vit.embed_dim,
-            coverslip_bundle::Architecture::Onnx(_) => 0,
-        };
-        return Ok(Sae::none(&tap.name, tap.width(tokens)));
+        return Ok(Sae::none(&tap.name, tap.width(&model.architecture)));
     };
     Ok(Sae {
         tap: sae_tap(&model.about, &model.taps, sae)?,

@@ -113,21 +113,19 @@ fn taps(page: &mut Page, m: &Manifest) {
 
 fn sae(page: &mut Page, m: &Manifest) {
     let sae = &m.sae;
-    if sae.architecture == SaeArchitecture::None {
-        page.gap();
-        page.row("SAE", "none: embeddings only; train one on them and build the bundle again with --sae");
-        return;
-    }
+    page.gap();
     let activation = match sae.architecture {
         SaeArchitecture::Relu => "ReLU".to_owned(),
         SaeArchitecture::TopK => format!("TopK, k = {}", sae.outputs),
         SaeArchitecture::SignedTopK => format!("TopK without ReLU, k = {}", sae.outputs),
         SaeArchitecture::JumpRelu => "JumpReLU".to_owned(),
         SaeArchitecture::Gated => "gated".to_owned(),
-        SaeArchitecture::None => String::new(),
+        SaeArchitecture::None => {
+            page.row("SAE", "none: embeddings only; train one on them and build the bundle again with --sae");
+            return;
+        }
         SaeArchitecture::GroupMax => format!("the largest of each of {} groups", sae.outputs),
     };
-    page.gap();
     page.row(
         "SAE",
         &format!(

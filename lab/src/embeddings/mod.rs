@@ -16,7 +16,7 @@ use std::path::Path;
 
 pub(crate) use file::EmbeddingFile;
 pub(crate) use rows::{Groups, Rows};
-pub(crate) use write::{TileRecord, Writer, whole};
+pub(crate) use write::{TileRecord, Writer, put, whole};
 
 /// The columns that this command writes, in their order.
 pub(crate) const COLUMNS: [&str; 15] = [

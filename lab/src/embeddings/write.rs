@@ -322,6 +322,11 @@ pub(crate) fn whole(path: &Path, content: impl FnOnce(&mut File) -> io::Result<(
     Ok(())
 }
 
+/// [`whole`] of what is in memory; the error names the file.
+pub(crate) fn put(path: &Path, bytes: &[u8]) -> std::result::Result<(), String> {
+    whole(path, |file| file.write_all(bytes)).map_err(|error| format!("{}: {error}", path.display()))
+}
+
 fn unwritable(path: &Path, error: &dyn std::fmt::Display) -> EmbeddingError {
     EmbeddingError(format!("{}: could not be written: {error}. What was committed before is intact", path.display()))
 }

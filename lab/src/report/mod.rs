@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 
 use crate::analyze::counts::{ALPHA, CountsReport};
-use crate::embeddings::whole;
+use crate::embeddings::put;
 use gallery::Gallery;
 
 /// Options of `coverslip report`.
@@ -81,8 +81,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         ));
     }
     let page = html::page(&args.title, &contents, &body);
-    whole(&args.out, |file| file.write_all(page.as_bytes()))
-        .map_err(|error| format!("{}: {error}", args.out.display()))?;
+    put(&args.out, page.as_bytes())?;
     let mut out = std::io::stdout().lock();
     writeln!(out, "{}: {} sections, {} KiB", args.out.display(), sections.len(), page.len() / 1024)?;
     if let (_, missing, Some(why)) = gallery.account() {
@@ -112,7 +111,8 @@ fn sections(folders: &[PathBuf], gallery: &mut Gallery) -> Result<Vec<Section>, 
     if sections.is_empty() {
         let files = SECTIONS.map(|(file, _)| file).join(", ");
         return Err(format!(
-            "no result of an analysis in {folders:?}; expected one of {files}, which `coverslip analyze`, `sae eval` and `profile challenge` write"
+            "no result of an analysis in {folders:?}; expected one of {files}, which `coverslip analyze`, `sae eval` and \
+             `profile challenge` write"
         )
         .into());
     }

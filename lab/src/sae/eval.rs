@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::data::{Data, Split};
 use super::files;
-use crate::embeddings::{EmbeddingError, whole};
+use crate::embeddings::{EmbeddingError, put};
 
 /// The slides that `sae train` held out, beside the SAE.
 pub(super) const SPLIT: &str = "split.json";
@@ -104,8 +104,7 @@ pub(super) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     };
     let text = serde_json::to_vec_pretty(&report)?;
     std::fs::create_dir_all(&args.out).map_err(|error| format!("{}: {error}", args.out.display()))?;
-    let path = args.out.join("sae-eval.json");
-    whole(&path, |file| file.write_all(&text)).map_err(|error| format!("{}: {error}", path.display()))?;
+    put(&args.out.join("sae-eval.json"), &text)?;
     table(&report, &mut std::io::stdout().lock())?;
     Ok(())
 }

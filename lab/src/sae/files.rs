@@ -1,7 +1,6 @@
 //! SAELens' files of an SAE: `cfg.json` and `sae_weights.safetensors`.
 
 use std::error::Error;
-use std::io::Write;
 use std::path::Path;
 
 use coverslip_analysis::sae::{Architecture, Sae};
@@ -10,7 +9,7 @@ use coverslip_bundle::import::{ImportedSae, SaeOptions, import_sae};
 use coverslip_bundle::tensors::{Tensor, TensorMap, to_safetensors};
 use serde_json::json;
 
-use crate::embeddings::whole;
+use crate::embeddings::put;
 
 /// Writes the files; the weights last, so that a directory with weights is whole. `details`: how it was trained, into the
 /// configuration's metadata, which changes no number.
@@ -49,8 +48,7 @@ pub(super) fn write(
     }
     let (config, weights) = (serde_json::to_vec_pretty(&config)?, to_safetensors(&tensors)?);
     for (name, bytes) in [("cfg.json", config), ("sae_weights.safetensors", weights)] {
-        let path = folder.join(name);
-        whole(&path, |file| file.write_all(&bytes)).map_err(|error| format!("{}: {error}", path.display()))?;
+        put(&folder.join(name), &bytes)?;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +14,7 @@ use serde_json::json;
 use super::checkpoint::{self, Meta};
 use super::data::{Data, Split, Stream};
 use super::files;
-use crate::embeddings::whole;
+use crate::embeddings::put;
 use crate::scan::Line;
 
 /// What `coverslip sae train` takes.
@@ -332,8 +332,4 @@ fn finish(
         )?;
     }
     Ok(())
-}
-
-fn put(path: &Path, bytes: &[u8]) -> Result<(), String> {
-    whole(path, |file| file.write_all(bytes)).map_err(|error| format!("{}: {error}", path.display()))
 }

@@ -19,7 +19,7 @@ pub(crate) use report::{Association, CellType, CountsReport, Reported, Source};
 use super::representation::{Kind, Representation};
 use super::study::{self, LabelArgs, Study};
 use super::{Failure, Outcome, save};
-use crate::embeddings::whole;
+use crate::embeddings::put;
 
 /// Options of `coverslip analyze counts`.
 #[derive(Debug, clap::Args)]
@@ -81,14 +81,15 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Outcome {
     let bundle = args.bundle.as_deref().map(Bundle::open).transpose()?;
     let study = Study::open(&args.embeddings, &args.labels)?;
     let tap = study::tap(&study.set, args.tap.as_deref(), bundle.as_ref())?;
-    bundle.as_ref().map(|bundle| study::fits(&study.set, Some(&tap), bundle)).transpose()?;
+    if let Some(bundle) = &bundle {
+        study::tap_fits(&study.set, &tap, bundle)?;
+        study::features_fit(&study.set, bundle)?;
+    }
     let source = source(args, &tap, bundle.as_ref());
     let (report, table) = analyse(&study, &source, args.method.method(), args.shuffles)?;
     save(&args.out, "counts.json", &report)?;
     if let Some(table) = table {
-        let path = args.out.join("counts-features.csv");
-        whole(&path, |file| file.write_all(table.as_bytes()))
-            .map_err(|error| format!("{}: {error}", path.display()))?;
+        put(&args.out.join("counts-features.csv"), table.as_bytes())?;
     }
     Ok(write!(out, "{}", page::page(&report))?)
 }

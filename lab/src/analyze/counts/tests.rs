@@ -157,7 +157,7 @@ fn features_that_the_bundle_does_not_have_are_refused() {
         std::fs::write(folder.join("e.safetensors"), to_safetensors(&tensors).unwrap()).unwrap();
         std::fs::write(folder.join("e.csv"), "slide\na\n").unwrap();
         let set = crate::embeddings::EmbeddingSet::open(&folder.join("e.safetensors")).unwrap();
-        let found = study::fits(&set, Some("last"), &bundle).map_err(|error| error.to_string());
+        let found = study::features_fit(&set, &bundle).map_err(|error| error.to_string());
         assert_eq!(found.is_ok(), fits, "{found:?}");
         let named = |text: &String| text.contains("below 1536") && text.contains("found feature 1536");
         assert!(found.as_ref().err().is_none_or(named), "{found:?}");
