@@ -64,12 +64,12 @@ fn intake_knows_nothing_of_what_comes_after() {
 
 #[test]
 fn only_the_boundary_is_unsafe() {
-    let folders = ["src", "bundle/src", "lab/src", "tensorrt/src"];
+    let folders = ["src", "crates/bundle/src", "lab/src", "crates/tensorrt/src"];
     for (path, code) in folders.into_iter().flat_map(sources) {
         let allowed = path.starts_with("src/abi/")
             || path == "src/engine/tensorrt/cuda.rs"
-            || path.starts_with("tensorrt/src/sys/")
-            || ["lab/src/host.rs", "src/lib.rs", "tensorrt/src/lib.rs"].contains(&path.as_str());
+            || path.starts_with("crates/tensorrt/src/sys/")
+            || ["lab/src/host.rs", "src/lib.rs", "crates/tensorrt/src/lib.rs"].contains(&path.as_str());
         let lines = code.lines().map(|line| line.split("//").next().unwrap_or(""));
         assert!(allowed || !lines.into_iter().any(|line| line.contains("unsafe")), "{path} has unsafe");
     }
@@ -79,7 +79,7 @@ fn only_the_boundary_is_unsafe() {
 fn the_library_never_prints() {
     let words = ["println!", "eprintln!", "print!(", "dbg!", "std::io::stdout", "std::io::stderr"];
     expect_without("src", &words, "the host's console is the host's");
-    expect_without("bundle/src", &words, "the host's console is the host's");
+    expect_without("crates/bundle/src", &words, "the host's console is the host's");
 }
 
 #[test]

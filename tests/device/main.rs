@@ -16,7 +16,7 @@ mod support {
 }
 
 #[allow(dead_code, reason = "the binding's tests use the rest")]
-#[path = "../../tensorrt/tests/fake/compile.rs"]
+#[path = "../../crates/tensorrt/tests/fake/compile.rs"]
 mod compile;
 mod fake;
 mod losses;

@@ -20,7 +20,7 @@ const READ: usize = 57;
 const REFUSED: usize = 27;
 
 fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../bundle/tests/golden/sae")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/bundle/tests/golden/sae")
 }
 
 fn cases() -> Vec<PathBuf> {
