@@ -13,6 +13,7 @@
 //! `runtime` opens bundle, engine and threads; `slide` is one acquisition; `gate` is where host threads wait.
 //! Only `abi` sees host pointers; `unsafe` is only there and where the GPU's engine calls CUDA.
 
+#![deny(missing_docs)]
 #![deny(unsafe_code)]
 // Errors carry their text in place, so that submit can refuse a frame without allocating.
 #![allow(clippy::result_large_err)]

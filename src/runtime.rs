@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use coverslip_bundle::profile::Profile;
 use coverslip_bundle::{Bundle, Digest, Manifest};
 use coverslip_plugin_abi as abi;
+use coverslip_profile::Profile;
 use sha2::{Digest as _, Sha256};
 
 use crate::abi::log::LogSink;

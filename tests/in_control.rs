@@ -7,7 +7,6 @@
 
 mod support {
     pub(crate) mod host;
-    pub(crate) mod synthetic;
 }
 
 use std::collections::BTreeMap;
@@ -16,11 +15,11 @@ use std::path::{Path, PathBuf};
 
 use coverslip_analysis::scanners::{Geometry, Labels, SparseRows, scanner_effects};
 use coverslip_bundle::Bundle;
-use coverslip_bundle::profile::{
+use coverslip_plugin_abi::*;
+use coverslip_profile::{
     Calibration, Check, ColorBaseline, Perturbation, Profile, Provenance, Scanner, TapGeometry, color_vector,
     measurement, write,
 };
-use coverslip_plugin_abi::*;
 use support::host::{Picture, TestRuntime, Tile, open_with};
 
 const TILE: u32 = 224;

@@ -2,47 +2,44 @@
 //! built against that folder (which has moved meanwhile), and run on a drawn slide.
 #![cfg(target_os = "linux")]
 
-#[path = "../../tests/support/mod.rs"]
-mod support;
-
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Installs into `<scratch>/made`, then moves the tree: nothing in it may remember where it was made.
-fn installed(scratch: &support::Scratch) -> PathBuf {
+fn installed(scratch: &coverslip_testkit::Scratch) -> PathBuf {
     let (made, moved) = (scratch.join("made"), scratch.join("moved here"));
     let mut command = Command::new(env!("CARGO_BIN_EXE_coverslip"));
-    command.arg("install").arg("--prefix").arg(&made).arg("--library").arg(support::library());
-    command.arg("--bundle").arg(support::demo_bundle());
-    support::run(&mut command);
+    command.arg("install").arg("--prefix").arg(&made).arg("--library").arg(coverslip_testkit::library());
+    command.arg("--bundle").arg(coverslip_testkit::demo_bundle());
+    coverslip_testkit::run(&mut command);
     std::fs::rename(&made, &moved).expect("the tree can be moved");
     moved
 }
 
 /// Builds `examples/<name>` with CMake, or as its README says without; returns the program.
-fn build(name: &str, scratch: &support::Scratch, prefix: &Path) -> Option<PathBuf> {
+fn build(name: &str, scratch: &coverslip_testkit::Scratch, prefix: &Path) -> Option<PathBuf> {
     let cpp = name == "host_cpp";
     if cpp {
-        support::cxx()?;
+        coverslip_testkit::cxx()?;
     }
-    let source = support::root().join("examples").join(name);
+    let source = coverslip_testkit::root().join("examples").join(name);
     let folder = scratch.join(name);
-    if support::has("cmake") {
-        support::note(&format!("{name}: built with CMake"));
+    if coverslip_testkit::has("cmake") {
+        coverslip_testkit::note(&format!("{name}: built with CMake"));
         let mut configure = Command::new("cmake");
         configure.arg("-S").arg(&source).arg("-B").arg(&folder).arg("-DCMAKE_BUILD_TYPE=Release");
         // Only this package: one that is installed on this machine must not answer.
         configure.arg(format!("-Dcoverslip_ROOT={}", prefix.display()));
-        support::run(&mut configure);
-        support::run(Command::new("cmake").arg("--build").arg(&folder));
+        coverslip_testkit::run(&mut configure);
+        coverslip_testkit::run(Command::new("cmake").arg("--build").arg(&folder));
         return Some(folder.join(name));
     }
     std::fs::create_dir_all(&folder).expect("a build folder");
-    let mut compiler = if cpp { support::cxx()? } else { support::cc() };
+    let mut compiler = if cpp { coverslip_testkit::cxx()? } else { coverslip_testkit::cc() };
     compiler.args(["-O2", "-Wconversion", "-Wshadow", if cpp { "-std=c++17" } else { "-std=c11" }]);
     compiler.arg(source.join(if cpp { "main.cpp" } else { "main.c" })).arg("-o").arg(folder.join(name));
     compiler.args(flags(prefix, name)).args(["-pthread", "-lm", "-ldl"]);
-    support::run(compiler.arg(format!("-Wl,-rpath,{}", prefix.join("lib").display())));
+    coverslip_testkit::run(compiler.arg(format!("-Wl,-rpath,{}", prefix.join("lib").display())));
     Some(folder.join(name))
 }
 
@@ -50,15 +47,17 @@ fn build(name: &str, scratch: &support::Scratch, prefix: &Path) -> Option<PathBu
 fn flags(prefix: &Path, name: &str) -> Vec<String> {
     let folder = prefix.join("lib/pkgconfig");
     let file = std::fs::read_to_string(folder.join("coverslip.pc")).expect("coverslip.pc");
-    if support::has("pkg-config") {
-        support::note(&format!("{name}: built with pkg-config"));
+    if coverslip_testkit::has("pkg-config") {
+        coverslip_testkit::note(&format!("{name}: built with pkg-config"));
         let mut command = Command::new("pkg-config");
-        let text = support::stdout(command.args(["--cflags", "--libs", "coverslip"]).env("PKG_CONFIG_PATH", &folder));
+        let text = coverslip_testkit::stdout(
+            command.args(["--cflags", "--libs", "coverslip"]).env("PKG_CONFIG_PATH", &folder),
+        );
         // Spaces in paths come escaped.
         let words = text.trim().replace("\\ ", "\0");
         return words.split_whitespace().map(|word| word.replace('\0', " ")).collect();
     }
-    support::note(&format!("{name}: built with the flags of coverslip.pc"));
+    coverslip_testkit::note(&format!("{name}: built with the flags of coverslip.pc"));
     let fields = file.lines().filter_map(|line| line.split_once(": "));
     let flags = fields.filter(|(key, _)| ["Cflags", "Libs"].contains(key)).flat_map(|(_, value)| value.split(' '));
     let root = prefix.display().to_string();
@@ -68,8 +67,8 @@ fn flags(prefix: &Path, name: &str) -> Vec<String> {
 
 /// Runs a host and looks at what it says.
 fn expect_a_whole_slide(program: &Path, arguments: &[&Path]) {
-    let said = support::stdout(Command::new(program).args(arguments));
-    support::note(&said);
+    let said = coverslip_testkit::stdout(Command::new(program).args(arguments));
+    coverslip_testkit::note(&said);
     let tiles = said.lines().find(|line| line.starts_with("tiles: ")).expect("a line with the tiles").to_lowercase();
     let numbers: Vec<u64> = tiles.split_whitespace().filter_map(|word| word.parse().ok()).collect();
     assert_eq!(numbers[0], numbers[1..].iter().sum::<u64>(), "{tiles}");
@@ -84,9 +83,10 @@ fn expect_a_whole_slide(program: &Path, arguments: &[&Path]) {
 
 #[test]
 fn both_example_hosts_run_against_the_installed_package() {
-    let scratch = support::Scratch::new("hosts");
+    let scratch = coverslip_testkit::Scratch::new("hosts");
     let prefix = installed(&scratch);
-    let bundle = prefix.join("share/coverslip/bundles").join(support::demo_bundle().file_name().expect("a name"));
+    let bundle =
+        prefix.join("share/coverslip/bundles").join(coverslip_testkit::demo_bundle().file_name().expect("a name"));
     if let Some(host_c) = build("host_c", &scratch, &prefix) {
         expect_a_whole_slide(&host_c, &[&bundle]);
         // The host's exit code says so when things go wrong.
@@ -106,7 +106,7 @@ fn both_example_hosts_run_against_the_installed_package() {
 
 #[test]
 fn the_package_has_the_names_that_the_loader_expects() {
-    let scratch = support::Scratch::new("package");
+    let scratch = coverslip_testkit::Scratch::new("package");
     let lib = installed(&scratch).join("lib");
     let target = |name: &str| std::fs::read_link(lib.join(name)).expect("a link").display().to_string();
     assert_eq!(target("libcoverslip.so"), "libcoverslip.so.1");
@@ -124,7 +124,7 @@ fn the_package_has_the_names_that_the_loader_expects() {
 
 #[test]
 fn installing_again_replaces_and_refusals_name_the_file() {
-    let scratch = support::Scratch::new("install");
+    let scratch = coverslip_testkit::Scratch::new("install");
     let prefix = scratch.join("prefix");
     let install = |library: &Path, prefix: &Path| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_coverslip"));
@@ -132,7 +132,7 @@ fn installing_again_replaces_and_refusals_name_the_file() {
         command.output().expect("the command runs")
     };
     for _ in 0..2 {
-        assert!(install(&support::library(), &prefix).status.success());
+        assert!(install(&coverslip_testkit::library(), &prefix).status.success());
     }
     // The whole of it is checked before a byte is written.
     let stranger = scratch.join("stranger.so");
@@ -146,7 +146,7 @@ fn installing_again_replaces_and_refusals_name_the_file() {
     // A prefix that is a file.
     let file = scratch.join("file");
     std::fs::write(&file, "").expect("a file");
-    let refused = install(&support::library(), &file);
+    let refused = install(&coverslip_testkit::library(), &file);
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(!refused.status.success() && said.contains(&file.display().to_string()), "{said}");
 }

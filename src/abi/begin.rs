@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use coverslip_bundle::Manifest;
-use coverslip_bundle::profile::Draw;
+use coverslip_numerics::Draw;
 use coverslip_plugin_abi as abi;
 use coverslip_plugin_abi::SlideDesc;
 use sha2::{Digest, Sha256};

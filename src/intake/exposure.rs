@@ -3,7 +3,7 @@
 //! Judged before the background gate, so that overexposed tissue cannot pass as glass. The thresholds are not
 //! calibrated: how they were chosen, and what they miss, is in `docs/qc-uncalibrated.md`.
 
-use coverslip_bundle::profile::{Measurements, measurement as at};
+use coverslip_profile::{Measurements, measurement as at};
 
 use super::banding::BandingMeter;
 use super::blocks::{Blocks, strips};

@@ -7,9 +7,10 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use coverslip_bundle::profile::{Calibration, Check, Draw, Profile, Scanner, measurement as at};
+use coverslip_numerics::Draw;
 use coverslip_plugin_abi as abi;
 use coverslip_plugin_abi::Feature;
+use coverslip_profile::{Calibration, Check, Profile, Scanner, measurement as at};
 
 use crate::intake::exposure::Exposure;
 use crate::intake::focus::OUT_OF_FOCUS_BELOW_DB;
@@ -19,7 +20,7 @@ use crate::intake::tissue::is_background;
 
 // The contract's indices are the profile's: see `profile::measurement`.
 const _: () = {
-    assert!(abi::MEASUREMENT_COUNT == coverslip_bundle::profile::MEASUREMENTS);
+    assert!(abi::MEASUREMENT_COUNT == coverslip_profile::MEASUREMENTS);
     assert!(abi::FLAG_COUNT == Check::ALL.len() && abi::FLAG_UNSTABLE == 1 << Check::Unstable as u32);
     assert!(abi::MEASURE_TISSUE == at::TISSUE && abi::MEASURE_SHARPNESS == at::SHARPNESS);
     assert!(abi::MEASURE_BLACK == at::BLACK && abi::MEASURE_CLIPPED == at::CLIPPED);
@@ -239,8 +240,8 @@ pub(crate) fn levels(rules: &Rules) -> [f64; abi::SCORE_COUNT] {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use coverslip_bundle::Digest;
     use coverslip_bundle::synthetic::{SyntheticSpec, recipe};
-    use coverslip_bundle::{Digest, profile};
 
     use super::*;
 
@@ -251,7 +252,7 @@ pub(crate) mod tests {
     /// embeddings, uniform everything else.
     pub(crate) fn calibrated(alpha: f64) -> Calibrated {
         let manifest = recipe(&SyntheticSpec::default()).manifest;
-        let profile = profile::synthetic::profile(&manifest, Digest([0; 32]), &["A"], 999);
+        let profile = coverslip_profile::synthetic::profile(&manifest, Digest([0; 32]), &["A"], 999);
         Calibrated::new(Arc::new(profile), "A", 32..64, alpha, Draw::new(5)).expect("A is known")
     }
 

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use coverslip_bundle::profile::measurement;
+use coverslip_profile::measurement;
 
 use super::{Job, Work, fenced};
 use crate::fault;

@@ -1,7 +1,7 @@
 //! UNSTABLE: some tiles are run a second time with their colours changed as another scanner would change them, and their
 //! features compared.
 
-use coverslip_bundle::profile::{Perturbation, instability};
+use coverslip_profile::{Perturbation, instability};
 
 use super::Work;
 use crate::engine::{Failure, Lane, TileOutput};

@@ -14,7 +14,7 @@ use rten_tensor::NdTensorView;
 use rten_tensor::prelude::*;
 
 use crate::support::host::{Answer, TestRuntime, open_with};
-use crate::{folder, support};
+use crate::folder;
 
 /// The graph that the fake computes.
 struct Graph {
@@ -88,7 +88,7 @@ impl Site {
         let path = PathBuf::from(std::env::var_os("FAKE").unwrap());
         let flavor = path.parent().unwrap().file_name().unwrap().to_str().unwrap().to_owned();
         let (bundle, plans) = (folder(&format!("{name}-{flavor}-bundle")), folder(&format!("{name}-{flavor}-plans")));
-        support::synthetic::bundle(&bundle);
+        coverslip_testkit::bundle(&bundle);
         let _ = std::fs::remove_dir_all(&plans);
         let site = Site {
             driver: unsafe { Library::new("libcuda.so.1") }.unwrap(),

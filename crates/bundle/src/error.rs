@@ -69,12 +69,13 @@ impl BundleError {
     }
 
     /// The same error with `context` before its message: where it happened.
-    pub(crate) fn within(mut self, context: impl fmt::Display) -> Self {
+    pub fn within(mut self, context: impl fmt::Display) -> Self {
         self.message = format!("{context}: {}", self.message);
         self
     }
 
-    pub(crate) fn io(what: impl fmt::Display, error: &std::io::Error) -> Self {
+    /// The error of an operation on the file `what`: `Missing`, `Truncated` or `Io`.
+    pub fn io(what: impl fmt::Display, error: &std::io::Error) -> Self {
         let kind = match error.kind() {
             std::io::ErrorKind::NotFound => BundleErrorKind::Missing,
             std::io::ErrorKind::UnexpectedEof => BundleErrorKind::Truncated,
@@ -92,11 +93,23 @@ impl fmt::Display for BundleError {
 
 impl std::error::Error for BundleError {}
 
+/// Of an error whose text names the file: those of `coverslip-files`.
+impl From<std::io::Error> for BundleError {
+    fn from(error: std::io::Error) -> Self {
+        let kind = match error.kind() {
+            std::io::ErrorKind::AlreadyExists | std::io::ErrorKind::InvalidInput => BundleErrorKind::Invalid,
+            _ => BundleErrorKind::Io,
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
 /// Shorthand for `Err(BundleError::new(kind, format!(…)))`.
+#[macro_export]
 macro_rules! fail {
     ($kind:ident, $($arg:tt)*) => {
-        return Err($crate::error::BundleError::new(
-            $crate::error::BundleErrorKind::$kind,
+        return Err($crate::BundleError::new(
+            $crate::BundleErrorKind::$kind,
             format!($($arg)*),
         ))
     };

@@ -8,13 +8,13 @@ use crate::onnx::{self, Model};
 use crate::tensors::TensorFile;
 
 /// The SAE's tensor with the original numbers of its features, where some were removed.
-pub(crate) const INDEX_MAP: &str = "index_map";
+pub const INDEX_MAP: &str = "index_map";
 
 /// A tensor's name and shape.
-pub(crate) type Shape = (String, Vec<usize>);
+pub type Shape = (String, Vec<usize>);
 
 /// A ViT's tensors, without the final norm.
-pub(crate) fn vit_tensors(a: &Vit, side: usize) -> Vec<Shape> {
+pub fn vit_tensors(a: &Vit, side: usize) -> Vec<Shape> {
     let (d, hidden) = (a.embed_dim, a.mlp_dim);
     let mut tensors: Vec<Shape> = Vec::new();
     let mut add = |name: String, shape: &[usize]| tensors.push((name, shape.to_vec()));
@@ -52,18 +52,18 @@ pub(crate) fn vit_tensors(a: &Vit, side: usize) -> Vec<Shape> {
 }
 
 /// Rows of `pos_embed`: patches, and the tokens before them unless `no_embed_class`.
-pub(crate) fn position_rows(vit: &Vit, side: usize) -> usize {
+pub fn position_rows(vit: &Vit, side: usize) -> usize {
     if vit.no_embed_class { vit.patches(side) } else { vit.tokens(side) }
 }
 
 /// The final norm's tensors: needed by taps with `final_norm`, allowed without.
-pub(crate) fn final_norm_tensors(vit: &Vit) -> Vec<Shape> {
+pub fn final_norm_tensors(vit: &Vit) -> Vec<Shape> {
     let d = vit.embed_dim;
     vec![("norm.weight".into(), vec![d]), ("norm.bias".into(), vec![d])]
 }
 
 /// The SAE's floating-point tensors.
-pub(crate) fn sae_tensors(sae: &Sae) -> Vec<Shape> {
+pub fn sae_tensors(sae: &Sae) -> Vec<Shape> {
     if sae.architecture == SaeArchitecture::None {
         return Vec::new();
     }
@@ -87,7 +87,7 @@ pub(crate) fn sae_tensors(sae: &Sae) -> Vec<Shape> {
 }
 
 /// The model's parameters. Sizes were limited before, so 128 bits cannot overflow.
-pub(crate) fn model_parameters(manifest: &Manifest) -> u128 {
+pub fn model_parameters(manifest: &Manifest) -> u128 {
     match &manifest.architecture {
         Architecture::Vit(vit) => vit_parameters(vit, manifest.side),
         Architecture::Onnx(onnx) => u128::from(onnx.parameters),
@@ -95,17 +95,17 @@ pub(crate) fn model_parameters(manifest: &Manifest) -> u128 {
 }
 
 /// A ViT's parameters, the final norm included.
-pub(crate) fn vit_parameters(vit: &Vit, side: usize) -> u128 {
+pub fn vit_parameters(vit: &Vit, side: usize) -> u128 {
     count(&vit_tensors(vit, side)) + count(&final_norm_tensors(vit))
 }
 
 /// The SAE's parameters.
-pub(crate) fn sae_parameters(sae: &Sae) -> u128 {
+pub fn sae_parameters(sae: &Sae) -> u128 {
     count(&sae_tensors(sae))
 }
 
 /// Parameters of model and SAE.
-pub(crate) fn parameters(manifest: &Manifest) -> u128 {
+pub fn parameters(manifest: &Manifest) -> u128 {
     model_parameters(manifest) + sae_parameters(&manifest.sae)
 }
 
@@ -116,7 +116,7 @@ fn count(tensors: &[Shape]) -> u128 {
 }
 
 /// Checks the model's tensors, and its graph where it came as ONNX.
-pub(crate) fn check_model(manifest: &Manifest, topology: Option<&[u8]>, file: &TensorFile) -> Result<(), BundleError> {
+pub fn check_model(manifest: &Manifest, topology: Option<&[u8]>, file: &TensorFile) -> Result<(), BundleError> {
     match (&manifest.architecture, topology) {
         (Architecture::Vit(vit), None) => check_vit(manifest, vit, file),
         (Architecture::Onnx(onnx), Some(topology)) => check_onnx(manifest, onnx, topology, file),
@@ -169,7 +169,7 @@ fn check_onnx(manifest: &Manifest, onnx: &OnnxModel, topology: &[u8], file: &Ten
 }
 
 /// Checks the SAE's tensors: all there, in shape, finite, and no others.
-pub(crate) fn check_sae(sae: &Sae, file: &TensorFile) -> Result<(), BundleError> {
+pub fn check_sae(sae: &Sae, file: &TensorFile) -> Result<(), BundleError> {
     if sae.pruned {
         file.expect(INDEX_MAP, &[sae.d_sae])?.to_i32()?;
     }
@@ -207,7 +207,7 @@ fn tensors_are(n: usize) -> String {
 }
 
 /// The first few names, and how many more.
-pub(crate) fn listed(names: &[String]) -> String {
+pub fn listed(names: &[String]) -> String {
     const SHOWN: usize = 12;
     let mut text = names[..names.len().min(SHOWN)].join(", ");
     if names.len() > SHOWN {

@@ -8,23 +8,21 @@
 
 mod agreement;
 pub mod build;
-mod compose;
+pub mod compose;
 mod cost;
 mod digest;
 mod error;
-pub mod import;
-mod interpolate;
-mod layout;
+pub mod layout;
 pub mod limits;
 mod manifest;
-mod onnx;
+pub mod onnx;
 mod open;
 mod plan;
 mod precision;
-pub mod profile;
 mod reference;
 pub mod synthetic;
 pub mod tensors;
+pub mod verified;
 mod weights;
 
 pub use agreement::{Agreement, Tolerance};
@@ -40,4 +38,4 @@ pub use open::Bundle;
 pub use plan::{PlanFile, PlanKey};
 pub use precision::Precision;
 pub use reference::ReferenceOutputs;
-pub use weights::{Weight, Weights};
+pub use weights::{RowSource, Weight, Weights};

@@ -6,10 +6,9 @@
 //! host that wants to know the origin compares the sha256 of the whole file.
 
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -141,37 +140,21 @@ impl PlanFile {
     /// # Errors
     /// `Io`.
     pub fn write(path: &Path, key: &PlanKey, plan: &[u8]) -> Result<Digest, BundleError> {
-        let beside = beside(path);
-        let written = write_to(&beside, key, plan).and_then(|digest| fs::rename(&beside, path).map(|()| digest));
-        written.map_err(|error| {
-            // It may not even have been made.
-            let _ = fs::remove_file(&beside);
-            BundleError::io(path.display(), &error)
-        })
+        coverslip_files::whole(path, |file| write_to(file, key, plan))
+            .map_err(|error| BundleError::io(path.display(), &error))
     }
 }
 
-fn write_to(path: &Path, key: &PlanKey, plan: &[u8]) -> std::io::Result<Digest> {
+fn write_to(file: &mut File, key: &PlanKey, plan: &[u8]) -> std::io::Result<Digest> {
     let header = Header { key: key.clone(), plan_bytes: plan.len() as u64, sha256: key.digest_with(plan) };
     let header = serde_json::to_vec(&header)?;
     let length = (header.len() as u32).to_le_bytes();
-    let mut file = File::create(path)?;
     let mut digest = Sha256::new();
     for part in [MAGIC, &length, &header, plan] {
         file.write_all(part)?;
         digest.update(part);
     }
-    file.sync_all()?;
     Ok(Digest(digest.finalize().into()))
-}
-
-/// A name beside `path` that no other writer has.
-fn beside(path: &Path) -> PathBuf {
-    static NUMBER: AtomicU32 = AtomicU32::new(0);
-    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}-{number}.new", std::process::id()));
-    path.with_file_name(name)
 }
 
 fn open(path: &Path) -> Result<File, BundleError> {
@@ -241,6 +224,10 @@ fn part(file: &mut File, length: u64, what: &str, digest: &mut Sha256) -> Result
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use coverslip_testkit::Scratch;
+
     use super::*;
     use crate::error::BundleErrorKind;
 
@@ -261,7 +248,7 @@ mod tests {
 
     #[test]
     fn a_plan_comes_back_with_its_key_and_the_files_digest() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = Scratch::new("plan");
         let path = folder.path().join("model.plan");
         let file = PlanFile { key: key(), plan: (0..=255).cycle().take(100_000).collect() };
         let digest = PlanFile::write(&path, &file.key, &file.plan).unwrap();
@@ -277,7 +264,7 @@ mod tests {
     #[test]
     fn what_is_not_a_whole_plan_is_refused() {
         use BundleErrorKind::{DigestMismatch, Invalid, Missing, Truncated, UnsupportedVersion};
-        let folder = tempfile::tempdir().unwrap();
+        let folder = Scratch::new("plan");
         let path = folder.path().join("model.plan");
         let refused = |bytes: &[u8]| {
             fs::write(&path, bytes).unwrap();

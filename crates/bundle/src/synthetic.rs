@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use coverslip_numerics::SplitMix64;
+
 use crate::build::{Calibration, LoadResult, Recipe, write_bundle};
 use crate::layout;
 use crate::tensors::{Tensor, TensorMap};
@@ -152,7 +154,7 @@ pub fn zeros(graph: ComposedGraph) -> LoadResult {
 /// The parts of the bundle that [`write()`] writes.
 pub fn recipe(spec: &SyntheticSpec) -> Recipe {
     let manifest = manifest(spec);
-    let mut random = Random(spec.seed);
+    let mut random = Random::new(spec.seed);
     let mut store = |tensors: Vec<layout::Shape>, width: usize| -> TensorMap {
         let filled = tensors.into_iter().map(|(name, shape)| {
             let values = fill(&mut random, &name, &shape, width);
@@ -188,7 +190,7 @@ pub fn recipe(spec: &SyntheticSpec) -> Recipe {
 /// `n` random tiles, u8 `[n, side, side, 3]`: blocks of one colour with noise on top, so that patches
 /// differ from each other and tiles too.
 pub fn tiles(spec: &SyntheticSpec, n: usize) -> Vec<u8> {
-    let mut random = Random(spec.seed ^ 0x7469_6c65);
+    let mut random = Random::new(spec.seed ^ 0x7469_6c65);
     let cell = (spec.patch / 2).max(1);
     let across = spec.side.div_ceil(cell);
     let mut tiles = Vec::with_capacity(n * spec.side * spec.side * 3);
@@ -196,7 +198,7 @@ pub fn tiles(spec: &SyntheticSpec, n: usize) -> Vec<u8> {
         let colours: Vec<[u8; 3]> = (0..across * across).map(|_| random.colour()).collect();
         for y in 0..spec.side {
             for x in 0..spec.side {
-                let noise = (random.next() % 17) as u8;
+                let noise = (random.0.bits() % 17) as u8;
                 let colour = colours[(y / cell) * across + x / cell];
                 tiles.extend(colour.map(|value| value.saturating_add(noise)));
             }
@@ -280,30 +282,22 @@ fn fill(random: &mut Random, name: &str, shape: &[usize], width: usize) -> Vec<f
     (0..n).map(|_| (centre + sigma * random.normal()) as f32).collect()
 }
 
-/// SplitMix64 (Steele, Lea, Flood 2014): small, and the same everywhere.
-struct Random(u64);
+/// The stream that weights and tiles are drawn from.
+struct Random(SplitMix64);
 
 impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn unit(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1u64 << 53) as f64
+    fn new(seed: u64) -> Random {
+        Random(SplitMix64::new(seed))
     }
 
     /// About normal: the sum of four uniform numbers, σ = 1, bounded by ±3.5. No logarithm, so every
     /// platform gives the same bits.
     fn normal(&mut self) -> f64 {
-        let sum = self.unit() + self.unit() + self.unit() + self.unit();
+        let sum = self.0.unit() + self.0.unit() + self.0.unit() + self.0.unit();
         (sum - 2.0) * 3f64.sqrt()
     }
 
     fn colour(&mut self) -> [u8; 3] {
-        [(); 3].map(|()| (self.next() % 224) as u8)
+        [(); 3].map(|()| (self.0.bits() % 224) as u8)
     }
 }

@@ -12,8 +12,16 @@ use safetensors::SafeTensorError;
 use safetensors::tensor::{Dtype, View, serialize_to_file};
 
 use crate::error::{BundleError, BundleErrorKind, fail};
-use crate::import::Checkpoint;
 use crate::tensors::{Element, Tensor, TensorMap};
+
+/// A file of tensors that can be read in parts: a checkpoint.
+pub trait RowSource: std::fmt::Debug {
+    /// Rows (along the first axis) of the tensor `name`.
+    ///
+    /// # Errors
+    /// `Missing`, `Invalid`, `Io`, `Truncated`.
+    fn read_rows(&self, name: &str, rows: Range<usize>) -> Result<Tensor, BundleError>;
+}
 
 /// Tensors by name, as they will be stored.
 #[derive(Clone, Debug, Default)]
@@ -33,7 +41,7 @@ pub struct Weight {
 enum Source {
     Here(Arc<Tensor>),
     /// Rows of tensors of a checkpoint, one after the other.
-    Rows(Arc<Checkpoint>, Vec<(String, Range<usize>)>),
+    Rows(Arc<dyn RowSource>, Vec<(String, Range<usize>)>),
 }
 
 impl Weight {
@@ -44,13 +52,13 @@ impl Weight {
 
     /// Rows (along the first axis) of tensors of `checkpoint`, one after the other, stored as `element` in
     /// `shape`.
-    pub(crate) fn rows(
-        checkpoint: &Arc<Checkpoint>,
+    pub fn rows(
+        checkpoint: Arc<dyn RowSource>,
         pieces: Vec<(String, Range<usize>)>,
         shape: Vec<usize>,
         element: Element,
     ) -> Self {
-        Self { element, shape, source: Source::Rows(checkpoint.clone(), pieces) }
+        Self { element, shape, source: Source::Rows(checkpoint, pieces) }
     }
 
     /// Its shape.

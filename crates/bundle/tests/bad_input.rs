@@ -1,23 +1,21 @@
 //! Every way in which a bundle can be wrong has a kind and a message, and none has a panic.
 
-mod common;
-
 use std::fs;
 
-use common::Fixture;
 use coverslip_bundle::BundleErrorKind::{
     DigestMismatch, Invalid, Missing, NotFinite, TooLarge, Truncated, Unsupported, UnsupportedVersion,
 };
 use coverslip_bundle::synthetic::SyntheticSpec;
 use coverslip_bundle::tensors::Tensor;
 use coverslip_bundle::{Bundle, MANIFEST_FILE, MODEL_FILE, REFERENCE_FILE, SAE_FILE};
+use coverslip_testkit::Fixture;
 use serde_json::json;
 
 #[test]
 fn missing() {
     let fixture = Fixture::new();
     let nowhere = Bundle::open(&fixture.dir().join("nowhere"));
-    common::assert_refused(nowhere, Missing, &["nowhere", "directory", "manifest.json"]);
+    coverslip_testkit::assert_refused(nowhere, Missing, &["nowhere", "directory", "manifest.json"]);
     fs::remove_file(fixture.dir().join(SAE_FILE)).unwrap();
     fixture.refuses(Missing, &[SAE_FILE]);
     fs::remove_file(fixture.dir().join(MANIFEST_FILE)).unwrap();

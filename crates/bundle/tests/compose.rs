@@ -1,15 +1,15 @@
 //! The composed graph: what it promises to engines, and the constants that the composer computes. Whether
 //! its numbers are right is measured against other engines (tools/oracle).
 
-mod common;
+mod onnx_reader;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use common::Fixture;
-use common::onnx::{Model, parse};
 use coverslip_bundle::synthetic::{SyntheticSpec, recipe};
 use coverslip_bundle::tensors::{TensorFile, TensorMap, to_safetensors};
 use coverslip_bundle::{InputStep, Mlp, Pooling, Precision, SaeArchitecture, TapSource, Weights};
+use coverslip_testkit::Fixture;
+use onnx_reader::{Model, parse};
 
 fn compose(spec: &SyntheticSpec) -> Model {
     parse(&Fixture::with(spec).open().unwrap().compose().unwrap().onnx)

@@ -1,14 +1,14 @@
 //! Graphs below float32: which values are narrow, and which are not. What that does to the outputs is measured against
 //! other engines (tools/precision).
 
-mod common;
+mod onnx_reader;
 
 use std::collections::{BTreeSet, HashMap};
 
-use common::Fixture;
-use common::onnx::{Model, Node, parse};
 use coverslip_bundle::synthetic::SyntheticSpec;
 use coverslip_bundle::{BundleErrorKind, COMPOSER, Digest, MODEL_FILE, Mlp, Pooling, Precision, SaeArchitecture};
+use coverslip_testkit::Fixture;
+use onnx_reader::{Model, Node, parse};
 
 // ONNX's numbers of types.
 const FLOAT: u64 = 1;
@@ -216,7 +216,11 @@ fn a_weight_beyond_float16_is_refused_by_name() {
     });
     let bundle = fixture.open().unwrap();
     let refused = bundle.compose_at(Precision::Float16);
-    common::assert_refused(refused, BundleErrorKind::NotFinite, &["block1.mlp.fc1.weight", "70000", "bfloat16"]);
+    coverslip_testkit::assert_refused(
+        refused,
+        BundleErrorKind::NotFinite,
+        &["block1.mlp.fc1.weight", "70000", "bfloat16"],
+    );
     assert!(bundle.compose().is_ok() && bundle.compose_at(Precision::BFloat16).is_ok());
 }
 

@@ -1,15 +1,13 @@
 //! What is written is what is opened, and writing never harms what is there.
 
-mod common;
-
 use std::fs;
 
-use common::{Fixture, assert_refused};
 use coverslip_bundle::build::{Calibration, LoadResult, write_bundle};
 use coverslip_bundle::synthetic::{self, SyntheticSpec};
 use coverslip_bundle::{
     Bundle, BundleErrorKind, ComposedGraph, Digest, FORMAT, MANIFEST_FILE, ReferenceOutputs, SAE_FILE, Sae,
 };
+use coverslip_testkit::{Fixture, assert_refused};
 
 #[test]
 fn a_bundle_says_what_it_is() {
@@ -85,7 +83,7 @@ fn an_existing_bundle_is_replaced_by_force_alone() {
 
 #[test]
 fn what_is_no_bundle_is_not_replaced() {
-    let scratch = tempfile::tempdir().unwrap();
+    let scratch = coverslip_testkit::Scratch::new("test");
     let precious = scratch.path().join("thesis");
     fs::create_dir(&precious).unwrap();
     fs::write(precious.join("chapter1.txt"), "text").unwrap();
@@ -136,7 +134,7 @@ fn first_pixel(graph: ComposedGraph) -> LoadResult {
 
 #[test]
 fn calibration_is_computed_where_it_is_not_stated() {
-    let scratch = tempfile::tempdir().unwrap();
+    let scratch = coverslip_testkit::Scratch::new("test");
     let mut recipe = synthetic::recipe(&SyntheticSpec::default());
     let tile_bytes = 32 * 32 * 3;
     let tiles = [10u8, 30].into_iter().flat_map(|value| vec![value; tile_bytes]).collect();
@@ -151,7 +149,7 @@ fn calibration_is_computed_where_it_is_not_stated() {
 
 #[test]
 fn calibration_without_tiles_is_refused() {
-    let scratch = tempfile::tempdir().unwrap();
+    let scratch = coverslip_testkit::Scratch::new("test");
     let mut recipe = synthetic::recipe(&SyntheticSpec::default());
     recipe.calibration.mean = None;
     let refused = write_bundle(&scratch.path().join("b"), recipe, false, synthetic::zeros);
@@ -161,7 +159,7 @@ fn calibration_without_tiles_is_refused() {
 
 #[test]
 fn a_bundle_without_an_sae_gives_embeddings_alone() {
-    let scratch = tempfile::tempdir().unwrap();
+    let scratch = coverslip_testkit::Scratch::new("test");
     let mut recipe = synthetic::recipe(&SyntheticSpec::default());
     recipe.manifest.sae = Sae::none("last", 32);
     recipe.sae.clear();

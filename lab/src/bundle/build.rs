@@ -9,11 +9,11 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use coverslip_bundle::build::{Calibration, Recipe, write_bundle};
-use coverslip_bundle::import::{ImportedSae, SaeOptions, StoreAs, import_sae};
 use coverslip_bundle::tensors::TensorFile;
 use coverslip_bundle::{
     Agreement, Bundle, FORMAT, Manifest, Pooling, ReferenceOutputs, Sae, SaeReference, Tap, Tolerance,
 };
+use coverslip_import::{ImportedSae, SaeOptions, StoreAs, import_sae};
 use serde_json::Value;
 
 use super::engine;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use coverslip_analysis::scanners::auroc;
-use coverslip_bundle::profile::{Calibration, Check, Profile, Scanner, instability, measurement};
+use coverslip_profile::{Calibration, Check, Profile, Scanner, instability, measurement};
 
 use super::sample::{Sample, Tile};
 

@@ -108,7 +108,7 @@ pub(crate) struct Scene<'a> {
 impl AlertState {
     /// Reserves what the rules remember.
     pub(crate) fn new(scene: &Scene<'_>) -> Result<AlertState> {
-        use coverslip_bundle::profile::Check;
+        use coverslip_profile::Check;
         let calibrated = |check: Check| scene.rules.level(check).is_some();
         let drift = |check: Check, code: i32| calibrated(check).then(|| Drift::new(scene, code, check)).transpose();
         Ok(AlertState {

@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use coverslip_numerics::mix;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_pcg::Pcg64Mcg;
@@ -68,12 +69,7 @@ impl Order {
 
 /// One number of three, by SplitMix64's finisher.
 fn mixed(seed: u64, epoch: u64, fill: u64) -> u64 {
-    [epoch, fill].into_iter().fold(seed, |state, value| {
-        let mut z = (state ^ value).wrapping_add(0x9e37_79b9_7f4a_7c15);
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    })
+    [epoch, fill].into_iter().fold(seed, |state, value| mix(state ^ value))
 }
 
 #[cfg(test)]

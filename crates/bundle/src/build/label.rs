@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use super::manifest_bytes;
-use super::place::{Place, check_target};
+use coverslip_files::Folder;
+
+use super::{manifest_bytes, replace, settle};
 use crate::error::{BundleError, fail};
 use crate::limits;
 use crate::manifest::{FeatureLabel, MANIFEST_FILE};
@@ -20,7 +21,7 @@ use crate::open::Bundle;
 /// All that [`Bundle::open`] says of either bundle; `Invalid` for labels of features that are not there, that come
 /// twice or have no text, and for an existing `out`; `Io`.
 pub fn relabel(dir: &Path, out: &Path, labels: Vec<FeatureLabel>, force: bool) -> Result<Bundle, BundleError> {
-    check_target(out, force)?;
+    coverslip_files::check_target(out, replace(force))?;
     if let Some(nameless) = labels.iter().find(|label| label.label.trim().is_empty()) {
         fail!(Invalid, "the label of feature {} is empty; expected a name", nameless.index);
     }
@@ -30,11 +31,11 @@ pub fn relabel(dir: &Path, out: &Path, labels: Vec<FeatureLabel>, force: bool) -
     kept.extend(labels);
     kept.sort_by_key(|label| label.index);
     limits::check(&manifest)?;
-    let place = Place::beside(out)?;
+    let folder = Folder::beside(out)?;
     for name in manifest.files.keys() {
         let from = dir.join(name);
-        fs::copy(&from, place.file(name)).map_err(|error| BundleError::io(from.display(), &error))?;
+        fs::copy(&from, folder.path().join(name)).map_err(|error| BundleError::io(from.display(), &error))?;
     }
-    place.write(MANIFEST_FILE, &manifest_bytes(&manifest)?)?;
-    place.take(out, force)
+    folder.write(MANIFEST_FILE, &manifest_bytes(&manifest)?)?;
+    settle(folder, force)
 }

@@ -3,10 +3,11 @@
 
 mod calibrate;
 mod label;
-pub(crate) mod place;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+
+use coverslip_files::{Folder, Replace};
 
 use crate::compose::{self, ComposedGraph};
 use crate::digest::Digest;
@@ -22,7 +23,6 @@ use crate::tensors::{TensorFile, TensorMap, to_safetensors};
 use crate::weights::Weights;
 use crate::{layout, limits};
 pub use label::relabel;
-use place::Place;
 
 /// What a caller's engine returns for tiles.
 pub type RunResult = Result<ReferenceOutputs, Box<dyn std::error::Error + Send + Sync>>;
@@ -86,14 +86,25 @@ pub fn write_bundle(
     force: bool,
     load: impl FnMut(ComposedGraph) -> LoadResult,
 ) -> Result<Bundle, BundleError> {
-    place::check_target(out, force)?;
-    let place = place::Place::beside(out)?;
-    assemble(recipe, &place, load)?;
-    place.take(out, force)
+    coverslip_files::check_target(out, replace(force))?;
+    let folder = Folder::beside(out)?;
+    assemble(recipe, &folder, load)?;
+    settle(folder, force)
+}
+
+fn replace(force: bool) -> Replace<'static> {
+    Replace { marker: MANIFEST_FILE, kind: "bundle", force }
+}
+
+/// Opens what was written, and gives it its name.
+fn settle(folder: Folder, force: bool) -> Result<Bundle, BundleError> {
+    let bundle = Bundle::open(folder.path())?;
+    folder.settle(replace(force))?;
+    Ok(bundle)
 }
 
 /// Writes all files of the bundle.
-fn assemble(recipe: Recipe, place: &Place, load: impl FnMut(ComposedGraph) -> LoadResult) -> Result<(), BundleError> {
+fn assemble(recipe: Recipe, folder: &Folder, load: impl FnMut(ComposedGraph) -> LoadResult) -> Result<(), BundleError> {
     let mut manifest = recipe.manifest;
     calibrate::placeholder(&mut manifest, &recipe.calibration);
     limits::check(&manifest)?;
@@ -101,9 +112,10 @@ fn assemble(recipe: Recipe, place: &Place, load: impl FnMut(ComposedGraph) -> Lo
     let sae_bytes = to_safetensors(&recipe.sae)?;
     let sae = TensorFile::parse(sae_bytes)?;
     layout::check_sae(&manifest.sae, &sae).map_err(|e| e.within("SAE"))?;
-    recipe.model.write(&place.file(MODEL_FILE))?;
-    place.share(MODEL_FILE)?;
-    let model = TensorFile::parse(place.read(MODEL_FILE)?)?;
+    let path = folder.path().join(MODEL_FILE);
+    recipe.model.write(&path)?;
+    folder.share(MODEL_FILE)?;
+    let model = TensorFile::parse(std::fs::read(&path).map_err(|error| BundleError::io(path.display(), &error))?)?;
     let topology = recipe.topology.as_deref();
     layout::check_model(&manifest, topology, &model).map_err(|e| e.within("model"))?;
 
@@ -123,7 +135,7 @@ fn assemble(recipe: Recipe, place: &Place, load: impl FnMut(ComposedGraph) -> Lo
     manifest.files.insert(MODEL_FILE.to_owned(), entry(model.bytes()));
     limits::check_files(&manifest)?;
     files.insert(MANIFEST_FILE.to_owned(), manifest_bytes(&manifest)?);
-    files.iter().try_for_each(|(name, bytes)| place.write(name, bytes))
+    Ok(files.iter().try_for_each(|(name, bytes)| folder.write(name, bytes))?)
 }
 
 fn check_documents(manifest: &Manifest, documents: &BTreeMap<String, Vec<u8>>) -> Result<(), BundleError> {
@@ -149,7 +161,8 @@ impl Composer<'_> {
     }
 }
 
-pub(crate) fn entry(bytes: &[u8]) -> FileEntry {
+/// What a manifest says of a file with these bytes.
+pub fn entry(bytes: &[u8]) -> FileEntry {
     FileEntry { bytes: bytes.len() as u64, sha256: Digest::of(bytes) }
 }
 

@@ -9,9 +9,9 @@
 //! norms, softmax, the residual stream, pooling and the SAE stay float32. The graph's types alone say so: engines take
 //! them as they are.
 
-pub(crate) mod graph;
+pub mod graph;
 mod sae;
-pub(crate) mod splice;
+pub mod splice;
 mod taps;
 mod vit;
 
@@ -91,7 +91,7 @@ impl ComposedGraph {
 pub const COMPOSER: u32 = 1;
 
 /// Composes the graph of a checked manifest and its checked weights. `topology` is an ONNX model's graph.
-pub(crate) fn compose(
+pub fn compose(
     manifest: &Manifest,
     topology: Option<&[u8]>,
     model: &TensorFile,

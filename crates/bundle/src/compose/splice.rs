@@ -18,7 +18,7 @@ use crate::tensors::TensorFile;
 const PREFIX: &str = "model:";
 
 /// A value of the copied graph, as it is called here.
-pub(crate) fn renamed(name: &str) -> String {
+pub fn renamed(name: &str) -> String {
     format!("{PREFIX}{name}")
 }
 
@@ -125,7 +125,7 @@ impl<'a> Products<'a> {
 }
 
 /// A copied node, its values as they are called here.
-pub(crate) fn renamed_node(node: &Node) -> Node {
+pub fn renamed_node(node: &Node) -> Node {
     let mut node = node.clone();
     for name in node.inputs.iter_mut().chain(&mut node.outputs).filter(|name| !name.is_empty()) {
         *name = renamed(name);
@@ -138,7 +138,7 @@ pub(crate) fn renamed_node(node: &Node) -> Node {
 }
 
 /// Pixels to the model's own input: (p/255 − mean)/std as p·a + b, in its order of axes.
-pub(crate) fn front(graph: &mut Graph, onnx: &OnnxModel, mean: [f64; 3], std: [f64; 3]) {
+pub fn front(graph: &mut Graph, onnx: &OnnxModel, mean: [f64; 3], std: [f64; 3]) {
     let pixels = graph.cast("pixels.float", ComposedGraph::PIXELS, DataType::Float);
     let factor = std.map(|std| (1.0 / (255.0 * std)) as f32);
     let shift = [0, 1, 2].map(|channel| (-mean[channel] / std[channel]) as f32);

@@ -2,9 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::operators::{self, OPSETS};
 use super::read::Model;
 use crate::error::{BundleError, fail};
-use crate::import::{OPSETS, operators};
 
 /// What was counted while checking.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -27,7 +27,7 @@ pub fn check_onnx(bytes: &[u8]) -> Result<Checked, BundleError> {
 }
 
 /// Checks a model that was read.
-pub(crate) fn check_model(model: &Model) -> Result<(), BundleError> {
+pub fn check_model(model: &Model) -> Result<(), BundleError> {
     if !OPSETS.contains(&model.opset) || model.functions > 0 {
         fail!(
             Unsupported,
@@ -58,7 +58,7 @@ pub(crate) fn check_model(model: &Model) -> Result<(), BundleError> {
 }
 
 /// Every name stands for one value, every node's name (where it has one) for one node.
-pub(crate) fn check_names(model: &Model) -> Result<(), BundleError> {
+pub fn check_names(model: &Model) -> Result<(), BundleError> {
     let mut values: HashSet<&str> = HashSet::new();
     let constants = model.constants.iter().map(|constant| &constant.name);
     let outputs = model.nodes.iter().flat_map(|node| &node.outputs).filter(|name| !name.is_empty());

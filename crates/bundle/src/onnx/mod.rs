@@ -2,14 +2,14 @@
 //! hand: a generated reader would need protobuf's compiler, and both sides copy what they do not know.
 
 mod check;
+pub mod operators;
 mod protobuf;
 mod read;
 mod write;
 
-pub use check::{Checked, check_onnx};
-pub(crate) use check::{check_model, check_names};
-pub(crate) use read::{AttributeValue, Constant, ConstantData, Model, Node, ValueInfo};
-pub(crate) use write::{
+pub use check::{Checked, check_model, check_names, check_onnx};
+pub use read::{AttributeValue, Constant, ConstantData, Model, Node, ValueInfo};
+pub use write::{
     Attribute, DataType, Dim, EXTERNAL_FILE, External, ModelWriter, OPSET, Placement, int_attribute, ints_attribute,
     tensor_attribute,
 };

@@ -11,21 +11,21 @@ const LARGEST_CONSTANT: usize = 1 << 36;
 
 /// A node of the graph.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Node {
-    pub(crate) name: String,
-    pub(crate) op: String,
+pub struct Node {
+    pub name: String,
+    pub op: String,
     /// Empty for the standard operators.
-    pub(crate) domain: String,
+    pub domain: String,
     /// An empty name: an optional input that is left out.
-    pub(crate) inputs: Vec<String>,
-    pub(crate) outputs: Vec<String>,
+    pub inputs: Vec<String>,
+    pub outputs: Vec<String>,
     /// Encoded `AttributeProto`s, copied as they are.
-    pub(crate) attributes: Vec<Vec<u8>>,
+    pub attributes: Vec<Vec<u8>>,
 }
 
 /// What an attribute holds, as far as anybody here asks.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum AttributeValue<'a> {
+pub enum AttributeValue<'a> {
     Float(f32),
     Int(i64),
     Ints(Vec<i64>),
@@ -38,17 +38,17 @@ pub(crate) enum AttributeValue<'a> {
 
 /// A constant of the graph.
 #[derive(Clone, Debug)]
-pub(crate) struct Constant<'a> {
-    pub(crate) name: String,
-    pub(crate) dims: Vec<usize>,
+pub struct Constant<'a> {
+    pub name: String,
+    pub dims: Vec<usize>,
     /// ONNX's `TensorProto.DataType`.
-    pub(crate) data_type: u64,
-    pub(crate) data: ConstantData<'a>,
+    pub data_type: u64,
+    pub data: ConstantData<'a>,
 }
 
 /// Where a constant's elements are, little-endian.
 #[derive(Clone, Debug)]
-pub(crate) enum ConstantData<'a> {
+pub enum ConstantData<'a> {
     Here(Cow<'a, [u8]>),
     /// In another file: its name, the first byte, the number of bytes where it is stated.
     External {
@@ -60,26 +60,26 @@ pub(crate) enum ConstantData<'a> {
 
 /// An input or output of the graph.
 #[derive(Clone, Debug)]
-pub(crate) struct ValueInfo {
-    pub(crate) name: String,
+pub struct ValueInfo {
+    pub name: String,
     /// ONNX's `TensorProto.DataType`; 0 where it is not stated.
-    pub(crate) data_type: u64,
+    pub data_type: u64,
     /// Sizes; `None` where they are symbolic.
-    pub(crate) dims: Vec<Option<usize>>,
+    pub dims: Vec<Option<usize>>,
 }
 
 /// A model, read.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Model<'a> {
-    pub(crate) producer: String,
+pub struct Model<'a> {
+    pub producer: String,
     /// The version of the standard operators.
-    pub(crate) opset: u64,
+    pub opset: u64,
     /// Model-local functions.
-    pub(crate) functions: usize,
-    pub(crate) nodes: Vec<Node>,
-    pub(crate) constants: Vec<Constant<'a>>,
-    pub(crate) inputs: Vec<ValueInfo>,
-    pub(crate) outputs: Vec<ValueInfo>,
+    pub functions: usize,
+    pub nodes: Vec<Node>,
+    pub constants: Vec<Constant<'a>>,
+    pub inputs: Vec<ValueInfo>,
+    pub outputs: Vec<ValueInfo>,
 }
 
 impl<'a> Model<'a> {
@@ -87,7 +87,7 @@ impl<'a> Model<'a> {
     ///
     /// # Errors
     /// `Truncated` or `Invalid`.
-    pub(crate) fn read(bytes: &'a [u8]) -> Result<Self, BundleError> {
+    pub fn read(bytes: &'a [u8]) -> Result<Self, BundleError> {
         let mut model = Model::default();
         let mut graph = None;
         for field in Fields(bytes) {
@@ -131,7 +131,7 @@ impl<'a> Model<'a> {
 
 impl Node {
     /// The attribute `name`, if there.
-    pub(crate) fn attribute(&self, name: &str) -> Result<Option<AttributeValue<'_>>, BundleError> {
+    pub fn attribute(&self, name: &str) -> Result<Option<AttributeValue<'_>>, BundleError> {
         for bytes in &self.attributes {
             let (found, value) = read_attribute(bytes)?;
             if found == name {
@@ -142,7 +142,7 @@ impl Node {
     }
 
     /// Replaces the attribute `name`.
-    pub(crate) fn set_attribute(&mut self, name: &str, encoded: Vec<u8>) -> Result<(), BundleError> {
+    pub fn set_attribute(&mut self, name: &str, encoded: Vec<u8>) -> Result<(), BundleError> {
         let mut kept = vec![encoded];
         for bytes in std::mem::take(&mut self.attributes) {
             if read_attribute(&bytes)?.0 != name {
@@ -154,7 +154,7 @@ impl Node {
     }
 
     /// Whether an attribute holds a graph: `If`, `Loop`, `Scan`.
-    pub(crate) fn has_subgraph(&self) -> Result<bool, BundleError> {
+    pub fn has_subgraph(&self) -> Result<bool, BundleError> {
         for bytes in &self.attributes {
             for field in Fields(bytes) {
                 if matches!(field?, (6 | 11, _)) {
@@ -168,7 +168,7 @@ impl Node {
 
 impl<'a> Constant<'a> {
     /// Reads a `TensorProto`.
-    pub(crate) fn read(bytes: &'a [u8]) -> Result<Self, BundleError> {
+    pub fn read(bytes: &'a [u8]) -> Result<Self, BundleError> {
         let mut constant = Constant {
             name: String::new(),
             dims: Vec::new(),
@@ -205,7 +205,7 @@ impl<'a> Constant<'a> {
     }
 
     /// Its type is known, its size can be counted, and its bytes fill its shape.
-    pub(crate) fn check(&self) -> Result<(), BundleError> {
+    pub fn check(&self) -> Result<(), BundleError> {
         let Some(size) = element_size(self.data_type) else {
             fail!(
                 Unsupported,
@@ -226,7 +226,7 @@ impl<'a> Constant<'a> {
     }
 
     /// Number of elements.
-    pub(crate) fn elements(&self) -> usize {
+    pub fn elements(&self) -> usize {
         self.dims.iter().fold(1, |n: usize, dim| n.saturating_mul(*dim))
     }
 }
@@ -255,7 +255,7 @@ fn typed_data(data_type: u64, fields: &[Value]) -> Result<Vec<u8>, BundleError> 
 }
 
 /// Bytes per element of ONNX's types that engines know.
-pub(crate) fn element_size(data_type: u64) -> Option<usize> {
+pub(super) fn element_size(data_type: u64) -> Option<usize> {
     match data_type {
         2 | 3 | 9 => Some(1),
         4 | 5 | 10 | 16 => Some(2),

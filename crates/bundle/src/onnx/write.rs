@@ -12,7 +12,7 @@ use crate::error::{BundleError, fail};
 
 /// ONNX's `TensorProto.DataType`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum DataType {
+pub enum DataType {
     Float = 1,
     Uint8 = 2,
     Int32 = 6,
@@ -23,7 +23,7 @@ pub(crate) enum DataType {
 
 /// A node's attribute.
 #[derive(Clone, Debug)]
-pub(crate) enum Attribute {
+pub enum Attribute {
     Float(f32),
     Int(i64),
     Ints(Vec<i64>),
@@ -32,7 +32,7 @@ pub(crate) enum Attribute {
 
 /// A dimension of an input or output.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Dim {
+pub enum Dim {
     /// The batch: one symbolic name for the whole graph.
     Batch,
     Fixed(usize),
@@ -41,12 +41,12 @@ pub(crate) enum Dim {
 }
 
 /// The opset of graphs that are composed from nothing but weights.
-pub(crate) const OPSET: u64 = 20;
+pub const OPSET: u64 = 20;
 const IR_VERSION: u64 = 9;
 /// Where external weights start: the widest vector registers' alignment.
 const ALIGNMENT: usize = 64;
 /// The name of the file with external weights, beside the model.
-pub(crate) const EXTERNAL_FILE: &str = "model.onnx.data";
+pub const EXTERNAL_FILE: &str = "model.onnx.data";
 /// Width of the graph's patched length: five 7-bit groups hold 2³⁵.
 const LENGTH_WIDTH: usize = 5;
 /// Protobuf's limit for a message, and so ONNX's for a model in one file.
@@ -54,7 +54,7 @@ const MAX_BYTES: usize = (1 << 31) - 1;
 
 /// Where a model's weights are put.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Placement {
+pub enum Placement {
     /// In the model, as long as they fit into ONNX's 2 GiB.
     Inside,
     /// Beside it.
@@ -62,7 +62,7 @@ pub(crate) enum Placement {
 }
 
 /// An ONNX model under construction.
-pub(crate) struct ModelWriter {
+pub struct ModelWriter {
     bytes: Vec<u8>,
     graph_start: usize,
     /// The weights, where they are not in the model's own file.
@@ -71,20 +71,15 @@ pub(crate) struct ModelWriter {
 
 /// Weights beside a model's file.
 #[derive(Debug, Default)]
-pub(crate) struct External {
-    pub(crate) bytes: Vec<u8>,
+pub struct External {
+    pub bytes: Vec<u8>,
     /// Which bytes are whose.
-    pub(crate) tensors: Vec<(String, Range<usize>)>,
+    pub tensors: Vec<(String, Range<usize>)>,
 }
 
 impl ModelWriter {
     /// Starts a model; `expected_bytes` reserves its memory once.
-    pub(crate) fn new(
-        name: &str,
-        opset: u64,
-        expected_bytes: usize,
-        placement: Placement,
-    ) -> Result<Self, BundleError> {
+    pub fn new(name: &str, opset: u64, expected_bytes: usize, placement: Placement) -> Result<Self, BundleError> {
         let external = placement == Placement::Apart || expected_bytes > MAX_BYTES;
         let mut bytes = Vec::new();
         let mut weights = Vec::new();
@@ -107,14 +102,7 @@ impl ModelWriter {
     }
 
     /// Adds a node of the standard domain.
-    pub(crate) fn node(
-        &mut self,
-        op: &str,
-        name: &str,
-        inputs: &[&str],
-        outputs: &[&str],
-        attributes: &[(&str, Attribute)],
-    ) {
+    pub fn node(&mut self, op: &str, name: &str, inputs: &[&str], outputs: &[&str], attributes: &[(&str, Attribute)]) {
         let attributes = attributes.iter().map(|(name, attribute)| encode_attribute(name, attribute)).collect();
         let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         self.copied_node(&Node {
@@ -128,7 +116,7 @@ impl ModelWriter {
     }
 
     /// Adds a node as it was read.
-    pub(crate) fn copied_node(&mut self, node: &Node) {
+    pub fn copied_node(&mut self, node: &Node) {
         let mut encoded = Vec::new();
         for input in &node.inputs {
             bytes_field(&mut encoded, 1, input.as_bytes());
@@ -148,19 +136,19 @@ impl ModelWriter {
     }
 
     /// Adds a constant of any type, its elements little-endian.
-    pub(crate) fn constant(&mut self, name: &str, dims: &[usize], data_type: u64, raw: &[u8]) {
+    pub fn constant(&mut self, name: &str, dims: &[usize], data_type: u64, raw: &[u8]) {
         self.initializer(name, dims, data_type, raw.len(), |bytes| bytes.extend_from_slice(raw));
     }
 
     /// Adds a float32 constant.
-    pub(crate) fn floats(&mut self, name: &str, dims: &[usize], values: &[f32]) {
+    pub fn floats(&mut self, name: &str, dims: &[usize], values: &[f32]) {
         self.initializer(name, dims, DataType::Float as u64, values.len() * 4, |bytes| {
             bytes.extend(values.iter().flat_map(|v| v.to_le_bytes()));
         });
     }
 
     /// Adds an int64 constant.
-    pub(crate) fn ints(&mut self, name: &str, dims: &[usize], values: &[i64]) {
+    pub fn ints(&mut self, name: &str, dims: &[usize], values: &[i64]) {
         self.initializer(name, dims, DataType::Int64 as u64, values.len() * 8, |bytes| {
             bytes.extend(values.iter().flat_map(|v| v.to_le_bytes()));
         });
@@ -211,17 +199,17 @@ impl ModelWriter {
     }
 
     /// Declares the graph's input.
-    pub(crate) fn input(&mut self, name: &str, data_type: DataType, shape: &[Dim]) {
+    pub fn input(&mut self, name: &str, data_type: DataType, shape: &[Dim]) {
         bytes_field(&mut self.bytes, 11, &value_info(name, data_type, shape));
     }
 
     /// Declares a graph output; their order is the order of the calls.
-    pub(crate) fn output(&mut self, name: &str, data_type: DataType, shape: &[Dim]) {
+    pub fn output(&mut self, name: &str, data_type: DataType, shape: &[Dim]) {
         bytes_field(&mut self.bytes, 12, &value_info(name, data_type, shape));
     }
 
     /// The finished file, and the one of external weights where there is one.
-    pub(crate) fn finish(mut self) -> Result<(Vec<u8>, Option<External>), BundleError> {
+    pub fn finish(mut self) -> Result<(Vec<u8>, Option<External>), BundleError> {
         let total = self.bytes.len();
         if total > MAX_BYTES {
             fail!(TooLarge, "the composed graph has {total} bytes, ONNX's limit is {MAX_BYTES}");
@@ -238,17 +226,17 @@ impl ModelWriter {
 }
 
 /// An encoded attribute that is a number.
-pub(crate) fn int_attribute(name: &str, value: i64) -> Vec<u8> {
+pub fn int_attribute(name: &str, value: i64) -> Vec<u8> {
     encode_attribute(name, &Attribute::Int(value))
 }
 
 /// An encoded attribute that is a list of numbers.
-pub(crate) fn ints_attribute(name: &str, values: &[i64]) -> Vec<u8> {
+pub fn ints_attribute(name: &str, values: &[i64]) -> Vec<u8> {
     encode_attribute(name, &Attribute::Ints(values.to_vec()))
 }
 
 /// An encoded attribute that is a tensor; its elements little-endian.
-pub(crate) fn tensor_attribute(name: &str, dims: &[usize], data_type: u64, raw: &[u8]) -> Vec<u8> {
+pub fn tensor_attribute(name: &str, dims: &[usize], data_type: u64, raw: &[u8]) -> Vec<u8> {
     let mut tensor = Vec::new();
     for dim in dims {
         varint_field(&mut tensor, 1, *dim as u64);
