@@ -4,14 +4,15 @@
 
 #![cfg(target_os = "linux")]
 
+mod common;
 #[path = "common/cuda.rs"]
 mod cuda;
 
+use common::{INNER, OUTER, Weights, library, model, values};
 use coverslip_tensorrt::{
     Builder, CudaGraphStrategy, Engine, Error, Flavor, InputRange, LayerInformationFormat, Library, Model,
     ProfilingVerbosity, Runtime,
 };
-use coverslip_testkit::{INNER, OUTER, Weights, library, model, values};
 use cuda::Cuda;
 
 const BATCH: usize = 5;

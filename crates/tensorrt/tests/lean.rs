@@ -2,8 +2,10 @@
 //! `COVERSLIP_TENSORRT_DISPATCH` `libnvinfer_dispatch.so.11`, for instance of PyPI's `tensorrt-lean-cu13-libs` and
 //! `tensorrt-dispatch-cu13-libs`; without them these tests are left out and say so.
 
+mod common;
+
+use common::library;
 use coverslip_tensorrt::{Builder, Error, Flavor, Library, Runtime};
-use coverslip_testkit::library;
 
 fn each(test: impl Fn(Library)) {
     for variable in ["COVERSLIP_TENSORRT_LEAN", "COVERSLIP_TENSORRT_DISPATCH"] {

@@ -2,17 +2,19 @@
 //! `tensorrt-rtx-cu13-libs`; without it these tests are left out and say so. No GPU is needed: RTX builds ahead of
 //! time.
 
+mod common;
+
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
+use common::{INNER, Message, OUTER, Weights, library, model, values};
 use coverslip_tensorrt::plan::{self, Batch, Progress, Recipe};
 use coverslip_tensorrt::{
     Builder, BuilderConfig, BuilderFlag, ComputeCapability, DataType, Error, Flavor, HardwareCompatibilityLevel,
     HostMemory, InputRange, Library, MemoryPoolType, Model, Network, ParserError, ParserErrorCode, PlanRefusal,
     ProfilingVerbosity, ProgressMonitor, RecorderObject, Runtime, Severity,
 };
-use coverslip_testkit::{INNER, Message, OUTER, Weights, library, model, values};
 
 fn rtx() -> Option<Library> {
     library("COVERSLIP_TENSORRT_RTX")
