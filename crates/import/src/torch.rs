@@ -8,7 +8,7 @@ use std::fs::File;
 use std::path::Path;
 
 use super::pickle::{self, Object, Value};
-use super::zip::Zip;
+use super::zip::{CONVERT, Zip};
 use coverslip_bundle::tensors::Element;
 use coverslip_bundle::{BundleError, BundleErrorKind, fail};
 
@@ -16,9 +16,6 @@ use coverslip_bundle::{BundleError, BundleErrorKind, fail};
 const MAX_NAME: usize = 1024;
 /// Elements of a tensor that has more of them than its storage.
 const MAX_EXPANDED: u64 = 1 << 24;
-/// What to do about a file that this version does not read.
-pub(super) const CONVERT: &str = "load it where you trust it (torch.load(…, weights_only=True); joblib.load for joblib) and save \
-                       its tensors with torch.save or safetensors.torch.save_file";
 
 /// A checkpoint's content, without its tensors' bytes.
 #[derive(Debug)]

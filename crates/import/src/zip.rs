@@ -5,8 +5,11 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 
-use super::torch::CONVERT;
 use coverslip_bundle::{BundleError, BundleErrorKind, fail};
+
+/// What to do about a file that this version does not read.
+pub(super) const CONVERT: &str = "load it where you trust it (torch.load(…, weights_only=True); joblib.load for joblib) and save \
+                       its tensors with torch.save or safetensors.torch.save_file";
 
 /// Bytes of the pickle or of the zip's directory; a checkpoint of 10 000 tensors takes about 3 MB.
 const MAX_READ: u64 = 64 << 20;

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::cache::ChunkCache;
-use super::{Rect, SlideSource, SourceError, SourceInfo, file_name, paste, picture};
+use super::picture;
+use super::source::{Rect, SlideSource, SourceError, SourceInfo, file_name, paste};
 
 /// Decoded images kept at a time.
 const CACHE_BYTES: usize = 128 << 20;

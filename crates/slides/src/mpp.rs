@@ -1,6 +1,6 @@
 //! Micrometres per pixel from what a TIFF says about itself.
 
-use super::Mpp;
+use super::source::Mpp;
 
 /// The range that the plugin's contract takes.
 pub const RANGE: std::ops::RangeInclusive<f64> = 0.01..=100.0;

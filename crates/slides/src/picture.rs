@@ -4,7 +4,7 @@ use std::path::Path;
 
 use image::{ImageDecoder, ImageReader, Limits};
 
-use super::{Rect, SlideSource, SourceError, SourceInfo, file_name, paste};
+use super::source::{Rect, SlideSource, SourceError, SourceInfo, file_name, paste};
 
 /// The largest picture that is decoded, in bytes of pixels.
 const LARGEST: u64 = 1 << 30;

@@ -6,7 +6,7 @@
 
 use coverslip_numerics::Draw;
 
-use super::{Rect, SlideSource, SourceError, SourceInfo};
+use super::source::{Rect, SlideSource, SourceError, SourceInfo};
 
 /// What is changed. Lengths are pixels of the slide.
 #[derive(Debug, Clone, Copy, PartialEq)]

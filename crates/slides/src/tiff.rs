@@ -15,7 +15,7 @@ use tiff::tags::{Tag, Type, ValueBuffer};
 use super::cache::ChunkCache;
 use super::jpeg::{self, Components};
 use super::mpp::{Flavour, TiffHints};
-use super::{Rect, SlideSource, SourceError, SourceInfo, file_name, paste};
+use super::source::{Rect, SlideSource, SourceError, SourceInfo, file_name, paste};
 
 /// The largest decoded chunk, and the bound of what is read for one value of a directory.
 const LARGEST_CHUNK: usize = 256 << 20;

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Calibration, Composer, Engine, LoadResult};
+use super::engine::{Composer, Engine, LoadResult};
+use super::recipe::Calibration;
 use crate::compose::ComposedGraph;
 use crate::error::{BundleError, fail};
 use crate::manifest::{Manifest, SaeArchitecture, SaeReference};

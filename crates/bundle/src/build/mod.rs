@@ -2,74 +2,29 @@
 //! directory beside the target, open what was written, and only then give it its name.
 
 mod calibrate;
+mod engine;
 mod label;
+mod recipe;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use coverslip_files::{Folder, Replace};
 
-use crate::compose::{self, ComposedGraph};
+use crate::compose::ComposedGraph;
 use crate::digest::Digest;
 use crate::error::{BundleError, BundleErrorKind, fail};
 use crate::manifest::{
     FileEntry, GRAPH_FILE, MANIFEST_FILE, MODEL_FILE, Manifest, REFERENCE_FILE, SAE_FILE, SaeArchitecture,
 };
-use crate::onnx::Placement;
 use crate::open::Bundle;
-use crate::precision::Precision;
-use crate::reference::{self, ReferenceOutputs};
-use crate::tensors::{TensorFile, TensorMap, to_safetensors};
-use crate::weights::Weights;
+use crate::reference;
+use crate::tensors::{TensorFile, to_safetensors};
 use crate::{layout, limits};
+pub use engine::{BATCH, LoadResult, Loaded, RunResult};
+use engine::{Composer, Engine};
 pub use label::relabel;
-
-/// What a caller's engine returns for tiles.
-pub type RunResult = Result<ReferenceOutputs, Box<dyn std::error::Error + Send + Sync>>;
-
-/// A graph in a caller's engine: outputs for `n` tiles u8 `[n, side, side, 3]` (`tiles` may stay empty).
-pub type Loaded = Box<dyn FnMut(&[u8], usize) -> RunResult>;
-
-/// What a caller's engine makes of a graph.
-pub type LoadResult = Result<Loaded, Box<dyn std::error::Error + Send + Sync>>;
-
-/// Tiles that a caller's engine gets at once, at most.
-pub const BATCH: usize = 8;
-
-/// Everything that a bundle is made of.
-#[derive(Clone, Debug)]
-pub struct Recipe {
-    /// What the bundle is. `files` and `sae.reference` are filled in by [`write_bundle`].
-    pub manifest: Manifest,
-    /// The model's weights, as they will be stored: a ViT's in timm's names, an ONNX model's in its graph's.
-    pub model: Weights,
-    /// An ONNX model's graph: large weights are inputs of it, by their names in `model`.
-    pub topology: Option<Vec<u8>>,
-    /// The SAE's weights in SAELens' names, as they will be stored.
-    pub sae: TensorMap,
-    /// What is normal for the SAE.
-    pub calibration: Calibration,
-    /// Tiles of the self-check, u8 `[n, side, side, 3]`, 1 ≤ n ≤ 64.
-    pub reference_tiles: Vec<u8>,
-    /// Further files by name: card, licences.
-    pub documents: BTreeMap<String, Vec<u8>>,
-}
-
-/// What is normal for the SAE, in embedding space: stated by whoever trained it, or computed from tiles.
-/// What is not stated is computed, and needs at least two tiles.
-#[derive(Clone, Debug, Default)]
-pub struct Calibration {
-    /// x̄, `d_in` values.
-    pub mean: Option<Vec<f32>>,
-    /// mean ‖x−x̄‖².
-    pub mean_square_deviation: Option<f64>,
-    /// Quantiles of ‖x−x̂‖² / mean ‖x−x̄‖² by level; empty: computed.
-    pub error_quantiles: BTreeMap<String, f64>,
-    /// How many tiles the stated figures come from.
-    pub stated_tiles: u64,
-    /// Tiles to compute the rest from, u8 `[n, side, side, 3]`.
-    pub tiles: Vec<u8>,
-}
+pub use recipe::{Calibration, Recipe};
 
 /// Writes a bundle to `out` and opens it. `load` is the caller's engine: it takes a graph, and then at most
 /// [`BATCH`] tiles at a time (one, where the graph says so).
@@ -148,19 +103,6 @@ fn check_documents(manifest: &Manifest, documents: &BTreeMap<String, Vec<u8>>) -
     Ok(())
 }
 
-/// Composes the graph, once the figures in the manifest changed again.
-struct Composer<'a> {
-    topology: Option<&'a [u8]>,
-    model: &'a TensorFile,
-    sae: &'a TensorFile,
-}
-
-impl Composer<'_> {
-    fn compose(&self, manifest: &Manifest) -> Result<ComposedGraph, BundleError> {
-        compose::compose(manifest, self.topology, self.model, self.sae, Precision::Float32, Placement::Inside)
-    }
-}
-
 /// What a manifest says of a file with these bytes.
 pub fn entry(bytes: &[u8]) -> FileEntry {
     FileEntry { bytes: bytes.len() as u64, sha256: Digest::of(bytes) }
@@ -174,45 +116,4 @@ fn manifest_bytes(manifest: &Manifest) -> Result<Vec<u8>, BundleError> {
     })?;
     bytes.push(b'\n');
     Ok(bytes)
-}
-
-/// The caller's engine, fed in batches.
-struct Engine<F> {
-    load: F,
-}
-
-impl<F: FnMut(ComposedGraph) -> LoadResult> Engine<F> {
-    /// Runs all `tiles`; the result has them and their outputs, checked.
-    fn run(
-        &mut self,
-        manifest: &Manifest,
-        graph: ComposedGraph,
-        tiles: &[u8],
-    ) -> Result<ReferenceOutputs, BundleError> {
-        let tile_bytes = manifest.side * manifest.side * 3;
-        if tiles.is_empty() || !tiles.len().is_multiple_of(tile_bytes) {
-            fail!(
-                Invalid,
-                "{} bytes of tiles; expected one or more of {side} × {side} × 3",
-                tiles.len(),
-                side = manifest.side
-            );
-        }
-        let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
-            BundleError::new(BundleErrorKind::Invalid, format!("the engine could not run the composed graph: {error}"))
-        };
-        let at_once = if graph.single_tile { 1 } else { BATCH };
-        let mut run = (self.load)(graph).map_err(failed)?;
-        let mut all =
-            ReferenceOutputs { embeddings: vec![Vec::new(); manifest.taps.len()], ..ReferenceOutputs::default() };
-        for batch in tiles.chunks(at_once * tile_bytes) {
-            let n = batch.len() / tile_bytes;
-            let outputs = run(batch, n).map_err(failed)?;
-            let outputs = ReferenceOutputs { count: n, tiles: Vec::new(), ..outputs };
-            outputs.check(manifest).map_err(|e| e.within("the engine's outputs"))?;
-            all.append(outputs);
-        }
-        all.tiles = tiles.to_vec();
-        Ok(all)
-    }
 }

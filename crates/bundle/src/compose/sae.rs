@@ -1,12 +1,12 @@
 //! The sparse autoencoder: prepare the embedding, encode, keep the active features, decode, undo the
 //! preparation, and compare with the embedding. Only then are the strongest reported.
 
-use super::ComposedGraph;
+use super::composed::ComposedGraph;
 use super::graph::Graph;
 use crate::error::BundleError;
 use crate::layout;
 use crate::manifest::{InputStep, Sae, SaeArchitecture};
-use crate::onnx::{Attribute, DataType};
+use crate::onnx::{Attribute, DataType, Dim};
 use crate::precision::Precision;
 use crate::tensors::TensorFile;
 
@@ -293,4 +293,13 @@ fn scale(values: &mut [f32], factors: &[f64]) {
     for (value, factor) in values.iter_mut().zip(factors) {
         *value = (f64::from(*value) * factor) as f32;
     }
+}
+
+/// Declares the outputs that [`compose`] wrote, in the graph's order.
+pub(super) fn outputs(graph: &mut Graph, sae: &Sae) {
+    let per_feature = [Dim::Batch, Dim::Fixed(sae.outputs)];
+    graph.output(ComposedGraph::FEATURE_INDEX, DataType::Int32, &per_feature);
+    graph.output(ComposedGraph::FEATURE_VALUE, DataType::Float, &per_feature);
+    graph.output(ComposedGraph::ACTIVE_COUNT, DataType::Int32, &[Dim::Batch]);
+    graph.output(ComposedGraph::RECONSTRUCTION_ERROR, DataType::Float, &[Dim::Batch]);
 }

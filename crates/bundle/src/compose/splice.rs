@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 
-use super::ComposedGraph;
+use super::composed::ComposedGraph;
 use super::graph::Graph;
 use crate::error::{BundleError, fail};
 use crate::manifest::{Manifest, OnnxModel, PixelLayout};

@@ -1,6 +1,6 @@
 //! The vision transformer, as timm's `VisionTransformer` computes it in evaluation mode.
 
-use super::composed_depth;
+use super::composed::ComposedGraph;
 use super::graph::{Graph, Linear, Norm};
 use crate::error::BundleError;
 use crate::layout;
@@ -97,7 +97,7 @@ fn only_class_is_read(manifest: &Manifest, index: usize) -> bool {
 /// exact in every precision.
 fn embed(graph: &mut Graph, manifest: &Manifest, a: &Vit, weights: &Weights) -> Result<String, BundleError> {
     let (patch, grid, d) = (a.patch as i64, (manifest.side / a.patch) as i64, a.embed_dim);
-    let pixels = graph.narrow("pixels.float", super::ComposedGraph::PIXELS);
+    let pixels = graph.narrow("pixels.float", ComposedGraph::PIXELS);
     let rows = graph.reshape("patches.rows", &pixels, &[-1, grid, patch, grid, patch * 3]);
     let patches = graph.transpose("patches.grid", &rows, &[0, 1, 3, 2, 4]);
     let flat = graph.reshape("patches", &patches, &[-1, grid * grid, patch * patch * 3]);
@@ -287,4 +287,9 @@ impl Block<'_> {
         let name = format!("{}.{part}.class", self.name);
         graph.slice(&name, tokens, 1, 0, 1)
     }
+}
+
+/// The blocks that the graph needs: none after the last tap.
+pub(super) fn composed_depth(taps: &[Tap]) -> usize {
+    taps.iter().filter_map(Tap::after_block).map(|block| block + 1).max().unwrap_or(0)
 }

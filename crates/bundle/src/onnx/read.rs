@@ -433,7 +433,7 @@ mod tests {
     use super::*;
 
     fn file() -> Vec<u8> {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/onnx/refused/antialias/model.onnx");
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../import/tests/golden/onnx/refused/antialias/model.onnx");
         std::fs::read(path).unwrap()
     }
 

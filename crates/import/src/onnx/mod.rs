@@ -5,6 +5,7 @@ mod candidates;
 mod probe;
 mod resize;
 mod source;
+mod spec;
 mod store;
 mod taps;
 mod trial;
@@ -12,62 +13,16 @@ mod trial;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde::Deserialize;
-
 use super::StoreAs;
 pub use candidates::{Candidate, Candidates, candidates};
 use coverslip_bundle::Weights;
 use coverslip_bundle::onnx::{Constant, Model, operators};
 use coverslip_bundle::{BundleError, fail};
-use coverslip_bundle::{OnnxModel, Pooling, Tap};
+use coverslip_bundle::{OnnxModel, Tap};
 use probe::{Front, Probe};
 pub use probe::{LoadedProbe, ProbeGraph, ProbeResult, Probed, Prober, Rewrite};
 use source::Source;
-
-/// `model.json` of an ONNX model.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct OnnxSpec {
-    /// The image input, where there are several.
-    pub input: Option<String>,
-    /// Model input, px; where the graph does not fix it.
-    #[serde(alias = "side")]
-    pub img_size: Option<usize>,
-    /// The taps.
-    #[serde(default)]
-    pub taps: Vec<OnnxTap>,
-    /// The tap that the SAE reads; the last one when not stated.
-    pub sae_tap: Option<String>,
-    /// µm/px of the model's input.
-    pub mpp: Option<f64>,
-    /// Mean of pixel/255, R G B.
-    pub mean: Option<[f64; 3]>,
-    /// Standard deviation of pixel/255, R G B.
-    pub std: Option<[f64; 3]>,
-    /// The bundle's name.
-    pub name: Option<String>,
-    /// The bundle's description.
-    pub description: Option<String>,
-    /// SPDX expression.
-    #[serde(alias = "license")]
-    pub licence: Option<String>,
-    /// Where weights and data come from.
-    pub source: Option<String>,
-}
-
-/// A tap in an ONNX model's `model.json`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct OnnxTap {
-    /// Its name.
-    pub name: String,
-    /// The value of the graph that it reads.
-    pub tensor: String,
-    /// The pooling; `none` for a value that is one vector per tile.
-    pub pooling: Pooling,
-    /// Tokens before the patches; where it is not stated, 0 or 1, whichever leaves a square of patches.
-    pub prefix_tokens: Option<usize>,
-}
+pub use spec::{OnnxSpec, OnnxTap};
 
 /// An ONNX file, read.
 #[derive(Debug)]

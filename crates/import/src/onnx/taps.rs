@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::probe::Probed;
 use super::source::Source;
-use super::{OnnxSpec, OnnxTap};
+use super::spec::{OnnxSpec, OnnxTap};
 use coverslip_bundle::{BundleError, fail};
 use coverslip_bundle::{Pooling, Tap, TapSource};
 

@@ -14,7 +14,7 @@
 
 use serde_json::Value;
 
-use super::Found;
+use super::found::Found;
 use super::parts::{self, Parts, Values, agree, check, matrix, shape};
 use crate::Checkpoint;
 use coverslip_bundle::SaeArchitecture;

@@ -10,6 +10,7 @@
 
 mod atoms;
 mod dictionary_learning;
+mod found;
 mod openai;
 mod overcomplete;
 mod own;
@@ -20,25 +21,13 @@ mod sparsify;
 
 use std::path::Path;
 
-use super::StoreAs;
 use coverslip_bundle::layout::INDEX_MAP;
 use coverslip_bundle::limits::MAX_D_SAE;
 use coverslip_bundle::tensors::{Tensor, TensorMap};
 use coverslip_bundle::{BundleError, fail};
 use coverslip_bundle::{InputStep, SaeArchitecture};
-use parts::Parts;
-
-/// What the files do not say.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct SaeOptions {
-    /// The factor on activations of SAELens' `normalize_activations: expected_average_only_in`; folded into the
-    /// weights as its `fold_activation_norm_scaling_factor` does.
-    pub activation_scale: Option<f64>,
-    /// k of an overcomplete `TopKSAE` of which only the `state_dict` was saved.
-    pub k: Option<usize>,
-    /// How to store the weights. Thresholds and statistics of the input are never rounded to float16.
-    pub precision: StoreAs,
-}
+use found::Found;
+pub use found::SaeOptions;
 
 /// An SAE, read.
 #[derive(Clone, Debug)]
@@ -68,36 +57,6 @@ pub struct ImportedSae {
     pub tensors: TensorMap,
     /// What a reader should know, in sentences: what was folded, what was taken as the library's default.
     pub notes: Vec<String>,
-}
-
-/// What a format's reader found.
-struct Found {
-    architecture: SaeArchitecture,
-    k: Option<usize>,
-    apply_b_dec_to_input: bool,
-    input: Vec<InputStep>,
-    rescale_acts_by_decoder_norm: bool,
-    index_map: Option<Vec<i32>>,
-    hook_name: Option<String>,
-    parts: Parts,
-    notes: Vec<String>,
-}
-
-impl Found {
-    /// The plainest SAE: no steps, `b_dec` not subtracted.
-    fn new(architecture: SaeArchitecture, parts: Parts) -> Self {
-        Self {
-            architecture,
-            k: None,
-            apply_b_dec_to_input: false,
-            input: Vec::new(),
-            rescale_acts_by_decoder_norm: false,
-            index_map: None,
-            hook_name: None,
-            parts,
-            notes: Vec::new(),
-        }
-    }
 }
 
 /// Reads an SAE: a directory as its library or a hub has it, or a file of weights (with its configuration beside it).

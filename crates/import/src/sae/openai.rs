@@ -7,7 +7,7 @@
 //! N is a layer norm ((x−μ)/(σ+1e-5), σ unbiased) exactly when the activation is TopK; that is how the library
 //! decides it. Source: github.com/openai/sparse_autoencoder, `model.py`.
 
-use super::Found;
+use super::found::Found;
 use super::parts::{Parts, check, matrix, read as read_tensor, shape};
 use crate::Checkpoint;
 use crate::pickle::Value;

@@ -9,8 +9,9 @@
 //!
 //! Source: overcomplete 0.3, `sae/*.py`.
 
+use super::atoms;
+use super::found::{Found, SaeOptions};
 use super::parts::{self, Parts, Values, check, shape};
-use super::{Found, SaeOptions, atoms};
 use crate::Checkpoint;
 use crate::pickle::Value;
 use crate::torch::{Node, TorchFile};

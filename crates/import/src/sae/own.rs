@@ -4,7 +4,7 @@
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::Found;
+use super::found::Found;
 use super::parts::{self, Parts, Values, check, matrix, shape};
 use crate::Checkpoint;
 use coverslip_bundle::layout::INDEX_MAP;

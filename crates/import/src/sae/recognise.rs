@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use super::{Found, SaeOptions, dictionary_learning, openai, overcomplete, own, saelens, sparsify};
+use super::found::{Found, SaeOptions};
+use super::{dictionary_learning, openai, overcomplete, own, saelens, sparsify};
 use crate::Checkpoint;
 use crate::torch::{self, TorchFile};
 use coverslip_bundle::layout::listed;

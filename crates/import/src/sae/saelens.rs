@@ -10,8 +10,8 @@
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::found::{Found, SaeOptions};
 use super::parts::{self, Parts, check, shape};
-use super::{Found, SaeOptions};
 use crate::Checkpoint;
 use coverslip_bundle::{BundleError, fail};
 use coverslip_bundle::{InputStep, SaeArchitecture};

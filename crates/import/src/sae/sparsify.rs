@@ -10,7 +10,7 @@
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::Found;
+use super::found::Found;
 use super::parts::{Parts, check, read as read_tensor, shape};
 use crate::Checkpoint;
 use coverslip_bundle::SaeArchitecture;

@@ -4,29 +4,27 @@
 //! with it on purpose, and `slide.json` says where: two rows of tiles were scanned out of focus, and the light drifts
 //! towards the right end.
 
+mod light;
 mod noise;
 mod nuclei;
 mod optics;
 pub mod planted;
+mod regions;
+mod stains;
 mod tissue;
 
 use serde_json::json;
 
-use super::{Mpp, Rect, SlideSource, SourceError, SourceInfo};
+use crate::source::{Mpp, Rect, SlideSource, SourceError, SourceInfo};
+use light::{DRIFT_FROM, DRIFT_GAINS, WIDTH};
 
 /// Micrometres per pixel.
 pub const MPP: f64 = 0.5;
-/// 28 x 12 tiles of 224 px.
-const WIDTH: u32 = 6272;
+/// 12 tiles of 224 px.
 const HEIGHT: u32 = 2688;
 /// Rows that were scanned out of focus: tile rows 7 and 8.
 const BLURRED: std::ops::Range<u32> = 1568..2016;
 const BLUR_SIGMA: f32 = 2.5;
-/// From here to the right end the light drifts linearly.
-const DRIFT_FROM: u32 = 4704;
-/// What the channels are multiplied with at the right end.
-const DRIFT_GAINS: [f64; 3] = [1.0, 0.975, 0.93];
-
 /// The generated slide.
 pub struct GeneratedSlide {
     info: SourceInfo,
@@ -78,12 +76,6 @@ impl SlideSource for GeneratedSlide {
     }
 }
 
-/// The gains of the light at column `x`.
-fn light(x: i32) -> [f32; 3] {
-    let share = (x as f32 - DRIFT_FROM as f32) / (WIDTH - DRIFT_FROM) as f32;
-    DRIFT_GAINS.map(|gain| 1.0 + (gain as f32 - 1.0) * share.clamp(0.0, 1.0))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,8 +113,8 @@ mod tests {
         };
         let (sharp, blurred) = (sharpness(BLURRED.start - 224), sharpness(BLURRED.start));
         assert!(sharp > 4.0 * blurred, "{sharp} against {blurred}");
-        assert_eq!(light(0), [1.0; 3]);
-        assert_eq!(light(WIDTH as i32), DRIFT_GAINS.map(|gain| gain as f32));
+        assert_eq!(light::light(0), [1.0; 3]);
+        assert_eq!(light::light(WIDTH as i32), DRIFT_GAINS.map(|gain| gain as f32));
         let glass = read(WIDTH - 32, 0, 32, 32);
         let mean = |channel| glass.iter().skip(channel).step_by(3).map(|&value| f64::from(value)).sum::<f64>();
         let blue_over_red = mean(2) / mean(0);

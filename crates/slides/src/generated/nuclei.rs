@@ -1,7 +1,8 @@
 //! Nuclei: haematoxylin ellipses of the epithelium, of the stroma and of lymphocytes.
 
 use super::noise::{hash, step, uniform, value};
-use super::tissue::{GLAND_REACH, Gland, Glands, LUMEN, Stains, holds_stromal_nuclei, inflamed};
+use super::regions::{GLAND_REACH, Gland, Glands, LUMEN, holds_stromal_nuclei, inflamed};
+use super::stains::Stains;
 
 /// Distances of the lattices on which spindles and lymphocytes lie, and the largest half axis of any nucleus.
 const SPINDLE_CELL: i32 = 24;

@@ -1,8 +1,10 @@
 //! From stains to a picture: absorption, focus, light, sensor.
 
+use super::light::light;
 use super::noise::uniform;
-use super::tissue::Stains;
-use super::{Rect, light};
+use super::stains::Stains;
+use super::tissue::stain;
+use crate::source::Rect;
 
 /// What glass looks like.
 const GLASS: [f32; 3] = [241.0, 240.0, 242.0];
@@ -19,7 +21,7 @@ pub(super) fn photograph(rect: Rect, sigma: f32, out: &mut Vec<u8>) {
     let (x, y) = (rect.x as i32 - margin, rect.y as i32 - margin);
     let (width, height) = (rect.width as usize, rect.height as usize);
     let (wide, high) = (width + 2 * margin as usize, height + 2 * margin as usize);
-    let stains = Stains::of(x, y, wide as i32, high as i32);
+    let stains = stain(x, y, wide as i32, high as i32);
     let channels: [Vec<f32>; 3] = std::array::from_fn(|channel| {
         let light = transmitted(&stains, channel);
         if margin == 0 { light } else { blur(&light, wide, width, height, &kernel) }

@@ -1,10 +1,11 @@
 //! Tiles with known counts: stroma in which a stated number of nuclei of four kinds lie, none over another.
 
-use super::Rect;
 use super::noise::uniform;
 use super::nuclei::{self, Nucleus, SMOOTH};
 use super::optics;
-use super::tissue::{Stains, stroma};
+use super::stains::Stains;
+use super::tissue::stroma;
+use crate::source::Rect;
 
 /// The kinds of nuclei, by their names in tables; [`Planted::counts`] has their order.
 pub const KINDS: [&str; 4] = ["round", "eccentric", "irregular", "spindle"];

@@ -1,38 +1,48 @@
 //! The invariants of ARCHITECTURE.md that the source itself can break.
 
-use std::path::{Path, PathBuf};
+mod circles;
+mod imports;
+mod sources;
+
+use std::path::PathBuf;
+
+use circles::{between_siblings, said};
+use sources::Source;
+
+/// Every crate of the workspace, by the name it has in code, and its sources.
+const CRATES: [(&str, &str); 12] = [
+    ("coverslip", "src"),
+    ("coverslip_plugin_abi", "plugin_abi/src"),
+    ("coverslip_analysis", "crates/analysis/src"),
+    ("coverslip_bundle", "crates/bundle/src"),
+    ("coverslip_files", "crates/files/src"),
+    ("coverslip_import", "crates/import/src"),
+    ("coverslip_lab", "lab/src"),
+    ("coverslip_numerics", "crates/numerics/src"),
+    ("coverslip_profile", "crates/profile/src"),
+    ("coverslip_slides", "crates/slides/src"),
+    ("coverslip_tensorrt", "crates/tensorrt/src"),
+    ("coverslip_testkit", "crates/testkit/src"),
+];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Every Rust file below a folder (or the file itself): path from the root, and the text without its tests.
-fn sources(place: &str) -> Vec<(String, String)> {
-    fn walk(path: &Path, found: &mut Vec<PathBuf>) {
-        if path.is_dir() {
-            let entries = std::fs::read_dir(path).expect("a folder of the checkout");
-            entries.for_each(|entry| walk(&entry.expect("an entry").path(), found));
-        } else if path.extension().is_some_and(|e| e == "rs") {
-            found.push(path.to_owned());
-        }
-    }
-    let mut paths = Vec::new();
-    walk(&root().join(place), &mut paths);
-    assert!(!paths.is_empty(), "{place} has no source");
-    let read = |path: &PathBuf| {
-        let text = std::fs::read_to_string(path).expect("a source file");
-        let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or("").to_owned();
-        (path.strip_prefix(root()).expect("below the root").display().to_string(), code)
-    };
-    paths.iter().map(read).collect()
+#[test]
+fn nothing_imports_in_a_circle() {
+    let files = imports::arrows(&root(), &CRATES);
+    assert!(files.len() > 100, "{} files with imports: the sources were not read", files.len());
+    let siblings = between_siblings(&files);
+    let found = [&files, &siblings].map(|arrows| said(&circles::circles(arrows), arrows)).concat();
+    assert!(found.is_empty(), "{found}");
 }
 
 /// Fails with every line of `place` that has one of `words`, comments apart.
 fn expect_without(place: &str, words: &[&str], why: &str) {
     let mut found = Vec::new();
-    for (path, code) in sources(place) {
+    for Source { path, code } in Source::below(&root(), place) {
         for (number, line) in code.lines().enumerate() {
-            let line = line.split("//").next().unwrap_or("");
             if words.iter().any(|word| line.contains(word)) {
                 found.push(format!("{path}:{}: {}", number + 1, line.trim()));
             }
@@ -65,13 +75,13 @@ fn intake_knows_nothing_of_what_comes_after() {
 #[test]
 fn only_the_boundary_is_unsafe() {
     let folders = ["src", "crates/bundle/src", "lab/src", "crates/tensorrt/src"];
-    for (path, code) in folders.into_iter().flat_map(sources) {
+    for Source { path, code } in folders.into_iter().flat_map(|folder| Source::below(&root(), folder)) {
         let allowed = path.starts_with("src/abi/")
             || path == "src/engine/tensorrt/cuda.rs"
             || path.starts_with("crates/tensorrt/src/sys/")
             || ["lab/src/host.rs", "src/lib.rs", "crates/tensorrt/src/lib.rs"].contains(&path.as_str());
-        let lines = code.lines().map(|line| line.split("//").next().unwrap_or(""));
-        assert!(allowed || !lines.into_iter().any(|line| line.contains("unsafe")), "{path} has unsafe");
+        let tokens = sources::tokens(&code);
+        assert!(allowed || !tokens.iter().any(|token| token == "unsafe"), "{path} has unsafe");
     }
 }
 
@@ -90,7 +100,7 @@ fn the_lab_is_a_host_like_any_other() {
 #[test]
 fn the_code_map_names_what_is_there() {
     let page = std::fs::read_to_string(root().join("ARCHITECTURE.md")).expect("ARCHITECTURE.md");
-    for (path, _) in sources("src") {
+    for Source { path, .. } in Source::below(&root(), "src") {
         let parts: Vec<&str> = path.trim_end_matches(".rs").split('/').collect();
         let name = if parts.len() > 2 { parts[1] } else { parts[parts.len() - 1] };
         assert!(
