@@ -1,6 +1,6 @@
 //! The evidence that a profile's flags are in control: on a synthetic scanner every flag at α = 1 % is raised on about
 //! 1 % of the tiles of slides that neither fitted nor calibrated it. By hand, some minutes on two cores; the figures are
-//! in docs/qc.md:
+//! in docs/measured/flags-and-alerts.md:
 //!
 //!     cargo test --release --test in_control -- --ignored --nocapture
 #![allow(clippy::print_stdout, reason = "figures for the documentation")]

@@ -1,7 +1,7 @@
 //! Exposure: clipped pixels and the bright level of a tile, over all of its pixels, glass too.
 //!
 //! Judged before the background gate, so that overexposed tissue cannot pass as glass. The thresholds are not
-//! calibrated: how they were chosen, and what they miss, is in `docs/qc-uncalibrated.md`.
+//! calibrated: how they were chosen, and what they miss, is in `docs/measured/general-rules.md`.
 
 use coverslip_profile::{Measurements, measurement as at};
 

@@ -13,7 +13,7 @@
 //! not called blurry; defocus takes the finer first. (The bands are those of the à trous wavelet transform, Starck &
 //! Murtagh, Astronomical Image and Data Analysis, 2006, from a plane smoothed once.)
 
-/// A tile of tissue below this sharpness (dB) is OUT_OF_FOCUS. Not calibrated; see `docs/qc-uncalibrated.md`.
+/// A tile of tissue below this sharpness (dB) is OUT_OF_FOCUS. Not calibrated; see `docs/measured/general-rules.md`.
 pub(crate) const OUT_OF_FOCUS_BELOW_DB: f32 = -6.9;
 /// Tissue is where plane c is below this share of its brightest place.
 const TISSUE_BELOW: f32 = 0.93;

@@ -229,7 +229,7 @@ pub(crate) fn table(bundle: &Path) -> Vec<u8> {
 /// For other hosts on the fakes (`benches/gpu.rs`, `coverslip scan`): writes the table of the bundle that
 /// `COVERSLIP_TEST_BUNDLE` names to where `FAKE_TABLE` says.
 #[test]
-#[ignore = "run by hand: docs/gpu.md"]
+#[ignore = "run by hand: docs/measured/gpu.md"]
 fn write_table() {
     let [bundle, file] = ["COVERSLIP_TEST_BUNDLE", "FAKE_TABLE"].map(|name| std::env::var_os(name).expect(name));
     std::fs::write(file, table(Path::new(&bundle))).unwrap();

@@ -3,7 +3,7 @@
 //!
 //! [`Bundle::open`] reads and checks a bundle; [`Bundle::compose`] writes the graph; [`Bundle::reference`]
 //! gives the outputs that an engine must reproduce. [`build`] writes bundles, [`synthetic`] random ones
-//! for tests and benches. The format is described in `docs/bundle-format.md`. This crate runs no model:
+//! for tests and benches. The format is described in `docs/reference/bundle-format.md`. This crate runs no model:
 //! where outputs are needed, the caller passes a function that has an engine.
 
 mod agreement;

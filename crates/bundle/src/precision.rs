@@ -11,7 +11,7 @@ use crate::tensors::{bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16};
 
 /// The type of the model's weights and of the operands of its matrix products in a composed graph. Whatever the
 /// precision, norms, softmax, the residual stream, pooling and (but for one) the SAE are float32: see
-/// `docs/bundle-format.md`.
+/// `docs/reference/bundle-format.md`.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub enum Precision {
     /// IEEE binary32.

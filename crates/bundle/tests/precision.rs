@@ -73,7 +73,8 @@ fn role(node: &Node) -> String {
 
 #[test]
 fn float32_is_left_to_what_the_design_names_alone() {
-    // In docs/bundle-format.md: the stream and its sums, norms, softmax, and what reads the stream: pooling and the SAE.
+    // In docs/reference/bundle-format.md: the stream and its sums, norms, softmax, and what reads the stream, which is
+    // pooling and the SAE.
     let stream = [
         "patch_embed.wide",
         "tokens.padded",

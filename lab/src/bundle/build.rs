@@ -29,7 +29,7 @@ pub(super) struct BuildArgs {
     /// The model's config.json [default: the one beside the weights]
     #[arg(long, value_name = "JSON")]
     config: Option<PathBuf>,
-    /// What neither says: mpp, mean, std, taps (docs/bundle-format.md)
+    /// What neither says: mpp, mean, std, taps (docs/reference/import.md)
     #[arg(long, value_name = "JSON")]
     model: Option<PathBuf>,
     /// The SAE's directory or file: SAELens, sparsify, dictionary_learning, OpenAI, overcomplete [default: none; the bundle

@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    #[ignore = "minutes; the figures are in docs/qc.md"]
+    #[ignore = "minutes; the figures are in docs/measured/flags-and-alerts.md"]
     fn a_thousand_slides_in_control() {
         let [drift, focus] = in_control(1000);
         eprintln!("of 1000 slides {drift} with a drift alert, {focus} with a focus alert");
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    #[ignore = "minutes; the figures are in docs/qc.md"]
+    #[ignore = "minutes; the figures are in docs/measured/flags-and-alerts.md"]
     fn a_thousand_slides_wrong_from_their_first_tile() {
         let slides: Vec<Vec<f32>> = slides(1000, 21).collect();
         for shift in [0.0, 0.5, 1.0, 2.0, 3.0] {
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    #[ignore = "minutes; the figures are in docs/qc.md"]
+    #[ignore = "minutes; the figures are in docs/measured/flags-and-alerts.md"]
     fn delays_by_range_and_place() {
         for range in RANGES_MM {
             for start in [0, 250, 500, 1000, 2000, 5000, 10_000] {

@@ -22,7 +22,7 @@ impl SaeGraph {
     /// Name of the output x̂.
     pub const RECONSTRUCTION: &str = "reconstruction";
 
-    /// Composes it. `tensors` are the SAE's, under the names that `docs/bundle-format.md` gives them.
+    /// Composes it. `tensors` are the SAE's, under the names that `docs/reference/bundle-format.md` gives them.
     ///
     /// # Errors
     /// `Missing` and `Invalid` where `tensors` are not those of `sae`; `TooLarge` beyond ONNX's 2 GiB.

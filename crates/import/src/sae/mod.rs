@@ -53,7 +53,7 @@ pub struct ImportedSae {
     pub pruned: bool,
     /// Where in its model it reads, as far as the files say.
     pub hook_name: Option<String>,
-    /// Its weights as they will be stored, under the names of `docs/bundle-format.md`.
+    /// Its weights as they will be stored, under the names of `docs/reference/bundle-format.md`.
     pub tensors: TensorMap,
     /// What a reader should know, in sentences: what was folded, what was taken as the library's default.
     pub notes: Vec<String>,
