@@ -59,7 +59,8 @@ impl Tolerance {
     pub const FLOAT16: Tolerance = Tolerance { embeddings: 1e-4, displacement: 1e-3, features: 0.05, overlap: 0.95 };
     /// For engines that multiply in bfloat16 (measured on real tiles: embeddings 9.7e-5). It has three bits less than
     /// float16; ten times the squared distances are allowed, √10 times the features'.
-    pub const BFLOAT16: Tolerance = Tolerance { embeddings: 1e-3, displacement: 1e-2, features: 0.16, overlap: 0.85 };
+    pub(crate) const BFLOAT16: Tolerance =
+        Tolerance { embeddings: 1e-3, displacement: 1e-2, features: 0.16, overlap: 0.85 };
 
     /// For an engine other than the one that made the reference outputs, at this precision.
     pub fn of(precision: Precision) -> Tolerance {

@@ -52,7 +52,7 @@ pub fn vit_tensors(a: &Vit, side: usize) -> Vec<Shape> {
 }
 
 /// Rows of `pos_embed`: patches, and the tokens before them unless `no_embed_class`.
-pub fn position_rows(vit: &Vit, side: usize) -> usize {
+pub(crate) fn position_rows(vit: &Vit, side: usize) -> usize {
     if vit.no_embed_class { vit.patches(side) } else { vit.tokens(side) }
 }
 
@@ -95,7 +95,7 @@ pub fn model_parameters(manifest: &Manifest) -> u128 {
 }
 
 /// A ViT's parameters, the final norm included.
-pub fn vit_parameters(vit: &Vit, side: usize) -> u128 {
+pub(crate) fn vit_parameters(vit: &Vit, side: usize) -> u128 {
     count(&vit_tensors(vit, side)) + count(&final_norm_tensors(vit))
 }
 
@@ -116,7 +116,7 @@ fn count(tensors: &[Shape]) -> u128 {
 }
 
 /// Checks the model's tensors, and its graph where it came as ONNX.
-pub fn check_model(manifest: &Manifest, topology: Option<&[u8]>, file: &TensorFile) -> Result<(), BundleError> {
+pub(crate) fn check_model(manifest: &Manifest, topology: Option<&[u8]>, file: &TensorFile) -> Result<(), BundleError> {
     match (&manifest.architecture, topology) {
         (Architecture::Vit(vit), None) => check_vit(manifest, vit, file),
         (Architecture::Onnx(onnx), Some(topology)) => check_onnx(manifest, onnx, topology, file),

@@ -11,19 +11,19 @@ use crate::manifest::{
 };
 
 /// Largest `manifest.json`, bytes (labels for 262144 features fit).
-pub const MAX_MANIFEST_BYTES: u64 = 64 << 20;
+pub(crate) const MAX_MANIFEST_BYTES: u64 = 64 << 20;
 /// Largest file other than the two of weights, bytes.
-pub const MAX_OTHER_BYTES: u64 = 256 << 20;
+pub(crate) const MAX_OTHER_BYTES: u64 = 256 << 20;
 /// Most files in a bundle, without the manifest.
-pub const MAX_FILES: usize = 64;
+pub(crate) const MAX_FILES: usize = 64;
 /// Largest `model.onnx`, bytes: nodes and small constants, no weights.
-pub const MAX_GRAPH_BYTES: u64 = 64 << 20;
+pub(crate) const MAX_GRAPH_BYTES: u64 = 64 << 20;
 /// Room for a safetensors header beside the weights it describes, bytes.
 pub const MAX_HEADER_BYTES: u64 = 16 << 20;
 /// Largest model input, px.
 pub const MAX_SIDE: usize = 1024;
 /// Most tokens per tile: attention's memory grows with the square.
-pub const MAX_TOKENS: usize = 8192;
+pub(crate) const MAX_TOKENS: usize = 8192;
 /// Most blocks.
 pub const MAX_DEPTH: usize = 64;
 /// Widest token.
@@ -37,15 +37,15 @@ pub const MAX_TAPS: usize = 16;
 /// Most features of an SAE.
 pub const MAX_D_SAE: usize = 262_144;
 /// Most steps before an SAE: there are no more kinds.
-pub const MAX_INPUT_STEPS: usize = 4;
+pub(crate) const MAX_INPUT_STEPS: usize = 4;
 /// Most features reported per tile.
-pub const MAX_OUTPUTS: usize = 1024;
+pub(crate) const MAX_OUTPUTS: usize = 1024;
 /// Longest name of a value in an ONNX graph, bytes.
-pub const MAX_VALUE_NAME: usize = 512;
+pub(crate) const MAX_VALUE_NAME: usize = 512;
 /// Most parameters of model and SAE together.
-pub const MAX_PARAMETERS: u128 = 4_000_000_000;
+pub(crate) const MAX_PARAMETERS: u128 = 4_000_000_000;
 /// Most reference tiles.
-pub const MAX_REFERENCE_TILES: usize = 64;
+pub(crate) const MAX_REFERENCE_TILES: usize = 64;
 
 /// Checks everything that can be checked without reading another file.
 pub(crate) fn check(manifest: &Manifest) -> Result<(), BundleError> {

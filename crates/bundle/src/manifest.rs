@@ -459,7 +459,7 @@ impl Vit {
     }
 
     /// Rows of the hidden layer's weight: twice its width where half of them is the gate.
-    pub fn fc1_rows(&self) -> usize {
+    pub(crate) fn fc1_rows(&self) -> usize {
         match self.mlp {
             Mlp::Gelu => self.mlp_dim,
             Mlp::SwiGlu => 2 * self.mlp_dim,

@@ -112,14 +112,6 @@ impl Bundle {
         reference::read(&self.manifest, &self.reference)
     }
 
-    /// x̄ of the SAE's training (or calibration) data, `d_in` values in embedding space.
-    ///
-    /// # Errors
-    /// As [`Bundle::reference`].
-    pub fn sae_mean(&self) -> Result<Vec<f32>, BundleError> {
-        reference::read_mean(&self.manifest, &self.reference)
-    }
-
     /// The original number of each feature of an SAE from which features were removed.
     ///
     /// # Errors

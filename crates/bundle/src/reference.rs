@@ -116,11 +116,6 @@ pub(crate) fn read(manifest: &Manifest, file: &TensorFile) -> Result<ReferenceOu
     })
 }
 
-/// Reads x̄.
-pub(crate) fn read_mean(manifest: &Manifest, file: &TensorFile) -> Result<Vec<f32>, BundleError> {
-    file.expect("sae.mean", &[manifest.sae.d_in])?.to_f32()
-}
-
 /// Checks the reference file: all tensors there, in shape, finite, and no others.
 pub(crate) fn check(manifest: &Manifest, file: &TensorFile) -> Result<(), BundleError> {
     read(manifest, file)?.check(manifest)?;

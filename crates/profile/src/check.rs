@@ -76,7 +76,7 @@ impl Check {
     }
 
     /// The check of this name.
-    pub fn from_name(name: &str) -> Option<Check> {
+    pub(crate) fn from_name(name: &str) -> Option<Check> {
         Check::ALL.into_iter().find(|check| check.name() == name)
     }
 }

@@ -107,10 +107,4 @@ impl Profile {
     pub fn feature_score(&self, scanner: &Scanner, active: impl Iterator<Item = (u32, f32)>) -> Option<f32> {
         (!self.features.is_empty()).then(|| scanner_mass(&self.features, &scanner.effects, active))
     }
-
-    /// SCANNER_MISMATCH: the p-value of a slide whose mean SCANNER_SHIFT score is `mean`, among the calibration slides.
-    /// With 19 of these it can be 5 %, with 99 of them 1 %.
-    pub fn mismatch_p_value(scanner: &Scanner, mean: f32, draw: Draw) -> f64 {
-        scanner.slide_shift.p_value(mean, draw)
-    }
 }

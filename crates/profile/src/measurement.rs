@@ -31,8 +31,6 @@ pub const BANDING_PERIOD: usize = 15;
 pub const FOREIGN: usize = 16;
 /// Share of the tile outside tissue's colours, 0..1.
 pub const FOREIGN_SHARE: usize = 17;
-/// How many of the indices are used.
-pub const USED: usize = 18;
 
 /// The score of OVEREXPOSED: share of clipped pixels plus the brightest channel's white point, both as shares, less one.
 /// Below 0 there is headroom. NaN where it was not measured.

@@ -127,5 +127,5 @@ fn a_tile_is_scored_against_its_scanner() {
     assert_eq!(scanner.calibration[&Check::ScannerShift].p_value(found.scanner_shift, draw), 1.0 / 501.0);
     assert!(scanner.calibration[&Check::Novel].p_value(found.novel, draw) > 0.05);
     assert_eq!(profile.feature_score(scanner, [(0, 1.0), (1, 1.0), (99, 2.0)].into_iter()), Some(0.25));
-    assert_eq!(Profile::mismatch_p_value(scanner, 30.0, draw), 0.01);
+    assert_eq!(scanner.slide_shift.p_value(30.0, draw), 0.01);
 }

@@ -67,7 +67,7 @@ impl Graph {
     ///
     /// # Errors
     /// `NotFinite` where the type cannot hold a value.
-    pub fn narrow_floats(&mut self, name: &str, dims: &[usize], values: &[f32]) -> Result<String, BundleError> {
+    pub(crate) fn narrow_floats(&mut self, name: &str, dims: &[usize], values: &[f32]) -> Result<String, BundleError> {
         debug_assert_eq!(dims.iter().product::<usize>(), values.len(), "{name}");
         let raw = self.precision.encode(name, values)?;
         self.writer.constant(name, dims, self.precision.data_type() as u64, &raw);
@@ -80,12 +80,12 @@ impl Graph {
     }
 
     /// A float32 value made narrow.
-    pub fn narrowed(&mut self, x: &str) -> String {
+    pub(crate) fn narrowed(&mut self, x: &str) -> String {
         if self.precision == Precision::Float32 { x.to_owned() } else { self.narrow(&format!("{x}.narrow"), x) }
     }
 
     /// A narrow value made float32.
-    pub fn widened(&mut self, x: &str) -> String {
+    pub(crate) fn widened(&mut self, x: &str) -> String {
         if self.precision == Precision::Float32 {
             return x.to_owned();
         }
@@ -93,7 +93,7 @@ impl Graph {
     }
 
     /// A float32 scalar.
-    pub fn scalar(&mut self, name: &str, value: f64) -> String {
+    pub(crate) fn scalar(&mut self, name: &str, value: f64) -> String {
         self.floats(name, &[], &[value as f32])
     }
 
@@ -109,7 +109,13 @@ impl Graph {
     }
 
     /// A node with attributes and one output, called `name`.
-    pub fn op_with(&mut self, name: &str, op: &str, inputs: &[&str], attributes: &[(&str, Attribute)]) -> String {
+    pub(crate) fn op_with(
+        &mut self,
+        name: &str,
+        op: &str,
+        inputs: &[&str],
+        attributes: &[(&str, Attribute)],
+    ) -> String {
         self.writer.node(op, name, inputs, &[name], attributes);
         name.to_owned()
     }
@@ -200,7 +206,7 @@ pub struct Linear {
 
 impl Linear {
     /// From PyTorch's layout (`weight` `[outputs, inputs]`), each output scaled by `scale(output)`.
-    pub fn from_rows(weight: &[f32], bias: Option<&[f32]>, inputs: usize, scale: impl Fn(usize) -> f64) -> Self {
+    pub(crate) fn from_rows(weight: &[f32], bias: Option<&[f32]>, inputs: usize, scale: impl Fn(usize) -> f64) -> Self {
         let outputs = weight.len() / inputs;
         let mut transposed = vec![0.0; weight.len()];
         for (output, row) in weight.chunks_exact(inputs).enumerate() {

@@ -27,7 +27,7 @@ pub fn check_onnx(bytes: &[u8]) -> Result<Checked, BundleError> {
 }
 
 /// Checks a model that was read.
-pub fn check_model(model: &Model) -> Result<(), BundleError> {
+pub(crate) fn check_model(model: &Model) -> Result<(), BundleError> {
     if !OPSETS.contains(&model.opset) || model.functions > 0 {
         fail!(
             Unsupported,

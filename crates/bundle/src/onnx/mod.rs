@@ -7,9 +7,11 @@ mod protobuf;
 mod read;
 mod write;
 
-pub use check::{Checked, check_model, check_names, check_onnx};
+pub(crate) use check::check_model;
+pub use check::{Checked, check_names, check_onnx};
 pub use read::{AttributeValue, Constant, ConstantData, Model, Node, ValueInfo};
+pub(crate) use write::OPSET;
 pub use write::{
-    Attribute, DataType, Dim, EXTERNAL_FILE, External, ModelWriter, OPSET, Placement, int_attribute, ints_attribute,
+    Attribute, DataType, Dim, EXTERNAL_FILE, External, ModelWriter, Placement, int_attribute, ints_attribute,
     tensor_attribute,
 };

@@ -154,7 +154,7 @@ impl Node {
     }
 
     /// Whether an attribute holds a graph: `If`, `Loop`, `Scan`.
-    pub fn has_subgraph(&self) -> Result<bool, BundleError> {
+    pub(crate) fn has_subgraph(&self) -> Result<bool, BundleError> {
         for bytes in &self.attributes {
             for field in Fields(bytes) {
                 if matches!(field?, (6 | 11, _)) {

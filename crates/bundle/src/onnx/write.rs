@@ -41,7 +41,7 @@ pub enum Dim {
 }
 
 /// The opset of graphs that are composed from nothing but weights.
-pub const OPSET: u64 = 20;
+pub(crate) const OPSET: u64 = 20;
 const IR_VERSION: u64 = 9;
 /// Where external weights start: the widest vector registers' alignment.
 const ALIGNMENT: usize = 64;

@@ -19,7 +19,7 @@ use crate::source::{Mpp, Rect, SlideSource, SourceError, SourceInfo};
 use light::{DRIFT_FROM, DRIFT_GAINS, WIDTH};
 
 /// Micrometres per pixel.
-pub const MPP: f64 = 0.5;
+pub(crate) const MPP: f64 = 0.5;
 /// 12 tiles of 224 px.
 const HEIGHT: u32 = 2688;
 /// Rows that were scanned out of focus: tile rows 7 and 8.
