@@ -24,7 +24,7 @@ impl Manifest {
         };
         let sae = &self.sae;
         let decoded = match sae.architecture {
-            SaeArchitecture::TopK | SaeArchitecture::SignedTopK => sae.outputs,
+            Some(SaeArchitecture::TopK | SaeArchitecture::SignedTopK) => sae.outputs,
             _ => sae.d_sae,
         };
         model + 2 * sae.d_in as u128 * (sae.d_sae + decoded) as u128

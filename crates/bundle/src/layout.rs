@@ -64,17 +64,15 @@ pub fn final_norm_tensors(vit: &Vit) -> Vec<Shape> {
 
 /// The SAE's floating-point tensors.
 pub fn sae_tensors(sae: &Sae) -> Vec<Shape> {
-    if sae.architecture == SaeArchitecture::None {
-        return Vec::new();
-    }
+    let Some(architecture) = sae.architecture else { return Vec::new() };
     let (d, m) = (sae.d_in, sae.d_sae);
     let mut tensors: Vec<Shape> = vec![("W_enc".into(), vec![d, m])];
     let mut add = |name: &str, width: usize| tensors.push((name.into(), vec![width]));
-    match sae.architecture {
+    match architecture {
         SaeArchitecture::Gated => ["b_gate", "r_mag", "b_mag"].into_iter().for_each(|name| add(name, m)),
         _ => add("b_enc", m),
     }
-    if sae.architecture == SaeArchitecture::JumpRelu {
+    if architecture == SaeArchitecture::JumpRelu {
         add("threshold", m);
     }
     if sae.input.contains(&InputStep::Standardize) {

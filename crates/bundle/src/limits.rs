@@ -101,7 +101,7 @@ pub(crate) fn check_files(manifest: &Manifest) -> Result<(), BundleError> {
 /// The files that a bundle of this family has.
 pub(crate) fn required_files(manifest: &Manifest) -> Vec<&'static str> {
     let mut files = vec![MODEL_FILE, REFERENCE_FILE];
-    if manifest.sae.architecture != SaeArchitecture::None {
+    if manifest.sae.architecture.is_some() {
         files.push(SAE_FILE);
     }
     if matches!(manifest.architecture, Architecture::Onnx(_)) {
@@ -273,7 +273,7 @@ fn check_sae(manifest: &Manifest) -> Result<(), BundleError> {
     if sae.d_in != width {
         fail!(Invalid, "`sae.d_in` is {}, but tap `{}` has {width} values", sae.d_in, sae.tap);
     }
-    if sae.architecture == SaeArchitecture::None {
+    if sae.architecture.is_none() {
         if *sae != Sae::none(&sae.tap, width) {
             fail!(
                 Invalid,
@@ -284,8 +284,10 @@ fn check_sae(manifest: &Manifest) -> Result<(), BundleError> {
     }
     size("sae.d_sae", sae.d_sae, MAX_D_SAE)?;
     size("sae.outputs", sae.outputs, sae.d_sae.min(MAX_OUTPUTS))?;
-    let has_k =
-        matches!(sae.architecture, SaeArchitecture::TopK | SaeArchitecture::SignedTopK | SaeArchitecture::GroupMax);
+    let has_k = matches!(
+        sae.architecture,
+        Some(SaeArchitecture::TopK | SaeArchitecture::SignedTopK | SaeArchitecture::GroupMax)
+    );
     match (has_k, sae.k) {
         (true, Some(k)) if k == sae.outputs => {}
         (true, found) => {
@@ -294,7 +296,7 @@ fn check_sae(manifest: &Manifest) -> Result<(), BundleError> {
         (false, None) => {}
         (false, Some(_)) => fail!(Invalid, "`sae.k` belongs to topk and groupmax SAEs only"),
     }
-    if sae.architecture == SaeArchitecture::GroupMax && !sae.d_sae.is_multiple_of(sae.outputs) {
+    if sae.architecture == Some(SaeArchitecture::GroupMax) && !sae.d_sae.is_multiple_of(sae.outputs) {
         fail!(
             Invalid,
             "groupmax has k = {} groups of equal size, which {} features do not give",
@@ -305,7 +307,7 @@ fn check_sae(manifest: &Manifest) -> Result<(), BundleError> {
     if sae.input.len() > MAX_INPUT_STEPS || (1..sae.input.len()).any(|i| sae.input[..i].contains(&sae.input[i])) {
         fail!(Invalid, "`sae.input` has {} steps; expected each at most once", sae.input.len());
     }
-    if sae.rescale_acts_by_decoder_norm && sae.architecture != SaeArchitecture::TopK {
+    if sae.rescale_acts_by_decoder_norm && sae.architecture != Some(SaeArchitecture::TopK) {
         fail!(Invalid, "`sae.rescale_acts_by_decoder_norm` belongs to topk SAEs only");
     }
     if sae.input.contains(&InputStep::LayerNorm) && sae.d_in < 2 {

@@ -314,8 +314,6 @@ pub enum SaeArchitecture {
     /// The largest of ReLU(p) in each of k contiguous groups.
     #[serde(rename = "groupmax")]
     GroupMax,
-    /// No SAE yet: one feature that is never active, so that the graph has the same outputs for every bundle.
-    None,
 }
 
 /// What is done to an embedding before the SAE, and undone after its decoder.
@@ -338,8 +336,9 @@ pub enum InputStep {
 pub struct Sae {
     /// Name of the tap that it reads.
     pub tap: String,
-    /// Its activation.
-    pub architecture: SaeArchitecture,
+    /// Its activation, stored as its name; None, stored as `none`, where the bundle has no SAE.
+    #[serde(with = "stored_architecture")]
+    pub architecture: Option<SaeArchitecture>,
     /// Width of the embedding: the tap's width.
     pub d_in: usize,
     /// Number of features.
@@ -367,12 +366,38 @@ pub struct Sae {
     pub labels: Vec<FeatureLabel>,
 }
 
+/// How a manifest names the activation: `none` is a name of its own, not a missing field.
+mod stored_architecture {
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use serde_json::Value;
+
+    use super::SaeArchitecture;
+
+    const NONE: &str = "none";
+
+    pub(super) fn serialize<S: Serializer>(found: &Option<SaeArchitecture>, to: S) -> Result<S::Ok, S::Error> {
+        match found {
+            Some(architecture) => architecture.serialize(to),
+            None => to.serialize_str(NONE),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SaeArchitecture>, D::Error> {
+        match Value::deserialize(from)? {
+            Value::String(name) if name == NONE => Ok(None),
+            name => SaeArchitecture::deserialize(name).map(Some).map_err(D::Error::custom),
+        }
+    }
+}
+
 impl Sae {
-    /// A bundle's place for an SAE that it does not have yet: embeddings come first, an SAE is trained on them.
+    /// What a manifest says where there is no SAE yet: the tap that one would read, and one feature that is never active,
+    /// so that the graph of every bundle has the same outputs.
     pub fn none(tap: &str, width: usize) -> Self {
         Self {
             tap: tap.to_owned(),
-            architecture: SaeArchitecture::None,
+            architecture: None,
             d_in: width,
             d_sae: 1,
             k: None,
@@ -388,7 +413,7 @@ impl Sae {
 
     /// Features that a host sees: none where there is no SAE.
     pub fn features(&self) -> usize {
-        if self.architecture == SaeArchitecture::None { 0 } else { self.d_sae }
+        if self.architecture.is_none() { 0 } else { self.d_sae }
     }
 
     /// Features that a host gets per tile.

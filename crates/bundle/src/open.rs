@@ -9,7 +9,7 @@ use crate::compose::{self, ComposedGraph};
 use crate::digest::Digest;
 use crate::error::{BundleError, fail};
 use crate::manifest::{
-    Architecture, FORMAT, GRAPH_FILE, MANIFEST_FILE, MODEL_FILE, Manifest, REFERENCE_FILE, SAE_FILE, SaeArchitecture,
+    Architecture, FORMAT, GRAPH_FILE, MANIFEST_FILE, MODEL_FILE, Manifest, REFERENCE_FILE, SAE_FILE,
 };
 use crate::onnx::Placement;
 use crate::precision::Precision;
@@ -54,7 +54,7 @@ impl Bundle {
             }
         }
         let [model, mut sae, reference] = weights.map(|(_, file)| file);
-        if manifest.sae.architecture == SaeArchitecture::None && sae.is_none() {
+        if manifest.sae.architecture.is_none() && sae.is_none() {
             sae = Some(TensorFile::parse(to_safetensors(&TensorMap::new())?)?);
         }
         let (Some(model), Some(sae), Some(reference)) = (model, sae, reference) else {

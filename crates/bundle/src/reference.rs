@@ -60,7 +60,7 @@ impl ReferenceOutputs {
                 fail!(Invalid, "`{name}` has {found} values, expected {expected}");
             }
         }
-        let signed = manifest.sae.architecture == SaeArchitecture::SignedTopK;
+        let signed = manifest.sae.architecture == Some(SaeArchitecture::SignedTopK);
         let mut floats = self.embeddings.iter().flatten();
         if !floats.all(|v| v.is_finite())
             || !self.feature_value.iter().all(|v| v.is_finite() && (signed || *v >= 0.0))

@@ -239,7 +239,7 @@ fn manifest(spec: &SyntheticSpec) -> Manifest {
         taps: spec.taps.clone(),
         sae: Sae {
             tap: spec.taps.last().map(|tap| tap.name.clone()).unwrap_or_default(),
-            architecture: spec.sae_arch,
+            architecture: Some(spec.sae_arch),
             d_in: 0,
             d_sae: spec.d_sae,
             k: matches!(spec.sae_arch, SaeArchitecture::TopK | SaeArchitecture::SignedTopK | SaeArchitecture::GroupMax)

@@ -197,7 +197,7 @@ fn declared_sae(args: &BuildArgs, model: &Model, sae: Option<&ImportedSae>) -> R
     };
     Ok(Sae {
         tap: sae_tap(&model.about, &model.taps, sae)?,
-        architecture: sae.architecture,
+        architecture: Some(sae.architecture),
         d_in: sae.d_in,
         d_sae: sae.d_sae,
         k: sae.k,

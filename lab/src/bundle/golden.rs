@@ -83,7 +83,7 @@ impl Case {
 fn described(found: &ImportedSae) -> Sae {
     Sae {
         tap: "x".to_owned(),
-        architecture: found.architecture,
+        architecture: Some(found.architecture),
         d_in: found.d_in,
         d_sae: found.d_sae,
         k: found.k,

@@ -7,7 +7,7 @@ use super::engine::{Composer, Engine, LoadResult};
 use super::recipe::Calibration;
 use crate::compose::ComposedGraph;
 use crate::error::{BundleError, fail};
-use crate::manifest::{Manifest, SaeArchitecture, SaeReference};
+use crate::manifest::{Manifest, SaeReference};
 
 /// Levels of the quantiles that are computed. More would pretend a precision that few tiles have.
 const LEVELS: [&str; 4] = ["0.5", "0.9", "0.95", "0.99"];
@@ -15,7 +15,7 @@ const LEVELS: [&str; 4] = ["0.5", "0.9", "0.95", "0.99"];
 /// Fills in figures that pass the checks while the true ones are not known yet. With a unit of 1 the
 /// graph puts out ‖x−x̂‖² itself.
 pub(super) fn placeholder(manifest: &mut Manifest, calibration: &Calibration) {
-    if manifest.sae.architecture == SaeArchitecture::None {
+    if manifest.sae.architecture.is_none() {
         manifest.sae.reference = SaeReference::none();
         return;
     }
@@ -37,7 +37,7 @@ pub(super) fn calibrate<F: FnMut(ComposedGraph) -> LoadResult>(
     engine: &mut Engine<F>,
 ) -> Result<Vec<f32>, BundleError> {
     let d = manifest.sae.d_in;
-    if manifest.sae.architecture == SaeArchitecture::None {
+    if manifest.sae.architecture.is_none() {
         return Ok(vec![0.0; d]);
     }
     if let Some(mean) = &calibration.mean

@@ -14,9 +14,7 @@ use coverslip_files::{Folder, Replace};
 use crate::compose::ComposedGraph;
 use crate::digest::Digest;
 use crate::error::{BundleError, BundleErrorKind, fail};
-use crate::manifest::{
-    FileEntry, GRAPH_FILE, MANIFEST_FILE, MODEL_FILE, Manifest, REFERENCE_FILE, SAE_FILE, SaeArchitecture,
-};
+use crate::manifest::{FileEntry, GRAPH_FILE, MANIFEST_FILE, MODEL_FILE, Manifest, REFERENCE_FILE, SAE_FILE};
 use crate::open::Bundle;
 use crate::reference;
 use crate::tensors::{TensorFile, to_safetensors};
@@ -81,7 +79,7 @@ fn assemble(recipe: Recipe, folder: &Folder, load: impl FnMut(ComposedGraph) -> 
     let reference = to_safetensors(&reference::to_tensors(&manifest, &outputs, &mean))?;
 
     let mut files = recipe.documents;
-    if manifest.sae.architecture != SaeArchitecture::None {
+    if manifest.sae.architecture.is_some() {
         files.insert(SAE_FILE.to_owned(), sae.into_bytes());
     }
     files.insert(REFERENCE_FILE.to_owned(), reference);

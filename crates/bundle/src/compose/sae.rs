@@ -18,10 +18,10 @@ pub(super) fn compose(
     embedding: &str,
     reconstruction: Option<&str>,
 ) -> Result<(), BundleError> {
-    if sae.architecture == SaeArchitecture::None {
+    let Some(architecture) = sae.architecture else {
         none(graph, embedding);
         return Ok(());
-    }
+    };
     let writer = Writer { sae, file, embedding };
     let mut x = embedding.to_owned();
     let mut undo = Vec::new();
@@ -32,7 +32,7 @@ pub(super) fn compose(
     if sae.apply_b_dec_to_input {
         x = graph.op("sae.input", "Sub", &[&x, &b_dec]);
     }
-    let decoded = match sae.architecture {
+    let decoded = match architecture {
         SaeArchitecture::TopK | SaeArchitecture::SignedTopK => {
             let pre = writer.pre_activations(graph, &x)?;
             let (values, indices) = graph.top_k("sae.top", &pre, sae.outputs);
@@ -44,7 +44,6 @@ pub(super) fn compose(
             writer.relu(graph, &pre)?
         }
         SaeArchitecture::Gated => writer.gated(graph, &x)?,
-        SaeArchitecture::None => x,
     };
     let mut output = graph.op("sae.decoded", "Add", &[&decoded, &b_dec]);
     for (name, op, operand) in undo.into_iter().rev() {
@@ -174,7 +173,7 @@ impl Writer<'_> {
     /// Reports k values (after ReLU, unless they are signed) and decodes from their k rows of W_dec alone.
     fn sparse(&self, graph: &mut Graph, values: &str, indices: &str) -> Result<String, BundleError> {
         let (d, m, k) = (self.sae.d_in, self.sae.d_sae, self.sae.outputs as i64);
-        let keep = if self.sae.architecture == SaeArchitecture::SignedTopK { "Identity" } else { "Relu" };
+        let keep = if self.sae.architecture == Some(SaeArchitecture::SignedTopK) { "Identity" } else { "Relu" };
         let values = graph.op(ComposedGraph::FEATURE_VALUE, keep, &[values]);
         self.report_indices(graph, indices);
         self.count(graph, &values);
@@ -204,7 +203,7 @@ impl Writer<'_> {
     /// `ReLU(p)`, or `ReLU(p)·1[p > θ]` (strict).
     fn relu(&self, graph: &mut Graph, pre: &str) -> Result<String, BundleError> {
         let mut features = graph.op("sae.relu", "Relu", &[pre]);
-        if self.sae.architecture == SaeArchitecture::JumpRelu {
+        if self.sae.architecture == Some(SaeArchitecture::JumpRelu) {
             let threshold = graph.floats("sae.threshold", &[self.sae.d_sae], &self.get("threshold")?);
             let above = graph.op("sae.above", "Greater", &[pre, &threshold]);
             let zero = graph.scalar("sae.zero", 0.0);
@@ -248,7 +247,7 @@ impl Writer<'_> {
     /// How many features are not zero.
     fn count(&self, graph: &mut Graph, features: &str) {
         let mut size = features.to_owned();
-        if self.sae.architecture == SaeArchitecture::SignedTopK {
+        if self.sae.architecture == Some(SaeArchitecture::SignedTopK) {
             size = graph.op("sae.sizes", "Abs", &[features]);
         }
         let zero = graph.scalar("sae.inactive", 0.0);
