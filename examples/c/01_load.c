@@ -15,8 +15,9 @@
 static int32_t COVERSLIP_CALL show_progress(void *user, const coverslip_progress *progress) {
     static const char *const names[] = {"verify", "compose", "engine", "self-check"};
     int32_t *last = user;
-    if (progress->stage != *last && progress->stage >= 0 && progress->stage < 4) printf("  %s\n", names[progress->stage]);
-    *last = progress->stage;
+    const int32_t stage = progress->stage;
+    if (stage != *last && stage >= 0 && stage < 4) printf("  %s\n", names[stage]);
+    *last = stage;
     return 0;
 }
 

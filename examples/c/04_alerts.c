@@ -56,9 +56,9 @@ static bool take_alerts(const coverslip_api *api, coverslip_slide slide, coversl
         if (a->code != COVERSLIP_ALERT_FOCUS_LOSS) {
             printf("alert %" PRId32 "\n", a->code);
         } else if (!found) {
-            printf("FOCUS_LOSS after result %" PRIu64 ": %g tiles in a row in the box (%" PRId64 ", %" PRId64 ") %" PRIu64
-                   " x %" PRIu64 ", since frame %" PRIu64 "\n",
-                   a->since_sequence, a->strength, a->x, a->y, a->width, a->height, a->since_frame_id);
+            printf("FOCUS_LOSS since result %" PRIu64 ", frame %" PRIu64 ": %g tiles in a row, in the box (%" PRId64
+                   ", %" PRId64 ") of %" PRIu64 " x %" PRIu64 "\n",
+                   a->since_sequence, a->since_frame_id, a->strength, a->x, a->y, a->width, a->height);
             *focus_loss = *a;
             found = true;
         }

@@ -47,7 +47,7 @@ static int32_t take_results(const scanner *s, coverslip_slide slide, uint32_t ti
     return code;
 }
 
-/* A stage that cannot wait, and a host that does not poll: results pile up, keep their slots, and submit has no room. */
+/* The stage cannot wait and the host does not poll: results pile up and keep their slots, until submit has no room. */
 static void frames_are_refused_and_come_again(const scanner *s, coverslip_runtime runtime) {
     const coverslip_slide slide = begin(s, runtime);
     uint32_t *refused = malloc(s->count * sizeof *refused);
@@ -91,7 +91,8 @@ static void frames_are_refused_and_come_again(const scanner *s, coverslip_runtim
 
     /* The frame that never came again is not forgotten: its tile ends as REFUSED. */
     const coverslip_slide_summary sum = example_summary(s->api, slide);
-    printf("%" PRIu64 " tiles, each with one result: %" PRIu64 " analysed, %" PRIu64 " background, %" PRIu64 " refused\n",
+    printf("%" PRIu64 " tiles, each with one result: %" PRIu64 " analysed, %" PRIu64 " background, %" PRIu64
+           " refused\n",
            sum.opened, counts[COVERSLIP_TILE_DONE], counts[COVERSLIP_TILE_BACKGROUND], counts[COVERSLIP_TILE_REFUSED]);
     CHECK(sum.opened == s->count && counts[0] == s->count && counts[COVERSLIP_TILE_REFUSED] == 1);
     CHECK(counts[COVERSLIP_TILE_DONE] + counts[COVERSLIP_TILE_BACKGROUND] + 1 == s->count);

@@ -62,7 +62,8 @@ void load(const std::string &bundle, const char *path) {
                 coverslip::hex(info.bundle_digest).substr(0, 12).c_str(), info.side, info.mpp, info.feature_count);
     std::printf("engine %s, %" PRIu32 " lanes, self-check off by %.1e\n", info.engine_version, info.lanes,
                 info.self_check_error);
-    check(info.engine == COVERSLIP_ENGINE_CPU && info.fallback_reason == COVERSLIP_REASON_NONE, "the CPU was asked for");
+    check(info.engine == COVERSLIP_ENGINE_CPU, "the engine is the one asked for");
+    check(info.fallback_reason == COVERSLIP_REASON_NONE, "no engine had to take its place");
 
     runtime.close(); // The destructor would close too, but cannot tell about an error.
     check(!runtime, "nothing is open");

@@ -104,13 +104,13 @@ private:
                 throw coverslip::Error(code, error.native_code, error.message);
             }
         }
-        // Then the stage goes back to those, and may wait. A scanner with a ring buffer submits from the buffer instead.
+        // Then the stage goes back to those, and may wait. A scanner with a ring buffer submits from that instead.
         for (std::size_t i : refused) {
             const Code code = slide_.submit_wait(camera.capture(places[i], i + 1), patience, &error);
             if (code != Code::Ok) throw coverslip::Error(code, error.native_code, error.message);
         }
         recaptured_ = refused.size();
-        if (slide_.finish(patience) != Code::Ok) throw std::runtime_error("finish: the tiles' results did not come in time");
+        if (slide_.finish(patience) != Code::Ok) throw std::runtime_error("finish: the results did not come in time");
     }
 
     void cancel() noexcept {

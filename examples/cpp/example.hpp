@@ -50,7 +50,8 @@ public:
     /// The frame points to the camera's pixels, and is valid until the next capture.
     coverslip_frame capture(std::int32_t x, std::int32_t y, std::uint64_t id) {
         specimen_capture(x, y, side_, side_, false, pixels_.data());
-        auto frame = coverslip::make_frame(COVERSLIP_PFNC_RGB8, pixels_.data(), 3 * std::uint64_t{side_}, side_, side_, x, y);
+        const std::uint64_t stride = 3 * std::uint64_t{side_};
+        auto frame = coverslip::make_frame(COVERSLIP_PFNC_RGB8, pixels_.data(), stride, side_, side_, x, y);
         frame.frame_id = id;
         return frame;
     }
@@ -60,7 +61,8 @@ private:
     std::vector<std::uint8_t> pixels_;
 };
 
-/// Runs an example on the bundle and the library (null: the linked one) of the command line. An exception ends it with 1.
+/// Runs an example on the bundle and the library (null: the linked one) that the command line names; returns the exit
+/// code, 1 after an exception.
 inline int run(int argc, char **argv, void (*body)(const std::string &bundle, const char *library)) {
     if (argc < 2 || argc > 3) {
         std::fprintf(stderr, "usage: %s BUNDLE [LIBRARY]\n", argv[0]);
@@ -77,7 +79,8 @@ inline int run(int argc, char **argv, void (*body)(const std::string &bundle, co
 
 /// The library at a path, or the one that the example is linked with.
 inline coverslip::Library load(const char *path, coverslip::HostOptions host) {
-    return path != nullptr ? coverslip::Library::open(path, std::move(host)) : coverslip::Library::linked(std::move(host));
+    if (path != nullptr) return coverslip::Library::open(path, std::move(host));
+    return coverslip::Library::linked(std::move(host));
 }
 
 } // namespace example

@@ -44,7 +44,7 @@ const SAID_IN_C: [(&str, &[&str]); 6] = [
     (
         "04_alerts",
         &[
-            "FOCUS_LOSS after result …: 5 tiles in a row in the box (1120, …",
+            "FOCUS_LOSS since result …, frame …: 5 tiles in a row, in the box (1120, …) of 448 x …",
             "first pass: 45 tiles, 10 out of focus",
             "second pass: 10 tiles, 0 out of focus",
         ],
@@ -78,7 +78,12 @@ const SAID_IN_CPP: [(&str, &[&str]); 3] = [
     ),
     (
         "02_one_tile",
-        &["tile (0, 0): DONE", "  BACKGROUND          passed, …", "  feature …", "  … features, an embedding of … floats …"],
+        &[
+            "tile (0, 0): DONE",
+            "  BACKGROUND          passed, …",
+            "  feature …",
+            "  … features, an embedding of … floats …",
+        ],
     ),
     (
         "05_busy_and_recovery",
