@@ -37,7 +37,10 @@ static int32_t open_on(const coverslip_api *api, int32_t engine, int argc, char 
     return api->runtime_open(&desc, NULL, NULL, runtime, &error);
 }
 
-/* TensorRT if it can be had; else the CPU. The reason comes as a number, so that a host can act on it. */
+/* TensorRT if it can be had; else the CPU. The reason comes as a number, so that a host can act on it.
+ *
+ * The same recovery serves a host without FALLBACK_ON_CPU whose GPU is lost while it runs: the tiles that are left end
+ * as FAILED, and slide_begin says ENGINE_UNAVAILABLE until the host closes this runtime and opens another. */
 static coverslip_runtime open_by_policy(const coverslip_api *api, int argc, char **argv) {
     coverslip_runtime runtime = 0;
     const int32_t code = open_on(api, COVERSLIP_ENGINE_TENSORRT, argc, argv, &runtime);
@@ -59,24 +62,11 @@ static coverslip_runtime open_by_policy(const coverslip_api *api, int argc, char
     return runtime;
 }
 
-/* Begins a slide. A GPU that was lost, without a CPU to take over, leaves a runtime without an engine: slide_begin then
- * says ENGINE_UNAVAILABLE until the host opens another runtime. */
-static coverslip_slide begin(const coverslip_api *api, coverslip_runtime *runtime, int argc, char **argv) {
+/* The whole drawn slide as one frame. Every result says which engine made it. */
+static void scan(const coverslip_api *api, coverslip_runtime runtime) {
     coverslip_slide slide = 0;
     const coverslip_slide_desc desc = example_slide(SPECIMEN_WIDTH, SPECIMEN_HEIGHT);
-    int32_t code = api->slide_begin(*runtime, &desc, &slide, &error);
-    if (code == COVERSLIP_ENGINE_UNAVAILABLE) {
-        printf("the engine is lost: %s\n", error.message);
-        CHECK_OK(api->runtime_close(*runtime, PATIENCE_MS, &error));
-        CHECK_OK(open_on(api, COVERSLIP_ENGINE_CPU, argc, argv, runtime));
-        code = api->slide_begin(*runtime, &desc, &slide, &error);
-    }
-    CHECK_OK(code);
-    return slide;
-}
-
-/* The whole drawn slide as one frame. Every result says which engine made it. */
-static void scan(const coverslip_api *api, coverslip_slide slide, const char *engine) {
+    CHECK_OK(api->slide_begin(runtime, &desc, &slide, &error));
     uint8_t *pixels = malloc((size_t)3 * SPECIMEN_WIDTH * SPECIMEN_HEIGHT);
     CHECK(pixels != NULL);
     const coverslip_frame frame = example_frame(pixels, 0, 0, SPECIMEN_WIDTH, SPECIMEN_HEIGHT, false);
@@ -86,18 +76,24 @@ static void scan(const coverslip_api *api, coverslip_slide slide, const char *en
 
     coverslip_result records[CAPACITY];
     coverslip_result_batch batch = example_batch(records, CAPACITY);
-    uint64_t tiles = 0, handed_over = 0, first_epoch = 0;
+    uint64_t tiles = 0, handed_over = 0;
+    uint64_t epoch = UINT64_MAX; /* The engine of the first analysed tile. */
     int32_t code;
     while ((code = api->slide_poll(slide, &batch, &error)) == COVERSLIP_OK) {
-        if (tiles == 0) first_epoch = records[0].engine_epoch;
-        for (uint32_t i = 0; i < batch.record_count; i++) handed_over += records[i].engine_epoch != first_epoch;
+        for (uint32_t i = 0; i < batch.record_count; i++) {
+            if (records[i].status != COVERSLIP_TILE_DONE) continue;
+            if (epoch == UINT64_MAX) epoch = records[i].engine_epoch;
+            handed_over += records[i].engine_epoch != epoch;
+        }
         tiles += batch.record_count;
     }
     CHECK(code == COVERSLIP_END_OF_RESULTS);
     const coverslip_slide_summary s = example_summary(api, slide);
     CHECK(tiles == s.opened && s.results[COVERSLIP_TILE_DONE] > 0 && s.results[COVERSLIP_TILE_FAILED] == 0);
-    printf("%" PRIu64 " tiles, %" PRIu64 " analysed, in %.2f s on %s; %" PRIu64 " by another engine\n", tiles,
-           s.results[COVERSLIP_TILE_DONE], (double)s.elapsed_ns / 1e9, engine, handed_over);
+    const coverslip_runtime_info info = example_info(api, runtime);
+    printf("%" PRIu64 " tiles, %" PRIu64 " analysed, in %.2f s on %s; %" PRIu64 " after a change of engine\n", tiles,
+           s.results[COVERSLIP_TILE_DONE], (double)s.elapsed_ns / 1e9, info.engine_version, handed_over);
+    CHECK_OK(api->slide_end(slide, &error));
 }
 
 int main(int argc, char **argv) {
@@ -106,16 +102,14 @@ int main(int argc, char **argv) {
         return 2;
     }
     const coverslip_api *const api = example_api("06_gpu 1.0");
-    coverslip_runtime runtime = open_by_policy(api, argc, argv);
-    const coverslip_slide slide = begin(api, &runtime, argc, argv);
+    const coverslip_runtime runtime = open_by_policy(api, argc, argv);
     const coverslip_runtime_info info = example_info(api, runtime);
     if (info.engine == COVERSLIP_ENGINE_TENSORRT) {
         static const char *const precisions[] = {"?", "float32", "float16", "bfloat16"};
         printf("%s on GPU %s, driver %s, %s, batches of up to %" PRIu32 "\n", info.engine_version, info.gpu_uuid,
                info.driver_version, precisions[info.precision & 3], info.max_batch);
     }
-    scan(api, slide, info.engine_version);
-    CHECK_OK(api->slide_end(slide, &error));
+    scan(api, runtime);
     CHECK_OK(api->runtime_close(runtime, PATIENCE_MS, &error));
     return 0;
 }

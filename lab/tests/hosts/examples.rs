@@ -60,7 +60,7 @@ const SAID_IN_C: [(&str, &[&str]); 6] = [
             "45 tiles, each with one result: … analysed, … background, 1 refused",
         ],
     ),
-    ("06_gpu", &["45 tiles, 36 analysed, in … s on …; 0 by another engine"]),
+    ("06_gpu", &["45 tiles, 36 analysed, in … s on …; 0 after a change of engine"]),
 ];
 
 const SAID_IN_CPP: [(&str, &[&str]); 3] = [
@@ -182,7 +182,7 @@ fn the_gpu_example_says_which_engine_runs_and_why() {
             "TensorRT is refused, code 22: …",
             "fallback reason 3, NO_LIBRARY: …",
             "to use a GPU: …",
-            "45 tiles, 36 analysed, in … s on rten …; 0 by another engine",
+            "45 tiles, 36 analysed, in … s on rten …; 0 after a change of engine",
         ],
     );
 }
