@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //
-// A scanner's acquisition loop in C++17, with coverslip.hpp:
+// 07 — Scanner: a complete acquisition loop in C++17, ready to be copied.
 //
 //   main thread         opens the bundle, begins the slide, takes results and alerts, prints the summary
 //   acquisition thread  captures field after field and submits each; never waits while the stage moves
 //
-// Usage: host_cpp BUNDLE [LIBRARY]    With LIBRARY the plugin is loaded from there, else the linked one is used.
-// Exit code: 0 when every tile is accounted for and nothing came that a host does not expect.
+// Usage: 07_scanner BUNDLE [LIBRARY]    With LIBRARY the plugin is loaded from that path, else the linked one is used.
+// Exit code: 0 when every tile is accounted for and no call returned an unexpected code.
 #include <coverslip/coverslip.hpp>
 
 #include <algorithm>
@@ -24,7 +24,7 @@ using namespace std::chrono_literals;
 using coverslip::Code;
 
 constexpr int field = 512; // The camera's field, wide and high.
-constexpr int step = 464;  // From field to field: about 10 % overlap.
+constexpr int step = 464;  // From field to field: an overlap of about 10 %.
 constexpr auto patience = 60s;
 
 struct Place {
@@ -47,7 +47,7 @@ std::vector<Place> plan() {
 class Camera {
 public:
     coverslip_frame capture(const Place &place, std::uint64_t id) {
-        specimen_capture(place.x, place.y, field, field, pixels_.data(), 3 * field);
+        specimen_capture(place.x, place.y, field, field, false, pixels_.data());
         coverslip_frame frame = coverslip::make_frame(COVERSLIP_PFNC_RGB8, pixels_.data(), 3 * field, field, field,
                                                       place.x, place.y);
         frame.frame_id = id;
@@ -59,8 +59,8 @@ private:
     std::vector<std::uint8_t> pixels_ = std::vector<std::uint8_t>(std::size_t{3} * field * field);
 };
 
-/// Scans the slide and waits until it is analysed. Cancels the slide when it fails, so that whoever takes
-/// the results comes to an end too.
+/// Scans the slide and waits until it is analysed. On a failure it cancels the slide, so that the thread that takes
+/// results comes to its end too.
 class Acquisition {
 public:
     explicit Acquisition(coverslip::Slide &slide) : slide_(slide), thread_([this] { run(); }) {}
@@ -72,7 +72,7 @@ public:
         thread_.join();
     }
 
-    /// Waits for the end. Returns how many fields had to be captured again; throws what the thread met.
+    /// Waits for the end. Returns how many fields had to be captured again; throws what ended the thread early.
     std::size_t join() {
         thread_.join();
         if (thrown_) std::rethrow_exception(thrown_);
@@ -94,7 +94,7 @@ private:
         Camera camera;
         auto error = coverslip::make<coverslip_error>();
 
-        // The stage moves and cannot wait: a field that finds no room is noted, and the scan goes on.
+        // The stage moves and cannot wait: a field that is refused is noted, and the scan goes on.
         std::vector<std::size_t> refused;
         for (std::size_t i = 0; i < places.size(); ++i) {
             const Code code = slide_.submit(camera.capture(places[i], i + 1), &error);
@@ -104,13 +104,13 @@ private:
                 throw coverslip::Error(code, error.native_code, error.message);
             }
         }
-        // Then it goes back for those. Now it may wait. (A scanner with a ring buffer would submit from there.)
+        // Then the stage goes back to those, and may wait. A scanner with a ring buffer submits from that instead.
         for (std::size_t i : refused) {
             const Code code = slide_.submit_wait(camera.capture(places[i], i + 1), patience, &error);
             if (code != Code::Ok) throw coverslip::Error(code, error.native_code, error.message);
         }
         recaptured_ = refused.size();
-        if (slide_.finish(patience) != Code::Ok) throw std::runtime_error("the slide does not come to an end");
+        if (slide_.finish(patience) != Code::Ok) throw std::runtime_error("finish: the results did not come in time");
     }
 
     void cancel() noexcept {
@@ -149,7 +149,7 @@ Quality take_results(coverslip::Slide &slide, coverslip::ResultBatch batch) {
     for (Code code = Code::Ok; code != Code::EndOfResults;) {
         code = slide.wait(batch, 100ms);
         for (const coverslip::Result &result : batch) {
-            // Here a scanner would decide: rescan this field, focus again, or store the features.
+            // This is where a scanner decides: scan this field again, refocus, or store the features.
             ++quality.tiles;
             if ((result->flags_raised & ~COVERSLIP_FLAG_BACKGROUND) != 0) ++quality.flagged;
             for (const coverslip_feature &feature : result.features()) {
@@ -185,7 +185,7 @@ bool accounted_for(const coverslip_slide_summary &s, const Quality &quality) {
 
 int scan(const std::string &bundle, const char *library_path) {
     coverslip::HostOptions host;
-    host.name = "host_cpp 1.0";
+    host.name = "07_scanner 1.0";
     host.log = [](std::int32_t level, std::string_view message) {
         if (level > COVERSLIP_LOG_WARN) return;
         std::fprintf(stderr, "coverslip: %.*s\n", static_cast<int>(message.size()), message.data());
@@ -220,7 +220,7 @@ int scan(const std::string &bundle, const char *library_path) {
     print_summary(summary, quality, recaptured);
     const bool complete = accounted_for(summary, quality);
     if (!complete) std::fprintf(stderr, "tiles are missing\n");
-    slide.end();     // The destructors would do both; but then nobody saw an error.
+    slide.end(); // The destructors do both, but cannot tell about an error.
     runtime.close();
     return complete ? 0 : 1;
 }

@@ -1,53 +1,52 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * A scanner's acquisition loop in C11, as small as it can be and still be right:
+ * 07 — Scanner: a complete acquisition loop with its own handling of errors, ready to be copied.
  *
  *   main thread         opens the bundle, begins the slide, starts the two others, prints the summary
  *   acquisition thread  captures field after field and submits each; never waits while the stage moves
  *   results thread      takes results and alerts as they come
  *
- * Usage: host_c BUNDLE
- * Exit code: 0 when every tile is accounted for and no code came that a host does not expect.
+ * Usage: 07_scanner BUNDLE
+ * Exit code: 0 when every tile is accounted for and no call returned an unexpected code.
  */
 #include <coverslip/coverslip.h>
 
 #include <inttypes.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "../common/specimen.h"
+#include "thread.h"
 
 enum {
     FIELD = 512,           /* The camera's field, wide and high. */
-    STEP = 464,            /* From field to field: about 10 % overlap. */
+    STEP = 464,            /* From field to field: an overlap of about 10 %. */
     COLUMNS = (SPECIMEN_WIDTH - FIELD + STEP - 1) / STEP + 1,
     ROWS = (SPECIMEN_HEIGHT - FIELD + STEP - 1) / STEP + 1,
     BATCH = 64,            /* Results taken at once. */
-    PATIENCE_MS = 60000    /* How long the stage waits for room, and the end of the slide for its results. */
+    PATIENCE_MS = 60000    /* How long the host waits for room, for the slide's end and for the runtime's. */
 };
 
 typedef struct host {
     const coverslip_api *api;
     coverslip_slide slide;
     uint32_t features_per_tile;
-    atomic_bool failed;      /* Set by the thread that met what it did not expect. */
-    uint64_t busy;           /* Of the acquisition thread: frames refused at first. */
-    uint64_t polled;         /* Of the results thread. */
+    atomic_bool failed;      /* Set by the thread that met an unexpected code. */
+    uint64_t busy;           /* Written by the acquisition thread: frames refused at first. */
+    uint64_t polled;         /* Written by the results thread, as are the next two. */
     uint64_t flagged;
     uint64_t alerts;
 } host;
 
 static const char *alert_name(int32_t code) {
     static const char *const names[] = {"?", "FOCUS_LOSS", "COLOR_DRIFT", "EMBEDDING_DRIFT", "SCANNER_MISMATCH",
-                                        "BANDING", "LAGGING", "OVERRUN", "ENGINE_FALLBACK"};
+                                        "BANDING", "LAGGING", "OVERRUN", "ENGINE_FALLBACK", "UNKNOWN_SCANNER"};
     return code > 0 && code < (int32_t)(sizeof names / sizeof *names) ? names[code] : names[0];
 }
 
-/* Reports what went wrong and lets the other threads come to their end: after a cancel there are no more
- * results than those of the tiles already opened. */
+/* Says what went wrong, and cancels the slide: the other threads then come to their end too. */
 static void fail(host *h, const char *what, const coverslip_error *error) {
     fprintf(stderr, "%s: error %" PRId32 ": %s\n", what, error->code, error->message);
     atomic_store(&h->failed, true);
@@ -72,11 +71,11 @@ static coverslip_frame capture(int index, uint8_t *pixels) {
     frame.planes[0].size = 3 * FIELD * FIELD;
     frame.frame_id = (uint64_t)index + 1;
     frame.group_id = (uint64_t)(index / COLUMNS) + 1; /* One strip per row of fields. */
-    specimen_capture((int32_t)frame.x, (int32_t)frame.y, FIELD, FIELD, pixels, 3 * FIELD);
+    specimen_capture((int32_t)frame.x, (int32_t)frame.y, FIELD, FIELD, false, pixels);
     return frame;
 }
 
-static void *acquire(void *argument) {
+static void acquire(void *argument) {
     host *h = argument;
     coverslip_error error;
     int refused[COLUMNS * ROWS];
@@ -86,10 +85,10 @@ static void *acquire(void *argument) {
     if (pixels == NULL) {
         error.code = COVERSLIP_OUT_OF_MEMORY;
         fail(h, "acquisition", &error);
-        return NULL;
+        return;
     }
 
-    /* The stage moves and cannot wait: a field that finds no room is noted, and the scan goes on. */
+    /* The stage moves and cannot wait: a field that is refused is noted, and the scan goes on. */
     for (int index = 0; index < COLUMNS * ROWS && !atomic_load(&h->failed); index++) {
         const coverslip_frame frame = capture(index, pixels);
         const int32_t code = h->api->slide_submit(h->slide, &frame, &error);
@@ -101,7 +100,7 @@ static void *acquire(void *argument) {
     }
     h->busy = (uint64_t)refused_count;
 
-    /* Then it goes back for those. Now it may wait. (A scanner with a ring buffer would submit from there.) */
+    /* Then the stage goes back to those, and may wait. A scanner with a ring buffer submits from the buffer instead. */
     for (int i = 0; i < refused_count && !atomic_load(&h->failed); i++) {
         const coverslip_frame frame = capture(refused[i], pixels);
         const int32_t code = h->api->slide_submit_wait(h->slide, &frame, PATIENCE_MS, &error);
@@ -112,7 +111,6 @@ static void *acquire(void *argument) {
     if (!atomic_load(&h->failed) && h->api->slide_finish(h->slide, PATIENCE_MS, &error) != COVERSLIP_OK) {
         fail(h, "finish", &error);
     }
-    return NULL;
 }
 
 /* --------------------------------------------------------------------------------------- results -- */
@@ -142,7 +140,7 @@ static void print_alerts(host *h) {
     } while (batch.record_count == batch.record_capacity);
 }
 
-static void *take_results(void *argument) {
+static void take_results(void *argument) {
     host *h = argument;
     coverslip_error error;
     coverslip_result_batch batch;
@@ -165,7 +163,7 @@ static void *take_results(void *argument) {
         code = h->api->slide_wait(h->slide, &batch, 100, &error);
         if (code == COVERSLIP_OK) {
             for (uint32_t i = 0; i < batch.record_count; i++) {
-                /* Here a scanner would decide: rescan this field, focus again, or store the features. */
+                /* This is where a scanner decides: scan this field again, refocus, or store the features. */
                 const uint32_t quality = records[i].flags_raised & ~COVERSLIP_FLAG_BACKGROUND;
                 h->flagged += quality != 0;
             }
@@ -177,7 +175,6 @@ static void *take_results(void *argument) {
     }
     free(records);
     free(features);
-    return NULL;
 }
 
 /* ------------------------------------------------------------------------------------------ main -- */
@@ -203,7 +200,7 @@ static bool scan(host *h, coverslip_runtime runtime) {
     coverslip_runtime_info info;
     coverslip_slide_desc desc;
     coverslip_slide_summary summary;
-    pthread_t acquisition, results;
+    thread acquisition, results;
     COVERSLIP_INIT(error);
     COVERSLIP_INIT(info);
     COVERSLIP_INIT(desc);
@@ -233,14 +230,14 @@ static bool scan(host *h, coverslip_runtime runtime) {
         return false;
     }
 
-    if (pthread_create(&results, NULL, take_results, h) != 0) return false;
-    if (pthread_create(&acquisition, NULL, acquire, h) != 0) {
+    if (!thread_start(&results, take_results, h)) return false; /* Closing the runtime ends the slide. */
+    if (!thread_start(&acquisition, acquire, h)) {
         h->api->slide_cancel(h->slide, NULL);
-        pthread_join(results, NULL);
+        thread_join(&results);
         return false;
     }
-    pthread_join(acquisition, NULL);
-    pthread_join(results, NULL);
+    thread_join(&acquisition);
+    thread_join(&results);
 
     if (h->api->slide_summary(h->slide, &summary, &error) != COVERSLIP_OK) {
         fail(h, "summary", &error);
@@ -274,10 +271,10 @@ int main(int argc, char **argv) {
 
     me.abi_major = COVERSLIP_ABI_MAJOR;
     me.abi_minor = COVERSLIP_ABI_MINOR;
-    me.name = "host_c 1.0";
+    me.name = "07_scanner 1.0";
     me.log = log_line;
     if (coverslip_get_api(&me, &h.api, &error) != COVERSLIP_OK) {
-        fprintf(stderr, "this library does not fit: %s\n", error.message);
+        fprintf(stderr, "this library speaks another contract: %s\n", error.message);
         return 1;
     }
     desc.bundle_path = argv[1];
