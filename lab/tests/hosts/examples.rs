@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::programs::{self, Language};
-use crate::{bundle, installed, support};
+use crate::{bundle, installed};
 
 /// The lines that matter of each example, in order; `…` stands for what depends on the machine or on timing.
 const SAID_IN_C: [(&str, &[&str]); 6] = [

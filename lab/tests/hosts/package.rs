@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::{installed, support};
+use crate::installed;
 
 #[test]
 fn the_package_has_the_names_that_the_loader_expects() {
