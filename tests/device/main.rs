@@ -97,21 +97,25 @@ fn a_c_host_loads_runs_and_unloads_on_a_fake_gpu() {
 #[test]
 fn the_gpu_example_runs_on_a_fake_gpu() {
     let Some((rtx, enterprise, drivers)) = fakes() else { return };
-    let (bundle, home, plans) = (tools::demo_bundle(), folder("example"), folder("example-plans"));
+    let (bundle, home, plans) = (coverslip_testkit::demo_bundle(), folder("example"), folder("example-plans"));
     let (program, table) = (home.join("06_gpu"), home.join("table"));
     let _ = std::fs::remove_dir_all(&plans);
     std::fs::create_dir_all(&home).unwrap();
     std::fs::write(&table, fake::table(&bundle)).unwrap();
     // Under the name that the loader looks for.
     let library = home.join(format!("libcoverslip.so.{}", coverslip_plugin_abi::ABI_MAJOR));
-    std::fs::copy(tools::library(), &library).unwrap();
-    let mut compiler = tools::cc();
-    compiler.args(["-std=c11", "-O1", "-g"]).arg(tools::root().join("examples/c/06_gpu.c")).arg("-o").arg(&program);
-    tools::run(compiler.arg(&library).arg("-lm").arg(format!("-Wl,-rpath,{}", home.display())));
+    std::fs::copy(coverslip_testkit::library(), &library).unwrap();
+    let mut compiler = coverslip_testkit::cc();
+    compiler
+        .args(["-std=c11", "-O1", "-g"])
+        .arg(coverslip_testkit::root().join("examples/c/06_gpu.c"))
+        .arg("-o")
+        .arg(&program);
+    coverslip_testkit::run(compiler.arg(&library).arg("-lm").arg(format!("-Wl,-rpath,{}", home.display())));
     for tensorrt in [rtx, enterprise] {
         let mut host = Command::new(&program);
         host.arg(&bundle).arg(&tensorrt).arg(&plans).env("LD_LIBRARY_PATH", &drivers).env("FAKE_TABLE", &table);
-        let said = tools::stdout(&mut host);
+        let said = coverslip_testkit::stdout(&mut host);
         assert!(said.contains(" on GPU GPU-") && !said.contains("refused"), "{said}");
         assert!(said.contains("45 tiles, 36 analysed") && said.contains("; 0 after a change of engine"), "{said}");
     }
