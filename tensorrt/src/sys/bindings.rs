@@ -1,60 +1,60 @@
-//! What is bound to a context's tensors, and whether it is enough. Pure bookkeeping; [`super::Context`] asks it before
-//! every run, because TensorRT does not.
+//! The memory bound to an engine's tensors, and whether it suffices. TensorRT does not check this; [`super::Context`]
+//! asks before every run.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::fmt;
 use std::sync::Arc;
 
+use super::abi::Dims;
+use super::codes::{DataType, TensorFormat, TensorIoMode, TensorLocation};
 use super::cuda::{ALIGNMENT, DeviceMemory};
-use super::engine::IoTensor;
-use super::types::{Dims, TensorFormat, TensorLocation};
 
-/// Why a tensor's memory is not taken, or a run not begun.
+/// Why memory cannot be bound to a tensor, or a run cannot begin.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum BindError {
     /// The engine has no such input or output.
     NoSuchTensor {
-        /// The name.
+        /// The name given.
         tensor: String,
-        /// The names there are.
+        /// The names of the engine's tensors.
         known: Vec<String>,
     },
-    /// The tensor's memory must be the host's, or its elements lie in a way that this crate does not count.
+    /// The tensor's memory must be on the host, or its size cannot be computed from its shape.
     Unsupported {
-        /// The name.
+        /// The tensor.
         tensor: String,
-        /// What it wants.
+        /// What it requires.
         why: String,
     },
-    /// The address is not on TensorRT's boundary of 256 bytes, or null.
+    /// The address is null or no multiple of 256.
     Misaligned {
-        /// The name.
+        /// The tensor.
         tensor: String,
         /// The address.
         address: u64,
     },
-    /// Nothing is bound.
+    /// No memory is bound.
     Unbound {
-        /// The name.
+        /// The tensor.
         tensor: String,
     },
-    /// The inputs' shapes do not say yet how large this tensor is.
+    /// The shapes of the inputs do not determine this tensor's size yet.
     ShapeUnknown {
-        /// The name.
+        /// The tensor.
         tensor: String,
     },
     /// The memory is smaller than the tensor.
     TooSmall {
-        /// The name.
+        /// The tensor.
         tensor: String,
-        /// Bytes that are there.
+        /// Bytes bound.
         bytes: u64,
-        /// Bytes that the tensor has at this shape.
+        /// Bytes that the tensor takes at its current shape.
         needed: u64,
     },
     /// TensorRT refuses the address.
     Refused {
-        /// The name.
+        /// The tensor.
         tensor: String,
     },
 }
@@ -83,10 +83,34 @@ impl fmt::Display for BindError {
 
 impl std::error::Error for BindError {}
 
-/// What errors call the activations' memory.
-pub(super) const SCRATCH: &str = "(the context's own memory)";
+/// An input or output of an engine.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct IoTensor {
+    /// The name in the ONNX model.
+    pub(super) name: CString,
+    pub(super) mode: TensorIoMode,
+    /// The shape; -1 for extents that the profiles leave open.
+    pub(super) dims: Dims,
+    pub(super) data_type: DataType,
+    pub(super) location: TensorLocation,
+    pub(super) format: TensorFormat,
+}
 
-/// What is bound to each of an engine's tensors.
+impl IoTensor {
+    fn name(&self) -> String {
+        self.name.to_string_lossy().into_owned()
+    }
+
+    /// The size in bytes at a shape; `None` while an extent is open, or where the size overflows.
+    fn bytes(&self, dims: &Dims) -> Option<u64> {
+        let bits = self.data_type.bits()?;
+        let elements =
+            dims.shape()?.iter().try_fold(1u64, |product, &extent| product.checked_mul(u64::try_from(extent).ok()?))?;
+        Some(elements.checked_mul(bits)?.div_ceil(8))
+    }
+}
+
+/// The memory bound to each of an engine's tensors.
 pub(super) struct Bindings {
     io: Arc<[IoTensor]>,
     memory: Vec<Option<DeviceMemory>>,
@@ -97,14 +121,14 @@ impl Bindings {
         Self { memory: vec![None; io.len()], io }
     }
 
-    pub(super) fn io(&self) -> &Arc<[IoTensor]> {
+    pub(super) fn io(&self) -> &[IoTensor] {
         &self.io
     }
 
-    /// The tensor's place, if this memory may be bound to it.
+    /// The index of a tensor, if this memory may be bound to it.
     pub(super) fn accepts(&self, name: &CStr, memory: &DeviceMemory) -> Result<usize, BindError> {
         let Some(index) = self.io.iter().position(|tensor| *tensor.name == *name) else {
-            let known = self.io.iter().map(|tensor| tensor.name.to_string_lossy().into_owned()).collect();
+            let known = self.io.iter().map(IoTensor::name).collect();
             return Err(BindError::NoSuchTensor { tensor: name.to_string_lossy().into_owned(), known });
         };
         let (tensor, name) = (&self.io[index], name.to_string_lossy().into_owned());
@@ -115,59 +139,35 @@ impl Bindings {
             let why = format!("its elements are {}, {}", tensor.data_type, tensor.format);
             return Err(BindError::Unsupported { tensor: name, why });
         }
-        aligned(name, memory)?;
+        let address = memory.address();
+        if address == 0 || !address.is_multiple_of(ALIGNMENT) {
+            return Err(BindError::Misaligned { tensor: name, address });
+        }
         Ok(index)
     }
 
-    /// Whether this may be the activations' memory, of which `needed` bytes are used.
-    pub(super) fn accepts_scratch(&self, memory: &DeviceMemory, needed: u64) -> Result<(), BindError> {
-        aligned(SCRATCH.to_owned(), memory)?;
-        if memory.bytes() < needed {
-            return Err(BindError::TooSmall { tensor: SCRATCH.to_owned(), bytes: memory.bytes(), needed });
-        }
-        Ok(())
-    }
-
-    /// Remembers what is bound at a place that [`Bindings::accepts`] gave.
+    /// Keeps what is bound at an index from [`Bindings::accepts`].
     pub(super) fn set(&mut self, index: usize, memory: Option<DeviceMemory>) {
         self.memory[index] = memory;
     }
 
-    /// Whether every tensor has enough memory for its shape now.
+    /// Whether every tensor has enough memory for its current shape.
     pub(super) fn check(&self, shape: impl Fn(&CStr) -> Dims) -> Result<(), BindError> {
         for (tensor, memory) in self.io.iter().zip(&self.memory) {
-            let name = || tensor.name.to_string_lossy().into_owned();
-            let Some(memory) = memory else { return Err(BindError::Unbound { tensor: name() }) };
-            let Some(needed) = bytes(tensor, &shape(&tensor.name)) else {
-                return Err(BindError::ShapeUnknown { tensor: name() });
+            let Some(memory) = memory else { return Err(BindError::Unbound { tensor: tensor.name() }) };
+            let Some(needed) = tensor.bytes(&shape(&tensor.name)) else {
+                return Err(BindError::ShapeUnknown { tensor: tensor.name() });
             };
             if memory.bytes() < needed {
-                return Err(BindError::TooSmall { tensor: name(), bytes: memory.bytes(), needed });
+                return Err(BindError::TooSmall { tensor: tensor.name(), bytes: memory.bytes(), needed });
             }
         }
         Ok(())
     }
 }
 
-fn aligned(tensor: String, memory: &DeviceMemory) -> Result<(), BindError> {
-    let address = memory.address();
-    if address == 0 || !address.is_multiple_of(ALIGNMENT) {
-        return Err(BindError::Misaligned { tensor, address });
-    }
-    Ok(())
-}
-
-/// A tensor's bytes at a shape; none while an extent is open, or where they are more than can be counted.
-fn bytes(tensor: &IoTensor, dims: &Dims) -> Option<u64> {
-    let bits = tensor.data_type.bits()?;
-    let elements =
-        dims.shape()?.iter().try_fold(1u64, |product, &extent| product.checked_mul(u64::try_from(extent).ok()?))?;
-    Some(elements.checked_mul(bits)?.div_ceil(8))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::types::{DataType, TensorIoMode};
     use super::*;
 
     fn tensor(name: &CStr, data_type: DataType) -> IoTensor {
@@ -192,7 +192,7 @@ mod tests {
 
     #[test]
     fn bytes_of_shapes() {
-        let of = |data_type, dims: Dims| bytes(&tensor(c"x", data_type), &dims);
+        let of = |data_type, dims: Dims| tensor(c"x", data_type).bytes(&dims);
         assert_eq!(of(DataType::UINT8, shape(&[2, 224, 224, 3])), Some(301_056));
         assert_eq!(of(DataType::HALF, shape(&[])), Some(2));
         assert_eq!(of(DataType::INT4, shape(&[3])), Some(2));
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_taken() {
+    fn memory_that_cannot_be_bound_is_refused() {
         let mut host = tensor(c"host", DataType::INT64);
         host.location = TensorLocation::HOST;
         let mut packed = tensor(c"packed", DataType::HALF);

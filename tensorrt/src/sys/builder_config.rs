@@ -1,206 +1,205 @@
-//! `IBuilderConfig` and `ITimingCache`: how to build.
+//! How to build: `IBuilderConfig`, and the `IOptimizationProfile` and `ITimingCache` that it takes.
 
-use std::ffi::c_void;
+use std::ffi::{c_char, c_void};
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use super::abi::{Raw, behind_destructor, call};
-use super::builder::OptimizationProfile;
-use super::host_memory::HostMemory;
+use super::abi::{Dims, Raw};
+use super::codes::{ComputeCapability, OptProfileSelector};
+use super::error::{Error, Result};
+use super::library::Watch;
 use super::monitor::{MonitorObject, ProgressMonitor, Stopped};
-use super::object::{NotSync, Object};
-use super::types::{BuilderFlag, ComputeCapability, HardwareCompatibilityLevel, MemoryPoolType, ProfilingVerbosity};
+use super::object::{HostMemory, NotSync, Object, method};
+use super::tensor::{dims, name};
+
+/// `BuilderFlag::kTF32`. TensorRT 10 has another number.
+const TF32: i32 = 6;
+/// `MemoryPoolType::kWORKSPACE`
+const WORKSPACE: i32 = 0;
 
 /// How to build. May be sent, not shared.
 pub struct BuilderConfig {
     object: Object,
     monitor: Option<Arc<MonitorObject>>,
+    /// `ITimingCache`: what the builder measured to choose kernels.
+    cache: Option<Arc<Object>>,
     not_sync: NotSync,
 }
 
 impl BuilderConfig {
     pub(super) fn new(object: Object) -> Self {
-        Self { object, monitor: None, not_sync: PhantomData }
+        Self { object, monitor: None, cache: None, not_sync: PhantomData }
     }
 
     pub(super) fn object(&self) -> &Object {
         &self.object
     }
 
-    /// `setFlag`, `clearFlag`
-    pub fn set_flag(&mut self, flag: BuilderFlag, on: bool) {
-        let slots = &self.object.slots().builder_config;
-        let slot = if on { slots.set_flag } else { slots.clear_flag };
-        // SAFETY: `void setFlag(BuilderFlag)`, `void clearFlag(BuilderFlag)`.
-        unsafe { call!(self.object.implementation(), behind_destructor(slot), (flag.0 => i32)) }
+    /// Computes float32 products in float32. By default TensorRT may round their factors to TF32.
+    pub fn disable_tf32(&mut self) {
+        // SAFETY: `void clearFlag(BuilderFlag)`.
+        unsafe { method!(self.object, builder_config.clear_flag, (TF32 => i32)) }
     }
 
-    /// `getFlag`
-    pub fn flag(&self, flag: BuilderFlag) -> bool {
-        let slot = self.object.slots().builder_config.get_flag;
-        // SAFETY: `bool getFlag(BuilderFlag)`.
-        unsafe { call!(self.object.implementation(), behind_destructor(slot), (flag.0 => i32) -> bool) }
-    }
-
-    /// `setMemoryPoolLimit`
-    pub fn set_memory_pool_limit(&mut self, pool: MemoryPoolType, bytes: usize) {
-        let slot = self.object.slots().builder_config.set_memory_pool_limit;
+    /// Limits the scratch memory of one layer.
+    pub fn set_workspace(&mut self, bytes: usize) {
         // SAFETY: `void setMemoryPoolLimit(MemoryPoolType, size_t)`.
-        unsafe { call!(self.object.implementation(), behind_destructor(slot), (pool.0 => i32, bytes => usize)) }
+        unsafe { method!(self.object, builder_config.set_memory_pool_limit, (WORKSPACE => i32, bytes => usize)) }
     }
 
-    /// `getMemoryPoolLimit`
-    pub fn memory_pool_limit(&self, pool: MemoryPoolType) -> usize {
-        let slot = self.object.slots().builder_config.get_memory_pool_limit;
-        // SAFETY: `size_t getMemoryPoolLimit(MemoryPoolType)`.
-        unsafe { call!(self.object.implementation(), behind_destructor(slot), (pool.0 => i32) -> usize) }
-    }
-
-    /// `addOptimizationProfile`: the profile's index, or less than 0.
-    pub fn add_optimization_profile(&mut self, profile: &OptimizationProfile) -> i32 {
-        let slot = self.object.slots().builder_config.add_optimization_profile;
-        let profile = profile.object();
-        if !std::ptr::eq(self.object.library(), profile.library()) {
-            return -1;
-        }
+    /// Adds a profile of [`super::Builder::profile`].
+    pub fn add_profile(&mut self, profile: &OptimizationProfile) -> Result<()> {
+        let watch = self.object.library().watch();
+        let profile = &profile.object;
+        let ours = self.object.library() == profile.library();
         self.object.keep(profile.clone());
-        // SAFETY: `int32_t addOptimizationProfile(IOptimizationProfile const*)`; the profile and the builder that owns
-        // it are kept as long as the configuration.
-        unsafe { call!(self.object.implementation(), behind_destructor(slot), (profile.raw() => Raw) -> i32) }
+        // SAFETY: `int32_t addOptimizationProfile(IOptimizationProfile const*)`, an index or less than 0. The
+        // configuration keeps the profile and the builder that owns it; all are of one library.
+        let added = ours
+            && unsafe {
+                method!(self.object, builder_config.add_optimization_profile, (profile.raw() => Raw) -> i32) >= 0
+            };
+        watch.done("IBuilderConfig::addOptimizationProfile", added)
     }
 
-    /// `setProfilingVerbosity`
-    pub fn set_profiling_verbosity(&mut self, verbosity: ProfilingVerbosity) {
-        let slot = self.object.slots().builder_config.set_profiling_verbosity;
-        // SAFETY: `void setProfilingVerbosity(ProfilingVerbosity)`.
-        unsafe { call!(self.object.implementation(), behind_destructor(slot), (verbosity.0 => i32)) }
-    }
-
-    /// `setBuilderOptimizationLevel`
-    pub fn set_builder_optimization_level(&mut self, level: i32) {
-        let slot = self.object.slots().builder_config.set_builder_optimization_level;
-        // SAFETY: `void setBuilderOptimizationLevel(int32_t)`.
-        unsafe { call!(self.object.implementation(), behind_destructor(slot), (level => i32)) }
-    }
-
-    /// `setHardwareCompatibilityLevel`
-    pub fn set_hardware_compatibility_level(&mut self, level: HardwareCompatibilityLevel) {
-        let slot = self.object.slots().builder_config.set_hardware_compatibility_level;
-        // SAFETY: `void setHardwareCompatibilityLevel(HardwareCompatibilityLevel)`.
-        unsafe { call!(self.object.implementation(), behind_destructor(slot), (level.0 => i32)) }
-    }
-
-    /// `setMaxAuxStreams`
-    pub fn set_max_aux_streams(&mut self, streams: i32) -> bool {
-        let slot = self.object.slots().builder_config.set_max_aux_streams;
-        // SAFETY: `bool setMaxAuxStreams(int32_t)`; TensorRT 10 answers nothing.
-        unsafe { call!(self.object.implementation(), behind_destructor(slot), (streams => i32) -> bool) }
-    }
-
-    /// `setNbComputeCapabilities`, `setComputeCapability`: whether all of them were taken; none if the library is not
-    /// RTX.
-    pub fn set_compute_capabilities(&mut self, capabilities: &[ComputeCapability]) -> Option<bool> {
-        let slots = &self.object.slots().builder_config;
-        let (count, one) = (slots.set_nb_compute_capabilities?, slots.set_compute_capability?);
-        let implementation = self.object.implementation();
-        let Ok(number) = i32::try_from(capabilities.len()) else { return Some(false) };
-        // SAFETY: `bool setNbComputeCapabilities(int32_t)`, `bool setComputeCapability(ComputeCapability, int32_t)`.
-        unsafe {
-            Some(
-                call!(implementation, behind_destructor(count), (number => i32) -> bool)
-                    && capabilities.iter().zip(0..).all(|(capability, index)| {
-                        call!(implementation, behind_destructor(one), (capability.0 => i32, index => i32) -> bool)
-                    }),
-            )
-        }
-    }
-
-    /// `setProgressMonitor`. A monitor that is replaced lives as long as the configuration, too.
-    pub fn set_progress_monitor(&mut self, monitor: Box<dyn ProgressMonitor>) {
-        let slot = self.object.slots().builder_config.set_progress_monitor;
-        let monitor = Arc::new(MonitorObject::new(monitor));
+    /// Follows the build with a monitor, which can stop it. TensorRT's threads call it. An earlier monitor lives as
+    /// long as the configuration, too.
+    pub fn set_progress_monitor(&mut self, monitor: impl ProgressMonitor + 'static) {
+        let monitor = Arc::new(MonitorObject::new(Box::new(monitor)));
         let raw = monitor.raw();
         self.object.keep(monitor.clone());
         self.monitor = Some(monitor);
         // SAFETY: `void setProgressMonitor(IProgressMonitor*)`; the monitor is kept and does not move.
-        unsafe { call!(self.object.implementation(), behind_destructor(slot), (raw => Raw)) }
+        unsafe { method!(self.object, builder_config.set_progress_monitor, (raw => Raw)) }
     }
 
-    /// Whether the monitor stopped the last build.
-    pub fn stopped(&self) -> Option<Stopped> {
-        self.monitor.as_ref()?.stopped()
+    /// Names the GPUs that the plan is for, on RTX, which takes several. A machine without a GPU must name them.
+    pub fn set_compute_capabilities(&mut self, capabilities: &[ComputeCapability]) -> Result<()> {
+        let library = self.object.library();
+        let watch = library.watch();
+        let slots = &self.object.slots().builder_config;
+        let (Some(count), Some(one)) = (slots.set_nb_compute_capabilities, slots.set_compute_capability) else {
+            return Err(
+                library.unsupported("compute capabilities to build for", "TensorRT builds for the GPU it runs on")
+            );
+        };
+        // SAFETY: `bool setNbComputeCapabilities(int32_t)`, `bool setComputeCapability(ComputeCapability, int32_t)`.
+        let taken = i32::try_from(capabilities.len()).is_ok_and(|number| unsafe {
+            method!(self.object, [count], (number => i32) -> bool)
+                && capabilities
+                    .iter()
+                    .zip(0..)
+                    .all(|(it, index)| method!(self.object, [one], (it.0 => i32, index => i32) -> bool))
+        });
+        if taken {
+            return Ok(());
+        }
+        let library = (library.flavor(), library.version());
+        Err(Error::Targets { targets: capabilities.to_vec(), library, log: watch.log() })
     }
 
+    /// Begins with the measurements of an earlier build, or with none if `blob` is empty, so that
+    /// [`BuilderConfig::timing_cache`] gives those of this build. RTX measures nothing and ignores them.
+    pub fn set_timing_cache(&mut self, blob: &[u8]) -> Result<()> {
+        let library = self.object.library();
+        let watch = library.watch();
+        let bytes = if blob.is_empty() { std::ptr::null() } else { blob.as_ptr().cast() };
+        // SAFETY: `ITimingCache* createTimingCache(void const*, size_t)`, which copies the bytes; the cache is ours.
+        let cache = unsafe {
+            let raw = method!(
+                self.object,
+                builder_config.create_timing_cache,
+                (bytes => *const c_void, blob.len() => usize) -> Raw
+            );
+            Object::adopt(raw, library, Vec::new())
+        };
+        let cache = Arc::new(watch.made("IBuilderConfig::createTimingCache", cache)?);
+        self.object.keep(cache.clone());
+        let ignore_mismatch = false;
+        // SAFETY: `bool setTimingCache(ITimingCache const&, bool)`; the configuration keeps the cache.
+        let set = unsafe {
+            let raw = cache.raw();
+            method!(self.object, builder_config.set_timing_cache, (raw => Raw, ignore_mismatch => bool) -> bool)
+        };
+        watch.done("IBuilderConfig::setTimingCache", set)?;
+        self.cache = Some(cache);
+        Ok(())
+    }
+
+    /// The measurements, to be kept for the next build on this machine; `None` without
+    /// [`BuilderConfig::set_timing_cache`].
+    pub fn timing_cache(&self) -> Result<Option<HostMemory>> {
+        let Some(cache) = &self.cache else { return Ok(None) };
+        let watch = cache.library().watch();
+        // SAFETY: `IHostMemory* serialize()`, which is ours.
+        let serialized =
+            unsafe { HostMemory::adopt(method!(cache, timing_cache.serialize, () -> Raw), cache.library()) };
+        watch.made("ITimingCache::serialize", serialized).map(Some)
+    }
+
+    /// Forgets how the monitor stopped an earlier build.
     pub(super) fn reset_monitor(&mut self) {
         if let Some(monitor) = &self.monitor {
             monitor.reset();
         }
     }
 
-    /// `createTimingCache`: from what [`TimingCache::serialize`] gave, or a new one from nothing.
-    pub fn create_timing_cache(&self, blob: &[u8]) -> Option<TimingCache> {
-        let slot = self.object.slots().builder_config.create_timing_cache;
-        let bytes = if blob.is_empty() { std::ptr::null() } else { blob.as_ptr() };
-        // SAFETY: `ITimingCache* createTimingCache(void const*, size_t)`; it copies the bytes, and the cache is ours.
-        unsafe {
-            let raw = call!(
-                self.object.implementation(),
-                behind_destructor(slot),
-                (bytes.cast() => *const c_void, blob.len() => usize) -> Raw
-            );
-            let object = Object::adopt(raw, self.object.library(), Vec::new())?;
-            Some(TimingCache { object: Arc::new(object), not_sync: PhantomData })
-        }
-    }
-
-    /// `setTimingCache`; with `ignore_mismatch` also one from another device.
-    pub fn set_timing_cache(&mut self, cache: &TimingCache, ignore_mismatch: bool) -> bool {
-        let slot = self.object.slots().builder_config.set_timing_cache;
-        if !std::ptr::eq(self.object.library(), cache.object.library()) {
-            return false;
-        }
-        self.object.keep(cache.object.clone());
-        // SAFETY: `bool setTimingCache(ITimingCache const&, bool)`; the cache is kept as long as the configuration.
-        unsafe {
-            call!(
-                self.object.implementation(),
-                behind_destructor(slot),
-                (cache.object.raw() => Raw, ignore_mismatch => bool) -> bool
-            )
+    /// Why the build failed.
+    pub(super) fn failure(&self, watch: &Watch) -> Error {
+        match self.monitor.as_ref().and_then(|monitor| monitor.stopped()) {
+            Some(Stopped::Cancelled) => Error::Cancelled,
+            Some(Stopped::Panicked) => Error::MonitorPanicked,
+            None => Error::Build { log: watch.log() },
         }
     }
 }
 
-/// What was measured when kernels were chosen. RTX measures nothing: there its calls do nothing.
-pub struct TimingCache {
+/// The range of shapes of one input.
+#[derive(Clone, Copy, Debug)]
+pub struct InputRange<'r> {
+    /// The input's name.
+    pub input: &'r str,
+    /// The smallest shape that will run.
+    pub min: &'r [i64],
+    /// The shape to optimise for.
+    pub opt: &'r [i64],
+    /// The largest shape that will run.
+    pub max: &'r [i64],
+}
+
+/// The range of shapes that a plan is for. Its builder owns it.
+pub struct OptimizationProfile {
     object: Arc<Object>,
     not_sync: NotSync,
 }
 
-impl TimingCache {
-    /// `serialize`
-    pub fn serialize(&self) -> Option<HostMemory> {
-        let slot = self.object.slots().timing_cache.serialize;
-        // SAFETY: `IHostMemory* serialize()`, which is ours.
-        unsafe {
-            let raw = call!(self.object.implementation(), behind_destructor(slot), () -> Raw);
-            HostMemory::adopt(raw, self.object.library())
+impl OptimizationProfile {
+    /// A profile for these ranges, from an empty one.
+    pub(super) fn new(object: Object, ranges: &[InputRange<'_>]) -> Result<Self> {
+        let profile = Self { object: Arc::new(object), not_sync: PhantomData };
+        let watch = profile.object.library().watch();
+        for range in ranges {
+            let input = name(range.input)?;
+            for (select, shape) in [
+                (OptProfileSelector::MIN, range.min),
+                (OptProfileSelector::OPT, range.opt),
+                (OptProfileSelector::MAX, range.max),
+            ] {
+                let (input, dims) = (input.as_ptr(), dims(shape)?);
+                // SAFETY: `bool setDimensions(char const*, OptProfileSelector, Dims const&)`.
+                let set = unsafe {
+                    method!(
+                        profile.object,
+                        profile.set_dimensions,
+                        (input => *const c_char, select.0 => i32, &raw const dims => *const Dims) -> bool
+                    )
+                };
+                watch.done("IOptimizationProfile::setDimensions", set)?;
+            }
         }
-    }
-
-    /// `combine`
-    pub fn combine(&mut self, other: &TimingCache, ignore_mismatch: bool) -> bool {
-        let slot = self.object.slots().timing_cache.combine;
-        if !std::ptr::eq(self.object.library(), other.object.library()) {
-            return false;
-        }
-        // SAFETY: `bool combine(ITimingCache const&, bool)`.
-        unsafe {
-            call!(
-                self.object.implementation(),
-                behind_destructor(slot),
-                (other.object.raw() => Raw, ignore_mismatch => bool) -> bool
-            )
-        }
+        // SAFETY: `bool isValid()`.
+        let valid = unsafe { method!(profile.object, profile.is_valid, () -> bool) };
+        watch.done("IOptimizationProfile::isValid", valid)?;
+        Ok(profile)
     }
 }

@@ -205,6 +205,7 @@ struct FakeConfig : StubBuilderConfig
 {
     void clearFlag(BuilderFlag flag) noexcept override
     {
+        record("config clearFlag %d", static_cast<int>(flag));
         flags &= ~(1u << static_cast<int>(flag));
     }
     void setFlag(BuilderFlag flag) noexcept override

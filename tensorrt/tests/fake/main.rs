@@ -125,7 +125,6 @@ impl Book {
 fn driven() {
     let path = PathBuf::from(std::env::var_os("FAKE").unwrap());
     let library = Library::load(&path).unwrap();
-    assert_eq!(library.driver().unwrap().devices(), 1);
     assert_eq!(
         library.driver().unwrap().gpus(),
         [Gpu {

@@ -1,69 +1,74 @@
-//! The error type of this crate: what was expected, what was found, what to do.
+//! The crate's errors: what was expected, what was found, what to do.
+//!
+//! An error of a call names the method and carries the lines that TensorRT logged meanwhile: a null pointer alone
+//! explains nothing.
 
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::sys::{
-    BindError, ComputeCapability, EngineInvalidity, Flavor, LoadError, LogLine, NoDriver, ParserError, Version,
-};
+use super::bindings::BindError;
+use super::codes::{ComputeCapability, EngineInvalidity, ParserErrorCode};
+use super::driver::NoDriver;
+use super::logger::LogLine;
+use super::version::{Flavor, Refusal, Version};
 
 /// `Result` with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What went wrong.
+/// An error of this crate.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// No library was found.
+    /// The loader finds no library that this crate drives.
     NotFound {
-        /// What became of each place that was looked at.
+        /// The reason for each name tried.
         tried: Vec<LoadError>,
     },
-    /// A library must be named by an absolute path, so that nobody's search path decides what is loaded.
+    /// A library must be named by an absolute path, so that no search path decides what is loaded.
     NotAbsolute {
-        /// The path that was given.
+        /// The path given.
         path: PathBuf,
     },
-    /// A file is not a TensorRT that this crate drives, or not there.
+    /// A file is missing, or is not a TensorRT that this crate drives.
     Load(LoadError),
-    /// NVIDIA's driver is needed for this and not there.
+    /// NVIDIA's driver is required and missing.
     NoDriver(NoDriver),
-    /// This library has no such thing.
+    /// This library lacks a feature.
     Unsupported {
-        /// What was asked for.
+        /// The feature.
         what: &'static str,
-        /// Of which product and version.
+        /// Product and version.
         library: (Flavor, Version),
         /// What to do.
         instead: &'static str,
     },
-    /// This library builds for no such GPUs, or not for all of them at once.
+    /// This library cannot build for one of these GPUs, or not for all of them at once.
     Targets {
-        /// The GPUs that were asked for.
+        /// The GPUs asked for.
         targets: Vec<ComputeCapability>,
-        /// Which library it is.
+        /// Product and version.
         library: (Flavor, Version),
-        /// What was logged meanwhile.
+        /// What TensorRT logged meanwhile.
         log: Vec<LogLine>,
     },
-    /// An argument that cannot be passed on: a name with a zero byte, a rank beyond 8.
+    /// An invalid argument, such as a name with a zero byte or a rank beyond 8.
     Argument {
         /// What is wrong with it.
         why: String,
     },
-    /// The ONNX model was not taken.
+    /// The parser refuses the ONNX model.
     Parser {
-        /// Every complaint of the parser, with the nodes' names.
+        /// Every error of the parser, with the names of the nodes.
         errors: Vec<ParserError>,
-        /// What was logged meanwhile.
+        /// What TensorRT logged meanwhile.
         log: Vec<LogLine>,
     },
-    /// What was given as a model has no outputs: an empty graph, or no model at all.
+    /// The model has no outputs: an empty graph, or no model at all.
     EmptyModel {
-        /// How much was given.
+        /// The size of the model.
         bytes: usize,
     },
-    /// No plan was built.
+    /// The build failed.
     Build {
         /// Errors and warnings of the builder.
         log: Vec<LogLine>,
@@ -72,38 +77,117 @@ pub enum Error {
     Cancelled,
     /// The progress monitor panicked, which stopped the build.
     MonitorPanicked,
-    /// A plan does not become an engine on this machine.
+    /// A plan cannot become an engine on this machine.
     PlanRefused {
-        /// Why.
+        /// The reason.
         why: PlanRefusal,
-        /// What was logged meanwhile.
+        /// What TensorRT logged meanwhile.
         log: Vec<LogLine>,
     },
-    /// Memory is missing, too small or not bindable.
+    /// A tensor's memory is missing, too small or cannot be bound.
     Bind(BindError),
-    /// A call that TensorRT refused.
+    /// A call failed.
     Call {
         /// The method, as NVIDIA's documentation names it.
         call: &'static str,
-        /// What was logged meanwhile.
+        /// What TensorRT logged meanwhile.
         log: Vec<LogLine>,
     },
+}
+
+/// Why a file is not a TensorRT that this crate drives.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum LoadError {
+    /// There is no such file.
+    NotFound {
+        /// Its path.
+        path: PathBuf,
+    },
+    /// The loader refuses the file.
+    NotLoadable {
+        /// Its path.
+        path: PathBuf,
+        /// The loader's reason.
+        why: String,
+    },
+    /// The library is not TensorRT.
+    NotTensorRt {
+        /// Its path.
+        path: PathBuf,
+        /// A function that it does not export.
+        missing: &'static str,
+    },
+    /// The TensorRT belongs to a generation that has no interface table here.
+    WrongMajor {
+        /// Its path.
+        path: PathBuf,
+        /// The version that it reports.
+        found: Version,
+        /// The reason, and what to install.
+        why: Refusal,
+    },
+}
+
+/// One error of the ONNX parser.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ParserError {
+    /// Its kind.
+    pub code: ParserErrorCode,
+    /// The parser's text.
+    pub description: String,
+    /// The index of the node in the model; -1 if the error concerns no node.
+    pub node: i32,
+    /// The node's name; empty if it has none.
+    pub node_name: String,
+    /// The node's operator; empty if the error concerns no node.
+    pub operator: String,
+    /// The place in the parser's source: function, file and line.
+    pub origin: String,
 }
 
 /// Why a plan is refused.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum PlanRefusal {
-    /// It has fewer bytes than a plan's header.
+    /// It is shorter than a plan's header.
     Truncated {
-        /// Bytes that are there.
+        /// Bytes of the plan.
         bytes: usize,
         /// Bytes of a header.
         header: usize,
     },
-    /// RTX looked at its header.
+    /// RTX refuses its header.
     Invalid(EngineInvalidity),
-    /// The library does not say; the log may.
+    /// The library gives no reason; the log may.
     Library,
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotFound { path } => write!(f, "there is no {}", path.display()),
+            Self::NotLoadable { path, why } => {
+                write!(f, "{} cannot be loaded: {why}; is it for this machine, and is all of it there?", path.display())
+            }
+            Self::NotTensorRt { path, missing } => {
+                write!(f, "{} is not TensorRT: it exports no `{missing}`", path.display())
+            }
+            Self::WrongMajor { path, found, why } => {
+                let (path, flavor) = (path.display(), found.flavor());
+                write!(f, "{path} is {flavor} {found}; this program drives TensorRT 11 and TensorRT-RTX ≥ 1.5: {why}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for LoadError {}
+
+impl fmt::Display for ParserError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.node >= 0 || !self.node_name.is_empty() {
+            write!(f, "node {} '{}' ({}): ", self.node, self.node_name, self.operator)?;
+        }
+        write!(f, "{}: {}", self.code, self.description)
+    }
 }
 
 impl fmt::Display for PlanRefusal {
@@ -119,9 +203,6 @@ impl fmt::Display for PlanRefusal {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotFound { tried } if tried.is_empty() => {
-                f.write_str("no TensorRT was named: give the path of libtensorrt_rtx.so.1 or libnvinfer.so.11")
-            }
             Self::NotFound { tried } => {
                 f.write_str("no TensorRT that this program drives was found:")?;
                 tried.iter().try_for_each(|one| write!(f, " {one};"))?;
@@ -208,8 +289,8 @@ impl From<BindError> for Error {
 
 #[cfg(test)]
 mod tests {
+    use super::super::codes::Severity;
     use super::*;
-    use crate::sys::{ParserErrorCode, Severity};
 
     #[test]
     fn errors_say_what_was_found_and_what_to_do() {
@@ -219,6 +300,9 @@ mod tests {
         for part in ["/opt/libnvinfer.so.10", "TensorRT 10.16.0", "TensorRT 11", "install"] {
             assert!(error.contains(part), "{error}");
         }
+        let tried = vec![LoadError::NotFound { path: "/no/such/a.so".into() }];
+        let error = Error::NotFound { tried }.to_string();
+        assert!(error.contains("/no/such/a.so") && error.contains("install"), "{error}");
         let error = Error::Parser {
             errors: vec![ParserError {
                 code: ParserErrorCode::UNSUPPORTED_NODE,
