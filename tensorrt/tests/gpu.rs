@@ -14,7 +14,7 @@ use cuda::Cuda;
 
 const BATCH: usize = 5;
 
-/// Libraries that can run here.
+/// Runs a test on each library that can run here.
 fn each(test: impl Fn(Library)) {
     for variable in ["COVERSLIP_TENSORRT_RTX", "COVERSLIP_TENSORRT"] {
         let Some(library) = library(variable) else { continue };
@@ -30,7 +30,7 @@ fn say(text: &str) {
     eprintln!("{text}");
 }
 
-/// An engine for the GPU of this machine, or none where the library does not support it.
+/// An engine for this machine's GPU; `None` if the library does not support it.
 fn engine(library: Library) -> Option<Engine> {
     let mut builder = Builder::new(library).unwrap();
     let mut network = builder.network().unwrap();
@@ -100,7 +100,7 @@ fn a_run_computes_the_graph() {
 }
 
 #[test]
-fn an_engine_is_asked_and_refuses_what_does_not_fit() {
+fn an_engine_refuses_what_does_not_fit() {
     each(|library| {
         let cuda = Cuda::new();
         let Some(engine) = engine(library) else { return };

@@ -1,4 +1,4 @@
-//! Every method that builds.
+//! The methods that build.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use coverslip_tensorrt::{
 
 use crate::Book;
 
-/// Stops after so many steps.
+/// Stops after this many steps.
 struct Stop(u32);
 
 impl ProgressMonitor for Stop {
@@ -79,7 +79,7 @@ pub(crate) fn drive(library: Library, book: &Book) {
     profile_and_plan(&mut builder, &mut network, &mut config, book);
 
     drop((builder, config, network));
-    // The parsers end before their network, what the configuration points at after it, and the builder last.
+    // Parsers end before their network, a timing cache after its configuration, and the builder last.
     let parsers = Book::open(&parser_path(library)).take();
     assert_eq!(parsers.iter().filter(|line| *line == "~IParser of third").count(), 4);
     assert_eq!(

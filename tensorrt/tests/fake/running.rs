@@ -1,4 +1,4 @@
-//! Every method that runs.
+//! The methods that run.
 
 use std::ffi::c_void;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use coverslip_tensorrt::{
 
 use crate::Book;
 
-/// A plan, as far as the fake is concerned.
+/// A plan that the fake accepts.
 fn plan() -> Vec<u8> {
     let mut plan = vec![b'.'; 80];
     plan[..8].copy_from_slice(b"FAKEPLAN");
@@ -131,7 +131,7 @@ fn configured(engine: &Engine, rtx: bool, book: &Book) {
     if rtx {
         expected.push("~IHostMemory");
     }
-    // The context kept its configuration, and that its caches, each until after it.
+    // The context kept its configuration, which kept its caches.
     expected.extend(["~IExecutionContext", "~IRuntimeConfig"]);
     if rtx {
         expected.extend(["~IRuntimeCache", "~IRuntimeCache"]);
@@ -177,7 +177,7 @@ fn run(engine: Engine, book: &Book) {
             "context enqueueV3 0x30",
             "context setInputShape x [13,8]",
             "context enqueueV3 0x10",
-            // The context kept its engine, and that its runtime.
+            // The context kept its engine, which kept its runtime.
             "~IExecutionContext",
             "~ICudaEngine",
             "~IRuntime",
