@@ -1,114 +1,14 @@
 //! The memory bound to an engine's tensors, and whether it suffices. TensorRT does not check this; [`super::Context`]
 //! asks before every run.
 
-use std::ffi::{CStr, CString};
-use std::fmt;
+use std::ffi::CStr;
 use std::sync::Arc;
 
 use super::abi::Dims;
-use super::codes::{DataType, TensorFormat, TensorIoMode, TensorLocation};
+use super::codes::{TensorFormat, TensorLocation};
 use super::cuda::{ALIGNMENT, DeviceMemory};
-
-/// Why memory cannot be bound to a tensor, or a run cannot begin.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum BindError {
-    /// The engine has no such input or output.
-    NoSuchTensor {
-        /// The name given.
-        tensor: String,
-        /// The names of the engine's tensors.
-        known: Vec<String>,
-    },
-    /// The tensor's memory must be on the host, or its size cannot be computed from its shape.
-    Unsupported {
-        /// The tensor.
-        tensor: String,
-        /// What it requires.
-        why: String,
-    },
-    /// The address is null or no multiple of 256.
-    Misaligned {
-        /// The tensor.
-        tensor: String,
-        /// The address.
-        address: u64,
-    },
-    /// No memory is bound.
-    Unbound {
-        /// The tensor.
-        tensor: String,
-    },
-    /// The shapes of the inputs do not determine this tensor's size yet.
-    ShapeUnknown {
-        /// The tensor.
-        tensor: String,
-    },
-    /// The memory is smaller than the tensor.
-    TooSmall {
-        /// The tensor.
-        tensor: String,
-        /// Bytes bound.
-        bytes: u64,
-        /// Bytes that the tensor takes at its current shape.
-        needed: u64,
-    },
-    /// TensorRT refuses the address.
-    Refused {
-        /// The tensor.
-        tensor: String,
-    },
-}
-
-impl fmt::Display for BindError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoSuchTensor { tensor, known } => {
-                write!(f, "the engine has no input or output '{tensor}'; it has {}", known.join(", "))
-            }
-            Self::Unsupported { tensor, why } => write!(f, "'{tensor}' cannot be bound to device memory: {why}"),
-            Self::Misaligned { tensor, address } => {
-                write!(f, "'{tensor}' was given the address {address:#x}: TensorRT wants multiples of {ALIGNMENT}")
-            }
-            Self::Unbound { tensor } => write!(f, "'{tensor}' has no memory: bind some before enqueue"),
-            Self::ShapeUnknown { tensor } => {
-                write!(f, "the shape of '{tensor}' is not known yet: set the shape of every input before enqueue")
-            }
-            Self::TooSmall { tensor, bytes, needed } => {
-                write!(f, "'{tensor}' has {bytes} bytes of memory and needs {needed} at this shape")
-            }
-            Self::Refused { tensor } => write!(f, "TensorRT refuses the address of '{tensor}'"),
-        }
-    }
-}
-
-impl std::error::Error for BindError {}
-
-/// An input or output of an engine.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct IoTensor {
-    /// The name in the ONNX model.
-    pub(super) name: CString,
-    pub(super) mode: TensorIoMode,
-    /// The shape; -1 for extents that the profiles leave open.
-    pub(super) dims: Dims,
-    pub(super) data_type: DataType,
-    pub(super) location: TensorLocation,
-    pub(super) format: TensorFormat,
-}
-
-impl IoTensor {
-    fn name(&self) -> String {
-        self.name.to_string_lossy().into_owned()
-    }
-
-    /// The size in bytes at a shape; `None` while an extent is open, or where the size overflows.
-    fn bytes(&self, dims: &Dims) -> Option<u64> {
-        let bits = self.data_type.bits()?;
-        let elements =
-            dims.shape()?.iter().try_fold(1u64, |product, &extent| product.checked_mul(u64::try_from(extent).ok()?))?;
-        Some(elements.checked_mul(bits)?.div_ceil(8))
-    }
-}
+use super::error::BindError;
+use super::tensor::IoTensor;
 
 /// The memory bound to each of an engine's tensors.
 pub(super) struct Bindings {
@@ -168,6 +68,7 @@ impl Bindings {
 
 #[cfg(test)]
 mod tests {
+    use super::super::codes::{DataType, TensorIoMode};
     use super::*;
 
     fn tensor(name: &CStr, data_type: DataType) -> IoTensor {
@@ -188,19 +89,6 @@ mod tests {
 
     fn shape(shape: &[i64]) -> Dims {
         Dims::new(shape).unwrap()
-    }
-
-    #[test]
-    fn bytes_of_shapes() {
-        let of = |data_type, dims: Dims| tensor(c"x", data_type).bytes(&dims);
-        assert_eq!(of(DataType::UINT8, shape(&[2, 224, 224, 3])), Some(301_056));
-        assert_eq!(of(DataType::HALF, shape(&[])), Some(2));
-        assert_eq!(of(DataType::INT4, shape(&[3])), Some(2));
-        assert_eq!(of(DataType::FLOAT, shape(&[0, 5])), Some(0));
-        assert_eq!(of(DataType::FLOAT, shape(&[-1, 5])), None);
-        assert_eq!(of(DataType::FLOAT, shape(&[i64::MAX, 9])), None);
-        assert_eq!(of(DataType(99), shape(&[1])), None);
-        assert_eq!(of(DataType::FLOAT, Dims { nb_dims: -1, d: [0; 8] }), None);
     }
 
     #[test]

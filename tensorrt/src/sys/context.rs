@@ -5,12 +5,12 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use super::abi::{Dims, Raw};
-use super::bindings::{BindError, Bindings, IoTensor};
+use super::bindings::Bindings;
 use super::codes::TensorIoMode;
 use super::cuda::{DeviceMemory, Stream};
-use super::error::Result;
+use super::error::{BindError, Result};
 use super::object::{NotSync, Object, method, method_for_dims};
-use super::tensor::{Tensor, dims, name};
+use super::tensor::{IoTensor, Tensor, dims, name};
 
 /// Runs an engine, one run at a time, and keeps it. May be sent, not shared: each thread has a context of its own.
 ///

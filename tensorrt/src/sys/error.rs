@@ -6,8 +6,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use super::bindings::BindError;
 use super::codes::{ComputeCapability, EngineInvalidity, ParserErrorCode};
+use super::cuda::ALIGNMENT;
 use super::driver::NoDriver;
 use super::logger::LogLine;
 use super::version::{Flavor, Refusal, Version};
@@ -145,6 +145,56 @@ pub struct ParserError {
     pub origin: String,
 }
 
+/// Why memory cannot be bound to a tensor, or a run cannot begin.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum BindError {
+    /// The engine has no such input or output.
+    NoSuchTensor {
+        /// The name given.
+        tensor: String,
+        /// The names of the engine's tensors.
+        known: Vec<String>,
+    },
+    /// The tensor's memory must be on the host, or its size cannot be computed from its shape.
+    Unsupported {
+        /// The tensor.
+        tensor: String,
+        /// What it requires.
+        why: String,
+    },
+    /// The address is null or no multiple of 256.
+    Misaligned {
+        /// The tensor.
+        tensor: String,
+        /// The address.
+        address: u64,
+    },
+    /// No memory is bound.
+    Unbound {
+        /// The tensor.
+        tensor: String,
+    },
+    /// The shapes of the inputs do not determine this tensor's size yet.
+    ShapeUnknown {
+        /// The tensor.
+        tensor: String,
+    },
+    /// The memory is smaller than the tensor.
+    TooSmall {
+        /// The tensor.
+        tensor: String,
+        /// Bytes bound.
+        bytes: u64,
+        /// Bytes that the tensor takes at its current shape.
+        needed: u64,
+    },
+    /// TensorRT refuses the address.
+    Refused {
+        /// The tensor.
+        tensor: String,
+    },
+}
+
 /// Why a plan is refused.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum PlanRefusal {
@@ -189,6 +239,30 @@ impl fmt::Display for ParserError {
         write!(f, "{}: {}", self.code, self.description)
     }
 }
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoSuchTensor { tensor, known } => {
+                write!(f, "the engine has no input or output '{tensor}'; it has {}", known.join(", "))
+            }
+            Self::Unsupported { tensor, why } => write!(f, "'{tensor}' cannot be bound to device memory: {why}"),
+            Self::Misaligned { tensor, address } => {
+                write!(f, "'{tensor}' was given the address {address:#x}: TensorRT wants multiples of {ALIGNMENT}")
+            }
+            Self::Unbound { tensor } => write!(f, "'{tensor}' has no memory: bind some before enqueue"),
+            Self::ShapeUnknown { tensor } => {
+                write!(f, "the shape of '{tensor}' is not known yet: set the shape of every input before enqueue")
+            }
+            Self::TooSmall { tensor, bytes, needed } => {
+                write!(f, "'{tensor}' has {bytes} bytes of memory and needs {needed} at this shape")
+            }
+            Self::Refused { tensor } => write!(f, "TensorRT refuses the address of '{tensor}'"),
+        }
+    }
+}
+
+impl std::error::Error for BindError {}
 
 impl fmt::Display for PlanRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

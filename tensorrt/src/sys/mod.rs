@@ -25,7 +25,6 @@
 mod abi;
 mod bindings;
 mod builder;
-mod builder_config;
 mod callback;
 mod codes;
 mod context;
@@ -39,15 +38,12 @@ mod logger;
 mod monitor;
 mod network;
 mod object;
-mod runtime;
 mod runtime_config;
 mod slots;
 mod tensor;
 mod version;
 
-pub use bindings::BindError;
-pub use builder::Builder;
-pub use builder_config::{BuilderConfig, InputRange, OptimizationProfile};
+pub use builder::{Builder, BuilderConfig, InputRange, OptimizationProfile};
 pub use codes::{
     ComputeCapability, CudaGraphStrategy, DataType, EngineInvalidity, EngineValidity, OptProfileSelector,
     ParserErrorCode, Severity,
@@ -55,14 +51,13 @@ pub use codes::{
 pub use context::Context;
 pub use cuda::{DeviceMemory, Stream};
 pub use driver::{Driver, Gpu, NoDriver};
-pub use engine::Engine;
-pub use error::{Error, LoadError, ParserError, PlanRefusal, Result};
+pub use engine::{Engine, Runtime};
+pub use error::{BindError, Error, LoadError, ParserError, PlanRefusal, Result};
 pub use library::Library;
 pub use logger::LogLine;
 pub use monitor::ProgressMonitor;
 pub use network::{Model, Network};
 pub use object::HostMemory;
-pub use runtime::Runtime;
 pub use runtime_config::{RuntimeCache, RuntimeConfig};
 pub use tensor::Tensor;
 pub use version::{Flavor, Refusal, Version};
