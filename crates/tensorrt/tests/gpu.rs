@@ -9,15 +9,12 @@ mod common;
 mod cuda;
 
 use common::{INNER, OUTER, Weights, library, model, values};
-use coverslip_tensorrt::{
-    Builder, CudaGraphStrategy, Engine, Error, Flavor, InputRange, LayerInformationFormat, Library, Model,
-    ProfilingVerbosity, Runtime,
-};
+use coverslip_tensorrt::{Builder, CudaGraphStrategy, Engine, Error, Flavor, InputRange, Library, Model, Runtime};
 use cuda::Cuda;
 
 const BATCH: usize = 5;
 
-/// Libraries that can run here.
+/// Runs a test on each library that can run here.
 fn each(test: impl Fn(Library)) {
     for variable in ["COVERSLIP_TENSORRT_RTX", "COVERSLIP_TENSORRT"] {
         let Some(library) = library(variable) else { continue };
@@ -33,13 +30,12 @@ fn say(text: &str) {
     eprintln!("{text}");
 }
 
-/// An engine for the GPU of this machine, or none where the library does not support it.
+/// An engine for this machine's GPU; `None` if the library does not support it.
 fn engine(library: Library) -> Option<Engine> {
     let mut builder = Builder::new(library).unwrap();
     let mut network = builder.network().unwrap();
     network.parse(&Model::new(&model(&Weights::Inside, "Relu"))).unwrap();
     let mut config = builder.config().unwrap();
-    config.set_profiling_verbosity(ProfilingVerbosity::DETAILED);
     let [min, opt, max] = [1, 4, 16].map(|batch| [batch, INNER as i64]);
     let profile = builder.profile(&[InputRange { input: "x", min: &min, opt: &opt, max: &max }]).unwrap();
     config.add_profile(&profile).unwrap();
@@ -90,7 +86,7 @@ fn a_run_computes_the_graph() {
         drop(engine);
         for mut context in contexts {
             context.set_input_shape("x", &[BATCH as i64, INNER as i64]).unwrap();
-            assert_eq!(context.shape("y").unwrap(), [BATCH as i64, OUTER as i64]);
+            assert_eq!(context.outputs()[0].shape, [BATCH as i64, OUTER as i64]);
             context.bind("x", &x).unwrap();
             context.bind("y", &y).unwrap();
             for _ in 0..3 {
@@ -104,14 +100,11 @@ fn a_run_computes_the_graph() {
 }
 
 #[test]
-fn an_engine_is_asked_and_refuses_what_does_not_fit() {
+fn an_engine_refuses_what_does_not_fit() {
     each(|library| {
         let cuda = Cuda::new();
         let Some(engine) = engine(library) else { return };
         assert_eq!((engine.inputs()[0].name.as_str(), engine.outputs()[0].name.as_str()), ("x", "y"));
-        assert_eq!(engine.profiles(), 1);
-        let information = engine.inspector().unwrap().engine(LayerInformationFormat::JSON).unwrap();
-        assert!(information.contains("Layers"), "{information}");
         let mut context = engine.context().unwrap();
         assert!(context.set_input_shape("x", &[17, INNER as i64]).is_err(), "beyond the profile");
         context.set_input_shape("x", &[16, INNER as i64]).unwrap();

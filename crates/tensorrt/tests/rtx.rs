@@ -11,9 +11,8 @@ use std::sync::{Arc, Mutex};
 use common::{INNER, Message, OUTER, Weights, library, model, values};
 use coverslip_tensorrt::plan::{self, Batch, Progress, Recipe};
 use coverslip_tensorrt::{
-    Builder, BuilderConfig, BuilderFlag, ComputeCapability, DataType, Error, Flavor, HardwareCompatibilityLevel,
-    HostMemory, InputRange, Library, MemoryPoolType, Model, Network, ParserError, ParserErrorCode, PlanRefusal,
-    ProfilingVerbosity, ProgressMonitor, RecorderObject, Runtime, Severity,
+    Builder, BuilderConfig, ComputeCapability, DataType, Error, Flavor, HostMemory, InputRange, Library, Model,
+    Network, ParserError, ParserErrorCode, PlanRefusal, ProgressMonitor, Runtime, Severity,
 };
 
 fn rtx() -> Option<Library> {
@@ -32,7 +31,7 @@ fn configured(builder: &mut Builder) -> BuilderConfig {
     let mut config = builder.config().unwrap();
     let [min, opt, max] = [1, 4, 16].map(|batch| [batch, INNER as i64]);
     let profile = builder.profile(&[InputRange { input: "x", min: &min, opt: &opt, max: &max }]).unwrap();
-    assert_eq!(config.add_profile(&profile).unwrap(), 0);
+    config.add_profile(&profile).unwrap();
     config.set_compute_capabilities(&TARGETS).unwrap();
     config
 }
@@ -52,7 +51,7 @@ fn the_library_says_what_it_is() {
     assert!((version.major, version.minor) >= (1, 5), "{version}");
     assert!(version.build > 0 && library.has_builder());
     let again = Library::load(library.path()).unwrap();
-    assert!(std::ptr::eq(library.sys(), again.sys()), "one library, one logger");
+    assert_eq!(library, again, "one library, one logger");
 }
 
 #[test]
@@ -66,18 +65,10 @@ fn a_plan_is_built_ahead_of_time() {
     assert_eq!((inputs[0].name.as_str(), &inputs[0].shape[..]), ("x", &[-1, INNER as i64][..]));
     assert_eq!(inputs[0].data_type, DataType::FLOAT);
     assert_eq!((outputs[0].name.as_str(), &outputs[0].shape[..]), ("y", &[-1, OUTER as i64][..]));
-    assert!(network.layers() >= 2);
 
     let mut config = configured(&mut builder);
-    assert!(config.flag(BuilderFlag::TF32), "on by default");
-    config.set_flag(BuilderFlag::TF32, false);
-    assert!(!config.flag(BuilderFlag::TF32));
-    config.set_memory_pool_limit(MemoryPoolType::WORKSPACE, 64 << 20);
-    assert_eq!(config.memory_pool_limit(MemoryPoolType::WORKSPACE), 64 << 20);
-    config.set_max_aux_streams(0).unwrap();
-    config.set_optimization_level(3);
-    config.set_hardware_compatibility(HardwareCompatibilityLevel::NONE);
-    config.set_profiling_verbosity(ProfilingVerbosity::DETAILED);
+    config.disable_tf32();
+    config.set_workspace(64 << 20);
     let plan = builder.build(&mut network, &mut config).unwrap();
     drop((network, config, builder));
     assert!(plan.len() > 1000, "{plan:?}");
@@ -153,7 +144,7 @@ fn a_recipe_becomes_a_plan_and_is_cancelled() {
     let progress = Progress::new();
     let located = model(&Weights::File("nowhere.bin"), "Relu");
     let built = plan::build(library, &recipe(Model::new(&located).weights(&buffer, &places)), &progress).unwrap();
-    assert!(built.plan.len() > 1000 && built.layers >= 2 && built.timing_cache.is_none());
+    assert!(built.plan.len() > 1000 && built.timing_cache.is_none());
     assert_eq!(progress.fraction(), 1.0);
 
     let stopped = Progress::new();
@@ -210,28 +201,23 @@ fn what_the_parser_refuses_it_names() {
 }
 
 #[test]
-fn weights_lie_in_a_file_or_in_memory() {
+fn weights_lie_in_memory() {
     let Some(library) = rtx() else { return };
-    let folder = std::env::temp_dir().join(format!("coverslip-tensorrt-weights-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    std::fs::write(folder.join("w.bin"), values()).unwrap();
-    let (path, elsewhere) = (folder.join("model.onnx"), folder.join("elsewhere/model.onnx"));
     let onnx = model(&Weights::File("w.bin"), "Relu");
-    let build = |model: &Model<'_>| {
+    let build = |name: &str, values: Vec<u8>| {
+        let (all, buffer) = (0..values.len(), Arc::new(values));
         let mut builder = Builder::new(library)?;
         let mut network = builder.network()?;
-        network.parse(model)?;
+        network.parse(&Model::new(&onnx).weights(&buffer, &[(name.to_owned(), all)]))?;
         let mut config = configured(&mut builder);
         builder.build(&mut network, &mut config)
     };
-    build(&Model::new(&onnx).at(&path)).unwrap();
-    assert!(matches!(build(&Model::new(&onnx).at(&elsewhere)), Err(Error::Parser { .. })), "no such file");
-    build(&Model::new(&onnx).weight("w", Arc::new(values()))).unwrap();
-    let short = Model::new(&onnx).weight("w", Arc::new(values()[4..].to_vec()));
-    assert!(matches!(build(&short), Err(Error::Parser { .. })), "of another size than the model says");
-    let unknown = Model::new(&onnx).weight("v", Arc::new(values()));
-    assert!(matches!(build(&unknown), Err(Error::Parser { .. })), "no such weight");
-    std::fs::remove_dir_all(&folder).unwrap();
+    build("w", values()).unwrap();
+    let short = build("w", values()[4..].to_vec());
+    assert!(matches!(short, Err(Error::Parser { .. })), "of another size than the model says");
+    assert!(matches!(build("v", values()), Err(Error::Parser { .. })), "no such weight");
+    let missing = Builder::new(library).unwrap().network().unwrap().parse(&Model::new(&onnx));
+    assert!(matches!(missing, Err(Error::Parser { .. })), "no such file");
 }
 
 #[test]
@@ -297,7 +283,6 @@ fn plans_become_engines_or_typed_errors() {
         (Err(_), Err(Error::NoDriver(_))) => {}
         (Ok(_), Ok(engine)) => {
             assert_eq!((engine.inputs()[0].name.as_str(), engine.outputs()[0].name.as_str()), ("x", "y"));
-            assert_eq!(engine.profiles(), 1);
         }
         // A GPU that the plan is not for.
         (Ok(_), Err(Error::PlanRefused { why: PlanRefusal::Invalid(_), .. })) => {}
@@ -320,7 +305,7 @@ fn objects_move_between_threads() {
 }
 
 #[test]
-fn the_log_reaches_its_listener_and_a_recorder_takes_errors_away() {
+fn the_log_reaches_its_listener() {
     let Some(library) = rtx() else { return };
     let heard = Arc::new(AtomicBool::new(false));
     let listener = heard.clone();
@@ -328,16 +313,10 @@ fn the_log_reaches_its_listener_and_a_recorder_takes_errors_away() {
         listener.fetch_or(!line.is_empty(), Ordering::Relaxed);
     });
     let mut builder = Builder::new(library).unwrap();
-    let recorder = Arc::new(RecorderObject::new());
-    builder.set_error_recorder(recorder.clone());
     let mut network = parsed(&mut builder);
     let mut config = builder.config().unwrap();
     config.set_compute_capabilities(&TARGETS).unwrap();
     assert!(builder.build(&mut network, &mut config).is_err());
-    library.set_log_sink(Severity::WARNING, None);
+    library.on_log(Severity::WARNING, |_, _| {});
     assert!(heard.load(Ordering::Relaxed));
-    let (errors, _) = recorder.take();
-    assert!(!errors.is_empty() && errors.iter().all(|error| !error.description.is_empty()), "{errors:?}");
-    drop((network, config, builder));
-    assert!(Arc::into_inner(recorder).is_some(), "nobody holds it any more");
 }

@@ -1,20 +1,4 @@
-//! From an ONNX model to a plan in one call: parse, configure, build, with progress and cancel.
-//!
-//! ```no_run
-//! use coverslip_tensorrt::plan::{self, Batch, Progress, Recipe};
-//! use coverslip_tensorrt::{ComputeCapability, Library, Model};
-//!
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let library = Library::load("/opt/tensorrt/lib/libtensorrt_rtx.so.1")?;
-//! let onnx = std::fs::read("model.onnx")?;
-//! let mut recipe = Recipe::new(Model::new(&onnx), Batch { min: 1, opt: 16, max: 64 });
-//! recipe.targets = vec![ComputeCapability::SM86, ComputeCapability::SM89];
-//! let progress = Progress::new();
-//! let built = plan::build(library, &recipe, &progress)?;
-//! std::fs::write("model.plan", &built.plan)?;
-//! # Ok(())
-//! # }
-//! ```
+//! From an ONNX model to a plan in one call: parse, configure, build, with progress and cancellation.
 
 mod progress;
 
@@ -22,82 +6,68 @@ use std::sync::Arc;
 
 pub use progress::Progress;
 
-use crate::result::{Error, Result};
-use crate::safe::{Builder, BuilderConfig, InputRange, Library, Model, Network};
-use crate::sys::{BuilderFlag, ComputeCapability, Flavor, HostMemory, MemoryPoolType};
+use crate::sys::{
+    Builder, BuilderConfig, ComputeCapability, Error, Flavor, HostMemory, InputRange, Library, Model, Network, Result,
+};
 
-/// The batches that a plan takes: put where an input's extent is open.
+/// The batch sizes of a plan. They replace an input's open extents.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Batch {
     /// The smallest, at least 1.
     pub min: u32,
-    /// The one to be quickest at.
+    /// The one to optimise for.
     pub opt: u32,
     /// The largest.
     pub max: u32,
 }
 
-/// What a plan is built from, and how.
+/// How to build a plan.
 #[derive(Clone, Debug)]
 pub struct Recipe<'r> {
-    /// The graph. Its types are the precision: networks are strongly typed.
+    /// The graph. Networks are strongly typed, so its types determine the precision; float32 products are not rounded
+    /// to TF32.
     pub model: Model<'r>,
-    /// Where the model's batch is fixed, this is not looked at.
+    /// Ignored where the model's batch is fixed.
     pub batch: Batch,
-    /// The compute capabilities that the plan is for, of which TensorRT-RTX takes several; none: this machine's GPU,
-    /// which must be there. TensorRT builds for this machine's GPU alone and refuses a list.
+    /// The compute capabilities to build for. If empty, the plan is for this machine's GPU, which must exist. RTX takes
+    /// several; TensorRT builds for this machine's GPU only and refuses a list.
     pub targets: Vec<ComputeCapability>,
-    /// Whether float32 products may be rounded to TF32's 11 bits. TensorRT's own default is yes, this one's no.
-    pub tf32: bool,
-    /// Bytes of device memory that one layer may use as scratch; `None`: the library's choice.
+    /// Bytes of scratch memory that one layer may use; `None`: the library's choice.
     pub workspace: Option<usize>,
-    /// A timing cache to begin with (empty: a new one), for TensorRT; RTX measures nothing and ignores it. `None`: none.
+    /// The timing cache of an earlier build, empty for a new one; `None`: no cache. RTX measures nothing and ignores
+    /// it.
     pub timing_cache: Option<&'r [u8]>,
-    /// Threads that the build may use; `None`: the library's choice.
+    /// Threads of the build; `None`: the library's choice.
     pub max_threads: Option<u16>,
-    /// Streams that a run may use beside its own; `None`: the library's choice.
-    pub aux_streams: Option<u16>,
 }
 
 impl<'r> Recipe<'r> {
-    /// A recipe for this machine's GPU, exact in float32, the rest as the library likes.
+    /// A recipe for this machine's GPU; the rest is the library's choice.
     pub fn new(model: Model<'r>, batch: Batch) -> Self {
-        Self {
-            model,
-            batch,
-            targets: Vec::new(),
-            tf32: false,
-            workspace: None,
-            timing_cache: None,
-            max_threads: None,
-            aux_streams: None,
-        }
+        Self { model, batch, targets: Vec::new(), workspace: None, timing_cache: None, max_threads: None }
     }
 }
 
-/// What came of a recipe.
+/// The result of a recipe.
 #[derive(Debug)]
 pub struct Built {
     /// The plan.
     pub plan: HostMemory,
-    /// The timing cache for the next build on this machine, where the recipe began with one.
+    /// The timing cache for the next build on this machine, if the recipe had one.
     pub timing_cache: Option<HostMemory>,
-    /// Layers of the network, before anything was fused.
-    pub layers: usize,
 }
 
-/// Builds a plan: seconds to minutes, on this thread, whose current CUDA device TensorRT builds for. `progress` can be
-/// asked, and the build cancelled through it, from any thread.
+/// Builds a plan on this thread, in seconds to minutes; TensorRT builds for the CUDA device that is current. Any thread
+/// may query `progress`, and cancel the build through it.
 ///
 /// # Errors
-/// `Argument` for batches out of order; `Parser` and `EmptyModel` for the model; `Unsupported` for what this library
-/// does not do; `NoDriver` where a GPU is needed; `Cancelled`; `Build` with the library's own words.
+/// `Argument` for batch sizes out of order; `Parser` and `EmptyModel` for the model; `Unsupported` for a feature that
+/// this library lacks; `NoDriver` where a GPU is required; `Cancelled`; `Build` with the library's log.
 pub fn build(library: Library, recipe: &Recipe<'_>, progress: &Arc<Progress>) -> Result<Built> {
     let Batch { min, opt, max } = recipe.batch;
     if min == 0 || min > opt || opt > max {
-        return Err(Error::Argument {
-            why: format!("batches of {min} to {max}, quickest at {opt}: expected 1 ≤ smallest ≤ quickest ≤ largest"),
-        });
+        let why = format!("batch sizes {min}, {opt}, {max}: expected 1 ≤ smallest ≤ optimal ≤ largest");
+        return Err(Error::Argument { why });
     }
     progress.begin("parsing the model");
     let mut builder = Builder::new(library)?;
@@ -109,27 +79,24 @@ pub fn build(library: Library, recipe: &Recipe<'_>, progress: &Arc<Progress>) ->
     if progress.is_cancelled() {
         return Err(Error::Cancelled);
     }
-    let mut config = configure(&mut builder, &network, recipe)?;
+    let mut config = configure(library, &mut builder, &network, recipe)?;
     config.set_progress_monitor(progress.monitor());
     let plan = builder.build(&mut network, &mut config)?;
     progress.finish();
-    Ok(Built { plan, timing_cache: config.timing_cache()?, layers: network.layers() })
+    Ok(Built { plan, timing_cache: config.timing_cache()? })
 }
 
-fn configure(builder: &mut Builder, network: &Network, recipe: &Recipe<'_>) -> Result<BuilderConfig> {
+fn configure(library: Library, builder: &mut Builder, network: &Network, recipe: &Recipe<'_>) -> Result<BuilderConfig> {
     let mut config = builder.config()?;
-    config.set_flag(BuilderFlag::TF32, recipe.tf32);
+    config.disable_tf32();
     if !recipe.targets.is_empty() {
         config.set_compute_capabilities(&recipe.targets)?;
     }
     if let Some(bytes) = recipe.workspace {
-        config.set_memory_pool_limit(MemoryPoolType::WORKSPACE, bytes);
-    }
-    if let Some(streams) = recipe.aux_streams {
-        config.set_max_aux_streams(streams)?;
+        config.set_workspace(bytes);
     }
     if let Some(blob) = recipe.timing_cache
-        && builder.library().flavor() == Flavor::Enterprise
+        && library.flavor() == Flavor::Enterprise
     {
         config.set_timing_cache(blob)?;
     }

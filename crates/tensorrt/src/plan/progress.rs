@@ -1,4 +1,4 @@
-//! How far a build is, as one number.
+//! The progress of a build as one number, and its cancellation.
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::sys::ProgressMonitor;
 
-/// How far a build is, and the switch that stops it. Shared by the thread that builds and those that watch.
+/// The progress of a build, and the switch that stops it. Shared by the thread that builds and those that watch.
 #[derive(Debug, Default)]
 pub struct Progress {
     cancelled: AtomicBool,
@@ -15,15 +15,15 @@ pub struct Progress {
 
 #[derive(Debug, Default)]
 struct State {
-    /// What is done now, in the library's words.
+    /// The current phase, in the library's words.
     phase: String,
-    /// Phases that have begun and not ended, outermost first.
+    /// Phases that have begun and not finished, outermost first.
     open: Vec<Phase>,
-    /// The most that was reached.
+    /// The largest value so far.
     fraction: f64,
 }
 
-/// One of TensorRT's phases. They nest: a phase below another one is a part of one of that one's steps.
+/// A phase of TensorRT's. Phases nest: a child is part of one step of its parent.
 #[derive(Debug)]
 struct Phase {
     name: String,
@@ -33,17 +33,17 @@ struct Phase {
 }
 
 impl Progress {
-    /// Nothing is done yet.
+    /// No progress yet.
     pub fn new() -> Arc<Self> {
         Arc::default()
     }
 
-    /// The share of the build that is done, 0 to 1. It never falls; steps are counted, not timed, so it is no clock.
+    /// The part of the build that is done, from 0 to 1. It never decreases. It counts steps, which differ in duration.
     pub fn fraction(&self) -> f64 {
         self.state().fraction
     }
 
-    /// What is being done, in the library's words.
+    /// The current phase, in the library's words.
     pub fn phase(&self) -> String {
         self.state().phase.clone()
     }
@@ -81,8 +81,8 @@ impl State {
     }
 }
 
-/// The share that is done of the phases below `parent`, by their steps; a phase begins after its parent. Of phases side
-/// by side the furthest counts.
+/// The part of the phases below `parent` that is done, by their steps. A phase begins after its parent. Of concurrent
+/// phases the furthest counts.
 fn done(open: &[Phase], parent: Option<&str>) -> f64 {
     let below = open.iter().enumerate().filter(|(_, phase)| phase.parent.as_deref() == parent);
     let share = |(at, phase): (usize, &Phase)| {
@@ -143,7 +143,7 @@ mod tests {
         monitor.phase_finish("tactics");
         let _ = monitor.step_complete("build", 0);
         assert_eq!(progress.fraction(), 0.25);
-        // Another phase beside it, less far: the number does not fall.
+        // A concurrent phase that is less far: the number does not decrease.
         monitor.phase_start("other", None, 100);
         let _ = monitor.step_complete("other", 0);
         assert_eq!(progress.fraction(), 0.25);

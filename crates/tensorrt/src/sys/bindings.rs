@@ -1,92 +1,16 @@
-//! What is bound to a context's tensors, and whether it is enough. Pure bookkeeping; [`super::Context`] asks it before
-//! every run, because TensorRT does not.
+//! The memory bound to an engine's tensors, and whether it suffices. TensorRT does not check this; [`super::Context`]
+//! asks before every run.
 
 use std::ffi::CStr;
-use std::fmt;
 use std::sync::Arc;
 
+use super::abi::Dims;
+use super::codes::{TensorFormat, TensorLocation};
 use super::cuda::{ALIGNMENT, DeviceMemory};
-use super::engine::IoTensor;
-use super::types::{Dims, TensorFormat, TensorLocation};
+use super::error::BindError;
+use super::tensor::IoTensor;
 
-/// Why a tensor's memory is not taken, or a run not begun.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum BindError {
-    /// The engine has no such input or output.
-    NoSuchTensor {
-        /// The name.
-        tensor: String,
-        /// The names there are.
-        known: Vec<String>,
-    },
-    /// The tensor's memory must be the host's, or its elements lie in a way that this crate does not count.
-    Unsupported {
-        /// The name.
-        tensor: String,
-        /// What it wants.
-        why: String,
-    },
-    /// The address is not on TensorRT's boundary of 256 bytes, or null.
-    Misaligned {
-        /// The name.
-        tensor: String,
-        /// The address.
-        address: u64,
-    },
-    /// Nothing is bound.
-    Unbound {
-        /// The name.
-        tensor: String,
-    },
-    /// The inputs' shapes do not say yet how large this tensor is.
-    ShapeUnknown {
-        /// The name.
-        tensor: String,
-    },
-    /// The memory is smaller than the tensor.
-    TooSmall {
-        /// The name.
-        tensor: String,
-        /// Bytes that are there.
-        bytes: u64,
-        /// Bytes that the tensor has at this shape.
-        needed: u64,
-    },
-    /// TensorRT refuses the address.
-    Refused {
-        /// The name.
-        tensor: String,
-    },
-}
-
-impl fmt::Display for BindError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoSuchTensor { tensor, known } => {
-                write!(f, "the engine has no input or output '{tensor}'; it has {}", known.join(", "))
-            }
-            Self::Unsupported { tensor, why } => write!(f, "'{tensor}' cannot be bound to device memory: {why}"),
-            Self::Misaligned { tensor, address } => {
-                write!(f, "'{tensor}' was given the address {address:#x}: TensorRT wants multiples of {ALIGNMENT}")
-            }
-            Self::Unbound { tensor } => write!(f, "'{tensor}' has no memory: bind some before enqueue"),
-            Self::ShapeUnknown { tensor } => {
-                write!(f, "the shape of '{tensor}' is not known yet: set the shape of every input before enqueue")
-            }
-            Self::TooSmall { tensor, bytes, needed } => {
-                write!(f, "'{tensor}' has {bytes} bytes of memory and needs {needed} at this shape")
-            }
-            Self::Refused { tensor } => write!(f, "TensorRT refuses the address of '{tensor}'"),
-        }
-    }
-}
-
-impl std::error::Error for BindError {}
-
-/// What errors call the activations' memory.
-pub(super) const SCRATCH: &str = "(the context's own memory)";
-
-/// What is bound to each of an engine's tensors.
+/// The memory bound to each of an engine's tensors.
 pub(super) struct Bindings {
     io: Arc<[IoTensor]>,
     memory: Vec<Option<DeviceMemory>>,
@@ -97,14 +21,14 @@ impl Bindings {
         Self { memory: vec![None; io.len()], io }
     }
 
-    pub(super) fn io(&self) -> &Arc<[IoTensor]> {
+    pub(super) fn io(&self) -> &[IoTensor] {
         &self.io
     }
 
-    /// The tensor's place, if this memory may be bound to it.
+    /// The index of a tensor, if this memory may be bound to it.
     pub(super) fn accepts(&self, name: &CStr, memory: &DeviceMemory) -> Result<usize, BindError> {
         let Some(index) = self.io.iter().position(|tensor| *tensor.name == *name) else {
-            let known = self.io.iter().map(|tensor| tensor.name.to_string_lossy().into_owned()).collect();
+            let known = self.io.iter().map(IoTensor::name).collect();
             return Err(BindError::NoSuchTensor { tensor: name.to_string_lossy().into_owned(), known });
         };
         let (tensor, name) = (&self.io[index], name.to_string_lossy().into_owned());
@@ -115,59 +39,36 @@ impl Bindings {
             let why = format!("its elements are {}, {}", tensor.data_type, tensor.format);
             return Err(BindError::Unsupported { tensor: name, why });
         }
-        aligned(name, memory)?;
+        let address = memory.address();
+        if address == 0 || !address.is_multiple_of(ALIGNMENT) {
+            return Err(BindError::Misaligned { tensor: name, address });
+        }
         Ok(index)
     }
 
-    /// Whether this may be the activations' memory, of which `needed` bytes are used.
-    pub(super) fn accepts_scratch(&self, memory: &DeviceMemory, needed: u64) -> Result<(), BindError> {
-        aligned(SCRATCH.to_owned(), memory)?;
-        if memory.bytes() < needed {
-            return Err(BindError::TooSmall { tensor: SCRATCH.to_owned(), bytes: memory.bytes(), needed });
-        }
-        Ok(())
-    }
-
-    /// Remembers what is bound at a place that [`Bindings::accepts`] gave.
+    /// Keeps what is bound at an index from [`Bindings::accepts`].
     pub(super) fn set(&mut self, index: usize, memory: Option<DeviceMemory>) {
         self.memory[index] = memory;
     }
 
-    /// Whether every tensor has enough memory for its shape now.
+    /// Whether every tensor has enough memory for its current shape.
     pub(super) fn check(&self, shape: impl Fn(&CStr) -> Dims) -> Result<(), BindError> {
         for (tensor, memory) in self.io.iter().zip(&self.memory) {
-            let name = || tensor.name.to_string_lossy().into_owned();
-            let Some(memory) = memory else { return Err(BindError::Unbound { tensor: name() }) };
-            let Some(needed) = bytes(tensor, &shape(&tensor.name)) else {
-                return Err(BindError::ShapeUnknown { tensor: name() });
+            let Some(memory) = memory else { return Err(BindError::Unbound { tensor: tensor.name() }) };
+            let Some(needed) = tensor.bytes(&shape(&tensor.name)) else {
+                return Err(BindError::ShapeUnknown { tensor: tensor.name() });
             };
             if memory.bytes() < needed {
-                return Err(BindError::TooSmall { tensor: name(), bytes: memory.bytes(), needed });
+                return Err(BindError::TooSmall { tensor: tensor.name(), bytes: memory.bytes(), needed });
             }
         }
         Ok(())
     }
 }
 
-fn aligned(tensor: String, memory: &DeviceMemory) -> Result<(), BindError> {
-    let address = memory.address();
-    if address == 0 || !address.is_multiple_of(ALIGNMENT) {
-        return Err(BindError::Misaligned { tensor, address });
-    }
-    Ok(())
-}
-
-/// A tensor's bytes at a shape; none while an extent is open, or where they are more than can be counted.
-fn bytes(tensor: &IoTensor, dims: &Dims) -> Option<u64> {
-    let bits = tensor.data_type.bits()?;
-    let elements =
-        dims.shape()?.iter().try_fold(1u64, |product, &extent| product.checked_mul(u64::try_from(extent).ok()?))?;
-    Some(elements.checked_mul(bits)?.div_ceil(8))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::types::{DataType, TensorIoMode};
+    use super::super::codes::{DataType, TensorIoMode};
     use super::*;
 
     fn tensor(name: &CStr, data_type: DataType) -> IoTensor {
@@ -191,19 +92,6 @@ mod tests {
     }
 
     #[test]
-    fn bytes_of_shapes() {
-        let of = |data_type, dims: Dims| bytes(&tensor(c"x", data_type), &dims);
-        assert_eq!(of(DataType::UINT8, shape(&[2, 224, 224, 3])), Some(301_056));
-        assert_eq!(of(DataType::HALF, shape(&[])), Some(2));
-        assert_eq!(of(DataType::INT4, shape(&[3])), Some(2));
-        assert_eq!(of(DataType::FLOAT, shape(&[0, 5])), Some(0));
-        assert_eq!(of(DataType::FLOAT, shape(&[-1, 5])), None);
-        assert_eq!(of(DataType::FLOAT, shape(&[i64::MAX, 9])), None);
-        assert_eq!(of(DataType(99), shape(&[1])), None);
-        assert_eq!(of(DataType::FLOAT, Dims { nb_dims: -1, d: [0; 8] }), None);
-    }
-
-    #[test]
     fn memory_must_fit_the_tensor_and_its_shape_now() {
         let mut bindings = Bindings::new([tensor(c"x", DataType::FLOAT), tensor(c"y", DataType::HALF)].into());
         let batch = |n| move |name: &CStr| if name == c"x" { shape(&[n, 16]) } else { shape(&[n]) };
@@ -219,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_taken() {
+    fn memory_that_cannot_be_bound_is_refused() {
         let mut host = tensor(c"host", DataType::INT64);
         host.location = TensorLocation::HOST;
         let mut packed = tensor(c"packed", DataType::HALF);

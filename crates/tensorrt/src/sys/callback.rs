@@ -1,20 +1,19 @@
-//! Objects of C++ that are written in Rust: the head that every such interface has, and the fence around its methods.
+//! C++ objects implemented in Rust: the virtual table that their interfaces share, and the fence around their methods.
 //!
-//! TensorRT calls them from its own threads and declares them `noexcept`; a panic that left one would end the process.
-//! So each runs inside [`fence`].
+//! TensorRT calls these methods from its own threads and declares them `noexcept`: a panic that escaped would end the
+//! process. So each runs inside [`fence`].
 
-use std::ffi::{CStr, c_char, c_void};
+use std::ffi::{CStr, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::abi::Raw;
-use super::types::InterfaceInfo;
+use super::abi::{InterfaceInfo, Raw};
 
-/// `nvinfer1::APILanguage::kCPP`: C++'s calling convention is what we imitate.
+/// `nvinfer1::APILanguage::kCPP`: our tables follow C++'s calling convention.
 const CPP: i32 = 0;
 
-/// An interface of TensorRT's that we implement.
+/// A TensorRT interface that a type of ours implements.
 pub(super) trait Interface {
-    /// As `getInterfaceInfo` names it, in its version 1.0.
+    /// The name in `getInterfaceInfo`, version 1.0.
     const NAME: &'static CStr;
 }
 
@@ -27,11 +26,11 @@ type Destructors = [unsafe extern "C" fn(Raw); 2];
 #[cfg(windows)]
 type Destructors = [unsafe extern "C" fn(Raw, u32) -> Raw; 1];
 
-/// The virtual table of an interface: what compilers put before the first place, the places of `IVersionedInterface`,
-/// and the interface's own.
+/// The virtual table of an interface: the compiler's prefix, the methods of `IVersionedInterface`, then the interface's
+/// own methods.
 #[repr(C)]
 pub(super) struct Table<Methods> {
-    /// How far the part lies from the object's begin: 0. Microsoft has no such word.
+    /// The offset of the base class in the object: 0. Microsoft's tables have no such word.
     #[cfg(not(windows))]
     offset_to_top: isize,
     /// No run-time type information, as under `-fno-rtti`.
@@ -58,8 +57,8 @@ impl<Methods> Table<Methods> {
         }
     }
 
-    /// What an object's first word must be.
-    pub(super) const fn first_place(&'static self) -> *const c_void {
+    /// The first word of an object with this table.
+    pub(super) const fn first_slot(&'static self) -> *const c_void {
         (&raw const *self).cast::<c_void>().wrapping_byte_add(std::mem::offset_of!(Self, language))
     }
 }
@@ -75,12 +74,12 @@ unsafe extern "C" fn info<I: Interface>(_: Raw) -> InterfaceInfo {
 
 #[cfg(windows)]
 unsafe extern "C" fn info<I: Interface>(_: Raw, answer: *mut InterfaceInfo) -> *mut InterfaceInfo {
-    // SAFETY: the caller reserved the answer, as Microsoft's rules have it.
+    // SAFETY: under Microsoft's rules the caller provides the memory of the answer.
     unsafe { answer.write(InterfaceInfo { kind: I::NAME.as_ptr(), major: 1, minor: 0 }) };
     answer
 }
 
-/// Our objects belong to Rust; nobody in C++ destroys them.
+/// Rust owns these objects; C++ never destroys them.
 #[cfg(not(windows))]
 unsafe extern "C" fn destroy(_: Raw) {}
 
@@ -89,27 +88,15 @@ unsafe extern "C" fn destroy(this: Raw, _: u32) -> Raw {
     this
 }
 
-/// Runs a callback; a panic ends here and answers `otherwise`.
+/// Runs a callback. A panic ends here and gives `otherwise`.
 pub(super) fn fence<T>(otherwise: T, callback: impl FnOnce() -> T) -> T {
     catch_unwind(AssertUnwindSafe(callback)).unwrap_or_else(|payload| {
-        // Dropping what was thrown may throw again; what that throws is not dropped any more.
+        // Dropping the payload may panic again; the second payload is leaked.
         if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
             std::mem::forget(second);
         }
         otherwise
     })
-}
-
-/// The text at `text`, or none for a null pointer. What is not UTF-8 is replaced.
-///
-/// # Safety
-/// `text` is null or ends with a zero byte and stays as it is for the call.
-pub(super) unsafe fn text(text: *const c_char) -> Option<String> {
-    if text.is_null() {
-        return None;
-    }
-    // SAFETY: by the caller's promise.
-    Some(unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned())
 }
 
 #[cfg(test)]
@@ -132,9 +119,9 @@ mod tests {
 
     #[test]
     fn our_table_is_read_as_cpp_reads_one() {
-        let mut object = TABLE.first_place();
+        let mut object = TABLE.first_slot();
         let this: Raw = (&raw mut object).cast();
-        // SAFETY: `object` is laid out as an object of C++ with this table.
+        // SAFETY: `object` is laid out as a C++ object with this table.
         unsafe {
             assert_eq!(crate::sys::abi::call!(this, 0, () -> i32), CPP);
             let own = 2 + crate::sys::abi::DESTRUCTOR_SLOTS;

@@ -1,16 +1,20 @@
-//! Raw handles of CUDA on their way to TensorRT.
+//! CUDA's raw handles on their way to TensorRT.
 //!
-//! Streams, events and memory are made by whatever CUDA crate a program uses. What that crate's types guarantee is
-//! promised here once, when a handle is taken; after that everything is safe.
+//! Any CUDA crate may make the streams and the memory. The caller states once, when it hands a handle over, what that
+//! crate's types guarantee; everything after that is safe.
 
+use std::any::Any;
 use std::ffi::c_void;
 use std::fmt;
+use std::sync::Arc;
 
 use super::abi::Raw;
-use super::object::Owner;
 
-/// How TensorRT wants addresses aligned.
-pub const ALIGNMENT: u64 = 256;
+/// The alignment that TensorRT requires of addresses.
+pub(super) const ALIGNMENT: u64 = 256;
+
+/// Keeps something alive that TensorRT points at.
+pub(super) type Owner = Arc<dyn Any + Send + Sync>;
 
 /// A CUDA stream (`CUstream`, the same as `cudaStream_t`).
 #[derive(Clone)]
@@ -19,17 +23,17 @@ pub struct Stream {
     _owner: Owner,
 }
 
-// SAFETY: CUDA's streams may be used from any thread.
+// SAFETY: any thread may use a CUDA stream.
 unsafe impl Send for Stream {}
 // SAFETY: as above.
 unsafe impl Sync for Stream {}
 
 impl Stream {
-    /// Takes a stream. Not the default stream: TensorRT would wait for the whole device there.
+    /// Wraps a stream. Do not pass the default stream: TensorRT would synchronise the whole device.
     ///
     /// # Safety
-    /// `raw` is a stream, and stays one until `owner` is dropped.
-    pub unsafe fn from_raw(raw: *mut c_void, owner: Owner) -> Self {
+    /// `raw` is a live stream until `owner` is dropped.
+    pub unsafe fn from_raw(raw: *mut c_void, owner: Arc<dyn Any + Send + Sync>) -> Self {
         Self { raw, _owner: owner }
     }
 
@@ -44,39 +48,7 @@ impl fmt::Debug for Stream {
     }
 }
 
-/// A CUDA event (`CUevent`).
-#[derive(Clone)]
-pub struct Event {
-    raw: Raw,
-    _owner: Owner,
-}
-
-// SAFETY: CUDA's events may be used from any thread.
-unsafe impl Send for Event {}
-// SAFETY: as above.
-unsafe impl Sync for Event {}
-
-impl Event {
-    /// Takes an event.
-    ///
-    /// # Safety
-    /// `raw` is an event, and stays one until `owner` is dropped.
-    pub unsafe fn from_raw(raw: *mut c_void, owner: Owner) -> Self {
-        Self { raw, _owner: owner }
-    }
-
-    pub(super) fn raw(&self) -> Raw {
-        self.raw
-    }
-}
-
-impl fmt::Debug for Event {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Event({:p})", self.raw)
-    }
-}
-
-/// Memory that the device reads and writes: its own, or pinned memory of the host's.
+/// Memory that the device reads and writes: its own, or pinned host memory.
 #[derive(Clone)]
 pub struct DeviceMemory {
     address: u64,
@@ -85,13 +57,13 @@ pub struct DeviceMemory {
 }
 
 impl DeviceMemory {
-    /// Takes memory.
+    /// Wraps memory.
     ///
     /// # Safety
-    /// The device may read and write `bytes` bytes from `address` on, until `owner` is dropped; and dropping it waits
-    /// for work that uses them. A context drops it when other memory is bound to the same tensor, and at its own end,
-    /// for which it waits for its last stream.
-    pub unsafe fn from_raw(address: u64, bytes: u64, owner: Owner) -> Self {
+    /// Until `owner` is dropped, the device may read and write `bytes` bytes at `address`. Dropping `owner` waits for
+    /// work that uses them. A context drops it when other memory is bound to the same tensor, or at its own end, after
+    /// waiting for its streams.
+    pub unsafe fn from_raw(address: u64, bytes: u64, owner: Arc<dyn Any + Send + Sync>) -> Self {
         Self { address, bytes, _owner: owner }
     }
 

@@ -1,17 +1,21 @@
-//! NVIDIA's driver, as little of it as is needed: initialise, count, wait for a stream.
+//! NVIDIA's driver, as little of it as TensorRT needs: start it, describe the GPUs, wait for a stream.
 //!
-//! TensorRT links no CUDA but looks for the driver by itself, and some of its libraries answer nonsense when there is
-//! none. So this looks first, before TensorRT is even loaded. Streams, memory and events are not made here: any CUDA
-//! crate's raw handles are taken ([`super::Stream`]).
+//! TensorRT does not link CUDA; it looks for the driver by itself, and some of its libraries return garbage if there is
+//! none. So the driver is started before TensorRT is even loaded. The caller makes streams and memory
+//! ([`super::cuda`]).
 
-use std::ffi::{c_int, c_uint, c_void};
+use std::ffi::{c_char, c_int, c_uint, c_void};
 use std::fmt;
+use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::OnceLock;
 
+use super::abi::text;
+use super::codes::ComputeCapability;
+use super::cuda::Stream;
 use super::dynamic::Dynamic;
 
-/// The driver's library, as the loader finds it. Only the driver installs it; there is no path to give.
+/// The names of the driver's library, which only the driver's installer puts on the loader's path.
 #[cfg(not(windows))]
 const NAMES: &[&str] = &["libcuda.so.1", "libcuda.so"];
 #[cfg(windows)]
@@ -21,12 +25,17 @@ const CUDA_SUCCESS: c_int = 0;
 const CUDA_ERROR_STUB_LIBRARY: c_int = 34;
 const CUDA_ERROR_NO_DEVICE: c_int = 100;
 
-/// Why there is no driver to use.
+// `CUdevice_attribute`.
+const MULTIPROCESSOR_COUNT: c_int = 16;
+const COMPUTE_CAPABILITY_MAJOR: c_int = 75;
+const COMPUTE_CAPABILITY_MINOR: c_int = 76;
+
+/// Why no driver can be used.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum NoDriver {
     /// The loader finds no such library.
     NotInstalled {
-        /// What the loader said.
+        /// The loader's reason.
         why: String,
     },
     /// A library of that name lacks a function.
@@ -34,7 +43,7 @@ pub enum NoDriver {
         /// The function.
         missing: &'static str,
     },
-    /// The driver is there and does not start.
+    /// The driver is installed and does not start.
     Failed {
         /// CUDA's error code.
         code: i32,
@@ -48,10 +57,7 @@ impl fmt::Display for NoDriver {
         match self {
             Self::NotInstalled { why } => write!(f, "no NVIDIA driver is installed ({why}): install one"),
             Self::NotADriver { missing } => {
-                write!(
-                    f,
-                    "the library that the loader takes for NVIDIA's driver has no `{missing}`: reinstall the driver"
-                )
+                write!(f, "the library under the name of NVIDIA's driver exports no `{missing}`: reinstall the driver")
             }
             Self::Failed { code: CUDA_ERROR_STUB_LIBRARY } => {
                 f.write_str("the CUDA toolkit's stub stands where the driver should be: take it off the library path")
@@ -68,18 +74,43 @@ impl fmt::Display for NoDriver {
 
 impl std::error::Error for NoDriver {}
 
-type Stream = *mut c_void;
-
 /// The initialised driver. Never unloaded.
 pub struct Driver {
     version: i32,
     devices: i32,
-    synchronize: unsafe extern "C" fn(Stream) -> c_int,
+    synchronize: unsafe extern "C" fn(*mut c_void) -> c_int,
     library: Dynamic,
 }
 
+/// A GPU as the driver describes it. A property that the driver does not report is empty or 0.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Gpu {
+    /// The product name.
+    pub name: String,
+    /// `GPU-` and five groups of hexadecimal digits, as `nvidia-smi -L` prints it.
+    pub uuid: String,
+    /// The SM version.
+    pub compute_capability: ComputeCapability,
+    /// Memory, in bytes.
+    pub memory: u64,
+    /// Streaming multiprocessors.
+    pub multiprocessors: u32,
+}
+
+type Device = c_int;
+
+/// Calls a driver function that returns a `CUresult`: `Some(())` on success, `None` where it fails or is missing.
+/// Unsafe: the function must have this signature.
+macro_rules! cuda {
+    ($library:expr, $name:literal, ($($argument:expr => $type:ty),*)) => {
+        ($library.symbol::<unsafe extern "C" fn($($type),*) -> c_int>($name))
+            .filter(|function| function($($argument),*) == CUDA_SUCCESS)
+            .map(|_| ())
+    };
+}
+
 impl Driver {
-    /// Initialises CUDA; the first success counts for the process.
+    /// Initialises CUDA. The first success holds for the process.
     pub fn initialise() -> Result<&'static Self, NoDriver> {
         static DRIVER: OnceLock<Driver> = OnceLock::new();
         if let Some(driver) = DRIVER.get() {
@@ -89,37 +120,25 @@ impl Driver {
         Ok(DRIVER.get_or_init(|| driver))
     }
 
-    /// The newest CUDA that the driver knows, as 1000 · major + 10 · minor.
+    /// The newest CUDA version that the driver supports, as 1000 · major + 10 · minor.
     pub fn cuda_version(&self) -> i32 {
         self.version
     }
 
-    /// GPUs that this process may use; at least one.
-    pub fn devices(&self) -> i32 {
-        self.devices
+    /// The GPUs that this process may use, in CUDA's order; at least one. This makes no context and takes no memory.
+    pub fn gpus(&self) -> Vec<Gpu> {
+        (0..self.devices).filter_map(|ordinal| self.gpu(ordinal)).collect()
     }
 
-    /// A function of the driver's, where it has it.
-    ///
-    /// # Safety
-    /// It has the type `T`, a function pointer.
-    pub(super) unsafe fn symbol<T: Copy>(&self, name: &str) -> Option<T> {
-        // SAFETY: by the caller's promise.
-        unsafe { self.library.symbol(name) }
-    }
-
-    /// Waits until a stream's work is done; false where it fails.
-    ///
-    /// # Safety
-    /// `stream` is a live stream.
-    pub(super) unsafe fn synchronize(&self, stream: Stream) -> bool {
-        // SAFETY: by the caller's promise.
-        unsafe { (self.synchronize)(stream) == CUDA_SUCCESS }
+    /// Waits for a stream's work. A failed wait is not reported.
+    pub(super) fn synchronize(&self, stream: &Stream) {
+        // SAFETY: `CUresult cuStreamSynchronize(CUstream)`; a `Stream` is live.
+        unsafe { (self.synchronize)(stream.raw()) };
     }
 
     fn open(names: &[&str]) -> Result<Self, NoDriver> {
         let library = find(names)?;
-        // SAFETY: these are the driver API's functions with their documented signatures, unchanged since CUDA 2.
+        // SAFETY: the driver API documents these signatures; they have not changed since CUDA 2.
         unsafe {
             let initialise: unsafe extern "C" fn(c_uint) -> c_int = require(&library, "cuInit")?;
             let get_version: unsafe extern "C" fn(*mut c_int) -> c_int = require(&library, "cuDriverGetVersion")?;
@@ -134,6 +153,63 @@ impl Driver {
             }
             Ok(Self { version, devices, synchronize, library })
         }
+    }
+
+    fn gpu(&self, ordinal: i32) -> Option<Gpu> {
+        let mut device = 0;
+        // SAFETY: `CUresult cuDeviceGet(CUdevice*, int)`.
+        unsafe { cuda!(self.library, "cuDeviceGet", (&raw mut device => *mut Device, ordinal => c_int)) }?;
+        let attribute = |which| self.attribute(device, which).unwrap_or_default();
+        let capability = 10 * attribute(COMPUTE_CAPABILITY_MAJOR) + attribute(COMPUTE_CAPABILITY_MINOR);
+        Some(Gpu {
+            name: self.name(device).unwrap_or_default(),
+            uuid: self.uuid(device).unwrap_or_default(),
+            compute_capability: ComputeCapability(capability),
+            memory: self.memory(device).unwrap_or_default(),
+            multiprocessors: attribute(MULTIPROCESSOR_COUNT).max(0).unsigned_abs(),
+        })
+    }
+
+    fn attribute(&self, device: Device, which: c_int) -> Option<i32> {
+        let mut value = 0;
+        let place = &raw mut value;
+        // SAFETY: `CUresult cuDeviceGetAttribute(int*, CUdevice_attribute, CUdevice)`.
+        unsafe {
+            cuda!(self.library, "cuDeviceGetAttribute", (place => *mut c_int, which => c_int, device => Device))?;
+        }
+        Some(value)
+    }
+
+    fn name(&self, device: Device) -> Option<String> {
+        let mut name = [0; 256];
+        let length = name.len() as c_int - 1;
+        // SAFETY: `CUresult cuDeviceGetName(char*, int, CUdevice)`. The driver ends the name with a zero byte; so does
+        // the last byte of the buffer, which the driver is not told of.
+        unsafe {
+            let place = name.as_mut_ptr();
+            cuda!(self.library, "cuDeviceGetName", (place => *mut c_char, length => c_int, device => Device))?;
+            text(name.as_ptr())
+        }
+    }
+
+    fn uuid(&self, device: Device) -> Option<String> {
+        let mut bytes = [0; 16];
+        // SAFETY: `CUresult cuDeviceGetUuid(CUuuid*, CUdevice)`; a `CUuuid` has 16 bytes.
+        unsafe { cuda!(self.library, "cuDeviceGetUuid", (&raw mut bytes => *mut [u8; 16], device => Device)) }?;
+        let mut uuid = "GPU".to_owned();
+        for (i, byte) in bytes.iter().enumerate() {
+            let dash = if [0, 4, 6, 8, 10].contains(&i) { "-" } else { "" };
+            // Writing to a String cannot fail.
+            let _ = write!(uuid, "{dash}{byte:02x}");
+        }
+        Some(uuid)
+    }
+
+    fn memory(&self, device: Device) -> Option<u64> {
+        let mut bytes = 0;
+        // SAFETY: `CUresult cuDeviceTotalMem_v2(size_t*, CUdevice)`.
+        unsafe { cuda!(self.library, "cuDeviceTotalMem_v2", (&raw mut bytes => *mut usize, device => Device)) }?;
+        Some(bytes as u64)
     }
 }
 
@@ -162,7 +238,7 @@ fn succeeded(code: c_int) -> Result<(), NoDriver> {
 fn find(names: &[&str]) -> Result<Dynamic, NoDriver> {
     let mut why = String::new();
     for name in names {
-        // SAFETY: it is the driver's library, or one that was put in its place by whoever runs this machine.
+        // SAFETY: this is the driver's library, or what the machine's administrator put in its place.
         match unsafe { Dynamic::open(Path::new(name)) } {
             Ok(library) => return Ok(library),
             Err(error) if why.is_empty() => why = error,

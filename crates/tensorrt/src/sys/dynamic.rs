@@ -1,15 +1,15 @@
-//! Shared libraries, loaded for good.
+//! Shared libraries that stay loaded.
 
 use std::error::Error;
 use std::mem::ManuallyDrop;
 use std::path::Path;
 
-/// A shared library that is never unloaded: neither TensorRT nor the driver survives that.
+/// A shared library that is never unloaded: neither TensorRT nor the driver survives unloading.
 pub(super) struct Dynamic(ManuallyDrop<libloading::Library>);
 
 impl Dynamic {
-    /// Loads a file, or what the loader finds under a bare name; all symbols resolved now, none of them given to
-    /// others. The error is the loader's own text.
+    /// Loads a file, or what the loader finds under a bare name. All symbols are resolved at once and stay local. The
+    /// error is the loader's own text.
     ///
     /// # Safety
     /// The library's initialisers may run in this process.
@@ -20,7 +20,7 @@ impl Dynamic {
             use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
             Library::open(Some(path), RTLD_NOW | RTLD_LOCAL)
         };
-        // SAFETY: by the caller's promise. A file's own folder is searched for what it needs.
+        // SAFETY: by the caller's promise. The flag lets Windows search the file's own folder for its dependencies.
         #[cfg(windows)]
         let loaded = unsafe {
             use libloading::os::windows::{LOAD_WITH_ALTERED_SEARCH_PATH, Library};
@@ -32,12 +32,12 @@ impl Dynamic {
         }
     }
 
-    /// A function, if the library exports it.
+    /// An exported function, if there is one of this name.
     ///
     /// # Safety
-    /// It has the type `T`, a function pointer.
+    /// The function has the type `T`, a function pointer.
     pub(super) unsafe fn symbol<T: Copy>(&self, name: &str) -> Option<T> {
-        // SAFETY: by the caller's promise; what it points at is never unloaded.
+        // SAFETY: by the caller's promise; the library is never unloaded.
         unsafe { self.0.get::<T>(name) }.ok().map(|found| *found)
     }
 }

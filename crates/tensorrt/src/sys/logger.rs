@@ -1,7 +1,7 @@
-//! `ILogger`: where TensorRT writes.
+//! `ILogger`: receives TensorRT's log.
 //!
-//! TensorRT keeps the first logger it is given for the whole process and warns about any other. So there is one per
-//! loaded library, it lives as long as the process, and what can be changed is where it passes lines on to.
+//! TensorRT keeps the first logger it is given for the whole process and warns about any other. So each loaded library
+//! has one that lives as long as the process; only its sink can change.
 
 use std::collections::VecDeque;
 use std::ffi::{CStr, c_char, c_void};
@@ -9,22 +9,22 @@ use std::fmt;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::abi::Raw;
-use super::callback::{Interface, Table, fence, text};
-use super::types::Severity;
+use super::abi::{Raw, text};
+use super::callback::{Interface, Table, fence};
+use super::codes::Severity;
 
-/// Who listens. Called from TensorRT's threads, several at a time; a panic in it is swallowed.
-pub type LogSink = Arc<dyn Fn(Severity, &str) + Send + Sync>;
+/// A listener. TensorRT's threads call it, several at a time; a panic in it is swallowed.
+pub(super) type LogSink = Arc<dyn Fn(Severity, &str) + Send + Sync>;
 
-/// Errors and warnings that are remembered, so that an error can tell what led to it.
+/// How many errors and warnings are remembered, so that an error can report what led to it.
 const REMEMBERED: usize = 64;
 
 /// A line of the log.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct LogLine {
-    /// How bad.
+    /// Its severity.
     pub severity: Severity,
-    /// What TensorRT wrote.
+    /// TensorRT's text.
     pub text: String,
 }
 
@@ -36,10 +36,10 @@ impl fmt::Display for LogLine {
 
 /// The object that TensorRT holds.
 #[repr(C)]
-pub struct Logger {
+pub(super) struct Logger {
     /// First word: the virtual table.
     table: *const c_void,
-    /// Lines as bad as this go to the sink.
+    /// Lines of this severity and worse go to the sink.
     level: AtomicI32,
     state: Mutex<State>,
 }
@@ -52,41 +52,41 @@ unsafe impl Sync for Logger {}
 #[derive(Default)]
 struct State {
     sink: Option<LogSink>,
-    /// The last errors and warnings.
+    /// The latest errors and warnings.
     recent: VecDeque<LogLine>,
-    /// Errors and warnings so far.
+    /// Number of errors and warnings so far.
     count: u64,
 }
 
-/// A moment in the log.
+/// A position in the log.
 #[derive(Clone, Copy, Debug)]
-pub struct Mark(u64);
+pub(super) struct Mark(u64);
 
 impl Logger {
     pub(super) fn new() -> Self {
         let level = AtomicI32::new(Severity::WARNING.0);
-        Self { table: TABLE.first_place(), level, state: Mutex::default() }
+        Self { table: TABLE.first_slot(), level, state: Mutex::default() }
     }
 
-    /// As TensorRT takes it. The logger must not move or end afterwards: it is made inside a leaked library.
+    /// The pointer that TensorRT takes. The logger must never move or end: it is part of a leaked library.
     pub(super) fn raw(&'static self) -> Raw {
         (&raw const *self).cast_mut().cast()
     }
 
     /// Passes lines of `level` and worse to `sink` from now on.
-    pub fn set_sink(&self, level: Severity, sink: Option<LogSink>) {
+    pub(super) fn set_sink(&self, level: Severity, sink: LogSink) {
         self.level.store(level.0, Ordering::Relaxed);
-        self.state().sink = sink;
+        self.state().sink = Some(sink);
     }
 
-    /// Now, for [`Logger::since`].
-    pub fn mark(&self) -> Mark {
+    /// The current position.
+    pub(super) fn mark(&self) -> Mark {
         Mark(self.state().count)
     }
 
-    /// Errors and warnings that came after `mark`, the last 64 of them. What another thread does with the same library
-    /// is among them.
-    pub fn since(&self, mark: Mark) -> Vec<LogLine> {
+    /// Errors and warnings after `mark`, at most the latest [`REMEMBERED`]. Lines that another thread causes are among
+    /// them.
+    pub(super) fn since(&self, mark: Mark) -> Vec<LogLine> {
         let state = self.state();
         let new = usize::try_from(state.count - mark.0).unwrap_or(REMEMBERED).min(state.recent.len());
         state.recent.iter().skip(state.recent.len() - new).cloned().collect()
@@ -137,11 +137,11 @@ static TABLE: Table<Log> = Table::new::<Logger>(log);
 
 unsafe extern "C" fn log(this: Raw, severity: i32, line: *const c_char) {
     fence((), || {
-        // SAFETY: TensorRT calls with the object it was given, which lives as long as the process.
+        // SAFETY: TensorRT passes the logger it was given, which lives as long as the process.
         let logger = unsafe { &*this.cast_const().cast::<Logger>() };
-        // A build writes thousands of lines that nobody wants.
+        // A build writes thousands of unwanted lines: they are not even copied.
         if logger.wants(Severity(severity)) != (false, false) {
-            // SAFETY: and with a text that ends with zero.
+            // SAFETY: the text ends with a zero byte.
             let line = unsafe { text(line) };
             logger.take(Severity(severity), line.as_deref().unwrap_or_default());
         }
@@ -157,7 +157,7 @@ mod tests {
     }
 
     fn say(logger: &'static Logger, severity: Severity, line: &CStr) {
-        // SAFETY: `ILogger::log` is the first place behind the head.
+        // SAFETY: `ILogger::log` is the interface's first method.
         unsafe {
             crate::sys::abi::call!(
                 logger.raw(),
@@ -172,7 +172,7 @@ mod tests {
         let logger = logger();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let sink = Arc::clone(&seen);
-        logger.set_sink(Severity::INFO, Some(Arc::new(move |s, t: &str| sink.lock().unwrap().push((s, t.to_owned())))));
+        logger.set_sink(Severity::INFO, Arc::new(move |s, t: &str| sink.lock().unwrap().push((s, t.to_owned()))));
         say(logger, Severity::VERBOSE, c"chatter");
         say(logger, Severity::INFO, c"news");
         say(logger, Severity::ERROR, c"trouble \xff");
@@ -198,9 +198,9 @@ mod tests {
     #[test]
     fn a_sink_that_panics_or_calls_back_is_survived() {
         let logger = logger();
-        logger.set_sink(Severity::ERROR, Some(Arc::new(|_, _| panic!("in the sink"))));
+        logger.set_sink(Severity::ERROR, Arc::new(|_, _| panic!("in the sink")));
         say(logger, Severity::ERROR, c"one");
-        logger.set_sink(Severity::ERROR, Some(Arc::new(move |_, _| assert!(logger.since(logger.mark()).is_empty()))));
+        logger.set_sink(Severity::ERROR, Arc::new(move |_, _| assert!(logger.since(logger.mark()).is_empty())));
         say(logger, Severity::ERROR, c"two");
     }
 }

@@ -1,31 +1,31 @@
-//! `IProgressMonitor`: follows a build, and stops it.
+//! `IProgressMonitor`: follows a build and can stop it.
 
 use std::ffi::{CStr, c_char, c_void};
 use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::abi::Raw;
-use super::callback::{Interface, Table, fence, text};
+use super::abi::{Raw, text};
+use super::callback::{Interface, Table, fence};
 
-/// Follows a build. Phases nest and may run on several of TensorRT's threads at a time; their names are for people and
+/// Follows a build. Phases nest, and several may run at a time on TensorRT's threads. Their names are for display and
 /// change between versions.
 pub trait ProgressMonitor: Send + Sync {
-    /// A phase of `steps` steps begins, inside `parent` if that is there.
+    /// A phase of `steps` steps begins, inside `parent` if there is one.
     fn phase_start(&self, _phase: &str, _parent: Option<&str>, _steps: u32) {}
 
-    /// Step `step` of a phase is done, counted from 0. `Break` stops the build.
+    /// Step `step` of a phase, counted from 0, is done. `Break` stops the build.
     fn step_complete(&self, _phase: &str, _step: u32) -> ControlFlow<()> {
         ControlFlow::Continue(())
     }
 
-    /// A phase is over, its last steps left out or not.
+    /// A phase is over; it may have skipped its last steps.
     fn phase_finish(&self, _phase: &str) {}
 }
 
 /// The object that TensorRT holds. A panic in a method stops the build.
 #[repr(C)]
-pub struct MonitorObject {
+pub(super) struct MonitorObject {
     /// First word: the virtual table.
     table: *const c_void,
     cancelled: AtomicBool,
@@ -33,15 +33,15 @@ pub struct MonitorObject {
     monitor: Box<dyn ProgressMonitor>,
 }
 
-// SAFETY: the table is static and never written; the rest may be shared by its own types.
+// SAFETY: the table is static and never written; the other fields are `Sync`.
 unsafe impl Send for MonitorObject {}
 // SAFETY: as above.
 unsafe impl Sync for MonitorObject {}
 
 /// How a build was stopped.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Stopped {
-    /// The monitor said so.
+pub(super) enum Stopped {
+    /// The monitor asked for it.
     Cancelled,
     /// The monitor panicked.
     Panicked,
@@ -50,15 +50,15 @@ pub enum Stopped {
 impl MonitorObject {
     pub(super) fn new(monitor: Box<dyn ProgressMonitor>) -> Self {
         let (cancelled, panicked) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { table: TABLE.first_place(), cancelled, panicked, monitor }
+        Self { table: TABLE.first_slot(), cancelled, panicked, monitor }
     }
 
-    /// As TensorRT takes it; `self` must not move afterwards.
+    /// The pointer that TensorRT takes; `self` must not move afterwards.
     pub(super) fn raw(&self) -> Raw {
         (&raw const *self).cast_mut().cast()
     }
 
-    /// Whether this monitor stopped the build since [`MonitorObject::reset`].
+    /// How this monitor stopped the build since [`MonitorObject::reset`], if it did.
     pub(super) fn stopped(&self) -> Option<Stopped> {
         match (self.panicked.load(Ordering::Acquire), self.cancelled.load(Ordering::Acquire)) {
             (true, _) => Some(Stopped::Panicked),
@@ -72,7 +72,7 @@ impl MonitorObject {
         self.panicked.store(false, Ordering::Release);
     }
 
-    /// Runs a method of the monitor unless one has panicked, and says whether the build goes on.
+    /// Runs a method of the monitor, unless one has panicked. Returns whether the build goes on.
     fn follow(&self, method: impl FnOnce(&dyn ProgressMonitor) -> ControlFlow<()>) -> bool {
         if self.panicked.load(Ordering::Acquire) {
             return false;
@@ -101,7 +101,7 @@ impl Interface for MonitorObject {
     const NAME: &'static CStr = c"IProgressMonitor";
 }
 
-/// The interface's own methods, in their order.
+/// The interface's own methods, in declaration order.
 #[repr(C)]
 struct Methods {
     phase_start: unsafe extern "C" fn(Raw, *const c_char, *const c_char, i32),
@@ -112,14 +112,14 @@ struct Methods {
 static TABLE: Table<Methods> = Table::new::<MonitorObject>(Methods { phase_start, step_complete, phase_finish });
 
 /// # Safety
-/// TensorRT calls with the object it was given, which its configuration keeps alive.
+/// `this` is the monitor that TensorRT was given; its configuration keeps it alive.
 unsafe fn object<'a>(this: Raw) -> &'a MonitorObject {
     // SAFETY: by the caller's promise.
     unsafe { &*this.cast_const().cast() }
 }
 
 unsafe extern "C" fn phase_start(this: Raw, phase: *const c_char, parent: *const c_char, steps: i32) {
-    // SAFETY: see `object`; the texts end with zero, the parent may be null.
+    // SAFETY: see `object`; the texts end with a zero byte, the parent may be null.
     let (object, phase, parent) = unsafe { (object(this), text(phase), text(parent)) };
     object.follow(|monitor| {
         monitor.phase_start(&phase.unwrap_or_default(), parent.as_deref(), steps.max(0).unsigned_abs());
@@ -128,13 +128,13 @@ unsafe extern "C" fn phase_start(this: Raw, phase: *const c_char, parent: *const
 }
 
 unsafe extern "C" fn step_complete(this: Raw, phase: *const c_char, step: i32) -> bool {
-    // SAFETY: see `object`; the text ends with zero.
+    // SAFETY: see `object`; the text ends with a zero byte.
     let (object, phase) = unsafe { (object(this), text(phase)) };
     object.follow(|monitor| monitor.step_complete(&phase.unwrap_or_default(), step.max(0).unsigned_abs()))
 }
 
 unsafe extern "C" fn phase_finish(this: Raw, phase: *const c_char) {
-    // SAFETY: see `object`; the text ends with zero.
+    // SAFETY: see `object`; the text ends with a zero byte.
     let (object, phase) = unsafe { (object(this), text(phase)) };
     object.follow(|monitor| {
         monitor.phase_finish(&phase.unwrap_or_default());
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_stops_the_build_and_is_told() {
+    fn a_panic_stops_the_build_and_is_reported() {
         let object = MonitorObject::new(Box::new(Book::default()));
         assert!(!step(&object, 9));
         assert_eq!(object.stopped(), Some(Stopped::Panicked));

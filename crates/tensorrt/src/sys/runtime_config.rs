@@ -1,113 +1,95 @@
-//! `IRuntimeConfig` and `IRuntimeCache`: how a context is made, and what RTX compiled on this machine.
+//! `IRuntimeConfig`, how to make a context, and `IRuntimeCache`, what RTX compiled on this machine.
 
 use std::ffi::c_void;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use super::abi::{Raw, behind_destructor, call};
-use super::host_memory::HostMemory;
-use super::object::{NotSync, Object};
-use super::types::{ContextAllocation, CudaGraphStrategy, KernelSpecialization};
+use super::abi::Raw;
+use super::codes::CudaGraphStrategy;
+use super::error::{Error, Result};
+use super::object::{HostMemory, NotSync, Object, method};
 
-/// How a context is to be made. Keeps its engine. May be sent, not shared.
+/// How to make a context. Keeps its engine. May be sent, not shared.
 pub struct RuntimeConfig {
     object: Arc<Object>,
     engine: Arc<Object>,
-    allocation: ContextAllocation,
     not_sync: NotSync,
 }
 
 impl RuntimeConfig {
     pub(super) fn new(object: Object, engine: Arc<Object>) -> Self {
-        Self { object: Arc::new(object), engine, allocation: ContextAllocation::STATIC, not_sync: PhantomData }
+        Self { object: Arc::new(object), engine, not_sync: PhantomData }
     }
 
     pub(super) fn object(&self) -> &Arc<Object> {
         &self.object
     }
 
-    /// `setExecutionContextAllocationStrategy`
-    pub fn set_allocation(&mut self, strategy: ContextAllocation) {
-        self.allocation = strategy;
-        let slot = self.object.slots().runtime_config.set_execution_context_allocation_strategy;
-        // SAFETY: `void setExecutionContextAllocationStrategy(ExecutionContextAllocationStrategy)`.
-        unsafe { call!(self.object.implementation(), behind_destructor(slot), (strategy.0 => i32)) }
-    }
-
-    /// What [`RuntimeConfig::set_allocation`] was given.
-    pub fn allocation(&self) -> ContextAllocation {
-        self.allocation
-    }
-
-    /// `setCudaGraphStrategy`: whether it was taken; none if the library is not RTX.
-    pub fn set_cuda_graph_strategy(&mut self, strategy: CudaGraphStrategy) -> Option<bool> {
-        let slot = self.object.slots().runtime_config.set_cuda_graph_strategy?;
+    /// Decides whether RTX captures CUDA graphs of its own.
+    pub fn set_cuda_graph_strategy(&mut self, strategy: CudaGraphStrategy) -> Result<()> {
+        let watch = self.object.library().watch();
+        let slot = self.object.slots().runtime_config.set_cuda_graph_strategy;
+        let slot = slot.ok_or_else(|| self.rtx_only("CUDA-graph strategy"))?;
         // SAFETY: `bool setCudaGraphStrategy(CudaGraphStrategy)`.
-        Some(unsafe { call!(self.object.implementation(), behind_destructor(slot), (strategy.0 => i32) -> bool) })
+        let set = unsafe { method!(self.object, [slot], (strategy.0 => i32) -> bool) };
+        watch.done("IRuntimeConfig::setCudaGraphStrategy", set)
     }
 
-    /// `setDynamicShapesKernelSpecializationStrategy`; none if the library is not RTX.
-    pub fn set_kernel_specialization(&mut self, strategy: KernelSpecialization) -> Option<()> {
-        let slot = self.object.slots().runtime_config.set_dynamic_shapes_kernel_specialization_strategy?;
-        // SAFETY: `void setDynamicShapesKernelSpecializationStrategy(DynamicShapesKernelSpecializationStrategy)`.
-        unsafe { call!(self.object.implementation(), behind_destructor(slot), (strategy.0 => i32)) }
-        Some(())
+    /// Begins with what RTX compiled earlier, or with nothing if `blob` is empty. Returns the cache, and whether the
+    /// blob was accepted: RTX refuses one from another version, GPU or driver, and the cache begins empty.
+    pub fn set_runtime_cache(&mut self, blob: &[u8]) -> Result<(RuntimeCache, bool)> {
+        let library = self.object.library();
+        let watch = library.watch();
+        let slots = &self.object.slots().runtime_config;
+        let (Some(create), Some(set)) = (slots.create_runtime_cache, slots.set_runtime_cache) else {
+            return Err(self.rtx_only("runtime cache"));
+        };
+        // SAFETY: `IRuntimeCache* createRuntimeCache()`, which is ours. It keeps the engine, not the configuration:
+        // the configuration keeps the cache.
+        let cache = unsafe {
+            let raw = method!(self.object, [create], () -> Raw);
+            Object::adopt(raw, library, vec![self.engine.clone()])
+        };
+        let object = Arc::new(watch.made("IRuntimeConfig::createRuntimeCache", cache)?);
+        let mut cache = RuntimeCache { object: object.clone(), not_sync: PhantomData };
+        let accepted = !blob.is_empty() && cache.deserialize(blob);
+        let raw = object.raw();
+        self.object.keep(object);
+        // SAFETY: `bool setRuntimeCache(IRuntimeCache const&)`; the contexts keep the configuration, and that the
+        // cache.
+        let set = unsafe { method!(self.object, [set], (raw => Raw) -> bool) };
+        watch.done("IRuntimeConfig::setRuntimeCache", set)?;
+        Ok((cache, accepted))
     }
 
-    /// `createRuntimeCache`: an empty one; none if the library is not RTX, or makes none.
-    pub fn create_runtime_cache(&self) -> Option<RuntimeCache> {
-        let slot = self.object.slots().runtime_config.create_runtime_cache?;
-        // SAFETY: `IRuntimeCache* createRuntimeCache()`, which is ours. It keeps the engine, not the configuration,
-        // which will keep it.
-        unsafe {
-            let raw = call!(self.object.implementation(), behind_destructor(slot), () -> Raw);
-            let object = Object::adopt(raw, self.object.library(), vec![self.engine.clone()])?;
-            Some(RuntimeCache { object: Arc::new(object), not_sync: PhantomData })
-        }
-    }
-
-    /// `setRuntimeCache`: whether it was taken; none if the library is not RTX.
-    pub fn set_runtime_cache(&mut self, cache: &RuntimeCache) -> Option<bool> {
-        let slot = self.object.slots().runtime_config.set_runtime_cache?;
-        if !std::ptr::eq(self.object.library(), cache.object.library()) {
-            return Some(false);
-        }
-        self.object.keep(cache.object.clone());
-        // SAFETY: `bool setRuntimeCache(IRuntimeCache const&)`; the cache is kept as long as the configuration, and
-        // that as long as its contexts.
-        unsafe {
-            Some(call!(self.object.implementation(), behind_destructor(slot), (cache.object.raw() => Raw) -> bool))
-        }
+    fn rtx_only(&self, what: &'static str) -> Error {
+        self.object.library().unsupported(what, "only TensorRT-RTX does; leave it out")
     }
 }
 
-/// What RTX compiled on this machine, so that the next start need not. May be sent, not shared.
+/// What RTX compiled on this machine. May be sent, not shared.
 pub struct RuntimeCache {
     object: Arc<Object>,
     not_sync: NotSync,
 }
 
 impl RuntimeCache {
-    /// `deserialize`: from what [`RuntimeCache::serialize`] gave. False, and nothing happens, where it does not fit.
-    pub fn deserialize(&mut self, blob: &[u8]) -> bool {
-        let Some(slot) = self.object.slots().runtime_cache.deserialize else { return false };
-        // SAFETY: `bool deserialize(void const*, size_t)`, which copies.
-        unsafe {
-            call!(
-                self.object.implementation(),
-                behind_destructor(slot),
-                (blob.as_ptr().cast() => *const c_void, blob.len() => usize) -> bool
-            )
-        }
+    /// The bytes for the next start on this machine. No context may run meanwhile.
+    pub fn serialize(&self) -> Result<HostMemory> {
+        let library = self.object.library();
+        let watch = library.watch();
+        let bytes = self.object.slots().runtime_cache.serialize.and_then(|slot| {
+            // SAFETY: `IHostMemory* serialize()`, which is ours.
+            unsafe { HostMemory::adopt(method!(self.object, [slot], () -> Raw), library) }
+        });
+        watch.made("IRuntimeCache::serialize", bytes)
     }
 
-    /// `serialize`
-    pub fn serialize(&self) -> Option<HostMemory> {
-        let slot = self.object.slots().runtime_cache.serialize?;
-        // SAFETY: `IHostMemory* serialize()`, which is ours.
-        unsafe {
-            let raw = call!(self.object.implementation(), behind_destructor(slot), () -> Raw);
-            HostMemory::adopt(raw, self.object.library())
-        }
+    /// Whether the bytes were accepted.
+    fn deserialize(&mut self, blob: &[u8]) -> bool {
+        let Some(slot) = self.object.slots().runtime_cache.deserialize else { return false };
+        let (bytes, size) = (blob.as_ptr().cast(), blob.len());
+        // SAFETY: `bool deserialize(void const*, size_t)`, which copies.
+        unsafe { method!(self.object, [slot], (bytes => *const c_void, size => usize) -> bool) }
     }
 }

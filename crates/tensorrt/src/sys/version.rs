@@ -1,4 +1,4 @@
-//! Which libraries this crate drives: flavour and version, and what is refused by name.
+//! Product and version of a library, and which of them this crate drives.
 
 use std::fmt;
 
@@ -7,9 +7,9 @@ use super::slots::{RTX, Slots, TENSORRT_11};
 /// The two products that share the name TensorRT.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Flavor {
-    /// `libnvinfer`, also its lean and dispatch runtimes. Counts 10, 11, …
+    /// `libnvinfer`, including its lean and dispatch runtimes. Major versions 10, 11, …
     Enterprise,
-    /// `libtensorrt_rtx`, which compiles on the user's machine. Counts 1.0, 1.1, …
+    /// `libtensorrt_rtx`, which compiles on the user's machine. Versions 1.0, 1.1, …
     Rtx,
 }
 
@@ -22,40 +22,40 @@ impl fmt::Display for Flavor {
     }
 }
 
-/// What a library says of itself.
+/// The version that a library reports.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Version {
-    /// Generation of the interface tables.
+    /// The generation of the interface tables.
     pub major: i32,
-    /// Release.
+    /// The release.
     pub minor: i32,
-    /// Patch of the release.
+    /// The patch of the release.
     pub patch: i32,
-    /// Build number; 0 where a library does not tell it.
+    /// The build number; 0 if the library does not report it.
     pub build: i32,
 }
 
 impl Version {
-    /// From the one number of `getInferLibVersion`: `major · 10000 + minor · 100 + patch`, before TensorRT 10
+    /// Unpacks the number of `getInferLibVersion`: `major · 10000 + minor · 100 + patch`; before TensorRT 10,
     /// `major · 1000 + …`.
-    pub fn from_packed(packed: i32) -> Self {
+    pub(super) fn from_packed(packed: i32) -> Self {
         let unit = if (5_000..10_000).contains(&packed) { 1_000 } else { 10_000 };
         Self { major: packed / unit, minor: packed % unit / 100, patch: packed % 100, build: 0 }
     }
 
-    /// TensorRT-RTX counts from 1; the TensorRT that had these numbers is ten years old and exports nothing of this.
-    pub fn flavor(&self) -> Flavor {
+    /// The major version decides: RTX counts from 1, and a TensorRT that old exports none of these functions.
+    pub(super) fn flavor(&self) -> Flavor {
         if self.major < 5 { Flavor::Rtx } else { Flavor::Enterprise }
     }
 
-    /// Whether the tables were read from this release's headers. NVIDIA appends to them within a generation, so later
-    /// ones are driven too, but nobody has looked.
-    pub fn is_known(&self) -> bool {
+    /// Whether the tables were compared with this release's headers. Within a generation NVIDIA only appends methods,
+    /// so later releases are driven too, unchecked.
+    pub(super) fn is_known(&self) -> bool {
         matches!((self.major, self.minor), (11, 0..=4) | (1, 5..=7))
     }
 
-    /// The interface tables that fit, or why none do.
-    pub fn slots(&self) -> Result<&'static Slots, Refusal> {
+    /// The interface table of this version, or why there is none.
+    pub(super) fn slots(&self) -> Result<&'static Slots, Refusal> {
         match (self.major, self.minor) {
             (11, _) => Ok(&TENSORRT_11),
             (1, 5..) => Ok(&RTX),
@@ -77,12 +77,12 @@ impl fmt::Display for Version {
     }
 }
 
-/// Why a version is not driven; the text says what to install.
+/// Why this crate does not drive a version, and what to install.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Refusal {
-    /// A generation from before the ones that have a table here.
+    /// The generation is older than the tables here.
     Older(&'static str),
-    /// A generation that came after this program.
+    /// The generation is newer than this program.
     Newer(&'static str),
 }
 

@@ -1,4 +1,4 @@
-//! As much of CUDA's driver API as a test needs to give a context memory and a stream.
+//! The part of CUDA's driver API that a test needs for memory and a stream.
 
 use std::ffi::{c_int, c_uint, c_void};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ type Handle = *mut c_void;
 /// The first device's primary context, current on this thread.
 pub(crate) struct Cuda(Library);
 
-/// Calls a function of the driver's that answers a code, and wants it to be 0.
+/// Calls a driver function and expects the code 0.
 macro_rules! cuda {
     ($library:expr, $name:literal, $($argument:expr => $type:ty),*) => {{
         // SAFETY: the driver API documents this signature.
@@ -25,9 +25,9 @@ macro_rules! cuda {
 }
 
 impl Cuda {
-    /// Begins on a machine that has a driver and a device.
+    /// Requires a driver and a device.
     pub(crate) fn new() -> Self {
-        // SAFETY: the driver's library; it stays loaded, the crate under test holds it too.
+        // SAFETY: the driver's library; the crate under test keeps it loaded.
         let library = unsafe { Library::new("libcuda.so.1") }.unwrap();
         let mut context: Handle = std::ptr::null_mut();
         cuda!(library, "cuInit", 0 => c_uint);
@@ -41,16 +41,16 @@ impl Cuda {
         let mut stream: Handle = std::ptr::null_mut();
         const NON_BLOCKING: c_uint = 1;
         cuda!(self.0, "cuStreamCreate", &raw mut stream => *mut Handle, NON_BLOCKING => c_uint);
-        // SAFETY: a stream, and nobody destroys it.
+        // SAFETY: a stream that is never destroyed.
         unsafe { Stream::from_raw(stream, Arc::new(())) }
     }
 
-    /// Memory, never freed, with `bytes` in it.
+    /// Memory that holds `bytes`, never freed.
     pub(crate) fn memory(&self, bytes: &[u8]) -> DeviceMemory {
         let mut address = 0u64;
         cuda!(self.0, "cuMemAlloc_v2", &raw mut address => *mut u64, bytes.len() => usize);
         cuda!(self.0, "cuMemcpyHtoD_v2", address => u64, bytes.as_ptr().cast() => *const c_void, bytes.len() => usize);
-        // SAFETY: memory of this size, and nobody frees it.
+        // SAFETY: memory of this size that is never freed.
         unsafe { DeviceMemory::from_raw(address, bytes.len() as u64, Arc::new(())) }
     }
 

@@ -1,4 +1,4 @@
-//! What the tests against real libraries share: finding them, and small ONNX models written by hand.
+//! For the tests against real libraries: finding them, and small ONNX models.
 
 #![allow(dead_code, reason = "each test file uses a part")]
 
@@ -6,11 +6,10 @@ use std::path::PathBuf;
 
 use coverslip_tensorrt::Library;
 
-/// The library that an environment variable names; without it the test says so and is left out.
+/// The library that an environment variable names. Without it the test is left out and says so.
 pub(crate) fn library(variable: &str) -> Option<Library> {
     let Some(path) = std::env::var_os(variable).filter(|path| !path.is_empty()) else {
-        // Tests may print.
-        #[allow(clippy::print_stderr)]
+        #[allow(clippy::print_stderr, reason = "a test says why it is left out")]
         {
             eprintln!("left out: {variable} does not name a TensorRT library");
         }
@@ -20,7 +19,7 @@ pub(crate) fn library(variable: &str) -> Option<Library> {
     Some(Library::load(&path).unwrap_or_else(|error| panic!("{variable}={}: {error}", path.display())))
 }
 
-/// Protobuf, as much as ONNX needs.
+/// A protobuf message, with the field types that ONNX needs.
 #[derive(Clone, Default)]
 pub(crate) struct Message(Vec<u8>);
 
@@ -73,11 +72,11 @@ fn node(operator: &str, name: &str, inputs: &[&str], output: &str) -> Message {
     node.bytes(2, output).bytes(3, name).bytes(4, operator)
 }
 
-/// Where the weights are.
+/// Where the model's weight is.
 pub(crate) enum Weights<'w> {
     /// In the model.
     Inside,
-    /// In a file beside it.
+    /// In a file beside the model.
     File(&'w str),
     /// Nowhere.
     Missing,
@@ -91,7 +90,7 @@ pub(crate) fn values() -> Vec<u8> {
     (0..INNER * OUTER).flat_map(|i| (i as f32 / 16.0 - 1.0).to_le_bytes()).collect()
 }
 
-/// `y = relu(x · w)`, x [batch, 8], w [8, 4]; `activation` in place of Relu.
+/// `y = activation(x · w)`, x [batch, 8], w [8, 4].
 pub(crate) fn model(weights: &Weights<'_>, activation: &str) -> Vec<u8> {
     let tensor = Message::default().int(1, INNER as i64).int(1, OUTER as i64).int(2, FLOAT).bytes(8, "w");
     let tensor = match weights {

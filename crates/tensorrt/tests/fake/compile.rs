@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The classes whose methods the fake overrides: header's name, namespace, and what the stub is called.
+/// The classes whose methods the fake overrides: name in the header, namespace, and name of the stub.
 const STUBS: &[(&str, &str, &str)] = &[
     ("VHostMemory", "nvinfer1", "StubHostMemory"),
     ("VTensor", "nvinfer1", "StubTensor"),
@@ -16,20 +16,19 @@ const STUBS: &[(&str, &str, &str)] = &[
     ("VRuntimeCache", "nvinfer1", "StubRuntimeCache"),
     ("VRuntimeConfig", "nvinfer1", "StubRuntimeConfig"),
     ("VExecutionContext", "nvinfer1", "StubExecutionContext"),
-    ("VEngineInspector", "nvinfer1", "StubEngineInspector"),
     ("VCudaEngine", "nvinfer1", "StubCudaEngine"),
     ("VRuntime", "nvinfer1", "StubRuntime"),
     ("IParserError", "nvonnxparser", "StubParserError"),
     ("IParser", "nvonnxparser", "StubParser"),
 ];
 
-/// NVIDIA's headers, one folder per release: `TensorRT-Headers` of the package `trtx-sys` on crates.io, which is
-/// fetched for them and not built.
+/// NVIDIA's headers, one folder per release: `TensorRT-Headers` in the package `trtx-sys` on crates.io, which is only
+/// fetched.
 pub(crate) fn headers() -> Option<PathBuf> {
     std::env::var_os("COVERSLIP_TENSORRT_HEADERS").filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
-/// Compiles the fake of one release into `out`, and gives the path of the library.
+/// Compiles the fake of one release into `out`; returns the library's path.
 pub(crate) fn fake(headers: &Path, release: &str, out: &Path) -> PathBuf {
     std::fs::create_dir_all(out).unwrap();
     let include = headers.join(release);
@@ -53,7 +52,7 @@ pub(crate) fn fake(headers: &Path, release: &str, out: &Path) -> PathBuf {
     out.join(library)
 }
 
-/// A library that says it is TensorRT of some version, and has nothing else.
+/// A library that reports a TensorRT version and exports nothing else.
 pub(crate) fn version(out: &Path, name: &str, packed: i32) -> PathBuf {
     c(
         out,
@@ -65,7 +64,7 @@ pub(crate) fn version(out: &Path, name: &str, packed: i32) -> PathBuf {
     )
 }
 
-/// A driver whose `cuInit` gives `code`, with so many devices.
+/// A driver whose `cuInit` returns `code`, with `devices` devices.
 pub(crate) fn driver(out: &Path, code: i32, devices: i32) {
     c(
         out,
@@ -109,7 +108,7 @@ fn run(command: &mut Command) {
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// For every class one that overrides each of its pure methods.
+/// The stubs: for each class, one that overrides all its pure methods.
 fn stubs(include: &Path) -> String {
     let read = |name: &str| without_comments(&std::fs::read_to_string(include.join(name)).unwrap());
     let (implementation, parser) = (read("NvInferImpl.h"), read("NvOnnxParser.h"));
@@ -145,7 +144,7 @@ fn without_comments(text: &str) -> String {
     out.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
 }
 
-/// What stands between the braces of a class.
+/// The text between the braces of a class.
 fn body<'t>(text: &'t str, class: &str) -> Option<&'t str> {
     let begin = text.match_indices(&format!("class {class}")).find_map(|(at, head)| {
         let rest = &text[at + head.len()..];
@@ -166,7 +165,7 @@ fn body<'t>(text: &'t str, class: &str) -> Option<&'t str> {
     Some(&text[begin..end])
 }
 
-/// The pure virtual methods, as one writes them when overriding.
+/// The pure virtual methods, in the form that overrides them.
 fn pure_methods(body: &str) -> impl Iterator<Item = String> {
     body.split(';').filter_map(|statement| {
         let words = statement.split_whitespace().collect::<Vec<_>>().join(" ");

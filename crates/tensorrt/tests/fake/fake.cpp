@@ -1,5 +1,5 @@
-// A TensorRT that does nothing but write down how it was called. Compiled by tests/fake.rs against NVIDIA's own headers, so
-// that a C++ compiler, not a list of ours, decides where each method lies. stubs.h is made from the same headers: classes
+// A TensorRT that only records how it was called. tests/fake/compile.rs compiles it against NVIDIA's own headers, so that a
+// C++ compiler, not a list of ours, decides where each method lies. stubs.h is made from the same headers: classes
 // Stub<X> that override every method of apiv::V<X> (and of the parser's classes) with one that ends the process.
 
 #include "NvInfer.h"
@@ -31,7 +31,7 @@ __attribute__((format(printf, 1, 2))) static void record(char const* format, ...
     book.append(line).push_back('\n');
 }
 
-// A method was called that the binding does not use: the place was wrong.
+// The binding does not use this method: it called a wrong slot.
 [[noreturn]] static void unexpected(char const* method)
 {
     fprintf(stderr, "unexpected call of %s\n", method);
@@ -42,7 +42,7 @@ __attribute__((format(printf, 1, 2))) static void record(char const* format, ...
 
 using namespace nvinfer1;
 
-// Gives the book and begins a new one.
+// Returns the book and begins a new one.
 EXPORT char const* fake_take_book()
 {
     static std::string taken;
@@ -144,10 +144,6 @@ struct FakeTensor : StubTensor
 
 struct FakeNetwork : StubNetworkDefinition
 {
-    int32_t getNbLayers() const noexcept override
-    {
-        return 7;
-    }
     int32_t getNbInputs() const noexcept override
     {
         return 2;
@@ -193,11 +189,6 @@ struct FakeTimingCache : StubTimingCache
     {
         return hostMemory(bytes + "+");
     }
-    bool combine(ITimingCache const&, bool ignore) noexcept override
-    {
-        record("cache combine %d", ignore);
-        return true;
-    }
     std::string bytes;
 };
 
@@ -205,24 +196,12 @@ struct FakeConfig : StubBuilderConfig
 {
     void clearFlag(BuilderFlag flag) noexcept override
     {
-        flags &= ~(1u << static_cast<int>(flag));
-    }
-    void setFlag(BuilderFlag flag) noexcept override
-    {
-        flags |= 1u << static_cast<int>(flag);
-    }
-    bool getFlag(BuilderFlag flag) const noexcept override
-    {
-        return flags >> static_cast<int>(flag) & 1;
+        record("config clearFlag %d", static_cast<int>(flag));
     }
     int32_t addOptimizationProfile(IOptimizationProfile const* profile) noexcept override
     {
         record("config addOptimizationProfile valid=%d", profile->isValid());
         return profiles++;
-    }
-    void setProfilingVerbosity(ProfilingVerbosity verbosity) noexcept override
-    {
-        record("config setProfilingVerbosity %d", static_cast<int>(verbosity));
     }
     ITimingCache* createTimingCache(void const* blob, std::size_t size) const noexcept override
     {
@@ -238,25 +217,7 @@ struct FakeConfig : StubBuilderConfig
     }
     void setMemoryPoolLimit(MemoryPoolType pool, std::size_t size) noexcept override
     {
-        limit = size;
         record("config setMemoryPoolLimit %d %zu", static_cast<int>(pool), size);
-    }
-    std::size_t getMemoryPoolLimit(MemoryPoolType pool) const noexcept override
-    {
-        return limit + static_cast<std::size_t>(pool);
-    }
-    void setBuilderOptimizationLevel(int32_t level) noexcept override
-    {
-        record("config setBuilderOptimizationLevel %d", level);
-    }
-    void setHardwareCompatibilityLevel(HardwareCompatibilityLevel level) noexcept override
-    {
-        record("config setHardwareCompatibilityLevel %d", static_cast<int>(level));
-    }
-    bool setMaxAuxStreams(int32_t streams) noexcept override
-    {
-        record("config setMaxAuxStreams %d", streams);
-        return streams < 100;
     }
     void setProgressMonitor(IProgressMonitor* given) noexcept override
     {
@@ -275,9 +236,7 @@ struct FakeConfig : StubBuilderConfig
         return static_cast<int>(capability) < 200;
     }
 #endif
-    uint32_t flags{1u << static_cast<int>(BuilderFlag::kTF32)};
     int32_t profiles{0};
-    std::size_t limit{0};
     IProgressMonitor* monitor{nullptr};
 };
 
@@ -286,11 +245,6 @@ struct FakeBuilder : StubBuilder
     explicit FakeBuilder(ILogger& logger)
         : logger(logger)
     {
-    }
-    ~FakeBuilder() override
-    {
-        if (recorder)
-            recorder->decRefCount();
     }
     IBuilderConfig* createBuilderConfig() noexcept override
     {
@@ -305,12 +259,6 @@ struct FakeBuilder : StubBuilder
     {
         profiles.push_back(std::make_unique<Object<IOptimizationProfile, FakeProfile>>("IOptimizationProfile"));
         return profiles.back().get();
-    }
-    void setErrorRecorder(IErrorRecorder* given) noexcept override
-    {
-        recorder = given;
-        auto const count = given->incRefCount();
-        record("builder setErrorRecorder %s count=%d", text(*given).c_str(), count);
     }
     // Three steps, as far as the monitor lets it.
     IHostMemory* buildSerializedNetwork(INetworkDefinition& network, IBuilderConfig& config) noexcept override
@@ -331,12 +279,6 @@ struct FakeBuilder : StubBuilder
         if (on && settings.profiles == 0)
         {
             on = false;
-            if (recorder)
-            {
-                recorder->reportError(ErrorCode::kINVALID_CONFIG, "no profile");
-                record("recorder %d %d %s %d", recorder->getNbErrors(), static_cast<int>(recorder->getErrorCode(0)),
-                    recorder->getErrorDesc(0), recorder->hasOverflowed());
-            }
             logger.log(ILogger::Severity::kERROR, "no profile");
         }
         return on ? hostMemory("FAKEPLAN" + std::string(72, '.')) : nullptr;
@@ -347,7 +289,6 @@ struct FakeBuilder : StubBuilder
         return threads > 0;
     }
     ILogger& logger;
-    IErrorRecorder* recorder{nullptr};
     std::vector<std::unique_ptr<Object<IOptimizationProfile, FakeProfile>>> profiles;
 };
 
@@ -370,10 +311,6 @@ struct FakeRuntimeCache : StubRuntimeCache
 
 struct FakeRuntimeConfig : StubRuntimeConfig
 {
-    void setExecutionContextAllocationStrategy(ExecutionContextAllocationStrategy strategy) noexcept override
-    {
-        record("runtime config setExecutionContextAllocationStrategy %d", static_cast<int>(strategy));
-    }
 #ifdef FAKE_RTX
     IRuntimeCache* createRuntimeCache() const noexcept override
     {
@@ -385,11 +322,6 @@ struct FakeRuntimeConfig : StubRuntimeConfig
         record("runtime config setRuntimeCache %zu", bytes->size());
         return true;
     }
-    void setDynamicShapesKernelSpecializationStrategy(
-        DynamicShapesKernelSpecializationStrategy strategy) noexcept override
-    {
-        record("runtime config setDynamicShapesKernelSpecializationStrategy %d", static_cast<int>(strategy));
-    }
     bool setCudaGraphStrategy(CudaGraphStrategy strategy) noexcept override
     {
         record("runtime config setCudaGraphStrategy %d", static_cast<int>(strategy));
@@ -400,28 +332,6 @@ struct FakeRuntimeConfig : StubRuntimeConfig
 
 struct FakeContext : StubExecutionContext
 {
-    ~FakeContext() override
-    {
-        if (recorder)
-            recorder->decRefCount();
-    }
-    int32_t getOptimizationProfile() const noexcept override
-    {
-        return profile;
-    }
-    void setErrorRecorder(IErrorRecorder* given) noexcept override
-    {
-        recorder = given;
-        recorder->incRefCount();
-        record("context setErrorRecorder");
-    }
-    bool setOptimizationProfileAsync(int32_t index, cudaStream_t stream) noexcept override
-    {
-        record("context setOptimizationProfileAsync %d %p", index, static_cast<void*>(stream));
-        profile = index;
-        batch = -1;
-        return index < 2;
-    }
     bool setInputShape(char const* name, Dims const& dims) noexcept override
     {
         record("context setInputShape %s %s", name, text(dims).c_str());
@@ -439,54 +349,12 @@ struct FakeContext : StubExecutionContext
         record("context setTensorAddress %s %p", name, data);
         return data != reinterpret_cast<void*>(0xbad00);
     }
-    int32_t inferShapes(int32_t number, char const** names) noexcept override
-    {
-        record("context inferShapes %d %d", number, names != nullptr);
-        return batch < 0 ? 1 : 0;
-    }
-    bool setInputConsumedEvent(cudaEvent_t event) noexcept override
-    {
-        record("context setInputConsumedEvent %p", static_cast<void*>(event));
-        return true;
-    }
     bool enqueueV3(cudaStream_t stream) noexcept override
     {
         record("context enqueueV3 %p", static_cast<void*>(stream));
         return batch != 13;
     }
-    void setAuxStreams(cudaStream_t* streams, int32_t number) noexcept override
-    {
-        record("context setAuxStreams %d %p %p", number, static_cast<void*>(streams[0]), static_cast<void*>(streams[1]));
-    }
-    void setDeviceMemoryV2(void* memory, int64_t size) noexcept override
-    {
-        record("context setDeviceMemoryV2 %p %lld", memory, static_cast<long long>(size));
-    }
-#ifdef FAKE_RTX
-    bool isStreamCapturable(cudaStream_t stream) const noexcept override
-    {
-        record("context isStreamCapturable %p", static_cast<void*>(stream));
-        return true;
-    }
-#endif
-    int32_t profile{0};
     int64_t batch{-1};
-    IErrorRecorder* recorder{nullptr};
-};
-
-struct FakeInspector : StubEngineInspector
-{
-    char const* getLayerInformation(int32_t layer, LayerInformationFormat format) const noexcept override
-    {
-        answer = "layer " + std::to_string(layer) + " " + std::to_string(static_cast<int>(format));
-        return answer.c_str();
-    }
-    char const* getEngineInformation(LayerInformationFormat format) const noexcept override
-    {
-        answer = "engine " + std::to_string(static_cast<int>(format));
-        return answer.c_str();
-    }
-    mutable std::string answer;
 };
 
 struct FakeEngine : StubCudaEngine
@@ -504,18 +372,6 @@ struct FakeEngine : StubCudaEngine
     IRuntimeConfig* createRuntimeConfig() noexcept override
     {
         return new Object<IRuntimeConfig, FakeRuntimeConfig>("IRuntimeConfig");
-    }
-    char const* getName() const noexcept override
-    {
-        return "fake engine";
-    }
-    int32_t getNbOptimizationProfiles() const noexcept override
-    {
-        return 2;
-    }
-    IEngineInspector* createEngineInspector() const noexcept override
-    {
-        return new Object<IEngineInspector, FakeInspector>("IEngineInspector");
     }
     Dims getTensorShape(char const* name) const noexcept override
     {
@@ -551,17 +407,9 @@ struct FakeEngine : StubCudaEngine
     {
         return index == 0 ? "x" : "y";
     }
-    int32_t getNbAuxStreams() const noexcept override
-    {
-        return 3;
-    }
     int64_t getDeviceMemorySizeV2() const noexcept override
     {
         return 5'000'000'000;
-    }
-    int64_t getDeviceMemorySizeForProfileV2(int32_t profile) const noexcept override
-    {
-        return 4'000'000'000 + profile;
     }
 };
 
@@ -571,11 +419,6 @@ struct FakeRuntime : StubRuntime
         : logger(logger)
     {
     }
-    ~FakeRuntime() override
-    {
-        if (recorder)
-            recorder->decRefCount();
-    }
     ICudaEngine* deserializeCudaEngine(void const* blob, std::size_t size) noexcept override
     {
         record("runtime deserializeCudaEngine %zu", size);
@@ -583,21 +426,6 @@ struct FakeRuntime : StubRuntime
             return new Object<ICudaEngine, FakeEngine>("ICudaEngine");
         logger.log(ILogger::Severity::kERROR, "not a plan of mine");
         return nullptr;
-    }
-    void setErrorRecorder(IErrorRecorder* given) noexcept override
-    {
-        recorder = given;
-        recorder->incRefCount();
-        record("runtime setErrorRecorder");
-    }
-    bool setMaxThreads(int32_t threads) noexcept override
-    {
-        record("runtime setMaxThreads %d", threads);
-        return true;
-    }
-    void setEngineHostCodeAllowed(bool allowed) noexcept override
-    {
-        record("runtime setEngineHostCodeAllowed %d", allowed);
     }
 #ifdef FAKE_RTX
     int64_t getEngineHeaderSize() const noexcept override
@@ -613,7 +441,6 @@ struct FakeRuntime : StubRuntime
     }
 #endif
     ILogger& logger;
-    IErrorRecorder* recorder{nullptr};
 };
 
 #ifndef FAKE_PARSER
@@ -708,10 +535,6 @@ struct FakeParser : StubParser
     nvonnxparser::IParserError const* getError(int) const noexcept override
     {
         return &error;
-    }
-    void clearErrors() noexcept override
-    {
-        errors = 0;
     }
     bool loadModelProto(void const*, size_t size, char const* path) noexcept override
     {

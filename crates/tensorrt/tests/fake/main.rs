@@ -1,5 +1,5 @@
-//! The interface tables against a C++ compiler: a fake TensorRT, compiled from NVIDIA's own headers, writes down every
-//! call; the binding drives it through every method it uses, and what was written must be what was meant.
+//! The interface tables against a C++ compiler. A fake TensorRT, compiled from NVIDIA's own headers, records every
+//! call; the binding drives it through every method that it uses, and the record must show these calls.
 //!
 //! `COVERSLIP_TENSORRT_HEADERS` names the headers (see `compile::headers`); without them, or on another system than
 //! Linux, these tests are left out and say so. With `COVERSLIP_VALGRIND=1` the fake is driven under valgrind.
@@ -16,7 +16,7 @@ use std::process::Command;
 
 use coverslip_tensorrt::{ComputeCapability, Driver, Error, Gpu, Library, LoadError, NoDriver, Refusal};
 
-/// Runs one of the ignored tests below in a process of its own, with a driver of its own.
+/// Runs one of the ignored tests below in its own process, with its own driver.
 fn child(test: &str, library: &Path, drivers: &Path) {
     let program = std::env::current_exe().unwrap();
     let arguments = ["--exact", test, "--ignored", "--nocapture", "--test-threads=1"];
@@ -100,7 +100,7 @@ fn driver() {
     }
 }
 
-/// The lines that one of the fake's libraries wrote since the last time.
+/// The calls that one of the fake's libraries recorded.
 pub(crate) struct Book(libloading::Library);
 
 impl Book {
@@ -109,6 +109,7 @@ impl Book {
         Self(unsafe { libloading::Library::new(path) }.unwrap())
     }
 
+    /// The lines since the last call.
     pub(crate) fn take(&self) -> Vec<String> {
         // SAFETY: the function has this signature, and its text lives until the next call.
         let text = unsafe {
@@ -125,7 +126,6 @@ impl Book {
 fn driven() {
     let path = PathBuf::from(std::env::var_os("FAKE").unwrap());
     let library = Library::load(&path).unwrap();
-    assert_eq!(library.driver().unwrap().devices(), 1);
     assert_eq!(
         library.driver().unwrap().gpus(),
         [Gpu {
