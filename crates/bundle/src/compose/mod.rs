@@ -69,6 +69,8 @@ impl ComposedGraph {
     pub const EXTERNAL_FILE: &str = EXTERNAL_FILE;
     /// Name of the input.
     pub const PIXELS: &str = "pixels";
+    /// What the name of a tap's output begins with.
+    pub const EMBEDDING: &str = "embedding_";
     /// Name of the output with the features' indices, the largest value first.
     pub const FEATURE_INDEX: &str = "feature_index";
     /// Name of the output with the features' values; 0 where fewer are active.
@@ -77,6 +79,11 @@ impl ComposedGraph {
     pub const ACTIVE_COUNT: &str = "active_count";
     /// Name of the output with ‖x−x̂‖² over the bundle's mean ‖x−x̄‖².
     pub const RECONSTRUCTION_ERROR: &str = "reconstruction_error";
+
+    /// Name of the output with the embedding of `tap`.
+    pub fn embedding(tap: &str) -> String {
+        format!("{}{tap}", Self::EMBEDDING)
+    }
 
     /// All output names in the graph's order: embeddings, index, value, count, error.
     pub fn outputs(&self) -> Vec<&str> {
@@ -116,12 +123,12 @@ pub fn compose(
     let taps: Vec<TapOutput> = manifest
         .taps
         .iter()
-        .map(|tap| TapOutput { name: format!("embedding_{}", tap.name), width: manifest.tap_width(tap) })
+        .map(|tap| TapOutput { name: ComposedGraph::embedding(&tap.name), width: manifest.tap_width(tap) })
         .collect();
     for (tap, (output, tokens)) in manifest.taps.iter().zip(taps.iter().zip(&tokens)) {
         tokens.pool(&mut graph, tap.pooling, &output.name);
     }
-    sae::compose(&mut graph, &manifest.sae, sae, &format!("embedding_{}", manifest.sae.tap), None)?;
+    sae::compose(&mut graph, &manifest.sae, sae, &ComposedGraph::embedding(&manifest.sae.tap), None)?;
     for tap in &taps {
         graph.output(&tap.name, DataType::Float, &[Dim::Batch, Dim::Fixed(tap.width)]);
     }
