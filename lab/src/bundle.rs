@@ -157,14 +157,14 @@ fn tensors(bundle: &Bundle, outputs: &ReferenceOutputs) -> TensorMap {
     let (manifest, n) = (bundle.manifest(), outputs.count);
     let k = manifest.sae.outputs;
     let mut tensors = TensorMap::from([
-        ("feature_index".to_owned(), Tensor::i32(&[n, k], &outputs.feature_index)),
-        ("feature_value".to_owned(), Tensor::f32(&[n, k], &outputs.feature_value)),
-        ("active_count".to_owned(), Tensor::i32(&[n], &outputs.active_count)),
-        ("reconstruction_error".to_owned(), Tensor::f32(&[n], &outputs.reconstruction_error)),
+        (ComposedGraph::FEATURE_INDEX.to_owned(), Tensor::i32(&[n, k], &outputs.feature_index)),
+        (ComposedGraph::FEATURE_VALUE.to_owned(), Tensor::f32(&[n, k], &outputs.feature_value)),
+        (ComposedGraph::ACTIVE_COUNT.to_owned(), Tensor::i32(&[n], &outputs.active_count)),
+        (ComposedGraph::RECONSTRUCTION_ERROR.to_owned(), Tensor::f32(&[n], &outputs.reconstruction_error)),
     ]);
     for (tap, values) in manifest.taps.iter().zip(&outputs.embeddings) {
         let tensor = Tensor::f32(&[n, manifest.tap_width(tap)], values);
-        tensors.insert(format!("embedding_{}", tap.name), tensor);
+        tensors.insert(ComposedGraph::embedding(&tap.name), tensor);
     }
     tensors
 }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use coverslip_bundle::build::{Calibration, Recipe, write_bundle};
 use coverslip_bundle::tensors::TensorFile;
 use coverslip_bundle::{
-    Agreement, Bundle, FORMAT, Manifest, Pooling, ReferenceOutputs, Sae, SaeReference, Tap, Tolerance,
+    Agreement, Bundle, ComposedGraph, FORMAT, Manifest, Pooling, ReferenceOutputs, Sae, SaeReference, Tap, Tolerance,
 };
 use coverslip_import::{ImportedSae, SaeOptions, StoreAs, import_sae};
 use serde_json::Value;
@@ -260,7 +260,7 @@ fn compare_with_exporter(bundle: &Bundle, file: &TensorFile, out: &mut impl Writ
     let mut theirs = ReferenceOutputs { tiles: Vec::new(), ..ours.clone() };
     let mut found = 0;
     for (tap, embedding) in manifest.taps.iter().zip(&mut theirs.embeddings) {
-        if let Some(stored) = file.get(&format!("embedding_{}", tap.name)) {
+        if let Some(stored) = file.get(&ComposedGraph::embedding(&tap.name)) {
             let values = stored.to_f32()?;
             *embedding = values[..embedding.len().min(values.len())].to_vec();
             found += 1;

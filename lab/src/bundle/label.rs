@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use coverslip_bundle::build::relabel;
 use coverslip_bundle::{Bundle, FeatureLabel};
 
-use crate::analyze::counts::{ALPHA, Association, CountsReport, sae_digest};
+use crate::findings::counts::{ALPHA, Association, CountsFindings, sae_digest};
+use crate::findings::file::Findings as _;
 
 /// Options of `coverslip bundle label`.
 #[derive(Debug, clap::Args)]
@@ -40,7 +41,7 @@ pub(super) struct LabelArgs {
 pub(super) fn run(args: &LabelArgs, out: &mut impl Write) -> super::Outcome {
     let mut labels = BTreeMap::new();
     if let Some(path) = &args.counts {
-        let report: CountsReport = super::build::from_json(path)?;
+        let report = CountsFindings::read(path)?;
         check_sae(&report, &Bundle::open(&args.bundle)?)?;
         labels.extend(measured(&report, args.p)?.into_iter().map(|label| (label.index, label)));
     }
@@ -59,7 +60,7 @@ pub(super) fn run(args: &LabelArgs, out: &mut impl Write) -> super::Outcome {
     Ok(writeln!(out, "{}", bundle.digest())?)
 }
 
-fn check_sae(report: &CountsReport, bundle: &Bundle) -> Result<(), Box<dyn Error>> {
+fn check_sae(report: &CountsFindings, bundle: &Bundle) -> Result<(), Box<dyn Error>> {
     match &report.source.sae_digest {
         Some(digest) if Some(digest) == sae_digest(bundle).as_ref() => Ok(()),
         Some(digest) => Err(format!(
@@ -71,7 +72,7 @@ fn check_sae(report: &CountsReport, bundle: &Bundle) -> Result<(), Box<dyn Error
 }
 
 /// The label of each feature that is more than chance: the cell type with its largest |r|.
-fn measured(report: &CountsReport, p: f64) -> Result<Vec<FeatureLabel>, Box<dyn Error>> {
+fn measured(report: &CountsFindings, p: f64) -> Result<Vec<FeatureLabel>, Box<dyn Error>> {
     let mut strongest: BTreeMap<usize, &Association> = BTreeMap::new();
     for found in report.features.iter().filter(|found| found.p <= p) {
         let index = found.column.parse().map_err(|_| format!("{:?} is no feature's index", found.column))?;
@@ -92,7 +93,7 @@ fn measured(report: &CountsReport, p: f64) -> Result<Vec<FeatureLabel>, Box<dyn 
     Ok(strongest.into_iter().map(label).collect())
 }
 
-fn evidence(report: &CountsReport, found: &Association) -> String {
+fn evidence(report: &CountsFindings, found: &Association) -> String {
     let interval = found.interval.map_or(String::new(), |[low, high]| format!(" [{low:.2}, {high:.2}]"));
     format!(
         "Pearson's r {:.2}{interval} with {} on {} tiles of {} groups; fires on {} tiles of {} groups; p {:.4}, adjusted \

@@ -1,11 +1,15 @@
 //! The command line: one subcommand per task.
 
-use std::io::Write;
+pub mod analyze;
+pub mod report;
+pub mod sae;
+
+use std::io::{Write, stdout};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::{analyze, bundle, doctor, embed, install, plans, profile, report, sae, scan};
+use crate::{bundle, doctor, embed, install, plans, profile, scan};
 
 /// SAE features and QC flags for every tile of a slide, as it is scanned
 #[derive(Parser, Debug)]
@@ -23,13 +27,13 @@ enum Task {
     Bundle(bundle::Args),
     /// Build, inspect, verify, compare and challenge scanner profiles
     Profile(profile::Args),
-    /// What embeddings and features say: cell counts, scanners, controls
+    /// Analyse embeddings and features: cell counts, scanners, controls
     Analyze(analyze::Args),
     /// Build GPU plans ahead of time, and show what a plan is
     Engine(plans::Args),
     /// Say what is here to run on: driver, GPUs, TensorRT, and what would be chosen
     Doctor(doctor::Args),
-    /// Everything the analyses found, as one HTML file
+    /// Write everything the analyses found as one HTML file
     Report(report::Args),
     /// Write the embeddings of tiles, images and slides
     Embed(embed::Args),
@@ -45,12 +49,12 @@ pub fn run() -> ExitCode {
         Task::Scan(args) => scan::run(args),
         Task::Bundle(args) => bundle::run(args).map(|()| ExitCode::SUCCESS),
         Task::Profile(args) => profile::run(args).map(|()| ExitCode::SUCCESS),
-        Task::Analyze(args) => analyze::run(args).map(|()| ExitCode::SUCCESS),
+        Task::Analyze(args) => analyze::run(args, &mut stdout()).map(|()| ExitCode::SUCCESS),
         Task::Engine(args) => plans::run(args),
         Task::Doctor(args) => doctor::run(&args).map(|()| ExitCode::SUCCESS),
-        Task::Report(args) => report::run(&args).map(|()| ExitCode::SUCCESS),
+        Task::Report(args) => report::run(&args, &mut stdout()).map(|()| ExitCode::SUCCESS),
         Task::Embed(args) => embed::run(args),
-        Task::Sae(args) => sae::run(args),
+        Task::Sae(args) => sae::run(args, &mut stdout()),
         Task::Install(args) => install::run(args).map(|()| ExitCode::SUCCESS),
     };
     outcome.unwrap_or_else(|error| {

@@ -1,5 +1,5 @@
-//! Writing an embedding file over hours: tiles are appended to plain files in a folder beside it, every commit is on disk
-//! before the next begins, and a run that was cut off goes on behind its last commit. The file itself appears whole.
+//! Writing an embedding file over hours. Tiles are appended to plain files in a folder beside it; every commit is on disk
+//! before the next begins, and a run that was cut off resumes after its last commit. The file itself appears whole.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
@@ -11,10 +11,12 @@ use serde_json::json;
 
 use coverslip_files::whole;
 
+use super::content::TapInfo;
+use super::error::{EmbeddingError, Result};
+use super::names::{self, COLUMNS, FEATURE_INDEX, FEATURE_VALUE};
 use super::parquet::{self, FeatureParts, Parts};
-use super::{COLUMNS, EmbeddingError, PREFIX, Result, TapInfo};
 
-/// What is on disk for certain, and what it was made with.
+/// The last commit: everything in it is on disk.
 #[derive(Debug, Clone, Default, Deserialize, PartialEq, Serialize)]
 struct Journal {
     /// What has to be the same for a run to go on: bundle, options.
@@ -29,18 +31,18 @@ struct Journal {
 
 /// One tile on its way into the file.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct TileRecord {
+pub struct TileRecord {
     /// Cells in the order of [`COLUMNS`]; empty where something is not known.
-    pub(crate) cells: [String; COLUMNS.len()],
+    pub cells: [String; COLUMNS.len()],
     /// The taps' embeddings one after the other.
-    pub(crate) embedding: Vec<f32>,
+    pub embedding: Vec<f32>,
     /// Active features, the largest first; at most k.
-    pub(crate) features: Vec<(u32, f32)>,
+    pub features: Vec<(u32, f32)>,
 }
 
 /// Writes an embedding file.
 #[derive(Debug)]
-pub(crate) struct Writer {
+pub struct Writer {
     out: PathBuf,
     folder: PathBuf,
     taps: Vec<TapInfo>,
@@ -59,7 +61,7 @@ impl Writer {
     /// # Errors
     /// When the place cannot be written, a file is there that no earlier run began, or an earlier run was made with
     /// another key.
-    pub(crate) fn open(out: &Path, taps: Vec<TapInfo>, k: usize, key: &str, force: bool) -> Result<Self> {
+    pub fn open(out: &Path, taps: Vec<TapInfo>, k: usize, key: &str, force: bool) -> Result<Self> {
         let extension = out.extension().and_then(|e| e.to_str()).unwrap_or_default();
         if !["safetensors", "parquet"].contains(&extension) {
             return Err(EmbeddingError(format!(
@@ -82,7 +84,7 @@ impl Writer {
                     folder.display()
                 )));
             }
-            // Behind the last commit is what a run was cut off in.
+            // Everything after the last commit is from a run that was cut off.
             file.set_len(bytes).map_err(failed)?;
             let mut file = file;
             io::Seek::seek(&mut file, io::SeekFrom::End(0)).map_err(failed)?;
@@ -90,10 +92,10 @@ impl Writer {
         };
         let tiles = journal.tiles as u64;
         let tap_file =
-            |tap: &TapInfo| append(&values_name(&tap.name), tiles * 4 * tap.width as u64).map(BufWriter::new);
+            |tap: &TapInfo| append(&names::tensor(&tap.name), tiles * 4 * tap.width as u64).map(BufWriter::new);
         let taps_out = taps.iter().map(tap_file).collect::<Result<_>>()?;
-        let index_out = BufWriter::new(append(INDEX, tiles * 4 * k as u64)?);
-        let value_out = BufWriter::new(append(VALUE, tiles * 4 * k as u64)?);
+        let index_out = BufWriter::new(append(FEATURE_INDEX, tiles * 4 * k as u64)?);
+        let value_out = BufWriter::new(append(FEATURE_VALUE, tiles * 4 * k as u64)?);
         let table = append(TABLE, journal.table_bytes)?;
         let mut writer = Self {
             out: out.into(),
@@ -113,12 +115,12 @@ impl Writer {
     }
 
     /// Tiles that are written, also those of an earlier run.
-    pub(crate) fn tiles(&self) -> usize {
+    pub fn tiles(&self) -> usize {
         self.journal.tiles
     }
 
     /// Whether `unit` was committed.
-    pub(crate) fn has(&self, unit: &str) -> bool {
+    pub fn has(&self, unit: &str) -> bool {
         self.journal.units.contains(unit)
     }
 
@@ -126,7 +128,7 @@ impl Writer {
     ///
     /// # Errors
     /// When the disk refuses it.
-    pub(crate) fn push(&mut self, tile: &TileRecord) -> Result<()> {
+    pub fn push(&mut self, tile: &TileRecord) -> Result<()> {
         let width: usize = self.taps.iter().map(|tap| tap.width).sum();
         if tile.embedding.len() != width {
             return Err(EmbeddingError(format!(
@@ -155,11 +157,11 @@ impl Writer {
         self.table_out.write_record(&tile.cells).map_err(io::Error::from)
     }
 
-    /// Puts what was pushed since the last commit on disk, as `units`.
+    /// Commits the tiles that were pushed since the last commit, as `units`.
     ///
     /// # Errors
     /// When the disk refuses it; the last commit stays valid.
-    pub(crate) fn commit(&mut self, units: impl IntoIterator<Item = String>) -> Result<()> {
+    pub fn commit(&mut self, units: impl IntoIterator<Item = String>) -> Result<()> {
         self.journal.units.extend(units);
         self.sync().map_err(|error| unwritable(&self.folder, &error))
     }
@@ -180,7 +182,7 @@ impl Writer {
     ///
     /// # Errors
     /// When there is no tile, or the disk refuses it; then the folder stays, and another run needs to do this alone.
-    pub(crate) fn finish(mut self) -> Result<usize> {
+    pub fn finish(mut self) -> Result<usize> {
         let tiles = self.journal.tiles;
         if tiles == 0 {
             return Err(EmbeddingError(format!(
@@ -190,7 +192,7 @@ impl Writer {
         }
         let finished = self.sync().and_then(|()| self.assemble());
         finished.map_err(|error| unwritable(&self.out, &error))?;
-        // The result is whole; a folder that cannot be removed is in nobody's way.
+        // The file is complete; a folder that cannot be removed does no harm.
         let _ = fs::remove_dir_all(&self.folder);
         Ok(tiles)
     }
@@ -202,7 +204,7 @@ impl Writer {
             });
         }
         // The table first: embeddings without one are of no use.
-        whole(&beside(&self.out), |file| io::copy(&mut self.source(TABLE)?, file).map(|_| ()))?;
+        whole(&names::table(&self.out), |file| io::copy(&mut self.source(TABLE)?, file).map(|_| ()))?;
         let (header, order) = self.header();
         whole(&self.out, |file| {
             file.write_all(&(header.len() as u64).to_le_bytes())?;
@@ -211,37 +213,35 @@ impl Writer {
         })
     }
 
-    /// The header of the safetensors file, and the files in the order of their tensors.
+    /// The header of the safetensors file, and its tensors in order; each lies in a file of its name.
     fn header(&self) -> (String, Vec<String>) {
         let n = self.journal.tiles;
-        let mut tensors: Vec<(String, &str, usize, String)> = self
-            .taps
-            .iter()
-            .map(|tap| (format!("{PREFIX}{}", tap.name), "F32", tap.width, values_name(&tap.name)))
-            .collect();
+        let mut tensors: Vec<(String, &str, usize)> =
+            self.taps.iter().map(|tap| (names::tensor(&tap.name), "F32", tap.width)).collect();
         if self.k > 0 {
-            tensors.push(("feature_index".into(), "I32", self.k, INDEX.into()));
-            tensors.push(("feature_value".into(), "F32", self.k, VALUE.into()));
+            tensors.push((FEATURE_INDEX.into(), "I32", self.k));
+            tensors.push((FEATURE_VALUE.into(), "F32", self.k));
         }
         let mut header = serde_json::Map::new();
         let mut at = 0;
-        for (name, kind, width, _) in &tensors {
+        for (name, kind, width) in &tensors {
             let end = at + n * width * 4;
             header.insert(name.clone(), json!({"dtype": kind, "shape": [n, width], "data_offsets": [at, end]}));
             at = end;
         }
         let mut header = serde_json::Value::Object(header).to_string();
-        // Values begin at a multiple of 8.
+        // Tensors start at a multiple of 8 bytes.
         header.extend(std::iter::repeat_n(' ', header.len().next_multiple_of(8) - header.len()));
-        (header, tensors.into_iter().map(|(_, _, _, file)| file).collect())
+        (header, tensors.into_iter().map(|(name, _, _)| name).collect())
     }
 
     fn parts(&self) -> io::Result<Parts<'_>> {
         let boxed = |name: &str| self.source(name).map(|file| Box::new(file) as Box<dyn Read>);
-        let taps = self.taps.iter().map(|tap| Ok((tap, boxed(&values_name(&tap.name))?))).collect::<io::Result<_>>()?;
+        let taps =
+            self.taps.iter().map(|tap| Ok((tap, boxed(&names::tensor(&tap.name))?))).collect::<io::Result<_>>()?;
         let features = match self.k {
             0 => None,
-            k => Some(FeatureParts { k, index: boxed(INDEX)?, value: boxed(VALUE)? }),
+            k => Some(FeatureParts { k, index: boxed(FEATURE_INDEX)?, value: boxed(FEATURE_VALUE)? }),
         };
         let rows = csv::Reader::from_reader(File::open(self.folder.join(TABLE))?);
         Ok(Parts { len: self.journal.tiles, taps, features, rows })
@@ -254,12 +254,6 @@ impl Writer {
 
 const JOURNAL: &str = "journal.json";
 const TABLE: &str = "rows.csv";
-const INDEX: &str = "feature_index";
-const VALUE: &str = "feature_value";
-
-fn values_name(tap: &str) -> String {
-    format!("{PREFIX}{tap}")
-}
 
 /// The folder of a file that is being written.
 fn partial(out: &Path) -> PathBuf {
@@ -267,14 +261,9 @@ fn partial(out: &Path) -> PathBuf {
     out.with_file_name(format!("{name}.partial"))
 }
 
-/// The table beside a .safetensors.
-fn beside(out: &Path) -> PathBuf {
-    out.with_extension("csv")
-}
-
-/// Whether nothing is there that a finished run would replace: the CSV may be somebody's own.
+/// Refuses to replace a file, or a CSV beside it, which may be somebody's own.
 fn vacant(out: &Path) -> Result<()> {
-    let table = Some(beside(out)).filter(|_| out.extension().is_some_and(|extension| extension == "safetensors"));
+    let table = Some(names::table(out)).filter(|_| out.extension().is_some_and(|extension| extension == "safetensors"));
     match [out.to_owned()].into_iter().chain(table).find(|path| path.exists()) {
         Some(found) => Err(EmbeddingError(format!(
             "{}: expected no file there, found one; give another --out, or --force to replace it",

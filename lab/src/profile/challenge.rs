@@ -8,17 +8,17 @@ use std::error::Error;
 use std::io::Write;
 use std::path::PathBuf;
 
-use coverslip_analysis::scanners::auroc;
-use coverslip_plugin_abi as abi;
-use coverslip_profile::{Check, measurement};
-use serde_json::{Value, json};
-
 use super::Outcome;
 use super::sample::{Reader, Source};
+use crate::findings::challenge::{ChallengeFindings, FaultAlert, FaultFindings, FaultLevel};
+use crate::findings::file::Findings;
 use crate::host::Library;
 use crate::locate;
 use crate::page::shortened;
 use crate::scan::{FLAGS, Played, alert_name};
+use coverslip_analysis::scanners::auroc;
+use coverslip_plugin_abi as abi;
+use coverslip_profile::{Check, measurement};
 use faults::Fault;
 
 /// Options of `coverslip profile challenge`.
@@ -94,17 +94,15 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Outcome {
     for fault in &faults {
         reports.push(challenge.fault(fault, &clean, out)?);
     }
-    let report = json!({
-        "format": "coverslip-challenge/1",
-        "slides": args.slides.iter().map(|path| path.display().to_string()).collect::<Vec<_>>(),
-        "tiles": clean.tiles,
-        "flagged_without_a_fault": flagged(&clean),
-        "faults": reports,
-    });
-    let path = args.out.join("challenge.json");
-    coverslip_files::whole(&path, |file| serde_json::to_writer_pretty(file, &report).map_err(Into::into))
-        .map_err(|error| format!("{}: {error}", path.display()))?;
-    Ok(writeln!(out, "{}", path.display())?)
+    let found = ChallengeFindings {
+        format: ChallengeFindings::FORMAT.into(),
+        slides: args.slides.iter().map(|path| path.display().to_string()).collect(),
+        tiles: clean.tiles,
+        flagged_without_a_fault: flagged(&clean),
+        faults: reports,
+    };
+    found.save(&args.out)?;
+    Ok(writeln!(out, "{}", args.out.join(ChallengeFindings::FILE).display())?)
 }
 
 fn header(out: &mut dyn Write, clean: &Seen) -> Outcome {
@@ -128,9 +126,9 @@ fn line((name, severity): (&str, String), flag: &str, share: Option<f64>, area: 
     format!("{name:<12}{severity:>8}  {flag:<19}{share:>6} %{area:>7}  {also}")
 }
 
-fn flagged(seen: &Seen) -> Value {
-    let one = |(bit, flag): (usize, &&str)| Some(((*flag).to_owned(), json!(seen.share(bit)?)));
-    FLAGS.iter().enumerate().skip(1).filter_map(one).collect::<serde_json::Map<_, _>>().into()
+fn flagged(seen: &Seen) -> BTreeMap<String, f64> {
+    let one = |(bit, flag): (usize, &&str)| Some(((*flag).to_owned(), seen.share(bit)?));
+    FLAGS.iter().enumerate().skip(1).filter_map(one).collect()
 }
 
 struct Challenge<'a> {
@@ -154,7 +152,7 @@ impl Challenge<'_> {
     }
 
     /// One fault at all its severities.
-    fn fault(&self, fault: &Fault, clean: &Seen, out: &mut dyn Write) -> Result<Value, Box<dyn Error>> {
+    fn fault(&self, fault: &Fault, clean: &Seen, out: &mut dyn Write) -> Result<FaultFindings, Box<dyn Error>> {
         let bit = fault.check.index();
         let mut shares = Vec::new();
         let mut levels = Vec::new();
@@ -169,15 +167,16 @@ impl Challenge<'_> {
             let name_and_severity = (fault.name, fault.shown(severity));
             writeln!(out, "{}", line(name_and_severity, FLAGS[bit], share, area(bit), &also.join(", ")))?;
             shares.push((severity, share.unwrap_or(0.0)));
-            let areas: serde_json::Map<String, Value> =
-                (1..FLAGS.len()).filter_map(|b| Some((FLAGS[b].to_owned(), json!(area(b)?)))).collect();
-            levels.push(json!({
-                "severity": severity,
-                "tiles": seen.tiles,
-                "flagged": flagged(&seen),
-                "auroc": areas,
-                "alerts": seen.alerts.iter().map(|(code, tiles)| json!({ "alert": alert_name(*code), "after_tiles": tiles })).collect::<Vec<_>>(),
-            }));
+            let areas = (1..FLAGS.len()).filter_map(|b| Some((FLAGS[b].to_owned(), area(b)?)));
+            let alert =
+                |&(code, after_tiles): &(i32, usize)| FaultAlert { alert: alert_name(code).into(), after_tiles };
+            levels.push(FaultLevel {
+                severity,
+                tiles: seen.tiles,
+                flagged: flagged(&seen),
+                auroc: areas.map(|(flag, area)| (flag, Some(area).filter(|area| area.is_finite()))).collect(),
+                alerts: seen.alerts.iter().map(alert).collect(),
+            });
             for (code, tiles) in &seen.alerts {
                 writeln!(
                     out,
@@ -192,13 +191,13 @@ impl Challenge<'_> {
         if let Some(half) = half {
             writeln!(out, "{:<12}{:>8}  half of the tiles are flagged", "", fault.shown(half))?;
         }
-        Ok(json!({
-            "fault": fault.name,
-            "severity_is": fault.unit,
-            "flag": Check::name(fault.check),
-            "half_flagged_at": half,
-            "levels": levels,
-        }))
+        Ok(FaultFindings {
+            fault: fault.name.into(),
+            severity_is: fault.unit.into(),
+            flag: Check::name(fault.check).into(),
+            half_flagged_at: half,
+            levels,
+        })
     }
 }
 

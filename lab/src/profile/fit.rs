@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 
-use coverslip_analysis::scanners::{Geometry, Labels, SparseRows, scanner_effects};
+use coverslip_analysis::Categories;
+use coverslip_analysis::scanners::{Geometry, SparseRows, scanner_effects};
 use coverslip_plugin_abi as abi;
 use coverslip_profile::{ColorBaseline, MAX_FEATURES, TapGeometry, color_vector, measurement};
 use faer::Mat;
@@ -90,7 +91,7 @@ pub(super) fn check(id: &str, samples: &[Sample]) -> Result<(), Box<dyn Error>> 
 /// places that every scanner has count, so that tissue does not pass for a scanner.
 pub(super) fn fit(scanners: &[Fitted], widths: &[(String, usize)], paired: bool) -> Result<Fit, Box<dyn Error>> {
     let tiles: Vec<(usize, &Tile)> = rows(scanners, paired)?;
-    let labels = Labels::new(&tiles.iter().map(|(scanner, ..)| format!("{scanner:04}")).collect::<Vec<_>>());
+    let labels = Categories::new(&tiles.iter().map(|(scanner, ..)| format!("{scanner:04}")).collect::<Vec<_>>());
     if labels.kinds() < scanners.len() {
         return Err("expected tiles of every scanner at places that all have, found none of some. Are the slides of \
                     --paired in the same order, and registered?"
@@ -192,7 +193,7 @@ fn mark(fit: &mut Fit, scanners: &[Fitted]) -> Result<(), Box<dyn Error>> {
         }
     }
     let rows = SparseRows { ends: &ends, index: &index, value: &value };
-    let effects = scanner_effects(rows, &Labels::new(&of_scanner), &Labels::new(&of_slide))?;
+    let effects = scanner_effects(rows, &Categories::new(&of_scanner), &Categories::new(&of_slide))?;
     let mut marked: BTreeMap<u32, Vec<f32>> = BTreeMap::new();
     for effect in effects.iter().filter(|effect| effect.least >= LEAST_EFFECT) {
         if marked.len() < MAX_FEATURES {

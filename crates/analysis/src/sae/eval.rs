@@ -1,4 +1,4 @@
-//! How good an autoencoder is on rows that it was not trained on, and what as many principal components would do.
+//! How well an autoencoder reconstructs rows that it was not trained on, compared with as many principal components.
 
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, Par, Side};
@@ -30,11 +30,6 @@ impl Evaluation {
         active.entries.iter().filter(|e| e.value != 0.0).for_each(|entry| self.active[entry.feature as usize] += 1);
     }
 
-    /// Rows added.
-    pub fn rows(&self) -> u64 {
-        self.rows
-    }
-
     /// Σ‖x−x̂‖² / Σ‖x−x̄‖², x̄ and the deviation those of the same rows. No variance: NaN.
     pub fn fvu(&self, moments: &Moments) -> f64 {
         self.squared_error / (moments.deviation() * moments.rows as f64)
@@ -46,7 +41,7 @@ impl Evaluation {
     }
 
     /// Each feature's share of the rows.
-    pub fn frequencies(&self) -> Vec<f64> {
+    fn frequencies(&self) -> Vec<f64> {
         self.active.iter().map(|count| *count as f64 / self.rows as f64).collect()
     }
 
@@ -105,7 +100,7 @@ impl Moments {
     }
 
     /// x̄
-    pub fn mean(&self) -> Vec<f64> {
+    pub(super) fn mean(&self) -> Vec<f64> {
         self.sum.iter().map(|sum| sum / self.rows as f64).collect()
     }
 

@@ -1,4 +1,4 @@
-//! Dead features begin again where the reconstruction is worst (Bricken et al. 2023).
+//! Dead features are re-initialised where the reconstruction is worst (Bricken et al. 2023).
 
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;

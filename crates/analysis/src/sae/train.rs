@@ -8,7 +8,7 @@ use super::forward::Sae;
 use super::gradient::{Batch, Gradient};
 use super::median::geometric_median;
 use super::resample::resample;
-use super::{Architecture, Settings};
+use super::settings::{Objective, Settings};
 
 /// Weight of a batch in `BatchTopK`'s running threshold.
 const THRESHOLD_WEIGHT: f32 = 0.01;
@@ -34,14 +34,14 @@ pub struct TrainerState {
     pub idle: Vec<u64>,
     /// Steps taken.
     pub step: u64,
-    /// What embeddings are multiplied by to come into the trainer's units.
+    /// Factor from embeddings to the trainer's units.
     pub scale: f32,
 }
 
-/// What a step showed.
+/// The figures of one step.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Report {
-    /// Everything that was minimised, per value of x. NaN or infinite: the run has diverged.
+pub struct StepFigures {
+    /// The loss with all its penalties, per value of x. If it is NaN or infinite, the run has diverged.
     pub loss: f64,
     /// ‖x̂−x‖² over the batch, over the training data's mean ‖x−x̄‖².
     pub fvu: f64,
@@ -49,7 +49,7 @@ pub struct Report {
     pub l0: f64,
     /// Features that were not active for `dead_after` rows.
     pub dead: usize,
-    /// Features that began again.
+    /// Dead features that were re-initialised.
     pub resampled: usize,
 }
 
@@ -59,7 +59,7 @@ impl Trainer {
     /// # Errors
     /// Says so when the sample has no variance, or the settings ask for more active features than there are.
     pub fn new(settings: Settings, sample: &[f32], width: usize) -> Result<Self, String> {
-        if let Architecture::TopK { k } | Architecture::BatchTopK { k } = settings.architecture
+        if let Objective::TopK { k } | Objective::BatchTopK { k } = settings.objective
             && !(1..=settings.features).contains(&k)
         {
             return Err(format!("expected k from 1 to the {} features, found {k}", settings.features));
@@ -67,7 +67,7 @@ impl Trainer {
         let mut moments = Moments::new(width);
         moments.add(sample);
         let deviation = moments.deviation();
-        // The second test is for what rounding leaves of identical rows.
+        // The second test catches identical rows, of which rounding leaves a small deviation.
         let size: f64 = moments.mean().iter().map(|mean| mean * mean).sum();
         if !(deviation.is_finite() && deviation > 1e-12 * size && deviation > 0.0) {
             return Err(format!(
@@ -79,7 +79,7 @@ impl Trainer {
         let scale = (width as f64 / deviation).sqrt() as f32;
         let scaled: Vec<f32> = sample.iter().map(|value| value * scale).collect();
         let mut sae = Sae::new(&settings, &geometric_median(&scaled, width));
-        sae.fit_encoder(settings.architecture, &scaled[..scaled.len().min(FITTED * width)]);
+        sae.fit_encoder(settings.objective, &scaled[..scaled.len().min(FITTED * width)]);
         let zeros = |len: usize| (vec![0.0; len], vec![0.0; len]);
         let m = settings.features;
         let moments = [m * width, m, m * width, width, m].map(zeros);
@@ -105,7 +105,7 @@ impl Trainer {
         Ok(Self { settings, state })
     }
 
-    /// What a checkpoint has to hold.
+    /// The state that a checkpoint holds.
     pub fn state(&self) -> &TrainerState {
         &self.state
     }
@@ -121,16 +121,18 @@ impl Trainer {
     }
 
     /// Trains on the rows of `batch` \[n, width\].
-    pub fn step(&mut self, batch: &[f32]) -> Report {
-        let architecture = self.settings.architecture;
+    pub fn step(&mut self, batch: &[f32]) -> StepFigures {
+        let objective = self.settings.objective;
         let x: Vec<f32> = batch.iter().map(|value| value * self.state.scale).collect();
         let sae = &self.state.sae;
         let centred = sae.centred(&x);
         let p = sae.pre_activations(&centred);
-        let active = sae.choose_in_training(architecture, &p);
+        let active = sae.choose_in_training(objective, &p);
         let auxiliary = self.auxiliary(&p);
         let lambda = self.lambda();
         let batch = Batch {
+            sae,
+            objective,
             x: &x,
             centred: &centred,
             p: &p,
@@ -138,16 +140,16 @@ impl Trainer {
             auxiliary: auxiliary.as_ref().map(|(dead, weight)| (dead, *weight)),
             lambda,
         };
-        let mut gradient = gradient(sae, architecture, &batch);
+        let mut gradient = gradient(&batch);
         let rows = active.rows() as f64;
-        let penalty = match architecture {
-            Architecture::Relu { .. } => active.entries.iter().map(|entry| f64::from(entry.value)).sum(),
-            Architecture::JumpRelu { .. } => active.count() as f64,
+        let penalty = match objective {
+            Objective::Relu { .. } => active.entries.iter().map(|entry| f64::from(entry.value)).sum(),
+            Objective::JumpRelu { .. } => active.count() as f64,
             _ => 0.0,
         };
         let loss = gradient.squared_error + gradient.auxiliary + f64::from(lambda) * penalty;
         self.update(&mut gradient);
-        if let Architecture::BatchTopK { k } = architecture {
+        if let Objective::BatchTopK { k } = objective {
             self.follow_bar(batch_bar(&p, active.rows() * k));
         }
         self.count(&active);
@@ -155,7 +157,7 @@ impl Trainer {
         let resampled = self.begin_again(&dead, &x, &centred, &active);
         self.state.step += 1;
         let values = rows * self.state.sae.width as f64;
-        Report {
+        StepFigures {
             loss: loss / values,
             fvu: gradient.squared_error / values,
             l0: active.count() as f64 / rows,
@@ -180,9 +182,9 @@ impl Trainer {
     }
 
     fn lambda(&self) -> f32 {
-        match self.settings.architecture {
-            Architecture::Relu { l1 } => l1 * self.settings.sparsity(self.state.step),
-            Architecture::JumpRelu { l0, .. } => l0 * self.settings.sparsity(self.state.step),
+        match self.settings.objective {
+            Objective::Relu { l1 } => l1 * self.settings.sparsity(self.state.step),
+            Objective::JumpRelu { l0, .. } => l0 * self.settings.sparsity(self.state.step),
             _ => 0.0,
         }
     }
@@ -238,8 +240,8 @@ impl Trainer {
         if every == 0 || !step.is_multiple_of(every) || step + self.settings.decay >= self.settings.steps {
             return 0;
         }
-        let threshold = match self.settings.architecture {
-            Architecture::JumpRelu { bandwidth, .. } => bandwidth,
+        let threshold = match self.settings.objective {
+            Objective::JumpRelu { bandwidth, .. } => bandwidth,
             _ => 0.0,
         };
         let TrainerState { sae, moments, idle, .. } = &mut self.state;

@@ -3,11 +3,12 @@
 
 use faer::{Mat, MatRef};
 
-use super::{Labels, Undefined};
+use crate::categories::Categories;
+use crate::undefined::Undefined;
 
 /// A shrunk covariance: `(1 − shrinkage) · S + shrinkage · (tr S / d) · I`.
 #[derive(Debug, Clone)]
-pub struct Shrunk {
+pub(super) struct Shrunk {
     /// d × d, symmetric.
     pub covariance: Mat<f64>,
     /// 0 (the sample covariance) to 1 (a sphere).
@@ -19,7 +20,7 @@ pub struct Shrunk {
 ///
 /// # Errors
 /// With fewer than two rows, or where nothing varies.
-pub fn ledoit_wolf(rows: MatRef<'_, f64>) -> Result<Shrunk, Undefined> {
+pub(super) fn ledoit_wolf(rows: MatRef<'_, f64>) -> Result<Shrunk, Undefined> {
     let (n, d) = (rows.nrows(), rows.ncols());
     if n < 2 || d == 0 {
         return Err(Undefined(format!("a covariance: expected at least two rows and one column, found {n} x {d}")));
@@ -48,7 +49,7 @@ pub fn ledoit_wolf(rows: MatRef<'_, f64>) -> Result<Shrunk, Undefined> {
 }
 
 /// The mean row of each label (labels × d).
-pub fn means_by(rows: MatRef<'_, f64>, labels: &Labels) -> Mat<f64> {
+pub(super) fn means_by(rows: MatRef<'_, f64>, labels: &Categories) -> Mat<f64> {
     let mut means = Mat::<f64>::zeros(labels.kinds(), rows.ncols());
     let mut counts = vec![0.0; labels.kinds()];
     labels.codes().iter().for_each(|&code| counts[code] += 1.0);
@@ -62,7 +63,7 @@ pub fn means_by(rows: MatRef<'_, f64>, labels: &Labels) -> Mat<f64> {
 }
 
 /// Rows less the mean of their label.
-pub fn residuals(rows: MatRef<'_, f64>, labels: &Labels) -> Mat<f64> {
+pub(super) fn residuals(rows: MatRef<'_, f64>, labels: &Categories) -> Mat<f64> {
     let means = means_by(rows, labels);
     Mat::from_fn(rows.nrows(), rows.ncols(), |row, column| rows[(row, column)] - means[(labels.codes()[row], column)])
 }
@@ -95,7 +96,7 @@ mod tests {
     #[test]
     fn residuals_have_no_mean() {
         let rows = mat![[1.0, 0.0], [3.0, 2.0], [10.0, 5.0]];
-        let labels = Labels::new(&["a", "a", "b"]);
+        let labels = Categories::new(&["a", "a", "b"]);
         let left = residuals(rows.as_ref(), &labels);
         assert_eq!(left, mat![[-1.0, -1.0], [1.0, 1.0], [0.0, 0.0]]);
     }

@@ -1,9 +1,11 @@
 //! The scanner geometry of one tap: whitening by the covariance within scanners, and in whitened space the few
-//! directions along which the scanners lie apart.
+//! directions along which the scanners differ.
 
 use faer::{Mat, MatRef, Side};
 
-use super::{Labels, Undefined, ledoit_wolf, means_by, residuals};
+use super::covariance::{ledoit_wolf, means_by, residuals};
+use crate::categories::Categories;
+use crate::undefined::Undefined;
 
 /// Whitening with a low-rank part: `z = rest · x + Uᵀ((scale − rest) ⊙ U x)` for a centred `x`. Along the `rank`
 /// directions of largest variance it divides by the standard deviation; in all others by their common one.
@@ -15,7 +17,7 @@ pub struct Whitening {
     pub scales: Vec<f64>,
     /// One over the common standard deviation of everything else.
     pub rest: f64,
-    /// What Ledoit–Wolf chose, 0 to 1.
+    /// The shrinkage that Ledoit–Wolf chose, 0 to 1.
     pub shrinkage: f64,
 }
 
@@ -59,7 +61,7 @@ impl Whitening {
     }
 }
 
-/// Where scanners lie apart.
+/// The directions along which scanners differ.
 #[derive(Debug, Clone)]
 pub struct Geometry {
     /// The mean of each scanner (scanners × d).
@@ -79,7 +81,7 @@ impl Geometry {
     ///
     /// # Errors
     /// With one scanner only, or where [`Whitening::fit`] refuses.
-    pub fn fit(rows: MatRef<'_, f64>, scanners: &Labels, rank: usize) -> Result<Geometry, Undefined> {
+    pub fn fit(rows: MatRef<'_, f64>, scanners: &Categories, rank: usize) -> Result<Geometry, Undefined> {
         if scanners.kinds() < 2 {
             return Err(Undefined(format!(
                 "a scanner subspace: expected tiles of two scanners or more, found {}",
@@ -127,11 +129,11 @@ impl Geometry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scanners::seeded;
+    use crate::random::seeded;
     use rand::RngExt;
 
     /// Rows with standard deviations 3, 1, 1, 0.1 and `step` added to column 1 for the second half.
-    fn rows(n: usize, step: f64) -> (Mat<f64>, Labels) {
+    fn rows(n: usize, step: f64) -> (Mat<f64>, Categories) {
         let mut random = seeded(5);
         // The sum of twelve uniforms: variance 1.
         let mut normal = || (0..12).map(|_| random.random::<f64>()).sum::<f64>() - 6.0;
@@ -143,7 +145,7 @@ mod tests {
             }
             rows[(row, 1)] += if 2 * row >= n { step } else { 0.0 };
         }
-        (rows, Labels::new(&(0..n).map(|row| if 2 * row >= n { "b" } else { "a" }).collect::<Vec<_>>()))
+        (rows, Categories::new(&(0..n).map(|row| if 2 * row >= n { "b" } else { "a" }).collect::<Vec<_>>()))
     }
 
     #[test]
@@ -180,7 +182,7 @@ mod tests {
     #[test]
     fn one_scanner_has_no_subspace() {
         let (rows, _) = rows(40, 0.0);
-        let error = Geometry::fit(rows.as_ref(), &Labels::new(&["a"; 40]), 4).unwrap_err();
+        let error = Geometry::fit(rows.as_ref(), &Categories::new(&["a"; 40]), 4).unwrap_err();
         assert!(error.0.contains("two scanners or more, found 1"), "{error}");
     }
 }

@@ -1,41 +1,24 @@
 //! One representation against all cell types.
 
-use coverslip_analysis::counts::{
-    Groups, HeldOut, Interval, Line, MaxT, PairSums, Resamples, best_feature, correlations, max_t, ridge, spearman,
-    spearman_interval,
-};
+use coverslip_analysis::counts::{Groups, MaxT, PairSums, Resamples, correlations, max_t, spearman, spearman_interval};
 use coverslip_analysis::random::Random;
-use coverslip_analysis::scanners::select;
+use coverslip_analysis::select;
 use faer::Mat;
 
-use super::report::{Association, Reported, RepresentationReport, Shuffled, TypeRow};
 use crate::analyze::Failure;
+use crate::analyze::held_out::{LEVEL, chosen, ends, predictions, score};
+use crate::analyze::options::Method;
 use crate::analyze::representation::Representation;
 use crate::analyze::study::Study;
+use crate::findings::counts::{ALPHA, Association, RepresentationFindings, Shuffled, TypeRow};
 
-/// Folds of whole groups, at most: one per group in small studies.
-pub(in crate::analyze) const FOLDS: usize = 20;
-/// The level of intervals.
-pub(in crate::analyze) const LEVEL: f64 = 0.95;
-/// A discovery has at most this adjusted p.
-pub(crate) const ALPHA: f64 = 0.05;
-
-/// How the numbers are got.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::analyze) struct Method {
-    pub(in crate::analyze) least_groups: usize,
-    pub(in crate::analyze) permutations: usize,
-    pub(in crate::analyze) resamples: usize,
-    pub(in crate::analyze) seed: u64,
-}
-
-/// A representation's columns that were tested, with everything found out about them.
+/// A representation's tested columns, with everything that was found out about them.
 pub(super) struct Examined {
     tested: Representation,
     r: Mat<f64>,
     test: MaxT,
     resamples: Resamples,
-    pub(super) report: RepresentationReport,
+    pub(super) findings: RepresentationFindings,
 }
 
 /// Examines all columns.
@@ -44,7 +27,7 @@ pub(super) fn examine(study: &Study, columns: &Representation, method: Method) -
     if tested.columns.is_empty() {
         return Err(format!(
             "no {} fires in {} groups or more; expected tiles that the SAE knows, or a lower --least-groups",
-            columns.name.one(),
+            columns.kind.one(),
             method.least_groups
         )
         .into());
@@ -53,8 +36,8 @@ pub(super) fn examine(study: &Study, columns: &Representation, method: Method) -
     let r = correlations(tested.values.as_ref(), y.as_ref());
     let (test, tested_rows) = test(study, &tested, &y, method)?;
     let resamples = Resamples::new(study.groups.count(), method.resamples, method.seed);
-    let report = RepresentationReport {
-        kind: columns.name,
+    let findings = RepresentationFindings {
+        kind: columns.kind,
         columns: columns.columns.len(),
         tested: tested.columns.len(),
         tested_tiles: tested_rows.len(),
@@ -63,38 +46,19 @@ pub(super) fn examine(study: &Study, columns: &Representation, method: Method) -
         discoveries: test.adjusted.col_iter().flat_map(|column| column.iter()).filter(|p| **p <= ALPHA).count(),
         rows: Vec::new(),
     };
-    let mut examined = Examined { tested, r, test, resamples, report };
+    let mut examined = Examined { tested, r, test, resamples, findings };
     let predictions = predictions(study, columns, method)?;
-    for (t, (one, all)) in predictions.into_iter().enumerate() {
+    for (t, of) in predictions.into_iter().enumerate() {
         let best = examined.strongest(t, 1).first().map(|&column| examined.association(study, column, t));
         let counts = &study.counts[t];
-        examined.report.rows.push(TypeRow {
+        examined.findings.rows.push(TypeRow {
             cell_type: counts.name.clone(),
             best,
-            one: reported(study, &counts.values, &one.0, &examined.resamples, chosen(columns, &one.1)),
-            all: reported(study, &counts.values, &all, &examined.resamples, None),
+            one: score(study, &counts.values, &of.one, &examined.resamples, chosen(columns, &of.lines)),
+            all: score(study, &counts.values, &of.all, &examined.resamples, None),
         });
     }
     Ok(examined)
-}
-
-/// Held-out predictions of each cell type: from one column, with the lines that were chosen, and from all by ridge.
-pub(in crate::analyze) type Predictions = Vec<((HeldOut, Vec<Option<Line>>), HeldOut)>;
-
-/// Predicts every cell type for groups that are held out.
-///
-/// # Errors
-/// When ridge cannot be fitted.
-pub(in crate::analyze) fn predictions(
-    study: &Study,
-    columns: &Representation,
-    method: Method,
-) -> Result<Predictions, Failure> {
-    let folds = study.groups.folds(FOLDS);
-    let fires = columns.firing_by_fold(&study.groups, &folds);
-    let all = ridge(columns.values.as_ref(), study.y().as_ref(), &folds)?;
-    let one = |values: &[f64]| best_feature(columns.values.as_ref(), values, &folds, &fires, method.least_groups);
-    Ok(study.counts.iter().zip(all).map(|(counts, all)| (one(&counts.values), all)).collect())
 }
 
 /// The permutation test, on groups of one size.
@@ -184,33 +148,4 @@ impl Examined {
         }
         Ok(Shuffled { tables, with_discovery })
     }
-}
-
-pub(in crate::analyze) fn ends(interval: Interval) -> [f64; 2] {
-    [interval.low, interval.high]
-}
-
-/// What held-out predictions are worth, with an interval from resampling the groups they were made for.
-pub(in crate::analyze) fn reported(
-    study: &Study,
-    y: &[f64],
-    held_out: &HeldOut,
-    resamples: &Resamples,
-    chosen: Option<(String, usize)>,
-) -> Reported {
-    let interval = PairSums::new(&held_out.predicted, y, &study.groups).interval(resamples, LEVEL);
-    Reported {
-        r: held_out.r,
-        interval: interval.map(ends),
-        q2: held_out.q2,
-        chosen,
-        folds: study.groups.count().min(FOLDS),
-    }
-}
-
-/// The column that was chosen in most folds.
-pub(in crate::analyze) fn chosen(columns: &Representation, lines: &[Option<Line>]) -> Option<(String, usize)> {
-    let times = |feature: usize| lines.iter().flatten().filter(|line| line.feature == feature).count();
-    let most = lines.iter().flatten().map(|line| line.feature).max_by_key(|&feature| times(feature))?;
-    Some((columns.columns[most].clone(), times(most)))
 }

@@ -1,77 +1,63 @@
 //! All numbers of one matrix.
 
-use coverslip_analysis::Undefined;
 use coverslip_analysis::scanners::{
-    Apd, Classifier, Clustering, Components, Probe, Retrieval, Robustness, average_performance_drop, clustering_score,
-    probe, retrieve, robustness_index, select, variance_components,
+    Classifier, Probe, Retrieval, average_performance_drop, clustering_score, probe, retrieve, robustness_index,
+    variance_components,
 };
+use coverslip_analysis::{Categories, Undefined, select};
 use faer::MatRef;
-use serde_json::{Value, json};
 
 use super::material::Material;
+use crate::findings::scanners::{
+    ClusteringFigures, Corrected, DropFigures, Hits, Measured, Numbers, PairRetrieval, ProbeFigures, RetrievalFigures,
+    RobustnessFigures, Settings, VarianceShares,
+};
 
 /// Neighbours that vote in the probe.
 const VOTES: usize = 5;
 /// Trials of the average performance drop.
 const TRIALS: usize = 10;
-/// How deep retrieval looks.
+/// Neighbours among which retrieval looks for the same place.
 const DEPTHS: [usize; 3] = [1, 3, 5];
 
-/// What all taps are measured with.
-pub(super) struct Settings {
-    pub(super) k: usize,
-    pub(super) bootstraps: usize,
-    pub(super) folds: usize,
-    pub(super) seed: u64,
-}
-
-/// The numbers, each with its reason where the data do not define it.
-pub(super) struct Numbers {
-    pub(super) linear: Result<Probe, Undefined>,
-    pub(super) neighbours: Result<Probe, Undefined>,
-    /// The biology, read in the same way: what a correction must not take away.
-    pub(super) biology: Result<Probe, Undefined>,
-    /// The scanner read within each kind of biology, weighted by tiles.
-    pub(super) within_biology: Result<f64, Undefined>,
-    pub(super) robustness: Result<Robustness, Undefined>,
-    pub(super) apd: Result<Apd, Undefined>,
-    pub(super) clustering: Result<Clustering, Undefined>,
-    pub(super) variance: Result<Components, Undefined>,
-    pub(super) retrieval: Vec<([String; 2], Result<Retrieval, Undefined>)>,
-}
-
 /// Measures `rows`.
-pub(super) fn numbers(rows: MatRef<'_, f64>, material: &Material, settings: &Settings) -> Numbers {
-    let Material { scanners, groups, biology, .. } = material;
-    let read = |labels, classifier| probe(rows, labels, groups, classifier, settings.folds, settings.seed);
-    let no_biology = || Undefined("expected the kinds of biology, found none: name their column with --biology".into());
-    let biology = biology.as_ref().ok_or_else(no_biology);
-    let known = || biology.clone();
+pub(super) fn numbers(rows: MatRef<'_, f64>, material: &Material, settings: Settings) -> Numbers {
+    let Material { scanners, groups, .. } = material;
     let seed = settings.seed;
+    let read = |categories: &Categories, classifier| {
+        probe(rows, categories, groups, classifier, settings.folds, seed).map(probe_figures)
+    };
+    let no_biology = || Undefined("expected the kinds of biology, found none: name their column with --biology".into());
+    let biology = || material.biology.as_ref().ok_or_else(no_biology);
+    let retrieval = material.pairs.iter().map(|pairing| {
+        let [first, second] = pairing.rows.each_ref().map(|own| select(rows, own));
+        let found = retrieve(first.as_ref(), second.as_ref(), &DEPTHS);
+        PairRetrieval { scanners: pairing.scanners.clone(), found: found.map(retrieval_figures).into() }
+    });
     Numbers {
-        linear: read(scanners, Classifier::Linear),
-        neighbours: read(scanners, Classifier::Neighbours(VOTES)),
-        biology: known().and_then(|biology| read(biology, Classifier::Linear)),
-        within_biology: within(rows, material, settings),
-        robustness: known().and_then(|biology| {
-            robustness_index(rows, biology, scanners, groups, settings.k, settings.bootstraps, seed)
-        }),
-        apd: known().and_then(|biology| average_performance_drop(rows, biology, scanners, groups, TRIALS, seed)),
-        clustering: known().and_then(|biology| clustering_score(rows, biology, scanners, seed)),
-        variance: variance_components(rows, scanners, groups),
-        retrieval: material
-            .pairs
-            .iter()
-            .map(|pairing| {
-                let [first, second] = pairing.rows.each_ref().map(|own| select(rows, own));
-                (pairing.scanners.clone(), retrieve(first.as_ref(), second.as_ref(), &DEPTHS))
-            })
-            .collect(),
+        scanner_probe_linear: read(scanners, Classifier::Linear).into(),
+        scanner_probe_neighbours: read(scanners, Classifier::Neighbours(VOTES)).into(),
+        scanner_probe_within_biology: within(rows, material, settings).map(|corrected| Corrected { corrected }).into(),
+        biology_probe_linear: biology().and_then(|biology| read(biology, Classifier::Linear)).into(),
+        robustness: biology().and_then(|biology| robustness(rows, material, biology, settings)).into(),
+        average_performance_drop: biology().and_then(|biology| drop(rows, material, biology, seed)).into(),
+        clustering: biology().and_then(|biology| clustering(rows, biology, scanners, seed)).into(),
+        variance_shares: variance_shares(rows, material).into(),
+        retrieval: retrieval.collect(),
+    }
+}
+
+impl<T> From<Result<T, Undefined>> for Measured<T> {
+    fn from(found: Result<T, Undefined>) -> Self {
+        match found {
+            Ok(value) => Measured::Value(value),
+            Err(why) => Measured::Undefined { undefined: why.0 },
+        }
     }
 }
 
 /// The linear scanner probe within each kind of biology, chance-corrected, weighted by the tiles that took part.
-fn within(rows: MatRef<'_, f64>, material: &Material, settings: &Settings) -> Result<f64, Undefined> {
+fn within(rows: MatRef<'_, f64>, material: &Material, settings: Settings) -> Result<f64, Undefined> {
     let Some(biology) = &material.biology else {
         return Err(Undefined("expected the kinds of biology, found none".into()));
     };
@@ -91,81 +77,81 @@ fn within(rows: MatRef<'_, f64>, material: &Material, settings: &Settings) -> Re
     Ok(sum / tiles)
 }
 
-impl Numbers {
-    /// As scanners.json has them.
-    pub(super) fn value(&self) -> Value {
-        let retrieval = self.retrieval.iter().map(|(scanners, found)| {
-            let mut value = or_reason(found, retrieval_value);
-            value["scanners"] = json!(scanners);
-            value
-        });
-        json!({
-            "scanner_probe_linear": or_reason(&self.linear, probe_value),
-            "scanner_probe_neighbours": or_reason(&self.neighbours, probe_value),
-            "scanner_probe_within_biology": or_reason(&self.within_biology, |value| json!({ "corrected": value })),
-            "biology_probe_linear": or_reason(&self.biology, probe_value),
-            "robustness": or_reason(&self.robustness, |found| json!({
-                "k": found.k,
-                "index": found.index,
-                "interval": [found.interval.0, found.interval.1],
-                "random": found.random,
-                "same_biology_other_centre": found.same_biology_other_centre,
-                "other_biology_same_centre": found.other_biology_same_centre,
-            })),
-            "average_performance_drop": or_reason(&self.apd, |found| json!({
-                "drop": found.drop,
-                "accuracy": found.accuracy,
-                "biology": found.biology,
-                "centres": found.centres,
-                "training_tiles": found.train,
-                "trials": TRIALS,
-            })),
-            "clustering": or_reason(&self.clustering, |found| json!({
-                "score": found.score(),
-                "biology": found.biology,
-                "centre": found.centre,
-                "k": found.k,
-            })),
-            "variance_shares": or_reason(&self.variance, |found| {
-                let [scanner, slide, rest] = found.shares();
-                json!({
-                    "scanner": scanner,
-                    "slide": if found.slide.is_nan() { Value::Null } else { json!(slide) },
-                    "rest": rest,
-                })
-            }),
-            "retrieval": retrieval.collect::<Vec<_>>(),
-        })
+fn probe_figures(found: Probe) -> ProbeFigures {
+    ProbeFigures {
+        balanced_accuracy: found.balanced_accuracy,
+        chance: found.chance,
+        corrected: found.corrected,
+        classes: found.classes,
+        classes_left_out: found.left_out,
+        tiles: found.rows,
+        folds: found.folds,
     }
 }
 
-fn or_reason<T>(found: &Result<T, Undefined>, value: impl Fn(&T) -> Value) -> Value {
-    match found {
-        Ok(found) => value(found),
-        Err(why) => json!({ "undefined": why.0 }),
-    }
-}
-
-fn probe_value(found: &Probe) -> Value {
-    json!({
-        "balanced_accuracy": found.balanced_accuracy,
-        "chance": found.chance,
-        "corrected": found.corrected,
-        "classes": found.classes,
-        "classes_left_out": found.left_out,
-        "tiles": found.rows,
-        "folds": found.folds,
+fn robustness(
+    rows: MatRef<'_, f64>,
+    material: &Material,
+    biology: &Categories,
+    settings: Settings,
+) -> Result<RobustnessFigures, Undefined> {
+    let Material { scanners, groups, .. } = material;
+    let Settings { k, bootstraps, seed, .. } = settings;
+    let found = robustness_index(rows, biology, scanners, groups, k, bootstraps, seed)?;
+    let (low, high) = found.interval;
+    Ok(RobustnessFigures {
+        k: found.k,
+        index: found.index,
+        interval: [low, high].map(finite),
+        random: found.random,
+        same_biology_other_centre: found.same_biology_other_centre,
+        other_biology_same_centre: found.other_biology_same_centre,
     })
 }
 
-fn retrieval_value(found: &Retrieval) -> Value {
-    let depths = found.hits.iter().map(|&(k, first, second)| {
-        json!({ "k": k, "first_to_second": first, "second_to_first": second, "accuracy": found.accuracy(k) })
+fn drop(rows: MatRef<'_, f64>, material: &Material, biology: &Categories, seed: u64) -> Result<DropFigures, Undefined> {
+    let found = average_performance_drop(rows, biology, &material.scanners, &material.groups, TRIALS, seed)?;
+    Ok(DropFigures {
+        drop: found.drop,
+        accuracy: found.accuracy.into_iter().map(finite).collect(),
+        biology: found.biology,
+        centres: found.centres,
+        training_tiles: found.train,
+        trials: TRIALS,
+    })
+}
+
+fn clustering(
+    rows: MatRef<'_, f64>,
+    biology: &Categories,
+    scanners: &Categories,
+    seed: u64,
+) -> Result<ClusteringFigures, Undefined> {
+    let found = clustering_score(rows, biology, scanners, seed)?;
+    Ok(ClusteringFigures { score: found.score(), biology: found.biology, centre: found.centre, k: found.k })
+}
+
+fn variance_shares(rows: MatRef<'_, f64>, material: &Material) -> Result<VarianceShares, Undefined> {
+    let found = variance_components(rows, &material.scanners, &material.groups)?;
+    let [scanner, slide, rest] = found.shares();
+    Ok(VarianceShares { scanner, slide: (!found.slide.is_nan()).then_some(slide), rest })
+}
+
+fn retrieval_figures(found: Retrieval) -> RetrievalFigures {
+    let hits = found.hits.iter().map(|&(k, first_to_second, second_to_first)| Hits {
+        k,
+        first_to_second,
+        second_to_first,
+        accuracy: found.accuracy(k),
     });
-    json!({
-        "pairs": found.pairs,
-        "hits": depths.collect::<Vec<_>>(),
-        "pair_cosine": found.pair_cosine,
-        "other_cosine": found.other_cosine,
-    })
+    RetrievalFigures {
+        pairs: found.pairs,
+        hits: hits.collect(),
+        pair_cosine: found.pair_cosine,
+        other_cosine: found.other_cosine,
+    }
+}
+
+fn finite(value: f64) -> Option<f64> {
+    Some(value).filter(|value| value.is_finite())
 }

@@ -1,17 +1,17 @@
-//! Labels: a CSV with a row per tile, and the counts in it.
+//! A CSV with a row per tile, and the counts in it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::Failure;
-use crate::embeddings::{COLUMNS, Rows};
+use crate::embeddings::{COLUMNS, Table};
 
 /// Columns that may name the tile, in the order in which they are looked for.
 const KEYS: [&str; 3] = ["tile", "image", "slide"];
 
-/// The table of labels.
+/// The table of counts. Its rows are labels: each names a tile.
 #[derive(Debug)]
-pub(super) struct Labels {
+pub(super) struct CountTable {
     /// Where it is, for messages.
     place: String,
     header: Vec<String>,
@@ -22,18 +22,18 @@ pub(super) struct Labels {
 
 /// One column of counts.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Counts {
+pub(super) struct CountColumn {
     pub(super) name: String,
     /// A count per row of labels.
     pub(super) values: Vec<f64>,
 }
 
-impl Labels {
+impl CountTable {
     /// Reads the table.
     ///
     /// # Errors
     /// When it cannot be read, names no tile, or names a tile or a column twice.
-    pub(super) fn read(path: &Path) -> Result<Labels, Failure> {
+    pub(super) fn read(path: &Path) -> Result<CountTable, Failure> {
         let place = path.display().to_string();
         let mut reader = csv::Reader::from_path(path).map_err(|error| format!("{place}: {error}"))?;
         let header = reader.headers().map_err(|error| format!("{place}: {error}"))?;
@@ -70,7 +70,7 @@ impl Labels {
                 .into());
             }
         }
-        Ok(Labels { place, header, rows, key })
+        Ok(CountTable { place, header, rows, key })
     }
 
     /// For each row of labels, the row of the tile that it names.
@@ -79,7 +79,7 @@ impl Labels {
     ///
     /// # Errors
     /// When a label matches no tile or more than one, or two match the same.
-    pub(super) fn places(&self, tiles: &Rows) -> Result<Vec<usize>, Failure> {
+    pub(super) fn places(&self, tiles: &Table) -> Result<Vec<usize>, Failure> {
         let own = self.header[self.key].as_str();
         let columns: Vec<&str> = [own].into_iter().chain(KEYS.into_iter().filter(|key| *key != own)).collect();
         let mut best: Option<(usize, Vec<Vec<usize>>)> = None;
@@ -155,7 +155,7 @@ impl Labels {
     ///
     /// # Errors
     /// When a column is missing, has a cell that is no finite number, is the same on every tile, or none is left.
-    pub(super) fn counts(&self, types: &[String], group: &str) -> Result<Vec<Counts>, Failure> {
+    pub(super) fn counts(&self, types: &[String], group: &str) -> Result<Vec<CountColumn>, Failure> {
         let is_number = |name: &&String| {
             let cells = self.column(name).unwrap_or_default();
             cells.iter().any(|cell| cell.parse::<f64>().is_ok())
@@ -173,7 +173,7 @@ impl Labels {
         names.into_iter().map(|name| self.count(name)).collect()
     }
 
-    fn count(&self, name: String) -> Result<Counts, Failure> {
+    fn count(&self, name: String) -> Result<CountColumn, Failure> {
         let cells = self
             .column(&name)
             .ok_or_else(|| format!("{}: expected a column {name}, found {}", self.place, self.header.join(", ")))?;
@@ -194,7 +194,7 @@ impl Labels {
             )
             .into());
         }
-        Ok(Counts { name, values })
+        Ok(CountColumn { name, values })
     }
 }
 

@@ -1,20 +1,30 @@
-//! The page: whole, from nowhere else, and true to the numbers.
+//! `coverslip report`: the page is whole, needs nothing from elsewhere, and is true to the numbers.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::Path;
 
+use clap::Parser;
+use coverslip_lab::cli::report::{Args, run};
+use coverslip_testkit::Scratch;
 use serde_json::json;
 
-use super::*;
+#[derive(Parser)]
+struct Command {
+    #[command(flatten)]
+    args: Args,
+}
 
-fn folder(name: &str) -> PathBuf {
-    let folder = std::env::temp_dir().join(format!("coverslip-report-{name}-{}", std::process::id()));
-    let _ = std::fs::remove_dir_all(&folder);
-    std::fs::create_dir_all(&folder).unwrap();
-    folder
+/// Runs `report FOLDER --out FOLDER/report.html`; the page, or what it said instead.
+fn report(folder: &Path, title: &str) -> Result<String, String> {
+    let out = folder.join("report.html");
+    let words =
+        ["report".as_ref(), folder.as_os_str(), "--out".as_ref(), out.as_os_str(), "--title".as_ref(), title.as_ref()];
+    run(&Command::parse_from(words).args, &mut Vec::new()).map_err(|error| error.to_string())?;
+    Ok(fs::read_to_string(out).unwrap())
 }
 
 fn write(folder: &Path, name: &str, value: serde_json::Value) {
-    std::fs::write(folder.join(name), value.to_string()).unwrap();
+    fs::write(folder.join(name), value.to_string()).unwrap();
 }
 
 fn reported(r: f64) -> serde_json::Value {
@@ -51,11 +61,12 @@ fn features(image: &Path) -> serde_json::Value {
 
 #[test]
 fn the_page_has_everything_in_it_and_says_what_was_found() {
-    let folder = folder("whole");
+    let scratch = Scratch::new("report-whole");
+    let folder = scratch.path();
     let image = folder.join("slide.png");
     image::RgbImage::from_pixel(32, 32, image::Rgb([150, 60, 120])).save(&image).unwrap();
-    write(&folder, "counts.json", counts());
-    write(&folder, "features.json", features(&image));
+    write(folder, "counts.json", counts());
+    write(folder, "features.json", features(&image));
     let point = |model: &str, depth: f64| json!({ "model": model, "tap": "t", "depth": depth, "counts": [reported(0.4)], "scanner_accuracy": 0.9, "scanner_chance": 0.5 });
     write(
         &folder,
@@ -70,10 +81,7 @@ fn the_page_has_everything_in_it_and_says_what_was_found() {
         "held_out_slides": 26, "pca": [[1.0, 0.9]], "saes": [{ "sae": "k<16>", "architecture": "topk", "features": 1536,
             "fvu": 0.421, "l0": 16.0, "dead": 314, "dense": 11, "pca_fvu": 0.587, "histogram": [[-3.0, 0], [-2.5, 370]] }] }),
     );
-    let out = folder.join("report.html");
-    let args = Args { folders: vec![folder.clone()], out: out.clone(), images: None, title: "A & B".into() };
-    run(&args).unwrap();
-    let page = std::fs::read_to_string(out).unwrap();
+    let page = report(folder, "A & B").unwrap();
 
     for expected in [
         "<html lang=\"en\">",
@@ -106,16 +114,14 @@ fn the_page_has_everything_in_it_and_says_what_was_found() {
     let strict =
         strict.replace("initial-scale=1\">", "initial-scale=1\"/>").replace("height=\"112\">", "height=\"112\"/>");
     roxmltree::Document::parse(&strict).unwrap();
-    std::fs::remove_dir_all(folder).unwrap();
 }
 
 #[test]
 fn folders_without_results_and_files_of_another_kind_are_refused() {
-    let folder = folder("refused");
-    let args = Args { folders: vec![folder.clone()], out: folder.join("r.html"), images: None, title: "t".into() };
-    assert!(run(&args).unwrap_err().to_string().contains("expected one of counts.json"));
-    write(&folder, "counts.json", json!({ "tiles": 3 }));
-    assert!(run(&args).unwrap_err().to_string().contains("run the analysis again"));
-    assert!(!folder.join("r.html").exists());
-    std::fs::remove_dir_all(folder).unwrap();
+    let scratch = Scratch::new("report-refused");
+    let folder = scratch.path();
+    assert!(report(folder, "t").unwrap_err().contains("expected one of counts.json"));
+    write(folder, "counts.json", json!({ "tiles": 3 }));
+    assert!(report(folder, "t").unwrap_err().contains("run the analysis again"));
+    assert!(!folder.join("report.html").exists());
 }

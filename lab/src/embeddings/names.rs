@@ -1,0 +1,54 @@
+//! Names inside an embedding file: tensors (columns, in a .parquet) and the columns of the table. Tensors have the names
+//! of the graph's outputs.
+
+use std::path::{Path, PathBuf};
+
+use coverslip_bundle::ComposedGraph;
+
+/// i32 \[tiles, k\]
+pub(crate) const FEATURE_INDEX: &str = ComposedGraph::FEATURE_INDEX;
+/// float \[tiles, k\]
+pub(crate) const FEATURE_VALUE: &str = ComposedGraph::FEATURE_VALUE;
+
+/// The table's column that every embedding file has.
+pub(crate) const SLIDE: &str = "slide";
+pub(crate) const SCANNER: &str = "scanner";
+
+/// The table's columns that this command writes, in their order.
+pub const COLUMNS: [&str; 15] = [
+    SLIDE,
+    "image",
+    "tile",
+    "column",
+    "row",
+    "x",
+    "y",
+    "width",
+    "height",
+    "mpp",
+    SCANNER,
+    "mean_red",
+    "mean_green",
+    "mean_blue",
+    "tissue",
+];
+
+/// The tensor of a tap: float \[tiles, width\].
+pub(super) fn tensor(tap: &str) -> String {
+    ComposedGraph::embedding(tap)
+}
+
+/// Whether a tensor's name says that it is a tap.
+pub(super) fn is_tap(tensor: &str) -> bool {
+    tensor.starts_with(ComposedGraph::EMBEDDING)
+}
+
+/// The tap of a tensor: the name without `embedding_`, or the name.
+pub(super) fn tap(tensor: &str) -> &str {
+    tensor.strip_prefix(ComposedGraph::EMBEDDING).unwrap_or(tensor)
+}
+
+/// The table beside a .safetensors.
+pub(super) fn table(file: &Path) -> PathBuf {
+    file.with_extension("csv")
+}
