@@ -69,13 +69,13 @@ fn the_page_has_everything_in_it_and_says_what_was_found() {
     write(folder, "features.json", features(&image));
     let point = |model: &str, depth: f64| json!({ "model": model, "tap": "t", "depth": depth, "counts": [reported(0.4)], "scanner_accuracy": 0.9, "scanner_chance": 0.5 });
     write(
-        &folder,
+        folder,
         "depth.json",
         json!({ "dataset": "here", "tiles": 56, "groups": 14, "scanners": [["A", "B"], "slide"],
         "cell_types": ["plasma <cells>"], "points": [point("m", 0.5), point("m", 1.0), point("n", 1.0)] }),
     );
     write(
-        &folder,
+        folder,
         "sae-eval.json",
         json!({ "embeddings": "e", "tap": "last", "width": 192, "train_tiles": 5221, "held_out_tiles": 1155,
         "held_out_slides": 26, "pca": [[1.0, 0.9]], "saes": [{ "sae": "k<16>", "architecture": "topk", "features": 1536,

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use coverslip_analysis::counts::{PairSums, Resamples, bca};
 
+use super::count_table::CountColumn;
 use super::held_out::{LEVEL, Predicted, chosen, ends, predictions, score};
 use super::options::{CountOptions, Method};
 use super::representation::Representation;
@@ -60,11 +61,10 @@ fn compare(studies: &[Study; 2], taps: &[String; 2], method: Method) -> Result<V
     // Colour is the tiles' own, whatever the model.
     for a in columns[0].iter().filter(|columns| columns.kind != ColumnKind::Colour) {
         let Some(b) = columns[1].iter().find(|b| b.kind == a.kind) else { continue };
-        let predicted = [predictions(&studies[0], a, method)?, predictions(&studies[1], b, method)?];
-        for t in 0..study.counts.len() {
+        let (by_a, by_b) = (predictions(&studies[0], a, method)?, predictions(&studies[1], b, method)?);
+        for (counts, (by_a, by_b)) in study.counts.iter().zip(by_a.iter().zip(&by_b)) {
             for all_columns in [false, true] {
-                let pair = [(a, &predicted[0][t]), (b, &predicted[1][t])];
-                rows.push(comparison(study, t, all_columns, pair, &resamples));
+                rows.push(comparison(study, counts, all_columns, [(a, by_a), (b, by_b)], &resamples));
             }
         }
     }
@@ -74,12 +74,11 @@ fn compare(studies: &[Study; 2], taps: &[String; 2], method: Method) -> Result<V
 /// One cell type, read from the columns of either model.
 fn comparison(
     study: &Study,
-    t: usize,
+    counts: &CountColumn,
     all_columns: bool,
     models: [(&Representation, &Predicted); 2],
     resamples: &Resamples,
 ) -> Comparison {
-    let counts = &study.counts[t];
     let of = models.map(|(_, predicted)| if all_columns { &predicted.all } else { &predicted.one });
     let most = |(columns, predicted): (&Representation, &Predicted)| match all_columns {
         true => None,

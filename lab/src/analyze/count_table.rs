@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::Failure;
-use crate::embeddings::{COLUMNS, Table};
+use crate::embeddings::Table;
+use crate::embeddings::names::{COLUMNS, IMAGE, SLIDE, TILE};
 
 /// Columns that may name the tile, in the order in which they are looked for.
-const KEYS: [&str; 3] = ["tile", "image", "slide"];
+const KEYS: [&str; 3] = [TILE, IMAGE, SLIDE];
 
 /// The table of counts. Its rows are labels: each names a tile.
 #[derive(Debug)]
@@ -73,42 +74,23 @@ impl CountTable {
         Ok(CountTable { place, header, rows, key })
     }
 
-    /// For each row of labels, the row of the tile that it names.
+    /// For each label, the row of the tile that it names.
     ///
     /// Names are compared as they stand and, if no tile matches so, without folder and extension: `a/b.jpg` is `b`.
     ///
     /// # Errors
     /// When a label matches no tile or more than one, or two match the same.
     pub(super) fn places(&self, tiles: &Table) -> Result<Vec<usize>, Failure> {
-        let own = self.header[self.key].as_str();
-        let columns: Vec<&str> = [own].into_iter().chain(KEYS.into_iter().filter(|key| *key != own)).collect();
-        let mut best: Option<(usize, Vec<Vec<usize>>)> = None;
-        for column in columns {
-            let Some(cells) = tiles.column(column) else { continue };
-            for short in [false, true] {
-                let found = self.matches(cells, short);
-                let hits = found.iter().filter(|rows| rows.len() == 1).count();
-                if best.as_ref().is_none_or(|(most, _)| hits > *most) {
-                    best = Some((hits, found));
-                }
-            }
-        }
-        let Some((_, found)) = best else {
-            return Err(format!(
-                "the embeddings' table has no column {}; expected one to match labels with",
-                KEYS.join(", ")
-            )
-            .into());
-        };
-        let named = |wrong: fn(usize) -> bool| {
+        let found = self.best_match(tiles)?;
+        let place = &self.place;
+        let of = |wrong: fn(usize) -> bool| -> Vec<String> {
             let names = found.iter().zip(&self.rows).filter(|(rows, _)| wrong(rows.len()));
-            names.map(|(_, row)| row[self.key].clone()).collect::<Vec<_>>()
+            names.map(|(_, row)| row[self.key].clone()).collect()
         };
-        let (without, several) = (named(|n| n == 0), named(|n| n > 1));
+        let (without, several) = (of(|n| n == 0), of(|n| n > 1));
         if !without.is_empty() {
             return Err(format!(
-                "{}: {} of {} labels match no tile: {}; expected each to name a tile of the embeddings",
-                self.place,
+                "{place}: {} of {} labels match no tile: {}; expected each to name a tile of the embeddings",
                 without.len(),
                 self.rows.len(),
                 listed(&without)
@@ -117,27 +99,48 @@ impl CountTable {
         }
         if !several.is_empty() {
             return Err(format!(
-                "{}: {} labels match more than one tile: {}; expected one tile each (an image that was cut into tiles \
+                "{place}: {} labels match more than one tile: {}; expected one tile each (an image that was cut into tiles \
                  needs a count for every tile)",
-                self.place,
                 several.len(),
                 listed(&several)
             )
             .into());
         }
+        let places: Vec<usize> = found.into_iter().map(|rows| rows[0]).collect();
         let mut named: BTreeMap<usize, &str> = BTreeMap::new();
-        for (rows, label) in found.iter().zip(&self.rows) {
-            if let Some(first) = named.insert(rows[0], &label[self.key]) {
+        for (tile, label) in places.iter().zip(&self.rows) {
+            if let Some(first) = named.insert(*tile, &label[self.key]) {
                 return Err(format!(
-                    "{}: expected one label for each tile, found {first:?} and {:?} for the same tile; remove one of them",
-                    self.place, label[self.key]
+                    "{place}: expected one label for each tile, found {first:?} and {:?} for the same tile; remove one of \
+                     them",
+                    label[self.key]
                 )
                 .into());
             }
         }
-        Ok(found.into_iter().map(|rows| rows[0]).collect())
+        Ok(places)
     }
 
+    /// For each label the tiles that it matches, in the column of the tiles' table in which most labels match one tile.
+    fn best_match(&self, tiles: &Table) -> Result<Vec<Vec<usize>>, Failure> {
+        let own = self.header[self.key].as_str();
+        let columns = [own].into_iter().chain(KEYS.into_iter().filter(|key| *key != own));
+        let mut best: Option<(usize, Vec<Vec<usize>>)> = None;
+        for cells in columns.filter_map(|column| tiles.column(column)) {
+            for short in [false, true] {
+                let found = self.matches(cells, short);
+                let hits = found.iter().filter(|rows| rows.len() == 1).count();
+                if best.as_ref().is_none_or(|(most, _)| hits > *most) {
+                    best = Some((hits, found));
+                }
+            }
+        }
+        let none =
+            || format!("the embeddings' table has no column {}; expected one to match labels with", KEYS.join(", "));
+        Ok(best.ok_or_else(none)?.1)
+    }
+
+    /// For each label the rows of `cells` with its name; `short`: without folder and extension.
     fn matches(&self, cells: &[String], short: bool) -> Vec<Vec<usize>> {
         let name = |cell: &str| if short { stem(cell).to_owned() } else { cell.to_owned() };
         let mut places: BTreeMap<String, Vec<usize>> = BTreeMap::new();
@@ -145,13 +148,13 @@ impl CountTable {
         self.rows.iter().map(|row| places.get(&name(&row[self.key])).cloned().unwrap_or_default()).collect()
     }
 
-    /// The cells of a column, if there.
+    /// The cells of a column, if it is there.
     pub(super) fn column(&self, name: &str) -> Option<Vec<String>> {
         let at = self.header.iter().position(|known| known == name)?;
         Some(self.rows.iter().map(|row| row[at].clone()).collect())
     }
 
-    /// The columns of counts: those named, or all that are numbers, but for names, places and `group`.
+    /// The columns of counts: those of `types`, or all numbers except names, places and `group`.
     ///
     /// # Errors
     /// When a column is missing, has a cell that is no finite number, is the same on every tile, or none is left.

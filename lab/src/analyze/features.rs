@@ -11,6 +11,7 @@ use coverslip_bundle::{Bundle, FeatureLabel};
 use super::study::{self, FeatureTable};
 use super::{Failure, Outcome};
 use crate::embeddings::EmbeddingSet;
+use crate::embeddings::names::{IMAGE, PLACE, SLIDE, TILE};
 use crate::findings::features::{FeatureProfile, FeaturesFindings, TopTile};
 use crate::findings::file::Findings;
 use crate::findings::reading::Sample;
@@ -96,12 +97,12 @@ fn spread(firing: &[usize], groups: &Groups, count: usize) -> Vec<usize> {
 fn top_tile(set: &EmbeddingSet, group: &str, row: usize, value: f64) -> Result<TopTile, Failure> {
     let text = |name: &str| set.table().column(name).map_or(String::new(), |cells| cells[row].clone());
     let number = |name: &str| text(name).parse::<f64>().ok().map(|value| value as i64);
-    let place = match ["x", "y", "width", "height"].map(number) {
+    let place = match PLACE.map(number) {
         [Some(x), Some(y), Some(width), Some(height)] => Some([x, y, width, height]),
         _ => None,
     };
-    let image = Some(text("image")).filter(|image| !image.is_empty()).unwrap_or_else(|| text("slide"));
-    Ok(TopTile { value, group: group.to_owned(), image, tile: text("tile"), place })
+    let image = Some(text(IMAGE)).filter(|image| !image.is_empty()).unwrap_or_else(|| text(SLIDE));
+    Ok(TopTile { value, group: group.to_owned(), image, tile: text(TILE), place })
 }
 
 fn page(found: &FeaturesFindings) -> String {

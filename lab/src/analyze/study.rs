@@ -10,6 +10,7 @@ use faer::Mat;
 use super::count_table::{CountColumn, CountTable};
 use super::options::LabelOptions;
 use super::{Failure, Outcome};
+use crate::embeddings::names::COLOUR;
 use crate::embeddings::{EmbeddingSet, SparseFeatures, check_filled};
 use crate::findings::reading::Sample;
 
@@ -115,7 +116,7 @@ impl Study {
     /// Mean red, green and blue of the labelled tiles, where the table has them.
     pub(super) fn colour(&self) -> Result<Option<Mat<f64>>, Failure> {
         let mut channels = Vec::new();
-        for name in ["mean_red", "mean_green", "mean_blue"] {
+        for name in COLOUR {
             match self.set.table().number(name)? {
                 Some(values) if self.rows.iter().all(|&row| values[row].is_finite()) => channels.push(values),
                 _ => return Ok(None),

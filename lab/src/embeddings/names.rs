@@ -12,25 +12,18 @@ pub(crate) const FEATURE_VALUE: &str = ComposedGraph::FEATURE_VALUE;
 
 /// The table's column that every embedding file has.
 pub(crate) const SLIDE: &str = "slide";
+pub(crate) const IMAGE: &str = "image";
+pub(crate) const TILE: &str = "tile";
+/// x, y, width and height in the image, px.
+pub(crate) const PLACE: [&str; 4] = ["x", "y", "width", "height"];
 pub(crate) const SCANNER: &str = "scanner";
+/// Mean red, green and blue of the tile, 0 to 255.
+pub(crate) const COLOUR: [&str; 3] = ["mean_red", "mean_green", "mean_blue"];
 
 /// The table's columns that this command writes, in their order.
 pub const COLUMNS: [&str; 15] = [
-    SLIDE,
-    "image",
-    "tile",
-    "column",
-    "row",
-    "x",
-    "y",
-    "width",
-    "height",
-    "mpp",
-    SCANNER,
-    "mean_red",
-    "mean_green",
-    "mean_blue",
-    "tissue",
+    SLIDE, IMAGE, TILE, "column", "row", PLACE[0], PLACE[1], PLACE[2], PLACE[3], "mpp", SCANNER, COLOUR[0], COLOUR[1],
+    COLOUR[2], "tissue",
 ];
 
 /// The tensor of a tap: float \[tiles, width\].

@@ -19,7 +19,7 @@ use parquet::schema::types::Type;
 
 use super::content::{SparseFeatures, TapInfo};
 use super::error::{EmbeddingError, Result};
-use super::names::{self, COLUMNS, FEATURE_INDEX, FEATURE_VALUE, SCANNER, SLIDE};
+use super::names::{self, COLUMNS, FEATURE_INDEX, FEATURE_VALUE, IMAGE, SCANNER, SLIDE, TILE};
 use super::table::Table;
 
 /// Rows of a row group; one group is decoded at a time.
@@ -192,7 +192,7 @@ fn text(cell: &Field) -> String {
 }
 
 /// Columns of text; the others are numbers.
-const TEXT: [&str; 4] = [SLIDE, "image", "tile", SCANNER];
+const TEXT: [&str; 4] = [SLIDE, IMAGE, TILE, SCANNER];
 
 /// The parts of a Parquet file, each read from its beginning.
 pub(super) struct Parts<'a> {

@@ -33,15 +33,21 @@ type Failure = Box<dyn Error>;
 struct Kind {
     file: &'static str,
     heading: &'static str,
-    /// Reads the file: the section's HTML, and its name among others of its kind.
-    read: fn(&Path, &mut Context) -> Result<(String, String), Failure>,
+    read: fn(&Path, &mut Context) -> Result<Read, Failure>,
+}
+
+/// What a file says.
+struct Read {
+    html: String,
+    /// The name of this file among others of its kind.
+    about: String,
 }
 
 impl Kind {
     const fn of<F: Section>(heading: &'static str) -> Kind {
         let read = |path: &Path, context: &mut Context| {
             let findings = F::read(path)?;
-            Ok((findings.html(context), findings.about()))
+            Ok(Read { html: findings.html(context), about: findings.about() })
         };
         Kind { file: F::FILE, heading, read }
     }
@@ -110,7 +116,7 @@ fn parts(folders: &[PathBuf], context: &mut Context) -> Result<Vec<Part>, Failur
         let there: Vec<PathBuf> =
             folders.iter().map(|folder| folder.join(kind.file)).filter(|path| path.is_file()).collect();
         for (place, path) in there.iter().enumerate() {
-            let (html, about) = (kind.read)(path, context)?;
+            let Read { html, about } = (kind.read)(path, context)?;
             let anchor = format!("{}-{place}", kind.file.trim_end_matches(".json"));
             let heading = if there.len() > 1 { format!("{}: {about}", kind.heading) } else { kind.heading.to_owned() };
             parts.push(Part { anchor, heading, html });

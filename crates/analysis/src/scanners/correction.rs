@@ -81,7 +81,7 @@ fn fit(
     let left = residuals(rows, scanners);
     let common = match correction {
         Correction::Centring => None,
-        Correction::Coral => Some(power(&ledoit_wolf(left.as_ref())?.covariance, 0.5)?),
+        Correction::Coral => Some(power(&ledoit_wolf(left.as_ref())?, 0.5)?),
     };
     let by_scanner = scanners.rows();
     let maps = by_scanner.iter().enumerate().map(|(code, own)| {
@@ -89,7 +89,7 @@ fn fit(
             None => None,
             Some(common) => {
                 let own = ledoit_wolf(select(left.as_ref(), own).as_ref())?;
-                Some(power(&own.covariance, -0.5)? * common)
+                Some(power(&own, -0.5)? * common)
             }
         };
         Ok(Map { mean: means.row(code).iter().copied().collect(), matrix })
