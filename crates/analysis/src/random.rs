@@ -1,6 +1,6 @@
 //! Seeded random numbers: the same seed gives the same numbers on every machine.
 //!
-//! There are several generators: [`Random`] for the analyses of counts, [`seeded`] for those of scanners, `Pcg64Mcg` for SAE
+//! There are several generators: [`Random`] for the analyses of counts, `seeded` for those of scanners, `Pcg64Mcg` for SAE
 //! training, and `SplitMix64` of `coverslip-numerics` for synthetic pixels and weights. Each has published figures behind
 //! it; one generator for all would change every one of them and improve none.
 

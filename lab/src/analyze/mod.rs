@@ -1,7 +1,7 @@
 //! The analyses of `coverslip analyze`: what embeddings and features say. Each writes its [`findings`](crate::findings)
 //! and prints a table of at most 80 columns.
 
-pub(crate) mod compare;
+pub(crate) mod comparison;
 mod count_table;
 pub(crate) mod counts;
 pub(crate) mod depth;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{Subcommand, value_parser};
 
 use crate::analyze::options::{CountOptions, LabelOptions, Method};
-use crate::analyze::{compare, counts, depth, features, planted, scanners, transfer};
+use crate::analyze::{comparison, counts, depth, features, planted, scanners, transfer};
 use crate::embeddings::names::{SCANNER, SLIDE};
 use crate::findings::scanners::Columns;
 
@@ -42,7 +42,7 @@ enum Analysis {
 pub fn run(args: Args, out: &mut dyn Write) -> Result<(), Box<dyn Error>> {
     match args.analysis {
         Analysis::Counts(args) => counts::run(&args.options(), out),
-        Analysis::Compare(args) => compare::run(&args.options()?, out),
+        Analysis::Compare(args) => comparison::run(&args.options()?, out),
         Analysis::Depth(args) => depth::run(&args.options(), out),
         Analysis::Transfer(args) => transfer::run(&args.options(), out),
         Analysis::Features(args) => features::run(&args.options(), out),
@@ -161,10 +161,10 @@ struct Compare {
 }
 
 impl Compare {
-    fn options(self) -> Result<compare::Options, String> {
+    fn options(self) -> Result<comparison::Options, String> {
         let names = <[String; 2]>::try_from(self.names)
             .map_err(|names| format!("--names: expected two names, A,B; found {}", names.len()))?;
-        Ok(compare::Options {
+        Ok(comparison::Options {
             embeddings: [self.a, self.b],
             taps: [self.tap_a, self.tap_b],
             names,

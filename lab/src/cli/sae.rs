@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::{Subcommand, ValueEnum};
 use coverslip_analysis::sae::Objective;
 
-use crate::sae::{eval, train};
+use crate::sae::{evaluation, training};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -32,10 +32,10 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<ExitCode, Box<dyn Error>> 
     match args.command {
         Command::Train(args) => {
             args.check()?;
-            let whole = train::run(&args.options(), out)?;
+            let whole = training::run(&args.options(), out)?;
             Ok(if whole { ExitCode::SUCCESS } else { ExitCode::from(130) })
         }
-        Command::Eval(args) => eval::run(&args.options(), out).map(|()| ExitCode::SUCCESS),
+        Command::Eval(args) => evaluation::run(&args.options(), out).map(|()| ExitCode::SUCCESS),
     }
 }
 
@@ -147,8 +147,8 @@ impl Train {
         }
     }
 
-    fn options(self) -> train::Options {
-        train::Options {
+    fn options(self) -> training::Options {
+        training::Options {
             embeddings: self.embeddings,
             tap: self.tap,
             objective: match self.arch {
@@ -195,7 +195,13 @@ struct Eval {
 }
 
 impl Eval {
-    fn options(self) -> eval::Options {
-        eval::Options { saes: self.saes, embeddings: self.embeddings, tap: self.tap, split: self.split, out: self.out }
+    fn options(self) -> evaluation::Options {
+        evaluation::Options {
+            saes: self.saes,
+            embeddings: self.embeddings,
+            tap: self.tap,
+            split: self.split,
+            out: self.out,
+        }
     }
 }

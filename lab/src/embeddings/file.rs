@@ -9,7 +9,7 @@ use coverslip_import::Checkpoint;
 
 use super::content::{SparseFeatures, TapInfo};
 use super::error::{EmbeddingError, Result};
-use super::names::{self, FEATURE_INDEX, FEATURE_VALUE, SLIDE};
+use super::names::{self, FEATURE_INDEX, FEATURE_VALUE, PARQUET, SAFETENSORS, SLIDE};
 use super::parquet::ParquetFile;
 use super::table::{Table, read_categories};
 
@@ -37,12 +37,12 @@ impl EmbeddingFile {
     pub fn open(path: &Path) -> Result<Self> {
         let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
         let (store, shapes) = match extension {
-            "safetensors" => {
+            SAFETENSORS => {
                 let file = Checkpoint::open(path).map_err(|error| EmbeddingError::at(path, &error))?;
                 let shapes = tensor_taps(path, &file)?;
                 (Store::Safetensors(file), shapes)
             }
-            "parquet" => {
+            PARQUET => {
                 let file = ParquetFile::open(path)?;
                 let shapes = file.taps()?.into_iter().map(|tap| (tap, file.len())).collect();
                 (Store::Parquet(file), shapes)

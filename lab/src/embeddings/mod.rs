@@ -11,7 +11,7 @@ pub(crate) mod names;
 mod parquet;
 mod set;
 mod table;
-mod write;
+mod writer;
 
 pub use content::{SparseFeatures, TapInfo};
 pub use error::{EmbeddingError, Result};
@@ -21,4 +21,4 @@ pub use set::EmbeddingSet;
 pub(crate) use set::stacked;
 pub use table::Table;
 pub(crate) use table::check_filled;
-pub use write::{TileRecord, Writer};
+pub use writer::{TileRecord, Writer};

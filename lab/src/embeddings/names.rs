@@ -5,6 +5,10 @@ use std::path::{Path, PathBuf};
 
 use coverslip_bundle::ComposedGraph;
 
+/// The formats, by the file's extension.
+pub(super) const SAFETENSORS: &str = "safetensors";
+pub(super) const PARQUET: &str = "parquet";
+
 /// i32 \[tiles, k\]
 pub(crate) const FEATURE_INDEX: &str = ComposedGraph::FEATURE_INDEX;
 /// float \[tiles, k\]

@@ -2,8 +2,8 @@
 
 mod checkpoint;
 mod data;
-pub(crate) mod eval;
+pub(crate) mod evaluation;
 mod files;
 mod objective;
 mod split;
-pub(crate) mod train;
+pub(crate) mod training;

@@ -18,21 +18,21 @@ mod active;
 mod adam;
 mod backward;
 mod dense;
-mod eval;
+mod evaluation;
 mod forward;
 mod gradient;
 mod kernels;
 mod median;
 mod order;
-mod resample;
+mod resampling;
 mod settings;
 #[cfg(test)]
 mod tests;
-mod train;
+mod trainer;
 
 pub use active::Active;
-pub use eval::{Evaluation, Moments, PcaBaseline};
+pub use evaluation::{Evaluation, Moments, PcaBaseline};
 pub use forward::Sae;
 pub use order::{Fill, Order};
 pub use settings::{Objective, Settings};
-pub use train::{StepFigures, Trainer, TrainerState};
+pub use trainer::{StepFigures, Trainer, TrainerState};

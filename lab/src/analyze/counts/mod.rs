@@ -1,6 +1,6 @@
 //! `coverslip analyze counts`: which features follow the counts of which cells, how surely, and what else does.
 
-mod examine;
+mod examined;
 mod page;
 
 use std::io::Write;
@@ -90,7 +90,7 @@ fn analyse(
     };
     let mut table = None;
     for (place, columns) in Representation::all(study, &source.tap)?.iter().enumerate() {
-        let examined = examine::examine(study, columns, method)?;
+        let examined = examined::examine(study, columns, method)?;
         if place == 0 && shuffles > 0 {
             found.shuffled = Some(examined.shuffled(study, shuffles, method)?);
         }

@@ -2,7 +2,7 @@
 //! that were fitted on other slides.
 
 mod material;
-mod measure;
+mod numbers;
 mod options;
 mod table;
 
@@ -63,7 +63,7 @@ pub(crate) fn run(options: &Options, out: &mut dyn Write) -> Outcome {
 
 /// A tap's numbers after a correction that was fitted on other groups.
 fn measured(rows: &Mat<f64>, correction: Option<Correction>, material: &Material, settings: Settings) -> Measurement {
-    let numbers = |rows: &Mat<f64>| Measurement::Numbers(Box::new(measure::numbers(rows.as_ref(), material, settings)));
+    let numbers = |rows: &Mat<f64>| Measurement::Numbers(Box::new(numbers::numbers(rows.as_ref(), material, settings)));
     let Some(correction) = correction else { return numbers(rows) };
     let (scanners, groups) = (&material.scanners, &material.groups);
     match cross_fitted(rows.as_ref(), scanners, groups, correction, settings.folds, settings.seed) {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ use coverslip_files::whole;
 
 use super::content::TapInfo;
 use super::error::{EmbeddingError, Result};
-use super::names::{self, COLUMNS, FEATURE_INDEX, FEATURE_VALUE};
+use super::names::{self, COLUMNS, FEATURE_INDEX, FEATURE_VALUE, PARQUET, SAFETENSORS};
 use super::parquet::{self, FeatureParts, Parts};
 
 /// The last commit: everything in it is on disk.
@@ -63,7 +63,7 @@ impl Writer {
     /// another key.
     pub fn open(out: &Path, taps: Vec<TapInfo>, k: usize, key: &str, force: bool) -> Result<Self> {
         let extension = out.extension().and_then(|e| e.to_str()).unwrap_or_default();
-        if !["safetensors", "parquet"].contains(&extension) {
+        if ![SAFETENSORS, PARQUET].contains(&extension) {
             return Err(EmbeddingError(format!(
                 "{}: expected a name that ends in .safetensors or .parquet",
                 out.display()
@@ -74,22 +74,7 @@ impl Writer {
             vacant(out)?;
         }
         let journal = begin(&folder, key)?;
-        let failed = |error: io::Error| unwritable(&folder, &error);
-        let append = |name: &str, bytes: u64| {
-            let file =
-                OpenOptions::new().create(true).truncate(false).write(true).open(folder.join(name)).map_err(failed)?;
-            if file.metadata().map_err(failed)?.len() < bytes {
-                return Err(EmbeddingError(format!(
-                    "{}: expected {bytes} bytes of an earlier run in {name}, found fewer; remove the folder and begin again",
-                    folder.display()
-                )));
-            }
-            // Everything after the last commit is from a run that was cut off.
-            file.set_len(bytes).map_err(failed)?;
-            let mut file = file;
-            io::Seek::seek(&mut file, io::SeekFrom::End(0)).map_err(failed)?;
-            Ok(file)
-        };
+        let append = |name: &str, bytes: u64| append(&folder, name, bytes);
         let tiles = journal.tiles as u64;
         let tap_file =
             |tap: &TapInfo| append(&names::tensor(&tap.name), tiles * 4 * tap.width as u64).map(BufWriter::new);
@@ -198,7 +183,7 @@ impl Writer {
     }
 
     fn assemble(&self) -> io::Result<()> {
-        if self.out.extension().is_some_and(|extension| extension == "parquet") {
+        if self.out.extension().is_some_and(|extension| extension == PARQUET) {
             return whole(&self.out, |file| {
                 parquet::write(file.try_clone()?, self.parts()?).map_err(|error| io::Error::other(error.to_string()))
             });
@@ -263,7 +248,7 @@ fn partial(out: &Path) -> PathBuf {
 
 /// Refuses to replace a file, or a CSV beside it, which may be somebody's own.
 fn vacant(out: &Path) -> Result<()> {
-    let table = Some(names::table(out)).filter(|_| out.extension().is_some_and(|extension| extension == "safetensors"));
+    let table = Some(names::table(out)).filter(|_| out.extension().is_some_and(|extension| extension == SAFETENSORS));
     match [out.to_owned()].into_iter().chain(table).find(|path| path.exists()) {
         Some(found) => Err(EmbeddingError(format!(
             "{}: expected no file there, found one; give another --out, or --force to replace it",
@@ -295,6 +280,23 @@ fn begin(folder: &Path, key: &str) -> Result<Journal> {
         )));
     }
     Ok(journal)
+}
+
+/// Opens a file of the folder to append behind its first `bytes`, which an earlier run committed.
+fn append(folder: &Path, name: &str, bytes: u64) -> Result<File> {
+    let failed = |error: io::Error| unwritable(folder, &error);
+    let mut file =
+        OpenOptions::new().create(true).truncate(false).write(true).open(folder.join(name)).map_err(failed)?;
+    if file.metadata().map_err(failed)?.len() < bytes {
+        return Err(EmbeddingError(format!(
+            "{}: expected {bytes} bytes of an earlier run in {name}, found fewer; remove the folder and begin again",
+            folder.display()
+        )));
+    }
+    // Everything after the last commit is from a run that was cut off.
+    file.set_len(bytes).map_err(failed)?;
+    file.seek(SeekFrom::End(0)).map_err(failed)?;
+    Ok(file)
 }
 
 fn unwritable(path: &Path, error: &dyn std::fmt::Display) -> EmbeddingError {

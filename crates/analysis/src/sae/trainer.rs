@@ -3,11 +3,11 @@
 use super::active::{Active, batch_bar, largest};
 use super::adam::{self, Pace};
 use super::backward::gradient;
-use super::eval::Moments;
+use super::evaluation::Moments;
 use super::forward::Sae;
 use super::gradient::{Batch, Gradient};
 use super::median::geometric_median;
-use super::resample::resample;
+use super::resampling::resample;
 use super::settings::{Objective, Settings};
 
 /// Weight of a batch in `BatchTopK`'s running threshold.
