@@ -1,4 +1,4 @@
-//! What other libraries compute, computed by us: every case of `bundle/tests/golden/sae` (made by
+//! SAEs of other libraries compute what those libraries compute: every case of `crates/import/tests/golden/sae` (made by
 //! `tools/goldens/sae.py` with the format's own library) is imported, composed and run on rten.
 
 use std::collections::BTreeMap;
@@ -20,7 +20,7 @@ const READ: usize = 57;
 const REFUSED: usize = 27;
 
 fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/import/tests/golden/sae")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../import/tests/golden/sae")
 }
 
 fn cases() -> Vec<PathBuf> {

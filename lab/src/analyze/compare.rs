@@ -11,7 +11,7 @@ use super::counts::{MethodArgs, Reported, chosen, predictions, range, reported, 
 use super::representation::{Kind, Representation};
 use super::study::{LabelArgs, Study, tap};
 use super::{Failure, Outcome, save};
-use crate::page::paragraph;
+use crate::term::paragraph;
 
 /// Options of `coverslip analyze compare`.
 #[derive(Debug, clap::Args)]

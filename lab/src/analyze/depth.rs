@@ -15,7 +15,7 @@ use super::representation::Representation;
 use super::study::{self, LabelArgs, Study};
 use super::{Failure, Outcome, save};
 use crate::embeddings::EmbeddingSet;
-use crate::page::{paragraph, shortened};
+use crate::term::{paragraph, shortened};
 
 /// Options of `coverslip analyze depth`. `--bundle`, `--embeddings` and `--scanners` are given once for each model, in
 /// the same order.

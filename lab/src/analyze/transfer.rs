@@ -12,7 +12,7 @@ use super::counts::{FOLDS, MethodArgs, Reported, range, reported, signed};
 use super::representation::{Kind, Representation};
 use super::study::{Features, LabelArgs, Study, tap};
 use super::{Failure, Outcome, save};
-use crate::page::paragraph;
+use crate::term::paragraph;
 
 /// Options of `coverslip analyze transfer`.
 #[derive(Debug, clap::Args)]

@@ -1,16 +1,47 @@
-//! `coverslip bundle export-onnx --check`: the file that was written, read back and checked.
+//! The composed graph as an ONNX file: written, and read back and checked.
 
+use std::error::Error;
 use std::io::Write;
 use std::path::Path;
 
-use coverslip_bundle::{Agreement, Bundle, Precision, Tolerance, check_onnx};
+use coverslip_bundle::{Agreement, Bundle, ComposedGraph, Precision, Tolerance, check_onnx};
 
-/// Checks the structure of the file at `path`, runs it, and compares with the bundle's reference outputs. The embedded
-/// engine runs float32 alone.
+/// Writes the graph to `path`, and its weights beside it where they do not fit into the file.
+///
+/// # Errors
+/// Where the graph has no such precision, or a file cannot be written.
+pub(crate) fn export(
+    bundle: &Bundle,
+    precision: Precision,
+    path: &Path,
+    out: &mut impl Write,
+) -> Result<(), Box<dyn Error>> {
+    let graph = bundle.compose_at(precision)?;
+    write(path, &graph.onnx)?;
+    writeln!(out, "{}: {} bytes", path.display(), graph.onnx.len())?;
+    if let Some(weights) = &graph.external {
+        let beside = path.with_file_name(ComposedGraph::EXTERNAL_FILE);
+        write(&beside, weights)?;
+        writeln!(out, "{}: {} bytes, the weights; keep it beside the model", beside.display(), weights.len())?;
+    }
+    Ok(())
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), String> {
+    coverslip_files::put(path, bytes).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// Checks the structure of the file at `path`, runs it, and compares with the bundle's reference outputs. A precision
+/// other than float32 is not run: the embedded engine computes in float32 only.
 ///
 /// # Errors
 /// Says what is wrong with the file.
-pub(super) fn run(bundle: &Bundle, precision: Precision, path: &Path, out: &mut impl Write) -> super::Outcome {
+pub(crate) fn check(
+    bundle: &Bundle,
+    precision: Precision,
+    path: &Path,
+    out: &mut impl Write,
+) -> Result<(), Box<dyn Error>> {
     let read = |path: &Path| std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()));
     let mut graph = bundle.compose()?;
     let checked = check_onnx(&read(path)?)?;
@@ -24,10 +55,10 @@ pub(super) fn run(bundle: &Bundle, precision: Precision, path: &Path, out: &mut 
     }
     graph.onnx = read(path)?;
     if graph.external.is_some() {
-        graph.external = Some(read(&path.with_file_name(coverslip_bundle::ComposedGraph::EXTERNAL_FILE))?);
+        graph.external = Some(read(&path.with_file_name(ComposedGraph::EXTERNAL_FILE))?);
     }
     let reference = bundle.reference()?;
-    let found = super::run_graph(graph, &reference.tiles)?;
+    let found = coverslip_runner::outputs(graph, &reference.tiles)?;
     let agreement = Agreement::between(bundle.manifest(), &reference, &found)?;
     writeln!(out, "{} reference tiles: {agreement}", reference.count)?;
     if !agreement.is_within(Tolerance::FLOAT32) {

@@ -1,4 +1,4 @@
-//! `coverslip bundle label`: from what was measured to what the scanner shows.
+//! Feature labels: from what was measured to what the scanner shows.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -8,44 +8,37 @@ use std::path::PathBuf;
 use coverslip_bundle::build::relabel;
 use coverslip_bundle::{Bundle, FeatureLabel};
 
-use crate::analyze::counts::{ALPHA, Association, CountsReport, sae_digest};
+use super::request::from_json;
+use crate::analyze::counts::{Association, CountsReport, sae_digest};
 
-/// Options of `coverslip bundle label`.
-#[derive(Debug, clap::Args)]
-pub(super) struct LabelArgs {
-    /// The bundle's directory
-    bundle: PathBuf,
-    /// What `coverslip analyze counts --bundle` found: each feature gets the cell type that it follows most closely
-    #[arg(long, value_name = "COUNTS.JSON")]
-    counts: Option<PathBuf>,
-    /// Of --counts: features with an adjusted p of at most this
-    #[arg(long, value_name = "P", default_value_t = ALPHA)]
-    p: f64,
-    /// Labels of your own, which go before those of --counts: [{"index": 412, "label": "lymphocytes", "evidence": "…",
-    /// "cell_type": "…", "correlation": 0.71, "tiles": 56, "dataset": "…"}]; all but index and label may be left out
-    #[arg(long, value_name = "JSON")]
-    labels: Option<PathBuf>,
-    /// The directory of the labelled bundle
-    #[arg(long, value_name = "DIR")]
-    out: PathBuf,
-    /// Replace the bundle that is there
-    #[arg(long)]
-    force: bool,
+/// The labels to write, and where.
+#[derive(Debug)]
+pub(crate) struct LabelRequest {
+    pub(crate) bundle: PathBuf,
+    /// What `coverslip analyze counts --bundle` wrote.
+    pub(crate) counts: Option<PathBuf>,
+    /// Features of the counts with an adjusted p of at most this.
+    pub(crate) p: f64,
+    /// Labels as JSON, which override those of the counts.
+    pub(crate) labels: Option<PathBuf>,
+    /// The folder of the labelled bundle.
+    pub(crate) out: PathBuf,
+    pub(crate) force: bool,
 }
 
 /// Labels a copy of the bundle.
 ///
 /// # Errors
-/// When nothing is to be written, the counts belong to another SAE, or a bundle cannot be read or written.
-pub(super) fn run(args: &LabelArgs, out: &mut impl Write) -> super::Outcome {
+/// Where there is nothing to write, the counts belong to another SAE, or a bundle cannot be read or written.
+pub(crate) fn run(request: &LabelRequest, out: &mut impl Write) -> Result<(), Box<dyn Error>> {
     let mut labels = BTreeMap::new();
-    if let Some(path) = &args.counts {
-        let report: CountsReport = super::build::from_json(path)?;
-        check_sae(&report, &Bundle::open(&args.bundle)?)?;
-        labels.extend(measured(&report, args.p)?.into_iter().map(|label| (label.index, label)));
+    if let Some(path) = &request.counts {
+        let report: CountsReport = from_json(path)?;
+        check_sae(&report, &Bundle::open(&request.bundle)?)?;
+        labels.extend(measured(&report, request.p)?.into_iter().map(|label| (label.index, label)));
     }
-    if let Some(path) = &args.labels {
-        let own: Vec<FeatureLabel> = super::build::from_json(path)?;
+    if let Some(path) = &request.labels {
+        let own: Vec<FeatureLabel> = from_json(path)?;
         labels.extend(own.into_iter().map(|label| (label.index, label)));
     }
     if labels.is_empty() {
@@ -54,8 +47,13 @@ pub(super) fn run(args: &LabelArgs, out: &mut impl Write) -> super::Outcome {
         );
     }
     let count = labels.len();
-    let bundle = relabel(&args.bundle, &args.out, labels.into_values().collect(), args.force)?;
-    writeln!(out, "{}: {count} features labelled, {} in all", args.out.display(), bundle.manifest().sae.labels.len())?;
+    let bundle = relabel(&request.bundle, &request.out, labels.into_values().collect(), request.force)?;
+    writeln!(
+        out,
+        "{}: {count} features labelled, {} in all",
+        request.out.display(),
+        bundle.manifest().sae.labels.len()
+    )?;
     Ok(writeln!(out, "{}", bundle.digest())?)
 }
 
@@ -70,7 +68,7 @@ fn check_sae(report: &CountsReport, bundle: &Bundle) -> Result<(), Box<dyn Error
     }
 }
 
-/// The label of each feature that is more than chance: the cell type with its largest |r|.
+/// Labels for the features that are more than chance: the cell type with the largest |r|.
 fn measured(report: &CountsReport, p: f64) -> Result<Vec<FeatureLabel>, Box<dyn Error>> {
     let mut strongest: BTreeMap<usize, &Association> = BTreeMap::new();
     for found in report.features.iter().filter(|found| found.p <= p) {

@@ -1,12 +1,12 @@
-//! Whether this machine can run a model, asked before hours of work go into it: the operating system would
-//! rather end the process than say no.
+//! Whether this machine has the memory to run a model. It is checked before hours of work go into the bundle, because the
+//! operating system ends a process rather than refuse it memory.
 
 use coverslip_bundle::Manifest;
 
-/// Bytes of the composed graph's float32 weights that are in memory at once: as composed, as loaded.
+/// Copies of the composed graph's float32 weights that are in memory at once: as composed, as loaded.
 const COPIES: u64 = 2;
 
-/// Refuses a model that would not fit. `stored` are the bytes of its weights as the bundle has them.
+/// Refuses a model that does not fit. `stored`: bytes of its weights in the bundle.
 ///
 /// # Errors
 /// Says how much is needed and how much is there.
@@ -15,7 +15,7 @@ pub(super) fn check(manifest: &Manifest, stored: u64) -> Result<(), String> {
     check_parameters(u64::try_from(parameters).unwrap_or(u64::MAX), stored)
 }
 
-/// Refuses a model of so many parameters; `stored` bytes are in memory beside them.
+/// Refuses a model with too many parameters. `stored`: bytes that are in memory beside them.
 ///
 /// # Errors
 /// As [`check`].

@@ -6,64 +6,51 @@ use std::path::Path;
 use coverslip_bundle::{Architecture, Tap, Weights};
 use coverslip_import::{ModelSource, ModelSpec, OnnxFile, OnnxSpec, StoreAs, import_model, import_onnx};
 
-use super::super::engine;
-use super::{BuildArgs, from_json, memory};
+use super::memory;
+use super::request::{BuildRequest, Stated, from_json};
 
-/// A model, whichever way it came.
+/// A model, whatever kind of file it came in.
 pub(super) struct Model {
     pub(super) architecture: Architecture,
     pub(super) side: usize,
     pub(super) taps: Vec<Tap>,
     pub(super) weights: Weights,
     pub(super) topology: Option<Vec<u8>>,
-    /// What a reader should know.
+    /// What the user should know.
     pub(super) notes: Vec<String>,
-    pub(super) about: About,
+    pub(super) stated: Stated,
 }
 
-/// What people say of a model.
-#[derive(Clone, Debug, Default)]
-pub(super) struct About {
-    pub(super) name: Option<String>,
-    pub(super) description: Option<String>,
-    pub(super) licence: Option<String>,
-    pub(super) source: Option<String>,
-    pub(super) mpp: Option<f64>,
-    pub(super) mean: Option<[f64; 3]>,
-    pub(super) std: Option<[f64; 3]>,
-    pub(super) sae_tap: Option<String>,
-}
-
-/// Reads the model that `--weights` names.
+/// Reads the model of a request.
 ///
 /// # Errors
-/// Whatever the importers say.
-pub(super) fn read(args: &BuildArgs, precision: StoreAs) -> Result<Model, Box<dyn Error>> {
-    let mut model = if is_onnx(&args.weights) { onnx(args, precision)? } else { vit(args, precision)? };
-    let about = &mut model.about;
+/// Where the importers refuse it.
+pub(super) fn read(request: &BuildRequest, precision: StoreAs) -> Result<Model, Box<dyn Error>> {
+    let mut model = if is_onnx(&request.weights) { onnx(request, precision)? } else { vit(request, precision)? };
+    let stated = &mut model.stated;
     let replace = |slot: &mut Option<String>, flag: &Option<String>| {
         if flag.is_some() {
             slot.clone_from(flag);
         }
     };
-    replace(&mut about.name, &args.name);
-    replace(&mut about.description, &args.description);
-    replace(&mut about.licence, &args.licence);
-    replace(&mut about.source, &args.source);
-    about.mpp = args.mpp.or(about.mpp);
+    replace(&mut stated.name, &request.stated.name);
+    replace(&mut stated.description, &request.stated.description);
+    replace(&mut stated.licence, &request.stated.licence);
+    replace(&mut stated.source, &request.stated.source);
+    stated.mpp = request.stated.mpp.or(stated.mpp);
     Ok(model)
 }
 
 /// Whether a path is an ONNX file.
-pub(in super::super) fn is_onnx(path: &Path) -> bool {
+pub(crate) fn is_onnx(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "onnx")
 }
 
-fn vit(args: &BuildArgs, precision: StoreAs) -> Result<Model, Box<dyn Error>> {
-    let mut spec: ModelSpec = args.model.as_deref().map(from_json).transpose()?.unwrap_or_default();
-    spec.num_heads = args.heads.or(spec.num_heads);
-    spec.pooling = args.pooling.map(super::PoolingName::meant).or(spec.pooling);
-    let source = ModelSource::open(&args.weights, args.config.as_deref())?;
+fn vit(request: &BuildRequest, precision: StoreAs) -> Result<Model, Box<dyn Error>> {
+    let mut spec: ModelSpec = request.model.as_deref().map(from_json).transpose()?.unwrap_or_default();
+    spec.num_heads = request.heads.or(spec.num_heads);
+    spec.pooling = request.pooling.or(spec.pooling);
+    let source = ModelSource::open(&request.weights, request.config.as_deref())?;
     let found = import_model(&source, &spec, precision)?;
     let mut notes = found.notes;
     if !found.left_out.is_empty() {
@@ -76,7 +63,7 @@ fn vit(args: &BuildArgs, precision: StoreAs) -> Result<Model, Box<dyn Error>> {
         weights: found.weights,
         topology: None,
         notes,
-        about: About {
+        stated: Stated {
             name: spec.name,
             description: spec.description,
             licence: spec.licence,
@@ -89,14 +76,14 @@ fn vit(args: &BuildArgs, precision: StoreAs) -> Result<Model, Box<dyn Error>> {
     })
 }
 
-fn onnx(args: &BuildArgs, precision: StoreAs) -> Result<Model, Box<dyn Error>> {
-    if args.config.is_some() || args.heads.is_some() || args.pooling.is_some() {
+fn onnx(request: &BuildRequest, precision: StoreAs) -> Result<Model, Box<dyn Error>> {
+    if request.config.is_some() || request.heads.is_some() || request.pooling.is_some() {
         return Err("--config, --heads and --pooling belong to weights; an ONNX model's taps are in --model".into());
     }
-    let spec: OnnxSpec = args.model.as_deref().map(from_json).transpose()?.unwrap_or_default();
-    let file = OnnxFile::open(&args.weights)?;
+    let spec: OnnxSpec = request.model.as_deref().map(from_json).transpose()?.unwrap_or_default();
+    let file = OnnxFile::open(&request.weights)?;
     memory::check_parameters(file.parameters()?, 0)?;
-    let found = import_onnx(&file, &spec, precision, &mut engine::load_probe)?;
+    let found = import_onnx(&file, &spec, precision, &mut coverslip_runner::load_probe)?;
     Ok(Model {
         architecture: Architecture::Onnx(found.model),
         side: found.side,
@@ -104,7 +91,7 @@ fn onnx(args: &BuildArgs, precision: StoreAs) -> Result<Model, Box<dyn Error>> {
         weights: found.weights,
         topology: Some(found.topology),
         notes: found.notes,
-        about: About {
+        stated: Stated {
             name: spec.name,
             description: spec.description,
             licence: spec.licence,

@@ -1,4 +1,4 @@
-//! `coverslip bundle inspect`: a page at 80 columns.
+//! A bundle for people: a page of 80 columns.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,13 @@ use coverslip_bundle::{
     TapSource, Vit,
 };
 
-use crate::page::Page;
+use crate::term::{Page, prefixed};
 
 /// The page.
-pub(super) fn page(bundle: &Bundle) -> Result<String, BundleError> {
+///
+/// # Errors
+/// Where the reference tiles cannot be read.
+pub(crate) fn page(bundle: &Bundle) -> Result<String, BundleError> {
     let manifest = bundle.manifest();
     let mut page = Page::default();
     page.row("bundle", &manifest.name);
@@ -36,9 +39,9 @@ fn model(page: &mut Page, m: &Manifest) {
         "size",
         &format!(
             "{} parameters, SAE {}; {} FLOP per tile",
-            short(m.model_parameters() as f64),
-            short(m.sae_parameters() as f64),
-            short(m.flops_per_tile() as f64)
+            prefixed(m.model_parameters() as f64),
+            prefixed(m.sae_parameters() as f64),
+            prefixed(m.flops_per_tile() as f64)
         ),
     );
     page.row("input", &format!("{0} × {0} px RGB at {1} µm/px ({2:.0} µm)", m.side, m.mpp, m.side as f64 * m.mpp));
@@ -172,7 +175,7 @@ fn files(page: &mut Page, bundle: &Bundle) -> Result<(), BundleError> {
     page.gap();
     for (i, (name, entry)) in bundle.manifest().files.iter().enumerate() {
         let label = if i == 0 { "files" } else { "" };
-        // Names are short in practice; a long one only pushes its own row out.
+        // Names are short; a long one only widens its own row.
         page.line(label, &format!("{name:24}{:>9}  {}…", bytes(entry.bytes), &entry.sha256.to_string()[..24]));
     }
     let of_sae = match bundle.manifest().sae.features() {
@@ -195,21 +198,6 @@ fn elements(file: &TensorFile) -> String {
     elements.into_iter().map(|(element, _)| element).collect::<Vec<_>>().join(", ")
 }
 
-/// A number with three digits and a unit: 21.7 M.
-pub(super) fn short(value: f64) -> String {
-    let units = [(1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")];
-    let (scale, unit) = units.into_iter().find(|(scale, _)| value >= *scale).unwrap_or((1.0, ""));
-    let value = value / scale;
-    let decimals = if value >= 100.0 {
-        0
-    } else if value >= 10.0 {
-        1
-    } else {
-        2
-    };
-    format!("{value:.decimals$}{unit}")
-}
-
 fn bytes(value: u64) -> String {
-    format!("{}B", short(value as f64))
+    format!("{}B", prefixed(value as f64))
 }

@@ -1,22 +1,31 @@
-//! The command line: one subcommand per task.
+//! The command line: one file or folder per command, with its options and the call into the topic's folder.
+
+mod bundle;
+mod doctor;
+mod embed;
+mod engine;
+mod install;
+mod options;
+mod profile;
+mod scan;
 
 use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::{analyze, bundle, doctor, embed, install, plans, profile, report, sae, scan};
+use crate::{analyze, report, sae};
 
 /// SAE features and QC flags for every tile of a slide, as it is scanned
 #[derive(Parser, Debug)]
 #[command(name = "coverslip", version, max_term_width = 100)]
-struct Command {
+struct CommandLine {
     #[command(subcommand)]
-    task: Task,
+    command: Command,
 }
 
 #[derive(Subcommand, Debug)]
-enum Task {
+enum Command {
     /// Play a slide through the plugin as a scanner would, and write what it found
     Scan(scan::Args),
     /// Build, inspect, verify and export model bundles
@@ -26,7 +35,7 @@ enum Task {
     /// What embeddings and features say: cell counts, scanners, controls
     Analyze(analyze::Args),
     /// Build GPU plans ahead of time, and show what a plan is
-    Engine(plans::Args),
+    Engine(engine::Args),
     /// Say what is here to run on: driver, GPUs, TensorRT, and what would be chosen
     Doctor(doctor::Args),
     /// Everything the analyses found, as one HTML file
@@ -41,17 +50,17 @@ enum Task {
 
 /// Parses the process's arguments and does what they say.
 pub fn run() -> ExitCode {
-    let outcome = match Command::parse().task {
-        Task::Scan(args) => scan::run(args),
-        Task::Bundle(args) => bundle::run(args).map(|()| ExitCode::SUCCESS),
-        Task::Profile(args) => profile::run(args).map(|()| ExitCode::SUCCESS),
-        Task::Analyze(args) => analyze::run(args).map(|()| ExitCode::SUCCESS),
-        Task::Engine(args) => plans::run(args),
-        Task::Doctor(args) => doctor::run(&args).map(|()| ExitCode::SUCCESS),
-        Task::Report(args) => report::run(&args).map(|()| ExitCode::SUCCESS),
-        Task::Embed(args) => embed::run(args),
-        Task::Sae(args) => sae::run(args),
-        Task::Install(args) => install::run(args).map(|()| ExitCode::SUCCESS),
+    let outcome = match CommandLine::parse().command {
+        Command::Scan(args) => scan::run(args),
+        Command::Bundle(args) => bundle::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Profile(args) => profile::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Analyze(args) => analyze::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Engine(args) => engine::run(args),
+        Command::Doctor(args) => doctor::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Report(args) => report::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Embed(args) => embed::run(args),
+        Command::Sae(args) => sae::run(args),
+        Command::Install(args) => install::run(args).map(|()| ExitCode::SUCCESS),
     };
     outcome.unwrap_or_else(|error| {
         // Nothing is left to do if stderr is gone.

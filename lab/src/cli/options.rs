@@ -1,19 +1,21 @@
-//! Which engine a command runs the model on, as a user says it.
+//! Options that several commands share.
 
 use std::path::{Path, PathBuf};
 
 use coverslip_plugin_abi as abi;
 
+use crate::host::EngineChoice;
+
 /// What runs the model
 #[derive(clap::Args, Debug, Clone)]
-pub(crate) struct EngineArgs {
+pub(super) struct EngineArgs {
     /// What runs the model; auto takes TensorRT where it works, and an alert says so where it does not
     #[arg(long, value_enum, default_value_t = Engine::Cpu)]
     engine: Engine,
     /// TensorRT's library, an absolute path [default: where the loader looks]
     #[arg(long, value_name = "PATH")]
     tensorrt_library: Option<PathBuf>,
-    /// The folder in which GPU plans are kept, or one plan of `coverslip engine build`, which is then used or nothing
+    /// The folder where GPU plans are kept, or one plan of `coverslip engine build`; then that plan is used or nothing
     #[arg(long, value_name = "PATH")]
     plans: Option<PathBuf>,
     /// The precision on the GPU
@@ -26,7 +28,7 @@ pub(crate) struct EngineArgs {
 
 /// The engines of the contract.
 #[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Engine {
+enum Engine {
     Cpu,
     Auto,
     #[value(name = "tensorrt")]
@@ -43,49 +45,32 @@ enum Precision {
     Float32,
 }
 
-impl Engine {
-    pub(crate) fn code(self) -> i32 {
-        match self {
-            Engine::Cpu => abi::ENGINE_CPU,
-            Engine::Auto => abi::ENGINE_AUTO,
-            Engine::TensorRt => abi::ENGINE_TENSORRT,
-        }
-    }
-}
-
-/// The contract's fields about engines.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct EngineChoice {
-    /// `COVERSLIP_ENGINE_*`.
-    pub(crate) engine: i32,
-    pub(crate) tensorrt_library: Option<PathBuf>,
-    pub(crate) plans: Option<PathBuf>,
-    /// `COVERSLIP_PRECISION_*`.
-    pub(crate) precision: i32,
-    pub(crate) max_batch: u32,
-}
-
-/// An engine with its defaults.
-impl From<i32> for EngineChoice {
-    fn from(engine: i32) -> Self {
-        EngineChoice { engine, ..EngineChoice::default() }
-    }
-}
-
-impl From<&EngineArgs> for EngineChoice {
-    fn from(args: &EngineArgs) -> Self {
-        // The plugin takes no path that depends on where the command is run.
+impl EngineArgs {
+    pub(super) fn choice(&self) -> EngineChoice {
+        // The plugin takes no path that depends on the folder where the command is run.
         let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         EngineChoice {
-            engine: args.engine.code(),
-            tensorrt_library: args.tensorrt_library.as_deref().map(absolute),
-            plans: args.plans.as_deref().map(absolute),
-            precision: match args.precision {
+            engine: match self.engine {
+                Engine::Cpu => abi::ENGINE_CPU,
+                Engine::Auto => abi::ENGINE_AUTO,
+                Engine::TensorRt => abi::ENGINE_TENSORRT,
+            },
+            tensorrt_library: self.tensorrt_library.as_deref().map(absolute),
+            plans: self.plans.as_deref().map(absolute),
+            precision: match self.precision {
                 Precision::Float16 => abi::PRECISION_FLOAT16,
                 Precision::BFloat16 => abi::PRECISION_BFLOAT16,
                 Precision::Float32 => abi::PRECISION_FLOAT32,
             },
-            max_batch: args.max_batch,
+            max_batch: self.max_batch,
         }
+    }
+}
+
+/// `--mpp` in the range that the contract takes.
+pub(super) fn checked_mpp(given: Option<f64>) -> Result<Option<f64>, String> {
+    match given.filter(|mpp| !coverslip_slides::MPP_RANGE.contains(mpp)) {
+        Some(mpp) => Err(format!("--mpp: expected 0.01 to 100 micrometres per pixel, found {mpp}")),
+        None => Ok(given),
     }
 }

@@ -1,4 +1,4 @@
-//! `coverslip engine inspect`: a page at 80 columns.
+//! A plan for people: a page of 80 columns.
 
 use std::error::Error;
 use std::path::Path;
@@ -6,10 +6,13 @@ use std::path::Path;
 use coverslip_bundle::{COMPOSER, Digest, PlanFile, PlanKey};
 use coverslip_tensorrt::{EngineInvalidity, EngineValidity, Library, Runtime, Tensor};
 
-use crate::page::Page;
+use crate::term::Page;
 
 /// What the plan at `path` is, and whether `library` would take it here.
-pub(super) fn page(path: &Path, library: Option<Library>) -> Result<String, Box<dyn Error>> {
+///
+/// # Errors
+/// Where the file is no whole plan.
+pub(crate) fn page(path: &Path, library: Option<Library>) -> Result<String, Box<dyn Error>> {
     let (file, digest) = PlanFile::read(path)?;
     let mut page = Page::default();
     facts(&mut page, &file, digest);
@@ -35,7 +38,7 @@ fn facts(page: &mut Page, file: &PlanFile, digest: Digest) {
     page.row("batches", &format!("{min_batch} to {max_batch} tiles, quickest at {opt_batch}"));
 }
 
-/// What the library says: of the header first, then by bringing the plan onto the GPU.
+/// What the library says: first of the header, then when the plan is brought onto the GPU.
 fn here(page: &mut Page, file: &PlanFile, library: Library) {
     page.row("library", &format!("{} {}, {}", library.flavor(), library.version(), library.path().display()));
     let (found, wanted) = (format!("{} {}", library.flavor(), library.version()), &file.key);

@@ -1,12 +1,12 @@
-//! Where the shared library is that this command plays through or installs.
+//! Where the shared library and the demo bundle are, when the user does not say.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
-/// Where cargo or an installation puts the library; of several builds the latest.
+/// `given`, or the library that cargo built or an installation put beside this command; of several builds the latest.
 pub(crate) fn library(given: Option<&Path>) -> Result<PathBuf, Box<dyn Error>> {
     if let Some(path) = given {
-        // A bare name would be searched in the system's directories instead.
+        // The loader would search the system's directories for a bare name.
         return path.canonicalize().map_err(|error| {
             format!("{}: expected the Coverslip library, found: {error}. Give its path", path.display()).into()
         });
@@ -23,10 +23,27 @@ pub(crate) fn library(given: Option<&Path>) -> Result<PathBuf, Box<dyn Error>> {
     let installed = folder.join("../lib").join(&name);
     latest.or_else(|| installed.is_file().then_some(installed)).ok_or_else(|| {
         format!(
-            "{}: expected {name} there, in deps or in ../lib, found none. Build it with `cargo build --release` \
-                 or give its path with --library",
+            "{}: expected {name} in this folder, in deps or in ../lib, found none. Build it with `cargo build \
+             --release`, or give its path with --library",
             folder.display()
         )
         .into()
+    })
+}
+
+/// `given`, or `bundles/demo` above the executable (a workspace), in the workspace where this was compiled, or as
+/// installed.
+pub(crate) fn bundle(given: Option<&Path>) -> Result<PathBuf, Box<dyn Error>> {
+    if let Some(path) = given {
+        return Ok(path.into());
+    }
+    let executable = std::env::current_exe()?;
+    let above = executable.ancestors().skip(1).map(|folder| folder.join("bundles/demo"));
+    let compiled = Path::new(env!("CARGO_MANIFEST_DIR")).join("../bundles/demo");
+    let installed = executable.ancestors().nth(2).map(|prefix| prefix.join("share/coverslip/bundles/demo"));
+    above.chain([compiled]).chain(installed).find(|path| path.join("manifest.json").is_file()).ok_or_else(|| {
+        "expected the demo bundle in bundles/demo, found none. Run this inside the workspace, or give a bundle with \
+         --bundle"
+            .into()
     })
 }

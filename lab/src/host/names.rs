@@ -1,4 +1,4 @@
-//! What the contract's numbers are called in files and pictures, and how serious they are.
+//! What the contract's numbers are called in files, pictures and messages.
 
 use coverslip_plugin_abi as abi;
 
@@ -23,7 +23,7 @@ pub(crate) const FLAGS: [&str; abi::FLAG_COUNT] = [
 ];
 
 /// Alerts by code, from 1.
-pub(crate) const ALERTS: [&str; 9] = [
+const ALERTS: [&str; 9] = [
     "focus_loss",
     "color_drift",
     "embedding_drift",
@@ -60,7 +60,7 @@ pub(crate) fn alert_name(code: i32) -> &'static str {
 }
 
 /// What `runtime_open` is doing.
-pub(super) fn stage_name(stage: i32) -> &'static str {
+pub(crate) fn stage_name(stage: i32) -> &'static str {
     match stage {
         abi::STAGE_VERIFY => "verifying the bundle",
         abi::STAGE_COMPOSE => "composing the graph",
@@ -69,58 +69,37 @@ pub(super) fn stage_name(stage: i32) -> &'static str {
     }
 }
 
-/// What a tile is shown as: its most serious flag, or how it ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Class {
-    pub(crate) name: &'static str,
-    pub(crate) color: [u8; 3],
-    /// True where the tile deserves a look.
-    pub(crate) striking: bool,
-}
-
-const fn class(name: &'static str, color: [u8; 3], striking: bool) -> Class {
-    Class { name, color, striking }
-}
-
-/// Raised flags from the most serious to the least.
-const BY_FLAG: [(u32, Class); 11] = [
-    (abi::FLAG_OVEREXPOSED, class("Overexposed", [230, 159, 0], true)),
-    (abi::FLAG_UNDEREXPOSED, class("Underexposed", [70, 70, 90], true)),
-    (abi::FLAG_OUT_OF_FOCUS, class("Out of focus", [213, 62, 79], true)),
-    (abi::FLAG_FOREIGN, class("Foreign", [0, 158, 115], true)),
-    (abi::FLAG_BANDING, class("Banding", [166, 86, 40], true)),
-    (abi::FLAG_COLOR_SHIFT, class("Color shift", [204, 121, 167], true)),
-    (abi::FLAG_SCANNER_SHIFT, class("Scanner shift", [152, 78, 163], true)),
-    (abi::FLAG_NOVEL, class("Novel", [0, 114, 178], true)),
-    (abi::FLAG_UNSTABLE, class("Unstable", [86, 180, 233], true)),
-    (abi::FLAG_SCANNER_FEATURES, class("Scanner features", [117, 112, 179], true)),
-    (abi::FLAG_FEATURES_UNRELIABLE, class("Features unreliable", [49, 104, 214], true)),
-];
-
-const OK: Class = class("OK", [46, 160, 67], false);
-const BACKGROUND: Class = class("Background", [190, 190, 196], false);
-const BY_STATUS: [Class; 5] = [
-    class("Incomplete", [140, 140, 60], true),
-    class("Refused", [120, 60, 20], true),
-    class("Expired", [90, 40, 120], true),
-    class("Cancelled", [120, 120, 120], true),
-    class("Failed", [160, 0, 0], true),
-];
-
-/// A tile that ended without an analysis is shown as that; else its most serious raised flag counts, and the
-/// exposure of a background tile too (overexposed tissue must not pass as glass).
-pub(crate) fn class_of(tile: &abi::TileResult) -> Class {
-    if tile.status != abi::TILE_DONE && tile.status != abi::TILE_BACKGROUND {
-        let index = usize::try_from(tile.status - abi::TILE_INCOMPLETE).unwrap_or(usize::MAX);
-        return BY_STATUS.get(index).copied().unwrap_or(BY_STATUS[4]);
-    }
-    let raised = BY_FLAG.iter().find(|(bit, _)| tile.flags_raised & bit != 0).map(|(_, class)| *class);
-    raised.unwrap_or(if tile.status == abi::TILE_BACKGROUND { BACKGROUND } else { OK })
-}
-
-/// Every class, in the order of a legend.
-pub(crate) fn all_classes() -> impl Iterator<Item = Class> {
-    [OK].into_iter().chain(BY_FLAG.iter().map(|(_, class)| *class)).chain(BY_STATUS).chain([BACKGROUND])
+/// A code's name in the header, without its prefix.
+pub(super) fn code_name(code: i32) -> &'static str {
+    const NAMES: [&str; 26] = [
+        "OK",
+        "INVALID_ARGUMENT",
+        "INVALID_STRUCT",
+        "INVALID_HANDLE",
+        "WRONG_STATE",
+        "ABI_MISMATCH",
+        "UNSUPPORTED",
+        "UNSUPPORTED_FORMAT",
+        "OUT_OF_MEMORY",
+        "LIMIT_REACHED",
+        "BUSY",
+        "FRAME_TOO_LARGE",
+        "OUT_OF_EXTENT",
+        "TIMEOUT",
+        "INTERRUPTED",
+        "CANCELLED",
+        "END_OF_RESULTS",
+        "BUFFER_TOO_SMALL",
+        "IO",
+        "BUNDLE_INVALID",
+        "BUNDLE_UNSUPPORTED",
+        "DIGEST_MISMATCH",
+        "ENGINE_UNAVAILABLE",
+        "SELF_CHECK_FAILED",
+        "ENGINE_HUNG",
+        "INTERNAL",
+    ];
+    usize::try_from(code).ok().and_then(|code| NAMES.get(code)).copied().unwrap_or("unknown code")
 }
 
 #[cfg(test)]
@@ -128,18 +107,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_most_serious_wins() {
-        let tile = |status, flags_raised| abi::TileResult { status, flags_raised, ..Default::default() };
-        assert_eq!(class_of(&tile(abi::TILE_DONE, 0)).name, "OK");
-        let both = abi::FLAG_FEATURES_UNRELIABLE | abi::FLAG_OUT_OF_FOCUS;
-        assert_eq!(class_of(&tile(abi::TILE_DONE, both)).name, "Out of focus");
-        assert_eq!(class_of(&tile(abi::TILE_BACKGROUND, abi::FLAG_BACKGROUND)).name, "Background");
-        let white = abi::FLAG_BACKGROUND | abi::FLAG_OVEREXPOSED;
-        assert_eq!(class_of(&tile(abi::TILE_BACKGROUND, white)).name, "Overexposed");
-        assert_eq!(class_of(&tile(abi::TILE_FAILED, both)).name, "Failed");
-        assert_eq!(class_of(&tile(99, 0)).name, "Failed");
+    fn numbers_have_their_names() {
         assert_eq!(status_name(abi::TILE_FAILED), "failed");
         assert_eq!(alert_name(abi::ALERT_OVERRUN), "overrun");
         assert_eq!(alert_name(0), "unknown");
+        assert_eq!((code_name(abi::OK), code_name(abi::INTERNAL)), ("OK", "INTERNAL"));
     }
 }

@@ -1,4 +1,4 @@
-//! Every tile's outcome, kept until the slide is over.
+//! The results of a slide, kept until it is over.
 
 use std::collections::HashSet;
 
@@ -6,7 +6,7 @@ use coverslip_plugin_abi as abi;
 
 use crate::host::Results;
 
-/// One tile's result; its features and embedding lie in the pools of `Collected`.
+/// One tile's result. Its features and its embedding lie in the pools of [`Collected`].
 #[derive(Debug, Clone)]
 pub(crate) struct Tile {
     pub(crate) result: abi::TileResult,
@@ -49,12 +49,12 @@ impl Collected {
         &self.embeddings[tile.embedding.clone()]
     }
 
-    /// By row, column and pass: the order of every file.
+    /// Sorts by row, column and pass: the order of every file.
     pub(crate) fn sort(&mut self) {
         self.tiles.sort_by_key(|tile| (tile.result.row, tile.result.column, tile.result.pass));
     }
 
-    /// Places and passes that were answered twice.
+    /// Results for a place and pass that had one already.
     pub(crate) fn duplicates(&self) -> usize {
         let places: HashSet<_> =
             self.tiles.iter().map(|tile| (tile.result.row, tile.result.column, tile.result.pass)).collect();
@@ -63,7 +63,7 @@ impl Collected {
 
     /// The features that vary most over the slide's analysed tiles, strongest first: (index, standard deviation).
     ///
-    /// A feature that is equally active everywhere has the largest sum and the dullest map.
+    /// Not by sum: a feature that is active everywhere has the largest sum, and its map shows nothing.
     pub(crate) fn strongest(&self, count: usize) -> Vec<(u32, f64)> {
         let mut sums: std::collections::HashMap<u32, (f64, f64)> = std::collections::HashMap::new();
         let mut analysed = 0.0;

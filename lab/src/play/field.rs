@@ -1,10 +1,9 @@
-//! The field of view: how much of the slide the model sees in a tile, and with how much detail. Taking pixels
-//! together is honest at any ratio; making more of them than the scanner saw invents detail that features
-//! will be read from.
+//! The field of view: how much of the slide the model sees in a tile, and in how much detail. A slide may be finer than
+//! the model by any ratio. Enlarging it invents detail that the scanner did not see and that features would be read from.
 
 use coverslip_slides::Mpp;
 
-/// By how much pixels may be enlarged before the model sees something that it was not trained on.
+/// The largest enlargement at which the model still sees what it was trained on.
 const MOST_ENLARGED: f64 = 1.10;
 
 /// What the model sees of a slide. Sizes in x and y.
@@ -14,9 +13,9 @@ pub(crate) struct FieldOfView {
     pub(crate) tile: (u32, u32),
     /// Micrometres of tissue in a tile.
     pub(crate) micrometres: (f64, f64),
-    /// µm per pixel of the detail that the model sees: of its own pixels, or the slide's where these are coarser.
+    /// µm per pixel of the detail that the model sees: the model's, or the slide's where that is coarser.
     pub(crate) effective_mpp: (f64, f64),
-    /// Whether the slide is coarser than the model by more than is honest, and was taken all the same.
+    /// Whether the slide is more than 10 % coarser than the model, and was taken all the same.
     pub(crate) stretched: bool,
 }
 
@@ -24,7 +23,7 @@ impl FieldOfView {
     /// Of a model of `side` px at `model_mpp` µm/px, on a slide of `mpp`.
     ///
     /// # Errors
-    /// When the slide's pixels would have to be enlarged by more than 10 %, unless `stretch`.
+    /// Where the slide's pixels would be enlarged by more than 10 %, unless `stretch`.
     pub(crate) fn new(side: u32, model_mpp: f64, mpp: &Mpp, stretch: bool) -> Result<Self, String> {
         let axis = |mpp: f64| {
             let tile = (f64::from(side) * model_mpp / mpp).round().max(1.0);

@@ -1,4 +1,4 @@
-//! How a scanner cuts a slide: the frames, in the order in which they are captured.
+//! How a scanner cuts a slide into frames.
 
 use coverslip_slides::Rect;
 
@@ -31,9 +31,9 @@ impl Layout {
     }
 }
 
-/// One frame to be captured.
+/// A frame to be captured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Planned {
+pub(crate) struct Frame {
     pub(super) rect: Rect,
     /// The strip or line, from 1.
     pub(super) group: u64,
@@ -41,19 +41,19 @@ pub(super) struct Planned {
     pub(super) fresh: u64,
 }
 
-/// All frames of a slide.
+/// The frames of a slide, in the order in which they are captured.
 #[derive(Debug, Clone)]
-pub(crate) struct Plan {
-    pub(super) frames: Vec<Planned>,
-    /// The largest frame.
+pub(crate) struct Frames {
+    pub(super) list: Vec<Frame>,
+    /// Of the largest frame, px.
     pub(crate) width: u32,
     pub(crate) height: u32,
 }
 
-impl Plan {
+impl Frames {
     /// The frames that cover `width` x `height` pixels. `size` is a tile's or field's width and height, or a strip's
     /// height.
-    pub(super) fn new(layout: Layout, size: Option<(u32, u32)>, width: u32, height: u32) -> Plan {
+    pub(super) fn new(layout: Layout, size: Option<(u32, u32)>, width: u32, height: u32) -> Frames {
         let (frame_width, frame_height) = size.unwrap_or((layout.default_size(), layout.default_size()));
         let frame_width = if layout == Layout::Strips { width } else { frame_width.min(width) };
         let frame_height = frame_height.min(height);
@@ -67,24 +67,24 @@ impl Plan {
             let fresh_rows = y + frame_height - bottom;
             bottom = y + frame_height;
             let mut right = 0;
-            let mut line: Vec<Planned> = Vec::with_capacity(columns.len());
+            let mut line: Vec<Frame> = Vec::with_capacity(columns.len());
             for &x in &columns {
                 let frame_width = frame_width.min(width - x);
                 let fresh = u64::from(x + frame_width - right) * u64::from(fresh_rows);
                 right = x + frame_width;
                 let rect = Rect { x, y, width: frame_width, height: frame_height };
-                line.push(Planned { rect, group: row as u64 + 1, fresh });
+                line.push(Frame { rect, group: row as u64 + 1, fresh });
             }
             if layout == Layout::Fields && row % 2 == 1 {
                 line.reverse();
             }
             frames.extend(line);
         }
-        Plan { frames, width: frame_width, height: frame_height }
+        Frames { list: frames, width: frame_width, height: frame_height }
     }
 }
 
-/// Where frames of `side` begin so that they cover `extent`, `overlap` pixels over the one before.
+/// Where frames of `side` begin so that they cover `extent`, each with `overlap` pixels of the one before.
 fn starts(extent: u32, side: u32, overlap: u32) -> Vec<u32> {
     let step = (side - overlap).max(1);
     let count = (extent - overlap.min(extent)).div_ceil(step).max(1);
@@ -100,18 +100,18 @@ mod tests {
         for layout in [Layout::Tiles, Layout::Fields, Layout::Strips] {
             for (width, height) in [(2220, 2967), (100, 5000), (513, 512), (1, 1)] {
                 for size in [None, Some((240, 240)), Some((1024, 1024))] {
-                    let plan = Plan::new(layout, size, width, height);
+                    let frames = Frames::new(layout, size, width, height);
                     let mut covered = vec![false; (width * height) as usize];
-                    for frame in &plan.frames {
+                    for frame in &frames.list {
                         let rect = frame.rect;
-                        assert!(rect.width <= plan.width && rect.height <= plan.height);
+                        assert!(rect.width <= frames.width && rect.height <= frames.height);
                         assert!(rect.x + rect.width <= width && rect.y + rect.height <= height);
                         for y in rect.y..rect.y + rect.height {
                             covered[(y * width + rect.x) as usize..][..rect.width as usize].fill(true);
                         }
                     }
                     assert!(covered.iter().all(|&c| c), "{layout:?} {width} x {height}");
-                    let fresh: u64 = plan.frames.iter().map(|frame| frame.fresh).sum();
+                    let fresh: u64 = frames.list.iter().map(|frame| frame.fresh).sum();
                     assert_eq!(fresh, u64::from(width) * u64::from(height));
                 }
             }
@@ -120,10 +120,10 @@ mod tests {
 
     #[test]
     fn fields_overlap_and_turn_round() {
-        let plan = Plan::new(Layout::Fields, None, 5700, 3800);
-        let xs: Vec<u32> = plan.frames.iter().map(|frame| frame.rect.x).collect();
+        let frames = Frames::new(Layout::Fields, None, 5700, 3800);
+        let xs: Vec<u32> = frames.list.iter().map(|frame| frame.rect.x).collect();
         assert_eq!(&xs[..6], [0, 1844, 3688, 3688, 1844, 0]);
-        assert_eq!(plan.frames[3].rect.y, 1844);
-        assert_eq!(plan.frames[3].group, 2);
+        assert_eq!(frames.list[3].rect.y, 1844);
+        assert_eq!(frames.list[3].group, 2);
     }
 }

@@ -1,14 +1,14 @@
-//! Scores of tiles from slides that fitted nothing, by the functions that the plugin scores with.
+//! Calibration: the scores of tiles from slides that fitted nothing, by the functions that the plugin scores with.
 
 use std::collections::BTreeMap;
 
 use coverslip_analysis::scanners::auroc;
 use coverslip_profile::{Calibration, Check, Profile, Scanner, instability, measurement};
 
-use super::sample::{Sample, Tile};
+use super::sampler::{Sample, SampleTile};
 
 /// The scores of a tile, NaN where it has none. UNSTABLE needs the tile's perturbed copy.
-pub(super) fn scores(profile: &Profile, scanner: &Scanner, tile: &Tile) -> BTreeMap<Check, f32> {
+pub(super) fn scores(profile: &Profile, scanner: &Scanner, tile: &SampleTile) -> BTreeMap<Check, f32> {
     let m = &tile.measurements;
     let judged: usize = profile.taps[..profile.judged_tap].iter().map(|tap| tap.width).sum();
     let width = profile.taps.get(profile.judged_tap).map_or(0, |tap| tap.width);
@@ -65,16 +65,16 @@ pub(super) fn calibrate(profile: &Profile, scanner: &Scanner, slides: &[(Sample,
 
 /// How much each tile's features change under the perturbation.
 fn unstable(sample: &Sample, perturbed: &Sample) -> Vec<f32> {
-    let copies: BTreeMap<(i32, i32), &Tile> = perturbed.tiles.iter().map(|tile| (tile.place, tile)).collect();
+    let copies: BTreeMap<(i32, i32), &SampleTile> = perturbed.tiles.iter().map(|tile| (tile.place, tile)).collect();
     let pairs = sample.tiles.iter().filter_map(|tile| Some((tile, copies.get(&tile.place)?)));
     pairs.map(|(tile, copy)| instability(tile.features.iter().copied(), copy.features.iter().copied())).collect()
 }
 
 /// How well SCANNER_SHIFT tells `own` tiles from `other` ones, all from slides that fitted nothing: 0.5 not at all, 1
 /// always.
-pub(super) fn separation(profile: &Profile, scanner: &Scanner, own: &[&Tile], other: &[&Tile]) -> f64 {
-    let shift = |tiles: &[&Tile]| -> Vec<f64> {
-        let score = |tile: &&Tile| scores(profile, scanner, tile).get(&Check::ScannerShift).copied();
+pub(super) fn separation(profile: &Profile, scanner: &Scanner, own: &[&SampleTile], other: &[&SampleTile]) -> f64 {
+    let shift = |tiles: &[&SampleTile]| -> Vec<f64> {
+        let score = |tile: &&SampleTile| scores(profile, scanner, tile).get(&Check::ScannerShift).copied();
         tiles.iter().filter_map(score).map(f64::from).collect()
     };
     auroc(&shift(own), &shift(other))

@@ -24,7 +24,7 @@ const COLORS: [&str; COLOR_VALUES] = [
 ///
 /// # Errors
 /// Where the two belong to different bundles.
-pub(super) fn print(out: &mut dyn Write, profile: &Profile, other: &Profile) -> Result<(), Box<dyn Error>> {
+pub(crate) fn print(out: &mut dyn Write, profile: &Profile, other: &Profile) -> Result<(), Box<dyn Error>> {
     if profile.bundle != other.bundle {
         return Err(format!(
             "expected two profiles of one bundle, found {} for {} and {} for {}: their embeddings have nothing in common",

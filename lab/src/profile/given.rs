@@ -1,11 +1,11 @@
-//! The slides that a profile is made from, as they are given, and which of them fit and which calibrate.
+//! The slides that a profile is made from, and which of them fit and which calibrate.
 
 use std::error::Error;
 use std::path::PathBuf;
 
 use coverslip_numerics::Draw;
 
-use crate::embed::inputs::twice;
+use crate::play::twice;
 
 /// One scanner's slides.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub(super) struct Given {
     pub(super) slides: Vec<PathBuf>,
 }
 
-/// Reads `ID=SLIDE SLIDE… ID=SLIDE…`: a word with `=` and no path before it begins a scanner, or goes on with one.
+/// Reads `ID=SLIDE SLIDE… ID=SLIDE…`: a word with `=` and no path before it begins a scanner, or continues one.
 pub(super) fn scanners(words: &[String]) -> Result<Vec<Given>, Box<dyn Error>> {
     let mut found: Vec<Given> = Vec::new();
     let mut current = None;
@@ -40,10 +40,10 @@ pub(super) fn scanners(words: &[String]) -> Result<Vec<Given>, Box<dyn Error>> {
     Ok(found)
 }
 
-/// Whether every slide is given once.
+/// Checks that every slide is given once.
 ///
 /// # Errors
-/// When two paths are one slide: it would fit and calibrate, or stand for two scanners.
+/// Where two paths are one slide: it would both fit and calibrate, or count for two scanners.
 pub(super) fn distinct(given: &[Given]) -> Result<(), Box<dyn Error>> {
     match twice(given.iter().flat_map(|one| &one.slides)) {
         Some([first, second]) => Err(format!(

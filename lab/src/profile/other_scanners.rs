@@ -2,7 +2,6 @@
 //! compression, for a site that has one scanner only. A profile that was fitted on them says so.
 
 use coverslip_profile::Perturbation;
-
 use coverslip_slides::simulated::Change;
 
 /// The changes, by name. Blur is given at the model's µm/px and scaled to the slide's.

@@ -6,10 +6,10 @@ use std::io::Write;
 use coverslip_bundle::Digest;
 use coverslip_profile::{Check, Profile, Scanner};
 
-use crate::page::shortened;
+use crate::term::shortened;
 
-/// Prints a profile, 80 columns wide where names allow.
-pub(super) fn print(out: &mut dyn Write, profile: &Profile, digest: Digest) -> Result<(), Box<dyn Error>> {
+/// Prints a profile, 80 columns wide where names are short.
+pub(crate) fn print(out: &mut dyn Write, profile: &Profile, digest: Digest) -> Result<(), Box<dyn Error>> {
     writeln!(out, "profile   {} ({})", profile.name, &digest.to_string()[..12])?;
     writeln!(out, "bundle    {}", &profile.bundle.to_string()[..12])?;
     let how = match (profile.provenance.simulated, profile.provenance.paired) {

@@ -14,7 +14,7 @@ use serde_json::json;
 use super::checkpoint::{self, Meta};
 use super::data::{Data, Split, Stream};
 use super::files;
-use crate::scan::Line;
+use crate::term::Line;
 use coverslip_files::put;
 
 /// What `coverslip sae train` takes.

@@ -1,15 +1,18 @@
-//! What a technician reads in three seconds: is something wrong with this slide, how often, and what nobody looked at.
+//! What a technician reads in three seconds: whether something is wrong with the slide, how often, and what was not
+//! checked.
 
 use coverslip_plugin_abi as abi;
 
-use crate::scan::{ALERTS_BY_URGENCY, FLAGS, Played, alert_name};
+use crate::host::{ALERTS_BY_URGENCY, FLAGS, alert_name};
+use crate::play::Played;
 
 /// The widest line.
 const COLUMNS: usize = 80;
-/// A flag by a general rule has no rate that is expected of a good slide: from here on it is said.
+/// A flag by a general rule is reported above this rate: no rate is known that a good slide would have.
 const GENERAL_RATE: f64 = 0.05;
-/// A calibrated flag is said where so many would be raised less often than this on a good slide. Neighbouring tiles
-/// resemble each other, so that counts vary by more than the binomial's: hence so strict, and twice the level at least.
+/// A calibrated flag is reported where a good slide would raise so many with less than this probability, and where its
+/// rate is twice the level. Neighbouring tiles resemble each other, so counts vary more than a binomial's: hence the
+/// strict limit.
 const SURPRISE: f64 = 1e-3;
 
 /// The three lines and what they amount to.
@@ -19,15 +22,15 @@ pub(crate) struct Verdict {
     pub(crate) lines: [String; 3],
     /// An alert, or a flag on more tiles than expected.
     pub(crate) wrong: bool,
-    /// Nothing but calibrated checks, and all of them.
+    /// Every check was made, and all of them against a profile.
     pub(crate) complete: bool,
 }
 
 impl Verdict {
-    /// Judges a slide that was played. `level` is the false-alarm level that the calibrated check with this bit ran at.
+    /// Judges a slide that was played. `level` gives the false-alarm level of the calibrated check with a bit.
     pub(crate) fn new(played: &Played, level: impl Fn(usize) -> f64) -> Verdict {
         let summary = &played.summary;
-        // An engine that fell back is slower, and says nothing of the slide.
+        // An engine that fell back is slower; that is nothing about the slide.
         let telling = |alert: &&abi::Alert| alert.code != abi::ALERT_ENGINE_FALLBACK;
         let alerts: Vec<&abi::Alert> = played.alerts.iter().filter(telling).collect();
         let rates = Rates::new(played, level);
@@ -37,7 +40,7 @@ impl Verdict {
         let first = match (alerts.is_empty(), nothing) {
             (true, true) => "NOTHING ANALYSED: no tile with enough tissue".to_owned(),
             (true, false) => "no alert".to_owned(),
-            (false, _) => alerts_line(&alerts, played.slide_size),
+            (false, _) => alerts_line(&alerts, played.extent),
         };
         Verdict {
             lines: [
@@ -67,7 +70,7 @@ fn alerts_line(alerts: &[&abi::Alert], slide: (u32, u32)) -> String {
     fit("ALERT ", &parts, COLUMNS - 8)
 }
 
-/// Where an alert is, in a word that needs no ruler.
+/// Where an alert is, in words.
 fn place(alert: &abi::Alert, slide: (u32, u32)) -> String {
     let whole = f64::from(slide.0) * f64::from(slide.1);
     if alert.width == 0 || alert.width as f64 * alert.height as f64 > 0.6 * whole {
@@ -129,7 +132,7 @@ fn calibrated(played: &Played, bit: usize) -> bool {
     played.collected.tiles.iter().any(|tile| tile.result.flags_calibrated & (1 << bit) != 0)
 }
 
-/// What was not looked at, or not against a profile.
+/// Checks that were not made, or not against a profile.
 struct Gaps {
     unchecked: Vec<String>,
     uncalibrated: bool,
@@ -163,7 +166,7 @@ impl Gaps {
     }
 }
 
-/// As many parts as fit in `columns`, then how many there are besides.
+/// As many parts as fit in `columns`, then the number of the others.
 fn fit(head: &str, parts: &[String], columns: usize) -> String {
     for kept in (1..=parts.len()).rev() {
         let more = parts.len() - kept;
@@ -178,7 +181,7 @@ fn fit(head: &str, parts: &[String], columns: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fabricated;
+    use super::super::outputs::fabricated;
     use super::*;
 
     fn words(played: &Played) -> [String; 3] {

@@ -1,12 +1,12 @@
-//! One line on stderr that is drawn over and over; silent but for a line now and then where nobody watches.
+//! A status line on stderr. On a terminal it is drawn over itself; elsewhere it is printed every ten seconds.
 
 use std::io::{IsTerminal, Write, stderr};
 use std::time::{Duration, Instant};
 
-/// What an 80-column terminal shows without a wrap.
+/// An 80-column terminal shows this much without wrapping.
 const COLUMNS: usize = 79;
 
-/// The line.
+/// The status line.
 pub(crate) struct Line {
     terminal: bool,
     every: Duration,
@@ -19,9 +19,9 @@ impl Line {
         Line { terminal, every: Duration::from_millis(if terminal { 100 } else { 10_000 }), drawn: None }
     }
 
-    /// Shows `text`, unless the last one is too young.
+    /// Shows `text`, unless the last one was shown a moment ago.
     pub(crate) fn show(&mut self, text: &str) {
-        // Off a terminal a short scan says nothing at all.
+        // Off a terminal a short task says nothing.
         let due = match self.drawn {
             None if !self.terminal => {
                 self.drawn = Some(Instant::now());
@@ -33,7 +33,7 @@ impl Line {
         if due {
             self.drawn = Some(Instant::now());
             let text: String = text.chars().take(COLUMNS).collect();
-            // A progress line that cannot be shown is no reason to stop.
+            // A line that cannot be shown is no reason to stop.
             let _ = match self.terminal {
                 true => write!(stderr(), "\r{text:<COLUMNS$}").and_then(|()| stderr().flush()),
                 false => writeln!(stderr(), "{text}"),
@@ -41,14 +41,14 @@ impl Line {
         }
     }
 
-    /// Makes room for other lines.
+    /// Erases the line, so that other lines can follow.
     pub(crate) fn clear(&mut self) {
         if self.terminal && self.drawn.is_some() {
             let _ = write!(stderr(), "\r{:COLUMNS$}\r", "").and_then(|()| stderr().flush());
         }
     }
 
-    /// A line that stays, above the one that is drawn over.
+    /// Prints a line that stays, above the status line.
     pub(crate) fn say(&mut self, text: &str) {
         self.clear();
         let _ = writeln!(stderr(), "{text}");

@@ -10,7 +10,6 @@ const LABEL: usize = 15;
 pub(crate) struct Page(String);
 
 impl Page {
-    /// The text.
     pub(crate) fn finish(self) -> String {
         self.0
     }
@@ -33,12 +32,12 @@ impl Page {
     }
 }
 
-/// A paragraph over the page's whole width, with its line ends.
+/// A paragraph as wide as the page, with its line ends.
 pub(crate) fn paragraph(text: &str) -> String {
     wrapped(text, WIDTH).into_iter().map(|line| line + "\n").collect()
 }
 
-/// Text in lines of at most so many columns, where words allow.
+/// Text in lines of at most `columns`, where the words are short enough.
 fn wrapped(text: &str, columns: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
@@ -53,7 +52,7 @@ fn wrapped(text: &str, columns: usize) -> Vec<String> {
     lines
 }
 
-/// A name in at most so many columns; `…` stands for what is left out.
+/// A name in at most `columns`; `…` stands for what is left out.
 pub(crate) fn shortened(name: &str, columns: usize) -> String {
     if name.chars().count() <= columns {
         return name.to_owned();

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::report::{Association, CountsReport, Reported, RepresentationReport};
 use crate::analyze::representation::Kind;
-use crate::page::{paragraph, shortened};
+use crate::term::{paragraph, shortened};
 
 /// `+0.71`, or a dash.
 pub(in crate::analyze) fn signed(value: Option<f64>) -> String {

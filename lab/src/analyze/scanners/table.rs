@@ -7,7 +7,7 @@ use coverslip_analysis::Undefined;
 use super::Tap;
 use super::material::Material;
 use super::measure::{Numbers, Settings};
-use crate::page::paragraph;
+use crate::term::paragraph;
 
 /// Prints what was measured, and why what is missing is missing.
 pub(super) fn print(out: &mut dyn Write, material: &Material, settings: &Settings, taps: &[Tap]) -> io::Result<()> {

@@ -1,16 +1,16 @@
-//! `coverslip bundle synthetic`: random weights, for tests, benches and the comparison with other engines.
+//! `coverslip bundle synthetic`: random weights, for tests, benches and comparisons with other engines.
 
+use std::error::Error;
 use std::io::Write;
 use std::path::PathBuf;
 
 use coverslip_bundle::synthetic::{self, SyntheticSpec};
 use coverslip_bundle::{InputStep, Mlp, Pooling, SaeArchitecture, Tap};
 
-use super::engine;
+use super::pooling::PoolingName;
 
-/// Options of `coverslip bundle synthetic`.
 #[derive(Debug, clap::Args)]
-pub(super) struct SyntheticArgs {
+pub(super) struct Args {
     /// The directory to write
     #[arg(long)]
     out: PathBuf,
@@ -67,13 +67,6 @@ enum Size {
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum PoolingName {
-    ClassToken,
-    MeanPatchTokens,
-    ClassAndMean,
-}
-
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
 #[value(rename_all = "lower")]
 enum SaeName {
     Relu,
@@ -93,7 +86,7 @@ enum StepName {
 }
 
 impl StepName {
-    fn meant(self) -> InputStep {
+    fn step(self) -> InputStep {
         match self {
             Self::Standardize => InputStep::Standardize,
             Self::L2 => InputStep::L2,
@@ -103,26 +96,19 @@ impl StepName {
     }
 }
 
-/// Writes the bundle.
-pub(super) fn run(args: &SyntheticArgs, out: &mut impl Write) -> super::Outcome {
-    let spec = spec(args);
-    let bundle = synthetic::write(&args.out, &spec, engine::load)?;
+pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<(), Box<dyn Error>> {
+    let bundle = synthetic::write(&args.out, &spec(args), coverslip_runner::load)?;
     Ok(writeln!(out, "{} {}", args.out.display(), bundle.digest())?)
 }
 
-fn spec(args: &SyntheticArgs) -> SyntheticSpec {
+fn spec(args: &Args) -> SyntheticSpec {
     let size = match args.size {
         Size::Tiny => SyntheticSpec::default(),
         Size::VitSmall => SyntheticSpec::vit_small(),
     };
-    let pooling = args.pooling.map(|name| match name {
-        PoolingName::ClassToken => Pooling::ClassToken,
-        PoolingName::MeanPatchTokens => Pooling::MeanPatchTokens,
-        PoolingName::ClassAndMean => Pooling::ClassAndMean,
-    });
     let mut taps: Vec<Tap> = size.taps.clone();
-    if let (Some(pooling), Some(last)) = (pooling, taps.last_mut()) {
-        last.pooling = pooling;
+    if let (Some(pooling), Some(last)) = (args.pooling, taps.last_mut()) {
+        last.pooling = pooling.into();
     }
     if args.no_class_token {
         taps.iter_mut().for_each(|tap| tap.pooling = Pooling::MeanPatchTokens);
@@ -142,7 +128,7 @@ fn spec(args: &SyntheticArgs) -> SyntheticSpec {
             SaeName::GroupMax => SaeArchitecture::GroupMax,
             SaeName::JumpRelu => SaeArchitecture::JumpRelu,
         },
-        input: args.input.iter().map(|step| step.meant()).collect(),
+        input: args.input.iter().map(|step| step.step()).collect(),
         mlp: if args.swiglu { Mlp::SwiGlu } else { Mlp::Gelu },
         apply_b_dec_to_input: !args.no_input_bias,
         rescale_acts_by_decoder_norm: args.rescale,

@@ -1,26 +1,18 @@
-//! `coverslip profile`: what a site's scanners look like to a bundle. Built from their slides, looked at, compared.
+//! `coverslip profile`.
 
 mod build;
-mod calibrate;
 mod challenge;
-mod compare;
-mod fit;
-mod given;
-mod inspect;
-mod sample;
-mod single;
+mod sampling;
 
 use std::error::Error;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Subcommand;
-use coverslip_bundle::Digest;
-use coverslip_profile::Profile;
 
-/// Options of `coverslip profile`.
+use crate::profile;
+
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {
+pub(super) struct Args {
     #[command(subcommand)]
     command: Command,
 }
@@ -44,54 +36,29 @@ enum Command {
     },
     /// Say how far two profiles of one bundle lie apart: two scanners, or one scanner at two times
     Compare {
-        /// The profile that is the measure
+        /// The profile to measure by
         profile: PathBuf,
-        /// The profile that is measured
+        /// The profile to measure
         other: PathBuf,
     },
-    /// Put simulated faults on good slides and say at which severity each flag sees them
+    /// Put simulated faults on good slides and say from which severity on each flag detects them
     Challenge(Box<challenge::Args>),
 }
 
-/// What every command here returns.
-type Outcome = Result<(), Box<dyn Error>>;
-
-/// Runs `coverslip profile`.
-///
-/// # Errors
-/// Says what was expected, what was found and what to do.
-pub(crate) fn run(args: Args) -> Outcome {
+pub(super) fn run(args: Args) -> Result<(), Box<dyn Error>> {
     let mut out = std::io::stdout().lock();
     match args.command {
-        Command::Build(args) => build::run(&args, &mut out),
+        Command::Build(args) => build::run(*args, &mut out),
         Command::Inspect { profile } => {
-            let (profile, digest) = open(&profile)?;
-            inspect::print(&mut out, &profile, digest)
+            let (profile, digest) = profile::open(&profile)?;
+            profile::inspect(&mut out, &profile, digest)
         }
-        Command::Verify { profile, bundle } => verify(&mut out, &profile, bundle.as_deref()),
+        Command::Verify { profile, bundle } => profile::verify(&mut out, &profile, bundle.as_deref()),
         Command::Compare { profile, other } => {
-            let (profile, _) = open(&profile)?;
-            let (other, _) = open(&other)?;
-            compare::print(&mut out, &profile, &other)
+            let (profile, _) = profile::open(&profile)?;
+            let (other, _) = profile::open(&other)?;
+            profile::compare(&mut out, &profile, &other)
         }
-        Command::Challenge(args) => challenge::run(&args, &mut out),
+        Command::Challenge(args) => challenge::run(*args, &mut out),
     }
-}
-
-fn open(path: &Path) -> Result<(Profile, Digest), Box<dyn Error>> {
-    Profile::open(path).map_err(|error| format!("{}: {error}", path.display()).into())
-}
-
-fn verify(out: &mut dyn Write, path: &Path, bundle: Option<&Path>) -> Outcome {
-    let (profile, digest) = open(path)?;
-    writeln!(out, "{}: digests, shapes and numbers are right; profile {digest}", path.display())?;
-    match bundle {
-        None => writeln!(out, "made for the bundle {} (not checked: give it with --bundle)", profile.bundle)?,
-        Some(bundle) => {
-            let opened = coverslip_bundle::Bundle::open(bundle)?;
-            profile.check_bundle(opened.manifest(), opened.digest())?;
-            writeln!(out, "made for this bundle: `{}`, {}", opened.manifest().name, opened.digest())?;
-        }
-    }
-    Ok(())
 }

@@ -1,5 +1,5 @@
-//! `coverslip profile challenge`: simulated faults of growing severity on good slides, played through the plugin with the
-//! profile. Says what each flag sees, from which severity on, and how many tiles pass before an alert.
+//! A challenge: simulated faults of growing severity on good slides, played through the plugin with the profile. Says which
+//! flags detect them, from which severity on, and how many tiles pass before an alert.
 
 mod faults;
 
@@ -13,46 +13,37 @@ use coverslip_plugin_abi as abi;
 use coverslip_profile::{Check, measurement};
 use serde_json::{Value, json};
 
-use super::Outcome;
-use super::sample::{Reader, Source};
-use crate::host::Library;
-use crate::locate;
-use crate::page::shortened;
-use crate::scan::{FLAGS, Played, alert_name};
+use super::sampler::{Sampler, Sampling};
+use crate::host::{FLAGS, Setup, alert_name};
+use crate::play::Played;
+use crate::term::{decimals, shortened};
 use faults::Fault;
 
-/// Options of `coverslip profile challenge`.
-#[derive(clap::Args, Debug)]
-pub(crate) struct Args {
-    /// Good slides that the profile has not seen
-    #[arg(required = true)]
-    slides: Vec<PathBuf>,
-    /// The profile
-    #[arg(long, value_name = "DIR")]
-    profile: PathBuf,
-    /// The scanner that took the slides, as the profile names it
-    #[arg(long, value_name = "ID")]
-    scanner: String,
-    /// The folder that challenge.json is written to
-    #[arg(long, value_name = "DIR")]
-    out: PathBuf,
-    /// Only these faults [default: all]
-    #[arg(long = "fault", value_name = "NAME")]
-    faults: Vec<String>,
-    /// Also let each fault begin in the middle of a slide, and count the tiles until an alert
-    #[arg(long)]
-    alerts: bool,
-    #[command(flatten)]
-    source: Source,
+/// A challenge to play.
+#[derive(Debug, Clone)]
+pub(crate) struct Request {
+    /// Good slides that the profile has not seen.
+    pub(crate) slides: Vec<PathBuf>,
+    /// The scanner that took the slides, as the profile names it.
+    pub(crate) scanner: String,
+    /// The folder of challenge.json.
+    pub(crate) out: PathBuf,
+    /// Names of faults; none: all.
+    pub(crate) faults: Vec<String>,
+    /// Whether each fault is also played from the middle of a slide on.
+    pub(crate) alerts: bool,
+    /// With the profile.
+    pub(crate) setup: Setup,
+    pub(crate) sampling: Sampling,
 }
 
-/// Scores of all tiles that were looked at, by flag bit, and how many were flagged.
+/// What the plugin said of all tiles: scores and raised flags, by flag bit.
 #[derive(Default)]
 struct Seen {
     scores: BTreeMap<usize, Vec<f64>>,
     raised: BTreeMap<usize, usize>,
     tiles: usize,
-    /// Whether and after how many tiles of a fault each alert came, by code.
+    /// The code of each alert, and the number of faulty tiles before it.
     alerts: Vec<(i32, usize)>,
 }
 
@@ -79,12 +70,11 @@ impl Seen {
 ///
 /// # Errors
 /// Where a slide cannot be read, or there is no such fault.
-pub(super) fn run(args: &Args, out: &mut dyn Write) -> Outcome {
-    let faults = faults::chosen(&args.faults)?;
-    let library = Library::load(&locate::library(args.source.library.as_deref())?)?;
-    let reader = Reader::open(&library, &args.source, Some(&args.profile))?;
-    std::fs::create_dir_all(&args.out).map_err(|error| format!("{}: {error}", args.out.display()))?;
-    let challenge = Challenge { args, reader };
+pub(crate) fn run(request: &Request, out: &mut dyn Write) -> Result<(), Box<dyn Error>> {
+    let faults = faults::chosen(&request.faults)?;
+    let sampler = Sampler::open(&request.setup, &request.sampling)?;
+    std::fs::create_dir_all(&request.out).map_err(|error| format!("{}: {error}", request.out.display()))?;
+    let challenge = Challenge { request, sampler };
     let clean = challenge.play(None)?;
     if clean.tiles == 0 {
         return Err("expected tiles with tissue, found none. Give slides with tissue".into());
@@ -96,18 +86,18 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Outcome {
     }
     let report = json!({
         "format": "coverslip-challenge/1",
-        "slides": args.slides.iter().map(|path| path.display().to_string()).collect::<Vec<_>>(),
+        "slides": request.slides.iter().map(|path| path.display().to_string()).collect::<Vec<_>>(),
         "tiles": clean.tiles,
         "flagged_without_a_fault": flagged(&clean),
         "faults": reports,
     });
-    let path = args.out.join("challenge.json");
+    let path = request.out.join("challenge.json");
     coverslip_files::whole(&path, |file| serde_json::to_writer_pretty(file, &report).map_err(Into::into))
         .map_err(|error| format!("{}: {error}", path.display()))?;
     Ok(writeln!(out, "{}", path.display())?)
 }
 
-fn header(out: &mut dyn Write, clean: &Seen) -> Outcome {
+fn header(out: &mut dyn Write, clean: &Seen) -> Result<(), Box<dyn Error>> {
     writeln!(out, "{} tiles with tissue; flagged without a fault:", clean.tiles)?;
     for (bit, flag) in FLAGS.iter().enumerate().skip(1) {
         if let Some(share) = clean.share(bit) {
@@ -119,8 +109,8 @@ fn header(out: &mut dyn Write, clean: &Seen) -> Outcome {
     Ok(())
 }
 
-/// A line of the table: what was played, the flag that is there for it, how well, and the other flags that it raises as
-/// far as 80 columns go; challenge.json has them all.
+/// A line of the table: the fault, the flag that detects it and how well, and as many other flags as 80 columns hold;
+/// challenge.json has them all.
 fn line((name, severity): (&str, String), flag: &str, share: Option<f64>, area: Option<f64>, also: &str) -> String {
     let share = share.map_or("-".into(), |share| format!("{:.0}", 100.0 * share));
     let area = area.map_or("-".into(), |area| format!("{area:.3}"));
@@ -134,20 +124,20 @@ fn flagged(seen: &Seen) -> Value {
 }
 
 struct Challenge<'a> {
-    args: &'a Args,
-    reader: Reader<'a>,
+    request: &'a Request,
+    sampler: Sampler,
 }
 
 impl Challenge<'_> {
-    /// All slides behind a fault of a severity, or as they are.
+    /// Plays all slides with a fault of some severity, or as they are.
     fn play(&self, fault: Option<(&Fault, f64)>) -> Result<Seen, Box<dyn Error>> {
         let mut seen = Seen::default();
-        for path in &self.args.slides {
-            let mpp = self.reader.resolution(coverslip_slides::open(path)?.as_ref())?.x;
-            let change = fault.map(|(fault, severity)| (fault.change)(severity, self.reader.info.mpp / mpp));
-            seen.add(&self.reader.play(path, &self.args.scanner, change.map(|change| (change, 0)))?);
-            if let Some(change) = change.filter(|_| self.args.alerts) {
-                seen.alerts.extend(self.reader.alerts_from_the_middle(path, &self.args.scanner, change)?);
+        for path in &self.request.slides {
+            let mpp = self.sampler.slide_mpp(path)?;
+            let change = fault.map(|(fault, severity)| (fault.change)(severity, self.sampler.model_mpp() / mpp));
+            seen.add(&self.sampler.play(path, &self.request.scanner, change.map(|change| (change, 0)))?);
+            if let Some(change) = change.filter(|_| self.request.alerts) {
+                seen.alerts.extend(self.sampler.alerts_from_the_middle(path, &self.request.scanner, change)?);
             }
         }
         Ok(seen)
@@ -166,7 +156,7 @@ impl Challenge<'_> {
             let also: Vec<String> =
                 others.map(|b| format!("{} {:.0}", FLAGS[b].replace('_', " "), 100.0 * rise(b))).take(2).collect();
             let share = seen.share(bit);
-            let name_and_severity = (fault.name, fault.shown(severity));
+            let name_and_severity = (fault.name, decimals(severity));
             writeln!(out, "{}", line(name_and_severity, FLAGS[bit], share, area(bit), &also.join(", ")))?;
             shares.push((severity, share.unwrap_or(0.0)));
             let areas: serde_json::Map<String, Value> =
@@ -190,7 +180,7 @@ impl Challenge<'_> {
         }
         let half = half_flagged(&shares);
         if let Some(half) = half {
-            writeln!(out, "{:<12}{:>8}  half of the tiles are flagged", "", fault.shown(half))?;
+            writeln!(out, "{:<12}{:>8}  half of the tiles are flagged", "", decimals(half))?;
         }
         Ok(json!({
             "fault": fault.name,
@@ -202,8 +192,8 @@ impl Challenge<'_> {
     }
 }
 
-/// A tile's score as the profile ranks it, higher is more unusual: what the pixels' flags have in the record are the
-/// general rules' own measures.
+/// A tile's score as the profile ranks it, higher is more unusual. The record's scores of pixel flags are those of the
+/// general rules, so these are computed from the measurements.
 fn unusual(tile: &abi::TileResult, bit: usize) -> f32 {
     match Check::ALL[bit] {
         Check::OutOfFocus => -tile.measurements[measurement::SHARPNESS],
@@ -218,7 +208,7 @@ fn finite(scores: &[f64]) -> Vec<f64> {
     scores.iter().copied().filter(|score| score.is_finite()).collect()
 }
 
-/// The severity at which half of the tiles are flagged, between two that were tried.
+/// The severity at which half of the tiles are flagged, interpolated between two that were tried.
 fn half_flagged(shares: &[(f64, f64)]) -> Option<f64> {
     if shares.first()?.1 >= 0.5 {
         return Some(shares[0].0);

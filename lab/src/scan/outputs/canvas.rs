@@ -4,7 +4,7 @@ use noto_sans_mono_bitmap::{FontWeight, RasterHeight, get_raster, get_raster_wid
 
 /// Ink for text and lines.
 pub(super) const INK: [u8; 3] = [33, 37, 41];
-/// Ink for what matters less.
+/// Ink for minor text.
 pub(super) const GREY: [u8; 3] = [110, 116, 124];
 
 /// Sizes of text.
@@ -89,7 +89,7 @@ impl Canvas {
         }
     }
 
-    /// Writes a line of text with its upper left corner at (x, y); what the font lacks becomes a question mark.
+    /// Writes a line of text with its upper left corner at (x, y). Characters that the font lacks become question marks.
     pub(super) fn text(&mut self, x: i32, y: i32, kind: Type, color: [u8; 3], text: &str) {
         let (weight, size) = kind.style();
         let mut left = x;

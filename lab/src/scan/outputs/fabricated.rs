@@ -3,16 +3,17 @@
 use coverslip_plugin_abi as abi;
 use coverslip_plugin_abi::AbiStruct;
 
-use super::Report;
-use super::report::StrongFeature;
-use crate::scan::{Collected, FieldOfView, Played, Submission, Thumbnail};
 use coverslip_slides::generated::GeneratedSlide;
 use coverslip_slides::{Mpp, Rect, SlideSource};
+
+use super::scanned::{Scanned, StrongFeature};
+use super::thumbnail::Thumbnail;
+use crate::play::{Collected, FieldOfView, Layout, Played, Settings, Submission};
 
 const SIDE: u32 = 224;
 
 /// A slide on which every status and some flags occur.
-pub(super) fn played() -> Played {
+pub(in crate::scan) fn played() -> Played {
     let info = GeneratedSlide::new().info().clone();
     let (width, height) = (info.width, info.height);
     let mut collected = Collected::default();
@@ -41,38 +42,49 @@ pub(super) fn played() -> Played {
         threshold: 0.5,
         ..Default::default()
     };
-    let half = Mpp { x: 0.5, y: 0.5, source: "made up".into() };
-    let field = FieldOfView::new(SIDE, 0.5, &half, false).expect("the model's own resolution");
     Played {
         collected,
         alerts: vec![alert],
         seen_at_alert: vec![1],
         summary,
         stats: abi::RuntimeStats::init(),
-        thumbnail: thumbnail(width, height),
         submission: Submission::default(),
-        slide_size: (width, height),
+        extent: (width, height),
         frame_size: (512, 512),
         planned_frames: 1,
-        field,
         seconds: 4.2,
         error: None,
     }
 }
 
-pub(super) fn report(played: &Played) -> Report {
+/// The made-up results with all that the outputs need.
+pub(super) fn scanned() -> Scanned {
+    let played = played();
     let strongest = played.collected.strongest(8).into_iter().map(|(index, deviation)| StrongFeature {
         index,
         deviation,
         label: if index % 2 == 0 { "lymphocytes".into() } else { String::new() },
     });
-    Report {
+    let strongest = strongest.collect();
+    let mpp = Mpp { x: 0.5, y: 0.5, source: "made up".into() };
+    let settings = Settings {
+        layout: Layout::Tiles,
+        frame_size: None,
+        rate: None,
+        hold: 0,
+        embeddings: true,
+        stretch: false,
+        alpha: 0.01,
+    };
+    Scanned {
         source: GeneratedSlide::new().info().clone(),
-        mpp: Mpp { x: 0.5, y: 0.5, source: "made up".into() },
+        field: FieldOfView::new(SIDE, 0.5, &mpp, false).expect("the model's own resolution"),
+        mpp,
         bundle: "made-up".into(),
-        embedding_width: 3,
-        strongest: strongest.collect(),
-        value: serde_json::Value::Null,
+        settings,
+        thumbnail: thumbnail(played.extent.0, played.extent.1),
+        strongest,
+        played,
     }
 }
 

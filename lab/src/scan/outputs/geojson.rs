@@ -6,7 +6,9 @@ use std::io::Write;
 use coverslip_plugin_abi as abi;
 use serde_json::{Map, Value, json};
 
-use crate::scan::{FLAGS, Played, alert_name, class_of, status_name};
+use super::class::class_of;
+use crate::host::{FLAGS, alert_name, status_name};
+use crate::play::Played;
 
 /// The colour of alert boxes.
 const ALERT: [u8; 3] = [214, 39, 40];
@@ -14,7 +16,7 @@ const ALERT: [u8; 3] = [214, 39, 40];
 /// One feature per tile (objectType "tile") and per alert (objectType "annotation"), a line each.
 pub(super) fn write(out: &mut dyn Write, played: &Played) -> Result<(), Box<dyn Error>> {
     writeln!(out, "{{\"type\":\"FeatureCollection\",\"features\":[")?;
-    let whole = played.slide_size;
+    let whole = played.extent;
     let alerts = played.alerts.iter().map(|alert| alert_feature(alert, whole));
     let tiles = played.collected.tiles.iter().map(|tile| tile_feature(&tile.result));
     let mut separator = "";
@@ -30,7 +32,7 @@ pub(super) fn write(out: &mut dyn Write, played: &Played) -> Result<(), Box<dyn 
 fn tile_feature(tile: &abi::TileResult) -> Value {
     let class = class_of(tile);
     let mut measurements = Map::new();
-    // JSON has no NaN: what was not checked is left out.
+    // JSON has no NaN: scores that were not measured are left out.
     for (bit, name) in FLAGS.iter().enumerate() {
         let score = f64::from(tile.scores[bit]);
         if tile.flags_checked & (1 << bit) != 0 && score.is_finite() {

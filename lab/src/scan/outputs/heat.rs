@@ -3,8 +3,8 @@
 use coverslip_plugin_abi as abi;
 
 use super::canvas::{Area, Canvas, GREY, INK, Type, cut};
-use super::report::StrongFeature;
-use crate::scan::Played;
+use super::scanned::StrongFeature;
+use crate::play::{Played, Tile};
 
 /// A perceptually even scale from dark violet to yellow.
 const SCALE: [[u8; 3]; 9] = [
@@ -41,7 +41,7 @@ pub(super) fn draw(
     slide: &[u8],
     (x, y, width, height): (i32, i32, u32, u32),
 ) {
-    let activation = |tile: &crate::scan::Tile| {
+    let activation = |tile: &Tile| {
         let found = played.collected.features(tile).iter().find(|other| other.index == feature.index);
         found.map_or(0.0, |feature| feature.value)
     };
@@ -56,7 +56,7 @@ pub(super) fn draw(
 
     let top = y + CAPTION as i32;
     canvas.put(x, top, width, slide);
-    let scale = f64::from(width) / f64::from(played.slide_size.0);
+    let scale = f64::from(width) / f64::from(played.extent.0);
     for tile in done() {
         let at = |pixels: i64| (pixels as f64 * scale).round() as i32;
         let (left, upper) = (at(tile.result.x), at(tile.result.y));

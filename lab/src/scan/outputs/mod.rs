@@ -1,24 +1,31 @@
-//! What a scan leaves behind: tiles.parquet, slide.json, qc.geojson and overview.png, all of them or none.
+//! The files of a scan: tiles.parquet, slide.json, qc.geojson and overview.png, all of them or none.
 
 mod canvas;
+mod class;
 #[cfg(test)]
-mod fabricated;
+pub(super) mod fabricated;
 mod geojson;
 mod heat;
 mod overview;
-mod report;
+mod scanned;
+mod slide_json;
 mod table;
-mod verdict;
+mod thumbnail;
 
 use std::error::Error;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use coverslip_files::FileSet;
+use serde_json::Value;
 
-pub(crate) use report::Report;
-pub(crate) use verdict::Verdict;
+pub(super) use scanned::{Scanned, strongest};
+pub(super) use slide_json::value as slide_json;
+pub(super) use thumbnail::Thumbnail;
 
-use crate::scan::{FLAGS, Played, STATUSES, alert_line};
+use crate::host::{FLAGS, STATUSES};
+use crate::play::alert_line;
+use crate::term::bytes;
 
 /// The files, in the order in which they are written.
 const TILES: &str = "tiles.parquet";
@@ -30,7 +37,7 @@ const OVERVIEW: &str = "overview.png";
 ///
 /// # Errors
 /// Where the folder cannot be written; says what to do.
-pub(crate) fn prepare(folder: &Path) -> Result<FileSet, String> {
+pub(super) fn prepare(folder: &Path) -> Result<FileSet, String> {
     FileSet::prepare(folder, &[TILES, SLIDE, QC, OVERVIEW]).map_err(|error| {
         format!(
             "{}: expected a directory that can be written, found: {error}. Give another one with --out",
@@ -39,28 +46,32 @@ pub(crate) fn prepare(folder: &Path) -> Result<FileSet, String> {
     })
 }
 
-/// Writes every file, then gives all of them their names. Returns paths and sizes.
-pub(crate) fn write_all(
+/// Writes every file, then gives all of them their names. Returns the paths and sizes.
+pub(super) fn write_all(
     mut outputs: FileSet,
-    report: &Report,
-    played: &Played,
+    scanned: &Scanned,
+    slide_json: &Value,
 ) -> Result<Vec<(PathBuf, u64)>, Box<dyn Error>> {
-    outputs.write(TILES, |file| table::write(file, played, report.embedding_width))?;
-    outputs.write(SLIDE, |file| report.write(file))?;
-    outputs.write(QC, |file| geojson::write(file, played))?;
-    outputs.write(OVERVIEW, |file| overview::write(file, report, played))?;
+    outputs.write(TILES, |file| table::write(file, &scanned.played, scanned.settings.embeddings))?;
+    outputs.write(SLIDE, |file| {
+        serde_json::to_writer_pretty(&mut *file, slide_json)?;
+        writeln!(file)
+    })?;
+    outputs.write(QC, |file| geojson::write(file, &scanned.played))?;
+    outputs.write(OVERVIEW, |file| overview::write(file, scanned))?;
     Ok(outputs.commit()?)
 }
 
-/// What a scan gave, before the verdict; 80 columns wide at most where paths allow.
-pub(crate) fn closing_lines(report: &Report, played: &Played, files: &[(PathBuf, u64)]) -> Vec<String> {
+/// What a scan found, to be printed before the verdict. At most 80 columns wide, paths apart.
+pub(super) fn closing_lines(scanned: &Scanned, files: &[(PathBuf, u64)]) -> Vec<String> {
+    let played = &scanned.played;
     let summary = &played.summary;
     let mut lines = Vec::new();
     let statuses = STATUSES.iter().zip(&summary.results[1..]).filter(|(_, count)| **count > 0);
     let statuses: Vec<String> = statuses.map(|(name, count)| format!("{count} {name}")).collect();
-    lines.push(format!("{}: {} tiles: {}", report.name(), summary.opened, statuses.join(", ")));
-    if played.field.stretched {
-        let (x, y) = played.field.effective_mpp;
+    lines.push(format!("{}: {} tiles: {}", scanned.source.name, summary.opened, statuses.join(", ")));
+    if scanned.field.stretched {
+        let (x, y) = scanned.field.effective_mpp;
         lines.push(format!("stretched: the model saw {x} x {y} um/px enlarged to its own; read features with care"));
     }
     let raised = FLAGS.iter().enumerate().skip(1).filter(|(bit, _)| summary.flags_raised[*bit] > 0);
@@ -81,14 +92,6 @@ pub(crate) fn closing_lines(report: &Report, played: &Played, files: &[(PathBuf,
         summary.opened as f64 / played.seconds,
         analysed / played.seconds
     ));
-    lines.extend(files.iter().map(|(path, bytes)| format!("{} ({})", path.display(), size(*bytes))));
+    lines.extend(files.iter().map(|(path, count)| format!("{} ({})", path.display(), bytes(*count))));
     lines
-}
-
-fn size(bytes: u64) -> String {
-    match bytes {
-        0..10_000 => format!("{bytes} bytes"),
-        10_000..10_000_000 => format!("{} kB", bytes / 1000),
-        _ => format!("{} MB", bytes / 1_000_000),
-    }
 }

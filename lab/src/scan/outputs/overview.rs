@@ -8,9 +8,11 @@ use image::imageops::{self, FilterType};
 use image::{ImageEncoder, RgbImage};
 
 use super::canvas::{Area, Canvas, GREY, INK, Type, cut};
+use super::class::{Class, all_classes, class_of};
 use super::heat;
-use super::report::Report;
-use crate::scan::{Class, Played, alert_name, all_classes, class_of};
+use super::scanned::Scanned;
+use crate::host::alert_name;
+use crate::play::Played;
 
 const MARGIN: i32 = 28;
 const PANEL: u32 = 330;
@@ -21,8 +23,8 @@ const MAPS_IN_A_ROW: u32 = 4;
 const GAP: i32 = 20;
 const ALERT: [u8; 3] = [214, 39, 40];
 
-/// Sizes and places of the parts.
-struct Plan {
+/// Sizes and places of the picture's parts.
+struct Arrangement {
     picture: (u32, u32),
     map: (u32, u32),
     width: u32,
@@ -30,8 +32,8 @@ struct Plan {
     maps_top: i32,
 }
 
-impl Plan {
-    fn new((width, height): (u32, u32), maps: usize) -> Plan {
+impl Arrangement {
+    fn new((width, height): (u32, u32), maps: usize) -> Arrangement {
         let picture = fit((width, height), PICTURE);
         let content = (picture.0 + PANEL + GAP as u32).max(1000);
         let map_width = (content - (MAPS_IN_A_ROW - 1) * GAP as u32) / MAPS_IN_A_ROW;
@@ -39,11 +41,17 @@ impl Plan {
         let maps_top = HEADER + (picture.1 as i32).max(560) + 30;
         let rows = (maps as u32).div_ceil(MAPS_IN_A_ROW);
         let maps_height = if rows == 0 { 0 } else { 34 + rows * (map.1 + heat::CAPTION + GAP as u32) };
-        Plan { picture, map, width: content + 2 * MARGIN as u32, height: maps_top as u32 + maps_height + 12, maps_top }
+        Arrangement {
+            picture,
+            map,
+            width: content + 2 * MARGIN as u32,
+            height: maps_top as u32 + maps_height + 12,
+            maps_top,
+        }
     }
 }
 
-/// The largest size of the same shape that fits; never nothing.
+/// The largest size of the same shape that fits; at least one pixel each way.
 fn fit((width, height): (u32, u32), (most_width, most_height): (u32, u32)) -> (u32, u32) {
     let scale = (f64::from(most_width) / f64::from(width)).min(f64::from(most_height) / f64::from(height));
     let scaled = |side: u32| ((f64::from(side) * scale).round() as u32).max(1);
@@ -51,59 +59,59 @@ fn fit((width, height): (u32, u32), (most_width, most_height): (u32, u32)) -> (u
 }
 
 /// Draws the overview and writes it as PNG.
-pub(super) fn write(out: &mut dyn Write, report: &Report, played: &Played) -> Result<(), Box<dyn Error>> {
-    let canvas = draw(report, played);
+pub(super) fn write(out: &mut dyn Write, scanned: &Scanned) -> Result<(), Box<dyn Error>> {
+    let canvas = draw(scanned);
     let encoder = image::codecs::png::PngEncoder::new(out);
     encoder.write_image(&canvas.pixels, canvas.width, canvas.height, image::ExtendedColorType::Rgb8)?;
     Ok(())
 }
 
-fn draw(report: &Report, played: &Played) -> Canvas {
-    let plan = Plan::new(played.slide_size, report.strongest.len());
-    let mut canvas = Canvas::new(plan.width, plan.height);
-    header(&mut canvas, report, played);
-    let thumbnail = &played.thumbnail;
+fn draw(scanned: &Scanned) -> Canvas {
+    let Scanned { played, thumbnail, strongest, .. } = scanned;
+    let parts = Arrangement::new(played.extent, strongest.len());
+    let mut canvas = Canvas::new(parts.width, parts.height);
+    header(&mut canvas, scanned);
     let Some(slide) = RgbImage::from_raw(thumbnail.width, thumbnail.height, thumbnail.pixels()) else {
         return canvas;
     };
-    let picture = imageops::resize(&slide, plan.picture.0, plan.picture.1, FilterType::CatmullRom);
-    canvas.put(MARGIN, HEADER, plan.picture.0, picture.as_raw());
-    overlay(&mut canvas, played, plan.picture);
-    legend(&mut canvas, played, MARGIN + plan.picture.0 as i32 + GAP);
-    if !report.strongest.is_empty() {
+    let picture = imageops::resize(&slide, parts.picture.0, parts.picture.1, FilterType::CatmullRom);
+    canvas.put(MARGIN, HEADER, parts.picture.0, picture.as_raw());
+    overlay(&mut canvas, played, parts.picture);
+    legend(&mut canvas, played, MARGIN + parts.picture.0 as i32 + GAP);
+    if !strongest.is_empty() {
         let title = "SAE features that vary most over the slide";
-        canvas.text(MARGIN, plan.maps_top, Type::Bold, INK, title);
-        let right = plan.width as i32 - MARGIN;
-        scale_bar(&mut canvas, right, plan.maps_top);
+        canvas.text(MARGIN, parts.maps_top, Type::Bold, INK, title);
+        let right = parts.width as i32 - MARGIN;
+        scale_bar(&mut canvas, right, parts.maps_top);
     }
-    let small = pale(imageops::resize(&slide, plan.map.0, plan.map.1, FilterType::Triangle));
-    let step = (plan.width as i32 - 2 * MARGIN + GAP) / MAPS_IN_A_ROW as i32;
-    for (index, feature) in report.strongest.iter().enumerate() {
+    let small = pale(imageops::resize(&slide, parts.map.0, parts.map.1, FilterType::Triangle));
+    let step = (parts.width as i32 - 2 * MARGIN + GAP) / MAPS_IN_A_ROW as i32;
+    for (index, feature) in strongest.iter().enumerate() {
         let (column, row) = (index as i32 % MAPS_IN_A_ROW as i32, index as i32 / MAPS_IN_A_ROW as i32);
-        let y = plan.maps_top + 34 + row * (plan.map.1 as i32 + heat::CAPTION as i32 + GAP);
-        let place = (MARGIN + column * step, y, plan.map.0, plan.map.1);
+        let y = parts.maps_top + 34 + row * (parts.map.1 as i32 + heat::CAPTION as i32 + GAP);
+        let place = (MARGIN + column * step, y, parts.map.0, parts.map.1);
         heat::draw(&mut canvas, played, feature, small.as_raw(), place);
     }
     canvas
 }
 
-fn header(canvas: &mut Canvas, report: &Report, played: &Played) {
+fn header(canvas: &mut Canvas, scanned: &Scanned) {
     let letters = Type::Title.fits(canvas.width - 2 * MARGIN as u32);
-    canvas.text(MARGIN, 12, Type::Title, INK, &cut(&report.source.name, letters));
-    let (width, height) = played.slide_size;
-    let mpp = if (report.mpp.x - report.mpp.y).abs() < 1e-3 * report.mpp.x {
-        format!("{:.4}", report.mpp.x)
+    canvas.text(MARGIN, 12, Type::Title, INK, &cut(&scanned.source.name, letters));
+    let (width, height) = scanned.played.extent;
+    let mpp = if (scanned.mpp.x - scanned.mpp.y).abs() < 1e-3 * scanned.mpp.x {
+        format!("{:.4}", scanned.mpp.x)
     } else {
-        format!("{:.4} x {:.4}", report.mpp.x, report.mpp.y)
+        format!("{:.4} x {:.4}", scanned.mpp.x, scanned.mpp.y)
     };
-    let facts = format!("{width} x {height} px at {mpp} µm/px, bundle {}", report.bundle);
+    let facts = format!("{width} x {height} px at {mpp} µm/px, bundle {}", scanned.bundle);
     let letters = Type::Body.fits(canvas.width - 2 * MARGIN as u32);
     canvas.text(MARGIN, 37, Type::Body, GREY, &cut(&facts, letters));
 }
 
-/// Tiles over the picture: striking ones in their colour, the others as a faint grid; then the alerts.
+/// Draws the tiles over the picture, striking ones in their colour and the others as a faint grid, then the alerts.
 fn overlay(canvas: &mut Canvas, played: &Played, (width, height): (u32, u32)) {
-    let scale = f64::from(width) / f64::from(played.slide_size.0);
+    let scale = f64::from(width) / f64::from(played.extent.0);
     let at = |pixels: i64, most: u32| ((pixels as f64 * scale).round() as i32).clamp(0, most as i32);
     let area = |x: i64, y: i64, w: i64, h: i64| {
         let (left, top) = (at(x, width), at(y, height));
@@ -134,7 +142,7 @@ fn overlay(canvas: &mut Canvas, played: &Played, (width, height): (u32, u32)) {
     canvas.frame(edge, 1, [205, 208, 212], 1.0);
 }
 
-/// Whether an alert says something about a part of the slide; an overrun says something about the computer.
+/// Whether an alert is about a part of the slide. An overrun is about the computer.
 fn is_of_a_place(alert: &abi::Alert) -> bool {
     alert.width > 0 && alert.code != abi::ALERT_OVERRUN
 }
@@ -224,21 +232,20 @@ mod tests {
     #[test]
     fn slides_of_any_shape_get_a_picture() {
         for (width, height) in [(6272, 2688), (2220, 2967), (100, 20_000), (20_000, 100), (1, 1)] {
-            let plan = Plan::new((width, height), 8);
-            assert!(plan.picture.0 >= 1 && plan.picture.1 >= 1 && plan.picture.1 <= PICTURE.1);
-            assert!(plan.width < 2000 && plan.height < 2400, "{} x {}", plan.width, plan.height);
+            let parts = Arrangement::new((width, height), 8);
+            assert!(parts.picture.0 >= 1 && parts.picture.1 >= 1 && parts.picture.1 <= PICTURE.1);
+            assert!(parts.width < 2000 && parts.height < 2400, "{} x {}", parts.width, parts.height);
         }
     }
 
     #[test]
     fn the_overview_is_a_png() {
-        let played = super::super::fabricated::played();
-        let report = super::super::fabricated::report(&played);
+        let scanned = super::super::fabricated::scanned();
         let mut out = Vec::new();
-        write(&mut out, &report, &played).unwrap();
+        write(&mut out, &scanned).unwrap();
         let picture = image::load_from_memory(&out).unwrap();
         assert!(picture.width() > 1000 && picture.height() > 600);
-        // For a look at it.
+        // To look at it.
         if let Some(path) = std::env::var_os("COVERSLIP_OVERVIEW") {
             std::fs::write(path, out).unwrap();
         }

@@ -1,133 +1,78 @@
 //! slide.json: what was scanned, with what, how it went and where it came from.
 
-use std::error::Error;
-use std::io::Write;
 use std::path::Path;
 
+use coverslip_bundle::Digest;
 use coverslip_plugin_abi as abi;
 use serde_json::{Value, json};
 
-use crate::host::{HostError, Library, Runtime, take_log, text};
-use crate::scan::{Args, FLAGS, Played, STATUSES, alert_name};
-use coverslip_slides::{Mpp, SourceInfo};
+use super::scanned::Scanned;
+use crate::host::{FLAGS, Library, STATUSES, Session, alert_name, take_log, text};
+use crate::play::Played;
 
-/// Features that get a map in the overview.
-pub(super) const MAPS: usize = 8;
-
-/// One of the features that vary most over the slide.
-#[derive(Debug, Clone)]
-pub(crate) struct StrongFeature {
-    pub(super) index: u32,
-    pub(super) deviation: f64,
-    pub(super) label: String,
+/// The content of slide.json; also takes what the library has logged.
+pub(crate) fn value(scanned: &Scanned, session: &Session) -> Value {
+    let (played, info) = (&scanned.played, &session.info);
+    let log: Vec<Value> = take_log().into_iter().map(|(level, line)| json!({ "level": level, "text": line })).collect();
+    let features: Vec<Value> = scanned
+        .strongest
+        .iter()
+        .map(|feature| json!({ "index": feature.index, "label": feature.label, "standard_deviation": feature.deviation }))
+        .collect();
+    json!({
+        "format": "coverslip-slide/1",
+        "slide": scanned.source,
+        "mpp": scanned.mpp,
+        "grid": grid(scanned, info),
+        "scan": scan(scanned, session.threads),
+        "bundle": bundle(&session.bundle, info),
+        "versions": versions(session.runtime.library(), info, &played.summary),
+        "summary": summary(&played.summary),
+        "flags": flags(&played.summary),
+        "alerts": played.alerts.iter().map(alert).collect::<Vec<_>>(),
+        "timings": timings(played, session.opening.as_secs_f64()),
+        "strongest_features": features,
+        "log": log,
+        "error": played.error.as_ref().map(ToString::to_string),
+    })
 }
 
-/// The report, and what the picture needs of it.
-pub(crate) struct Report {
-    pub(super) source: SourceInfo,
-    pub(super) mpp: Mpp,
-    pub(super) bundle: String,
-    pub(super) embedding_width: u32,
-    pub(super) strongest: Vec<StrongFeature>,
-    pub(super) value: Value,
-}
-
-impl Report {
-    #[expect(clippy::too_many_arguments, reason = "everything that was used in a scan comes together here")]
-    pub(crate) fn new(
-        args: &Args,
-        source: &SourceInfo,
-        mpp: &Mpp,
-        library: &Library,
-        bundle: &Path,
-        runtime: &Runtime<'_>,
-        info: &abi::RuntimeInfo,
-        played: &Played,
-        open_seconds: f64,
-    ) -> Result<Report, HostError> {
-        let mut strongest = Vec::new();
-        for (index, deviation) in played.collected.strongest(MAPS) {
-            let meaning = runtime.feature_info(index)?;
-            strongest.push(StrongFeature { index, deviation, label: text(&meaning.label) });
-        }
-        let log: Vec<Value> =
-            take_log().into_iter().map(|(level, line)| json!({ "level": level, "text": line })).collect();
-        let features: Vec<Value> = strongest
-            .iter()
-            .map(|feature| {
-                json!({ "index": feature.index, "label": feature.label, "standard_deviation": feature.deviation })
-            })
-            .collect();
-        let value = json!({
-            "format": "coverslip-slide/1",
-            "slide": source,
-            "mpp": mpp,
-            "grid": grid(info, played),
-            "scan": scan(args, played),
-            "bundle": bundle_value(bundle, info),
-            "versions": versions(library, info, &played.summary),
-            "summary": summary(&played.summary),
-            "flags": flags(&played.summary),
-            "alerts": played.alerts.iter().map(alert).collect::<Vec<_>>(),
-            "timings": timings(played, open_seconds),
-            "strongest_features": features,
-            "log": log,
-            "error": played.error.as_ref().map(ToString::to_string),
-        });
-        Ok(Report {
-            source: source.clone(),
-            mpp: mpp.clone(),
-            bundle: text(&info.bundle_name),
-            embedding_width: if args.embeddings { info.embedding_width } else { 0 },
-            strongest,
-            value,
-        })
-    }
-
-    pub(super) fn name(&self) -> &str {
-        &self.source.name
-    }
-
-    pub(super) fn write(&self, out: &mut dyn Write) -> Result<(), Box<dyn Error>> {
-        serde_json::to_writer_pretty(&mut *out, &self.value)?;
-        Ok(writeln!(out)?)
-    }
-}
-
-fn grid(info: &abi::RuntimeInfo, played: &Played) -> Value {
-    let ((width, height), tile) = (played.slide_size, played.field.tile);
+fn grid(scanned: &Scanned, info: &abi::RuntimeInfo) -> Value {
+    let ((width, height), field) = (scanned.played.extent, &scanned.field);
+    let tile = field.tile;
     json!({
         "model_side": info.side,
         "model_mpp": info.mpp,
         "tile_width": tile.0,
         "tile_height": tile.1,
-        "tile_um": played.field.micrometres,
-        "effective_mpp": played.field.effective_mpp,
-        "stretched": played.field.stretched,
+        "tile_um": field.micrometres,
+        "effective_mpp": field.effective_mpp,
+        "stretched": field.stretched,
         "columns": width.div_ceil(tile.0),
         "rows": height.div_ceil(tile.1),
     })
 }
 
-fn scan(args: &Args, played: &Played) -> Value {
+fn scan(scanned: &Scanned, threads: u32) -> Value {
+    let (settings, played) = (&scanned.settings, &scanned.played);
     json!({
-        "frames": args.frames.name(),
+        "frames": settings.layout.name(),
         "frame_width": played.frame_size.0,
         "frame_height": played.frame_size.1,
         "planned_frames": played.planned_frames,
-        "rate_tiles_per_s": args.rate,
-        "frames_held_at_most": args.rate.map(|_| args.hold),
-        "threads": args.threads,
-        "alpha": args.alpha,
+        "rate_tiles_per_s": settings.rate,
+        "frames_held_at_most": settings.rate.map(|_| settings.hold),
+        "threads": threads,
+        "alpha": settings.alpha,
         "submission": played.submission,
     })
 }
 
-fn bundle_value(path: &Path, info: &abi::RuntimeInfo) -> Value {
+fn bundle(path: &Path, info: &abi::RuntimeInfo) -> Value {
     json!({
         "path": path.display().to_string(),
         "name": text(&info.bundle_name),
-        "digest": hex(&info.bundle_digest),
+        "digest": Digest(info.bundle_digest),
         "tap_widths": info.tap_widths.iter().take(info.tap_count as usize).collect::<Vec<_>>(),
         "embedding_width": info.embedding_width,
         "feature_count": info.feature_count,
@@ -153,11 +98,11 @@ fn versions(library: &Library, info: &abi::RuntimeInfo, summary: &abi::SlideSumm
             abi::PRECISION_BFLOAT16 => "bfloat16",
             _ => "float32",
         },
-        "plan_digest": (info.plan_digest != [0; 32]).then(|| hex(&info.plan_digest)),
+        "plan_digest": (info.plan_digest != [0; 32]).then(|| Digest(info.plan_digest)),
         "fallback_reason": summary.fallback_reason,
         "fallback_message": text(&info.fallback_message),
-        "profile_digest": hex(&summary.profile_digest),
-        "configuration_digest": hex(&summary.configuration_digest),
+        "profile_digest": Digest(summary.profile_digest),
+        "configuration_digest": Digest(summary.configuration_digest),
     })
 }
 
@@ -185,7 +130,7 @@ fn summary(summary: &abi::SlideSummary) -> Value {
     })
 }
 
-/// By flag: on how many tiles it was looked at, and on how many it was raised.
+/// For each flag, the tiles on which it was checked and those on which it was raised.
 fn flags(summary: &abi::SlideSummary) -> Value {
     let one = |bit: usize| json!({ "checked": summary.flags_checked[bit], "raised": summary.flags_raised[bit] });
     FLAGS.iter().enumerate().map(|(bit, name)| ((*name).to_owned(), one(bit))).collect::<serde_json::Map<_, _>>().into()
@@ -222,8 +167,4 @@ fn timings(played: &Played, open_seconds: f64) -> Value {
         "judge_s": seconds(stats.judge_ns),
         "batches": stats.batches,
     })
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

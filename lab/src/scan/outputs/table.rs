@@ -11,14 +11,15 @@ use parquet::file::properties::WriterProperties;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::parser::parse_message_type;
 
-use crate::scan::{Collected, FLAGS, Played, Tile, status_name};
+use crate::host::{FLAGS, status_name};
+use crate::play::{Collected, Played, Tile};
 
-/// Rows that are gathered before they are written.
+/// Rows in a row group.
 const GROUP: usize = 16_384;
 
-/// Writes the table; the embedding column is there where `embedding_width` is not 0.
-pub(super) fn write(out: &mut (dyn Write + Send), played: &Played, embedding_width: u32) -> Result<(), Box<dyn Error>> {
-    let schema = Arc::new(parse_message_type(&schema(embedding_width > 0))?);
+/// Writes the table, with a column of embeddings where `embeddings`.
+pub(super) fn write(out: &mut (dyn Write + Send), played: &Played, embeddings: bool) -> Result<(), Box<dyn Error>> {
+    let schema = Arc::new(parse_message_type(&schema(embeddings))?);
     let properties = WriterProperties::builder()
         .set_compression(Compression::SNAPPY)
         .set_created_by(concat!("coverslip ", env!("CARGO_PKG_VERSION")).into())
@@ -26,7 +27,7 @@ pub(super) fn write(out: &mut (dyn Write + Send), played: &Played, embedding_wid
     let mut writer = SerializedFileWriter::new(out, schema, Arc::new(properties))?;
     for tiles in played.collected.tiles.chunks(GROUP) {
         let mut group = writer.next_row_group()?;
-        write_group(&mut group, &played.collected, tiles, embedding_width > 0)?;
+        write_group(&mut group, &played.collected, tiles, embeddings)?;
         group.close()?;
     }
     writer.close()?;
@@ -86,7 +87,7 @@ fn write_group(
     ints(group, &|tile| tile.flags_calibrated as i32)?;
     required::<FloatType>(group, tiles.iter().map(|tile| tile.result.coverage).collect())?;
     for bit in 0..FLAGS.len() {
-        // Null where a flag was not checked: it has neither passed nor failed.
+        // Null where a flag was not checked: the tile neither passed nor failed.
         let checked = |tile: &&Tile| tile.result.flags_checked & (1 << bit) != 0;
         let raised = |tile: &Tile| tile.result.flags_raised & (1 << bit) != 0;
         optional::<BoolType>(group, tiles.iter().map(|tile| checked(&tile).then(|| raised(tile))))?;
@@ -160,7 +161,7 @@ mod tests {
     fn what_is_written_is_read_back() {
         let played = super::super::fabricated::played();
         let mut file = tempfile();
-        write(&mut file, &played, 3).unwrap();
+        write(&mut file, &played, true).unwrap();
         let reader = SerializedFileReader::new(file).unwrap();
         let rows: Vec<_> = reader.get_row_iter(None).unwrap().map(Result::unwrap).collect();
         assert_eq!(rows.len(), played.collected.tiles.len());

@@ -1,8 +1,8 @@
-//! A small picture of the slide, gathered from the frames as they pass: the slide is decoded once.
+//! A small picture of the slide, made from the frames as they pass, so that the slide is decoded once.
 
 use coverslip_slides::Rect;
 
-/// Pixels of the thumbnail at most, wide and high.
+/// The most pixels across and down.
 const LARGEST: u32 = 1400;
 
 /// Mean colours of square blocks of level-0 pixels.
@@ -11,7 +11,7 @@ pub(crate) struct Thumbnail {
     pub(crate) scale: u32,
     pub(crate) width: u32,
     pub(crate) height: u32,
-    /// Every so manieth pixel counts: four per block and axis are enough.
+    /// Sampling step, in pixels: four samples per block and axis are enough.
     stride: u32,
     sums: Vec<[u32; 4]>,
 }
@@ -41,7 +41,7 @@ impl Thumbnail {
         }
     }
 
-    /// RGB pixels; what no frame has covered is light grey.
+    /// RGB pixels. Places that no frame has covered are light grey.
     pub(crate) fn pixels(&self) -> Vec<u8> {
         let mean = |[r, g, b, count]: &[u32; 4]| match count {
             0 => [225, 225, 228],

@@ -1,0 +1,19 @@
+//! `coverslip profile`: what a site's scanners look like to a bundle. Built from their slides, looked at, compared.
+
+mod builder;
+mod calibrate;
+mod challenge;
+mod comparison;
+mod fit;
+mod given;
+mod other_scanners;
+mod page;
+mod sampler;
+mod verification;
+
+pub(crate) use builder::{Request as BuildRequest, run as build};
+pub(crate) use challenge::{Request as ChallengeRequest, run as challenge};
+pub(crate) use comparison::print as compare;
+pub(crate) use page::print as inspect;
+pub(crate) use sampler::Sampling;
+pub(crate) use verification::{open, verify};
