@@ -10,7 +10,7 @@ use crate::term::{Page, prefixed};
 /// The most candidates of a kind that are listed.
 const MOST: usize = 96;
 
-/// The page.
+/// The page for the model in the file `name`.
 pub(crate) fn page(name: &str, found: &Candidates) -> String {
     let mut page = Page::default();
     page.row("graph", name);

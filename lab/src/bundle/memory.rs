@@ -32,7 +32,7 @@ pub(super) fn check_parameters(parameters: u64, stored: u64) -> Result<(), Strin
     }
 }
 
-/// Memory that can be had without swapping, where the system tells.
+/// Memory that is free without swapping; None where the system does not say.
 fn available() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;

@@ -10,7 +10,7 @@ use coverslip_bundle::{
 
 use crate::term::{Page, prefixed};
 
-/// The page.
+/// The page for a bundle.
 ///
 /// # Errors
 /// Where the reference tiles cannot be read.

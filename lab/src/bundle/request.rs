@@ -15,14 +15,13 @@ pub(crate) struct BuildRequest {
     pub(crate) config: Option<PathBuf>,
     /// model.json: what weights and configuration do not say.
     pub(crate) model: Option<PathBuf>,
-    /// Attention heads.
     pub(crate) heads: Option<usize>,
-    /// Of the one tap after the final norm, where no taps are stated.
+    /// Pooling of the one tap after the final norm, where no taps are stated.
     pub(crate) pooling: Option<Pooling>,
     /// What the user says; overrides model.json.
     pub(crate) stated: Stated,
     pub(crate) sae: Option<PathBuf>,
-    /// With how all weights are stored.
+    /// Its precision is that of all weights.
     pub(crate) sae_options: SaeOptions,
     /// Features reported per tile, where the SAE has no k.
     pub(crate) outputs: usize,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use coverslip_bundle::tensors::TensorFile;
 use coverslip_import::read_safetensors;
 
-/// Tiles, and the file they came from where it may have more to say.
+/// Tiles, and the file that they came from where it may hold more.
 pub(super) struct Tiles {
     /// u8 `[n, side, side, 3]`.
     pub(super) pixels: Vec<u8>,
@@ -18,7 +18,7 @@ pub(super) struct Tiles {
 /// model's µm/px.
 ///
 /// # Errors
-/// For unreadable files, other shapes, and when nothing was found.
+/// Where a file cannot be read or has another shape, and where there is not one tile.
 pub(super) fn read(paths: &[PathBuf], side: usize) -> Result<Tiles, Box<dyn Error>> {
     let mut tiles = Tiles { pixels: Vec::new(), file: None };
     for path in paths {

@@ -1,8 +1,7 @@
-//! Which engine runs the model: the contract's fields about engines.
+//! Which engine runs the model, in the contract's terms.
 
 use std::path::PathBuf;
 
-/// The contract's fields about engines.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct EngineChoice {
     /// `COVERSLIP_ENGINE_*`.

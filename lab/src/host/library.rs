@@ -45,7 +45,7 @@ impl Library {
     /// Loads the library at `given`, or the one that was built or installed with this command.
     ///
     /// # Errors
-    /// Where there is none, or the file is none.
+    /// Where there is none, or the file is not this library.
     pub(crate) fn find(given: Option<&Path>) -> Result<Library, Box<dyn Error>> {
         Ok(Library::load(&locate::library(given)?)?)
     }

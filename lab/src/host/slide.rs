@@ -36,7 +36,7 @@ impl<'r> Slide<'r> {
         Slide { api, handle, submitting: Mutex::new(()) }
     }
 
-    /// Submits a frame; with a timeout it waits for room that long.
+    /// Submits a frame; with `wait` it waits that long for room.
     pub(crate) fn submit(&self, frame: &RgbFrame<'_>, wait: Option<Duration>) -> Outcome<()> {
         let stride = u64::from(frame.width) * 3;
         assert_eq!(frame.pixels.len() as u64, stride * u64::from(frame.height), "a frame's pixels fill its size");
@@ -111,7 +111,7 @@ impl<'r> Slide<'r> {
         }
     }
 
-    /// Takes the alerts that are there.
+    /// Takes all alerts that are waiting.
     pub(crate) fn alerts(&self) -> Outcome<Vec<abi::Alert>> {
         let mut all = Vec::new();
         loop {

@@ -43,7 +43,7 @@ pub(crate) struct Acquisition {
     pub(crate) mpp: (f64, f64),
     /// Width and height of what is scanned, px.
     pub(crate) extent: (u32, u32),
-    /// `slide_desc.spread`: how far frames reach ahead of the oldest tile that is still open, px.
+    /// The box within which tiles may be partial at the same time, px.
     pub(crate) spread: (u32, u32),
     pub(crate) frames: Frames,
     /// 0: the plugin's own level.

@@ -1,4 +1,4 @@
-//! Who looks on while a slide is played.
+//! Watching a slide while it is played.
 
 use std::time::Instant;
 
@@ -23,7 +23,7 @@ pub(crate) struct Progress {
     pub(crate) stopping: bool,
 }
 
-/// Is told while a slide is played, on the caller's thread.
+/// Is told what happens while a slide is played, on the caller's thread.
 pub(crate) trait Watch {
     fn alert(&mut self, _alert: &abi::Alert) {}
 

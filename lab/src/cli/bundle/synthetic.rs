@@ -63,7 +63,14 @@ enum Size {
     /// 32 px, 2 blocks of width 32
     Tiny,
     /// ViT-S/16 at 224 px, SAE of 3072 features
+    #[value(alias = "vit-s")]
     VitSmall,
+    /// ViT-B/16 at 224 px, SAE of 6144 features
+    #[value(alias = "vit-b")]
+    VitBase,
+    /// ViT-L/16 at 224 px, SAE of 8192 features
+    #[value(alias = "vit-l")]
+    VitLarge,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -105,6 +112,8 @@ fn spec(args: &Args) -> SyntheticSpec {
     let size = match args.size {
         Size::Tiny => SyntheticSpec::default(),
         Size::VitSmall => SyntheticSpec::vit_small(),
+        Size::VitBase => SyntheticSpec::vit_base(),
+        Size::VitLarge => SyntheticSpec::vit_large(),
     };
     let mut taps: Vec<Tap> = size.taps.clone();
     if let (Some(pooling), Some(last)) = (args.pooling, taps.last_mut()) {

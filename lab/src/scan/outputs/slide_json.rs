@@ -98,7 +98,7 @@ fn versions(library: &Library, info: &abi::RuntimeInfo, summary: &abi::SlideSumm
             abi::PRECISION_BFLOAT16 => "bfloat16",
             _ => "float32",
         },
-        "plan_digest": (info.plan_digest != [0; 32]).then(|| Digest(info.plan_digest)),
+        "plan_digest": (info.plan_digest != [0; 32]).then_some(Digest(info.plan_digest)),
         "fallback_reason": summary.fallback_reason,
         "fallback_message": text(&info.fallback_message),
         "profile_digest": Digest(summary.profile_digest),
