@@ -4,7 +4,7 @@ mod done;
 mod embedder;
 mod grid;
 mod inputs;
-mod progress;
+mod time_left;
 
 use std::error::Error;
 use std::io::Write;
@@ -24,7 +24,7 @@ use done::Done;
 use embedder::Embedder;
 pub(crate) use embedder::Naming;
 pub(crate) use grid::{Cutting, Field};
-use progress::Progress;
+use time_left::TimeLeft;
 
 /// What is embedded, how, and where it goes.
 #[derive(Debug, Clone)]
@@ -89,18 +89,18 @@ fn embed(
     let Request { cutting, naming, background, .. } = request;
     let embedder = Embedder { session, cutting, naming, background: *background, stop };
     let to_do: Vec<&PathBuf> = inputs.iter().filter(|path| !writer.has(&path.display().to_string())).collect();
-    let mut progress = Progress::new(to_do.len(), writer.tiles());
+    let mut time_left = TimeLeft::new(to_do.len(), writer.tiles());
     let mut done = Done::default();
     let (mut committed, mut waiting) = (Instant::now(), Vec::new());
     for path in to_do {
-        let found = embedder.embed(path, &mut progress)?;
+        let found = embedder.embed(path, &mut time_left)?;
         if stop.load(Ordering::SeqCst) {
             break;
         }
         for record in &found.records {
             writer.push(record)?;
         }
-        progress.input_done(writer.tiles());
+        time_left.input_done(writer.tiles());
         done.add(&found);
         waiting.push(path.display().to_string());
         if committed.elapsed() > COMMIT {
@@ -109,7 +109,7 @@ fn embed(
         }
     }
     writer.commit(waiting)?;
-    progress.clear();
+    time_left.clear();
     Ok(done)
 }
 

@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
-use crate::play::{self, Watch};
+use crate::play::{Progress, Watch};
 use crate::term::{Line, bar, clock};
 
-/// Inputs and tiles so far.
-pub(super) struct Progress {
+/// The line, and what it is computed from.
+pub(super) struct TimeLeft {
     line: Line,
     begun: Instant,
     inputs: usize,
@@ -16,10 +16,10 @@ pub(super) struct Progress {
     tiles: usize,
 }
 
-impl Progress {
+impl TimeLeft {
     /// `inputs` are left to do; `tiles` are those of an earlier run.
-    pub(super) fn new(inputs: usize, tiles: usize) -> Progress {
-        Progress { line: Line::new(), begun: Instant::now(), inputs, done: 0, tiles }
+    pub(super) fn new(inputs: usize, tiles: usize) -> TimeLeft {
+        TimeLeft { line: Line::new(), begun: Instant::now(), inputs, done: 0, tiles }
     }
 
     /// One more input is done; there are `tiles` in all now.
@@ -33,8 +33,8 @@ impl Progress {
     }
 }
 
-impl Watch for Progress {
-    fn progress(&mut self, slide: &play::Progress) {
+impl Watch for TimeLeft {
+    fn progress(&mut self, slide: &Progress) {
         // Every frame is a tile.
         let of_input = slide.tiles as f64 / slide.all_frames.max(1) as f64;
         let part = ((self.done as f64 + of_input) / self.inputs.max(1) as f64).clamp(0.0, 1.0);

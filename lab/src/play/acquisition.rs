@@ -37,17 +37,17 @@ pub(super) struct Pace {
 #[derive(Debug, Clone)]
 pub(crate) struct Acquisition {
     /// The name by which a profile knows the scanner.
-    pub(crate) scanner_id: String,
-    pub(crate) slide_id: String,
+    pub(super) scanner_id: String,
+    pub(super) slide_id: String,
     /// What the plugin is told, µm/px in x and y.
-    pub(crate) mpp: (f64, f64),
+    pub(super) mpp: (f64, f64),
     /// Width and height of what is scanned, px.
-    pub(crate) extent: (u32, u32),
+    pub(super) extent: (u32, u32),
     /// The box within which tiles may be partial at the same time, px.
-    pub(crate) spread: (u32, u32),
-    pub(crate) frames: Frames,
+    pub(super) spread: (u32, u32),
+    pub(super) frames: Frames,
     /// 0: the plugin's own level.
-    pub(crate) alpha: f64,
+    pub(super) alpha: f64,
     /// `COVERSLIP_SLIDE_*`.
     pub(crate) flags: u32,
     pub(super) pace: Option<Pace>,

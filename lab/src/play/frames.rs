@@ -33,7 +33,7 @@ impl Layout {
 
 /// A frame to be captured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Frame {
+pub(super) struct Frame {
     pub(super) rect: Rect,
     /// The strip or line, from 1.
     pub(super) group: u64,
@@ -43,11 +43,11 @@ pub(crate) struct Frame {
 
 /// The frames of a slide, in the order in which they are captured.
 #[derive(Debug, Clone)]
-pub(crate) struct Frames {
+pub(super) struct Frames {
     pub(super) list: Vec<Frame>,
     /// Of the largest frame, px.
-    pub(crate) width: u32,
-    pub(crate) height: u32,
+    pub(super) width: u32,
+    pub(super) height: u32,
 }
 
 impl Frames {

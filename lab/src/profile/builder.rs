@@ -10,12 +10,12 @@ use coverslip_profile::{Perturbation, Profile, Provenance, Scanner};
 use coverslip_slides::simulated::Change;
 use serde_json::json;
 
-use super::calibrate::{calibrate, separation};
+use super::calibration::{calibrate, separation};
 use super::fit::{Fit, Fitted, check, fit};
-use super::given::{self, Given};
 use super::other_scanners::{changes, perturbed};
 use super::page;
 use super::sampler::{Sample, SampleTile, Sampler, Sampling};
+use super::scanner_slides::{self, ScannerSlides};
 use crate::host::Setup;
 
 /// A profile to build.
@@ -43,12 +43,12 @@ pub(crate) struct Request {
 /// # Errors
 /// Where slides cannot be read, or say too little.
 pub(crate) fn run(request: &Request, out: &mut dyn Write) -> Result<(), Box<dyn Error>> {
-    let given = given::scanners(&request.scanners)?;
-    given::distinct(&given)?;
+    let given = scanner_slides::read(&request.scanners)?;
+    scanner_slides::distinct(&given)?;
     agree(request, &given)?;
     let halves = given
         .iter()
-        .map(|one| given::calibrating(&one.id, one.slides.len(), request.sampling.seed))
+        .map(|one| scanner_slides::calibrating(&one.id, one.slides.len(), request.sampling.seed))
         .collect::<Result<Vec<_>, _>>()?;
     let sampler = Sampler::open(&request.setup, &request.sampling)?;
     let bundle = Bundle::open(sampler.bundle())?;
@@ -65,7 +65,7 @@ pub(crate) fn run(request: &Request, out: &mut dyn Write) -> Result<(), Box<dyn 
 }
 
 /// Checks that the options and the scanners fit together.
-fn agree(request: &Request, given: &[Given]) -> Result<(), Box<dyn Error>> {
+fn agree(request: &Request, given: &[ScannerSlides]) -> Result<(), Box<dyn Error>> {
     if given.len() == 1 && !request.single {
         return Err("expected two scanners or more, found one. Give slides of another with a second --scanner, or \
                     --single to simulate what others would do"
@@ -90,7 +90,7 @@ fn agree(request: &Request, given: &[Given]) -> Result<(), Box<dyn Error>> {
 struct Builder<'a> {
     request: &'a Request,
     sampler: Sampler,
-    given: &'a [Given],
+    given: &'a [ScannerSlides],
     halves: &'a [Vec<bool>],
 }
 

@@ -1,14 +1,14 @@
 //! `coverslip profile`: what a site's scanners look like to a bundle. Built from their slides, looked at, compared.
 
 mod builder;
-mod calibrate;
+mod calibration;
 mod challenge;
 mod comparison;
 mod fit;
-mod given;
 mod other_scanners;
 mod page;
 mod sampler;
+mod scanner_slides;
 mod verification;
 
 pub(crate) use builder::{Request as BuildRequest, run as build};

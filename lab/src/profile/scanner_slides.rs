@@ -9,20 +9,20 @@ use crate::play::twice;
 
 /// One scanner's slides.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Given {
+pub(super) struct ScannerSlides {
     pub(super) id: String,
     pub(super) slides: Vec<PathBuf>,
 }
 
 /// Reads `ID=SLIDE SLIDE… ID=SLIDE…`: a word with `=` and no path before it begins a scanner, or continues one.
-pub(super) fn scanners(words: &[String]) -> Result<Vec<Given>, Box<dyn Error>> {
-    let mut found: Vec<Given> = Vec::new();
+pub(super) fn read(words: &[String]) -> Result<Vec<ScannerSlides>, Box<dyn Error>> {
+    let mut found: Vec<ScannerSlides> = Vec::new();
     let mut current = None;
     for word in words {
         let path = match word.split_once('=') {
             Some((id, path)) if !id.is_empty() && !id.contains(['/', '\\']) => {
                 current = Some(found.iter().position(|given| given.id == id).unwrap_or_else(|| {
-                    found.push(Given { id: id.to_owned(), slides: Vec::new() });
+                    found.push(ScannerSlides { id: id.to_owned(), slides: Vec::new() });
                     found.len() - 1
                 }));
                 path
@@ -44,7 +44,7 @@ pub(super) fn scanners(words: &[String]) -> Result<Vec<Given>, Box<dyn Error>> {
 ///
 /// # Errors
 /// Where two paths are one slide: it would both fit and calibrate, or count for two scanners.
-pub(super) fn distinct(given: &[Given]) -> Result<(), Box<dyn Error>> {
+pub(super) fn distinct(given: &[ScannerSlides]) -> Result<(), Box<dyn Error>> {
     match twice(given.iter().flat_map(|one| &one.slides)) {
         Some([first, second]) => Err(format!(
             "--scanner: expected each slide once, found {} and {}, which are one; remove one of them",
@@ -86,11 +86,11 @@ mod tests {
 
     #[test]
     fn slides_follow_their_scanner() {
-        let found = scanners(&words("a=1.svs 2.svs b=3.svs a=dir/x=4.svs ./c=5.svs")).unwrap();
+        let found = read(&words("a=1.svs 2.svs b=3.svs a=dir/x=4.svs ./c=5.svs")).unwrap();
         assert_eq!(found.len(), 2);
         assert_eq!(found[0].slides, ["1.svs", "2.svs", "dir/x=4.svs", "./c=5.svs"].map(PathBuf::from));
         assert_eq!((found[1].id.as_str(), found[1].slides.len()), ("b", 1));
-        assert!(scanners(&words("1.svs")).unwrap_err().to_string().contains("expected the scanner's id"));
+        assert!(read(&words("1.svs")).unwrap_err().to_string().contains("expected the scanner's id"));
     }
 
     #[test]
@@ -99,7 +99,7 @@ mod tests {
         std::fs::create_dir_all(folder.join("sub")).unwrap();
         ["a.svs", "b.svs"].iter().for_each(|name| std::fs::write(folder.join(name), "").unwrap());
         let place = folder.display();
-        let distinct = |text: String| distinct(&scanners(&words(&text)).unwrap()).map_err(|error| error.to_string());
+        let distinct = |text: String| distinct(&read(&words(&text)).unwrap()).map_err(|error| error.to_string());
         distinct(format!("x={place}/a.svs y={place}/sub/../b.svs")).unwrap();
         for scanner in ["", "y="] {
             let refused = distinct(format!("x={place}/a.svs {scanner}{place}/sub/../a.svs")).unwrap_err();
