@@ -4,7 +4,9 @@ use std::error::Error;
 use std::io::Write;
 use std::path::Path;
 
-use coverslip_bundle::{Agreement, Bundle, ComposedGraph, Precision, Tolerance, check_onnx};
+use coverslip_bundle::{Bundle, ComposedGraph, Precision, check_onnx};
+
+use super::verification::disagreement;
 
 /// Writes the graph to `path`, and its weights beside it where they do not fit into the file.
 ///
@@ -57,15 +59,10 @@ pub(crate) fn check(
     if graph.external.is_some() {
         graph.external = Some(read(&path.with_file_name(ComposedGraph::EXTERNAL_FILE))?);
     }
-    let reference = bundle.reference()?;
-    let found = coverslip_runner::outputs(graph, &reference.tiles)?;
-    let agreement = Agreement::between(bundle.manifest(), &reference, &found)?;
-    writeln!(out, "{} reference tiles: {agreement}", reference.count)?;
-    if !agreement.is_within(Tolerance::FLOAT32) {
+    if let Some(why) = disagreement(bundle, graph, out)? {
         return Err(format!(
-            "the file does not compute the bundle's reference outputs (more than {:?} apart): export it again, and \
-             report it when that does not help",
-            Tolerance::FLOAT32
+            "the file does not compute the bundle's reference outputs: {why}. Export it again, and report it if that does \
+             not help"
         )
         .into());
     }

@@ -72,7 +72,10 @@ fn check_sae(report: &CountsReport, bundle: &Bundle) -> Result<(), Box<dyn Error
 fn measured(report: &CountsReport, p: f64) -> Result<Vec<FeatureLabel>, Box<dyn Error>> {
     let mut strongest: BTreeMap<usize, &Association> = BTreeMap::new();
     for found in report.features.iter().filter(|found| found.p <= p) {
-        let index = found.column.parse().map_err(|_| format!("{:?} is no feature's index", found.column))?;
+        let index = found
+            .column
+            .parse()
+            .map_err(|_| format!("expected a feature's index in the counts, found {:?}", found.column))?;
         let place = strongest.entry(index).or_insert(found);
         if found.pearson.abs() > place.pearson.abs() {
             *place = found;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use coverslip_bundle::tensors::TensorFile;
+use coverslip_bundle::tensors::{Element, TensorFile};
 use coverslip_bundle::{
     Architecture, Bundle, BundleError, InputStep, Manifest, Mlp, OnnxModel, PixelLayout, Pooling, SaeArchitecture, Tap,
     TapSource, Vit,
@@ -191,11 +191,23 @@ fn files(page: &mut Page, bundle: &Bundle) -> Result<(), BundleError> {
 fn elements(file: &TensorFile) -> String {
     let mut bytes: BTreeMap<String, usize> = BTreeMap::new();
     for tensor in file.names().filter_map(|name| file.get(name)) {
-        *bytes.entry(format!("{:?}", tensor.element).to_lowercase()).or_default() += tensor.bytes.len();
+        *bytes.entry(element_name(tensor.element).to_owned()).or_default() += tensor.bytes.len();
     }
     let mut elements: Vec<_> = bytes.into_iter().collect();
     elements.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
     elements.into_iter().map(|(element, _)| element).collect::<Vec<_>>().join(", ")
+}
+
+fn element_name(element: Element) -> &'static str {
+    match element {
+        Element::F16 => "f16",
+        Element::Bf16 => "bf16",
+        Element::F32 => "f32",
+        Element::F64 => "f64",
+        Element::U8 => "u8",
+        Element::I32 => "i32",
+        Element::I64 => "i64",
+    }
 }
 
 fn bytes(value: u64) -> String {

@@ -33,14 +33,19 @@ pub(super) fn read(paths: &[PathBuf], side: usize) -> Result<Tiles, Box<dyn Erro
         }
     }
     if tiles.pixels.is_empty() {
-        return Err(format!("no tile of {side} × {side} px in {paths:?}").into());
+        let places: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+        return Err(format!(
+            "expected at least one tile of {side} × {side} px, found none in {}. Give larger images",
+            places.join(", ")
+        )
+        .into());
     }
     Ok(tiles)
 }
 
 fn stored(file: &TensorFile, side: usize) -> Result<Vec<u8>, Box<dyn Error>> {
     let Some(tiles) = file.get("calibration_tiles").or_else(|| file.get("tiles")) else {
-        return Err("no tensor `tiles` (or `calibration_tiles`)".into());
+        return Err("expected a tensor `tiles` or `calibration_tiles`, found neither".into());
     };
     if tiles.shape.len() != 4 || tiles.shape[1..] != [side, side, 3] {
         let found = tiles.shape;

@@ -55,7 +55,7 @@ impl Collected {
     }
 
     /// Results for a place and pass that had one already.
-    pub(crate) fn duplicates(&self) -> usize {
+    pub(super) fn duplicates(&self) -> usize {
         let places: HashSet<_> =
             self.tiles.iter().map(|tile| (tile.result.row, tile.result.column, tile.result.pass)).collect();
         self.tiles.len() - places.len()

@@ -15,7 +15,7 @@ const MOST_AXES: usize = 128;
 /// Tiles per axis: an axis from few tiles is noise.
 const TILES_PER_AXIS: usize = 4;
 /// The fewest tiles of a scanner.
-pub(super) const FEWEST_TILES: usize = 30;
+const FEWEST_TILES: usize = 30;
 /// A feature is marked where its effect is at least Cohen's medium one, whichever slide is left out.
 const LEAST_EFFECT: f64 = 0.5;
 

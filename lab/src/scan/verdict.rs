@@ -17,18 +17,18 @@ const SURPRISE: f64 = 1e-3;
 
 /// The three lines and what they amount to.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Verdict {
+pub(super) struct Verdict {
     /// Alerts and places; rates; what was not checked. At most 80 columns each.
-    pub(crate) lines: [String; 3],
+    pub(super) lines: [String; 3],
     /// An alert, or a flag on more tiles than expected.
-    pub(crate) wrong: bool,
+    pub(super) wrong: bool,
     /// Every check was made, and all of them against a profile.
-    pub(crate) complete: bool,
+    pub(super) complete: bool,
 }
 
 impl Verdict {
     /// Judges a slide that was played. `level` gives the false-alarm level of the calibrated check with a bit.
-    pub(crate) fn new(played: &Played, level: impl Fn(usize) -> f64) -> Verdict {
+    pub(super) fn new(played: &Played, level: impl Fn(usize) -> f64) -> Verdict {
         let summary = &played.summary;
         // An engine that fell back is slower; that is nothing about the slide.
         let telling = |alert: &&abi::Alert| alert.code != abi::ALERT_ENGINE_FALLBACK;

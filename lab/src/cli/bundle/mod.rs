@@ -47,7 +47,7 @@ enum Command {
         /// Precision of the model's products: fp32, fp16 or bf16
         #[arg(long, default_value_t = Precision::Float32)]
         precision: Precision,
-        /// Check the written file's structure, and (of fp32) its outputs against the reference tiles
+        /// Check the written file's structure, and with fp32 its outputs on the reference tiles
         #[arg(long)]
         check: bool,
         /// The file to write

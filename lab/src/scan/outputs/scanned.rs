@@ -9,21 +9,21 @@ use crate::play::{Collected, FieldOfView, Played, Settings};
 /// Features that get a map in the overview.
 const MAPS: usize = 8;
 
-pub(crate) struct Scanned {
-    pub(crate) source: SourceInfo,
-    pub(crate) mpp: Mpp,
+pub(in crate::scan) struct Scanned {
+    pub(in crate::scan) source: SourceInfo,
+    pub(in crate::scan) mpp: Mpp,
     /// The bundle's name.
-    pub(crate) bundle: String,
-    pub(crate) settings: Settings,
-    pub(crate) field: FieldOfView,
-    pub(crate) thumbnail: Thumbnail,
-    pub(crate) strongest: Vec<StrongFeature>,
-    pub(crate) played: Played,
+    pub(in crate::scan) bundle: String,
+    pub(in crate::scan) settings: Settings,
+    pub(in crate::scan) field: FieldOfView,
+    pub(in crate::scan) thumbnail: Thumbnail,
+    pub(in crate::scan) strongest: Vec<StrongFeature>,
+    pub(in crate::scan) played: Played,
 }
 
 /// One of the features that vary most over the slide.
 #[derive(Debug, Clone)]
-pub(crate) struct StrongFeature {
+pub(in crate::scan) struct StrongFeature {
     pub(super) index: u32,
     pub(super) deviation: f64,
     pub(super) label: String,
@@ -33,7 +33,7 @@ pub(crate) struct StrongFeature {
 ///
 /// # Errors
 /// Whatever the library answers.
-pub(crate) fn strongest(collected: &Collected, session: &Session) -> Result<Vec<StrongFeature>, HostError> {
+pub(in crate::scan) fn strongest(collected: &Collected, session: &Session) -> Result<Vec<StrongFeature>, HostError> {
     let labelled = |(index, deviation)| {
         let meaning = session.runtime.feature_info(index)?;
         Ok(StrongFeature { index, deviation, label: text(&meaning.label) })

@@ -11,7 +11,7 @@ use crate::host::{FLAGS, Library, STATUSES, Session, alert_name, take_log, text}
 use crate::play::Played;
 
 /// The content of slide.json; also takes what the library has logged.
-pub(crate) fn value(scanned: &Scanned, session: &Session) -> Value {
+pub(in crate::scan) fn value(scanned: &Scanned, session: &Session) -> Value {
     let (played, info) = (&scanned.played, &session.info);
     let log: Vec<Value> = take_log().into_iter().map(|(level, line)| json!({ "level": level, "text": line })).collect();
     let features: Vec<Value> = scanned

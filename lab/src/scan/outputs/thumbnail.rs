@@ -6,18 +6,18 @@ use coverslip_slides::Rect;
 const LARGEST: u32 = 1400;
 
 /// Mean colours of square blocks of level-0 pixels.
-pub(crate) struct Thumbnail {
+pub(in crate::scan) struct Thumbnail {
     /// Level-0 pixels per thumbnail pixel.
-    pub(crate) scale: u32,
-    pub(crate) width: u32,
-    pub(crate) height: u32,
+    pub(in crate::scan) scale: u32,
+    pub(in crate::scan) width: u32,
+    pub(in crate::scan) height: u32,
     /// Sampling step, in pixels: four samples per block and axis are enough.
     stride: u32,
     sums: Vec<[u32; 4]>,
 }
 
 impl Thumbnail {
-    pub(crate) fn new(width: u32, height: u32) -> Thumbnail {
+    pub(in crate::scan) fn new(width: u32, height: u32) -> Thumbnail {
         let scale = width.max(height).div_ceil(LARGEST).max(1);
         let (width, height) = (width.div_ceil(scale), height.div_ceil(scale));
         let sums = vec![[0; 4]; width as usize * height as usize];
@@ -25,7 +25,7 @@ impl Thumbnail {
     }
 
     /// Adds a frame's pixels.
-    pub(crate) fn add(&mut self, rect: Rect, pixels: &[u8]) {
+    pub(in crate::scan) fn add(&mut self, rect: Rect, pixels: &[u8]) {
         let first = |start: u32| start.next_multiple_of(self.stride);
         for y in (first(rect.y)..rect.y + rect.height).step_by(self.stride as usize) {
             let line = &pixels[(y - rect.y) as usize * rect.width as usize * 3..][..rect.width as usize * 3];
@@ -42,7 +42,7 @@ impl Thumbnail {
     }
 
     /// RGB pixels. Places that no frame has covered are light grey.
-    pub(crate) fn pixels(&self) -> Vec<u8> {
+    pub(in crate::scan) fn pixels(&self) -> Vec<u8> {
         let mean = |[r, g, b, count]: &[u32; 4]| match count {
             0 => [225, 225, 228],
             count => [r, g, b].map(|sum| ((sum + count / 2) / count) as u8),
