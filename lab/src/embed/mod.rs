@@ -4,6 +4,8 @@ mod done;
 mod embedder;
 mod grid;
 mod inputs;
+mod key;
+mod request;
 mod time_left;
 
 use std::error::Error;
@@ -12,35 +14,18 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use coverslip_bundle::{Digest, MANIFEST_FILE, Manifest};
-use coverslip_plugin_abi as abi;
-use serde_json::{Value, json};
+use coverslip_bundle::{MANIFEST_FILE, Manifest};
 
 use crate::embeddings::{TapInfo, Writer};
-use crate::host::{EngineChoice, Session, Setup};
-use crate::resume;
+use crate::host::Session;
 use crate::term::stop_flag;
 use done::Done;
 use embedder::Embedder;
-pub(crate) use embedder::Naming;
-pub(crate) use grid::{Cutting, Field};
 use time_left::TimeLeft;
 
-/// What is embedded, how, and where it goes.
-#[derive(Debug, Clone)]
-pub(crate) struct Request {
-    /// Slides, images and directories of these.
-    pub(crate) inputs: Vec<PathBuf>,
-    /// The file to write.
-    pub(crate) out: PathBuf,
-    /// Whether a finished file is replaced.
-    pub(crate) force: bool,
-    pub(crate) cutting: Cutting,
-    /// Whether tiles without tissue are embedded.
-    pub(crate) background: bool,
-    pub(crate) naming: Naming,
-    pub(crate) setup: Setup,
-}
+pub(crate) use embedder::Naming;
+pub(crate) use grid::{Cutting, Field};
+pub(crate) use request::Request;
 
 /// Between two commits.
 const COMMIT: Duration = Duration::from_secs(5);
@@ -74,7 +59,7 @@ pub(crate) fn run(request: &Request) -> Result<bool, Box<dyn Error>> {
 fn writer(request: &Request, session: &Session) -> Result<Writer, Box<dyn Error>> {
     let manifest: Manifest = serde_json::from_slice(&std::fs::read(session.bundle.join(MANIFEST_FILE))?)?;
     let taps = manifest.taps.iter().map(|tap| TapInfo { name: tap.name.clone(), width: manifest.tap_width(tap) });
-    let (key, k) = (key(request, &session.info.bundle_digest), session.info.features_per_tile as usize);
+    let (key, k) = (key::of(request, &session.info.bundle_digest), session.info.features_per_tile as usize);
     Ok(Writer::open(&request.out, taps.collect(), k, &key, request.force)?)
 }
 
@@ -111,102 +96,4 @@ fn embed(
     writer.commit(waiting)?;
     time_left.clear();
     Ok(done)
-}
-
-/// What has to be the same for a run to go on.
-fn key(request: &Request, bundle: &[u8; 32]) -> String {
-    let Request { cutting, naming, background, setup, .. } = request;
-    let EngineChoice { engine, tensorrt_library, plans, precision, max_batch } = &setup.engine;
-    let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
-    resume::key(&[
-        ("bundle", json!(Digest(*bundle).to_string())),
-        (
-            "field",
-            json!(match cutting.field {
-                Field::Grid => "grid",
-                Field::Tile => "tile",
-            }),
-        ),
-        ("mpp", json!(cutting.mpp)),
-        ("stretch", json!(cutting.stretch)),
-        ("background", json!(background)),
-        ("slide_separator", json!(naming.slide_separator)),
-        ("scanner", json!(naming.scanner)),
-        ("engine", engine_name(*engine)),
-        ("tensorrt_library", json!(path(tensorrt_library))),
-        ("plans", json!(path(plans))),
-        ("precision", precision_name(*precision)),
-        ("max_batch", json!(max_batch)),
-    ])
-}
-
-fn engine_name(engine: i32) -> Value {
-    match engine {
-        abi::ENGINE_CPU => json!("cpu"),
-        abi::ENGINE_AUTO => json!("auto"),
-        abi::ENGINE_TENSORRT => json!("tensorrt"),
-        other => json!(other),
-    }
-}
-
-fn precision_name(precision: i32) -> Value {
-    match precision {
-        abi::PRECISION_FLOAT32 => json!("float32"),
-        abi::PRECISION_FLOAT16 => json!("float16"),
-        abi::PRECISION_BFLOAT16 => json!("bfloat16"),
-        other => json!(other),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The key is in the journals of runs that were cut off. Where this text has to change, so has its version.
-    #[test]
-    fn the_key_is_the_one_of_its_version() {
-        let mut request = Request {
-            inputs: vec!["a.svs".into()],
-            out: "e.parquet".into(),
-            force: true,
-            cutting: Cutting { field: Field::Grid, mpp: None, stretch: false },
-            background: false,
-            naming: Naming { slide_separator: None, scanner: String::new() },
-            setup: Setup {
-                engine: EngineChoice {
-                    engine: abi::ENGINE_CPU,
-                    precision: abi::PRECISION_FLOAT16,
-                    ..EngineChoice::default()
-                },
-                ..Setup::default()
-            },
-        };
-        let bundle = "ab".repeat(32);
-        assert_eq!(
-            key(&request, &[0xab; 32]),
-            format!(
-                "v2: bundle=\"{bundle}\", field=\"grid\", mpp=null, stretch=false, background=false, \
-                 slide_separator=null, scanner=\"\", engine=\"cpu\", tensorrt_library=null, plans=null, \
-                 precision=\"float16\", max_batch=0"
-            )
-        );
-        request.cutting = Cutting { field: Field::Tile, mpp: Some(0.25), stretch: true };
-        request.background = true;
-        request.naming = Naming { slide_separator: Some("_".into()), scanner: "lab, 1".into() };
-        request.setup.engine = EngineChoice {
-            engine: abi::ENGINE_TENSORRT,
-            tensorrt_library: Some("/lib/libnvinfer.so.11".into()),
-            plans: Some("/plans".into()),
-            precision: abi::PRECISION_BFLOAT16,
-            max_batch: 64,
-        };
-        assert_eq!(
-            key(&request, &[0xab; 32]),
-            format!(
-                "v2: bundle=\"{bundle}\", field=\"tile\", mpp=0.25, stretch=true, background=true, \
-                 slide_separator=\"_\", scanner=\"lab, 1\", engine=\"tensorrt\", \
-                 tensorrt_library=\"/lib/libnvinfer.so.11\", plans=\"/plans\", precision=\"bfloat16\", max_batch=64"
-            )
-        );
-    }
 }

@@ -107,6 +107,7 @@ impl Hardware {
             Err(why) => Err(why.into()),
         }
     }
+
     fn plan_target(&self, library: Library) -> PlanTarget {
         PlanTarget {
             flavor: library.flavor().to_string(),

@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
+use coverslip_bundle::MANIFEST_FILE;
+
 /// `given`, or the library that cargo built or an installation put beside this command; of several builds the latest.
 pub(crate) fn library(given: Option<&Path>) -> Result<PathBuf, Box<dyn Error>> {
     if let Some(path) = given {
@@ -41,7 +43,7 @@ pub(crate) fn bundle(given: Option<&Path>) -> Result<PathBuf, Box<dyn Error>> {
     let above = executable.ancestors().skip(1).map(|folder| folder.join("bundles/demo"));
     let compiled = Path::new(env!("CARGO_MANIFEST_DIR")).join("../bundles/demo");
     let installed = executable.ancestors().nth(2).map(|prefix| prefix.join("share/coverslip/bundles/demo"));
-    above.chain([compiled]).chain(installed).find(|path| path.join("manifest.json").is_file()).ok_or_else(|| {
+    above.chain([compiled]).chain(installed).find(|path| path.join(MANIFEST_FILE).is_file()).ok_or_else(|| {
         "expected the demo bundle in bundles/demo, found none. Run this inside the workspace, or give a bundle with \
          --bundle"
             .into()

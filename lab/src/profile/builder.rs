@@ -1,4 +1,4 @@
-//! `coverslip profile build`: plays good slides of each scanner, fits on some, calibrates on the others.
+//! Builds a profile: plays good slides of each scanner, fits on some and calibrates on the others.
 
 use std::collections::BTreeMap;
 use std::error::Error;

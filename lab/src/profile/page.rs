@@ -13,9 +13,9 @@ pub(crate) fn print(out: &mut dyn Write, profile: &Profile, digest: Digest) -> R
     writeln!(out, "profile   {} ({})", profile.name, &digest.to_string()[..12])?;
     writeln!(out, "bundle    {}", &profile.bundle.to_string()[..12])?;
     let how = match (profile.provenance.simulated, profile.provenance.paired) {
-        (true, _) => "SIMULATED: what other scanners do was made up from this one's slides",
+        (true, _) => "SIMULATED: other scanners were simulated from this one's slides",
         (false, true) => "the scanners saw the same slides",
-        (false, false) => "each scanner saw its own slides: tissue may pass for a scanner",
+        (false, false) => "each scanner saw its own slides: tissue may be taken for a scanner",
     };
     writeln!(out, "scanners  {}; {how}", profile.scanners.len())?;
     for (place, tap) in profile.taps.iter().enumerate() {
@@ -50,7 +50,7 @@ fn one(out: &mut dyn Write, profile: &Profile, scanner: &Scanner) -> Result<(), 
     )?;
     let told = profile.annotations.get("scanner_shift_auroc_on_held_out_slides").and_then(|all| all.get(&scanner.id));
     if let Some(told) = told.and_then(serde_json::Value::as_f64) {
-        writeln!(out, "  other scanners are told from it on slides that fitted nothing: AUROC {told:.2}")?;
+        writeln!(out, "  told from the other scanners on slides that were not fitted: AUROC {told:.2}")?;
     }
     writeln!(out, "  {:<20}{:>8}{:>12}{:>12}{:>16}", "check", "tiles", "median", "99th", "false alarms")?;
     for check in Check::ALL.into_iter().skip(1) {

@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn a_slide_under_two_spellings_is_one() {
-        let folder = std::env::temp_dir().join(format!("coverslip-given-{}", std::process::id()));
+        let folder = std::env::temp_dir().join(format!("coverslip-scanner-slides-{}", std::process::id()));
         std::fs::create_dir_all(folder.join("sub")).unwrap();
         ["a.svs", "b.svs"].iter().for_each(|name| std::fs::write(folder.join(name), "").unwrap());
         let place = folder.display();
