@@ -13,8 +13,8 @@ use rten::{Model, ModelOptions, NodeId};
 use rten_tensor::NdTensorView;
 use rten_tensor::prelude::*;
 
-use crate::support::host::{Answer, TestRuntime, open_with};
 use crate::folder;
+use crate::support::host::{Answer, TestRuntime, open_with};
 
 /// The graph that the fake computes.
 struct Graph {

@@ -5,8 +5,8 @@ use std::os::unix::ffi::OsStringExt;
 
 use coverslip_plugin_abi::*;
 
-use crate::support::host::{Answer, TestRuntime, open_with};
 use crate::folder;
+use crate::support::host::{Answer, TestRuntime, open_with};
 
 fn open(engine: i32, change: impl FnOnce(&mut RuntimeDesc)) -> Answer<TestRuntime> {
     let bundle = folder("matrix-bundle");

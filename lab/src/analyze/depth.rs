@@ -20,7 +20,7 @@ use crate::embeddings::{EmbeddingSet, stacked};
 use crate::findings::file::Findings;
 use crate::findings::models::{DepthFindings, DepthPoint};
 use crate::findings::reading::Sample;
-use crate::page::{paragraph, shortened};
+use crate::term::{paragraph, shortened};
 
 /// `bundles`, `embeddings` and, if any, `scanners` have an entry for each model, in the same order.
 pub(crate) struct Options {

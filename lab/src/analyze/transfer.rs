@@ -16,7 +16,7 @@ use super::{Failure, Outcome};
 use crate::findings::file::Findings;
 use crate::findings::models::{Transfer, TransferFindings};
 use crate::findings::reading::{ColumnKind, Reading};
-use crate::page::paragraph;
+use crate::term::paragraph;
 
 pub(crate) struct Options {
     /// Of the tiles to choose on.

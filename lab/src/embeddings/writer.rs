@@ -271,12 +271,10 @@ fn begin(folder: &Path, key: &str) -> Result<Journal> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Journal { key: key.into(), ..Journal::default() },
         Err(error) => return Err(unwritable(folder, &error)),
     };
-    if journal.key != key {
+    if let Some(why) = crate::resume::misfit(key, &journal.key) {
         return Err(EmbeddingError(format!(
-            "{}: expected to go on with {key}, found an earlier run with {}; give another --out, or remove the folder \
-             and begin again",
-            folder.display(),
-            journal.key
+            "{}: {why}; give another --out, or remove the folder and begin again",
+            folder.display()
         )));
     }
     Ok(journal)

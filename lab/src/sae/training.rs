@@ -3,7 +3,6 @@
 use std::error::Error;
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -16,7 +15,7 @@ use super::data::{Data, Stream};
 use super::split::Split;
 use super::{files, objective};
 use crate::resume;
-use crate::scan::Line;
+use crate::term::{Line, stop_flag};
 
 pub(crate) struct Options {
     pub(crate) embeddings: PathBuf,
@@ -61,10 +60,7 @@ const MOST_FEATURES: usize = 1 << 20;
 /// # Errors
 /// When the embeddings cannot be used or a file cannot be written, the loss diverges, or an earlier run's files are there.
 pub(crate) fn run(options: &Options, out: &mut dyn Write) -> Result<bool, Box<dyn Error>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = stop.clone();
-    // Fails only where a handler exists already; then Ctrl-C ends the process, and the last checkpoint is intact.
-    let _ = ctrlc::set_handler(move || flag.store(true, Ordering::SeqCst));
+    let stop = stop_flag();
     if options.threads > 0 {
         rayon::ThreadPoolBuilder::new().num_threads(options.threads).build_global()?;
     }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use crate::analyze::text::{range, signed};
 use crate::findings::counts::{Association, CountsFindings, RepresentationFindings};
 use crate::findings::reading::{ColumnKind, HeldOutScore};
-use crate::page::{paragraph, shortened};
+use crate::term::{paragraph, shortened};
 
 /// A number in at most `columns` columns: with its decimals, without them, or as a power of ten.
 fn fitting(value: f64, decimals: usize, columns: usize) -> String {

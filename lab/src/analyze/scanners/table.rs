@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use crate::findings::scanners::{Measured, Measurement, Numbers, ProbeFigures, ScannersFindings, TapFindings, Version};
-use crate::page::paragraph;
+use crate::term::paragraph;
 
 /// Prints the numbers, and the reason for each missing number.
 pub(super) fn print(out: &mut dyn Write, found: &ScannersFindings, groups: usize) -> io::Result<()> {
