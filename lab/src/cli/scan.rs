@@ -31,7 +31,7 @@ pub(super) struct Args {
     /// What the scanner hands over: tiles, camera fields with 10 % overlap, or strips as wide as the slide
     #[arg(long, value_enum, default_value_t = Layout::Tiles)]
     frames: Layout,
-    /// Pixels: a tile's side [512], a field's side [2048], a strip's height [128]
+    /// Pixels: a tile's side, a field's side or a strip's height [default: 512, 2048, 128]
     #[arg(long, value_name = "PX", value_parser = clap::value_parser!(u32).range(16..=8192))]
     frame_size: Option<u32>,
     /// Pace of the scanner in tiles of the model's grid per second [default: as fast as the plugin takes them]
