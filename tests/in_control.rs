@@ -13,7 +13,8 @@ use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
 
-use coverslip_analysis::scanners::{Geometry, Labels, SparseRows, scanner_effects};
+use coverslip_analysis::Categories;
+use coverslip_analysis::scanners::{Geometry, SparseRows, scanner_effects};
 use coverslip_bundle::Bundle;
 use coverslip_plugin_abi::*;
 use coverslip_profile::{
@@ -156,7 +157,7 @@ fn fitted(bundle: &Bundle, at: &Path) -> Profile {
     let width = bundle.manifest().tap_width(tap);
     let value = |tile: &Tile, i: usize| f64::from(tile.embedding[tile.embedding.len() - width + i]);
     let rows = faer::Mat::from_fn(tiles.len(), width, |row, i| value(&tiles[row], i));
-    let geometry = Geometry::fit(rows.as_ref(), &Labels::new(&names), 64).expect("enough tiles");
+    let geometry = Geometry::fit(rows.as_ref(), &Categories::new(&names), 64).expect("enough tiles");
     let whitening = &geometry.whitening;
     let flat = |m: &faer::Mat<f64>| {
         (0..m.nrows()).flat_map(|row| (0..m.ncols()).map(move |i| m[(row, i)] as f32)).collect::<Vec<f32>>()
@@ -208,8 +209,8 @@ fn marked(tiles: &[Tile], names: &[String], slides: &[String]) -> (Vec<u32>, Vec
         ends.push(index.len());
     }
     let rows = SparseRows { ends: &ends, index: &index, value: &value };
-    let scanners = Labels::new(names);
-    let effects = scanner_effects(rows, &scanners, &Labels::new(slides)).expect("two scanners");
+    let scanners = Categories::new(names);
+    let effects = scanner_effects(rows, &scanners, &Categories::new(slides)).expect("two scanners");
     let of_a = effects.iter().filter(|effect| effect.scanner == 0 && effect.least >= 0.5);
     of_a.map(|effect| (effect.feature, effect.size as f32)).collect::<BTreeMap<u32, f32>>().into_iter().unzip()
 }

@@ -1,7 +1,7 @@
 //! `coverslip install`: the shared library, its headers and what CMake and pkg-config need, under one prefix.
 //!
-//! The tree can be moved afterwards: no file in it holds an absolute path. Each file is written beside its place
-//! and then renamed, so that a host that runs meanwhile keeps the library it has mapped and never sees half of one.
+//! The tree can be moved afterwards: no file in it holds an absolute path. Each file is written beside its place and then
+//! renamed, so that a host that is running keeps the library that it has mapped, and never sees half of one.
 
 use std::error::Error;
 use std::fs;
@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use coverslip_files::{Folder, Replace, whole};
 
 use crate::host::Library;
-use crate::locate;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -29,41 +28,37 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// What a host links with; also the end of the chain of links.
 const LINK_NAME: &str = "libcoverslip.so";
 
-/// Installs the shared library, headers, CMake package and pkg-config file under a prefix
-#[derive(clap::Args, Debug)]
-pub(crate) struct Args {
-    /// Where to: gets include/, lib/ and with --bundle share/
-    #[arg(long, value_name = "DIR")]
+/// What is installed, and where.
+#[derive(Debug)]
+pub(crate) struct Request {
+    /// Gets include/, lib/ and, with a bundle, share/.
     pub(crate) prefix: PathBuf,
-    /// The shared library to install [default: the one built together with this command]
-    #[arg(long, value_name = "FILE")]
+    /// None: the library that was built with this command.
     pub(crate) library: Option<PathBuf>,
-    /// A bundle to install with it, under share/coverslip/bundles
-    #[arg(long, value_name = "DIR")]
     pub(crate) bundle: Option<PathBuf>,
 }
 
 /// Installs, and prints a line for each file written.
 ///
 /// # Errors
-/// A missing or foreign library, a bundle that does not verify, a place that cannot be written.
-pub(crate) fn run(args: Args) -> Outcome<()> {
+/// Where the library is missing or foreign, the bundle does not verify, or the prefix cannot be written.
+pub(crate) fn run(request: &Request) -> Outcome<()> {
     if !cfg!(target_os = "linux") {
         return Err("`coverslip install` knows the library layout of Linux only; copy the library by hand".into());
     }
-    let library = locate::library(args.library.as_deref())?;
-    // Everything is looked at before anything is written: a foreign file, or a library that does not fit the headers
-    // that come with it, is refused here.
-    let contract = Library::load(&library)?.abi_version();
-    if let Some(bundle) = &args.bundle {
+    // Everything is checked before anything is written: here a foreign file, or a library that does not fit the headers
+    // that come with it, is refused.
+    let library = Library::find(request.library.as_deref())?;
+    let contract = library.abi_version();
+    if let Some(bundle) = &request.bundle {
         coverslip_bundle::Bundle::open(bundle)?;
     }
 
-    let mut written = Report(io::stdout().lock());
-    let lib = args.prefix.join("lib");
+    let mut written = Written(io::stdout().lock());
+    let lib = request.prefix.join("lib");
     let soname = format!("{LINK_NAME}.{}", contract.0);
     let real_name = format!("{LINK_NAME}.{VERSION}");
-    write(&lib, &real_name, &fs::read(&library).map_err(named(&library))?, 0o755, &mut written)?;
+    write(&lib, &real_name, &fs::read(library.path()).map_err(named(library.path()))?, 0o755, &mut written)?;
     link(&lib, &soname, &real_name, &mut written)?;
     link(&lib, LINK_NAME, &soname, &mut written)?;
 
@@ -75,20 +70,20 @@ pub(crate) fn run(args: Args) -> Outcome<()> {
             .replace("@POINTER_BYTES@", &size_of::<usize>().to_string())
     };
     for (name, text) in HEADERS {
-        write(&args.prefix.join("include/coverslip"), name, text.as_bytes(), 0o644, &mut written)?;
+        write(&request.prefix.join("include/coverslip"), name, text.as_bytes(), 0o644, &mut written)?;
     }
     for (name, template) in CMAKE {
         write(&lib.join("cmake/coverslip"), name, fill(template).as_bytes(), 0o644, &mut written)?;
     }
     write(&lib.join("pkgconfig"), PKG_CONFIG.0, fill(PKG_CONFIG.1).as_bytes(), 0o644, &mut written)?;
-    if let Some(bundle) = &args.bundle {
-        copy_bundle(bundle, &args.prefix.join("share/coverslip/bundles"), &mut written)?;
+    if let Some(bundle) = &request.bundle {
+        copy_bundle(bundle, &request.prefix.join("share/coverslip/bundles"), &mut written)?;
     }
     written.line(format_args!("coverslip {VERSION}, contract {}.{}: done", contract.0, contract.1))
 }
 
-/// Writes `folder/name` at once: hosts see the file that was there, or this one.
-fn write(folder: &Path, name: &str, content: &[u8], mode: u32, written: &mut Report) -> Outcome<()> {
+/// Writes `folder/name` in one step: hosts see the old file or the new one.
+fn write(folder: &Path, name: &str, content: &[u8], mode: u32, written: &mut Written) -> Outcome<()> {
     fs::create_dir_all(folder).map_err(named(folder))?;
     let path = folder.join(name);
     let made = whole(&path, |file| {
@@ -100,14 +95,14 @@ fn write(folder: &Path, name: &str, content: &[u8], mode: u32, written: &mut Rep
 }
 
 /// Makes `folder/name` a link to its neighbour `target`.
-fn link(folder: &Path, name: &str, target: &str, written: &mut Report) -> Outcome<()> {
+fn link(folder: &Path, name: &str, target: &str, written: &mut Written) -> Outcome<()> {
     let path = folder.join(name);
     coverslip_files::link(target, &path).map_err(named(&path))?;
     written.line(format_args!("{} -> {target}", show(&path)))
 }
 
-/// Copies a bundle (a folder without folders) under its own name. One that is there already is replaced as a whole.
-fn copy_bundle(from: &Path, folder: &Path, written: &mut Report) -> Outcome<()> {
+/// Copies a bundle, a folder without folders, under its own name. One that is there already is replaced as a whole.
+fn copy_bundle(from: &Path, folder: &Path, written: &mut Written) -> Outcome<()> {
     let from = from.canonicalize().map_err(named(from))?;
     let place = folder.join(from.file_name().ok_or("the bundle's path has no name")?);
     let draft = Folder::beside(&place).map_err(named(&place))?;
@@ -141,10 +136,10 @@ fn set_mode(_: &fs::File, _: u32) -> io::Result<()> {
     Ok(())
 }
 
-/// The lines of what was written.
-struct Report(io::StdoutLock<'static>);
+/// Prints a line for each file that was written.
+struct Written(io::StdoutLock<'static>);
 
-impl Report {
+impl Written {
     fn line(&mut self, text: std::fmt::Arguments<'_>) -> Outcome<()> {
         Ok(writeln!(self.0, "{text}")?)
     }

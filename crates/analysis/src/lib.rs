@@ -5,11 +5,15 @@
 
 #![forbid(unsafe_code)]
 
+mod categories;
 pub mod counts;
 pub mod pca;
 pub mod random;
+mod rows;
 pub mod sae;
 pub mod scanners;
 mod undefined;
 
+pub use categories::Categories;
+pub use rows::select;
 pub use undefined::Undefined;

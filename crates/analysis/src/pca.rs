@@ -2,19 +2,16 @@
 
 use faer::{Mat, MatRef, Side};
 
-use crate::Undefined;
+use crate::rows::column_means;
+use crate::undefined::Undefined;
 
 /// Mean and leading principal components of some rows.
 #[derive(Debug, Clone)]
 pub struct Pca {
     /// The rows' mean, d values.
-    pub mean: Vec<f64>,
+    mean: Vec<f64>,
     /// Orthonormal directions \[k, d\], the largest variance first; the value of largest magnitude in each is positive.
-    pub components: Mat<f64>,
-    /// Variance along each direction, over n − 1.
-    pub variances: Vec<f64>,
-    /// The variance along all directions, over n − 1.
-    pub total: f64,
+    components: Mat<f64>,
 }
 
 impl Pca {
@@ -32,8 +29,7 @@ impl Pca {
         }
         let mean = column_means(rows);
         let centred = Mat::from_fn(n, d, |i, j| rows[(i, j)] - mean[j]);
-        let total = centred.squared_norm_l2() / (n - 1) as f64;
-        if !total.is_finite() {
+        if !centred.squared_norm_l2().is_finite() {
             return Err(Undefined("a value is NaN or infinite; expected finite rows".into()));
         }
         let gram = if n < d { &centred * centred.transpose() } else { centred.transpose() * &centred };
@@ -52,8 +48,7 @@ impl Pca {
             let scale = largest.signum() / row.as_ref().norm_l2();
             row.iter_mut().for_each(|value| *value *= scale);
         }
-        let variances = (0..kept).map(|i| value(i) / (n - 1) as f64).collect();
-        Ok(Pca { mean, components, variances, total })
+        Ok(Pca { mean, components })
     }
 
     /// Coordinates \[n, k\] of rows \[n, d\] along the components.
@@ -65,19 +60,4 @@ impl Pca {
         }
         coordinates
     }
-
-    /// The rows \[n, d\] that have these coordinates \[n, k\].
-    pub fn reconstruct(&self, coordinates: MatRef<'_, f64>) -> Mat<f64> {
-        let mut rows = coordinates * &self.components;
-        for row in rows.row_iter_mut() {
-            row.iter_mut().zip(&self.mean).for_each(|(value, mean)| *value += mean);
-        }
-        rows
-    }
-}
-
-/// The mean of each column.
-pub(crate) fn column_means(rows: MatRef<'_, f64>) -> Vec<f64> {
-    let n = rows.nrows() as f64;
-    rows.col_iter().map(|column| column.iter().sum::<f64>() / n).collect()
 }

@@ -1,4 +1,8 @@
 //! Seeded random numbers: the same seed gives the same numbers on every machine.
+//!
+//! There are several generators: [`Random`] for the analyses of counts, `seeded` for those of scanners, `Pcg64Mcg` for SAE
+//! training, and `SplitMix64` of `coverslip-numerics` for synthetic pixels and weights. Each has published figures behind
+//! it; one generator for all would change every one of them and improve none.
 
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
@@ -51,9 +55,31 @@ impl Random {
     }
 }
 
+/// The generator of the analyses of scanners.
+pub(crate) fn seeded(seed: u64) -> Pcg64 {
+    Pcg64::new(u128::from(seed), 0x5eed)
+}
+
+/// A permutation of `0..n`.
+pub(crate) fn shuffled(n: usize, random: &mut Pcg64) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..n).collect();
+    for last in (1..n).rev() {
+        order.swap(last, random.random_range(0..=last));
+    }
+    order
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_permutation_has_everything_once() {
+        let mut order = shuffled(50, &mut seeded(3));
+        assert_ne!(order, (0..50).collect::<Vec<_>>());
+        order.sort_unstable();
+        assert_eq!(order, (0..50).collect::<Vec<_>>());
+    }
 
     /// Mean and variance of many draws, against the distribution's own; the bounds are five standard errors.
     #[test]

@@ -35,7 +35,7 @@ pub use manifest::{
 };
 pub use onnx::{Checked, check_onnx};
 pub use open::Bundle;
-pub use plan::{PlanFile, PlanKey};
+pub use plan::{PlanFile, PlanKey, PlanTarget};
 pub use precision::Precision;
 pub use reference::ReferenceOutputs;
 pub use weights::{RowSource, Weight, Weights};

@@ -13,14 +13,21 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::compose::COMPOSER;
 use crate::digest::Digest;
 use crate::error::{BundleError, fail};
+use crate::manifest::Architecture;
+use crate::open::Bundle;
 use crate::precision::Precision;
 
 const MAGIC: &[u8] = b"coverslip.plan/1\n";
 /// What every version's files begin with.
 const FAMILY: &[u8] = b"coverslip.plan/";
 const MAX_HEADER_BYTES: u32 = 64 * 1024;
+/// The library whose plans fit every GPU of a compute capability.
+const RTX: &str = "TensorRT-RTX";
+/// The compute capability on which that library has no float32 products.
+const TURING: &str = "sm75";
 
 /// What a plan was built from and for. A plan is used only where all of it fits: see [`PlanKey::misfit`].
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -38,7 +45,7 @@ pub struct PlanKey {
     pub version: String,
     /// The smallest batch that it takes, tiles.
     pub min_batch: u32,
-    /// The batch that it is quickest at.
+    /// The batch that it is fastest at.
     pub opt_batch: u32,
     /// The largest batch that it takes.
     pub max_batch: u32,
@@ -48,7 +55,49 @@ pub struct PlanKey {
     pub gpu: Option<String>,
 }
 
+/// The library that builds a plan, and the GPUs that it builds for.
+#[derive(Clone, Debug)]
+pub struct PlanTarget {
+    /// `TensorRT-RTX` or `TensorRT`.
+    pub flavor: String,
+    /// All four numbers.
+    pub version: String,
+    /// Compute capabilities, such as `sm86`.
+    pub capabilities: Vec<String>,
+    /// The GPU of this machine, by name; none where the plan is built for others.
+    pub gpu: Option<String>,
+}
+
 impl PlanKey {
+    /// The key of a plan for batches of one to `max_batch` tiles, fastest at `opt_batch` (none: at the largest). Where
+    /// the model takes one tile at a time, so does the plan. On Turing, where TensorRT-RTX has no float32 products,
+    /// another precision takes the place of the one that is `asked` for. TensorRT builds for one GPU alone, TensorRT-RTX
+    /// for all of a compute capability.
+    pub fn new(
+        bundle: &Bundle,
+        target: &PlanTarget,
+        asked: Precision,
+        max_batch: u32,
+        opt_batch: Option<u32>,
+    ) -> PlanKey {
+        let single = matches!(&bundle.manifest().architecture, Architecture::Onnx(onnx) if onnx.single_tile);
+        let max_batch = if single { 1 } else { max_batch };
+        let rtx = target.flavor == RTX;
+        let turing = target.capabilities.iter().any(|capability| capability == TURING);
+        PlanKey {
+            bundle: bundle.digest(),
+            composer: COMPOSER,
+            precision: if rtx && turing { asked.without_float32_products() } else { asked },
+            flavor: target.flavor.clone(),
+            version: target.version.clone(),
+            min_batch: 1,
+            opt_batch: opt_batch.unwrap_or(max_batch).clamp(1, max_batch),
+            max_batch,
+            targets: target.capabilities.clone(),
+            gpu: target.gpu.clone().filter(|_| !rtx),
+        }
+    }
+
     /// Names the plan in a cache: other keys have other digests.
     pub fn digest(&self) -> Digest {
         self.digest_with(&[])
@@ -230,6 +279,7 @@ mod tests {
 
     use super::*;
     use crate::error::BundleErrorKind;
+    use crate::synthetic::{SyntheticSpec, zeros};
 
     fn key() -> PlanKey {
         PlanKey {
@@ -294,6 +344,30 @@ mod tests {
         let mut huge = whole;
         huge[17..21].copy_from_slice(&u32::MAX.to_le_bytes());
         assert_eq!(refused(&huge).kind(), Invalid);
+    }
+
+    #[test]
+    fn the_library_and_the_gpu_decide_about_precision_and_reach() {
+        let folder = Scratch::new("plan-key");
+        let bundle = crate::synthetic::write(&folder.join("bundle"), &SyntheticSpec::default(), zeros).unwrap();
+        let key = |flavor: &str, capability: &str, asked, opt_batch| {
+            let target = PlanTarget {
+                flavor: flavor.into(),
+                version: "1.7.1.116".into(),
+                capabilities: vec![capability.into()],
+                gpu: Some("A card".into()),
+            };
+            PlanKey::new(&bundle, &target, asked, 32, opt_batch)
+        };
+        let (rtx, trt) = (
+            key("TensorRT-RTX", "sm86", Precision::Float16, None),
+            key("TensorRT", "sm75", Precision::Float16, Some(64)),
+        );
+        assert_eq!((rtx.precision, rtx.gpu, rtx.opt_batch), (Precision::Float16, None, 32));
+        assert_eq!((trt.precision, trt.gpu.as_deref(), trt.opt_batch), (Precision::Float16, Some("A card"), 32));
+        assert_eq!(key("TensorRT-RTX", "sm75", Precision::Float16, None).precision, Precision::Float16Sae);
+        assert_eq!(key("TensorRT-RTX", "sm75", Precision::BFloat16, None).precision, Precision::BFloat16);
+        assert_eq!((rtx.bundle, rtx.composer), (bundle.digest(), COMPOSER));
     }
 
     #[test]

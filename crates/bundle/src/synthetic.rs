@@ -114,6 +114,27 @@ impl SyntheticSpec {
             ..Self::default()
         }
     }
+
+    /// A ViT-B/16 (width 768, 12 blocks, 12 heads) with an SAE of 6144 features, else as [`Self::vit_small`].
+    pub fn vit_base() -> Self {
+        Self::wider(768, 12, 12, 6144)
+    }
+
+    /// A ViT-L/16 (width 1024, 24 blocks, 16 heads) with an SAE of 8192 features, else as [`Self::vit_small`].
+    pub fn vit_large() -> Self {
+        Self::wider(1024, 24, 16, 8192)
+    }
+
+    /// The taps lie after a third, two thirds and all of the blocks.
+    fn wider(embed_dim: usize, depth: usize, heads: usize, d_sae: usize) -> Self {
+        let (first, second) = (depth / 3 - 1, 2 * depth / 3 - 1);
+        let taps = vec![
+            tap(&format!("block{first}"), first, false, Pooling::MeanPatchTokens),
+            tap(&format!("block{second}"), second, false, Pooling::MeanPatchTokens),
+            tap("last", depth - 1, true, Pooling::ClassAndMean),
+        ];
+        Self { embed_dim, depth, heads, d_sae, taps, ..Self::vit_small() }
+    }
 }
 
 fn tap(name: &str, after_block: usize, final_norm: bool, pooling: Pooling) -> Tap {

@@ -1,5 +1,5 @@
 //! The SAE importer: which files are recognised, what is folded, what is refused by name. That the numbers are those
-//! of the libraries themselves is checked in the lab, which has an engine (`lab/src/bundle/golden.rs`).
+//! of the libraries themselves is checked where there is an engine (`crates/runner/tests/sae.rs`).
 
 use std::fs;
 use std::path::{Path, PathBuf};

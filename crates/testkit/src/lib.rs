@@ -1,10 +1,10 @@
 //! What the tests share: where the shared library and the bundles are, C and C++ compilers, scratch folders, golden
 //! files, bundles to break, and the embedded engine for tiny bundles.
 
-mod engine;
+mod bundle;
 mod fixture;
 
-pub use engine::{bundle, bundle_of, load};
+pub use bundle::{bundle, bundle_of};
 pub use fixture::{Fixture, assert_refused, read_tensors};
 
 use std::fs;

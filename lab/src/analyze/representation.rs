@@ -1,20 +1,21 @@
-//! What a tile can be described by: SAE features and, beside them, what they have to be better than.
+//! What counts can be read from: SAE features and, beside them, what these have to beat.
 
 use coverslip_analysis::counts::Groups;
 use coverslip_analysis::pca::Pca;
-use coverslip_analysis::scanners::select;
+use coverslip_analysis::select;
 use faer::Mat;
 
 use super::Failure;
 use super::study::Study;
+use crate::findings::reading::ColumnKind;
 
-/// Principal components that are looked at, at most.
+/// Principal components, at most.
 const COMPONENTS: usize = 32;
 
-/// Some columns of numbers per tile.
+/// Columns of numbers, a value per tile.
 #[derive(Debug, Clone)]
 pub(super) struct Representation {
-    pub(super) name: Kind,
+    pub(super) kind: ColumnKind,
     /// The columns' names.
     pub(super) columns: Vec<String>,
     /// \[tiles, columns\]
@@ -23,41 +24,15 @@ pub(super) struct Representation {
     pub(super) groups_firing: Vec<usize>,
 }
 
-/// The kinds of columns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Kind {
-    /// Features of the SAE.
-    Feature,
-    /// Single dimensions of the embedding.
-    Dimension,
-    /// Principal components of the embeddings.
-    Component,
-    /// Mean red, green and blue of the tile.
-    Colour,
-}
-
-impl Kind {
-    /// One of its columns, in words.
-    pub(crate) fn one(self) -> &'static str {
-        match self {
-            Kind::Feature => "SAE feature",
-            Kind::Dimension => "embedding dimension",
-            Kind::Component => "principal component",
-            Kind::Colour => "colour channel",
-        }
-    }
-}
-
 impl Representation {
-    fn new(name: Kind, columns: Vec<String>, values: Mat<f64>, groups: &Groups) -> Representation {
+    fn new(kind: ColumnKind, columns: Vec<String>, values: Mat<f64>, groups: &Groups) -> Representation {
         let fires = |column: usize, rows: &[usize]| rows.iter().any(|&row| values[(row, column)] != 0.0);
         let firing = |column| groups.rows().iter().filter(|rows| fires(column, rows)).count();
         let groups_firing = (0..values.ncols()).map(firing).collect();
-        Representation { name, columns, values, groups_firing }
+        Representation { kind, columns, values, groups_firing }
     }
 
-    /// Everything that a study has of its tiles: features and colour where the file has them, and what `tap` gives.
+    /// Everything that a study has of its tiles: features and colour where the file has them, and the embedding `tap`.
     /// Principal components see no counts and are fitted on all tiles.
     ///
     /// # Errors
@@ -66,12 +41,12 @@ impl Representation {
         let mut all = Vec::new();
         if let Some(features) = study.features()? {
             let names = features.index.iter().map(usize::to_string).collect();
-            all.push(Self::new(Kind::Feature, names, features.values, &study.groups));
+            all.push(Self::new(ColumnKind::Feature, names, features.values, &study.groups));
         }
         all.extend(Self::dense(study, tap)?);
         if let Some(colour) = study.colour()? {
             let names = ["red", "green", "blue"].map(str::to_owned).to_vec();
-            all.push(Self::new(Kind::Colour, names, colour, &study.groups));
+            all.push(Self::new(ColumnKind::Colour, names, colour, &study.groups));
         }
         Ok(all)
     }
@@ -86,16 +61,16 @@ impl Representation {
         let components = pca.project(embedding.as_ref());
         let numbered = |count: usize| (0..count).map(|i| i.to_string()).collect();
         Ok([
-            Self::new(Kind::Dimension, numbered(embedding.ncols()), embedding, &study.groups),
-            Self::new(Kind::Component, numbered(components.ncols()), components, &study.groups),
+            Self::new(ColumnKind::Dimension, numbered(embedding.ncols()), embedding, &study.groups),
+            Self::new(ColumnKind::Component, numbered(components.ncols()), components, &study.groups),
         ])
     }
 
-    /// Only the columns that fire in at least so many groups.
+    /// Only the columns that fire in at least `least` groups.
     pub(super) fn firing_in(&self, least: usize) -> Representation {
         let kept: Vec<usize> = (0..self.columns.len()).filter(|&column| self.groups_firing[column] >= least).collect();
         Representation {
-            name: self.name,
+            kind: self.kind,
             columns: kept.iter().map(|&column| self.columns[column].clone()).collect(),
             values: Mat::from_fn(self.values.nrows(), kept.len(), |row, column| self.values[(row, kept[column])]),
             groups_firing: kept.iter().map(|&column| self.groups_firing[column]).collect(),

@@ -1,75 +1,43 @@
-//! Embeddings and labels side by side: what every analysis of counts begins with.
+//! Embeddings with the counts of their tiles: the start of every analysis of counts.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use coverslip_analysis::counts::Groups;
-use coverslip_analysis::scanners::select;
+use coverslip_analysis::select;
 use coverslip_bundle::Bundle;
 use faer::Mat;
 
-use super::labels::{Counts, Labels};
+use super::count_table::{CountColumn, CountTable};
+use super::options::LabelOptions;
 use super::{Failure, Outcome};
-use crate::embeddings::{EmbeddingSet, SparseFeatures};
-
-/// Labels, and which tiles belong together.
-#[derive(Debug, Clone, clap::Args)]
-pub(super) struct LabelArgs {
-    /// Counts: a CSV with a row per tile, named in a column tile, image or slide, and a column per cell type
-    #[arg(long, value_name = "CSV")]
-    pub(super) labels: PathBuf,
-    /// The column, of the embeddings' table or of the labels, whose equal values make a group: tiles of one image,
-    /// slide or patient are not independent
-    #[arg(long, value_name = "COLUMN", default_value = "slide")]
-    pub(super) group: String,
-    /// Groups are equal up to the last such character: with _ the tiles img1_a and img1_b are one group
-    #[arg(long, value_name = "CHAR")]
-    pub(super) cut: Option<char>,
-    /// Cell types: columns of the labels [default: all that are numbers]
-    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
-    pub(super) types: Vec<String>,
-    /// What the tiles are called in reports and in the bundle [default: the labels' folder]
-    #[arg(long, value_name = "NAME")]
-    pub(super) dataset: Option<String>,
-}
-
-impl LabelArgs {
-    /// The data set's name.
-    pub(super) fn name(&self) -> String {
-        let folder =
-            std::path::absolute(&self.labels).ok().and_then(|path| path.parent()?.file_name().map(|n| n.to_owned()));
-        let folder = folder.map(|name| name.to_string_lossy().into_owned());
-        self.dataset.clone().or(folder).unwrap_or_else(|| "unnamed".into())
-    }
-}
+use crate::embeddings::names::COLOUR;
+use crate::embeddings::{EmbeddingSet, SparseFeatures, check_filled};
+use crate::findings::reading::Sample;
 
 /// SAE features as a dense table of those that fire at all.
 #[derive(Debug, Clone)]
-pub(super) struct Features {
-    /// Each column's feature.
+pub(super) struct FeatureTable {
+    /// Each column's feature, ascending.
     pub(super) index: Vec<usize>,
     /// \[tiles, columns\]
     pub(super) values: Mat<f64>,
 }
 
-impl Features {
+impl FeatureTable {
     /// The features of some tiles.
-    pub(super) fn of(sparse: &SparseFeatures, rows: &[usize]) -> Features {
-        let pairs = |row: usize| {
-            let range = row * sparse.k..(row + 1) * sparse.k;
-            sparse.index[range.clone()].iter().zip(&sparse.value[range]).filter(|(_, value)| **value != 0.0)
-        };
-        let mut index: Vec<usize> = rows.iter().flat_map(|&row| pairs(row).map(|(i, _)| *i as usize)).collect();
+    pub(super) fn of(sparse: &SparseFeatures, rows: &[usize]) -> FeatureTable {
+        let mut index: Vec<usize> = rows.iter().flat_map(|&row| sparse.active(row).map(|(index, _)| index)).collect();
         index.sort_unstable();
         index.dedup();
         let mut values = Mat::zeros(rows.len(), index.len());
         for (tile, &row) in rows.iter().enumerate() {
-            for (feature, value) in pairs(row) {
-                if let Ok(column) = index.binary_search(&(*feature as usize)) {
-                    values[(tile, column)] = f64::from(*value);
+            for (feature, value) in sparse.active(row) {
+                if let Ok(column) = index.binary_search(&feature) {
+                    values[(tile, column)] = f64::from(value);
                 }
             }
         }
-        Features { index, values }
+        FeatureTable { index, values }
     }
 }
 
@@ -80,7 +48,7 @@ pub(super) struct Study {
     /// The tiles' rows in the embedding file.
     pub(super) rows: Vec<usize>,
     pub(super) groups: Groups,
-    pub(super) counts: Vec<Counts>,
+    pub(super) counts: Vec<CountColumn>,
 }
 
 impl Study {
@@ -88,41 +56,46 @@ impl Study {
     ///
     /// # Errors
     /// When files cannot be used, labels do not match, or there are fewer than three groups.
-    pub(super) fn open(embeddings: &Path, args: &LabelArgs) -> Result<Study, Failure> {
+    pub(super) fn open(embeddings: &Path, options: &LabelOptions) -> Result<Study, Failure> {
         let set = EmbeddingSet::open(embeddings)?;
-        let labels = Labels::read(&args.labels)?;
-        let counts = labels.counts(&args.types, &args.group)?;
-        let rows = labels.places(set.rows())?;
-        let of_tiles = set.rows().column(&args.group);
-        let cells: Vec<String> = match (of_tiles, labels.column(&args.group)) {
+        let labels = CountTable::read(&options.path)?;
+        let counts = labels.counts(&options.types, &options.group)?;
+        let rows = labels.places(set.table())?;
+        let of_tiles = set.table().column(&options.group);
+        let cells: Vec<String> = match (of_tiles, labels.column(&options.group)) {
             (Some(cells), _) => rows.iter().map(|&row| cells[row].clone()).collect(),
             (None, Some(cells)) => cells,
             (None, None) => {
-                let known = set.rows().names().join(", ");
+                let known = set.table().names().join(", ");
                 return Err(format!(
                     "--group {}: expected a column of the labels or of the tiles ({known})",
-                    args.group
+                    options.group
                 )
                 .into());
             }
         };
-        let cut = |cell: &String| match args.cut {
+        let cut = |cell: &String| match options.cut {
             Some(end) => cell.rsplit_once(end).map_or(cell.clone(), |(group, _)| group.to_owned()),
             None => cell.clone(),
         };
         let cells: Vec<String> = cells.iter().map(cut).collect();
-        filled(&format!("--group {}", args.group), &cells)?;
+        check_filled(&format!("--group {}", options.group), &cells)?;
         let groups = Groups::new(&cells.iter().map(String::as_str).collect::<Vec<_>>());
         if groups.count() < 3 {
             return Err(format!(
                 "{} tiles in {} groups by {}; expected three groups or more: what one image shows may be that image's alone",
                 rows.len(),
                 groups.count(),
-                args.group
+                options.group
             )
             .into());
         }
         Ok(Study { set, rows, groups, counts })
+    }
+
+    /// The labelled tiles, under the data set's name.
+    pub(super) fn sample(&self, dataset: String) -> Sample {
+        Sample { dataset, tiles: self.rows.len(), groups: self.groups.count() }
     }
 
     /// The counts, \[tiles, types\].
@@ -136,15 +109,15 @@ impl Study {
     }
 
     /// The labelled tiles' features, where the file has any.
-    pub(super) fn features(&self) -> Result<Option<Features>, Failure> {
-        Ok(self.set.features()?.map(|sparse| Features::of(&sparse, &self.rows)))
+    pub(super) fn features(&self) -> Result<Option<FeatureTable>, Failure> {
+        Ok(self.set.features()?.map(|sparse| FeatureTable::of(&sparse, &self.rows)))
     }
 
     /// Mean red, green and blue of the labelled tiles, where the table has them.
     pub(super) fn colour(&self) -> Result<Option<Mat<f64>>, Failure> {
         let mut channels = Vec::new();
-        for name in ["mean_red", "mean_green", "mean_blue"] {
-            match self.set.rows().number(name)? {
+        for name in COLOUR {
+            match self.set.table().number(name)? {
                 Some(values) if self.rows.iter().all(|&row| values[row].is_finite()) => channels.push(values),
                 _ => return Ok(None),
             }
@@ -153,23 +126,10 @@ impl Study {
     }
 }
 
-/// Whether every row has a value: rows without one would pass for one group.
-pub(super) fn filled(place: &str, cells: &[String]) -> Outcome {
-    let empty = cells.iter().filter(|cell| cell.trim().is_empty()).count();
-    if empty > 0 {
-        return Err(format!(
-            "{place}: expected a value in every row, found {empty} empty ones of {}; fill them in, or leave the tiles out",
-            cells.len()
-        )
-        .into());
-    }
-    Ok(())
-}
-
-/// Whether a tap of the embeddings can be the bundle's.
+/// Refuses a tap that cannot be the bundle's.
 ///
 /// # Errors
-/// Names the width that the bundle's has not.
+/// Names the tap's width, and the bundle's.
 pub(super) fn tap_fits(set: &EmbeddingSet, tap: &str, bundle: &Bundle) -> Outcome {
     let manifest = bundle.manifest();
     if let Some(found) = set.taps().iter().find(|known| known.name == tap) {
@@ -187,10 +147,10 @@ pub(super) fn tap_fits(set: &EmbeddingSet, tap: &str, bundle: &Bundle) -> Outcom
     Ok(())
 }
 
-/// Whether the features of the embeddings can be the bundle's.
+/// Refuses features that cannot be the bundle's.
 ///
 /// # Errors
-/// Names the feature that its SAE does not have.
+/// Names a feature that the bundle's SAE does not have.
 pub(super) fn features_fit(set: &EmbeddingSet, bundle: &Bundle) -> Outcome {
     let manifest = bundle.manifest();
     let count = manifest.sae.features();

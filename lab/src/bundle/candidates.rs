@@ -1,21 +1,20 @@
-//! `coverslip bundle inspect MODEL.onnx`: what the graph is, and which of its values could be tapped.
+//! An ONNX model for people: what the graph is, and which of its values can be tapped.
 
 use std::fmt::Write;
 
 use coverslip_bundle::PixelLayout;
 use coverslip_import::{Candidate, Candidates};
 
-use super::inspect::short;
-use crate::page::Page;
+use crate::term::{Page, prefixed};
 
-/// More lines than this tell nobody anything.
+/// The most candidates of a kind that are listed.
 const MOST: usize = 96;
 
-/// The page.
-pub(super) fn page(name: &str, found: &Candidates) -> String {
+/// The page for the model in the file `name`.
+pub(crate) fn page(name: &str, found: &Candidates) -> String {
     let mut page = Page::default();
     page.row("graph", name);
-    page.row("", &format!("opset {}, {} parameters", found.opset, short(found.parameters as f64)));
+    page.row("", &format!("opset {}, {} parameters", found.opset, prefixed(found.parameters as f64)));
     let layout = match found.layout {
         PixelLayout::Nchw => "channels first",
         PixelLayout::Nhwc => "channels last",

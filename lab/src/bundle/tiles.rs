@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use coverslip_bundle::tensors::TensorFile;
 use coverslip_import::read_safetensors;
 
-/// Tiles, and the file they came from where it may have more to say.
+/// Tiles, and the file that they came from where it may hold more.
 pub(super) struct Tiles {
     /// u8 `[n, side, side, 3]`.
     pub(super) pixels: Vec<u8>,
@@ -18,7 +18,7 @@ pub(super) struct Tiles {
 /// model's µm/px.
 ///
 /// # Errors
-/// For unreadable files, other shapes, and when nothing was found.
+/// Where a file cannot be read or has another shape, and where there is not one tile.
 pub(super) fn read(paths: &[PathBuf], side: usize) -> Result<Tiles, Box<dyn Error>> {
     let mut tiles = Tiles { pixels: Vec::new(), file: None };
     for path in paths {
@@ -33,14 +33,19 @@ pub(super) fn read(paths: &[PathBuf], side: usize) -> Result<Tiles, Box<dyn Erro
         }
     }
     if tiles.pixels.is_empty() {
-        return Err(format!("no tile of {side} × {side} px in {paths:?}").into());
+        let places: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+        return Err(format!(
+            "expected at least one tile of {side} × {side} px, found none in {}. Give larger images",
+            places.join(", ")
+        )
+        .into());
     }
     Ok(tiles)
 }
 
 fn stored(file: &TensorFile, side: usize) -> Result<Vec<u8>, Box<dyn Error>> {
     let Some(tiles) = file.get("calibration_tiles").or_else(|| file.get("tiles")) else {
-        return Err("no tensor `tiles` (or `calibration_tiles`)".into());
+        return Err("expected a tensor `tiles` or `calibration_tiles`, found neither".into());
     };
     if tiles.shape.len() != 4 || tiles.shape[1..] != [side, side, 3] {
         let found = tiles.shape;

@@ -1,9 +1,9 @@
-//! What to install, from what was found.
+//! What to install, given what was found.
 
 use coverslip_plugin_abi as abi;
 use coverslip_tensorrt::ComputeCapability;
 
-use crate::page::Page;
+use crate::term::Page;
 
 /// What TensorRT-RTX's support matrix lists.
 const RTX: [ComputeCapability; 5] = [
@@ -14,7 +14,7 @@ const RTX: [ComputeCapability; 5] = [
     ComputeCapability::SM121,
 ];
 
-/// What was found wanting.
+/// What is missing, a line each.
 #[derive(Debug, Default)]
 pub(super) struct Advice {
     lines: Vec<String>,
@@ -28,14 +28,14 @@ impl Advice {
         }
     }
 
-    /// No driver that works.
+    /// There is no driver that works.
     pub(super) fn driver(&mut self) {
         self.add(
             "An NVIDIA GPU of the RTX 2000 series or newer, and NVIDIA's driver for CUDA 13 (Linux: 580 or newer).",
         );
     }
 
-    /// No library that is driven.
+    /// There is no library that this program drives.
     pub(super) fn library(&mut self) {
         self.add(
             "TensorRT-RTX, 1.5 to 1.7: `pip download --no-deps tensorrt-rtx-cu13-libs==1.7.1.116`, unpack the wheel, \
@@ -43,7 +43,7 @@ impl Advice {
         );
     }
 
-    /// A GPU that is there.
+    /// There is a GPU.
     pub(super) fn gpu(&mut self, capability: ComputeCapability) {
         if !RTX.contains(&capability) {
             let listed: Vec<String> = RTX.iter().map(ToString::to_string).collect();

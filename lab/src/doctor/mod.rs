@@ -1,53 +1,33 @@
 //! `coverslip doctor`: what is here to run on, what the plugin would choose, and what to install.
 //!
-//! What is here is looked at directly; what would be chosen is asked of the plugin, which a host would ask too: it
-//! opens a bundle with AUTO.
+//! Driver, GPUs and TensorRT are looked at directly. For the choice the plugin opens a bundle with AUTO, as for a host.
 
 mod advice;
 
 use std::error::Error;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use coverslip_plugin_abi as abi;
 use coverslip_tensorrt::{Driver, Gpu, Library, LoadError, NoDriver};
 
-use crate::engine_args::EngineChoice;
-use crate::host::{self, HostError, Runtime, text};
-use crate::page::Page;
-use crate::scan::progress::Line;
-use crate::{locate, scan};
+use crate::host::{HostError, Setup, text};
+use crate::term::{Line, Page};
 use advice::Advice;
-
-/// Options of `coverslip doctor`.
-#[derive(clap::Args, Debug)]
-pub(crate) struct Args {
-    /// TensorRT's library: libtensorrt_rtx.so.1 or libnvinfer.so.11 [default: what the loader finds]
-    #[arg(long, value_name = "FILE")]
-    tensorrt: Option<PathBuf>,
-    /// The bundle to ask about [default: bundles/demo of the workspace or of the installation]
-    #[arg(long, value_name = "DIR")]
-    bundle: Option<PathBuf>,
-    /// The shared library [default: the one built together with this command]
-    #[arg(long, value_name = "FILE")]
-    library: Option<PathBuf>,
-}
 
 /// Prints the page.
 ///
 /// # Errors
-/// Where there is no page to print: what is missing or broken on this machine is no error, but what is asked for.
-pub(crate) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
+/// Where the page cannot be printed. What is missing or broken on this machine is no error: the page says it.
+pub(crate) fn run(setup: &Setup) -> Result<(), Box<dyn Error>> {
     let mut page = Page::default();
     let mut advice = Advice::default();
     let driver = Driver::initialise();
     gpus(&mut page, &driver, &mut advice);
     page.gap();
-    let tensorrt = args.tensorrt.as_deref().map(std::path::absolute).transpose()?;
-    libraries(&mut page, tensorrt.as_deref(), &mut advice);
+    libraries(&mut page, setup.engine.tensorrt_library.as_deref(), &mut advice);
     page.gap();
-    choice(&mut page, args, tensorrt.as_deref(), &mut advice);
+    choice(&mut page, setup, &mut advice);
     page.gap();
     advice.write(&mut page);
     Ok(write!(std::io::stdout().lock(), "{}", page.finish())?)
@@ -75,7 +55,7 @@ fn gpus(page: &mut Page, driver: &Result<&Driver, NoDriver>, advice: &mut Advice
     }
 }
 
-/// The library that was named, or what the loader's search finds under TensorRT's names.
+/// The library that was named, or those that the loader finds under TensorRT's names.
 fn libraries(page: &mut Page, named: Option<&Path>, advice: &mut Advice) {
     let (mut driven, mut label) = (false, "TensorRT");
     let mut show = |asked: &str, found: Result<Library, coverslip_tensorrt::Error>| match found {
@@ -100,11 +80,11 @@ fn libraries(page: &mut Page, named: Option<&Path>, advice: &mut Advice) {
     }
 }
 
-/// Whether there is nothing under a name, rather than something that does not do.
+/// Whether there is no library of a name at all, rather than one that cannot be used.
 fn is_absent(why: &LoadError) -> bool {
     match why {
         LoadError::NotFound { .. } => true,
-        // The loader's text is all there is to tell by: it repeats the name where that is what it misses.
+        // The loader's text is the only clue: it begins with the name where the file itself is missing.
         LoadError::NotLoadable { path, why } => {
             why.starts_with(&format!("{}: cannot open shared object file", path.display()))
         }
@@ -113,8 +93,8 @@ fn is_absent(why: &LoadError) -> bool {
 }
 
 /// What AUTO chooses for the bundle, and why.
-fn choice(page: &mut Page, args: &Args, tensorrt: Option<&Path>, advice: &mut Advice) {
-    match ask(args, tensorrt) {
+fn choice(page: &mut Page, setup: &Setup, advice: &mut Advice) {
+    match ask(setup) {
         Ok(asked) => asked.write(page, advice),
         Err(error) => page.row("AUTO", &format!("cannot be asked: {error}")),
     }
@@ -128,23 +108,22 @@ struct Asked {
     opened: Result<abi::RuntimeInfo, HostError>,
 }
 
-fn ask(args: &Args, tensorrt: Option<&Path>) -> Result<Asked, Box<dyn Error>> {
-    let library = host::Library::load(&locate::library(args.library.as_deref())?)?;
-    let bundle = scan::bundle_path(args.bundle.as_deref())?;
+fn ask(setup: &Setup) -> Result<Asked, Box<dyn Error>> {
+    let loaded = setup.load()?;
+    let (library, contract) = (loaded.library.path().to_owned(), loaded.library.abi_version());
+    let bundle = loaded.bundle.clone();
     let mut line = Line::new();
-    let tensorrt_library = tensorrt.map(Path::to_owned);
-    let engine = EngineChoice { engine: abi::ENGINE_AUTO, tensorrt_library, ..EngineChoice::default() };
-    let runtime = Runtime::open(&library, &bundle, None, engine, 0, |_, fraction| {
+    let session = loaded.open(|_, fraction| {
         line.show(&format!("asking the plugin {:3.0} %", 100.0 * fraction));
         true
     });
     line.clear();
-    let opened = runtime.and_then(|runtime| {
-        let info = runtime.info()?;
-        runtime.close(Duration::from_secs(10))?;
+    let opened = session.and_then(|session| {
+        let info = session.info;
+        session.close()?;
         Ok(info)
     });
-    Ok(Asked { library: library.path().into(), contract: library.abi_version(), bundle, opened })
+    Ok(Asked { library, contract, bundle, opened })
 }
 
 impl Asked {

@@ -1,14 +1,15 @@
-//! Which files there are to embed.
+//! The slides and images to embed.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use coverslip_slides::SourceError;
 
-/// Files of a directory that are slides or images, by their names.
+use crate::play::twice;
+
+/// The extensions of slides and images; other files of a directory are left alone.
 const KNOWN: [&str; 7] = ["png", "jpg", "jpeg", "tif", "tiff", "svs", "btf"];
 
-/// The files, those of a directory in the order of their names.
+/// The files that `paths` name, those of a directory by name.
 ///
 /// # Errors
 /// When a path is not there, a directory has no slide or image, or a file comes twice.
@@ -38,16 +39,6 @@ pub(super) fn list(paths: &[PathBuf]) -> Result<Vec<PathBuf>, SourceError> {
         return Err(SourceError(format!("{}: given twice{also}; tiles count once", second.display())));
     }
     Ok(all)
-}
-
-/// Two of the paths that are one file, however they are spelled.
-pub(crate) fn twice<'a>(paths: impl IntoIterator<Item = &'a PathBuf>) -> Option<[&'a PathBuf; 2]> {
-    let mut seen = BTreeMap::new();
-    paths.into_iter().find_map(|path| {
-        // What is not there is named when it is opened.
-        let place = std::fs::canonicalize(path).unwrap_or_else(|_| path.clone());
-        seen.insert(place, path).map(|first| [first, path])
-    })
 }
 
 fn is_known(file: &Path) -> bool {

@@ -2,18 +2,21 @@
 
 use std::path::{Path, PathBuf};
 
+use coverslip_analysis::Categories;
 use coverslip_bundle::RowSource;
 use coverslip_bundle::tensors::Element;
 use coverslip_import::Checkpoint;
 
+use super::content::{SparseFeatures, TapInfo};
+use super::error::{EmbeddingError, Result};
+use super::names::{self, FEATURE_INDEX, FEATURE_VALUE, PARQUET, SAFETENSORS, SLIDE};
 use super::parquet::ParquetFile;
-use super::rows::{Groups, Rows};
-use super::{EmbeddingError, PREFIX, Result, SparseFeatures, TapInfo};
+use super::table::{Table, read_categories};
 
-/// An open embedding file. Only its taps are known; values are read when they are asked for, from their place in the
-/// file: a mapping would need `unsafe`, and a file that shrinks under it ends the process.
+/// An open embedding file. Opening reads the names and widths of its taps; values are read by positioned reads when they
+/// are asked for. A mapping would need `unsafe`, and a file that shrinks under a mapping ends the process.
 #[derive(Debug)]
-pub(crate) struct EmbeddingFile {
+pub struct EmbeddingFile {
     path: PathBuf,
     store: Store,
     taps: Vec<TapInfo>,
@@ -31,21 +34,21 @@ impl EmbeddingFile {
     ///
     /// # Errors
     /// When it is missing or damaged, has no tap or no tile, or its taps differ in their number of tiles.
-    pub(crate) fn open(path: &Path) -> Result<Self> {
+    pub fn open(path: &Path) -> Result<Self> {
         let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
         let (store, shapes) = match extension {
-            "safetensors" => {
-                let file = Checkpoint::open(path).map_err(|error| named(path, &error))?;
+            SAFETENSORS => {
+                let file = Checkpoint::open(path).map_err(|error| EmbeddingError::at(path, &error))?;
                 let shapes = tensor_taps(path, &file)?;
                 (Store::Safetensors(file), shapes)
             }
-            "parquet" => {
+            PARQUET => {
                 let file = ParquetFile::open(path)?;
                 let shapes = file.taps()?.into_iter().map(|tap| (tap, file.len())).collect();
                 (Store::Parquet(file), shapes)
             }
             other => {
-                return Err(named(
+                return Err(EmbeddingError::at(
                     path,
                     &format!(
                         "expected an embedding file .safetensors or .parquet, found .{other}; write one with `coverslip embed`"
@@ -54,13 +57,13 @@ impl EmbeddingFile {
             }
         };
         let Some((first, len)) = shapes.first().cloned() else {
-            return Err(named(
+            return Err(EmbeddingError::at(
                 path,
                 &"expected float tensors embedding_<tap> [tiles, width], found none; write one with `coverslip embed`",
             ));
         };
         if let Some((tap, other)) = shapes.iter().find(|(_, other)| *other != len) {
-            return Err(named(
+            return Err(EmbeddingError::at(
                 path,
                 &format!(
                     "expected as many tiles in every tap, found {len} in {} and {other} in {}",
@@ -69,19 +72,20 @@ impl EmbeddingFile {
             ));
         }
         if len == 0 {
-            return Err(named(path, &"expected at least one tile, found none"));
+            return Err(EmbeddingError::at(path, &"expected at least one tile, found none"));
         }
         let taps = shapes.into_iter().map(|(tap, _)| tap).collect();
         Ok(Self { path: path.into(), store, taps, len })
     }
 
-    /// Tiles.
-    pub(crate) fn len(&self) -> usize {
+    /// The number of tiles.
+    #[allow(clippy::len_without_is_empty, reason = "a file without tiles is refused")]
+    pub fn len(&self) -> usize {
         self.len
     }
 
     /// The taps, by name.
-    pub(crate) fn taps(&self) -> &[TapInfo] {
+    pub fn taps(&self) -> &[TapInfo] {
         &self.taps
     }
 
@@ -89,10 +93,10 @@ impl EmbeddingFile {
     ///
     /// # Errors
     /// When there is none; the message lists those that are there.
-    pub(crate) fn tap(&self, name: &str) -> Result<&TapInfo> {
+    pub fn tap(&self, name: &str) -> Result<&TapInfo> {
         self.taps.iter().find(|tap| tap.name == name).ok_or_else(|| {
             let known: Vec<&str> = self.taps.iter().map(|tap| tap.name.as_str()).collect();
-            named(&self.path, &format!("expected a tap `{name}`, found {}", known.join(", ")))
+            EmbeddingError::at(&self.path, &format!("expected a tap `{name}`, found {}", known.join(", ")))
         })
     }
 
@@ -100,22 +104,27 @@ impl EmbeddingFile {
     ///
     /// # Errors
     /// When the tap or the rows are not there, the file cannot be read, or a value is NaN or infinite.
-    pub(crate) fn read(&self, tap: &str, first: usize, count: usize, out: &mut Vec<f32>) -> Result<()> {
+    pub fn read(&self, tap: &str, first: usize, count: usize, out: &mut Vec<f32>) -> Result<()> {
         let width = self.tap(tap)?.width;
         if first.checked_add(count).is_none_or(|end| end > self.len) {
-            return Err(named(&self.path, &format!("expected rows below {}, asked for {first} + {count}", self.len)));
+            return Err(EmbeddingError::at(
+                &self.path,
+                &format!("expected rows below {}, asked for {first} + {count}", self.len),
+            ));
         }
         match &self.store {
             Store::Safetensors(file) => {
                 let name = tensor_name(file, tap);
-                let tensor = file.read_rows(&name, first..first + count).map_err(|error| named(&self.path, &error))?;
-                *out = tensor.view(&name).to_f32().map_err(|error| named(&self.path, &error))?;
+                let tensor = file
+                    .read_rows(&name, first..first + count)
+                    .map_err(|error| EmbeddingError::at(&self.path, &error))?;
+                *out = tensor.view(&name).to_f32().map_err(|error| EmbeddingError::at(&self.path, &error))?;
             }
             Store::Parquet(file) => file.read(tap, width, first, count, out)?,
         }
         match out.iter().position(|value| !value.is_finite()) {
             None => Ok(()),
-            Some(at) => Err(named(
+            Some(at) => Err(EmbeddingError::at(
                 &self.path,
                 &format!(
                     "expected finite embeddings, found {} in tile {} (counted from 0), value {} of tap {tap}; embed it again \
@@ -137,7 +146,7 @@ impl EmbeddingFile {
         if let Some(SparseFeatures { k, index, value }) = &features {
             let whole = index.len() == self.len * k && value.len() == index.len();
             if !whole || index.iter().any(|i| *i < 0) || value.iter().any(|v| !v.is_finite()) {
-                return Err(named(
+                return Err(EmbeddingError::at(
                     &self.path,
                     &format!(
                         "expected feature_index and feature_value [{}, {k}], indices from 0 and finite values; found \
@@ -150,36 +159,36 @@ impl EmbeddingFile {
         Ok(features)
     }
 
-    /// What is known of each tile, as a whole.
+    /// The table of the tiles.
     ///
     /// # Errors
     /// When the table is missing or damaged, has no column `slide`, or has another number of rows.
-    pub(crate) fn read_rows_table(&self) -> Result<Rows> {
-        let rows = match &self.store {
-            Store::Safetensors(_) => Rows::read_csv(&self.table_path())?,
-            Store::Parquet(file) => file.rows()?,
+    pub(super) fn table(&self) -> Result<Table> {
+        let table = match &self.store {
+            Store::Safetensors(_) => Table::read_csv(&self.table_path())?,
+            Store::Parquet(file) => file.table()?,
         };
-        self.check_rows(rows.len())?;
-        rows.require("slide", &self.table_path())?;
-        Ok(rows)
+        self.check_rows(table.len())?;
+        table.require(SLIDE, &self.table_path())?;
+        Ok(table)
     }
 
-    /// The column `name` as groups of equal text, without keeping the rest of the table.
+    /// The table's column `name` as categories, without keeping the rest of the table.
     ///
     /// # Errors
-    /// As [`EmbeddingFile::read_rows_table`].
-    pub(crate) fn groups(&self, name: &str) -> Result<Groups> {
-        let groups = match &self.store {
-            Store::Safetensors(_) => Groups::read_csv(&self.table_path(), name)?,
-            Store::Parquet(file) => Groups::of(file.rows()?.require(name, &self.path)?),
+    /// When the table is missing or damaged, has no such column, or has another number of rows.
+    pub fn categories(&self, name: &str) -> Result<Categories> {
+        let categories = match &self.store {
+            Store::Safetensors(_) => read_categories(&self.table_path(), name)?,
+            Store::Parquet(file) => Categories::new(file.table()?.require(name, &self.path)?),
         };
-        self.check_rows(groups.of.len())?;
-        Ok(groups)
+        self.check_rows(categories.len())?;
+        Ok(categories)
     }
 
     fn table_path(&self) -> PathBuf {
         match self.store {
-            Store::Safetensors(_) => self.path.with_extension("csv"),
+            Store::Safetensors(_) => names::table(&self.path),
             Store::Parquet(_) => self.path.clone(),
         }
     }
@@ -188,7 +197,7 @@ impl EmbeddingFile {
         if found == self.len {
             return Ok(());
         }
-        Err(named(
+        Err(EmbeddingError::at(
             &self.table_path(),
             &format!(
                 "expected a row for each of the {} tiles, found {found} rows; both files belong together",
@@ -198,22 +207,20 @@ impl EmbeddingFile {
     }
 }
 
-pub(super) fn named(path: &Path, error: &dyn std::fmt::Display) -> EmbeddingError {
-    EmbeddingError(format!("{}: {error}", path.display()))
-}
-
 /// Taps and their number of tiles: `embedding_<tap>`, and any other matrix of floats under its own name.
 fn tensor_taps(path: &Path, file: &Checkpoint) -> Result<Vec<(TapInfo, usize)>> {
     let mut taps = Vec::new();
-    for name in file.names().filter(|name| *name != "feature_value") {
+    for name in file.names().filter(|name| *name != FEATURE_VALUE) {
         let float = matches!(file.element(name), Some(Element::F32 | Element::F16 | Element::Bf16 | Element::F64));
         match file.shape(name) {
             Some(&[tiles, width]) if float && width > 0 => {
-                let name = name.strip_prefix(PREFIX).unwrap_or(name).to_owned();
-                taps.push((TapInfo { name, width }, tiles));
+                taps.push((TapInfo { name: names::tap(name).to_owned(), width }, tiles));
             }
-            Some(found) if name.starts_with(PREFIX) => {
-                return Err(named(path, &format!("expected {name} as floats [tiles, width], found {found:?}")));
+            Some(found) if names::is_tap(name) => {
+                return Err(EmbeddingError::at(
+                    path,
+                    &format!("expected {name} as floats [tiles, width], found {found:?}"),
+                ));
             }
             _ => {}
         }
@@ -222,18 +229,18 @@ fn tensor_taps(path: &Path, file: &Checkpoint) -> Result<Vec<(TapInfo, usize)>> 
 }
 
 fn tensor_name(file: &Checkpoint, tap: &str) -> String {
-    let prefixed = format!("{PREFIX}{tap}");
-    if file.contains(&prefixed) { prefixed } else { tap.to_owned() }
+    let name = names::tensor(tap);
+    if file.contains(&name) { name } else { tap.to_owned() }
 }
 
 fn tensor_features(path: &Path, file: &Checkpoint) -> Result<Option<SparseFeatures>> {
-    if !file.contains("feature_index") {
+    if !file.contains(FEATURE_INDEX) {
         return Ok(None);
     }
-    let read = |name: &str| file.read(name).map_err(|error| named(path, &error));
-    let (index, value) = (read("feature_index")?, read("feature_value")?);
+    let read = |name: &str| file.read(name).map_err(|error| EmbeddingError::at(path, &error));
+    let (index, value) = (read(FEATURE_INDEX)?, read(FEATURE_VALUE)?);
     let k = index.shape.get(1).copied().unwrap_or(0);
-    let index = index.view("feature_index").to_i32().map_err(|error| named(path, &error))?;
-    let value = value.view("feature_value").to_f32().map_err(|error| named(path, &error))?;
+    let index = index.view(FEATURE_INDEX).to_i32().map_err(|error| EmbeddingError::at(path, &error))?;
+    let value = value.view(FEATURE_VALUE).to_f32().map_err(|error| EmbeddingError::at(path, &error))?;
     Ok(Some(SparseFeatures { k, index, value }))
 }

@@ -17,11 +17,12 @@ use parquet::record::Field;
 use parquet::schema::parser::parse_message_type;
 use parquet::schema::types::Type;
 
-use super::file::named;
-use super::rows::Rows;
-use super::{COLUMNS, PREFIX, Result, SparseFeatures, TapInfo};
+use super::content::{SparseFeatures, TapInfo};
+use super::error::{EmbeddingError, Result};
+use super::names::{self, COLUMNS, FEATURE_INDEX, FEATURE_VALUE, IMAGE, SCANNER, SLIDE, TILE};
+use super::table::Table;
 
-/// Rows of a group: what is decoded at a time.
+/// Rows of a row group; one group is decoded at a time.
 const GROUP: usize = 4096;
 
 /// An open Parquet file.
@@ -29,7 +30,7 @@ pub(super) struct ParquetFile {
     path: PathBuf,
     reader: SerializedFileReader<File>,
     len: usize,
-    /// The group that was decoded last: (column, group, values).
+    /// The last decoded column of a row group: (column, group, values).
     decoded: RefCell<Option<(usize, usize, Vec<f32>)>>,
 }
 
@@ -41,8 +42,8 @@ impl fmt::Debug for ParquetFile {
 
 impl ParquetFile {
     pub(super) fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).map_err(|error| named(path, &error))?;
-        let reader = SerializedFileReader::new(file).map_err(|error| named(path, &error))?;
+        let file = File::open(path).map_err(|error| EmbeddingError::at(path, &error))?;
+        let reader = SerializedFileReader::new(file).map_err(|error| EmbeddingError::at(path, &error))?;
         let len = reader.metadata().row_groups().iter().map(|group| group.num_rows().max(0) as usize).sum();
         Ok(Self { path: path.into(), reader, len, decoded: RefCell::new(None) })
     }
@@ -55,9 +56,9 @@ impl ParquetFile {
     pub(super) fn taps(&self) -> Result<Vec<TapInfo>> {
         let mut taps = Vec::new();
         for (at, name) in self.lists(&[Physical::FLOAT, Physical::DOUBLE]) {
-            if name != "feature_value" {
+            if name != FEATURE_VALUE {
                 let width = self.width(at, &name)?;
-                taps.push(TapInfo { name: name.strip_prefix(PREFIX).unwrap_or(&name).to_owned(), width });
+                taps.push(TapInfo { name: names::tap(&name).to_owned(), width });
             }
         }
         taps.sort_by(|a, b| a.name.cmp(&b.name));
@@ -66,10 +67,10 @@ impl ParquetFile {
 
     /// Rows of a tap.
     pub(super) fn read(&self, tap: &str, width: usize, first: usize, count: usize, out: &mut Vec<f32>) -> Result<()> {
-        let prefixed = format!("{PREFIX}{tap}");
+        let prefixed = names::tensor(tap);
         let lists = self.lists(&[Physical::FLOAT, Physical::DOUBLE]);
         let at = lists.iter().find(|(_, name)| *name == prefixed).or(lists.iter().find(|(_, name)| name == tap));
-        let (column, _) = at.ok_or_else(|| named(&self.path, &format!("no column for tap {tap}")))?;
+        let (column, _) = at.ok_or_else(|| EmbeddingError::at(&self.path, &format!("no column for tap {tap}")))?;
         out.clear();
         let mut start = 0;
         for group in 0..self.reader.num_row_groups() {
@@ -87,10 +88,10 @@ impl ParquetFile {
     }
 
     pub(super) fn features(&self) -> Result<Option<SparseFeatures>> {
-        let index = self.lists(&[Physical::INT32]).into_iter().find(|(_, name)| name == "feature_index");
-        let value = self.lists(&[Physical::FLOAT]).into_iter().find(|(_, name)| name == "feature_value");
+        let index = self.lists(&[Physical::INT32]).into_iter().find(|(_, name)| name == FEATURE_INDEX);
+        let value = self.lists(&[Physical::FLOAT]).into_iter().find(|(_, name)| name == FEATURE_VALUE);
         let (Some((index, _)), Some((value, _))) = (index, value) else { return Ok(None) };
-        let k = self.width(index, "feature_index")?;
+        let k = self.width(index, FEATURE_INDEX)?;
         let mut features = SparseFeatures { k, index: Vec::new(), value: Vec::new() };
         for group in 0..self.reader.num_row_groups() {
             let rows = self.reader.metadata().row_group(group).num_rows().max(0) as usize;
@@ -100,23 +101,25 @@ impl ParquetFile {
         Ok(Some(features))
     }
 
-    /// Everything that is not a list.
-    pub(super) fn rows(&self) -> Result<Rows> {
+    /// The table: every column that is not a list.
+    pub(super) fn table(&self) -> Result<Table> {
         let root = self.reader.metadata().file_metadata().schema();
         let fields: Vec<Arc<Type>> = root.get_fields().iter().filter(|field| field.is_primitive()).cloned().collect();
         let names: Vec<String> = fields.iter().map(|field| field.name().to_owned()).collect();
         let mut columns = vec![Vec::with_capacity(self.len); names.len()];
         if !names.is_empty() {
             let projection = Type::group_type_builder(root.name()).with_fields(fields).build();
-            let projection = projection.map_err(|error| named(&self.path, &error))?;
-            for row in self.reader.get_row_iter(Some(projection)).map_err(|error| named(&self.path, &error))? {
-                let row = row.map_err(|error| named(&self.path, &error))?;
+            let projection = projection.map_err(|error| EmbeddingError::at(&self.path, &error))?;
+            for row in
+                self.reader.get_row_iter(Some(projection)).map_err(|error| EmbeddingError::at(&self.path, &error))?
+            {
+                let row = row.map_err(|error| EmbeddingError::at(&self.path, &error))?;
                 for (column, (_, cell)) in columns.iter_mut().zip(row.get_column_iter()) {
                     column.push(text(cell));
                 }
             }
         }
-        Ok(Rows::new(names, columns, self.len))
+        Ok(Table::new(names, columns, self.len))
     }
 
     /// Leaves (their place and the name of their column) that are lists of one of `kinds`.
@@ -133,7 +136,7 @@ impl ParquetFile {
             self.reader.metadata().row_groups().iter().map(|group| group.column(column).num_values()).sum();
         let values = values.max(0) as usize;
         if self.len == 0 || !values.is_multiple_of(self.len) {
-            return Err(named(
+            return Err(EmbeddingError::at(
                 &self.path,
                 &format!("expected lists of equal length in column {name}, found {values} values in {} rows", self.len),
             ));
@@ -158,7 +161,7 @@ impl ParquetFile {
 
     /// The values of a group's column of lists, each `width` long.
     fn column<T: DataType>(&self, column: usize, group: usize, rows: usize, width: usize) -> Result<Vec<T::T>> {
-        let failed = |error: &dyn fmt::Display| named(&self.path, error);
+        let failed = |error: &dyn fmt::Display| EmbeddingError::at(&self.path, error);
         let group = self.reader.get_row_group(group).map_err(|error| failed(&error))?;
         let reader = group.get_column_reader(column).map_err(|error| failed(&error))?;
         let mut reader = get_typed_column_reader::<T>(reader);
@@ -189,7 +192,7 @@ fn text(cell: &Field) -> String {
 }
 
 /// Columns of text; the others are numbers.
-const TEXT: [&str; 4] = ["slide", "image", "tile", "scanner"];
+const TEXT: [&str; 4] = [SLIDE, IMAGE, TILE, SCANNER];
 
 /// The parts of a Parquet file, each read from its beginning.
 pub(super) struct Parts<'a> {
@@ -249,11 +252,11 @@ fn schema(parts: &Parts<'_>) -> String {
         columns += &format!("required group {name} (LIST) {{ repeated group list {{ required {kind} element; }} }}");
     };
     for (tap, _) in &parts.taps {
-        list(&format!("{PREFIX}{}", tap.name), "float");
+        list(&names::tensor(&tap.name), "float");
     }
     if parts.features.is_some() {
-        list("feature_index", "int32");
-        list("feature_value", "float");
+        list(FEATURE_INDEX, "int32");
+        list(FEATURE_VALUE, "float");
     }
     format!("message embeddings {{ {columns} }}")
 }

@@ -1,25 +1,26 @@
-//! Samples become a profile without calibration: geometry of every tap, features that follow the scanner, colours.
+//! What a profile has before calibration: the geometry of every tap, the features that follow a scanner, colours.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 
-use coverslip_analysis::scanners::{Geometry, Labels, SparseRows, scanner_effects};
+use coverslip_analysis::Categories;
+use coverslip_analysis::scanners::{Geometry, SparseRows, scanner_effects};
 use coverslip_plugin_abi as abi;
 use coverslip_profile::{ColorBaseline, MAX_FEATURES, TapGeometry, color_vector, measurement};
 use faer::Mat;
 
-use super::sample::{Sample, Tile};
+use super::sampler::{Sample, SampleTile};
 
-/// Axes that a tap's geometry keeps at most: what scoring a tile costs.
+/// The most axes in a tap's geometry: they are what scoring a tile costs.
 const MOST_AXES: usize = 128;
-/// Tiles per axis: an axis that few tiles stand for is noise.
+/// Tiles per axis: an axis from few tiles is noise.
 const TILES_PER_AXIS: usize = 4;
-/// Fewest tiles of a scanner.
-pub(super) const FEWEST_TILES: usize = 30;
-/// A feature is marked where its effect, whichever slide is left out, is at least Cohen's medium one.
+/// The fewest tiles of a scanner.
+const FEWEST_TILES: usize = 30;
+/// A feature is marked where its effect is at least Cohen's medium one, whichever slide is left out.
 const LEAST_EFFECT: f64 = 0.5;
 
-/// The slides of one scanner that the profile is fitted on; `change` names a simulated one.
+/// The slides of one scanner, real or simulated, that the profile is fitted on.
 pub(super) struct Fitted {
     pub(super) id: String,
     pub(super) simulated: bool,
@@ -41,12 +42,12 @@ pub(super) struct Fit {
     pub(super) spread: Vec<Vec<f64>>,
 }
 
-/// Refuses slides that no profile can be made from.
+/// Refuses slides from which no profile can be made.
 ///
 /// # Errors
 /// Too little tissue; slides that are blurry or wrongly exposed, which a profile would take for normal.
 pub(super) fn check(id: &str, samples: &[Sample]) -> Result<(), Box<dyn Error>> {
-    let tiles: Vec<&Tile> = samples.iter().flat_map(|sample| &sample.tiles).collect();
+    let tiles: Vec<&SampleTile> = samples.iter().flat_map(|sample| &sample.tiles).collect();
     let all: usize = samples.iter().map(|sample| sample.all_tiles).sum();
     let names: Vec<&str> = samples.iter().map(|sample| sample.name.as_str()).collect();
     if tiles.len() < FEWEST_TILES {
@@ -86,11 +87,11 @@ pub(super) fn check(id: &str, samples: &[Sample]) -> Result<(), Box<dyn Error>> 
     Ok(())
 }
 
-/// Fits the profile's parts. `widths` are the taps' names and widths in the order of the embeddings; `paired`: only
-/// places that every scanner has count, so that tissue does not pass for a scanner.
+/// Fits the profile's parts. `widths` are the taps' names and widths in the order of the embeddings. With `paired` only
+/// places that every scanner has count, so that differences in tissue are not taken for scanners.
 pub(super) fn fit(scanners: &[Fitted], widths: &[(String, usize)], paired: bool) -> Result<Fit, Box<dyn Error>> {
-    let tiles: Vec<(usize, &Tile)> = rows(scanners, paired)?;
-    let labels = Labels::new(&tiles.iter().map(|(scanner, ..)| format!("{scanner:04}")).collect::<Vec<_>>());
+    let tiles: Vec<(usize, &SampleTile)> = rows(scanners, paired)?;
+    let labels = Categories::new(&tiles.iter().map(|(scanner, ..)| format!("{scanner:04}")).collect::<Vec<_>>());
     if labels.kinds() < scanners.len() {
         return Err("expected tiles of every scanner at places that all have, found none of some. Are the slides of \
                     --paired in the same order, and registered?"
@@ -122,7 +123,7 @@ pub(super) fn fit(scanners: &[Fitted], widths: &[(String, usize)], paired: bool)
 }
 
 /// Every tile with its scanner, or those at places that all scanners have.
-fn rows(scanners: &[Fitted], paired: bool) -> Result<Vec<(usize, &Tile)>, Box<dyn Error>> {
+fn rows(scanners: &[Fitted], paired: bool) -> Result<Vec<(usize, &SampleTile)>, Box<dyn Error>> {
     let places = |one: &Fitted| -> BTreeSet<(usize, (i32, i32))> {
         let of = |(slide, sample): (usize, &Sample)| {
             sample.tiles.iter().map(move |tile| (slide, tile.place)).collect::<Vec<_>>()
@@ -192,7 +193,7 @@ fn mark(fit: &mut Fit, scanners: &[Fitted]) -> Result<(), Box<dyn Error>> {
         }
     }
     let rows = SparseRows { ends: &ends, index: &index, value: &value };
-    let effects = scanner_effects(rows, &Labels::new(&of_scanner), &Labels::new(&of_slide))?;
+    let effects = scanner_effects(rows, &Categories::new(&of_scanner), &Categories::new(&of_slide))?;
     let mut marked: BTreeMap<u32, Vec<f32>> = BTreeMap::new();
     for effect in effects.iter().filter(|effect| effect.least >= LEAST_EFFECT) {
         if marked.len() < MAX_FEATURES {

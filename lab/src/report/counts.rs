@@ -1,24 +1,44 @@
 //! The section of `analyze counts`.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use super::html::{anchor, escape, number, p_value, paragraph, table, with_range};
 use super::plot::{Estimate, correlations};
-use crate::analyze::counts::{ALPHA, Association, CountsReport};
-use crate::analyze::representation::Kind;
+use super::section::{Context, Section};
+use crate::findings::counts::{ALPHA, Association, CellType, CountsFindings};
+use crate::findings::reading::ColumnKind;
 
-/// Which features follow the counts of which cells.
-pub(super) fn section(report: &CountsReport) -> String {
-    let mut html = lead(report);
-    html.push_str(&cell_types(report));
-    html.push_str(&features(report));
-    html.push_str(&held_out(report));
-    html.push_str(&limits(report));
-    html
+impl Section for CountsFindings {
+    fn about(&self) -> String {
+        format!("{}, {}", self.source.dataset, self.source.bundle.as_ref().unwrap_or(&self.source.tap))
+    }
+
+    fn html(&self, context: &mut Context) -> String {
+        context.named.extend(named(self));
+        let mut html = lead(self);
+        html.push_str(&cell_types(self));
+        html.push_str(&features(self));
+        html.push_str(&held_out(self));
+        html.push_str(&limits(self));
+        html
+    }
 }
 
-fn lead(report: &CountsReport) -> String {
-    let tested = report.representations.iter().find(|one| one.kind == Kind::Feature);
+/// The features that the tables show: of each cell type the first three, and every discovery.
+fn named(found: &CountsFindings) -> BTreeSet<(Option<String>, usize)> {
+    let mut named = BTreeSet::new();
+    for cell in &found.cell_types {
+        let of_cell = found.features.iter().filter(|one| one.cell_type == cell.name);
+        let shown = of_cell.enumerate().filter(|(place, one)| *place < 3 || one.p <= ALPHA);
+        let numbers = shown.filter_map(|(_, one)| one.column.parse().ok());
+        named.extend(numbers.map(|index| (found.source.bundle.clone(), index)));
+    }
+    named
+}
+
+fn lead(report: &CountsFindings) -> String {
+    let tested = report.representations.iter().find(|one| one.kind == ColumnKind::Feature);
     let mut found: Vec<&str> =
         report.features.iter().filter(|found| found.p <= ALPHA).map(|f| f.column.as_str()).collect();
     found.sort_unstable();
@@ -48,8 +68,8 @@ fn lead(report: &CountsReport) -> String {
     format!("<p class=\"lead\">{}</p>\n{}", escape(&finding), paragraph(&data))
 }
 
-fn cell_types(report: &CountsReport) -> String {
-    let row = |cell: &crate::analyze::counts::CellType| {
+fn cell_types(report: &CountsFindings) -> String {
+    let row = |cell: &CellType| {
         vec![
             escape(&cell.name),
             format!("{:.1}", cell.mean),
@@ -72,7 +92,7 @@ fn cell_types(report: &CountsReport) -> String {
 }
 
 /// For every cell type the feature that follows it most closely, and all that are more than chance.
-fn features(report: &CountsReport) -> String {
+fn features(report: &CountsFindings) -> String {
     let mut rows = Vec::new();
     for cell in &report.cell_types {
         let mut of_cell: Vec<&Association> =
@@ -92,7 +112,7 @@ fn features(report: &CountsReport) -> String {
            corrects that.</p>\n"
 }
 
-fn row(report: &CountsReport, found: &Association) -> Vec<String> {
+fn row(report: &CountsFindings, found: &Association) -> Vec<String> {
     let verdict = if found.p <= ALPHA { "<span class=\"yes\">more than chance</span>" } else { "may be chance" };
     vec![
         escape(&found.cell_type),
@@ -112,15 +132,14 @@ fn row(report: &CountsReport, found: &Association) -> Vec<String> {
     ]
 }
 
-fn held_out(report: &CountsReport) -> String {
+fn held_out(report: &CountsFindings) -> String {
     let mut estimates = Vec::new();
     let mut rows = Vec::new();
     for (t, cell) in report.cell_types.iter().enumerate() {
         let mut heading = Some(cell.name.clone());
         for columns in &report.representations {
             let row = &columns.rows[t];
-            for (name, reported) in
-                [(format!("one {}", columns.kind.one()), &row.one), (format!("all {}s", columns.kind.one()), &row.all)]
+            for (name, reported) in [(format!("one {}", columns.kind.one()), &row.one), (columns.kind.all(), &row.all)]
             {
                 rows.push(vec![
                     escape(&cell.name),
@@ -154,7 +173,7 @@ fn held_out(report: &CountsReport) -> String {
     format!("<h3>On groups that were held out</h3>\n{figure}<details><summary>Numbers</summary>{numbers}</details>\n")
 }
 
-fn limits(report: &CountsReport) -> String {
+fn limits(report: &CountsFindings) -> String {
     let Some(first) = report.representations.first() else { return String::new() };
     let mut text = format!(
         "With {} groups and {} columns, chance alone brings some correlation above {} in one table of twenty: only what lies \

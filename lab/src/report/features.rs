@@ -1,30 +1,38 @@
 //! The section of `analyze features`: a gallery.
 
-use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use super::gallery::Gallery;
 use super::html::{anchor, escape, paragraph};
 use super::plot::bars;
-use crate::analyze::features::{FeatureReport, FeaturesReport, TopTile};
+use super::section::{Context, Section};
+use crate::findings::features::{FeatureProfile, FeaturesFindings, TopTile};
 
 /// Features that are shown when nothing names them.
 const SHOWN: usize = 24;
 
+impl Section for FeaturesFindings {
+    fn about(&self) -> String {
+        self.bundle.clone().unwrap_or_default()
+    }
+
+    fn html(&self, context: &mut Context) -> String {
+        section(self, context)
+    }
+}
+
 /// Each feature's strongest tiles: first those that another section names, then the labelled, then the most frequent.
-pub(super) fn section(
-    report: &FeaturesReport,
-    named: &BTreeSet<(Option<String>, usize)>,
-    gallery: &mut Gallery,
-) -> String {
+fn section(report: &FeaturesFindings, context: &mut Context) -> String {
     let all = &report.features;
-    let rank = |feature: &FeatureReport| match (named.contains(&(report.bundle.clone(), feature.index)), &feature.label)
-    {
+    let rank = |feature: &FeatureProfile| match (
+        context.named.contains(&(report.bundle.clone(), feature.index)),
+        &feature.label,
+    ) {
         (true, _) => 0,
         (false, Some(_)) => 1,
         (false, None) => 2,
     };
-    let mut order: Vec<&FeatureReport> = all.iter().collect();
+    let mut order: Vec<&FeatureProfile> = all.iter().collect();
     order.sort_by_key(|feature| rank(feature));
     let wanted = order.iter().take_while(|feature| rank(feature) < 2).count();
     order.truncate(wanted.max(SHOWN));
@@ -32,25 +40,25 @@ pub(super) fn section(
         "<p class=\"lead\">{} features fire on {} tiles of {} groups. Below are the {} that the other sections name, that are \
          labelled, or that fire most often, each with the tiles on which it is strongest.</p>\n",
         all.len(),
-        report.tiles,
-        report.groups,
+        report.sample.tiles,
+        report.sample.groups,
         order.len()
     );
     html.push_str(&frequencies(report));
-    order.iter().for_each(|feature| html.push_str(&card(report, feature, gallery)));
-    let (there, missing, why) = gallery.account();
+    order.iter().for_each(|feature| html.push_str(&card(report, feature, &mut context.gallery)));
+    let (there, missing, why) = context.gallery.account();
     if let Some(why) = why {
         html.push_str(&paragraph(&format!("{missing} of {} pictures are missing: {why}.", there + missing)));
     }
     html
 }
 
-fn frequencies(report: &FeaturesReport) -> String {
+fn frequencies(report: &FeaturesFindings) -> String {
     let edges = [0.01, 0.03, 0.1, 0.3, 0.6, 1.0];
     let names = ["≤ 1 %", "1–3 %", "3–10 %", "10–30 %", "30–60 %", "60–100 %"];
     let mut counts = [0; 6];
     for feature in &report.features {
-        let share = feature.tiles_firing as f64 / report.tiles as f64;
+        let share = feature.tiles_firing as f64 / report.sample.tiles as f64;
         counts[edges.iter().position(|&edge| share <= edge).unwrap_or(5)] += 1;
     }
     let pairs: Vec<(String, usize)> = names.map(str::to_owned).into_iter().zip(counts).collect();
@@ -58,7 +66,7 @@ fn frequencies(report: &FeaturesReport) -> String {
     format!("<figure>{}<figcaption>{description}.</figcaption></figure>\n", bars(description, &pairs))
 }
 
-fn card(report: &FeaturesReport, feature: &FeatureReport, gallery: &mut Gallery) -> String {
+fn card(report: &FeaturesFindings, feature: &FeatureProfile, gallery: &mut Gallery) -> String {
     let label = feature.label.as_ref();
     let name = label.map_or(String::new(), |label| format!(": {}", escape(&label.label)));
     let anchor = anchor(report.bundle.as_deref(), &feature.index.to_string());
@@ -66,7 +74,7 @@ fn card(report: &FeaturesReport, feature: &FeatureReport, gallery: &mut Gallery)
     let [least, median, most] = feature.range;
     let mut text = format!(
         "Fires on {} of {} tiles, in {} of {} groups; from {least:.2} to {most:.2}, median {median:.2}.",
-        feature.tiles_firing, report.tiles, feature.groups_firing, report.groups
+        feature.tiles_firing, report.sample.tiles, feature.groups_firing, report.sample.groups
     );
     if let Some(label) = label.filter(|label| !label.evidence.is_empty()) {
         let _ = write!(text, " {} ({}).", label.evidence, label.dataset);

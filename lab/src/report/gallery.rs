@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use coverslip_slides::{self, Rect, SlideSource};
 use image::codecs::jpeg::JpegEncoder;
 use image::imageops::FilterType;
 use image::{ImageEncoder, RgbImage};
 
-use crate::analyze::features::TopTile;
-use coverslip_slides::{self, Rect, SlideSource};
+use crate::findings::features::TopTile;
 
 /// Width and height of a tile in the page, px: sharp on screens of two device pixels per CSS pixel.
 const SIDE: u32 = 176;
@@ -17,7 +17,7 @@ const QUALITY: u8 = 82;
 /// Finds, reads and keeps pictures of tiles.
 pub(super) struct Gallery {
     folder: Option<PathBuf>,
-    /// The slide that was opened last: tiles of one slide come one after another only by chance, but files are small.
+    /// The last slide, kept open for the next tile of it.
     open: Option<(PathBuf, Box<dyn SlideSource>)>,
     /// Pictures as data URLs, by slide and place; `None` where there is none.
     pictures: BTreeMap<(String, [i64; 4]), Option<String>>,
@@ -42,7 +42,7 @@ impl Gallery {
         picture
     }
 
-    /// How many pictures there are and are not, and why not.
+    /// How many pictures were found, how many are missing, and why the first one is.
     pub(super) fn account(&self) -> (usize, usize, Option<&str>) {
         let there = self.pictures.values().flatten().count();
         (there, self.pictures.len() - there, self.missing.as_deref())

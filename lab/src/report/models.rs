@@ -2,28 +2,57 @@
 
 use super::html::{escape, number, paragraph, range, table, with_range};
 use super::plot::{Line, lines};
-use crate::analyze::compare::CompareReport;
-use crate::analyze::depth::{DepthPoint, DepthReport};
-use crate::analyze::representation::Kind;
-use crate::analyze::transfer::TransferReport;
+use super::section::{Context, Section};
+use crate::findings::models::{CompareFindings, Comparison, DepthFindings, DepthPoint, Transfer, TransferFindings};
+use crate::findings::reading::Reading;
 
-fn read_from(kind: Kind, all_columns: bool) -> String {
-    if all_columns { format!("all {}s", kind.one()) } else { format!("one {}", kind.one()) }
+impl Section for CompareFindings {
+    fn about(&self) -> String {
+        self.sample.dataset.clone()
+    }
+
+    fn html(&self, _: &mut Context) -> String {
+        compare(self)
+    }
+}
+
+impl Section for TransferFindings {
+    fn about(&self) -> String {
+        format!("{} to {}", self.from.dataset, self.to.dataset)
+    }
+
+    fn html(&self, _: &mut Context) -> String {
+        transfer(self)
+    }
+}
+
+impl Section for DepthFindings {
+    fn about(&self) -> String {
+        self.sample.dataset.clone()
+    }
+
+    fn html(&self, _: &mut Context) -> String {
+        depth(self)
+    }
+}
+
+fn read_from(reading: &Reading) -> String {
+    if reading.all_columns { reading.kind.all() } else { format!("one {}", reading.kind.one()) }
 }
 
 /// Two models on the same tiles.
-pub(super) fn compare(report: &CompareReport) -> String {
+fn compare(report: &CompareFindings) -> String {
     let [a, b] = &report.names;
     let text = format!(
         "{a} (tap {}) and {b} (tap {}) on the same {} tiles of {} groups of {}. Each figure is the correlation of predicted and \
          true counts in groups that had no part in the prediction. Where the interval of the difference holds 0, these tiles \
          do not tell the models apart.",
-        report.taps[0], report.taps[1], report.tiles, report.groups, report.dataset
+        report.taps[0], report.taps[1], report.sample.tiles, report.sample.groups, report.sample.dataset
     );
-    let row = |row: &crate::analyze::compare::Comparison| {
+    let row = |row: &Comparison| {
         vec![
-            escape(&row.cell_type),
-            read_from(row.kind, row.all_columns),
+            escape(&row.reading.cell_type),
+            read_from(&row.reading),
             with_range(row.a.r, row.a.interval),
             with_range(row.b.r, row.b.interval),
             number(row.difference),
@@ -36,17 +65,17 @@ pub(super) fn compare(report: &CompareReport) -> String {
 }
 
 /// Chosen on one data set, reported on another.
-pub(super) fn transfer(report: &TransferReport) -> String {
+fn transfer(report: &TransferFindings) -> String {
     let (from, to) = (&report.from, &report.to);
     let text = format!(
         "Chosen and fitted on {} ({} tiles of {} groups), then looked at on {} ({} tiles of {} groups) without any change. \
          A feature that means the same in both keeps its sign and most of its correlation.",
         from.dataset, from.tiles, from.groups, to.dataset, to.tiles, to.groups
     );
-    let row = |row: &crate::analyze::transfer::TransferRow| {
+    let row = |row: &Transfer| {
         vec![
-            escape(&row.cell_type),
-            read_from(row.kind, row.all_columns),
+            escape(&row.reading.cell_type),
+            read_from(&row.reading),
             row.column.as_deref().map_or("\u{2013}".into(), escape),
             number(row.chosen_r),
             with_range(row.there.r, row.there.interval),
@@ -59,14 +88,14 @@ pub(super) fn transfer(report: &TransferReport) -> String {
 }
 
 /// Where in the models counts can be read, and where the scanner.
-pub(super) fn depth(report: &DepthReport) -> String {
+fn depth(report: &DepthFindings) -> String {
     let mut text = format!(
         "How well counts can be read from each layer that the bundles tap (ridge regression, on groups held out; the mean over \
          {} cell types), on {} tiles of {} groups of {}.",
         report.cell_types.len(),
-        report.tiles,
-        report.groups,
-        report.dataset
+        report.sample.tiles,
+        report.sample.groups,
+        report.sample.dataset
     );
     if let Some((names, group)) = &report.scanners {
         text.push_str(&format!(

@@ -1,4 +1,4 @@
-//! Plots as inline SVG: they print sharp, need nothing from elsewhere and say in words what they show.
+//! Plots as inline SVG: sharp in print, self-contained, with a text alternative.
 
 use std::fmt::Write;
 

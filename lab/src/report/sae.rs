@@ -2,10 +2,21 @@
 
 use super::html::{escape, paragraph, table};
 use super::plot::bars;
-use crate::sae::{EvalReport, EvalRow};
+use super::section::{Context, Section};
+use crate::findings::sae::{SaeFigures, SaeFindings};
+
+impl Section for SaeFindings {
+    fn about(&self) -> String {
+        self.tap.clone()
+    }
+
+    fn html(&self, _: &mut Context) -> String {
+        section(self)
+    }
+}
 
 /// SAEs beside each other, on slides held out.
-pub(super) fn section(report: &EvalReport) -> String {
+fn section(report: &SaeFindings) -> String {
     let text = format!(
         "Trained on {} tiles' embeddings ({} values, tap {}) and measured on {} tiles of {} other slides. FVU is the share of \
          the variance that an SAE loses: 0 keeps all, 1 is no better than the mean. Beside it stands what as many principal \
@@ -13,7 +24,7 @@ pub(super) fn section(report: &EvalReport) -> String {
          tenth, which seldom has one meaning.",
         report.train_tiles, report.width, report.tap, report.held_out_tiles, report.held_out_slides
     );
-    let row = |row: &EvalRow| {
+    let row = |row: &SaeFigures| {
         vec![
             escape(&row.sae),
             escape(&row.architecture),
@@ -31,7 +42,7 @@ pub(super) fn section(report: &EvalReport) -> String {
 }
 
 /// How many features fire how often.
-fn frequencies(row: &EvalRow) -> String {
+fn frequencies(row: &SaeFigures) -> String {
     let name = |low: f64| format!("{}\u{2013}{} %", percent(low), percent(low + 0.5));
     let counted: Vec<(String, usize)> = row.histogram.iter().map(|&(low, count)| (name(low), count)).collect();
     let first = counted.iter().position(|(_, count)| *count > 0).unwrap_or_default();
@@ -40,7 +51,7 @@ fn frequencies(row: &EvalRow) -> String {
     format!("<figure>{figure}<figcaption>{}.</figcaption></figure>\n", escape(&description))
 }
 
-/// The power of ten in percent, two digits of it: 0.032, 0.1, 3.2.
+/// 10 to the power of `log10` in percent, to two digits: 0.032, 0.1, 3.2.
 fn percent(log10: f64) -> String {
     let percent = 10f64.powf(log10 + 2.0);
     let digits = usize::try_from(1 - percent.log10().floor() as i64).unwrap_or_default();

@@ -1,21 +1,21 @@
-//! A checkpoint: everything that a run needs to go on, in one file that appears whole. A full disk leaves the last one.
+//! A checkpoint: everything that a run needs to go on, in one file that is written whole. If the disk is full, the
+//! checkpoint before it stays.
 
 use std::io::Write;
 use std::path::Path;
 
 use coverslip_analysis::sae::{Sae, TrainerState};
 use coverslip_bundle::tensors::{Element, Tensor, TensorFile, TensorMap, to_safetensors};
-use serde::{Deserialize, Serialize};
-
 use coverslip_files::whole;
+use serde::{Deserialize, Serialize};
 
 /// Its name in the output directory.
 pub(super) const FILE: &str = "checkpoint.safetensors";
 
-/// What is not a tensor.
+/// Everything in a checkpoint that is not a tensor.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Meta {
-    /// What has to be the same for a run to go on: data, settings.
+    /// The run that it belongs to ([`crate::resume`]).
     pub(super) key: String,
     pub(super) step: u64,
     pub(super) scale: f32,
@@ -28,7 +28,8 @@ pub(super) struct Meta {
     pub(super) seconds: f64,
 }
 
-const WEIGHTS: [&str; 5] = ["w_enc", "b_enc", "w_dec", "b_dec", "threshold"];
+/// The trained tensors.
+const TENSORS: [&str; 5] = ["w_enc", "b_enc", "w_dec", "b_dec", "threshold"];
 
 /// Writes the checkpoint.
 ///
@@ -39,7 +40,7 @@ pub(super) fn save(path: &Path, meta: &Meta, state: &TrainerState) -> Result<(),
     let weights = [&sae.w_enc, &sae.b_enc, &sae.w_dec, &sae.b_dec, &sae.threshold];
     let vector = |values: &[f32]| Tensor::f32(&[values.len()], values);
     let mut tensors = TensorMap::new();
-    for ((name, values), (first, second)) in WEIGHTS.iter().zip(weights).zip(&state.moments) {
+    for ((name, values), (first, second)) in TENSORS.iter().zip(weights).zip(&state.moments) {
         tensors.insert((*name).into(), vector(values));
         tensors.insert(format!("{name}.first"), vector(first));
         tensors.insert(format!("{name}.second"), vector(second));
@@ -74,7 +75,7 @@ pub(super) fn load(path: &Path) -> Result<(Meta, TrainerState), String> {
     let idle = tensor("idle")?.bytes.chunks_exact(8);
     let idle = idle.map(|b| u64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]])).collect();
     let mut moments: [(Vec<f32>, Vec<f32>); 5] = Default::default();
-    for (name, (first, second)) in WEIGHTS.iter().zip(&mut moments) {
+    for (name, (first, second)) in TENSORS.iter().zip(&mut moments) {
         (*first, *second) = (values(&format!("{name}.first"))?, values(&format!("{name}.second"))?);
     }
     let sae = Sae {

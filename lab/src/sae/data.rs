@@ -2,44 +2,16 @@
 
 use std::path::Path;
 
-use coverslip_analysis::random::Random;
 use coverslip_analysis::sae::Order;
-use serde::{Deserialize, Serialize};
 
+use super::split::Split;
+use crate::embeddings::names::SLIDE;
 use crate::embeddings::{EmbeddingError, EmbeddingFile, Result};
 
-/// Rows of a block: what is read at a time.
+/// Rows that are read at a time.
 const BLOCK: usize = 1024;
-/// Bytes of rows in memory, between which training shuffles.
+/// Bytes of rows in memory at a time: training shuffles among these.
 const TOGETHER: usize = 96 << 20;
-
-/// Slides that the SAE is not trained on. Written beside the SAE, so that it is measured on these.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Split {
-    pub(super) held_out: Vec<String>,
-}
-
-impl Split {
-    /// Draws `part` of the slides, at least one of each kind where `part` is above 0.
-    pub(super) fn draw(slides: &[String], part: f64, seed: u64) -> Result<Self> {
-        let mut drawn: Vec<String> = slides.to_vec();
-        drawn.sort();
-        Random::new(seed).shuffle(&mut drawn);
-        let count = (part * drawn.len() as f64).round() as usize;
-        let count = if part > 0.0 { count.clamp(1, drawn.len()) } else { 0 };
-        if count == drawn.len() {
-            return Err(EmbeddingError(format!(
-                "expected at least two slides, to train on some and measure on others, found {} ({}); give --held-out 0 to \
-                 train on all and measure on none",
-                slides.len(),
-                slides.join(", ")
-            )));
-        }
-        drawn.truncate(count);
-        drawn.sort();
-        Ok(Self { held_out: drawn })
-    }
-}
 
 /// One tap of an embedding file, split by slide.
 pub(super) struct Data {
@@ -53,7 +25,7 @@ pub(super) struct Data {
 }
 
 impl Data {
-    /// Opens it. Without `tap` the file has to have one only. `split`: given, or drawn from the slides.
+    /// Opens the file. Without `tap` it must have one tap only. `split` chooses among the slides' names.
     pub(super) fn open(path: &Path, tap: Option<&str>, split: impl FnOnce(&[String]) -> Result<Split>) -> Result<Self> {
         let file = EmbeddingFile::open(path)?;
         let tap = match (tap, file.taps()) {
@@ -69,17 +41,17 @@ impl Data {
                 )));
             }
         };
-        let groups = file.groups("slide")?;
-        let split = split(&groups.names)?;
-        if let Some(stranger) = split.held_out.iter().find(|slide| !groups.names.contains(slide)) {
+        let slides = file.categories(SLIDE)?;
+        let split = split(slides.names())?;
+        if let Some(stranger) = split.held_out.iter().find(|slide| !slides.names().contains(slide)) {
             return Err(EmbeddingError(format!(
                 "{}: expected the slides that the SAE was trained with, found none called {stranger}",
                 path.display()
             )));
         }
-        let held: Vec<bool> = groups.names.iter().map(|name| split.held_out.contains(name)).collect();
-        let train = groups.of.iter().map(|group| !held[*group as usize]).collect();
-        Ok(Self { file, tap: tap.name, width: tap.width, train, slides: groups.names.len(), split })
+        let held: Vec<bool> = slides.names().iter().map(|name| split.held_out.contains(name)).collect();
+        let train = slides.codes().iter().map(|slide| !held[*slide]).collect();
+        Ok(Self { file, tap: tap.name, width: tap.width, train, slides: slides.kinds(), split })
     }
 
     /// Calls `each` with blocks of rows on the given side of the split, in the file's order.
@@ -121,14 +93,14 @@ pub(super) struct Stream<'d> {
     order: Order,
     epoch: u64,
     fill: usize,
-    /// What is in memory.
+    /// The rows in memory.
     rows: Vec<f32>,
     places: Vec<u32>,
     next: usize,
 }
 
 impl<'d> Stream<'d> {
-    /// A stream that begins behind `skip` rows.
+    /// A stream that begins after `skip` rows.
     pub(super) fn new(data: &'d Data, seed: u64, skip: u64) -> Result<Self> {
         let together = (TOGETHER / (BLOCK * data.width * 4)).max(1);
         let order = Order::new(data.train.clone(), BLOCK, together, seed);
@@ -181,5 +153,49 @@ impl<'d> Stream<'d> {
             self.next += 1;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::fs;
+
+    use coverslip_analysis::random::Random;
+    use coverslip_bundle::tensors::{Tensor, TensorMap, to_safetensors};
+    use coverslip_testkit::Scratch;
+
+    use super::*;
+
+    #[test]
+    fn held_out_slides_are_never_trained_on_and_a_stream_goes_on_anywhere() {
+        let folder = Scratch::new("stream");
+        let mut random = Random::new(3);
+        let values: Vec<f32> = (0..3000 * 8).map(|_| random.normal() as f32).collect();
+        let tensors = TensorMap::from([("embedding_last".to_owned(), Tensor::f32(&[3000, 8], &values))]);
+        let path = folder.join("e.safetensors");
+        fs::write(&path, to_safetensors(&tensors).unwrap()).unwrap();
+        let rows: String = (0..3000).map(|row| format!("{}\n", ["a", "b", "c", "d"][row % 4])).collect();
+        fs::write(path.with_extension("csv"), format!("slide\n{rows}")).unwrap();
+        let data = Data::open(&path, None, |slides| Split::draw(slides, 0.25, 0)).unwrap();
+        assert_eq!((data.split.held_out.len(), data.slides, data.width), (1, 4, 8));
+        let mut held = Vec::new();
+        data.blocks(false, |block| held.extend_from_slice(block)).unwrap();
+        assert_eq!(held.len(), 750 * 8);
+        let held: HashSet<Vec<u32>> =
+            held.chunks_exact(8).map(|row| row.iter().map(|v| v.to_bits()).collect()).collect();
+        let (mut stream, mut batch, mut all) = (Stream::new(&data, 1, 0).unwrap(), Vec::new(), Vec::new());
+        for _ in 0..50 {
+            stream.batch(100, &mut batch).unwrap();
+            assert!(
+                batch.chunks_exact(8).all(|row| !held.contains(&row.iter().map(|v| v.to_bits()).collect::<Vec<_>>()))
+            );
+            all.extend_from_slice(&batch);
+        }
+        // Across the end of an epoch of 2,250 rows, and within one.
+        for skip in [0, 700, 2249, 2250, 4900] {
+            Stream::new(&data, 1, skip).unwrap().batch(100, &mut batch).unwrap();
+            assert_eq!(batch, all[skip as usize * 8..][..800], "{skip}");
+        }
     }
 }

@@ -3,20 +3,23 @@
 use std::error::Error;
 use std::path::Path;
 
-use coverslip_analysis::sae::{Architecture, Sae};
+use coverslip_analysis::sae::{Objective, Sae};
 use coverslip_bundle::SaeArchitecture;
 use coverslip_bundle::tensors::{Tensor, TensorMap, to_safetensors};
+use coverslip_files::put;
 use coverslip_import::{ImportedSae, SaeOptions, import_sae};
 use serde_json::json;
 
-use coverslip_files::put;
+/// The configuration.
+pub(super) const CONFIG: &str = "cfg.json";
+const WEIGHTS: &str = "sae_weights.safetensors";
 
 /// Writes the files; the weights last, so that a directory with weights is whole. `details`: how it was trained, into the
 /// configuration's metadata, which changes no number.
 pub(super) fn write(
     folder: &Path,
     sae: &Sae,
-    architecture: Architecture,
+    objective: Objective,
     tap: &str,
     details: serde_json::Value,
 ) -> Result<(), Box<dyn Error>> {
@@ -32,37 +35,37 @@ pub(super) fn write(
         "normalize_activations": "none", "reshape_activations": "none",
         "metadata": {"hook_name": tap, "training_details": details},
     });
-    match architecture {
-        Architecture::TopK { k } => {
+    match objective {
+        Objective::TopK { k } => {
             config["architecture"] = "topk".into();
             config["k"] = k.into();
             config["rescale_acts_by_decoder_norm"] = false.into();
         }
-        Architecture::Relu { .. } => config["architecture"] = "standard".into(),
+        Objective::Relu { .. } => config["architecture"] = "standard".into(),
         // One threshold for all features is a JumpReLU with equal thresholds; SAELens saves BatchTopK so.
-        Architecture::BatchTopK { .. } | Architecture::JumpRelu { .. } => {
+        Objective::BatchTopK { .. } | Objective::JumpRelu { .. } => {
             config["architecture"] = "jumprelu".into();
             let thresholds: Vec<f32> = sae.threshold.iter().map(|threshold| threshold.max(0.0)).collect();
             tensors.insert("threshold".into(), Tensor::f32(&[m], &thresholds));
         }
     }
     let (config, weights) = (serde_json::to_vec_pretty(&config)?, to_safetensors(&tensors)?);
-    for (name, bytes) in [("cfg.json", config), ("sae_weights.safetensors", weights)] {
+    for (name, bytes) in [(CONFIG, config), (WEIGHTS, weights)] {
         put(&folder.join(name), &bytes)?;
     }
     Ok(())
 }
 
-/// Reads an SAE in any format that `bundle build --sae` takes, as far as it can be computed here.
+/// Reads an SAE in any format that `bundle build --sae` takes.
 ///
 /// # Errors
 /// As [`import_sae`]; when the SAE has steps before it, or an activation that the trainer does not know.
-pub(super) fn read(path: &Path) -> Result<(Sae, Architecture), Box<dyn Error>> {
+pub(super) fn read(path: &Path) -> Result<(Sae, Objective), Box<dyn Error>> {
     let found = import_sae(path, &SaeOptions::default())?;
-    let architecture = match found.architecture {
-        SaeArchitecture::Relu => Architecture::Relu { l1: 0.0 },
-        SaeArchitecture::TopK => Architecture::TopK { k: found.k.unwrap_or(found.d_sae) },
-        SaeArchitecture::JumpRelu => Architecture::JumpRelu { l0: 0.0, bandwidth: 0.0 },
+    let objective = match found.architecture {
+        SaeArchitecture::Relu => Objective::Relu { l1: 0.0 },
+        SaeArchitecture::TopK => Objective::TopK { k: found.k.unwrap_or(found.d_sae) },
+        SaeArchitecture::JumpRelu => Objective::JumpRelu { l0: 0.0, bandwidth: 0.0 },
         other => return Err(unsupported(path, &format!("the activation {other:?}"))),
     };
     if !found.input.is_empty() || found.rescale_acts_by_decoder_norm || found.pruned {
@@ -80,7 +83,7 @@ pub(super) fn read(path: &Path) -> Result<(Sae, Architecture), Box<dyn Error>> {
         }
     }
     let threshold = if found.tensors.contains_key("threshold") { tensor("threshold")? } else { vec![0.0; m] };
-    Ok((Sae { width: d, features: m, w_enc, b_enc, w_dec: tensor("W_dec")?, b_dec, threshold }, architecture))
+    Ok((Sae { width: d, features: m, w_enc, b_enc, w_dec: tensor("W_dec")?, b_dec, threshold }, objective))
 }
 
 fn read_tensor(found: &ImportedSae, name: &str) -> Result<Vec<f32>, Box<dyn Error>> {

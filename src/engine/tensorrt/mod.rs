@@ -14,7 +14,7 @@ mod signature;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use coverslip_bundle::{Architecture, Bundle, COMPOSER, Manifest, PlanKey, Precision};
+use coverslip_bundle::{Bundle, Manifest, PlanKey, PlanTarget, Precision};
 use coverslip_plugin_abi as abi;
 use coverslip_tensorrt as tensorrt;
 use coverslip_tensorrt::{CudaGraphStrategy, Flavor, Library, RuntimeCache, RuntimeConfig, Severity};
@@ -122,33 +122,22 @@ fn pass_on_log(library: Library, log: &Arc<LogSink>) {
 
 /// What a plan must be for.
 fn wanted(config: &GpuConfig, bundle: &Bundle, library: Library, device: &Device) -> PlanKey {
-    let single = matches!(&bundle.manifest().architecture, Architecture::Onnx(onnx) if onnx.single_tile);
     let prebuilt = config.prebuilt_only || config.plan_digest.is_some();
     let max_batch = match config.max_batch {
-        _ if single => 1,
         // The plan that is found says how many.
         0 if prebuilt || config.plans.as_deref().is_some_and(std::path::Path::is_file) => 1,
         0 => DEFAULT_BATCH,
         asked => asked,
     };
     let (major, minor) = device.capability;
-    let mut precision = precision(config);
-    if library.flavor() == Flavor::Rtx && (major, minor) == (7, 5) {
-        precision = precision.without_float32_products();
-    }
-    PlanKey {
-        bundle: bundle.digest(),
-        composer: COMPOSER,
-        precision,
+    let target = PlanTarget {
         flavor: library.flavor().to_string(),
         version: library.version().to_string(),
-        min_batch: 1,
-        // Batches are full when it matters.
-        opt_batch: max_batch,
-        max_batch,
-        targets: vec![format!("sm{major}{minor}")],
-        gpu: (library.flavor() == Flavor::Enterprise).then(|| device.name.clone()),
-    }
+        capabilities: vec![format!("sm{major}{minor}")],
+        gpu: Some(device.name.clone()),
+    };
+    // Batches are full when it matters: the plan is fastest at the largest.
+    PlanKey::new(bundle, &target, precision(config), max_batch, None)
 }
 
 /// Where a plan is brought up.

@@ -44,7 +44,7 @@ impl Signature {
     pub(super) fn new(manifest: &Manifest, max_batch: usize) -> Signature {
         let taps: Vec<usize> = manifest.taps.iter().map(|tap| manifest.tap_width(tap)).collect();
         let embeddings = manifest.taps.iter().zip(&taps);
-        let embeddings = embeddings.map(|(tap, &w)| (format!("embedding_{}", tap.name), DataType::FLOAT, Some(w)));
+        let embeddings = embeddings.map(|(tap, &w)| (ComposedGraph::embedding(&tap.name), DataType::FLOAT, Some(w)));
         let k = Some(manifest.sae.outputs);
         let of_sae = [
             (ComposedGraph::FEATURE_INDEX, DataType::INT32, k),

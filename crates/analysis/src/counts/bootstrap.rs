@@ -2,7 +2,8 @@
 
 use statrs::distribution::{ContinuousCDF, Normal};
 
-use super::{Groups, spearman};
+use super::correlation::spearman;
+use super::groups::Groups;
 use crate::random::Random;
 
 /// How often each group is drawn in each resample. The same resamples for everything keep differences paired.

@@ -4,7 +4,7 @@ use faer::{Mat, MatRef};
 
 /// `values` less their mean, scaled to length 1: the inner product of two such is Pearson's r. `None` where they are
 /// constant (to rounding) or fewer than two.
-pub fn unit(values: &[f64]) -> Option<Vec<f64>> {
+fn unit(values: &[f64]) -> Option<Vec<f64>> {
     let n = values.len() as f64;
     let mean = values.iter().sum::<f64>() / n;
     let largest = values.iter().fold(0.0_f64, |most, v| most.max(v.abs()));
@@ -15,7 +15,7 @@ pub fn unit(values: &[f64]) -> Option<Vec<f64>> {
 }
 
 /// Pearson's r; `None` where one side is constant.
-pub fn pearson(x: &[f64], y: &[f64]) -> Option<f64> {
+pub(super) fn pearson(x: &[f64], y: &[f64]) -> Option<f64> {
     let (x, y) = (unit(x)?, unit(y)?);
     Some(x.iter().zip(&y).map(|(a, b)| a * b).sum::<f64>().clamp(-1.0, 1.0))
 }
@@ -26,7 +26,7 @@ pub fn spearman(x: &[f64], y: &[f64]) -> Option<f64> {
 }
 
 /// Ranks from 1; ties share the mean of theirs.
-pub fn ranks(values: &[f64]) -> Vec<f64> {
+fn ranks(values: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..values.len()).collect();
     order.sort_unstable_by(|&a, &b| values[a].total_cmp(&values[b]));
     let mut ranks = vec![0.0; values.len()];
@@ -38,11 +38,6 @@ pub fn ranks(values: &[f64]) -> Vec<f64> {
         first += tied;
     }
     ranks
-}
-
-/// The columns as ranks.
-pub fn rank_columns(columns: MatRef<'_, f64>) -> Mat<f64> {
-    map_columns(columns, |values| ranks(&values))
 }
 
 /// `unit` of every column; a constant one becomes 0 and correlates with nothing.
@@ -62,4 +57,47 @@ fn map_columns(columns: MatRef<'_, f64>, map: impl Fn(Vec<f64>) -> Vec<f64>) -> 
         to.iter_mut().zip(values).for_each(|(to, value)| *to = value);
     }
     mapped
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    fn vector(value: &Value) -> Vec<f64> {
+        value.as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect()
+    }
+
+    fn matrix(value: &Value) -> Mat<f64> {
+        let rows: Vec<Vec<f64>> = value.as_array().unwrap().iter().map(vector).collect();
+        Mat::from_fn(rows.len(), rows[0].len(), |i, j| rows[i][j])
+    }
+
+    fn column(matrix: &Mat<f64>, j: usize) -> Vec<f64> {
+        matrix.col(j).iter().copied().collect()
+    }
+
+    #[test]
+    fn correlations_are_scipys() {
+        let golden: Value = serde_json::from_str(include_str!("../../tests/golden/statistics.json")).unwrap();
+        let (x, y) = (matrix(&golden["x"]), matrix(&golden["y"]));
+        let (expected, by_rank) = (matrix(&golden["pearson"]), matrix(&golden["spearman"]));
+        let all = correlations(x.as_ref(), y.as_ref());
+        let ranked = |m: &Mat<f64>| map_columns(m.as_ref(), |values| ranks(&values));
+        let all_ranks = correlations(ranked(&x).as_ref(), ranked(&y).as_ref());
+        // Both sides compute in float64; sums over some forty rows differ in the last bits.
+        let close = |found: f64, expected: f64| assert!((found - expected).abs() <= 1e-10, "{found}, not {expected}");
+        for j in 0..x.ncols() {
+            for t in 0..y.ncols() {
+                let (a, b) = (column(&x, j), column(&y, t));
+                close(pearson(&a, &b).unwrap(), expected[(j, t)]);
+                close(all[(j, t)], expected[(j, t)]);
+                close(spearman(&a, &b).unwrap(), by_rank[(j, t)]);
+                close(all_ranks[(j, t)], by_rank[(j, t)]);
+            }
+        }
+        assert_eq!(ranks(&column(&x, 0)), vector(&golden["ranks"]));
+        assert_eq!(pearson(&[0.1; 9], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0]), None);
+    }
 }

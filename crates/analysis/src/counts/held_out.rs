@@ -2,9 +2,9 @@
 
 use faer::MatRef;
 
-use super::pearson;
+use super::correlation::pearson;
 
-/// Predictions for rows whose groups had no part in what made them.
+/// Predictions for rows whose groups had no part in the fit.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HeldOut {
     /// Predicted count of each row.

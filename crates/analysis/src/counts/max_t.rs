@@ -2,7 +2,7 @@
 //!
 //! **What is exchanged.** Under the null hypothesis the counts have nothing to do with the features: the block of counts
 //! of one group could as well have come with the features of another. So the blocks are dealt out anew among the groups;
-//! within a block nothing moves, which leaves the likeness of tiles of one group as it is, on both sides. For that the
+//! within a block nothing moves, so the likeness of tiles of one group stays, on both sides. For that the
 //! blocks must be exchangeable, and blocks of different sizes are not: a group of 40 tiles cannot take the counts of a
 //! group of 4. [`max_t`] therefore takes groups of equal size only ([`Groups::equalised`] makes them so), and what it
 //! assumes is that the groups themselves are a sample of one population: images of two hospitals, of which one counts
@@ -13,10 +13,10 @@
 
 use faer::{Mat, MatRef};
 
-use super::Groups;
 use super::correlation::unit_columns;
-use crate::Undefined;
+use super::groups::Groups;
 use crate::random::Random;
+use crate::undefined::Undefined;
 
 /// Permutations that are computed in one matrix product.
 const BLOCK: usize = 64;
@@ -28,9 +28,7 @@ pub struct MaxT {
     /// of 5 %. Never below 1/(permutations + 1).
     pub adjusted: Mat<f64>,
     /// Over the permutations, ascending: the largest |r| in the table.
-    pub maxima: Vec<f64>,
-    /// Ways in which the blocks can lie, log10 of groups!. With less than 20 ways no p can fall to 0.05.
-    pub arrangements_log10: f64,
+    maxima: Vec<f64>,
 }
 
 impl MaxT {
@@ -87,8 +85,7 @@ pub fn max_t(
         least = least.max((1 + exceeded[place]) as f64 / (1 + permutations) as f64);
         adjusted[(place % x.ncols(), place / x.ncols())] = least;
     }
-    let arrangements_log10 = (1..=groups.count()).map(|k| (k as f64).log10()).sum();
-    Ok(MaxT { adjusted, maxima, arrangements_log10 })
+    Ok(MaxT { adjusted, maxima })
 }
 
 /// `y` under `count` permutations of whole groups, side by side.

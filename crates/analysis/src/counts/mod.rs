@@ -12,8 +12,8 @@ mod max_t;
 mod ridge;
 
 pub use bootstrap::{Interval, PairSums, Resamples, bca, spearman_interval};
-pub use correlation::{correlations, pearson, rank_columns, ranks, spearman, unit};
+pub use correlation::{correlations, spearman};
 pub use groups::Groups;
 pub use held_out::{HeldOut, Line, best_feature, score};
 pub use max_t::{MaxT, max_t};
-pub use ridge::{PENALTIES, ridge, ridge_elsewhere};
+pub use ridge::{ridge, ridge_elsewhere};

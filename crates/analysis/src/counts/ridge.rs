@@ -1,14 +1,14 @@
-//! Ridge regression on all features: what a linear reading of all of them can say at most, with groups held out.
+//! Ridge regression on all features, with groups held out: the most that a linear reading of all of them can say.
 
 use faer::prelude::Solve;
 use faer::{Mat, MatRef, Side};
 
-use super::{HeldOut, score};
-use crate::Undefined;
-use crate::pca::column_means;
+use super::held_out::{HeldOut, score};
+use crate::rows::column_means;
+use crate::undefined::Undefined;
 
 /// The penalties λ that are tried, in units of the training rows' mean squared distance from their mean.
-pub const PENALTIES: [f64; 13] = [1e-3, 3.2e-3, 1e-2, 3.2e-2, 1e-1, 3.2e-1, 1e0, 3.2e0, 1e1, 3.2e1, 1e2, 3.2e2, 1e3];
+const PENALTIES: [f64; 13] = [1e-3, 3.2e-3, 1e-2, 3.2e-2, 1e-1, 3.2e-1, 1e0, 3.2e0, 1e1, 3.2e1, 1e2, 3.2e2, 1e3];
 
 /// Predicts every column of `y` \[n, t\] from all of `x` \[n, p\] (centred, not scaled; the intercept is not penalised),
 /// for each fold from all others. λ is chosen inside these others: the one with the smallest squared error when each of
@@ -86,7 +86,7 @@ impl Spectrum {
         let eigen = gram.self_adjoint_eigen(Side::Lower).map_err(|_| Undefined("no eigenvectors were found".into()))?;
         let size = gram.nrows();
         let values: Vec<f64> = eigen.S().column_vector().iter().copied().collect();
-        // What lies below has no part in any prediction at the smallest penalty.
+        // Smaller eigenvalues do not change a prediction, even at the smallest penalty.
         let first = values.iter().position(|&value| value > 1e-12 * values[size - 1]).unwrap_or(size);
         let squares = values[first..].to_vec();
         let known = eigen.U().subcols(first, size - first).to_owned();

@@ -2,11 +2,11 @@
 
 /// An active feature of a row.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Entry {
+pub(super) struct Entry {
     /// The feature.
-    pub feature: u32,
+    pub(super) feature: u32,
     /// Its activation.
-    pub value: f32,
+    pub(super) value: f32,
 }
 
 /// The active features of each row of a batch, in the order of their numbers.
@@ -29,17 +29,17 @@ impl Active {
     }
 
     /// Rows.
-    pub fn rows(&self) -> usize {
+    pub(super) fn rows(&self) -> usize {
         self.starts.len().saturating_sub(1)
     }
 
     /// The active features of a row.
-    pub fn row(&self, row: usize) -> &[Entry] {
+    pub(super) fn row(&self, row: usize) -> &[Entry] {
         &self.entries[self.starts[row]..self.starts[row + 1]]
     }
 
     /// Active features of all rows.
-    pub fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         self.entries.len()
     }
 }
@@ -53,7 +53,7 @@ pub(super) fn largest(values: &[f32], k: usize, allowed: impl Fn(usize) -> bool)
     if k == 0 {
         return kept;
     }
-    // What a value has to exceed. Until k are kept, 0: ReLU.
+    // A value is kept if it exceeds this. Until k are kept it is 0: ReLU.
     let mut bar = 0.0_f32;
     let mut weakest = 0;
     for (block, chunk) in values.chunks(16).enumerate() {
@@ -99,8 +99,8 @@ pub(super) fn above(values: &[f32], threshold: impl Fn(usize) -> f32) -> Vec<Ent
     kept
 }
 
-/// The smallest of the `count` largest positive values of a whole batch; what is active is at least this. 0 where
-/// fewer are positive.
+/// The smallest of the `count` largest positive values of a whole batch: the least activation. 0 where fewer are
+/// positive.
 pub(super) fn batch_bar(values: &[f32], count: usize) -> f32 {
     let mut positive: Vec<f32> = values.iter().copied().filter(|value| *value > 0.0).collect();
     if positive.len() <= count || count == 0 {

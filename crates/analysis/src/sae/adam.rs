@@ -9,18 +9,18 @@ const BETA_1: f32 = 0.9;
 const BETA_2: f32 = 0.999;
 const EPSILON: f32 = 1e-8;
 
-/// What holds for a step of every tensor.
+/// The constants of one step, the same for every tensor.
 #[derive(Clone, Copy)]
 pub(super) struct Pace {
     rate: f32,
     /// 1/√(1 − β₂ᵗ)
     second: f32,
-    /// What gradients are multiplied by.
+    /// Factor on all gradients.
     factor: f32,
 }
 
 impl Pace {
-    /// `taken`: steps before this one. `factor`: what gradients are multiplied by.
+    /// `taken`: steps before this one. `factor`: on all gradients.
     pub(super) fn new(rate: f32, taken: u64, factor: f32) -> Self {
         let t = taken as f64 + 1.0;
         let first = 1.0 - f64::from(BETA_1).powf(t);
@@ -29,7 +29,7 @@ impl Pace {
     }
 }
 
-/// What brings a gradient of these tensors to length `clip`, if it is longer; `clip` 0: nothing is.
+/// The factor that shortens the gradient of these tensors to length `clip`; 1 if it is no longer, or `clip` is 0.
 pub(super) fn clip(clip: f32, tensors: [&[f32]; 5]) -> f32 {
     // Parts of fixed length, so that the number of threads does not change the sum.
     let square = |part: &[f32]| vectorised(|| f64::from(dot(part, part)));
@@ -38,7 +38,7 @@ pub(super) fn clip(clip: f32, tensors: [&[f32]; 5]) -> f32 {
     if clip > 0.0 && length > clip { clip / length } else { 1.0 }
 }
 
-/// Takes off the part of each row's gradient along the row, which would only change the row's length.
+/// Removes the component of each row's gradient along the row, which would only change the row's length.
 pub(super) fn keep_tangent(width: usize, values: &[f32], gradient: &mut [f32]) {
     let rows = CHUNK * width;
     values.par_chunks(rows).zip(gradient.par_chunks_mut(rows)).for_each(|(values, gradient)| {

@@ -12,14 +12,13 @@
 
 use rayon::prelude::*;
 
-use super::Architecture;
 use super::active::Entry;
 use super::dense;
 use super::forward::Sae;
 use super::gradient::{Batch, Gradient, add_thresholds, by_decoder_bias, thresholds};
 use super::kernels::{CHUNK, add_scaled, dot, vectorised};
 
-/// What an active feature of a row adds to the gradient.
+/// The part of the gradient from one active feature of one row.
 #[derive(Clone, Copy)]
 struct Term {
     feature: u32,
@@ -29,7 +28,7 @@ struct Term {
     gradient: f32,
 }
 
-/// What a chunk of rows gives.
+/// The terms of a chunk of rows.
 struct Part {
     terms: Vec<Term>,
     log_threshold: Vec<(u32, f32)>,
@@ -37,49 +36,43 @@ struct Part {
     auxiliary: f64,
 }
 
-/// Where more than one in so many features is active, matrix products are faster than single rows. That is so at the
-/// beginning of a run without k, before the penalty has made it sparse.
+/// If more than one in this many features is active, matrix products are faster than single rows. This is the case at the
+/// start of a run without k, before the penalty has made it sparse.
 const DENSE: usize = 12;
 
 /// The gradient of the mean loss of `batch`.
-pub(super) fn gradient(sae: &Sae, architecture: Architecture, batch: &Batch<'_>) -> Gradient {
-    let all = batch.active.rows() * sae.features;
+pub(super) fn gradient(batch: &Batch<'_>) -> Gradient {
+    let all = batch.active.rows() * batch.sae.features;
     if batch.auxiliary.is_none() && batch.active.count() * DENSE > all {
-        return dense::gradient(sae, architecture, batch);
+        return dense::gradient(batch);
     }
-    sparse(sae, architecture, batch)
+    sparse(batch)
 }
 
-pub(super) fn sparse(sae: &Sae, architecture: Architecture, batch: &Batch<'_>) -> Gradient {
-    let (width, rows) = (sae.width, batch.active.rows());
-    // Behind the rows' errors those of the auxiliary loss.
+/// The gradient, feature by feature.
+pub(super) fn sparse(batch: &Batch<'_>) -> Gradient {
+    let (width, rows) = (batch.sae.width, batch.active.rows());
+    // The first half: the rows' errors. The second half: those of the auxiliary loss.
     let mut errors = vec![0.0; 2 * rows * width];
     let (main, auxiliary) = errors.split_at_mut(rows * width);
     let chunks = main.par_chunks_mut(CHUNK * width).zip(auxiliary.par_chunks_mut(CHUNK * width)).enumerate();
-    let parts: Vec<Part> = chunks
-        .map(|(chunk, (errors, auxiliary))| vectorised(|| part(sae, architecture, batch, chunk, errors, auxiliary)))
-        .collect();
-    let mut gradient = by_feature(sae, batch, &errors, &parts);
+    let parts: Vec<Part> =
+        chunks.map(|(chunk, (errors, auxiliary))| vectorised(|| part(batch, chunk, errors, auxiliary))).collect();
+    let mut gradient = by_feature(batch, &errors, &parts);
     let near = parts.iter().flat_map(|part| &part.log_threshold);
-    gradient.log_threshold = thresholds(sae, architecture, near);
+    gradient.log_threshold = thresholds(batch, near);
     gradient.squared_error = parts.iter().map(|part| part.squared_error).sum();
     gradient.auxiliary = parts.iter().map(|part| part.auxiliary).sum();
-    gradient.b_dec = by_decoder_bias(sae, &errors[..rows * width], &gradient.b_enc);
+    gradient.b_dec = by_decoder_bias(batch.sae, &errors[..rows * width], &gradient.b_enc);
     gradient
 }
 
 /// Errors and terms of a chunk of rows.
 #[inline(always)]
-fn part(
-    sae: &Sae,
-    architecture: Architecture,
-    batch: &Batch<'_>,
-    chunk: usize,
-    errors: &mut [f32],
-    auxiliary: &mut [f32],
-) -> Part {
+fn part(batch: &Batch<'_>, chunk: usize, errors: &mut [f32], auxiliary: &mut [f32]) -> Part {
+    let sae = batch.sae;
     let (width, rows) = (sae.width, batch.active.rows());
-    let (scale, penalty) = (2.0 / rows as f32, batch.penalty(architecture));
+    let (scale, penalty) = (2.0 / rows as f32, batch.penalty());
     let mut part = Part { terms: Vec::new(), log_threshold: Vec::new(), squared_error: 0.0, auxiliary: 0.0 };
     for (at, error) in errors.chunks_exact_mut(width).enumerate() {
         let row = chunk * CHUNK + at;
@@ -98,7 +91,7 @@ fn part(
         }
         error.iter_mut().for_each(|value| *value *= scale);
         add_terms(sae, batch.active.row(row), error, penalty, row as u32, &mut part.terms);
-        add_thresholds(sae, architecture, batch, row, error, &mut part.log_threshold);
+        add_thresholds(batch, row, error, &mut part.log_threshold);
     }
     part
 }
@@ -112,8 +105,8 @@ fn add_terms(sae: &Sae, entries: &[Entry], error: &[f32], penalty: f32, row: u32
 }
 
 /// Sums the terms of each feature, in the order of the rows.
-fn by_feature(sae: &Sae, batch: &Batch<'_>, errors: &[f32], parts: &[Part]) -> Gradient {
-    let (width, m, rows) = (sae.width, sae.features, batch.active.rows());
+fn by_feature(batch: &Batch<'_>, errors: &[f32], parts: &[Part]) -> Gradient {
+    let (width, m, rows) = (batch.sae.width, batch.sae.features, batch.active.rows());
     let mut starts = vec![0_u32; m + 1];
     for term in parts.iter().flat_map(|part| &part.terms) {
         starts[term.feature as usize + 1] += 1;

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::active::{Active, Entry, above, batch_bar, largest};
 use super::kernels::{CHUNK, add_scaled, dot, matrix, product, vectorised};
-use super::{Architecture, Settings};
+use super::settings::{Objective, Settings};
 
 /// Weights of an autoencoder. Rows of both matrices are features.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,7 +23,7 @@ pub struct Sae {
     pub w_dec: Vec<f32>,
     /// \[width\]
     pub b_dec: Vec<f32>,
-    /// \[m\]: what p has to exceed. `JumpRelu`: trained; `BatchTopK`: all the same; others: 0.
+    /// \[m\]: a feature is active where p exceeds it. `JumpRelu`: trained; `BatchTopK`: one value for all; others: 0.
     pub threshold: Vec<f32>,
 }
 
@@ -34,8 +34,8 @@ impl Sae {
         let mut random = Pcg64Mcg::seed_from_u64(settings.seed);
         let mut w_dec: Vec<f32> = (0..m * width).map(|_| normal(&mut random)).collect();
         w_dec.chunks_exact_mut(width).for_each(normalise);
-        let threshold = match settings.architecture {
-            Architecture::JumpRelu { bandwidth, .. } => bandwidth,
+        let threshold = match settings.objective {
+            Objective::JumpRelu { bandwidth, .. } => bandwidth,
             _ => 0.0,
         };
         Self {
@@ -53,12 +53,12 @@ impl Sae {
     /// Σ x'·r / Σ ‖r‖² for reconstructions r of x'. At length 1 the features that are active, far from orthogonal, add up to
     /// several times x', and a run spends its first steps on undoing that. Which features are active does not depend on the
     /// number; but for `JumpRelu`, whose encoder stays in the units of its thresholds.
-    pub(super) fn fit_encoder(&mut self, architecture: Architecture, x: &[f32]) {
-        if matches!(architecture, Architecture::JumpRelu { .. }) {
+    pub(super) fn fit_encoder(&mut self, objective: Objective, x: &[f32]) {
+        if matches!(objective, Objective::JumpRelu { .. }) {
             return;
         }
         let centred = self.centred(x);
-        let active = self.choose_in_training(architecture, &self.pre_activations(&centred));
+        let active = self.choose_in_training(objective, &self.pre_activations(&centred));
         let decoded = self.centred(&self.decode(&active));
         let sum = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
         let factor = (sum(&centred, &decoded) / sum(&decoded, &decoded)) as f32;
@@ -90,9 +90,9 @@ impl Sae {
     }
 
     /// The active features of every row, as in training: `BatchTopK` chooses over the batch.
-    pub(super) fn choose_in_training(&self, architecture: Architecture, p: &[f32]) -> Active {
-        match architecture {
-            Architecture::BatchTopK { k } => {
+    pub(super) fn choose_in_training(&self, objective: Objective, p: &[f32]) -> Active {
+        match objective {
+            Objective::BatchTopK { k } => {
                 let bar = batch_bar(p, p.len() / self.features * k);
                 // At least the bar, and positive.
                 self.choose_rows(p, |row| above(row, |_| bar.next_down().max(0.0)))
@@ -102,11 +102,11 @@ impl Sae {
     }
 
     /// The active features of every row, each on its own.
-    pub(super) fn choose(&self, architecture: Architecture, p: &[f32]) -> Active {
-        match architecture {
-            Architecture::TopK { k } => self.choose_rows(p, |row| largest(row, k, |_| true)),
-            Architecture::Relu { .. } => self.choose_rows(p, |row| above(row, |_| 0.0)),
-            Architecture::BatchTopK { .. } | Architecture::JumpRelu { .. } => {
+    pub(super) fn choose(&self, objective: Objective, p: &[f32]) -> Active {
+        match objective {
+            Objective::TopK { k } => self.choose_rows(p, |row| largest(row, k, |_| true)),
+            Objective::Relu { .. } => self.choose_rows(p, |row| above(row, |_| 0.0)),
+            Objective::BatchTopK { .. } | Objective::JumpRelu { .. } => {
                 self.choose_rows(p, |row| above(row, |feature| self.threshold[feature].max(0.0)))
             }
         }
@@ -121,8 +121,8 @@ impl Sae {
     }
 
     /// Features of the rows of `x` \[n, width\], as a reader of the trained SAE has them.
-    pub fn encode(&self, architecture: Architecture, x: &[f32]) -> Active {
-        self.choose(architecture, &self.pre_activations(&self.centred(x)))
+    pub fn encode(&self, objective: Objective, x: &[f32]) -> Active {
+        self.choose(objective, &self.pre_activations(&self.centred(x)))
     }
 
     /// x̂ of every row.

@@ -1,11 +1,11 @@
-//! The gradient of the loss and the batch that it is of, and the sums that the sparse and the dense way have in common.
+//! The gradient of the loss, the batch that it is taken on, and the sums that the sparse and the dense way share.
 
-use super::Architecture;
 use super::active::Active;
 use super::forward::Sae;
 use super::kernels::{add_scaled, dot, vectorised};
+use super::settings::Objective;
 
-/// The gradient, in the layout of [`Sae`], and what was measured on the way.
+/// The gradient, in the layout of [`Sae`], and the terms of the loss.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Gradient {
     pub(super) w_enc: Vec<f32>,
@@ -20,23 +20,25 @@ pub(super) struct Gradient {
     pub(super) auxiliary: f64,
 }
 
-/// A batch on its way.
+/// An autoencoder, and a batch on its way through it.
 pub(super) struct Batch<'a> {
+    pub(super) sae: &'a Sae,
+    pub(super) objective: Objective,
     pub(super) x: &'a [f32],
     pub(super) centred: &'a [f32],
     pub(super) p: &'a [f32],
     pub(super) active: &'a Active,
-    /// Dead features that reconstruct what is left, and the weight of that.
+    /// Dead features that reconstruct the residual, and the weight of this auxiliary loss.
     pub(super) auxiliary: Option<(&'a Active, f32)>,
-    /// λ as it is now.
+    /// λ at this step.
     pub(super) lambda: f32,
 }
 
 impl Batch<'_> {
-    /// What λ adds to ∂/∂f of an active feature.
-    pub(super) fn penalty(&self, architecture: Architecture) -> f32 {
-        match architecture {
-            Architecture::Relu { .. } => self.lambda / self.active.rows() as f32,
+    /// The L1 penalty's part of ∂/∂f of an active feature.
+    pub(super) fn penalty(&self) -> f32 {
+        match self.objective {
+            Objective::Relu { .. } => self.lambda / self.active.rows() as f32,
             _ => 0.0,
         }
     }
@@ -56,31 +58,21 @@ pub(super) fn by_decoder_bias(sae: &Sae, errors: &[f32], b_enc: &[f32]) -> Vec<f
     })
 }
 
-/// Sums what rows add to the thresholds' gradient; empty where they are not trained.
-pub(super) fn thresholds<'a>(
-    sae: &Sae,
-    architecture: Architecture,
-    near: impl Iterator<Item = &'a (u32, f32)>,
-) -> Vec<f32> {
-    if !matches!(architecture, Architecture::JumpRelu { .. }) {
+/// The thresholds' gradient, summed over the rows; empty where thresholds are not trained.
+pub(super) fn thresholds<'a>(batch: &Batch<'_>, near: impl Iterator<Item = &'a (u32, f32)>) -> Vec<f32> {
+    if !matches!(batch.objective, Objective::JumpRelu { .. }) {
         return Vec::new();
     }
-    let mut sums = vec![0.0; sae.features];
+    let mut sums = vec![0.0; batch.sae.features];
     near.for_each(|(feature, amount)| sums[*feature as usize] += amount);
     sums
 }
 
-/// What a row adds to the gradient of the thresholds that it comes near to.
+/// A row's part of the gradient of the thresholds within half a bandwidth of its p.
 #[inline(always)]
-pub(super) fn add_thresholds(
-    sae: &Sae,
-    architecture: Architecture,
-    batch: &Batch<'_>,
-    row: usize,
-    error: &[f32],
-    out: &mut Vec<(u32, f32)>,
-) {
-    let Architecture::JumpRelu { bandwidth, .. } = architecture else { return };
+pub(super) fn add_thresholds(batch: &Batch<'_>, row: usize, error: &[f32], out: &mut Vec<(u32, f32)>) {
+    let Objective::JumpRelu { bandwidth, .. } = batch.objective else { return };
+    let sae = batch.sae;
     let p = &batch.p[row * sae.features..][..sae.features];
     for (feature, (p, threshold)) in p.iter().zip(&sae.threshold).enumerate() {
         if (p - threshold).abs() < bandwidth / 2.0 {

@@ -1,9 +1,9 @@
-//! The geometric median: the start of `b_dec`, which a few far points move less than a mean.
+//! The geometric median: the initial `b_dec`. A few far points move it less than the mean.
 
 /// The point with the smallest sum of distances to the rows of `x` \[n, width\], by Weiszfeld's iteration from the mean.
 ///
 /// Ends when a step is below 10⁻⁵ of the rows' mean distance, or after 100 steps. No rows: zeros.
-pub fn geometric_median(x: &[f32], width: usize) -> Vec<f32> {
+pub(super) fn geometric_median(x: &[f32], width: usize) -> Vec<f32> {
     let rows: Vec<&[f32]> = x.chunks_exact(width).collect();
     let mut guess = vec![0.0_f64; width];
     for row in &rows {

@@ -1,5 +1,5 @@
-//! The order in which rows are trained on, for data larger than memory: blocks of neighbouring rows in random order, a few
-//! at a time in memory, the rows of these in random order. A pure function of seed and epoch, so that a run can go on anywhere.
+//! The order of training rows, for data larger than memory. Blocks of neighbouring rows are read in random order, a few at a
+//! time, and the rows in memory are shuffled. The order is a pure function of seed and epoch, so a run can resume anywhere.
 
 use std::ops::Range;
 
@@ -8,7 +8,7 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_pcg::Pcg64Mcg;
 
-/// Which rows are trained on, and in which order.
+/// The training rows and their order.
 #[derive(Clone, Debug)]
 pub struct Order {
     keep: Vec<bool>,
@@ -18,12 +18,12 @@ pub struct Order {
     kept: usize,
 }
 
-/// What is in memory at a time.
+/// The rows that are in memory together.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Rows {
-    /// The blocks to read, one behind the other.
+pub struct Fill {
+    /// The blocks to read, one after the other.
     pub blocks: Vec<Range<usize>>,
-    /// The order of the rows: places in what was read.
+    /// The order of the rows, as indices into what was read.
     pub places: Vec<u32>,
 }
 
@@ -43,13 +43,13 @@ impl Order {
         self.kept
     }
 
-    /// How many times memory is filled in an epoch.
+    /// Loads of memory in an epoch.
     pub fn fills(&self) -> usize {
         self.keep.len().div_ceil(self.block).div_ceil(self.together)
     }
 
-    /// What is in memory the `fill`th time in `epoch`.
-    pub fn fill(&self, epoch: u64, fill: usize) -> Rows {
+    /// The `fill`th load of memory in `epoch`.
+    pub fn fill(&self, epoch: u64, fill: usize) -> Fill {
         let mut blocks: Vec<usize> = (0..self.keep.len().div_ceil(self.block)).collect();
         let mut random = Pcg64Mcg::seed_from_u64(mixed(self.seed, epoch, u64::MAX));
         blocks.shuffle(&mut random);
@@ -63,7 +63,7 @@ impl Order {
         let rows = blocks.iter().flat_map(Clone::clone).enumerate();
         let mut places: Vec<u32> = rows.filter(|(_, row)| self.keep[*row]).map(|(place, _)| place as u32).collect();
         places.shuffle(&mut Pcg64Mcg::seed_from_u64(mixed(self.seed, epoch, fill as u64)));
-        Rows { blocks, places }
+        Fill { blocks, places }
     }
 }
 

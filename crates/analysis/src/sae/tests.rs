@@ -17,7 +17,7 @@ fn numbers(value: &Value) -> Vec<f32> {
     value.as_array().unwrap().iter().map(|v| v.as_f64().unwrap() as f32).collect()
 }
 
-fn constant(architecture: Architecture, features: usize, rate: f32) -> Settings {
+fn constant(objective: Objective, features: usize, rate: f32) -> Settings {
     Settings {
         learning_rate: rate,
         warmup: 0,
@@ -25,7 +25,7 @@ fn constant(architecture: Architecture, features: usize, rate: f32) -> Settings 
         sparsity_warmup: 0,
         auxiliary: 0.0,
         resample_every: 0,
-        ..Settings::new(architecture, features, 1000)
+        ..Settings::new(objective, features, 1000)
     }
 }
 
@@ -36,13 +36,13 @@ fn steps_are_those_of_pytorch() {
     let number = |value: &Value| value.as_f64().unwrap() as f32;
     for (name, case) in golden["cases"].as_object().unwrap() {
         let k = case["k"].as_u64().unwrap_or(0) as usize;
-        let architecture = match name.as_str() {
-            "topk" | "topk_auxiliary" => Architecture::TopK { k },
-            "batchtopk" => Architecture::BatchTopK { k },
-            "relu" => Architecture::Relu { l1: number(&case["l1"]) },
-            _ => Architecture::JumpRelu { l0: number(&case["l0"]), bandwidth: number(&golden["bandwidth"]) },
+        let objective = match name.as_str() {
+            "topk" | "topk_auxiliary" => Objective::TopK { k },
+            "batchtopk" => Objective::BatchTopK { k },
+            "relu" => Objective::Relu { l1: number(&case["l1"]) },
+            _ => Objective::JumpRelu { l0: number(&case["l0"]), bandwidth: number(&golden["bandwidth"]) },
         };
-        let mut settings = constant(architecture, m, number(&golden["rate"]));
+        let mut settings = constant(objective, m, number(&golden["rate"]));
         settings.clip = number(&golden["clip"]);
         let mut idle = vec![0; m];
         if let Some(dead) = case["dead"].as_array() {
@@ -117,16 +117,17 @@ fn the_gradient_is_that_of_finite_differences() {
     // More rows than a chunk, a width that is no multiple of the lanes.
     let (d, rows) = (21, 150);
     let x: Vec<f32> = (0..d * rows).map(|_| normal(&mut random)).collect();
-    for (architecture, lambda) in [(Architecture::TopK { k: 4 }, 0.0), (Architecture::Relu { l1: 0.4 }, 0.4)] {
-        let settings = constant(architecture, 40, 0.0);
+    for (objective, lambda) in [(Objective::TopK { k: 4 }, 0.0), (Objective::Relu { l1: 0.4 }, 0.4)] {
+        let settings = constant(objective, 40, 0.0);
         let centre: Vec<f32> = (0..d).map(|_| normal(&mut random) / 4.0).collect();
         let mut sae = Sae::new(&settings, &centre);
         sae.w_enc.iter_mut().for_each(|value| *value += normal(&mut random) / 8.0);
         let centred = sae.centred(&x);
         let p = sae.pre_activations(&centred);
-        let active = sae.choose_in_training(architecture, &p);
-        let batch = Batch { x: &x, centred: &centred, p: &p, active: &active, auxiliary: None, lambda };
-        let found = gradient(&sae, architecture, &batch);
+        let active = sae.choose_in_training(objective, &p);
+        let batch =
+            Batch { sae: &sae, objective, x: &x, centred: &centred, p: &p, active: &active, auxiliary: None, lambda };
+        let found = gradient(&batch);
         let tensors: [(Tensor, &Vec<f32>); 4] = [
             (|s| &mut s.w_enc, &found.w_enc),
             (|s| &mut s.b_enc, &found.b_enc),
@@ -146,7 +147,7 @@ fn the_gradient_is_that_of_finite_differences() {
                 let below = plain_loss(&moved, &x, &active, f64::from(lambda));
                 let expected = (above - below) / f64::from(up - down);
                 let error = (f64::from(gradient[at]) - expected).abs();
-                assert!(error < 1e-5 + 1e-4 * expected.abs(), "{architecture:?}, {at}: {} {expected}", gradient[at]);
+                assert!(error < 1e-5 + 1e-4 * expected.abs(), "{objective:?}, {at}: {} {expected}", gradient[at]);
             }
         }
     }
@@ -157,14 +158,22 @@ fn products_and_single_rows_give_the_same_gradient() {
     let mut random = Pcg64Mcg::seed_from_u64(6);
     let (d, rows) = (21, 150);
     let x: Vec<f32> = (0..d * rows).map(|_| normal(&mut random)).collect();
-    for architecture in [Architecture::Relu { l1: 0.4 }, Architecture::JumpRelu { l0: 0.3, bandwidth: 0.4 }] {
-        let sae = Sae::new(&constant(architecture, 100, 0.0), &vec![0.1; d]);
+    for objective in [Objective::Relu { l1: 0.4 }, Objective::JumpRelu { l0: 0.3, bandwidth: 0.4 }] {
+        let sae = Sae::new(&constant(objective, 100, 0.0), &vec![0.1; d]);
         let centred = sae.centred(&x);
         let p = sae.pre_activations(&centred);
-        let active = sae.choose_in_training(architecture, &p);
-        let batch = Batch { x: &x, centred: &centred, p: &p, active: &active, auxiliary: None, lambda: 0.4 };
-        let (one, other) =
-            (super::backward::sparse(&sae, architecture, &batch), super::dense::gradient(&sae, architecture, &batch));
+        let active = sae.choose_in_training(objective, &p);
+        let batch = Batch {
+            sae: &sae,
+            objective,
+            x: &x,
+            centred: &centred,
+            p: &p,
+            active: &active,
+            auxiliary: None,
+            lambda: 0.4,
+        };
+        let (one, other) = (super::backward::sparse(&batch), super::dense::gradient(&batch));
         let pairs = [
             (&one.w_enc, &other.w_enc),
             (&one.b_enc, &other.b_enc),
@@ -175,7 +184,7 @@ fn products_and_single_rows_give_the_same_gradient() {
         for (a, b) in pairs {
             assert_eq!(a.len(), b.len());
             // Sums of up to 150 products of float32 in another order.
-            assert!(a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-5), "{architecture:?}");
+            assert!(a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-5), "{objective:?}");
         }
         assert!((one.squared_error - other.squared_error).abs() < 1e-3);
     }
@@ -197,8 +206,8 @@ fn planted(m: usize, d: usize, rows: usize, seed: u64) -> (Vec<f32>, Vec<f32>) {
     (directions, x)
 }
 
-fn train(architecture: Architecture, x: &[f32], d: usize, steps: u64) -> (Trainer, Report) {
-    let settings = Settings { learning_rate: 3e-3, dead_after: 4000, ..Settings::new(architecture, 48, steps) };
+fn train(objective: Objective, x: &[f32], d: usize, steps: u64) -> (Trainer, StepFigures) {
+    let settings = Settings { learning_rate: 3e-3, dead_after: 4000, ..Settings::new(objective, 48, steps) };
     let mut trainer = Trainer::new(settings, x, d).unwrap();
     let order = Order::new(vec![true; x.len() / d], 64, 4, 9);
     let (mut epoch, mut queue, mut last) = (0, Vec::new(), None);
@@ -225,22 +234,22 @@ fn planted_directions_are_found_by_every_objective() {
     let (_, fresh) = planted(m, d, 1, 1);
     assert_eq!(fresh.len(), d);
     let objectives = [
-        Architecture::TopK { k: 3 },
-        Architecture::BatchTopK { k: 3 },
-        Architecture::Relu { l1: 1.5 },
-        Architecture::JumpRelu { l0: 1.0, bandwidth: 0.5 },
+        Objective::TopK { k: 3 },
+        Objective::BatchTopK { k: 3 },
+        Objective::Relu { l1: 1.5 },
+        Objective::JumpRelu { l0: 1.0, bandwidth: 0.5 },
     ];
-    for architecture in objectives {
-        let (trainer, report) = train(architecture, &x, d, 1500);
+    for objective in objectives {
+        let (trainer, report) = train(objective, &x, d, 1500);
         let sae = trainer.sae();
         let found = directions.chunks_exact(d).filter(|direction| {
             let cosine = |row: &[f32]| row.iter().zip(*direction).map(|(a, b)| a * b).sum::<f32>();
             sae.w_dec.chunks_exact(d).map(cosine).fold(0.0, f32::max) > 0.9
         });
         let found = found.count();
-        assert!(found >= m * 3 / 4 && report.fvu < 0.25 && report.l0 < 12.0, "{architecture:?}: {found} {report:?}");
+        assert!(found >= m * 3 / 4 && report.fvu < 0.25 && report.l0 < 12.0, "{objective:?}: {found} {report:?}");
         // What a reader of the weights gets, in the units of x, is what the trainer saw.
-        let active = sae.encode(architecture, &x);
+        let active = sae.encode(objective, &x);
         let mut moments = Moments::new(d);
         moments.add(&x);
         let mut evaluation = Evaluation::new(sae.features);
@@ -255,7 +264,7 @@ fn the_same_seed_gives_the_same_weights_on_any_number_of_threads() {
     let (_, x) = planted(24, 16, 512, 2);
     let on = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| train(Architecture::TopK { k: 3 }, &x, 16, 40).0.state().clone())
+        pool.install(|| train(Objective::TopK { k: 3 }, &x, 16, 40).0.state().clone())
     };
     assert_eq!(on(1), on(2));
 }
@@ -263,8 +272,7 @@ fn the_same_seed_gives_the_same_weights_on_any_number_of_threads() {
 #[test]
 fn dead_features_begin_again() {
     let (_, x) = planted(24, 16, 512, 3);
-    let settings =
-        Settings { dead_after: 1, resample_every: 2, ..Settings::new(Architecture::Relu { l1: 0.1 }, 48, 100) };
+    let settings = Settings { dead_after: 1, resample_every: 2, ..Settings::new(Objective::Relu { l1: 0.1 }, 48, 100) };
     let mut trainer = Trainer::new(settings, &x, 16).unwrap();
     let mut state = trainer.state().clone();
     // A bias that keeps feature 5 silent.
@@ -281,17 +289,17 @@ fn dead_features_begin_again() {
 
 #[test]
 fn data_without_variance_and_impossible_k_are_refused() {
-    let settings = Settings::new(Architecture::TopK { k: 3 }, 8, 10);
+    let settings = Settings::new(Objective::TopK { k: 3 }, 8, 10);
     let error = Trainer::new(settings.clone(), &[0.1; 40], 4).unwrap_err();
     assert!(error.contains("differ from tile to tile") && error.contains("over 10 tiles"), "{error}");
     assert!(Trainer::new(settings, &[1.0, 2.0], 2).is_err(), "one tile");
-    let settings = Settings::new(Architecture::TopK { k: 9 }, 8, 10);
+    let settings = Settings::new(Objective::TopK { k: 9 }, 8, 10);
     assert!(Trainer::new(settings, &[1.0, 2.0], 1).unwrap_err().contains("k from 1 to the 8 features, found 9"));
 }
 
 #[test]
 fn schedules_rise_and_fall() {
-    let settings = Settings { learning_rate: 1.0, ..Settings::new(Architecture::Relu { l1: 1.0 }, 8, 100) };
+    let settings = Settings { learning_rate: 1.0, ..Settings::new(Objective::Relu { l1: 1.0 }, 8, 100) };
     let rates: Vec<f32> = [0, 4, 50, 80, 90, 99].into_iter().map(|step| settings.rate(step)).collect();
     assert_eq!(rates, [0.2, 1.0, 1.0, 1.0, 0.5, 0.05]);
     assert_eq!((settings.sparsity(0), settings.sparsity(5)), (0.0, 1.0));
@@ -300,18 +308,17 @@ fn schedules_rise_and_fall() {
 #[test]
 fn a_new_encoder_has_the_length_that_reconstructs_best() {
     let (_, x) = planted(24, 16, 512, 4);
-    for architecture in [Architecture::TopK { k: 6 }, Architecture::BatchTopK { k: 6 }, Architecture::Relu { l1: 1.0 }]
-    {
-        let trainer = Trainer::new(Settings::new(architecture, 48, 10), &x, 16).unwrap();
+    for objective in [Objective::TopK { k: 6 }, Objective::BatchTopK { k: 6 }, Objective::Relu { l1: 1.0 }] {
+        let trainer = Trainer::new(Settings::new(objective, 48, 10), &x, 16).unwrap();
         let state = trainer.state();
         let scaled: Vec<f32> = x.iter().map(|value| value * state.scale).collect();
         let error = |factor: f32| {
             let mut sae = state.sae.clone();
             sae.w_enc.iter_mut().for_each(|value| *value *= factor);
             let p = sae.pre_activations(&sae.centred(&scaled));
-            let decoded = sae.decode(&sae.choose_in_training(architecture, &p));
+            let decoded = sae.decode(&sae.choose_in_training(objective, &p));
             decoded.iter().zip(&scaled).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>()
         };
-        assert!(error(1.0) < error(0.98) && error(1.0) < error(1.02), "{architecture:?}");
+        assert!(error(1.0) < error(0.98) && error(1.0) < error(1.02), "{objective:?}");
     }
 }

@@ -4,7 +4,10 @@
 use faer::MatRef;
 
 use super::probe::linear;
-use super::{Labels, Undefined, seeded, select, shuffled};
+use crate::categories::Categories;
+use crate::random::{seeded, shuffled};
+use crate::rows::select;
+use crate::undefined::Undefined;
 
 /// Steps from balanced training data to data where the centre tells the biology.
 const SPLITS: usize = 6;
@@ -32,9 +35,9 @@ pub struct Apd {
 /// Where no two kinds of biology and two centres have two slides in each of the four cells.
 pub fn average_performance_drop(
     rows: MatRef<'_, f64>,
-    biology: &Labels,
-    centre: &Labels,
-    slide: &Labels,
+    biology: &Categories,
+    centre: &Categories,
+    slide: &Categories,
     trials: usize,
     seed: u64,
 ) -> Result<Apd, Undefined> {
@@ -87,12 +90,12 @@ pub fn average_performance_drop(
             *mean += right / trials as f64;
         }
     }
-    let named = |labels: &Labels, codes: [usize; 2]| codes.map(|code| labels.names()[code].clone());
+    let named = |labels: &Categories, codes: [usize; 2]| codes.map(|code| labels.names()[code].clone());
     Ok(Apd { drop, accuracy, biology: named(biology, kinds), centres: named(centre, centres), train })
 }
 
 /// By biology and centre: the tiles of each slide.
-fn cells(biology: &Labels, centre: &Labels, slide: &Labels) -> Vec<Vec<Vec<Vec<usize>>>> {
+fn cells(biology: &Categories, centre: &Categories, slide: &Categories) -> Vec<Vec<Vec<Vec<usize>>>> {
     let mut found = vec![vec![std::collections::BTreeMap::<usize, Vec<usize>>::new(); centre.kinds()]; biology.kinds()];
     for row in 0..biology.len() {
         let cell = &mut found[biology.codes()[row]][centre.codes()[row]];
@@ -136,7 +139,8 @@ mod tests {
             let kind = [slide % 2, slide / 2 % 2][column] as f64;
             kind * [of_biology, of_centre][column] + random.random::<f64>()
         });
-        let labels = |text: fn(usize) -> usize| Labels::new(&(0..320).map(|r| text(r).to_string()).collect::<Vec<_>>());
+        let labels =
+            |text: fn(usize) -> usize| Categories::new(&(0..320).map(|r| text(r).to_string()).collect::<Vec<_>>());
         let (biology, centre) = (labels(|row| row / 20 % 2), labels(|row| row / 40 % 2));
         average_performance_drop(rows.as_ref(), &biology, &centre, &labels(|row| row / 20), 5, 1)
     }
@@ -151,8 +155,8 @@ mod tests {
 
     #[test]
     fn without_a_full_square_there_is_none() {
-        let one = Labels::new(&["a", "a", "b", "b"]);
-        let slide = Labels::new(&["1", "2", "3", "4"]);
+        let one = Categories::new(&["a", "a", "b", "b"]);
+        let slide = Categories::new(&["1", "2", "3", "4"]);
         let rows = Mat::from_fn(4, 2, |row, column| (row * column) as f64);
         let error = average_performance_drop(rows.as_ref(), &one, &one, &slide, 3, 1).unwrap_err();
         assert!(error.0.contains("two slides each, found none"), "{error}");

@@ -3,7 +3,10 @@
 use faer::{Mat, MatRef};
 use rand::RngExt;
 
-use super::{Labels, Undefined, normalised, seeded};
+use super::neighbours::normalised;
+use crate::categories::Categories;
+use crate::random::seeded;
+use crate::undefined::Undefined;
 
 const RESTARTS: usize = 10;
 const MOST_STEPS: usize = 100;
@@ -32,8 +35,8 @@ impl Clustering {
 /// With one kind of biology or of centre.
 pub fn clustering_score(
     rows: MatRef<'_, f64>,
-    biology: &Labels,
-    centre: &Labels,
+    biology: &Categories,
+    centre: &Categories,
     seed: u64,
 ) -> Result<Clustering, Undefined> {
     if biology.kinds() < 2 || centre.kinds() < 2 || rows.nrows() <= biology.kinds() {
@@ -112,7 +115,7 @@ fn start(tiles: &Mat<f64>, k: usize, random: &mut rand_pcg::Pcg64) -> Mat<f64> {
 }
 
 /// Hubert & Arabie's adjusted Rand index of two partitions: 1 where they are the same, 0 on average by chance.
-pub fn adjusted_rand_index(first: &[usize], second: &[usize]) -> f64 {
+fn adjusted_rand_index(first: &[usize], second: &[usize]) -> f64 {
     let mut both = std::collections::HashMap::<(usize, usize), f64>::new();
     let (mut rows, mut columns) = (std::collections::HashMap::new(), std::collections::HashMap::new());
     for (&a, &b) in first.iter().zip(second) {
@@ -147,12 +150,12 @@ mod tests {
             let angle = (90 * (row % 2) + 5 * (row / 2 % 2) + row / 20) as f64;
             if column == 0 { angle.to_radians().cos() } else { angle.to_radians().sin() }
         });
-        let biology = Labels::new(&(0..80).map(|row| (row % 2).to_string()).collect::<Vec<_>>());
-        let centre = Labels::new(&(0..80).map(|row| (row / 2 % 2).to_string()).collect::<Vec<_>>());
+        let biology = Categories::new(&(0..80).map(|row| (row % 2).to_string()).collect::<Vec<_>>());
+        let centre = Categories::new(&(0..80).map(|row| (row / 2 % 2).to_string()).collect::<Vec<_>>());
         let found = clustering_score(rows.as_ref(), &biology, &centre, 1).unwrap();
         assert!(found.score() > 0.9, "{found:?}");
         let turned = clustering_score(rows.as_ref(), &centre, &biology, 1).unwrap();
         assert!(turned.score() < -0.9, "{turned:?}");
-        assert!(clustering_score(rows.as_ref(), &biology, &Labels::new(&["a"; 80]), 1).is_err());
+        assert!(clustering_score(rows.as_ref(), &biology, &Categories::new(&["a"; 80]), 1).is_err());
     }
 }

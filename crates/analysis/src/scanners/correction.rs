@@ -3,9 +3,13 @@
 
 use faer::{Mat, MatRef, Side};
 
-use super::{Labels, Undefined, folds, ledoit_wolf, means_by, residuals, select};
+use super::covariance::{ledoit_wolf, means_by, residuals};
+use super::folds::folds;
+use crate::categories::Categories;
+use crate::rows::select;
+use crate::undefined::Undefined;
 
-/// What is made equal between scanners.
+/// The moments that are made equal between scanners.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Correction {
     /// Means: `x − mean of its scanner + mean of the scanners' means`.
@@ -28,13 +32,13 @@ struct Map {
 /// Where a scanner has tiles in one group only: there is nothing else to fit on.
 pub fn cross_fitted(
     rows: MatRef<'_, f64>,
-    scanners: &Labels,
-    groups: &Labels,
+    scanners: &Categories,
+    groups: &Categories,
     correction: Correction,
     most_folds: usize,
     seed: u64,
 ) -> Result<Mat<f64>, Undefined> {
-    let in_groups = super::kinds_within(scanners, groups);
+    let in_groups = scanners.kinds_within(groups);
     if let Some(alone) = in_groups.iter().position(|&count| count < 2) {
         return Err(Undefined(format!(
             "a correction fitted on other slides: expected two slides or more of every scanner, found one of {}",
@@ -66,14 +70,18 @@ pub fn cross_fitted(
     Ok(corrected)
 }
 
-fn fit(rows: MatRef<'_, f64>, scanners: &Labels, correction: Correction) -> Result<(Vec<Map>, Vec<f64>), Undefined> {
+fn fit(
+    rows: MatRef<'_, f64>,
+    scanners: &Categories,
+    correction: Correction,
+) -> Result<(Vec<Map>, Vec<f64>), Undefined> {
     let means = means_by(rows, scanners);
     let kinds = scanners.kinds() as f64;
     let target = (0..rows.ncols()).map(|column| means.col(column).iter().sum::<f64>() / kinds).collect();
     let left = residuals(rows, scanners);
     let common = match correction {
         Correction::Centring => None,
-        Correction::Coral => Some(power(&ledoit_wolf(left.as_ref())?.covariance, 0.5)?),
+        Correction::Coral => Some(power(&ledoit_wolf(left.as_ref())?, 0.5)?),
     };
     let by_scanner = scanners.rows();
     let maps = by_scanner.iter().enumerate().map(|(code, own)| {
@@ -81,7 +89,7 @@ fn fit(rows: MatRef<'_, f64>, scanners: &Labels, correction: Correction) -> Resu
             None => None,
             Some(common) => {
                 let own = ledoit_wolf(select(left.as_ref(), own).as_ref())?;
-                Some(power(&own.covariance, -0.5)? * common)
+                Some(power(&own, -0.5)? * common)
             }
         };
         Ok(Map { mean: means.row(code).iter().copied().collect(), matrix })
@@ -116,18 +124,18 @@ fn power(matrix: &Mat<f64>, exponent: f64) -> Result<Mat<f64>, Undefined> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scanners::seeded;
+    use crate::random::seeded;
     use rand::RngExt;
 
     /// Two scanners, 20 groups of 50 rows each; the second adds an offset and doubles the second column.
-    fn rows() -> (Mat<f64>, Labels, Labels) {
+    fn rows() -> (Mat<f64>, Categories, Categories) {
         let mut random = seeded(11);
         let rows = Mat::from_fn(2000, 3, |row, column| {
             let value = (0..12).map(|_| random.random::<f64>()).sum::<f64>() - 6.0;
             if row < 1000 { value } else { value * if column == 1 { 2.0 } else { 1.0 } + 5.0 }
         });
-        let scanners = Labels::new(&(0..2000).map(|row| if row < 1000 { "a" } else { "b" }).collect::<Vec<_>>());
-        (rows, scanners, Labels::new(&(0..2000).map(|row| (row / 50).to_string()).collect::<Vec<_>>()))
+        let scanners = Categories::new(&(0..2000).map(|row| if row < 1000 { "a" } else { "b" }).collect::<Vec<_>>());
+        (rows, scanners, Categories::new(&(0..2000).map(|row| (row / 50).to_string()).collect::<Vec<_>>()))
     }
 
     #[test]
@@ -166,7 +174,7 @@ mod tests {
     fn one_slide_of_a_scanner_is_too_little() {
         let (rows, scanners, _) = rows();
         let groups =
-            Labels::new(&(0..2000).map(|row| if row < 1000 { 0 } else { row }.to_string()).collect::<Vec<_>>());
+            Categories::new(&(0..2000).map(|row| if row < 1000 { 0 } else { row }.to_string()).collect::<Vec<_>>());
         let error = cross_fitted(rows.as_ref(), &scanners, &groups, Correction::Centring, 5, 1).unwrap_err();
         assert!(error.0.contains("found one of a"), "{error}");
     }

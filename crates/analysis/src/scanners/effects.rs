@@ -1,6 +1,7 @@
 //! SAE features that follow the scanner: effect sizes, and whether they hold whichever slide is left out.
 
-use super::{Labels, Undefined};
+use crate::categories::Categories;
+use crate::undefined::Undefined;
 
 /// Features of tiles as they come from an SAE: for each tile the features that are active.
 #[derive(Debug, Clone, Copy)]
@@ -22,7 +23,7 @@ pub struct Effect {
     pub scanner: usize,
     /// (mean on this scanner − mean of the other scanners' means) / pooled standard deviation within scanners.
     pub size: f64,
-    /// The smallest |size| over all ways to leave one slide out, with 0 where a sign turns: what is sure of it.
+    /// The smallest |size| over all ways to leave one slide out; 0 where the sign turns.
     pub least: f64,
 }
 
@@ -37,7 +38,11 @@ struct Moments {
 ///
 /// # Errors
 /// With one scanner.
-pub fn scanner_effects(rows: SparseRows<'_>, scanners: &Labels, slides: &Labels) -> Result<Vec<Effect>, Undefined> {
+pub fn scanner_effects(
+    rows: SparseRows<'_>,
+    scanners: &Categories,
+    slides: &Categories,
+) -> Result<Vec<Effect>, Undefined> {
     if scanners.kinds() < 2 {
         return Err(Undefined(format!(
             "scanner-sensitive features: expected tiles of two scanners or more, found {}",
@@ -47,7 +52,7 @@ pub fn scanner_effects(rows: SparseRows<'_>, scanners: &Labels, slides: &Labels)
     // Cells: a slide on a scanner.
     let texts: Vec<String> =
         (0..scanners.len()).map(|row| format!("{:08} {}", scanners.codes()[row], slides.codes()[row])).collect();
-    let cells = Labels::new(&texts);
+    let cells = Categories::new(&texts);
     let mut tiles = vec![0.0; cells.kinds()];
     let mut scanner_of = vec![0; cells.kinds()];
     for (row, &cell) in cells.codes().iter().enumerate() {
@@ -86,7 +91,7 @@ impl Design {
         let least = |scanner: usize| {
             let size = whole[scanner];
             let one = |sizes: &Vec<f64>| {
-                // A scanner without a slide has no mean: what is left says nothing.
+                // A scanner without a slide has no mean, and the effect is undefined.
                 let kept = sizes[scanner];
                 if kept.is_nan() || kept * size <= 0.0 { 0.0 } else { kept.abs() }
             };
@@ -132,8 +137,8 @@ mod tests {
         let value = [1.0, 3.0, 2.0, 2.0, 5.0, 7.0, 6.0, 4.0];
         let ends = [1, 2, 3, 4, 5, 6, 7, 8];
         let rows = SparseRows { ends: &ends, index: &index, value: &value };
-        let scanners = Labels::new(&["a", "a", "a", "a", "b", "b", "b", "b"]);
-        let slides = Labels::new(&["p", "p", "q", "q", "p", "p", "q", "q"]);
+        let scanners = Categories::new(&["a", "a", "a", "a", "b", "b", "b", "b"]);
+        let slides = Categories::new(&["p", "p", "q", "q", "p", "p", "q", "q"]);
         let found = scanner_effects(rows, &scanners, &slides).unwrap();
         let of = |feature, scanner| found.iter().find(|e| (e.feature, e.scanner) == (feature, scanner)).unwrap();
         // Means 2 and 4.5; squares within: 2 and 29; deviation √(31/6).
@@ -144,6 +149,6 @@ mod tests {
         // Feature 2 is on one slide only: without it there is no effect.
         assert_eq!(of(2, 1).least, 0.0);
         assert_eq!(found[0].feature, 7, "the surest first");
-        assert!(scanner_effects(rows, &Labels::new(&["a"; 8]), &slides).is_err());
+        assert!(scanner_effects(rows, &Categories::new(&["a"; 8]), &slides).is_err());
     }
 }

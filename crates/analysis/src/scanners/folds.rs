@@ -1,11 +1,12 @@
 //! Folds that keep groups whole.
 
-use super::{Labels, seeded, shuffled};
+use crate::categories::Categories;
+use crate::random::{seeded, shuffled};
 
 /// The fold of each row, 0 to `count` − 1: groups (slides, patients, places) are never cut, and each label's groups are
 /// dealt out one by one, so that every fold has its share of every label. A group with several labels goes with its
 /// most frequent one.
-pub fn folds(labels: &Labels, groups: &Labels, count: usize, seed: u64) -> Vec<usize> {
+pub(super) fn folds(labels: &Categories, groups: &Categories, count: usize, seed: u64) -> Vec<usize> {
     let mut random = seeded(seed);
     let mut votes = vec![vec![0_usize; labels.kinds()]; groups.kinds()];
     groups.codes().iter().zip(labels.codes()).for_each(|(&group, &label)| votes[group][label] += 1);
@@ -28,8 +29,8 @@ mod tests {
     fn groups_stay_whole_and_labels_are_spread() {
         let texts: Vec<(String, String)> =
             (0..60).map(|row| (format!("l{}", row / 30), format!("g{}", row / 5))).collect();
-        let labels = Labels::new(&texts.iter().map(|text| &text.0).collect::<Vec<_>>());
-        let groups = Labels::new(&texts.iter().map(|text| &text.1).collect::<Vec<_>>());
+        let labels = Categories::new(&texts.iter().map(|text| &text.0).collect::<Vec<_>>());
+        let groups = Categories::new(&texts.iter().map(|text| &text.1).collect::<Vec<_>>());
         let found = folds(&labels, &groups, 3, 1);
         for rows in groups.rows() {
             assert!(rows.iter().all(|&row| found[row] == found[rows[0]]));

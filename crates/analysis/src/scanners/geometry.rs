@@ -1,9 +1,11 @@
 //! The scanner geometry of one tap: whitening by the covariance within scanners, and in whitened space the few
-//! directions along which the scanners lie apart.
+//! directions along which the scanners differ.
 
 use faer::{Mat, MatRef, Side};
 
-use super::{Labels, Undefined, ledoit_wolf, means_by, residuals};
+use super::covariance::{ledoit_wolf, means_by, residuals};
+use crate::categories::Categories;
+use crate::undefined::Undefined;
 
 /// Whitening with a low-rank part: `z = rest · x + Uᵀ((scale − rest) ⊙ U x)` for a centred `x`. Along the `rank`
 /// directions of largest variance it divides by the standard deviation; in all others by their common one.
@@ -15,8 +17,6 @@ pub struct Whitening {
     pub scales: Vec<f64>,
     /// One over the common standard deviation of everything else.
     pub rest: f64,
-    /// What Ledoit–Wolf chose, 0 to 1.
-    pub shrinkage: f64,
 }
 
 impl Whitening {
@@ -24,11 +24,12 @@ impl Whitening {
     /// whitening is exact.
     ///
     /// # Errors
-    /// As [`ledoit_wolf`]; or where the eigenvalues cannot be found (values beyond float64's range).
-    pub fn fit(centred: MatRef<'_, f64>, rank: usize) -> Result<Whitening, Undefined> {
-        let shrunk = ledoit_wolf(centred)?;
+    /// With fewer than two rows, where nothing varies, or where the eigenvalues cannot be found (values beyond float64's
+    /// range).
+    pub(super) fn fit(centred: MatRef<'_, f64>, rank: usize) -> Result<Whitening, Undefined> {
+        let covariance = ledoit_wolf(centred)?;
         let d = centred.ncols();
-        let eigen = shrunk.covariance.self_adjoint_eigen(Side::Lower).map_err(|_| {
+        let eigen = covariance.self_adjoint_eigen(Side::Lower).map_err(|_| {
             Undefined("whitening: expected a covariance with eigenvalues, found values that are not finite".into())
         })?;
         let (vectors, values) = (eigen.U(), eigen.S().column_vector());
@@ -41,11 +42,11 @@ impl Whitening {
         let left = d - rank;
         let rest = if left == 0 { 0.0 } else { (0..left).map(value).sum::<f64>() / left as f64 };
         let rest = if left == 0 { 1.0 } else { rest.sqrt().recip() };
-        Ok(Whitening { directions, scales, rest, shrinkage: shrunk.shrinkage })
+        Ok(Whitening { directions, scales, rest })
     }
 
     /// Whitened rows, of centred ones.
-    pub fn apply(&self, centred: MatRef<'_, f64>) -> Mat<f64> {
+    pub(super) fn apply(&self, centred: MatRef<'_, f64>) -> Mat<f64> {
         let mut along = centred * self.directions.transpose();
         for (column, scale) in self.scales.iter().enumerate() {
             along.col_as_slice_mut(column).iter_mut().for_each(|value| *value *= scale - self.rest);
@@ -59,7 +60,7 @@ impl Whitening {
     }
 }
 
-/// Where scanners lie apart.
+/// The directions along which scanners differ.
 #[derive(Debug, Clone)]
 pub struct Geometry {
     /// The mean of each scanner (scanners × d).
@@ -78,8 +79,8 @@ impl Geometry {
     /// thousandth of a standard deviation are left out.
     ///
     /// # Errors
-    /// With one scanner only, or where [`Whitening::fit`] refuses.
-    pub fn fit(rows: MatRef<'_, f64>, scanners: &Labels, rank: usize) -> Result<Geometry, Undefined> {
+    /// With one scanner only, with fewer than two rows, or where nothing varies within scanners.
+    pub fn fit(rows: MatRef<'_, f64>, scanners: &Categories, rank: usize) -> Result<Geometry, Undefined> {
         if scanners.kinds() < 2 {
             return Err(Undefined(format!(
                 "a scanner subspace: expected tiles of two scanners or more, found {}",
@@ -107,31 +108,16 @@ impl Geometry {
         let subspace = Mat::from_fn(kept, means.ncols(), |row, column| svd.V()[(column, row)]);
         Ok((subspace, (0..kept).map(|index| strengths[index]).collect()))
     }
-
-    /// Displacements of rows from a scanner's mean: (inside the subspace, outside of it), in standard deviations
-    /// within a scanner. Outside is over the remaining d − q dimensions together.
-    pub fn displacement(&self, rows: MatRef<'_, f64>, scanner: usize) -> Vec<(f64, f64)> {
-        let centred = Mat::from_fn(rows.nrows(), rows.ncols(), |r, c| rows[(r, c)] - self.means[(scanner, c)]);
-        let whitened = self.whitening.apply(centred.as_ref());
-        let inside = &whitened * self.subspace.transpose();
-        (0..rows.nrows())
-            .map(|row| {
-                let shift = inside.row(row).squared_norm_l2();
-                let all = whitened.row(row).squared_norm_l2();
-                (shift.sqrt(), (all - shift).max(0.0).sqrt())
-            })
-            .collect()
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scanners::seeded;
+    use crate::random::seeded;
     use rand::RngExt;
 
     /// Rows with standard deviations 3, 1, 1, 0.1 and `step` added to column 1 for the second half.
-    fn rows(n: usize, step: f64) -> (Mat<f64>, Labels) {
+    fn rows(n: usize, step: f64) -> (Mat<f64>, Categories) {
         let mut random = seeded(5);
         // The sum of twelve uniforms: variance 1.
         let mut normal = || (0..12).map(|_| random.random::<f64>()).sum::<f64>() - 6.0;
@@ -143,7 +129,7 @@ mod tests {
             }
             rows[(row, 1)] += if 2 * row >= n { step } else { 0.0 };
         }
-        (rows, Labels::new(&(0..n).map(|row| if 2 * row >= n { "b" } else { "a" }).collect::<Vec<_>>()))
+        (rows, Categories::new(&(0..n).map(|row| if 2 * row >= n { "b" } else { "a" }).collect::<Vec<_>>()))
     }
 
     #[test]
@@ -164,6 +150,20 @@ mod tests {
         assert!((low.rest - common).abs() < 0.05 && (low.scales[0] - 1.0 / 3.0).abs() < 0.02, "{low:?}");
     }
 
+    /// Displacements of rows from a scanner's mean: (inside the subspace, outside of it), in standard deviations
+    /// within a scanner.
+    fn displacement(geometry: &Geometry, rows: MatRef<'_, f64>, scanner: usize) -> Vec<(f64, f64)> {
+        let centred = Mat::from_fn(rows.nrows(), rows.ncols(), |r, c| rows[(r, c)] - geometry.means[(scanner, c)]);
+        let whitened = geometry.whitening.apply(centred.as_ref());
+        let inside = &whitened * geometry.subspace.transpose();
+        let of = |row: usize| {
+            let shift = inside.row(row).squared_norm_l2();
+            let all = whitened.row(row).squared_norm_l2();
+            (shift.sqrt(), (all - shift).max(0.0).sqrt())
+        };
+        (0..rows.nrows()).map(of).collect()
+    }
+
     #[test]
     fn the_shift_is_inside_and_the_rest_outside() {
         let (rows, labels) = rows(4000, 2.0);
@@ -172,7 +172,7 @@ mod tests {
         // Two means 2 sd apart lie 1 sd from their centre each: √2 together.
         assert!((geometry.spread[0] - 2.0_f64.sqrt()).abs() < 0.1, "{:?}", geometry.spread);
         let moved = faer::mat![[0.0, 3.0, 0.0, 0.0], [0.0, 0.0, 3.0, 0.0]];
-        let found = geometry.displacement(moved.as_ref(), 0);
+        let found = displacement(&geometry, moved.as_ref(), 0);
         assert!(found[0].0 > 2.7 && found[0].1 < 0.5, "{found:?}");
         assert!(found[1].0 < 0.5 && found[1].1 > 2.7, "{found:?}");
     }
@@ -180,7 +180,7 @@ mod tests {
     #[test]
     fn one_scanner_has_no_subspace() {
         let (rows, _) = rows(40, 0.0);
-        let error = Geometry::fit(rows.as_ref(), &Labels::new(&["a"; 40]), 4).unwrap_err();
+        let error = Geometry::fit(rows.as_ref(), &Categories::new(&["a"; 40]), 4).unwrap_err();
         assert!(error.0.contains("two scanners or more, found 1"), "{error}");
     }
 }

@@ -6,7 +6,7 @@ use faer::{Mat, MatRef};
 const BLOCK: usize = 512;
 
 /// Rows scaled to length 1. A row of zeros stays as it is: it is like nothing.
-pub fn normalised(rows: MatRef<'_, f64>) -> Mat<f64> {
+pub(super) fn normalised(rows: MatRef<'_, f64>) -> Mat<f64> {
     let scale: Vec<f64> = (0..rows.nrows())
         .map(|row| {
             let length = rows.row(row).norm_l2();
@@ -18,7 +18,7 @@ pub fn normalised(rows: MatRef<'_, f64>) -> Mat<f64> {
 
 /// For each of `queries` the `k` rows of `pool` with the largest cosine among those that `allowed(query, row)`, nearest
 /// first; fewer where there are fewer. Both are normalised. Equal similarities go by row.
-pub fn nearest(
+pub(super) fn nearest(
     queries: MatRef<'_, f64>,
     pool: MatRef<'_, f64>,
     k: usize,

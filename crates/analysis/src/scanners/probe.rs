@@ -3,9 +3,13 @@
 use faer::prelude::Solve;
 use faer::{Mat, MatRef, Side};
 
-use super::{Labels, Undefined, folds, nearest, normalised, select};
+use super::folds::folds;
+use super::neighbours::{nearest, normalised};
+use crate::categories::Categories;
+use crate::rows::select;
+use crate::undefined::Undefined;
 
-/// What reads the label.
+/// The classifier of a probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Classifier {
     /// Ridge regression to ±1 for each class against the rest, on standardised columns, classes weighted equally;
@@ -24,7 +28,7 @@ const PENALTY: f64 = 0.01;
 pub struct Probe {
     /// Mean over classes of the share of rows that were read rightly.
     pub balanced_accuracy: f64,
-    /// 1 / classes: what reading nothing gives.
+    /// 1 / classes: the balanced accuracy of guessing.
     pub chance: f64,
     /// (accuracy − chance) / (1 − chance): 0 where nothing is read, 1 where everything is.
     pub corrected: f64,
@@ -44,13 +48,13 @@ pub struct Probe {
 /// With fewer than two classes that have rows in two groups.
 pub fn probe(
     rows: MatRef<'_, f64>,
-    labels: &Labels,
-    groups: &Labels,
+    labels: &Categories,
+    groups: &Categories,
     classifier: Classifier,
     most_folds: usize,
     seed: u64,
 ) -> Result<Probe, Undefined> {
-    let group_counts: Vec<usize> = super::kinds_within(labels, groups);
+    let group_counts: Vec<usize> = labels.kinds_within(groups);
     let learnable = |code: usize| group_counts[code] >= 2;
     let kept: Vec<usize> = (0..labels.len()).filter(|&row| learnable(labels.codes()[row])).collect();
     let left_out = group_counts.iter().filter(|&&count| count < 2).count();
@@ -168,14 +172,14 @@ mod tests {
     use super::*;
 
     /// Thirty rows of three classes; class c is moved by c in the first column. Deterministic, not random.
-    fn rows() -> (Mat<f64>, Labels, Labels) {
+    fn rows() -> (Mat<f64>, Categories, Categories) {
         let value = |row: usize, column: usize| {
             let wave = ((row * 7 + column * 3) as f64 * 1.7).sin();
             wave + if column == 0 { 1.2 * (row % 3) as f64 } else { 0.0 }
         };
         let labels: Vec<String> = (0..30).map(|row| format!("c{}", row % 3)).collect();
         let groups: Vec<String> = (0..30).map(|row| format!("g{}", row / 6)).collect();
-        (Mat::from_fn(30, 4, value), Labels::new(&labels), Labels::new(&groups))
+        (Mat::from_fn(30, 4, value), Categories::new(&labels), Categories::new(&groups))
     }
 
     #[test]
@@ -202,14 +206,14 @@ mod tests {
             if column == 0 { 3.0 * (row % 2) as f64 + 0.3 * wave } else { wave }
         };
         let rows = Mat::from_fn(80, 3, value);
-        let there = Labels::new(&(0..80).map(|row| (row % 2).to_string()).collect::<Vec<_>>());
-        let groups = Labels::new(&(0..80).map(|row| (row / 8).to_string()).collect::<Vec<_>>());
+        let there = Categories::new(&(0..80).map(|row| (row % 2).to_string()).collect::<Vec<_>>());
+        let groups = Categories::new(&(0..80).map(|row| (row / 8).to_string()).collect::<Vec<_>>());
         for classifier in [Classifier::Linear, Classifier::Neighbours(3)] {
             let found = probe(rows.as_ref(), &there, &groups, classifier, 5, 1).unwrap();
             assert!(found.corrected > 0.9, "{classifier:?} {found:?}");
             assert_eq!((found.classes, found.rows, found.folds), (2, 80, 5));
         }
-        let absent = Labels::new(&(0..80).map(|row| (row / 2 % 2).to_string()).collect::<Vec<_>>());
+        let absent = Categories::new(&(0..80).map(|row| (row / 2 % 2).to_string()).collect::<Vec<_>>());
         let found = probe(rows.as_ref(), &absent, &groups, Classifier::Linear, 5, 1).unwrap();
         assert!(found.corrected.abs() < 0.35, "{found:?}");
     }
@@ -218,10 +222,10 @@ mod tests {
     fn a_class_in_one_group_cannot_be_read() {
         let (rows, _, groups) = rows();
         let labels: Vec<String> = (0..30).map(|row| if row < 6 { "x".into() } else { (row % 2).to_string() }).collect();
-        let found = probe(rows.as_ref(), &Labels::new(&labels), &groups, Classifier::Neighbours(1), 5, 1).unwrap();
+        let found = probe(rows.as_ref(), &Categories::new(&labels), &groups, Classifier::Neighbours(1), 5, 1).unwrap();
         assert_eq!((found.classes, found.left_out, found.rows), (2, 1, 24));
-        let alone = Labels::new(&["g"; 30]);
-        let error = probe(rows.as_ref(), &Labels::new(&labels), &alone, Classifier::Linear, 5, 1).unwrap_err();
+        let alone = Categories::new(&["g"; 30]);
+        let error = probe(rows.as_ref(), &Categories::new(&labels), &alone, Classifier::Linear, 5, 1).unwrap_err();
         assert!(error.0.contains("two classes with tiles in two groups each, found 0 of 3"), "{error}");
     }
 }

@@ -3,7 +3,8 @@
 
 use faer::MatRef;
 
-use super::{Undefined, normalised};
+use super::neighbours::normalised;
+use crate::undefined::Undefined;
 
 /// How often a tile finds its own place in the other scanner's tiles, both ways together.
 #[derive(Debug, Clone, PartialEq)]

@@ -4,9 +4,12 @@
 use faer::MatRef;
 use rand::RngExt;
 
-use super::{Labels, Undefined, kinds_within, nearest, normalised, seeded};
+use super::neighbours::{nearest, normalised};
+use crate::categories::Categories;
+use crate::random::seeded;
+use crate::undefined::Undefined;
 
-/// The index, and what it has to be read beside.
+/// The index, with the numbers that put it into context.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Robustness {
     /// Neighbours that were looked at.
@@ -32,21 +35,21 @@ pub struct Robustness {
 /// two centres.
 pub fn robustness_index(
     rows: MatRef<'_, f64>,
-    biology: &Labels,
-    centre: &Labels,
-    slide: &Labels,
+    biology: &Categories,
+    centre: &Categories,
+    slide: &Categories,
     k: usize,
     bootstraps: usize,
     seed: u64,
 ) -> Result<Robustness, Undefined> {
-    if kinds_within(centre, biology).into_iter().max().unwrap_or(0) < 2 {
+    if centre.kinds_within(biology).into_iter().max().unwrap_or(0) < 2 {
         return Err(Undefined(
             "the robustness index: expected a centre with two kinds of biology, found none; it would be 1 whatever the \
              model does"
                 .into(),
         ));
     }
-    if kinds_within(biology, centre).into_iter().max().unwrap_or(0) < 2 {
+    if biology.kinds_within(centre).into_iter().max().unwrap_or(0) < 2 {
         return Err(Undefined(
             "the robustness index: expected a kind of biology in two centres, found none; it would be 0 whatever the \
              model does"
@@ -104,7 +107,7 @@ fn bootstrap(by_slide: &[(u64, u64)], bootstraps: usize, seed: u64) -> Option<(f
 }
 
 /// Each tile draws `k` of the tiles of other slides: counted by (biology, centre, slide), not by pairs.
-fn random_level(biology: &Labels, centre: &Labels, slide: &Labels, k: usize) -> f64 {
+fn random_level(biology: &Categories, centre: &Categories, slide: &Categories, k: usize) -> f64 {
     let mut of_both = vec![vec![0.0; centre.kinds()]; biology.kinds()];
     let mut of_slide = vec![std::collections::BTreeMap::<(usize, usize), f64>::new(); slide.kinds()];
     for ((&b, &c), &s) in biology.codes().iter().zip(centre.codes()).zip(slide.codes()) {
@@ -138,8 +141,8 @@ mod tests {
     use super::*;
     use faer::mat;
 
-    fn labels(text: &str) -> Labels {
-        Labels::new(&text.split(' ').collect::<Vec<_>>())
+    fn labels(text: &str) -> Categories {
+        Categories::new(&text.split(' ').collect::<Vec<_>>())
     }
 
     #[test]

@@ -5,7 +5,8 @@
 
 use faer::{Mat, MatRef};
 
-use super::{Labels, Undefined};
+use crate::categories::Categories;
+use crate::undefined::Undefined;
 
 /// Variances, summed over dimensions. An estimate below zero is zero: the data cannot tell it from none.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -31,7 +32,11 @@ impl Components {
 ///
 /// # Errors
 /// With one scanner, or with one tile per slide and scanner (nothing is left for the rest).
-pub fn variance_components(rows: MatRef<'_, f64>, scanners: &Labels, slides: &Labels) -> Result<Components, Undefined> {
+pub fn variance_components(
+    rows: MatRef<'_, f64>,
+    scanners: &Categories,
+    slides: &Categories,
+) -> Result<Components, Undefined> {
     if scanners.kinds() < 2 {
         return Err(Undefined(format!(
             "variance components: expected tiles of two scanners or more, found {}",
@@ -71,7 +76,7 @@ struct Cells {
 }
 
 impl Cells {
-    fn new(rows: MatRef<'_, f64>, scanners: &Labels, slides: &Labels) -> Cells {
+    fn new(rows: MatRef<'_, f64>, scanners: &Categories, slides: &Categories) -> Cells {
         let keys: Vec<(usize, usize)> = scanners.codes().iter().copied().zip(slides.codes().iter().copied()).collect();
         let mut order: Vec<(usize, usize)> = keys.clone();
         order.sort_unstable();
@@ -97,7 +102,7 @@ struct Basis {
     vectors: Vec<Vec<f64>>,
 }
 
-/// What a step of the basis explains: of the data, and of indicators of each factor.
+/// The sums of squares that a step of the basis explains: of the data, and of each factor's indicators.
 #[derive(Debug, Default)]
 struct Step {
     dimensions: usize,
@@ -154,12 +159,12 @@ fn length(a: &[f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scanners::seeded;
+    use crate::random::seeded;
     use faer::mat;
     use rand::RngExt;
 
-    fn labels(text: &str) -> Labels {
-        Labels::new(&text.split(' ').collect::<Vec<_>>())
+    fn labels(text: &str) -> Categories {
+        Categories::new(&text.split(' ').collect::<Vec<_>>())
     }
 
     #[test]
@@ -202,7 +207,7 @@ mod tests {
             }
         }
         let rows = Mat::from_fn(values.len(), 1, |row, _| values[row]);
-        let found = variance_components(rows.as_ref(), &Labels::new(&scanners), &Labels::new(&slides)).unwrap();
+        let found = variance_components(rows.as_ref(), &Categories::new(&scanners), &Categories::new(&slides)).unwrap();
         // Standard errors: about a quarter of 4, a sixth of 1, a fifteenth of 0.25.
         assert!((found.rest - 0.25).abs() < 0.05 && (found.slide - 1.0).abs() < 0.5, "{found:?}");
         assert!((found.scanner - 4.0).abs() < 2.5, "{found:?}");

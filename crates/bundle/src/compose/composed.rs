@@ -48,6 +48,8 @@ impl ComposedGraph {
     pub const EXTERNAL_FILE: &str = EXTERNAL_FILE;
     /// Name of the input.
     pub const PIXELS: &str = "pixels";
+    /// What stands before a tap's name in the name of its output.
+    pub const EMBEDDING: &str = "embedding_";
     /// Name of the output with the features' indices, the largest value first.
     pub const FEATURE_INDEX: &str = "feature_index";
     /// Name of the output with the features' values; 0 where fewer are active.
@@ -56,6 +58,11 @@ impl ComposedGraph {
     pub const ACTIVE_COUNT: &str = "active_count";
     /// Name of the output with ‖x−x̂‖² over the bundle's mean ‖x−x̄‖².
     pub const RECONSTRUCTION_ERROR: &str = "reconstruction_error";
+
+    /// Name of the output with the embedding of `tap`.
+    pub fn embedding(tap: &str) -> String {
+        format!("{}{tap}", Self::EMBEDDING)
+    }
 
     /// All output names in the graph's order: embeddings, index, value, count, error.
     pub fn outputs(&self) -> Vec<&str> {

@@ -58,12 +58,12 @@ pub fn compose(
     let taps: Vec<TapOutput> = manifest
         .taps
         .iter()
-        .map(|tap| TapOutput { name: format!("embedding_{}", tap.name), width: manifest.tap_width(tap) })
+        .map(|tap| TapOutput { name: ComposedGraph::embedding(&tap.name), width: manifest.tap_width(tap) })
         .collect();
     for (tap, (output, tokens)) in manifest.taps.iter().zip(taps.iter().zip(&tokens)) {
         tokens.pool(&mut graph, tap.pooling, &output.name);
     }
-    sae::compose(&mut graph, &manifest.sae, sae, &format!("embedding_{}", manifest.sae.tap), None)?;
+    sae::compose(&mut graph, &manifest.sae, sae, &ComposedGraph::embedding(&manifest.sae.tap), None)?;
     for tap in &taps {
         graph.output(&tap.name, DataType::Float, &[Dim::Batch, Dim::Fixed(tap.width)]);
     }

@@ -1,42 +1,33 @@
-//! The report as text of 80 columns, and as a table for spreadsheets.
+//! The findings as text of 80 columns, and as a table for spreadsheets.
 
 use std::fmt::Write;
 
-use super::report::{Association, CountsReport, Reported, RepresentationReport};
-use crate::analyze::representation::Kind;
-use crate::page::{paragraph, shortened};
+use crate::analyze::text::{range, signed};
+use crate::findings::counts::{Association, CountsFindings, RepresentationFindings};
+use crate::findings::reading::{ColumnKind, HeldOutScore};
+use crate::term::{paragraph, shortened};
 
-/// `+0.71`, or a dash.
-pub(in crate::analyze) fn signed(value: Option<f64>) -> String {
-    value.map_or("–".into(), |value| format!("{value:+.2}"))
-}
-
-/// `[+0.52, +0.83]`, or a dash.
-pub(in crate::analyze) fn range(interval: Option<[f64; 2]>) -> String {
-    interval.map_or("–".into(), |[low, high]| format!("[{low:+.2}, {high:+.2}]"))
-}
-
-/// A number in at most so many columns: with its decimals, without, or as a power of ten.
+/// A number in at most `columns` columns: with its decimals, without them, or as a power of ten.
 fn fitting(value: f64, decimals: usize, columns: usize) -> String {
     let found = [decimals, 0].map(|decimals| format!("{value:.decimals$}"));
     found.into_iter().find(|text| text.len() <= columns).unwrap_or_else(|| format!("{value:.0e}"))
 }
 
 /// The page. Writing to a `String` cannot fail.
-pub(super) fn page(report: &CountsReport) -> String {
+pub(super) fn page(found: &CountsFindings) -> String {
     let mut page = String::new();
-    let [smallest, _, largest] = report.group_sizes;
+    let [smallest, _, largest] = found.group_sizes;
     let sizes = if smallest == largest { format!("{smallest} each") } else { format!("{smallest} to {largest} each") };
     page.push_str(&paragraph(&format!(
         "{}: {} tiles in {} groups by {} ({sizes})",
-        report.source.dataset, report.tiles, report.groups, report.source.grouped_by
+        found.source.dataset, found.tiles, found.groups, found.source.grouped_by
     )));
     let _ = writeln!(
         page,
         "\n{:18}{:>8}{:>8}{:>12}{:>12}{:>20}",
         "cell type", "mean", "sd", "range", "in groups", "between groups"
     );
-    for cell in &report.cell_types {
+    for cell in &found.cell_types {
         let (name, share) = (shortened(&cell.name, 17), format!("{:.0} %", 100.0 * cell.between_groups));
         let decimals = usize::from(cell.min.fract() != 0.0 || cell.max.fract() != 0.0);
         let [min, max] = [cell.min, cell.max].map(|value| fitting(value, decimals, 5));
@@ -44,20 +35,20 @@ pub(super) fn page(report: &CountsReport) -> String {
         let range = format!("{min}–{max}");
         let _ = writeln!(page, "{name:18}{mean:>8}{sd:>8}{range:>12}{:>12}{share:>20}", cell.groups_with);
     }
-    for representation in &report.representations {
+    for representation in &found.representations {
         block(&mut page, representation);
     }
-    closing(&mut page, report);
+    closing(&mut page, found);
     page
 }
 
-/// A kind of columns: for each cell type the best, and what it is worth on groups that had no part in choosing it.
-fn block(page: &mut String, report: &RepresentationReport) {
-    let what = report.kind.one();
-    let of = if report.kind == Kind::Feature {
-        format!("{} of {} firing", report.tested, report.columns)
+/// One kind of columns: for each cell type the best, and its score on groups that had no part in choosing it.
+fn block(page: &mut String, found: &RepresentationFindings) {
+    let what = found.kind.one();
+    let of = if found.kind == ColumnKind::Feature {
+        format!("{} of {} firing", found.tested, found.columns)
     } else {
-        report.tested.to_string()
+        found.tested.to_string()
     };
     let _ = writeln!(page, "\n{what}: {of} tested");
     let _ = writeln!(page, "{:13}| best of all tiles (too high)      |held out: one |held out: all", "cell type");
@@ -66,24 +57,24 @@ fn block(page: &mut String, report: &RepresentationReport) {
         "{:13}|{:>7} {:>6} {:>14} {:>6}|{:>7}{:>7}|{:>7}{:>7}",
         "", "no.", "r", "95 %", "p", "r", "Q2", "r", "Q2"
     );
-    for row in &report.rows {
+    for row in &found.rows {
         let best = row.best.as_ref().map_or(String::new(), |best| {
             let p = format!("{:.3}", best.p);
             format!("{:>7} {:>6} {:>14} {p:>6}", best.column, signed(Some(best.pearson)), range(best.interval))
         });
-        let held = |reported: &Reported| format!("{:>7}{:>7}", signed(reported.r), fitting(reported.q2, 2, 6));
+        let held = |score: &HeldOutScore| format!("{:>7}{:>7}", signed(score.r), fitting(score.q2, 2, 6));
         let name = shortened(&row.cell_type, 12);
         let _ = writeln!(page, "{name:13}|{best:36}|{}|{}", held(&row.one), held(&row.all));
     }
 }
 
-fn closing(page: &mut String, report: &CountsReport) {
-    let Some(first) = report.representations.first() else { return };
+fn closing(page: &mut String, found: &CountsFindings) {
+    let Some(first) = found.representations.first() else { return };
     page.push('\n');
     page.push_str(&paragraph(&format!(
         "p is adjusted for all columns and cell types of its table by permuting whole groups ({} permutations, {} tiles of {} \
          groups). Chance alone exceeds |r| = {:.2} somewhere in the first table once in twenty times.",
-        report.permutations, first.tested_tiles, first.tested_groups, first.critical
+        found.permutations, first.tested_tiles, first.tested_groups, first.critical
     )));
     let _ = writeln!(
         page,
@@ -97,7 +88,7 @@ fn closing(page: &mut String, report: &CountsReport) {
         first.discoveries,
         first.kind.one()
     );
-    if let Some(shuffled) = report.shuffled {
+    if let Some(shuffled) = found.shuffled {
         let _ = writeln!(
             page,
             "With counts of whole groups exchanged, {} of {} tables have a discovery.",
@@ -125,4 +116,37 @@ pub(super) fn csv(rows: impl Iterator<Item = Association>) -> String {
         );
     }
     csv
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn long_names_and_large_counts_stay_within_80_columns() {
+        let best = json!({ "column": "1048575", "cell_type": "c", "pearson": -0.71, "interval": [-0.83, -0.52],
+            "spearman": 0.64, "spearman_interval": null, "p": 0.004, "tiles_firing": 31, "groups_firing": 9 });
+        let score = json!({ "r": -0.5, "interval": null, "q2": 0.3, "chosen": null, "folds": 14 });
+        let mut found: CountsFindings = serde_json::from_value(json!({
+            "source": { "dataset": "a data set with a name of many words ".repeat(3), "embeddings": "e", "labels": "l",
+                "tap": "last", "bundle": null, "sae_digest": null, "grouped_by": "image" },
+            "tiles": 56, "groups": 14, "group_sizes": [4, 4, 4], "least_groups": 3, "permutations": 999, "resamples": 200,
+            "cell_types": [{ "name": "lymphocytes and plasma cells", "mean": 3.5, "sd": 2.0, "min": 0.0, "max": 9.0,
+                "groups_with": 11, "between_groups": 0.6 }],
+            "representations": [{ "kind": "feature", "columns": 200, "tested": 90, "tested_tiles": 56, "tested_groups": 14,
+                "critical": 0.66, "discoveries": 1, "rows": [{ "cell_type": "lymphocytes and plasma cells", "best": best,
+                "one": score, "all": score }] }],
+            "features": [], "shuffled": { "tables": 200, "with_discovery": 8 },
+        }))
+        .unwrap();
+        for (min, max) in [(0.123456, 123.456789), (1.5, 99_999.9), (-123_456.7, 1_234_567.8)] {
+            (found.cell_types[0].min, found.cell_types[0].max, found.cell_types[0].mean) = (min, max, max);
+            found.representations[0].rows[0].one.q2 = -max;
+            let page = page(&found);
+            assert!(page.lines().all(|line| line.chars().count() <= 80), "{page}");
+            assert!(page.contains("lymphocytes and …"), "{page}");
+        }
+    }
 }

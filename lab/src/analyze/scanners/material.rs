@@ -1,21 +1,21 @@
-//! The tiles that are compared: embedding files, one after the other, and the labels of their rows.
+//! The tiles that are compared: embedding files, one after the other, and the categories of their rows.
 
 use std::collections::HashMap;
-use std::error::Error;
-use std::path::Path;
 
-use coverslip_analysis::scanners::Labels;
+use coverslip_analysis::Categories;
+use coverslip_analysis::scanners::SparseRows;
 use faer::Mat;
 
-use super::Args;
-use crate::embeddings::EmbeddingSet;
+use super::options::Options;
+use crate::analyze::Failure;
+use crate::embeddings::{EmbeddingSet, stacked};
 
-/// Rows of all files with their labels.
+/// Rows of all files with their categories.
 pub(super) struct Material {
     sets: Vec<EmbeddingSet>,
-    pub(super) scanners: Labels,
-    pub(super) groups: Labels,
-    pub(super) biology: Option<Labels>,
+    pub(super) scanners: Categories,
+    pub(super) groups: Categories,
+    pub(super) biology: Option<Categories>,
     /// For each two scanners: names, and the rows of the places that both have, in the same order.
     pub(super) pairs: Vec<Pairing>,
 }
@@ -26,33 +26,40 @@ pub(super) struct Pairing {
     pub(super) rows: [Vec<usize>; 2],
 }
 
-/// Entries of all rows, as [`coverslip_analysis::scanners::SparseRows`] takes them: ends, features, activations.
-type Sparse = (Vec<usize>, Vec<u32>, Vec<f32>);
+/// The active features of all rows.
+pub(super) struct ActiveFeatures {
+    ends: Vec<usize>,
+    index: Vec<u32>,
+    value: Vec<f32>,
+}
+
+impl ActiveFeatures {
+    pub(super) fn rows(&self) -> SparseRows<'_> {
+        SparseRows { ends: &self.ends, index: &self.index, value: &self.value }
+    }
+}
 
 impl Material {
-    pub(super) fn open(args: &Args) -> Result<Material, Box<dyn Error>> {
+    pub(super) fn open(options: &Options) -> Result<Material, Failure> {
         let (mut sets, mut scanners, mut groups) = (Vec::new(), Vec::new(), Vec::new());
         let (mut biology, mut places) = (Vec::new(), Vec::new());
-        for given in &args.embeddings {
-            let (scanner, path) = match given.split_once('=') {
-                Some((scanner, path)) if !scanner.contains(['/', '\\']) => (Some(scanner), path),
-                _ => (None, given.as_str()),
-            };
-            let set = EmbeddingSet::open(Path::new(path))?;
+        let columns = &options.columns;
+        for (scanner, path) in &options.files {
+            let set = EmbeddingSet::open(path)?;
             match scanner {
                 Some(scanner) => scanners.extend(vec![scanner.to_owned(); set.len()]),
-                None => scanners.extend(column(&set, path, &args.scanner)?),
+                None => scanners.extend_from_slice(set.filled_column(&columns.scanner)?),
             }
-            groups.extend(column(&set, path, &args.group)?);
-            if let Some(name) = &args.biology {
-                biology.extend(column(&set, path, name)?);
+            groups.extend_from_slice(set.filled_column(&columns.group)?);
+            if let Some(name) = &columns.biology {
+                biology.extend_from_slice(set.filled_column(name)?);
             }
-            if let Some(name) = &args.pair {
-                places.extend(column(&set, path, name)?);
+            if let Some(name) = &columns.pair {
+                places.extend_from_slice(set.filled_column(name)?);
             }
             sets.push(set);
         }
-        let scanners = Labels::new(&scanners);
+        let scanners = Categories::new(&scanners);
         if scanners.kinds() < 2 {
             return Err(format!(
                 "expected tiles of two scanners or more, found only {:?}. Give one file per scanner as SCANNER=FILE, or \
@@ -62,8 +69,8 @@ impl Material {
             .into());
         }
         let pairs = if places.is_empty() { Vec::new() } else { pairings(&scanners, &places)? };
-        let biology = args.biology.as_ref().map(|_| Labels::new(&biology));
-        Ok(Material { sets, scanners, groups: Labels::new(&groups), biology, pairs })
+        let biology = columns.biology.as_ref().map(|_| Categories::new(&biology));
+        Ok(Material { sets, scanners, groups: Categories::new(&groups), biology, pairs })
     }
 
     /// Tiles.
@@ -73,7 +80,7 @@ impl Material {
 
     /// Names and widths of the taps that every file has, shallow ones first (`block2` before `block10`); or of
     /// those wanted.
-    pub(super) fn taps(&self, wanted: &[String]) -> Result<Vec<(String, usize)>, Box<dyn Error>> {
+    pub(super) fn taps(&self, wanted: &[String]) -> Result<Vec<(String, usize)>, Failure> {
         let mut common: Vec<(String, usize)> =
             self.sets[0].taps().iter().map(|tap| (tap.name.clone(), tap.width)).collect();
         for set in &self.sets[1..] {
@@ -93,34 +100,24 @@ impl Material {
     }
 
     /// Every row of a tap.
-    pub(super) fn matrix(&self, tap: &str) -> Result<Mat<f64>, Box<dyn Error>> {
-        let parts = self.sets.iter().map(|set| set.matrix(tap)).collect::<Result<Vec<_>, _>>()?;
-        let mut all = Mat::<f64>::zeros(self.len(), parts[0].ncols());
-        let mut first = 0;
-        for part in parts {
-            all.subrows_mut(first, part.nrows()).copy_from(&part);
-            first += part.nrows();
-        }
-        Ok(all)
+    pub(super) fn matrix(&self, tap: &str) -> Result<Mat<f64>, Failure> {
+        Ok(stacked(&self.sets, tap)?)
     }
 
     /// SAE features, where every file has them.
-    pub(super) fn features(&self) -> Result<Option<Sparse>, Box<dyn Error>> {
-        let (mut ends, mut index, mut value) = (Vec::new(), Vec::new(), Vec::new());
+    pub(super) fn features(&self) -> Result<Option<ActiveFeatures>, Failure> {
+        let mut all = ActiveFeatures { ends: Vec::new(), index: Vec::new(), value: Vec::new() };
         for set in &self.sets {
             let Some(features) = set.features()? else { return Ok(None) };
-            for (indices, values) in
-                features.index.chunks(features.k.max(1)).zip(features.value.chunks(features.k.max(1)))
-            {
-                let active = indices.iter().zip(values).filter(|(index, value)| **value != 0.0 && **index >= 0);
-                for (&feature, &activation) in active {
-                    index.push(feature as u32);
-                    value.push(activation);
+            for tile in 0..set.len() {
+                for (index, value) in features.active(tile) {
+                    all.index.push(index as u32);
+                    all.value.push(value);
                 }
-                ends.push(index.len());
+                all.ends.push(all.index.len());
             }
         }
-        Ok(Some((ends, index, value)))
+        Ok(Some(all))
     }
 }
 
@@ -145,21 +142,8 @@ fn depth_key(name: &str) -> Vec<(String, u64)> {
     parts
 }
 
-/// A column without empty cells.
-fn column(set: &EmbeddingSet, path: &str, name: &str) -> Result<Vec<String>, String> {
-    let cells = set
-        .rows()
-        .column(name)
-        .ok_or_else(|| format!("{path}: expected the column {name}, found {}", set.rows().names().join(", ")))?;
-    let empty = cells.iter().filter(|cell| cell.trim().is_empty()).count();
-    if empty > 0 {
-        return Err(format!("{path}: expected a value in every row of the column {name}, found {empty} empty ones"));
-    }
-    Ok(cells.to_vec())
-}
-
 /// Every two scanners with two or more places in common.
-fn pairings(scanners: &Labels, places: &[String]) -> Result<Vec<Pairing>, String> {
+fn pairings(scanners: &Categories, places: &[String]) -> Result<Vec<Pairing>, String> {
     let mut rows: Vec<HashMap<&str, usize>> = vec![HashMap::new(); scanners.kinds()];
     for (row, place) in places.iter().enumerate() {
         let scanner = scanners.codes()[row];
@@ -203,7 +187,7 @@ mod tests {
 
     #[test]
     fn places_are_matched_whatever_their_order() {
-        let scanners = Labels::new(&["a", "a", "a", "b", "b", "c"]);
+        let scanners = Categories::new(&["a", "a", "a", "b", "b", "c"]);
         let places = ["1", "2", "3", "2", "1", "1"].map(String::from);
         let found = pairings(&scanners, &places).unwrap();
         assert_eq!(found.len(), 1, "c has one place only");

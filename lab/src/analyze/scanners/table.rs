@@ -2,21 +2,16 @@
 
 use std::io::{self, Write};
 
-use coverslip_analysis::Undefined;
+use crate::findings::scanners::{Measured, Measurement, Numbers, ProbeFigures, ScannersFindings, TapFindings, Version};
+use crate::term::paragraph;
 
-use super::Tap;
-use super::material::Material;
-use super::measure::{Numbers, Settings};
-use crate::page::paragraph;
-
-/// Prints what was measured, and why what is missing is missing.
-pub(super) fn print(out: &mut dyn Write, material: &Material, settings: &Settings, taps: &[Tap]) -> io::Result<()> {
+/// Prints the numbers, and the reason for each missing number.
+pub(super) fn print(out: &mut dyn Write, found: &ScannersFindings, groups: usize) -> io::Result<()> {
     writeln!(
         out,
-        "{} tiles, {} scanners, {} groups; probes 0 = chance, 1 = always right",
-        material.len(),
-        material.scanners.kinds(),
-        material.groups.kinds()
+        "{} tiles, {} scanners, {groups} groups; probes 0 = chance, 1 = always right",
+        found.tiles,
+        found.scanners.len()
     )?;
     writeln!(out)?;
     writeln!(
@@ -29,19 +24,20 @@ pub(super) fn print(out: &mut dyn Write, material: &Material, settings: &Setting
         "{:<17}{:<9}{:>7}{:>6}{:>9}  {:>6}{:>6}{:>7}{:>6}{:>5}",
         "", "", "linear", "near", "linear", "index", "rand", "scan", "slide", "rest"
     )?;
-    for tap in taps {
-        for (version, (label, numbers)) in tap.versions.iter().enumerate() {
-            let name = if version == 0 { cut(&tap.name, 16) } else { String::new() };
-            match numbers {
-                Ok(numbers) => writeln!(out, "{name:<17}{label:<9}{}", line(numbers).trim_end())?,
-                Err(_) => writeln!(out, "{name:<17}{label:<9}{:>7}", "-")?,
+    for tap in &found.taps {
+        for (place, version) in tap.versions.iter().enumerate() {
+            let name = if place == 0 { cut(&tap.tap, 16) } else { String::new() };
+            let label = &version.correction;
+            match version.numbers() {
+                Some(numbers) => writeln!(out, "{name:<17}{label:<9}{}", line(numbers).trim_end())?,
+                None => writeln!(out, "{name:<17}{label:<9}{:>7}", "-")?,
             }
         }
     }
-    retrieval(out, taps)?;
-    depth(out, taps)?;
-    intervals(out, settings, taps)?;
-    reasons(out, taps)
+    retrieval(out, &found.taps)?;
+    depth(out, &found.taps)?;
+    intervals(out, found)?;
+    reasons(out, &found.taps)
 }
 
 fn cut(text: &str, most: usize) -> String {
@@ -53,114 +49,109 @@ fn number(value: Option<f64>, width: usize) -> String {
 }
 
 fn line(numbers: &Numbers) -> String {
-    let corrected =
-        |probe: &Result<coverslip_analysis::scanners::Probe, Undefined>| probe.as_ref().ok().map(|p| p.corrected);
-    let robustness = numbers.robustness.as_ref().ok();
-    let shares = numbers.variance.as_ref().ok().map(|found| (found.shares(), found.slide.is_nan()));
-    let percent = |index: usize, width: usize| match shares {
-        Some((_, true)) if index == 1 => format!("{:>width$}", "-"),
-        Some((shares, _)) => format!("{:>width$.0}", 100.0 * shares[index]),
+    let corrected = |probe: &Measured<ProbeFigures>| probe.value().map(|probe| probe.corrected);
+    let robustness = numbers.robustness.value();
+    let shares = numbers.variance_shares.value();
+    let percent = |share: Option<f64>, width: usize| match share {
+        Some(share) => format!("{:>width$.0}", 100.0 * share),
         None => format!("{:>width$}", "-"),
     };
     format!(
         "{}{}{}  {}{}{}{}{}",
-        number(corrected(&numbers.linear), 7),
-        number(corrected(&numbers.neighbours), 6),
-        number(corrected(&numbers.biology), 9),
+        number(corrected(&numbers.scanner_probe_linear), 7),
+        number(corrected(&numbers.scanner_probe_neighbours), 6),
+        number(corrected(&numbers.biology_probe_linear), 9),
         number(robustness.map(|found| found.index), 6),
         number(robustness.map(|found| found.random), 6),
-        percent(0, 7),
-        percent(1, 6),
-        percent(2, 5)
+        percent(shares.map(|shares| shares.scanner), 7),
+        percent(shares.and_then(|shares| shares.slide), 6),
+        percent(shares.map(|shares| shares.rest), 5)
     )
 }
 
+/// Every version that has numbers, with its tap's name.
+fn measured(taps: &[TapFindings]) -> impl Iterator<Item = (String, &Version, &Numbers)> {
+    let versions = taps.iter().flat_map(|tap| tap.versions.iter().map(move |version| (tap, version)));
+    versions.filter_map(|(tap, version)| Some((cut(&tap.tap, 16), version, version.numbers()?)))
+}
+
 /// Retrieval, where there are pairs.
-fn retrieval(out: &mut dyn Write, taps: &[Tap]) -> io::Result<()> {
+fn retrieval(out: &mut dyn Write, taps: &[TapFindings]) -> io::Result<()> {
     let mut first = true;
-    for tap in taps {
-        for (label, numbers) in &tap.versions {
-            let Ok(numbers) = numbers else { continue };
-            for (scanners, found) in &numbers.retrieval {
-                let Ok(found) = found else { continue };
-                if first {
-                    writeln!(out, "\nThe same place found by the other scanner (nearest by cosine), both ways")?;
-                    first = false;
-                }
-                let (_, there, back) = found.hits[0];
-                writeln!(
-                    out,
-                    "{:<17}{label:<9}{:>4} and {} of {}  cosine {:.3} (others {:.3})  {}",
-                    cut(&tap.name, 16),
-                    there,
-                    back,
-                    found.pairs,
-                    found.pair_cosine,
-                    found.other_cosine,
-                    cut(&scanners.join("/"), 12)
-                )?;
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Where in the model the scanner disappears.
-fn depth(out: &mut dyn Write, taps: &[Tap]) -> io::Result<()> {
-    let raw = |tap: &Tap| tap.versions.first()?.1.as_ref().ok()?.linear.as_ref().ok().map(|probe| probe.corrected);
-    if taps.len() < 2 {
-        return Ok(());
-    }
-    writeln!(out, "\nScanner by depth (linear probe)")?;
-    for tap in taps {
-        let Some(value) = raw(tap) else { continue };
-        let bar = "#".repeat((value.clamp(0.0, 1.0) * 50.0).round() as usize);
-        writeln!(out, "{:<17}{value:>5.2} {bar}", cut(&tap.name, 16))?;
-    }
-    Ok(())
-}
-
-/// The robustness index with its interval.
-fn intervals(out: &mut dyn Write, settings: &Settings, taps: &[Tap]) -> io::Result<()> {
-    let mut first = true;
-    for tap in taps {
-        for (label, numbers) in &tap.versions {
-            let Some(found) = numbers.as_ref().ok().and_then(|numbers| numbers.robustness.as_ref().ok()) else {
-                continue;
-            };
+    for (tap, version, numbers) in measured(taps) {
+        for pair in &numbers.retrieval {
+            let Some(found) = pair.found.value() else { continue };
             if first {
-                let (k, bootstraps) = (settings.k, settings.bootstraps);
-                writeln!(out, "\nRobustness index at k {k}, 95 % interval over slides ({bootstraps} bootstraps)")?;
+                writeln!(out, "\nThe same place found by the other scanner (nearest by cosine), both ways")?;
                 first = false;
             }
-            let (low, high) = found.interval;
             writeln!(
                 out,
-                "{:<17}{label:<9}{:.2} ({low:.2} to {high:.2}), random neighbours {:.2}",
-                cut(&tap.name, 16),
-                found.index,
-                found.random
+                "{tap:<17}{:<9}{:>4} and {} of {}  cosine {:.3} (others {:.3})  {}",
+                version.correction,
+                found.hits[0].first_to_second,
+                found.hits[0].second_to_first,
+                found.pairs,
+                found.pair_cosine,
+                found.other_cosine,
+                cut(&pair.scanners.join("/"), 12)
             )?;
         }
     }
     Ok(())
 }
 
-/// Why what is missing is missing, once each.
-fn reasons(out: &mut dyn Write, taps: &[Tap]) -> io::Result<()> {
+/// Where in the model the scanner disappears.
+fn depth(out: &mut dyn Write, taps: &[TapFindings]) -> io::Result<()> {
+    if taps.len() < 2 {
+        return Ok(());
+    }
+    writeln!(out, "\nScanner by depth (linear probe)")?;
+    for tap in taps {
+        let raw = tap.versions.first().and_then(Version::numbers);
+        let Some(probe) = raw.and_then(|numbers| numbers.scanner_probe_linear.value()) else { continue };
+        let value = probe.corrected;
+        let bar = "#".repeat((value.clamp(0.0, 1.0) * 50.0).round() as usize);
+        writeln!(out, "{:<17}{value:>5.2} {bar}", cut(&tap.tap, 16))?;
+    }
+    Ok(())
+}
+
+/// The robustness index with its interval.
+fn intervals(out: &mut dyn Write, found: &ScannersFindings) -> io::Result<()> {
+    let mut first = true;
+    for (tap, version, numbers) in measured(&found.taps) {
+        let Some(robustness) = numbers.robustness.value() else { continue };
+        if first {
+            let (k, bootstraps) = (found.settings.k, found.settings.bootstraps);
+            writeln!(out, "\nRobustness index at k {k}, 95 % interval over slides ({bootstraps} bootstraps)")?;
+            first = false;
+        }
+        let [low, high] = robustness.interval.map(|end| end.unwrap_or(f64::NAN));
+        writeln!(
+            out,
+            "{tap:<17}{:<9}{:.2} ({low:.2} to {high:.2}), random neighbours {:.2}",
+            version.correction, robustness.index, robustness.random
+        )?;
+    }
+    Ok(())
+}
+
+/// The reasons for missing numbers, each once.
+fn reasons(out: &mut dyn Write, taps: &[TapFindings]) -> io::Result<()> {
     let mut said: Vec<String> = Vec::new();
-    for (label, numbers) in taps.iter().flat_map(|tap| &tap.versions) {
-        let whys = match numbers {
-            Err(why) => vec![format!("{label}: {why}")],
-            Ok(numbers) => [
-                numbers.linear.as_ref().err(),
-                numbers.robustness.as_ref().err(),
-                numbers.apd.as_ref().err(),
-                numbers.variance.as_ref().err(),
+    for version in taps.iter().flat_map(|tap| &tap.versions) {
+        let whys: Vec<String> = match &version.measurement {
+            Measurement::Undefined(why) => vec![format!("{}: {why}", version.correction)],
+            Measurement::Numbers(numbers) => [
+                numbers.scanner_probe_linear.reason(),
+                numbers.robustness.reason(),
+                numbers.average_performance_drop.reason(),
+                numbers.variance_shares.reason(),
             ]
             .into_iter()
             .flatten()
-            .map(ToString::to_string)
+            .map(str::to_owned)
             .collect(),
         };
         for why in whys {

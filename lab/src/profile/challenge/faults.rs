@@ -1,9 +1,8 @@
-//! The faults: what changes, how severe, and the flag that is there for it.
+//! The faults: what changes, how severely, and which flag detects it.
 
 use std::error::Error;
 
 use coverslip_profile::Check;
-
 use coverslip_slides::simulated::Change;
 
 /// A fault at several severities, mild first.
@@ -12,17 +11,10 @@ pub(super) struct Fault {
     /// What a severity is.
     pub(super) unit: &'static str,
     pub(super) severities: &'static [f64],
-    /// The flag that is there for it.
+    /// The flag that detects it.
     pub(super) check: Check,
     /// From a severity, and the pixels of the slide per pixel of the model.
     pub(super) change: fn(f64, f64) -> Change,
-}
-
-impl Fault {
-    /// A severity for people.
-    pub(super) fn shown(&self, severity: f64) -> String {
-        format!("{severity:.3}").trim_end_matches('0').trim_end_matches('.').to_owned()
-    }
 }
 
 /// What another scanner's sensor and white balance make of colours, at strength 1.

@@ -1,0 +1,219 @@
+//! A CSV with a row per tile, and the counts in it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::Failure;
+use crate::embeddings::Table;
+use crate::embeddings::names::{COLUMNS, IMAGE, SLIDE, TILE};
+
+/// Columns that may name the tile, in the order in which they are looked for.
+const KEYS: [&str; 3] = [TILE, IMAGE, SLIDE];
+
+/// The table of counts. Its rows are labels: each names a tile.
+#[derive(Debug)]
+pub(super) struct CountTable {
+    /// Where it is, for messages.
+    place: String,
+    header: Vec<String>,
+    rows: Vec<Vec<String>>,
+    /// The column that names the tile.
+    key: usize,
+}
+
+/// One column of counts.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct CountColumn {
+    pub(super) name: String,
+    /// A count per row of labels.
+    pub(super) values: Vec<f64>,
+}
+
+impl CountTable {
+    /// Reads the table.
+    ///
+    /// # Errors
+    /// When it cannot be read, names no tile, or names a tile or a column twice.
+    pub(super) fn read(path: &Path) -> Result<CountTable, Failure> {
+        let place = path.display().to_string();
+        let mut reader = csv::Reader::from_path(path).map_err(|error| format!("{place}: {error}"))?;
+        let header = reader.headers().map_err(|error| format!("{place}: {error}"))?;
+        let header: Vec<String> = header.iter().map(|n| n.trim_start_matches('\u{feff}').trim().to_owned()).collect();
+        let twice = |(at, name): &(usize, &String)| !name.is_empty() && header[..*at].contains(*name);
+        if let Some((_, name)) = header.iter().enumerate().find(twice) {
+            return Err(format!(
+                "{place}: expected columns of different names, found {name} twice in {}; rename or remove one",
+                header.join(", ")
+            )
+            .into());
+        }
+        let key = KEYS.iter().find_map(|key| header.iter().position(|name| name == key)).ok_or_else(|| {
+            format!("{place}: expected a column tile, image or slide that names the tiles, found {}", header.join(", "))
+        })?;
+        let mut rows = Vec::new();
+        for record in reader.records() {
+            let record = record.map_err(|error| format!("{place}: {error}"))?;
+            rows.push(record.iter().map(|cell| cell.trim().to_owned()).collect::<Vec<_>>());
+        }
+        if rows.is_empty() {
+            return Err(format!("{place}: expected a row per tile, found none").into());
+        }
+        let mut seen = BTreeMap::new();
+        for (number, row) in rows.iter().enumerate() {
+            if let Some(first) = seen.insert(&row[key], number) {
+                return Err(format!(
+                    "{place}: {} {:?} is labelled twice, in rows {} and {}; expected each tile once",
+                    header[key],
+                    row[key],
+                    first + 1,
+                    number + 1
+                )
+                .into());
+            }
+        }
+        Ok(CountTable { place, header, rows, key })
+    }
+
+    /// For each label, the row of the tile that it names.
+    ///
+    /// Names are compared as they stand and, if no tile matches so, without folder and extension: `a/b.jpg` is `b`.
+    ///
+    /// # Errors
+    /// When a label matches no tile or more than one, or two match the same.
+    pub(super) fn places(&self, tiles: &Table) -> Result<Vec<usize>, Failure> {
+        let found = self.best_match(tiles)?;
+        let place = &self.place;
+        let of = |wrong: fn(usize) -> bool| -> Vec<String> {
+            let names = found.iter().zip(&self.rows).filter(|(rows, _)| wrong(rows.len()));
+            names.map(|(_, row)| row[self.key].clone()).collect()
+        };
+        let (without, several) = (of(|n| n == 0), of(|n| n > 1));
+        if !without.is_empty() {
+            return Err(format!(
+                "{place}: {} of {} labels match no tile: {}; expected each to name a tile of the embeddings",
+                without.len(),
+                self.rows.len(),
+                listed(&without)
+            )
+            .into());
+        }
+        if !several.is_empty() {
+            return Err(format!(
+                "{place}: {} labels match more than one tile: {}; expected one tile each (an image that was cut into tiles \
+                 needs a count for every tile)",
+                several.len(),
+                listed(&several)
+            )
+            .into());
+        }
+        let places: Vec<usize> = found.into_iter().map(|rows| rows[0]).collect();
+        let mut named: BTreeMap<usize, &str> = BTreeMap::new();
+        for (tile, label) in places.iter().zip(&self.rows) {
+            if let Some(first) = named.insert(*tile, &label[self.key]) {
+                return Err(format!(
+                    "{place}: expected one label for each tile, found {first:?} and {:?} for the same tile; remove one of \
+                     them",
+                    label[self.key]
+                )
+                .into());
+            }
+        }
+        Ok(places)
+    }
+
+    /// For each label the tiles that it matches, in the column of the tiles' table in which most labels match one tile.
+    fn best_match(&self, tiles: &Table) -> Result<Vec<Vec<usize>>, Failure> {
+        let own = self.header[self.key].as_str();
+        let columns = [own].into_iter().chain(KEYS.into_iter().filter(|key| *key != own));
+        let mut best: Option<(usize, Vec<Vec<usize>>)> = None;
+        for cells in columns.filter_map(|column| tiles.column(column)) {
+            for short in [false, true] {
+                let found = self.matches(cells, short);
+                let hits = found.iter().filter(|rows| rows.len() == 1).count();
+                if best.as_ref().is_none_or(|(most, _)| hits > *most) {
+                    best = Some((hits, found));
+                }
+            }
+        }
+        let none =
+            || format!("the embeddings' table has no column {}; expected one to match labels with", KEYS.join(", "));
+        Ok(best.ok_or_else(none)?.1)
+    }
+
+    /// For each label the rows of `cells` with its name; `short`: without folder and extension.
+    fn matches(&self, cells: &[String], short: bool) -> Vec<Vec<usize>> {
+        let name = |cell: &str| if short { stem(cell).to_owned() } else { cell.to_owned() };
+        let mut places: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        cells.iter().enumerate().for_each(|(row, cell)| places.entry(name(cell)).or_default().push(row));
+        self.rows.iter().map(|row| places.get(&name(&row[self.key])).cloned().unwrap_or_default()).collect()
+    }
+
+    /// The cells of a column, if it is there.
+    pub(super) fn column(&self, name: &str) -> Option<Vec<String>> {
+        let at = self.header.iter().position(|known| known == name)?;
+        Some(self.rows.iter().map(|row| row[at].clone()).collect())
+    }
+
+    /// The columns of counts: those of `types`, or all numbers except names, places and `group`.
+    ///
+    /// # Errors
+    /// When a column is missing, has a cell that is no finite number, is the same on every tile, or none is left.
+    pub(super) fn counts(&self, types: &[String], group: &str) -> Result<Vec<CountColumn>, Failure> {
+        let is_number = |name: &&String| {
+            let cells = self.column(name).unwrap_or_default();
+            cells.iter().any(|cell| cell.parse::<f64>().is_ok())
+        };
+        // Names and places are no counts, even where they are numbers.
+        let other = |name: &&String| !COLUMNS.contains(&name.as_str()) && *name != group;
+        let names: Vec<String> = if types.is_empty() {
+            self.header.iter().filter(other).filter(is_number).cloned().collect()
+        } else {
+            types.to_vec()
+        };
+        if names.is_empty() {
+            return Err(format!("{}: expected a column of counts, found {}", self.place, self.header.join(", ")).into());
+        }
+        names.into_iter().map(|name| self.count(name)).collect()
+    }
+
+    fn count(&self, name: String) -> Result<CountColumn, Failure> {
+        let cells = self
+            .column(&name)
+            .ok_or_else(|| format!("{}: expected a column {name}, found {}", self.place, self.header.join(", ")))?;
+        let parse = |(number, cell): (usize, &String)| match cell.parse::<f64>() {
+            Ok(value) if value.is_finite() => Ok(value),
+            _ => Err(format!(
+                "{}: {name} of {} is {cell:?}; expected a number (row {}; --types chooses columns)",
+                self.place,
+                self.rows[number][self.key],
+                number + 1
+            )),
+        };
+        let values: Vec<f64> = cells.iter().enumerate().map(parse).collect::<Result<_, _>>()?;
+        if values.iter().all(|value| *value == values[0]) {
+            return Err(format!(
+                "{}: {name} is {} on every tile, and nothing correlates with a constant; leave it out with --types",
+                self.place, values[0]
+            )
+            .into());
+        }
+        Ok(CountColumn { name, values })
+    }
+}
+
+/// A file's name without folder and extension.
+fn stem(cell: &str) -> &str {
+    let name = cell.rsplit(['/', '\\']).next().unwrap_or(cell);
+    match name.rsplit_once('.') {
+        Some((stem, extension)) if !stem.is_empty() && extension.len() <= 5 => stem,
+        _ => name,
+    }
+}
+
+/// The first few names, and how many more.
+fn listed(names: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let more = names.len().saturating_sub(SHOWN);
+    let shown = names[..names.len() - more].join(", ");
+    if more > 0 { format!("{shown} and {more} more") } else { shown }
+}

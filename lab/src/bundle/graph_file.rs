@@ -1,0 +1,70 @@
+//! The composed graph as an ONNX file: written, and read back and checked.
+
+use std::error::Error;
+use std::io::Write;
+use std::path::Path;
+
+use coverslip_bundle::{Bundle, ComposedGraph, Precision, check_onnx};
+
+use super::verification::disagreement;
+
+/// Writes the graph to `path`, and its weights beside it where they do not fit into the file.
+///
+/// # Errors
+/// Where the graph has no such precision, or a file cannot be written.
+pub(crate) fn export(
+    bundle: &Bundle,
+    precision: Precision,
+    path: &Path,
+    out: &mut impl Write,
+) -> Result<(), Box<dyn Error>> {
+    let graph = bundle.compose_at(precision)?;
+    write(path, &graph.onnx)?;
+    writeln!(out, "{}: {} bytes", path.display(), graph.onnx.len())?;
+    if let Some(weights) = &graph.external {
+        let beside = path.with_file_name(ComposedGraph::EXTERNAL_FILE);
+        write(&beside, weights)?;
+        writeln!(out, "{}: {} bytes, the weights; keep it beside the model", beside.display(), weights.len())?;
+    }
+    Ok(())
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), String> {
+    coverslip_files::put(path, bytes).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// Checks the structure of the file at `path`, runs it, and compares with the bundle's reference outputs. A precision
+/// other than float32 is not run: the embedded engine computes in float32 only.
+///
+/// # Errors
+/// Says what is wrong with the file.
+pub(crate) fn check(
+    bundle: &Bundle,
+    precision: Precision,
+    path: &Path,
+    out: &mut impl Write,
+) -> Result<(), Box<dyn Error>> {
+    let read = |path: &Path| std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()));
+    let mut graph = bundle.compose()?;
+    let checked = check_onnx(&read(path)?)?;
+    writeln!(
+        out,
+        "{} nodes, {} constants: every value is made once, before it is read; every operator is known",
+        checked.nodes, checked.constants
+    )?;
+    if precision != Precision::Float32 {
+        return Ok(writeln!(out, "not run: the embedded engine computes in float32, not in {precision}")?);
+    }
+    graph.onnx = read(path)?;
+    if graph.external.is_some() {
+        graph.external = Some(read(&path.with_file_name(ComposedGraph::EXTERNAL_FILE))?);
+    }
+    if let Some(why) = disagreement(bundle, graph, out)? {
+        return Err(format!(
+            "the file does not compute the bundle's reference outputs: {why}. Export it again, and report it if that does \
+             not help"
+        )
+        .into());
+    }
+    Ok(writeln!(out, "checked")?)
+}

@@ -1,0 +1,39 @@
+//! The outputs of a bundle on given tiles, as safetensors.
+
+use std::error::Error;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use coverslip_bundle::tensors::{Tensor, TensorMap, to_safetensors};
+use coverslip_bundle::{Bundle, ComposedGraph, ReferenceOutputs};
+
+use super::tiles;
+
+/// Runs `tiles` through the bundle and writes the outputs to `path`.
+///
+/// # Errors
+/// Where tiles cannot be read, the graph cannot be run, or the file cannot be written.
+pub(crate) fn run(bundle: &Bundle, tiles: &[PathBuf], path: &Path, out: &mut impl Write) -> Result<(), Box<dyn Error>> {
+    let tiles = tiles::read(tiles, bundle.manifest().side)?;
+    let outputs = coverslip_runner::outputs(bundle.compose()?, &tiles.pixels)?;
+    coverslip_files::put(path, &to_safetensors(&tensors(bundle, &outputs))?)
+        .map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(writeln!(out, "{}: outputs for {} tiles", path.display(), outputs.count)?)
+}
+
+/// The outputs under the graph's names.
+fn tensors(bundle: &Bundle, outputs: &ReferenceOutputs) -> TensorMap {
+    let (manifest, n) = (bundle.manifest(), outputs.count);
+    let k = manifest.sae.outputs;
+    let mut tensors = TensorMap::from([
+        (ComposedGraph::FEATURE_INDEX.to_owned(), Tensor::i32(&[n, k], &outputs.feature_index)),
+        (ComposedGraph::FEATURE_VALUE.to_owned(), Tensor::f32(&[n, k], &outputs.feature_value)),
+        (ComposedGraph::ACTIVE_COUNT.to_owned(), Tensor::i32(&[n], &outputs.active_count)),
+        (ComposedGraph::RECONSTRUCTION_ERROR.to_owned(), Tensor::f32(&[n], &outputs.reconstruction_error)),
+    ]);
+    for (tap, values) in manifest.taps.iter().zip(&outputs.embeddings) {
+        let tensor = Tensor::f32(&[n, manifest.tap_width(tap)], values);
+        tensors.insert(ComposedGraph::embedding(&tap.name), tensor);
+    }
+    tensors
+}

@@ -1,0 +1,95 @@
+//! `coverslip bundle`.
+
+mod build;
+mod label;
+mod pooling;
+mod synthetic;
+
+use std::error::Error;
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use coverslip_bundle::{Bundle, Precision};
+use coverslip_import::{OnnxFile, OnnxSpec};
+
+use crate::bundle;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a bundle from a model's weights and an SAE
+    Build(Box<build::Args>),
+    /// Show what a bundle is, or which values of an ONNX model can be tapped
+    Inspect {
+        /// The bundle's directory, or an .onnx file
+        bundle: PathBuf,
+        /// Width and height of the model's input, px, where the ONNX file does not say
+        #[arg(long, value_name = "PX")]
+        img_size: Option<usize>,
+    },
+    /// Check digests and tensors and run the reference tiles again
+    Verify {
+        /// The bundle's directory
+        bundle: PathBuf,
+    },
+    /// Write feature labels into a copy of a bundle, which gets a digest of its own
+    Label(label::Args),
+    /// Write the composed ONNX graph
+    ExportOnnx {
+        /// The bundle's directory
+        bundle: PathBuf,
+        /// Precision of the model's products: fp32, fp16 or bf16
+        #[arg(long, default_value_t = Precision::Float32)]
+        precision: Precision,
+        /// Check the written file's structure, and with fp32 its outputs on the reference tiles
+        #[arg(long)]
+        check: bool,
+        /// The file to write
+        #[arg(long, default_value = "model.onnx")]
+        out: PathBuf,
+    },
+    /// Run tiles through a bundle and write its outputs as safetensors
+    Run {
+        /// The bundle's directory
+        bundle: PathBuf,
+        /// Images, a directory of images, or a .safetensors with `tiles` u8 [n, side, side, 3]
+        #[arg(long, required = true, num_args = 1..)]
+        tiles: Vec<PathBuf>,
+        /// The file to write
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// Make a bundle with random weights, for tests and benches
+    Synthetic(Box<synthetic::Args>),
+}
+
+pub(super) fn run(args: Args) -> Result<(), Box<dyn Error>> {
+    let mut out = std::io::stdout().lock();
+    match args.command {
+        Command::Build(args) => build::run(*args, &mut out),
+        Command::Inspect { bundle: path, img_size } if bundle::is_onnx(&path) => {
+            let spec = OnnxSpec { img_size, ..OnnxSpec::default() };
+            let file = OnnxFile::open(&path)?;
+            let found = coverslip_import::candidates(&file, &spec, &mut coverslip_runner::load_probe)?;
+            Ok(write!(out, "{}", bundle::candidates(&path.display().to_string(), &found))?)
+        }
+        Command::Inspect { bundle, .. } => Ok(write!(out, "{}", bundle::page(&Bundle::open(&bundle)?)?)?),
+        Command::Verify { bundle } => bundle::verify(&Bundle::open(&bundle)?, &mut out),
+        Command::Label(args) => label::run(args, &mut out),
+        Command::ExportOnnx { bundle, precision, check, out: path } => {
+            let bundle = Bundle::open(&bundle)?;
+            bundle::export(&bundle, precision, &path, &mut out)?;
+            if check { bundle::check(&bundle, precision, &path, &mut out) } else { Ok(()) }
+        }
+        Command::Run { bundle, tiles, out: path } => {
+            bundle::run_tiles(&Bundle::open(&bundle)?, &tiles, &path, &mut out)
+        }
+        Command::Synthetic(args) => synthetic::run(&args, &mut out),
+    }
+}

@@ -1,0 +1,20 @@
+//! `--pooling`.
+
+use coverslip_bundle::Pooling;
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(super) enum PoolingName {
+    ClassToken,
+    MeanPatchTokens,
+    ClassAndMean,
+}
+
+impl From<PoolingName> for Pooling {
+    fn from(name: PoolingName) -> Self {
+        match name {
+            PoolingName::ClassToken => Self::ClassToken,
+            PoolingName::MeanPatchTokens => Self::MeanPatchTokens,
+            PoolingName::ClassAndMean => Self::ClassAndMean,
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Options that several commands share.
+
+use std::path::{Path, PathBuf};
+
+use coverslip_plugin_abi as abi;
+
+use crate::host::EngineChoice;
+
+/// What runs the model
+#[derive(clap::Args, Debug, Clone)]
+pub(super) struct EngineArgs {
+    /// What runs the model; auto takes TensorRT where it works, and an alert says so where it does not
+    #[arg(long, value_enum, default_value_t = Engine::Cpu)]
+    engine: Engine,
+    /// TensorRT's library, an absolute path [default: where the loader looks]
+    #[arg(long, value_name = "PATH")]
+    tensorrt_library: Option<PathBuf>,
+    /// The folder where GPU plans are kept, or one plan of `coverslip engine build`; then that plan is used or nothing
+    #[arg(long, value_name = "PATH")]
+    plans: Option<PathBuf>,
+    /// The precision on the GPU
+    #[arg(long, value_enum, default_value_t = Precision::Float16)]
+    precision: Precision,
+    /// Tiles per batch on the GPU [default: the plan's, 32 when it is built]
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    max_batch: u32,
+}
+
+/// The engines of the contract.
+#[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+enum Engine {
+    Cpu,
+    Auto,
+    #[value(name = "tensorrt")]
+    TensorRt,
+}
+
+#[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+enum Precision {
+    #[value(name = "fp16", alias = "float16")]
+    Float16,
+    #[value(name = "bf16", alias = "bfloat16")]
+    BFloat16,
+    #[value(name = "fp32", alias = "float32")]
+    Float32,
+}
+
+impl EngineArgs {
+    pub(super) fn choice(&self) -> EngineChoice {
+        // The plugin takes no path that depends on the folder where the command is run.
+        let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        EngineChoice {
+            engine: match self.engine {
+                Engine::Cpu => abi::ENGINE_CPU,
+                Engine::Auto => abi::ENGINE_AUTO,
+                Engine::TensorRt => abi::ENGINE_TENSORRT,
+            },
+            tensorrt_library: self.tensorrt_library.as_deref().map(absolute),
+            plans: self.plans.as_deref().map(absolute),
+            precision: match self.precision {
+                Precision::Float16 => abi::PRECISION_FLOAT16,
+                Precision::BFloat16 => abi::PRECISION_BFLOAT16,
+                Precision::Float32 => abi::PRECISION_FLOAT32,
+            },
+            max_batch: self.max_batch,
+        }
+    }
+}
+
+/// `--mpp` in the range that the contract takes.
+pub(super) fn checked_mpp(given: Option<f64>) -> Result<Option<f64>, String> {
+    match given.filter(|mpp| !coverslip_slides::MPP_RANGE.contains(mpp)) {
+        Some(mpp) => Err(format!("--mpp: expected 0.01 to 100 micrometres per pixel, found {mpp}")),
+        None => Ok(given),
+    }
+}

@@ -1,0 +1,207 @@
+//! `coverslip sae`.
+
+use std::error::Error;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Subcommand, ValueEnum};
+use coverslip_analysis::sae::Objective;
+
+use crate::sae::{evaluation, training};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Train an SAE on the embeddings of a tap; writes SAELens' files
+    Train(Box<Train>),
+    /// FVU, L0, dead and dense features on held-out slides, beside as many principal components
+    Eval(Eval),
+}
+
+/// Trains or measures; the exit code of a training is 130 after Ctrl-C.
+///
+/// # Errors
+/// Says what was expected, what was found and what to do.
+pub fn run(args: Args, out: &mut dyn Write) -> Result<ExitCode, Box<dyn Error>> {
+    match args.command {
+        Command::Train(args) => {
+            args.check()?;
+            let whole = training::run(&args.options(), out)?;
+            Ok(if whole { ExitCode::SUCCESS } else { ExitCode::from(130) })
+        }
+        Command::Eval(args) => evaluation::run(&args.options(), out).map(|()| ExitCode::SUCCESS),
+    }
+}
+
+#[derive(Debug, clap::Args)]
+struct Train {
+    /// Embeddings, as `coverslip embed` writes them
+    #[arg(long, value_name = "FILE")]
+    embeddings: PathBuf,
+    /// The tap [default: the only one]
+    #[arg(long)]
+    tap: Option<String>,
+    /// The objective
+    #[arg(long, value_enum, default_value_t = ObjectiveKind::Topk)]
+    arch: ObjectiveKind,
+    /// Features as a multiple of the embedding's width
+    #[arg(long, default_value_t = 8)]
+    expansion: usize,
+    /// topk, batchtopk: features active at once
+    #[arg(long, default_value_t = 32)]
+    k: usize,
+    /// relu: weight of the L1 norm, where embeddings have mean ||x - mean||^2 = width
+    #[arg(long, default_value_t = 1.0)]
+    l1: f32,
+    /// jumprelu: weight of the number of active features, in the same units
+    #[arg(long, default_value_t = 1.0)]
+    l0: f32,
+    /// jumprelu: width of the kernel around the threshold, in the same units
+    #[arg(long, default_value_t = 0.5)]
+    bandwidth: f32,
+    /// Steps
+    #[arg(long, default_value_t = 5000)]
+    steps: u64,
+    /// Tiles per step
+    #[arg(long, default_value_t = 256)]
+    batch: usize,
+    /// Adam's step size [default: 2e-4 sqrt(16384 / features)]
+    #[arg(long)]
+    learning_rate: Option<f32>,
+    /// Share of the slides that are not trained on
+    #[arg(long, default_value_t = 0.2)]
+    held_out: f64,
+    /// Seed of the choice of held-out slides
+    #[arg(long, default_value_t = 0)]
+    split_seed: u64,
+    /// Seed of weights and order: the same seed gives the same weights
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// A feature that was not active for this many tiles is dead, and is revived
+    #[arg(long, default_value_t = 100_000)]
+    dead_after: u64,
+    /// End when the FVU on held-out slides has not improved for this many evaluations; 0: never
+    #[arg(long, default_value_t = 0)]
+    patience: usize,
+    /// Steps between evaluations [default: a twentieth]
+    #[arg(long)]
+    eval_every: Option<u64>,
+    /// Steps between checkpoints
+    #[arg(long, default_value_t = 1000)]
+    checkpoint_every: u64,
+    /// Threads [default: one per CPU]
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    threads: usize,
+    /// Begin again where an earlier run left its files
+    #[arg(long)]
+    restart: bool,
+    /// The directory for the SAE. A run that was cut off goes on from its checkpoint
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
+
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+enum ObjectiveKind {
+    /// The k largest features of each tile
+    Topk,
+    /// k features per tile on average over a batch
+    Batchtopk,
+    /// ReLU and an L1 penalty
+    Relu,
+    /// A trained threshold per feature
+    Jumprelu,
+}
+
+impl Train {
+    /// Refuses numbers with which no training begins.
+    fn check(&self) -> Result<(), String> {
+        let positive = [
+            ("--expansion", self.expansion as u64),
+            ("--steps", self.steps),
+            ("--batch", self.batch as u64),
+            ("--checkpoint-every", self.checkpoint_every),
+        ];
+        if let Some((name, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
+            return Err(format!("{name}: expected 1 or more, found 0"));
+        }
+        if !(0.0..1.0).contains(&self.held_out) {
+            return Err(format!("--held-out: expected a share from 0 to below 1, found {}", self.held_out));
+        }
+        if self.patience > 0 && self.held_out == 0.0 {
+            return Err(format!(
+                "--patience {}: expected held-out slides to watch, found --held-out 0; leave one of the two out",
+                self.patience
+            ));
+        }
+        let rate = self.learning_rate.map(|rate| ("--learning-rate", rate));
+        let weights = [("--l1", self.l1), ("--l0", self.l0), ("--bandwidth", self.bandwidth)];
+        match weights.into_iter().chain(rate).find(|(_, value)| !(value.is_finite() && *value > 0.0)) {
+            Some((name, value)) => Err(format!("{name}: expected a number above 0, found {value}")),
+            None => Ok(()),
+        }
+    }
+
+    fn options(self) -> training::Options {
+        training::Options {
+            embeddings: self.embeddings,
+            tap: self.tap,
+            objective: match self.arch {
+                ObjectiveKind::Topk => Objective::TopK { k: self.k },
+                ObjectiveKind::Batchtopk => Objective::BatchTopK { k: self.k },
+                ObjectiveKind::Relu => Objective::Relu { l1: self.l1 },
+                ObjectiveKind::Jumprelu => Objective::JumpRelu { l0: self.l0, bandwidth: self.bandwidth },
+            },
+            expansion: self.expansion,
+            steps: self.steps,
+            batch: self.batch,
+            learning_rate: self.learning_rate,
+            held_out: self.held_out,
+            split_seed: self.split_seed,
+            seed: self.seed,
+            dead_after: self.dead_after,
+            patience: self.patience,
+            eval_every: self.eval_every.unwrap_or(self.steps / 20).max(1),
+            checkpoint_every: self.checkpoint_every,
+            threads: self.threads,
+            restart: self.restart,
+            out: self.out,
+        }
+    }
+}
+
+#[derive(Debug, clap::Args)]
+struct Eval {
+    /// SAEs in any format that `bundle build --sae` takes; of `sae train`, the slides it held out are used
+    #[arg(required = true)]
+    saes: Vec<PathBuf>,
+    /// Embeddings, as `coverslip embed` writes them
+    #[arg(long, value_name = "FILE")]
+    embeddings: PathBuf,
+    /// The tap [default: the only one]
+    #[arg(long)]
+    tap: Option<String>,
+    /// Slides to measure on [default: split.json beside the SAEs, which has to say the same]
+    #[arg(long, value_name = "FILE")]
+    split: Option<PathBuf>,
+    /// The folder to write sae-eval.json to
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
+
+impl Eval {
+    fn options(self) -> evaluation::Options {
+        evaluation::Options {
+            saes: self.saes,
+            embeddings: self.embeddings,
+            tap: self.tap,
+            split: self.split,
+            out: self.out,
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! One slide or image through the plugin: whole tiles in, their embeddings out.
+
+use std::error::Error;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use coverslip_plugin_abi as abi;
+use coverslip_slides::Rect;
+
+use super::done::Done;
+use super::grid::{Cutting, Field, Grid};
+use super::inputs::{slide_of, stem};
+use crate::embeddings::{COLUMNS, TileRecord};
+use crate::host::{SCANNER_ID, Session, status_name};
+use crate::play::{Acquisition, Played, Watch, play};
+
+/// What the table calls slides and scanners.
+#[derive(Debug, Clone)]
+pub(crate) struct Naming {
+    /// An image belongs to the slide that is named before the last one of these.
+    pub(crate) slide_separator: Option<String>,
+    /// Empty: not known.
+    pub(crate) scanner: String,
+}
+
+/// What holds for every input.
+pub(super) struct Embedder<'a> {
+    pub(super) session: &'a Session,
+    pub(super) cutting: &'a Cutting,
+    pub(super) naming: &'a Naming,
+    /// Whether tiles without tissue are embedded.
+    pub(super) background: bool,
+    pub(super) stop: &'a AtomicBool,
+}
+
+impl Embedder<'_> {
+    /// Embeds the tiles of `path`, ordered by row and column.
+    ///
+    /// # Errors
+    /// Where the file cannot be read or cut, or a tile has no embedding though it should have one.
+    pub(super) fn embed(&self, path: &Path, watch: &mut dyn Watch) -> Result<Done, Box<dyn Error>> {
+        let mut source = coverslip_slides::open(path)?;
+        let grid = Grid::new(source.info(), &self.session.info, self.cutting)?;
+        if grid.count() == 0 {
+            return Ok(Done { too_small: 1, ..Done::default() });
+        }
+        let scanner = if self.naming.scanner.is_empty() { SCANNER_ID } else { &self.naming.scanner };
+        let mut acquisition = Acquisition::tile_by_tile(scanner, &stem(path), grid.told, grid.tile, grid.extent());
+        if self.background {
+            acquisition.flags |= abi::SLIDE_ANALYSE_BACKGROUND;
+        }
+        let mut colours = Vec::with_capacity(grid.count());
+        let mut see = |_: Rect, pixels: &[u8]| colours.push(mean_colour(pixels));
+        let played = play(self.session, &acquisition, source.as_mut(), &mut see, watch, self.stop)?;
+        match played.error {
+            Some(error) => Err(error.into()),
+            None => self.records(path, &grid, &played, &colours),
+        }
+    }
+
+    /// What is written of the tiles; `colours` are those of the tiles by row and column.
+    ///
+    /// # Errors
+    /// Where a tile was neither analysed nor background.
+    fn records(&self, path: &Path, grid: &Grid, played: &Played, colours: &[[f64; 3]]) -> Result<Done, Box<dyn Error>> {
+        let mut done = Done::default();
+        for found in &played.collected.tiles {
+            let tile = &found.result;
+            match tile.status {
+                abi::TILE_DONE => {}
+                abi::TILE_BACKGROUND => {
+                    done.background += 1;
+                    continue;
+                }
+                // The caller knows that it was stopped, and writes nothing.
+                abi::TILE_CANCELLED if self.stop.load(Ordering::SeqCst) => continue,
+                other => {
+                    return Err(format!(
+                        "{}: the tile in column {}, row {} ended as {}, expected an embedding; look for damage in the \
+                         file, or report it",
+                        path.display(),
+                        tile.column,
+                        tile.row,
+                        status_name(other)
+                    )
+                    .into());
+                }
+            }
+            let place = tile.row as usize * grid.columns as usize + tile.column as usize;
+            let features = played.collected.features(found);
+            done.records.push(TileRecord {
+                cells: self.cells(path, grid.seen, tile, colours.get(place).copied().unwrap_or([f64::NAN; 3])),
+                embedding: played.collected.embedding(found).to_vec(),
+                features: features.iter().map(|feature| (feature.index, feature.value)).collect(),
+            });
+        }
+        Ok(done)
+    }
+
+    /// A tile's cells in the table.
+    fn cells(&self, path: &Path, seen: f64, tile: &abi::TileResult, colour: [f64; 3]) -> [String; COLUMNS.len()] {
+        let name = stem(path);
+        let number = |value: f64| if value.is_nan() { String::new() } else { format!("{value:.6}") };
+        let tissue = f64::from(tile.scores[abi::FLAG_BACKGROUND.trailing_zeros() as usize]);
+        let tile_name = match self.cutting.field {
+            Field::Tile => name.clone(),
+            Field::Grid => format!("{name}:{}:{}", tile.column, tile.row),
+        };
+        [
+            slide_of(&name, self.naming.slide_separator.as_deref()),
+            path.display().to_string(),
+            tile_name,
+            tile.column.to_string(),
+            tile.row.to_string(),
+            tile.x.to_string(),
+            tile.y.to_string(),
+            tile.width.to_string(),
+            tile.height.to_string(),
+            number(seen),
+            self.naming.scanner.clone(),
+            number(colour[0]),
+            number(colour[1]),
+            number(colour[2]),
+            number(tissue),
+        ]
+    }
+}
+
+/// Mean R, G, B, 0..255.
+fn mean_colour(pixels: &[u8]) -> [f64; 3] {
+    let mut sums = [0_u64; 3];
+    for pixel in pixels.chunks_exact(3) {
+        sums.iter_mut().zip(pixel).for_each(|(sum, value)| *sum += u64::from(*value));
+    }
+    sums.map(|sum| sum as f64 / (pixels.len() / 3) as f64)
+}

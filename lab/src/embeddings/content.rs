@@ -1,0 +1,30 @@
+//! The taps and features of an embedding file.
+
+/// An embedding's name and width.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TapInfo {
+    /// The tap's name, without `embedding_`.
+    pub name: String,
+    /// Values per tile.
+    pub width: usize,
+}
+
+/// The k strongest SAE features of every tile, row-major; value 0 where fewer are active.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SparseFeatures {
+    /// Features per tile.
+    pub k: usize,
+    /// \[tiles, k\]
+    pub index: Vec<i32>,
+    /// \[tiles, k\]
+    pub value: Vec<f32>,
+}
+
+impl SparseFeatures {
+    /// The active features of a tile, and their values.
+    pub(crate) fn active(&self, tile: usize) -> impl Iterator<Item = (usize, f32)> {
+        let row = tile * self.k..(tile + 1) * self.k;
+        let pairs = self.index[row.clone()].iter().zip(&self.value[row]);
+        pairs.filter(|(_, value)| **value != 0.0).map(|(index, value)| (*index as usize, *value))
+    }
+}

@@ -1,0 +1,51 @@
+//! Names inside an embedding file: tensors (columns, in a .parquet) and the columns of the table. Tensors have the names
+//! of the graph's outputs.
+
+use std::path::{Path, PathBuf};
+
+use coverslip_bundle::ComposedGraph;
+
+/// The formats, by the file's extension.
+pub(super) const SAFETENSORS: &str = "safetensors";
+pub(super) const PARQUET: &str = "parquet";
+
+/// i32 \[tiles, k\]
+pub(crate) const FEATURE_INDEX: &str = ComposedGraph::FEATURE_INDEX;
+/// float \[tiles, k\]
+pub(crate) const FEATURE_VALUE: &str = ComposedGraph::FEATURE_VALUE;
+
+/// The table's column that every embedding file has.
+pub(crate) const SLIDE: &str = "slide";
+pub(crate) const IMAGE: &str = "image";
+pub(crate) const TILE: &str = "tile";
+/// x, y, width and height in the image, px.
+pub(crate) const PLACE: [&str; 4] = ["x", "y", "width", "height"];
+pub(crate) const SCANNER: &str = "scanner";
+/// Mean red, green and blue of the tile, 0 to 255.
+pub(crate) const COLOUR: [&str; 3] = ["mean_red", "mean_green", "mean_blue"];
+
+/// The table's columns that this command writes, in their order.
+pub const COLUMNS: [&str; 15] = [
+    SLIDE, IMAGE, TILE, "column", "row", PLACE[0], PLACE[1], PLACE[2], PLACE[3], "mpp", SCANNER, COLOUR[0], COLOUR[1],
+    COLOUR[2], "tissue",
+];
+
+/// The tensor of a tap: float \[tiles, width\].
+pub(super) fn tensor(tap: &str) -> String {
+    ComposedGraph::embedding(tap)
+}
+
+/// Whether a tensor's name says that it is a tap.
+pub(super) fn is_tap(tensor: &str) -> bool {
+    tensor.starts_with(ComposedGraph::EMBEDDING)
+}
+
+/// The tap of a tensor: the name without `embedding_`, or the name.
+pub(super) fn tap(tensor: &str) -> &str {
+    tensor.strip_prefix(ComposedGraph::EMBEDDING).unwrap_or(tensor)
+}
+
+/// The table beside a .safetensors.
+pub(super) fn table(file: &Path) -> PathBuf {
+    file.with_extension("csv")
+}

@@ -1,0 +1,120 @@
+//! The table beside the embeddings: a row per tile.
+
+use std::path::Path;
+
+use coverslip_analysis::Categories;
+
+use super::error::{EmbeddingError, Result};
+
+/// A table of text, by columns.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Table {
+    names: Vec<String>,
+    columns: Vec<Vec<String>>,
+    len: usize,
+}
+
+impl Table {
+    /// A table of columns of equal length.
+    pub(super) fn new(names: Vec<String>, columns: Vec<Vec<String>>, len: usize) -> Self {
+        Self { names, columns, len }
+    }
+
+    /// Reads a CSV with a header.
+    pub(super) fn read_csv(path: &Path) -> Result<Self> {
+        let mut reader = open(path)?;
+        let names = header(&mut reader, path)?;
+        let mut columns = vec![Vec::new(); names.len()];
+        let mut len = 0;
+        let mut record = csv::StringRecord::new();
+        while reader.read_record(&mut record).map_err(|error| EmbeddingError::at(path, &error))? {
+            for (column, cell) in columns.iter_mut().zip(&record) {
+                column.push(cell.to_owned());
+            }
+            len += 1;
+        }
+        Ok(Self { names, columns, len })
+    }
+
+    /// The number of rows.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The columns' names, in the file's order.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// The column `name`, if it is there.
+    pub fn column(&self, name: &str) -> Option<&[String]> {
+        let at = self.names.iter().position(|known| known == name)?;
+        Some(&self.columns[at])
+    }
+
+    /// The column `name` as numbers, NaN where a cell is empty; `None` where there is no such column.
+    ///
+    /// # Errors
+    /// When a cell is neither empty nor a number.
+    pub fn number(&self, name: &str) -> Result<Option<Vec<f64>>> {
+        let Some(cells) = self.column(name) else { return Ok(None) };
+        let parse = |(row, cell): (usize, &String)| match cell.trim() {
+            "" => Ok(f64::NAN),
+            text => text.parse().map_err(|_| {
+                EmbeddingError(format!("column {name}, row {row} (counted from 0): expected a number, found {text:?}"))
+            }),
+        };
+        cells.iter().enumerate().map(parse).collect::<Result<_>>().map(Some)
+    }
+
+    /// The column `name`.
+    ///
+    /// # Errors
+    /// When it is missing.
+    pub(super) fn require(&self, name: &str, path: &Path) -> Result<&[String]> {
+        self.column(name).ok_or_else(|| missing(path, name, &self.names))
+    }
+}
+
+/// One column of a CSV as categories, without keeping the rest of the table.
+pub(super) fn read_categories(path: &Path, name: &str) -> Result<Categories> {
+    let mut reader = open(path)?;
+    let names = header(&mut reader, path)?;
+    let at = names.iter().position(|known| known == name).ok_or_else(|| missing(path, name, &names))?;
+    let cell = |record: csv::Result<csv::StringRecord>| {
+        record.map(|record| record.get(at).unwrap_or_default().to_owned()).map_err(|e| EmbeddingError::at(path, &e))
+    };
+    reader.records().map(cell).collect()
+}
+
+/// Refuses empty cells; `place` says where the cells come from.
+pub(crate) fn check_filled(place: &str, cells: &[String]) -> Result<()> {
+    match cells.iter().filter(|cell| cell.trim().is_empty()).count() {
+        0 => Ok(()),
+        empty => Err(EmbeddingError(format!(
+            "{place}: expected a value in every row, found {empty} empty ones of {}; fill them in, or leave the tiles out",
+            cells.len()
+        ))),
+    }
+}
+
+fn open(path: &Path) -> Result<csv::Reader<std::fs::File>> {
+    csv::ReaderBuilder::new().from_path(path).map_err(|error| {
+        EmbeddingError::at(
+            path,
+            &format!(
+                "expected the table of the tiles beside the embeddings (CSV with a column `slide`), found: {error}"
+            ),
+        )
+    })
+}
+
+fn header(reader: &mut csv::Reader<std::fs::File>, path: &Path) -> Result<Vec<String>> {
+    let header = reader.headers().map_err(|error| EmbeddingError::at(path, &error))?;
+    // Spreadsheets put a byte order mark before the first name.
+    Ok(header.iter().map(|name| name.trim_start_matches('\u{feff}').trim().to_owned()).collect())
+}
+
+fn missing(path: &Path, name: &str, found: &[String]) -> EmbeddingError {
+    EmbeddingError::at(path, &format!("expected a column `{name}`, found {}", found.join(", ")))
+}

@@ -1,0 +1,46 @@
+//! `features.json`: where each feature fires most, how often, how strongly.
+
+use coverslip_bundle::FeatureLabel;
+use serde::{Deserialize, Serialize};
+
+use super::file::Findings;
+use super::reading::Sample;
+
+/// The whole analysis.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+pub struct FeaturesFindings {
+    #[serde(flatten)]
+    pub sample: Sample,
+    pub bundle: Option<String>,
+    /// Features that fire at all, the most frequent first.
+    pub features: Vec<FeatureProfile>,
+}
+
+impl Findings for FeaturesFindings {
+    const FILE: &'static str = "features.json";
+}
+
+/// One feature.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+pub struct FeatureProfile {
+    pub index: usize,
+    pub label: Option<FeatureLabel>,
+    pub tiles_firing: usize,
+    pub groups_firing: usize,
+    /// Least, median and largest value where it fires.
+    pub range: [f64; 3],
+    /// The strongest tiles, from several groups.
+    pub top: Vec<TopTile>,
+}
+
+/// A tile on which a feature is strong: enough to cut it out of its image again.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+pub struct TopTile {
+    pub value: f64,
+    pub group: String,
+    /// The image or slide file.
+    pub image: String,
+    pub tile: String,
+    /// x, y, width and height in the image, px.
+    pub place: Option<[i64; 4]>,
+}

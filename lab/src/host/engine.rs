@@ -1,0 +1,14 @@
+//! Which engine runs the model, in the contract's terms.
+
+use std::path::PathBuf;
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct EngineChoice {
+    /// `COVERSLIP_ENGINE_*`.
+    pub(crate) engine: i32,
+    pub(crate) tensorrt_library: Option<PathBuf>,
+    pub(crate) plans: Option<PathBuf>,
+    /// `COVERSLIP_PRECISION_*`.
+    pub(crate) precision: i32,
+    pub(crate) max_batch: u32,
+}

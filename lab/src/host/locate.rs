@@ -1,0 +1,51 @@
+//! Where the shared library and the demo bundle are, when the user does not say.
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+
+use coverslip_bundle::MANIFEST_FILE;
+
+/// `given`, or the library that cargo built or an installation put beside this command; of several builds the latest.
+pub(crate) fn library(given: Option<&Path>) -> Result<PathBuf, Box<dyn Error>> {
+    if let Some(path) = given {
+        // The loader would search the system's directories for a bare name.
+        return path.canonicalize().map_err(|error| {
+            format!("{}: expected the Coverslip library, found: {error}. Give its path", path.display()).into()
+        });
+    }
+    let name = format!("{}coverslip{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
+    let executable = std::env::current_exe()?;
+    let folder = executable.parent().ok_or("this executable has no folder")?;
+    let built = [folder.join(&name), folder.join("deps").join(&name)];
+    let latest = built
+        .into_iter()
+        .filter_map(|path| Some((path.metadata().ok()?.modified().ok()?, path)))
+        .max()
+        .map(|(_, path)| path);
+    let installed = folder.join("../lib").join(&name);
+    latest.or_else(|| installed.is_file().then_some(installed)).ok_or_else(|| {
+        format!(
+            "{}: expected {name} in this folder, in deps or in ../lib, found none. Build it with `cargo build \
+             --release`, or give its path with --library",
+            folder.display()
+        )
+        .into()
+    })
+}
+
+/// `given`, or `bundles/demo` above the executable (a workspace), in the workspace where this was compiled, or as
+/// installed.
+pub(crate) fn bundle(given: Option<&Path>) -> Result<PathBuf, Box<dyn Error>> {
+    if let Some(path) = given {
+        return Ok(path.into());
+    }
+    let executable = std::env::current_exe()?;
+    let above = executable.ancestors().skip(1).map(|folder| folder.join("bundles/demo"));
+    let compiled = Path::new(env!("CARGO_MANIFEST_DIR")).join("../bundles/demo");
+    let installed = executable.ancestors().nth(2).map(|prefix| prefix.join("share/coverslip/bundles/demo"));
+    above.chain([compiled]).chain(installed).find(|path| path.join(MANIFEST_FILE).is_file()).ok_or_else(|| {
+        "expected the demo bundle in bundles/demo, found none. Run this inside the workspace, or give a bundle with \
+         --bundle"
+            .into()
+    })
+}

@@ -1,0 +1,111 @@
+//! One acquisition: what the plugin is told of a slide, and how its frames come.
+
+use coverslip_plugin_abi as abi;
+use coverslip_slides::{Mpp, SourceInfo};
+
+use super::field::FieldOfView;
+use super::frames::{Frames, Layout};
+
+/// How a whole slide is played.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) layout: Layout,
+    /// Width and height of a frame, px; None: the source's own tiles, or the layout's default.
+    pub(crate) frame_size: Option<u32>,
+    /// Tiles per second; None: as fast as the plugin takes them.
+    pub(crate) rate: Option<f64>,
+    /// With a rate: frames that the scanner can hold back.
+    pub(crate) hold: usize,
+    pub(crate) embeddings: bool,
+    /// Whether a slide that is coarser than the model is enlarged.
+    pub(crate) stretch: bool,
+    /// The false-alarm level of calibrated flags.
+    pub(crate) alpha: f64,
+}
+
+/// The pace of a scanner that does not wait.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pace {
+    pub(super) tiles_per_s: f64,
+    /// Level-0 pixels of a tile.
+    pub(super) tile_pixels: f64,
+    /// Frames that the scanner can hold back; beyond them the oldest is lost.
+    pub(super) hold: usize,
+}
+
+/// A slide as it is played.
+#[derive(Debug, Clone)]
+pub(crate) struct Acquisition {
+    /// The name by which a profile knows the scanner.
+    pub(super) scanner_id: String,
+    pub(super) slide_id: String,
+    /// What the plugin is told, µm/px in x and y.
+    pub(super) mpp: (f64, f64),
+    /// Width and height of what is scanned, px.
+    pub(super) extent: (u32, u32),
+    /// The box within which tiles may be partial at the same time, px.
+    pub(super) spread: (u32, u32),
+    pub(super) frames: Frames,
+    /// 0: the plugin's own level.
+    pub(super) alpha: f64,
+    /// `COVERSLIP_SLIDE_*`.
+    pub(crate) flags: u32,
+    pub(super) pace: Option<Pace>,
+}
+
+impl Acquisition {
+    /// Every tile in a frame of its own, from left to right and from top to bottom, without a pace.
+    pub(crate) fn tile_by_tile(
+        scanner_id: &str,
+        slide_id: &str,
+        mpp: (f64, f64),
+        tile: (u32, u32),
+        extent: (u32, u32),
+    ) -> Acquisition {
+        Acquisition {
+            scanner_id: scanner_id.to_owned(),
+            slide_id: slide_id.to_owned(),
+            mpp,
+            extent,
+            spread: tile,
+            frames: Frames::new(Layout::Tiles, Some(tile), extent.0, extent.1),
+            alpha: 0.0,
+            flags: abi::SLIDE_EMBEDDINGS,
+            pace: None,
+        }
+    }
+
+    /// A whole slide as `settings` say, and what the model sees in a tile.
+    ///
+    /// # Errors
+    /// Where the slide is too coarse for the model.
+    pub(crate) fn whole_slide(
+        settings: &Settings,
+        scanner_id: &str,
+        info: &abi::RuntimeInfo,
+        source: &SourceInfo,
+        mpp: &Mpp,
+    ) -> Result<(Acquisition, FieldOfView), String> {
+        let (width, height) = (source.width, source.height);
+        let size = settings.frame_size.map(|size| (size, size)).or(source.natural_tile);
+        let frames = Frames::new(settings.layout, size, width, height);
+        let field = FieldOfView::new(info.side, info.mpp, mpp, settings.stretch)?;
+        let acquisition = Acquisition {
+            scanner_id: scanner_id.to_owned(),
+            slide_id: source.name.clone(),
+            mpp: (mpp.x, mpp.y),
+            extent: (width, height),
+            // A line of frames opens a whole row of tiles before the next line closes it.
+            spread: (width, frames.height),
+            frames,
+            alpha: settings.alpha,
+            flags: if settings.embeddings { abi::SLIDE_EMBEDDINGS } else { 0 },
+            pace: settings.rate.map(|tiles_per_s| Pace {
+                tiles_per_s,
+                tile_pixels: f64::from(field.tile.0) * f64::from(field.tile.1),
+                hold: settings.hold,
+            }),
+        };
+        Ok((acquisition, field))
+    }
+}

@@ -1,0 +1,129 @@
+//! How a scanner cuts a slide into frames.
+
+use coverslip_slides::Rect;
+
+/// The kinds of frames.
+#[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// A line of tiles from left to right, then the next line.
+    Tiles,
+    /// Camera fields with 10 % overlap, every other line backwards.
+    Fields,
+    /// Line-scan strips as wide as the slide.
+    Strips,
+}
+
+impl Layout {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Layout::Tiles => "tiles",
+            Layout::Fields => "fields",
+            Layout::Strips => "strips",
+        }
+    }
+
+    fn default_size(self) -> u32 {
+        match self {
+            Layout::Tiles => 512,
+            Layout::Fields => 2048,
+            Layout::Strips => 128,
+        }
+    }
+}
+
+/// A frame to be captured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Frame {
+    pub(super) rect: Rect,
+    /// The strip or line, from 1.
+    pub(super) group: u64,
+    /// Pixels that no earlier frame covered.
+    pub(super) fresh: u64,
+}
+
+/// The frames of a slide, in the order in which they are captured.
+#[derive(Debug, Clone)]
+pub(super) struct Frames {
+    pub(super) list: Vec<Frame>,
+    /// Of the largest frame, px.
+    pub(super) width: u32,
+    pub(super) height: u32,
+}
+
+impl Frames {
+    /// The frames that cover `width` x `height` pixels. `size` is a tile's or field's width and height, or a strip's
+    /// height.
+    pub(super) fn new(layout: Layout, size: Option<(u32, u32)>, width: u32, height: u32) -> Frames {
+        let (frame_width, frame_height) = size.unwrap_or((layout.default_size(), layout.default_size()));
+        let frame_width = if layout == Layout::Strips { width } else { frame_width.min(width) };
+        let frame_height = frame_height.min(height);
+        let overlap = |side: u32| if layout == Layout::Fields { side / 10 } else { 0 };
+        let columns = starts(width, frame_width, overlap(frame_width));
+        let rows = starts(height, frame_height, overlap(frame_height));
+        let mut frames = Vec::with_capacity(columns.len() * rows.len());
+        let mut bottom = 0;
+        for (row, &y) in rows.iter().enumerate() {
+            let frame_height = frame_height.min(height - y);
+            let fresh_rows = y + frame_height - bottom;
+            bottom = y + frame_height;
+            let mut right = 0;
+            let mut line: Vec<Frame> = Vec::with_capacity(columns.len());
+            for &x in &columns {
+                let frame_width = frame_width.min(width - x);
+                let fresh = u64::from(x + frame_width - right) * u64::from(fresh_rows);
+                right = x + frame_width;
+                let rect = Rect { x, y, width: frame_width, height: frame_height };
+                line.push(Frame { rect, group: row as u64 + 1, fresh });
+            }
+            if layout == Layout::Fields && row % 2 == 1 {
+                line.reverse();
+            }
+            frames.extend(line);
+        }
+        Frames { list: frames, width: frame_width, height: frame_height }
+    }
+}
+
+/// Where frames of `side` begin so that they cover `extent`, each with `overlap` pixels of the one before.
+fn starts(extent: u32, side: u32, overlap: u32) -> Vec<u32> {
+    let step = (side - overlap).max(1);
+    let count = (extent - overlap.min(extent)).div_ceil(step).max(1);
+    (0..count).map(|index| index * step).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_layout_covers_every_pixel_once_afresh() {
+        for layout in [Layout::Tiles, Layout::Fields, Layout::Strips] {
+            for (width, height) in [(2220, 2967), (100, 5000), (513, 512), (1, 1)] {
+                for size in [None, Some((240, 240)), Some((1024, 1024))] {
+                    let frames = Frames::new(layout, size, width, height);
+                    let mut covered = vec![false; (width * height) as usize];
+                    for frame in &frames.list {
+                        let rect = frame.rect;
+                        assert!(rect.width <= frames.width && rect.height <= frames.height);
+                        assert!(rect.x + rect.width <= width && rect.y + rect.height <= height);
+                        for y in rect.y..rect.y + rect.height {
+                            covered[(y * width + rect.x) as usize..][..rect.width as usize].fill(true);
+                        }
+                    }
+                    assert!(covered.iter().all(|&c| c), "{layout:?} {width} x {height}");
+                    let fresh: u64 = frames.list.iter().map(|frame| frame.fresh).sum();
+                    assert_eq!(fresh, u64::from(width) * u64::from(height));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn fields_overlap_and_turn_round() {
+        let frames = Frames::new(Layout::Fields, None, 5700, 3800);
+        let xs: Vec<u32> = frames.list.iter().map(|frame| frame.rect.x).collect();
+        assert_eq!(&xs[..6], [0, 1844, 3688, 3688, 1844, 0]);
+        assert_eq!(frames.list[3].rect.y, 1844);
+        assert_eq!(frames.list[3].group, 2);
+    }
+}

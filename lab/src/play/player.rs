@@ -1,0 +1,149 @@
+//! Plays a slide: one thread reads frames, one submits them, this one takes the results.
+
+use std::error::Error;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
+use std::time::{Duration, Instant};
+
+use coverslip_plugin_abi as abi;
+use coverslip_slides::{Rect, SlideSource, SourceError};
+
+use super::acquisition::Acquisition;
+use super::collect::Collected;
+use super::played::Played;
+use super::submitter::{Captured, Submitter};
+use super::watch::{Progress, Watch};
+use crate::host::{HostError, Results, Session, Slide};
+
+/// Frames that are read ahead.
+const AHEAD: usize = 4;
+/// Results taken at a time.
+const BATCH: usize = 256;
+
+/// Plays the slide to its end, or until `stop` is set. `see` gets every frame as it is read, on the reading thread.
+///
+/// # Errors
+/// Where the slide cannot be read, or the plugin refuses it or takes no results. An error in the middle of the slide is
+/// in [`Played::error`].
+pub(crate) fn play(
+    session: &Session,
+    acquisition: &Acquisition,
+    source: &mut dyn SlideSource,
+    see: &mut (dyn FnMut(Rect, &[u8]) + Send),
+    watch: &mut dyn Watch,
+    stop: &AtomicBool,
+) -> Result<Played, Box<dyn Error>> {
+    let Acquisition { extent, frames, spread, .. } = acquisition;
+    let slide = session.runtime.begin(&acquisition.scanner_id, &acquisition.slide_id, |desc| {
+        desc.color_state = abi::COLOR_UNKNOWN;
+        (desc.mpp_x, desc.mpp_y) = acquisition.mpp;
+        (desc.extent_width, desc.extent_height) = (extent.0.into(), extent.1.into());
+        (desc.max_frame_width, desc.max_frame_height) = (frames.width, frames.height);
+        (desc.spread_width, desc.spread_height) = (spread.0.into(), spread.1.into());
+        desc.alpha = acquisition.alpha;
+        desc.flags = acquisition.flags;
+    })?;
+    let embeddings = acquisition.flags & abi::SLIDE_EMBEDDINGS != 0;
+    let width = if embeddings { session.info.embedding_width } else { 0 };
+    let results = Results::new(BATCH, session.info.features_per_tile, width);
+    let (frames_out, frames_in) = sync_channel(AHEAD);
+    let (used_out, used_in) = channel();
+    let started = Instant::now();
+    let submitter = Submitter { slide: &slide, stop, pace: acquisition.pace };
+    let outcome = std::thread::scope(|scope| {
+        let reader = scope.spawn(|| read(source, acquisition, see, frames_out, used_in, stop));
+        let submitter = scope.spawn(|| submitter.submit_all(frames_in, used_out));
+        let received = receive(&slide, results, frames.list.len(), watch, stop);
+        if received.is_err() {
+            stop.store(true, Ordering::SeqCst);
+        }
+        let read = reader.join().map_err(|_| "the thread that reads the slide has failed")?;
+        let submitted = submitter.join().map_err(|_| "the thread that submits frames has failed")?;
+        // What the file says comes first: it is why the slide was cancelled.
+        read?;
+        Ok::<_, Box<dyn Error>>((received?, submitted))
+    });
+    let ((mut collected, taken), (submission, error)) = outcome?;
+    let (alerts, seen_at_alert) = taken.into_iter().unzip();
+    let seconds = started.elapsed().as_secs_f64();
+    let (summary, stats) = (slide.summary()?, session.runtime.stats()?);
+    collected.sort();
+    Ok(Played {
+        collected,
+        alerts,
+        seen_at_alert,
+        summary,
+        stats,
+        submission,
+        extent: *extent,
+        frame_size: (frames.width, frames.height),
+        planned_frames: frames.list.len(),
+        seconds,
+        error,
+    })
+}
+
+/// The reading thread.
+fn read(
+    source: &mut dyn SlideSource,
+    acquisition: &Acquisition,
+    see: &mut (dyn FnMut(Rect, &[u8]) + Send),
+    out: SyncSender<Result<Captured, ()>>,
+    used: Receiver<Vec<u8>>,
+    stop: &AtomicBool,
+) -> Result<(), SourceError> {
+    for (index, &frame) in acquisition.frames.list.iter().enumerate() {
+        if stop.load(Ordering::SeqCst) {
+            break;
+        }
+        let mut pixels = used.try_recv().unwrap_or_default();
+        if let Err(error) = source.read(frame.rect, &mut pixels) {
+            // Makes the submitter cancel the slide. It no longer listens if it has ended.
+            let _ = out.send(Err(()));
+            return Err(error);
+        }
+        see(frame.rect, &pixels);
+        if out.send(Ok(Captured { frame, id: index as u64 + 1, pixels })).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Takes results and alerts until the slide is over. Each alert comes with the number of results before it.
+fn receive(
+    slide: &Slide<'_>,
+    mut results: Results,
+    all_frames: usize,
+    watch: &mut dyn Watch,
+    stop: &AtomicBool,
+) -> Result<(Collected, Vec<(abi::Alert, usize)>), HostError> {
+    let (mut collected, mut alerts) = (Collected::default(), Vec::new());
+    let mut stopping = false;
+    loop {
+        let more = slide.wait(&mut results, Duration::from_millis(100))?;
+        collected.take(&results);
+        for alert in slide.alerts()? {
+            watch.alert(&alert);
+            alerts.push((alert, collected.tiles.len()));
+        }
+        if !more {
+            watch.end();
+            return Ok((collected, alerts));
+        }
+        if stop.load(Ordering::SeqCst) && !stopping {
+            stopping = true;
+            slide.cancel()?;
+            slide.interrupt()?;
+        }
+        let summary = slide.summary()?;
+        watch.progress(&Progress {
+            frames: summary.frames_accepted as usize,
+            all_frames,
+            tiles: collected.tiles.len(),
+            in_flight: summary.in_flight,
+            alerts: alerts.len(),
+            stopping,
+        });
+    }
+}

@@ -1,0 +1,49 @@
+//! The objective of a training, as files and checkpoints name it.
+
+use coverslip_analysis::sae::Objective;
+
+/// The objective with its numbers, as `training_details` of `cfg.json` and the checkpoint's key have it. Both are files
+/// that later versions read, so the text never changes.
+pub(super) fn text(objective: Objective) -> String {
+    match objective {
+        Objective::TopK { k } => format!("TopK {{ k: {k} }}"),
+        Objective::BatchTopK { k } => format!("BatchTopK {{ k: {k} }}"),
+        Objective::Relu { l1 } => format!("Relu {{ l1: {} }}", float(l1)),
+        Objective::JumpRelu { l0, bandwidth } => {
+            format!("JumpRelu {{ l0: {}, bandwidth: {} }}", float(l0), float(bandwidth))
+        }
+    }
+}
+
+/// The shortest text that reads back as `value`, with `.0` where it is whole.
+fn float(value: f32) -> String {
+    let text = value.to_string();
+    if text.contains('.') { text } else { format!("{text}.0") }
+}
+
+/// How a reader of the SAE finds the active features: the name in sae-eval.json.
+pub(super) fn activation(objective: Objective) -> &'static str {
+    match objective {
+        Objective::TopK { .. } => "topk",
+        Objective::Relu { .. } => "relu",
+        Objective::BatchTopK { .. } | Objective::JumpRelu { .. } => "jumprelu",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_is_what_earlier_versions_wrote() {
+        let objectives = [
+            Objective::TopK { k: 32 },
+            Objective::BatchTopK { k: 4 },
+            Objective::Relu { l1: 1.0 },
+            Objective::JumpRelu { l0: 0.1, bandwidth: 0.5 },
+        ];
+        let expected =
+            ["TopK { k: 32 }", "BatchTopK { k: 4 }", "Relu { l1: 1.0 }", "JumpRelu { l0: 0.1, bandwidth: 0.5 }"];
+        assert_eq!(objectives.map(text), expected);
+    }
+}

@@ -1,0 +1,323 @@
+//! `coverslip sae train`: a run from its beginning or its checkpoint to its end.
+
+use std::error::Error;
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use coverslip_analysis::sae::{Evaluation, Moments, Objective, Settings, StepFigures, Trainer};
+use coverslip_files::put;
+use serde_json::json;
+
+use super::checkpoint::{self, Meta};
+use super::data::{Data, Stream};
+use super::split::Split;
+use super::{files, objective};
+use crate::resume;
+use crate::term::{Line, stop_flag};
+
+pub(crate) struct Options {
+    pub(crate) embeddings: PathBuf,
+    pub(crate) tap: Option<String>,
+    pub(crate) objective: Objective,
+    /// Features as a multiple of the embedding's width.
+    pub(crate) expansion: usize,
+    pub(crate) steps: u64,
+    /// Tiles per step.
+    pub(crate) batch: usize,
+    /// Adam's step size; `None`: by the number of features.
+    pub(crate) learning_rate: Option<f32>,
+    /// Share of the slides that are not trained on, 0 to below 1.
+    pub(crate) held_out: f64,
+    pub(crate) split_seed: u64,
+    pub(crate) seed: u64,
+    /// A feature that was not active for this many tiles is dead.
+    pub(crate) dead_after: u64,
+    /// Evaluations without a better FVU after which the run ends; 0: never.
+    pub(crate) patience: usize,
+    /// Steps between evaluations.
+    pub(crate) eval_every: u64,
+    /// Steps between checkpoints.
+    pub(crate) checkpoint_every: u64,
+    /// 0: one per CPU.
+    pub(crate) threads: usize,
+    /// Begins again where an earlier run left its files.
+    pub(crate) restart: bool,
+    /// The SAE's folder.
+    pub(crate) out: PathBuf,
+}
+
+/// Held-out rows that are evaluated during training.
+const WATCHED: usize = 8192;
+/// Rows that give the scale and the start of b_dec.
+const SAMPLE: usize = 8192;
+/// Features at most: 2^20 of 1536 values are 12 GB of weights.
+const MOST_FEATURES: usize = 1 << 20;
+
+/// Trains. False: Ctrl-C stopped the run, and the checkpoint is written.
+///
+/// # Errors
+/// When the embeddings cannot be used or a file cannot be written, the loss diverges, or an earlier run's files are there.
+pub(crate) fn run(options: &Options, out: &mut dyn Write) -> Result<bool, Box<dyn Error>> {
+    let stop = stop_flag();
+    if options.threads > 0 {
+        rayon::ThreadPoolBuilder::new().num_threads(options.threads).build_global()?;
+    }
+    let draw = |slides: &[String]| Split::draw(slides, options.held_out, options.split_seed);
+    let data = Data::open(&options.embeddings, options.tap.as_deref(), draw)?;
+    let mut run = Run::begin(options, &data)?;
+    let last = run.train(&stop)?;
+    let step = run.trainer.state().step;
+    if stop.load(Ordering::SeqCst) {
+        run.save()?;
+        writeln!(out, "stopped at step {step}; the same command goes on from there")?;
+        return Ok(false);
+    }
+    run.finish()?;
+    if let Some(figures) = last {
+        writeln!(
+            out,
+            "{}: {step} steps of {:.1} ms, loss {:.4}, FVU {:.4}, L0 {:.1}, {} dead of {} features",
+            options.out.display(),
+            1e3 * run.meta.seconds / step.max(1) as f64,
+            figures.loss,
+            figures.fvu,
+            figures.l0,
+            figures.dead,
+            run.trainer.settings().features
+        )?;
+    }
+    Ok(true)
+}
+
+fn settings(options: &Options, width: usize) -> Result<Settings, Box<dyn Error>> {
+    let features = options.expansion.checked_mul(width).filter(|features| *features <= MOST_FEATURES).ok_or_else(|| {
+        format!(
+            "--expansion: expected {MOST_FEATURES} features or fewer, found {} times the embedding's {width} values; give {} \
+             or less",
+            options.expansion,
+            MOST_FEATURES / width.max(1)
+        )
+    })?;
+    let mut settings = Settings::new(options.objective, features, options.steps);
+    settings.seed = options.seed;
+    settings.dead_after = options.dead_after;
+    settings.learning_rate = options.learning_rate.unwrap_or(settings.learning_rate);
+    Ok(settings)
+}
+
+/// The key of the run: a checkpoint with another key is refused.
+fn key(options: &Options, data: &Data, settings: &Settings) -> String {
+    resume::key(&[
+        ("embeddings", json!(options.embeddings.display().to_string())),
+        ("tap", json!(data.tap)),
+        ("tiles", json!(data.file.len())),
+        ("held_out", json!(data.split.held_out)),
+        ("batch", json!(options.batch)),
+        ("objective", json!(objective::text(settings.objective))),
+        ("features", json!(settings.features)),
+        ("steps", json!(settings.steps)),
+        ("learning_rate", json!(settings.learning_rate)),
+        ("warmup", json!(settings.warmup)),
+        ("decay", json!(settings.decay)),
+        ("clip", json!(settings.clip)),
+        ("sparsity_warmup", json!(settings.sparsity_warmup)),
+        ("dead_after", json!(settings.dead_after)),
+        ("auxiliary", json!(settings.auxiliary)),
+        ("resample_every", json!(settings.resample_every)),
+        ("seed", json!(settings.seed)),
+    ])
+}
+
+/// A run on its way.
+struct Run<'a> {
+    options: &'a Options,
+    data: &'a Data,
+    trainer: Trainer,
+    /// What the next checkpoint has beside the trainer's state.
+    meta: Meta,
+    /// The first held-out rows.
+    watched: Vec<f32>,
+    /// The FVU of the last evaluation.
+    held_out: Option<f64>,
+}
+
+impl<'a> Run<'a> {
+    /// A new run, or the one of the checkpoint.
+    fn begin(options: &'a Options, data: &'a Data) -> Result<Self, Box<dyn Error>> {
+        let settings = settings(options, data.width)?;
+        let key = key(options, data, &settings);
+        std::fs::create_dir_all(&options.out).map_err(|error| format!("{}: {error}", options.out.display()))?;
+        let path = options.out.join(checkpoint::FILE);
+        let (trainer, meta) = if !options.restart && path.exists() {
+            let (meta, state) = checkpoint::load(&path)?;
+            if let Some(why) = resume::misfit(&key, &meta.key) {
+                return Err(format!(
+                    "{}: expected a checkpoint of this run: {why}. Give another --out, or --restart",
+                    path.display()
+                )
+                .into());
+            }
+            (Trainer::resume(settings, state)?, meta)
+        } else {
+            if !options.restart && options.out.join(files::CONFIG).exists() {
+                let out = options.out.display();
+                return Err(format!("{out}: an SAE is there already. Give another --out, or --restart").into());
+            }
+            let trainer = new_trainer(options, data, settings)?;
+            let (width, features) = (data.width, trainer.settings().features);
+            let scale = trainer.state().scale;
+            (trainer, Meta { key, step: 0, scale, width, features, best: None, stale: 0, seconds: 0.0 })
+        };
+        Ok(Self { options, data, trainer, meta, watched: data.held_out(WATCHED)?, held_out: None })
+    }
+
+    /// Steps until all are done, `stop` is set, or patience ends. Returns the last step's figures.
+    fn train(&mut self, stop: &AtomicBool) -> Result<Option<StepFigures>, Box<dyn Error>> {
+        let options = self.options;
+        let first = self.trainer.state().step;
+        let mut stream = Stream::new(self.data, options.seed, first * options.batch as u64)?;
+        let (mut batch, mut line) = (Vec::new(), Line::new());
+        let (begun, mut last) = (Instant::now(), None);
+        while self.trainer.state().step < options.steps && !stop.load(Ordering::SeqCst) {
+            stream.batch(options.batch, &mut batch)?;
+            let figures = self.step(&batch)?;
+            let step = self.trainer.state().step;
+            if step.is_multiple_of(options.eval_every) && !self.watched.is_empty() {
+                self.evaluate();
+            }
+            let per_step = begun.elapsed().as_secs_f64() / (step - first) as f64;
+            line.show(&self.progress(&figures, per_step));
+            last = Some(figures);
+            if options.patience > 0 && self.meta.stale >= options.patience {
+                break;
+            }
+            if step.is_multiple_of(options.checkpoint_every) && step < options.steps {
+                self.save()?;
+            }
+        }
+        line.clear();
+        Ok(last)
+    }
+
+    fn step(&mut self, batch: &[f32]) -> Result<StepFigures, String> {
+        let started = Instant::now();
+        let figures = self.trainer.step(batch);
+        self.meta.seconds += started.elapsed().as_secs_f64();
+        if !figures.loss.is_finite() {
+            return Err(format!(
+                "the loss is {} at step {}: expected a number. Lower --learning-rate (now {:e}); the last checkpoint is \
+                 intact",
+                figures.loss,
+                self.trainer.state().step,
+                self.trainer.settings().learning_rate
+            ));
+        }
+        Ok(figures)
+    }
+
+    /// The FVU on held-out rows, and whether it is better than before.
+    fn evaluate(&mut self) {
+        let sae = self.trainer.sae();
+        let active = sae.encode(self.trainer.settings().objective, &self.watched);
+        let (mut moments, mut evaluation) = (Moments::new(sae.width), Evaluation::new(sae.features));
+        moments.add(&self.watched);
+        evaluation.add(&self.watched, &active, &sae.decode(&active));
+        let fvu = evaluation.fvu(&moments);
+        let better = self.meta.best.is_none_or(|best| fvu < best * 0.999);
+        self.meta.stale = if better { 0 } else { self.meta.stale + 1 };
+        self.meta.best = Some(self.meta.best.map_or(fvu, |best: f64| best.min(fvu)));
+        self.held_out = Some(fvu);
+    }
+
+    /// The line that is shown while it runs.
+    fn progress(&self, figures: &StepFigures, per_step: f64) -> String {
+        let (step, steps) = (self.trainer.state().step, self.options.steps);
+        let left = (steps - step) as f64 * per_step;
+        let held_out = self.held_out.map_or_else(|| "-".into(), |fvu| format!("{fvu:.4}"));
+        format!(
+            "{step}/{steps} loss {:.4} FVU {:.4} (held out {held_out}) L0 {:.1} dead {} {left:.0} s left",
+            figures.loss, figures.fvu, figures.l0, figures.dead
+        )
+    }
+
+    fn save(&mut self) -> Result<(), String> {
+        self.meta.step = self.trainer.state().step;
+        checkpoint::save(&self.options.out.join(checkpoint::FILE), &self.meta, self.trainer.state())
+    }
+
+    /// Writes the SAE, the split and how it went; then the checkpoint is of no more use.
+    fn finish(&self) -> Result<(), Box<dyn Error>> {
+        let (options, data) = (self.options, self.data);
+        let (settings, step) = (self.trainer.settings(), self.trainer.state().step);
+        let details = json!({
+            "steps": step, "batch": options.batch, "learning_rate": settings.learning_rate, "seed": settings.seed,
+            "objective": objective::text(settings.objective), "tiles": data.file.len(), "slides": data.slides,
+            "held_out_slides": data.split.held_out.len(), "activation_scale": self.trainer.state().scale,
+            "seconds_per_step": self.meta.seconds / step.max(1) as f64,
+            "trained_by": concat!("coverslip ", env!("CARGO_PKG_VERSION")),
+        });
+        put(&options.out.join(Split::FILE), &serde_json::to_vec_pretty(&data.split)?)?;
+        files::write(&options.out, &self.trainer.sae(), settings.objective, &data.tap, details)?;
+        // An old checkpoint would only be in the way of the next run here.
+        let _ = std::fs::remove_file(options.out.join(checkpoint::FILE));
+        Ok(())
+    }
+}
+
+/// A trainer whose scale and b_dec are fitted on the first training rows.
+fn new_trainer(options: &Options, data: &Data, settings: Settings) -> Result<Trainer, Box<dyn Error>> {
+    let rows = data.train.iter().filter(|train| **train).count();
+    let mut sample = Vec::new();
+    Stream::new(data, options.seed, 0)?.batch(SAMPLE.min(rows), &mut sample)?;
+    let trainer = Trainer::new(settings, &sample, data.width);
+    Ok(trainer.map_err(|error| format!("{}, tap {}: {error}", options.embeddings.display(), data.tap))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use coverslip_bundle::tensors::{Tensor, TensorMap, to_safetensors};
+    use coverslip_testkit::Scratch;
+
+    use super::*;
+
+    #[test]
+    fn the_key_of_a_run_is_what_checkpoints_have() {
+        let folder = Scratch::new("key");
+        let path = folder.join("e.safetensors");
+        let tensors = TensorMap::from([("embedding_last".to_owned(), Tensor::f32(&[2, 2], &[1.0, 2.0, 3.0, 4.0]))]);
+        fs::write(&path, to_safetensors(&tensors).unwrap()).unwrap();
+        fs::write(path.with_extension("csv"), "slide\na\nb\n").unwrap();
+        let split = Split { held_out: vec!["b".into()] };
+        let data = Data::open(&path, None, |_| Ok(split)).unwrap();
+        let options = Options {
+            embeddings: "a \"b\".parquet".into(),
+            tap: None,
+            objective: Objective::JumpRelu { l0: 1.0, bandwidth: 0.5 },
+            expansion: 8,
+            steps: 5000,
+            batch: 256,
+            learning_rate: Some(0.5),
+            held_out: 0.2,
+            split_seed: 0,
+            seed: 0,
+            dead_after: 100_000,
+            patience: 0,
+            eval_every: 250,
+            checkpoint_every: 1000,
+            threads: 0,
+            restart: false,
+            out: "o".into(),
+        };
+        let settings = settings(&options, data.width).unwrap();
+        assert_eq!(
+            key(&options, &data, &settings),
+            "v2: embeddings=\"a \\\"b\\\".parquet\", tap=\"last\", tiles=2, held_out=[\"b\"], batch=256, \
+             objective=\"JumpRelu { l0: 1.0, bandwidth: 0.5 }\", features=16, steps=5000, learning_rate=0.5, warmup=250, \
+             decay=1000, clip=1.0, sparsity_warmup=250, dead_after=100000, auxiliary=0.0, resample_every=1000, seed=0"
+        );
+    }
+}

@@ -1,0 +1,53 @@
+//! The false-alarm levels that a scanner's checks run at.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::path::Path;
+
+use coverslip_profile::{Calibration, Check, Profile};
+
+use crate::host::SCANNER_ID;
+
+/// The false-alarm levels that a scanner's checks run at.
+pub(super) struct Levels {
+    /// The name that the plugin is given.
+    pub(super) scanner_id: String,
+    alpha: f64,
+    calibration: Option<BTreeMap<Check, Calibration>>,
+}
+
+impl Levels {
+    /// Of the scanner that `--scanner` names, or of the only one in the profile.
+    ///
+    /// # Errors
+    /// Where the profile cannot be read, or has several scanners and none is named.
+    pub(super) fn of(profile: Option<&Path>, named: Option<&str>, alpha: f64) -> Result<Levels, Box<dyn Error>> {
+        let named = named.map(str::to_owned);
+        let Some(path) = profile else {
+            let scanner_id = named.unwrap_or_else(|| SCANNER_ID.to_owned());
+            return Ok(Levels { scanner_id, alpha, calibration: None });
+        };
+        let (profile, _) = Profile::open(path)?;
+        let ids: Vec<&str> = profile.scanners.iter().map(|scanner| scanner.id.as_str()).collect();
+        let scanner_id = match (named, ids.as_slice()) {
+            (Some(named), _) => named,
+            (None, [only]) => (*only).to_owned(),
+            (None, _) => {
+                return Err(format!(
+                    "--scanner: expected one of the profile's scanners ({}), found none",
+                    ids.join(", ")
+                )
+                .into());
+            }
+        };
+        let calibration = profile.scanner(&scanner_id).map(|scanner| scanner.calibration.clone());
+        Ok(Levels { scanner_id, alpha, calibration })
+    }
+
+    /// The level of the check with this bit: the one that was asked for, or a higher one where few tiles calibrate it.
+    pub(super) fn at(&self, bit: usize) -> f64 {
+        let check = Check::ALL.get(bit);
+        let calibration = self.calibration.as_ref().zip(check).and_then(|(all, check)| all.get(check));
+        calibration.map_or(self.alpha, |calibration| calibration.supported(self.alpha))
+    }
+}

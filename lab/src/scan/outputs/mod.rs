@@ -1,0 +1,97 @@
+//! The files of a scan: tiles.parquet, slide.json, qc.geojson and overview.png, all of them or none.
+
+mod canvas;
+mod class;
+#[cfg(test)]
+pub(super) mod fabricated;
+mod geojson;
+mod heat;
+mod overview;
+mod scanned;
+mod slide_json;
+mod table;
+mod thumbnail;
+
+use std::error::Error;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use coverslip_files::FileSet;
+use serde_json::Value;
+
+pub(super) use scanned::{Scanned, strongest};
+pub(super) use slide_json::value as slide_json;
+pub(super) use thumbnail::Thumbnail;
+
+use crate::host::{FLAGS, STATUSES};
+use crate::play::alert_line;
+use crate::term::bytes;
+
+/// The files, in the order in which they are written.
+const TILES: &str = "tiles.parquet";
+const SLIDE: &str = "slide.json";
+const QC: &str = "qc.geojson";
+const OVERVIEW: &str = "overview.png";
+
+/// The output folder with a draft of every file.
+///
+/// # Errors
+/// Where the folder cannot be written; says what to do.
+pub(super) fn prepare(folder: &Path) -> Result<FileSet, String> {
+    FileSet::prepare(folder, &[TILES, SLIDE, QC, OVERVIEW]).map_err(|error| {
+        format!(
+            "{}: expected a directory that can be written, found: {error}. Give another one with --out",
+            folder.display()
+        )
+    })
+}
+
+/// Writes every file, then gives all of them their names. Returns the paths and sizes.
+pub(super) fn write_all(
+    mut outputs: FileSet,
+    scanned: &Scanned,
+    slide_json: &Value,
+) -> Result<Vec<(PathBuf, u64)>, Box<dyn Error>> {
+    outputs.write(TILES, |file| table::write(file, &scanned.played, scanned.settings.embeddings))?;
+    outputs.write(SLIDE, |file| {
+        serde_json::to_writer_pretty(&mut *file, slide_json)?;
+        writeln!(file)
+    })?;
+    outputs.write(QC, |file| geojson::write(file, &scanned.played))?;
+    outputs.write(OVERVIEW, |file| overview::write(file, scanned))?;
+    Ok(outputs.commit()?)
+}
+
+/// What a scan found, to be printed before the verdict. At most 80 columns wide, paths apart.
+pub(super) fn closing_lines(scanned: &Scanned, files: &[(PathBuf, u64)]) -> Vec<String> {
+    let played = &scanned.played;
+    let summary = &played.summary;
+    let mut lines = Vec::new();
+    let statuses = STATUSES.iter().zip(&summary.results[1..]).filter(|(_, count)| **count > 0);
+    let statuses: Vec<String> = statuses.map(|(name, count)| format!("{count} {name}")).collect();
+    lines.push(format!("{}: {} tiles: {}", scanned.source.name, summary.opened, statuses.join(", ")));
+    if scanned.field.stretched {
+        let (x, y) = scanned.field.effective_mpp;
+        lines.push(format!("stretched: the model saw {x} x {y} um/px enlarged to its own; read features with care"));
+    }
+    let raised = FLAGS.iter().enumerate().skip(1).filter(|(bit, _)| summary.flags_raised[*bit] > 0);
+    let raised: Vec<String> = raised.map(|(bit, name)| format!("{} {name}", summary.flags_raised[bit])).collect();
+    lines.push(format!("flags raised: {}", if raised.is_empty() { "none".into() } else { raised.join(", ") }));
+    const MOST_ALERTS: usize = 6;
+    lines.extend(played.alerts.iter().take(MOST_ALERTS).map(alert_line));
+    if played.alerts.len() > MOST_ALERTS {
+        lines.push(format!("{} more alerts in {SLIDE}", played.alerts.len() - MOST_ALERTS));
+    }
+    if played.submission.lost > 0 {
+        lines.push(format!("{} frames were lost: the plugin was busy", played.submission.lost));
+    }
+    let analysed = summary.results[1] as f64;
+    lines.push(format!(
+        "{:.1} s, {:.1} tiles/s ({:.1} analysed/s)",
+        played.seconds,
+        summary.opened as f64 / played.seconds,
+        analysed / played.seconds
+    ));
+    lines.extend(files.iter().map(|(path, count)| format!("{} ({})", path.display(), bytes(*count))));
+    lines
+}

@@ -1,0 +1,13 @@
+//! What a command says on a terminal of 80 columns.
+
+mod interrupt;
+mod line;
+mod numbers;
+mod page;
+mod progress;
+
+pub(crate) use interrupt::{on_interrupt, stop_flag};
+pub(crate) use line::Line;
+pub(crate) use numbers::{bytes, clock, decimals, prefixed};
+pub(crate) use page::{Page, paragraph, shortened};
+pub(crate) use progress::bar;

@@ -1,0 +1,98 @@
+//! `coverslip analyze counts`.
+
+use std::fs;
+use std::path::Path;
+
+use coverslip_lab::findings::counts::CountsFindings;
+use coverslip_lab::findings::reading::ColumnKind;
+use coverslip_testkit::{Scratch, demo_bundle};
+
+use super::fixture::{analyze, write};
+
+/// Runs the command on a folder's files; the findings, or what it said instead.
+fn run_in(folder: &Path, more: &[&str]) -> Result<CountsFindings, String> {
+    let fixed = "counts --embeddings @e.safetensors --labels @labels.csv --permutations 499 --resamples 200 --tap last";
+    let words = [fixed].into_iter().chain(more.iter().copied());
+    analyze(folder, &words.collect::<Vec<_>>().join(" "))
+}
+
+#[test]
+fn the_feature_that_follows_a_count_is_found_and_holds_on_other_groups() {
+    let scratch = Scratch::new("counts-found");
+    let folder = scratch.path();
+    write(folder, 4);
+    let report = run_in(folder, &["--shuffles", "40"]).unwrap();
+    let features = &report.representations[0];
+    assert_eq!(
+        (features.kind, features.tested, features.columns),
+        (ColumnKind::Feature, 5, 6),
+        "feature 3 fires in two groups"
+    );
+    assert_eq!((report.cell_types.len(), report.groups, features.discoveries), (2, 12, 1));
+    let row = &features.rows[0];
+    let best = row.best.as_ref().unwrap();
+    assert_eq!((row.cell_type.as_str(), best.column.as_str()), ("lymphocytes", "5"));
+    let [low, high] = best.interval.unwrap();
+    assert!(best.p <= 0.01 && 0.8 < low && low < best.pearson && best.pearson < high, "{best:?}");
+    assert_eq!(row.one.chosen, Some(("5".into(), 12)));
+    assert!(row.one.r.unwrap() > 0.9 && row.one.q2 > 0.8 && row.all.q2 > 0.7, "{row:?}");
+    let dimensions = &report.representations[1];
+    assert_eq!(dimensions.rows[0].best.as_ref().unwrap().column, "1");
+    assert!(features.rows[1].one.q2 < 0.3, "nothing follows the stroma: {:?}", features.rows[1]);
+    // Binomial(40, 0.05) exceeds 6 with probability 0.3 %.
+    assert!(report.shuffled.unwrap().with_discovery <= 6);
+    let table = fs::read_to_string(folder.join("out/counts-features.csv")).unwrap();
+    assert_eq!(table.lines().count(), 1 + 5 * 2);
+}
+
+#[test]
+fn labels_that_cannot_be_used_say_why() {
+    let scratch = Scratch::new("counts-labels");
+    let folder = scratch.path();
+    write(folder, 4);
+    let good = fs::read_to_string(folder.join("labels.csv")).unwrap();
+    let with = |text: String, more: &[&str], expected: &str| {
+        fs::write(folder.join("labels.csv"), text).unwrap();
+        let found = run_in(folder, more).unwrap_err();
+        assert!(found.contains(expected), "expected {expected:?} in {found:?}");
+    };
+    with(good.replacen("s0_0,", "s99_0,", 1), &[], "match no tile: s99_0");
+    with(good.replacen("s0_0,", "s0_1,", 1), &[], "labelled twice, in rows 1 and 2");
+    with(good.replace("here", "7"), &[], "site is 7 on every tile");
+    with(good.replacen("s0_0,", "s0_0,NaN", 1), &[], "expected a number");
+    with(good.clone(), &["--types", "plasma"], "expected a column plasma");
+    with(good.clone(), &["--group", "site"], "in 1 groups by site; expected three groups or more");
+    with(good.clone(), &["--group", "patient"], "--group patient: expected a column");
+    with(good.replace("tile,", "name,"), &[], "expected a column tile, image or slide");
+    with(good.lines().next().unwrap().to_owned(), &[], "expected a row per tile, found none");
+    with(good.replacen("s0_0,", "a/s0_1.png,", 1), &[], "found \"a/s0_1.png\" and \"s0_1\" for the same tile");
+    with(good.replacen("stroma", "lymphocytes", 1), &[], "found lymphocytes twice in tile, ");
+    with(
+        good.replacen("here", "", 1),
+        &["--group", "site"],
+        "--group site: expected a value in every row, found 1 empty",
+    );
+    let bundle = demo_bundle().display().to_string();
+    with(good.clone(), &["--bundle", &bundle], "found 192 values where their tap last has 3");
+    // A tile that is there twice under one name.
+    let tiles = fs::read_to_string(folder.join("e.csv")).unwrap();
+    fs::write(folder.join("e.csv"), tiles.replacen("s0_1.png", "s0_0.jpg", 1)).unwrap();
+    let without: String =
+        good.lines().filter(|line| !line.starts_with("s0_1,")).map(|line| format!("{line}\n")).collect();
+    with(without, &[], "match more than one tile: s0_0");
+}
+
+#[test]
+fn groups_of_different_sizes_are_cut_for_the_test_alone() {
+    let scratch = Scratch::new("counts-sizes");
+    let folder = scratch.path();
+    write(folder, 4);
+    let labels = fs::read_to_string(folder.join("labels.csv")).unwrap();
+    let fewer: String =
+        labels.lines().filter(|line| !line.starts_with("s3_2")).map(|line| format!("{line}\n")).collect();
+    fs::write(folder.join("labels.csv"), fewer).unwrap();
+    let report = run_in(folder, &[]).unwrap();
+    let features = &report.representations[0];
+    assert_eq!((report.tiles, report.groups, report.group_sizes), (47, 12, [3, 4, 4]));
+    assert_eq!((features.tested_tiles, features.tested_groups), (44, 11));
+}

@@ -1,0 +1,111 @@
+//! `coverslip embed` as a user runs it: a synthetic bundle, two pictures.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use coverslip_bundle::tensors::TensorFile;
+use coverslip_testkit::Scratch;
+
+/// A picture of 100 x 70 px: three tiles of 32 px across, two down, and a rim. The left tile of each row is glass.
+fn picture(scratch: &Scratch, name: &str) -> PathBuf {
+    let path = scratch.join(name);
+    let mut state = 1_u32;
+    let picture = image::RgbImage::from_fn(100, 70, |x, _| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let noise = (state >> 26) as u8;
+        if x < 32 { image::Rgb([243, 242, 244]) } else { image::Rgb([200 - noise, 90 + noise, 160 - noise]) }
+    });
+    picture.save(&path).expect("the picture");
+    path
+}
+
+struct Embedding {
+    scratch: Scratch,
+    bundle: PathBuf,
+    pictures: [PathBuf; 2],
+}
+
+impl Embedding {
+    fn new(name: &str) -> Embedding {
+        let scratch = Scratch::new(name);
+        let bundle = scratch.join("bundle");
+        coverslip_testkit::bundle(&bundle);
+        let pictures = ["s_1.png", "s_2.png"].map(|name| picture(&scratch, name));
+        Embedding { scratch, bundle, pictures }
+    }
+
+    fn run(&self, out: &str, arguments: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_coverslip"));
+        command.arg("embed").args(&self.pictures).arg("--bundle").arg(&self.bundle);
+        command.arg("--out").arg(self.scratch.join(out)).args(arguments).output().expect("the command runs")
+    }
+
+    fn rows(&self, table: &str) -> Vec<Vec<String>> {
+        let mut reader = csv::Reader::from_path(self.scratch.join(table)).expect("the table");
+        reader.records().map(|row| row.expect("a row").iter().map(str::to_owned).collect()).collect()
+    }
+}
+
+fn said(output: &Output) -> String {
+    [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned()).concat()
+}
+
+fn embeddings(path: &Path) -> usize {
+    let file = TensorFile::parse(fs::read(path).expect("the file")).expect("safetensors");
+    file.get("embedding_last").expect("the tap").shape[0]
+}
+
+#[test]
+fn whole_tiles_with_tissue_are_embedded() {
+    let test = Embedding::new("embed");
+    let output = test.run("e.safetensors", &["--mpp", "0.5", "--slide-separator", "_", "--scanner", "lab"]);
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(said(&output).contains("8 tiles (0 of an earlier run), left out: 4 without tissue"), "{}", said(&output));
+    assert_eq!(embeddings(&test.scratch.join("e.safetensors")), 8);
+    let rows = test.rows("e.csv");
+    let places: Vec<[&str; 3]> = rows.iter().map(|row| [row[2].as_str(), &row[3], &row[4]]).collect();
+    assert_eq!(places[..3], [["s_1:1:0", "1", "0"], ["s_1:2:0", "2", "0"], ["s_1:1:1", "1", "1"]]);
+    assert!(rows.iter().all(|row| row[0] == "s" && row[10] == "lab" && row[9] == "0.500000"), "{rows:?}");
+    // The mean colour is that of the tile's own pixels.
+    let mean: f64 = rows[0][11].parse().expect("a number");
+    assert!((mean - 168.5).abs() < 3.0, "{mean}");
+
+    let output = test.run("all.safetensors", &["--mpp", "0.5", "--background"]);
+    assert!(said(&output).contains("12 tiles (0 of an earlier run), left out: 0 without tissue"), "{}", said(&output));
+    let rows = test.rows("all.csv");
+    assert_eq!((rows.len(), rows[0][2].as_str()), (12, "s_1:0:0"));
+    let output = test.run("whole.safetensors", &["--field", "tile"]);
+    assert!(said(&output).contains("2 tiles (0 of an earlier run)"), "{}", said(&output));
+    assert_eq!(test.rows("whole.csv")[1][2..9], ["s_2", "0", "0", "0", "0", "100", "70"].map(str::to_owned));
+}
+
+#[test]
+fn what_cannot_be_embedded_is_refused() {
+    let test = Embedding::new("embed-refused");
+    let output = test.run("e.safetensors", &[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains("expected micrometres per pixel in the file, found none"), "{}", said(&output));
+    let output = test.run("f.safetensors", &["--mpp", "1.0"]);
+    assert!(said(&output).contains("enlarged 2.00 times") && said(&output).contains("--stretch"), "{}", said(&output));
+    let output = test.run("g.safetensors", &["--mpp", "0"]);
+    assert!(said(&output).contains("--mpp: expected 0.01 to 100"), "{}", said(&output));
+}
+
+#[test]
+fn a_run_of_an_older_version_is_not_continued() {
+    let test = Embedding::new("embed-resume");
+    let partial = test.scratch.join("e.safetensors.partial");
+    fs::create_dir(&partial).expect("a folder");
+    let journal = partial.join("journal.json");
+    let old = "bundle 73bc, --field Grid, --mpp Some(0.5), --stretch false";
+    let begun = serde_json::json!({ "key": old, "tiles": 0, "table_bytes": 0, "units": [] });
+    fs::write(&journal, begun.to_string()).expect("a journal");
+    let refused = test.run("e.safetensors", &["--mpp", "0.5"]);
+    assert_eq!(refused.status.code(), Some(1));
+    let said_so = said(&refused);
+    assert!(said_so.contains("another version began") && said_so.contains("remove the folder"), "{said_so}");
+    fs::remove_dir_all(&partial).expect("the folder goes");
+    let output = test.run("e.safetensors", &["--mpp", "0.5"]);
+    assert!(output.status.success(), "{}", said(&output));
+}
