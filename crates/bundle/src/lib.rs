@@ -1,10 +1,10 @@
-//! The bundle: one pathology ViT and one sparse autoencoder (SAE) as a hashed, read-only directory, and
-//! the composer that turns them into the ONE ONNX graph that every engine runs.
+//! The bundle: a directory that holds one pathology model and one sparse autoencoder (SAE) with the digest of every
+//! file, and the composer that turns them into the one ONNX graph that every engine runs.
 //!
-//! [`Bundle::open`] reads and checks a bundle; [`Bundle::compose`] writes the graph; [`Bundle::reference`]
-//! gives the outputs that an engine must reproduce. [`build`] writes bundles, [`synthetic`] random ones
-//! for tests and benches. The format is described in `docs/reference/bundle-format.md`. This crate runs no model:
-//! where outputs are needed, the caller passes a function that has an engine.
+//! [`Bundle::open`] reads and checks a bundle, [`Bundle::compose`] writes the graph, and [`Bundle::reference`] returns
+//! the outputs that an engine must reproduce. [`build`] writes bundles; [`synthetic`] makes random ones for tests and
+//! benches. `docs/reference/bundle-format.md` describes the format. This crate runs no model: where it needs outputs,
+//! the caller passes in an engine.
 
 mod agreement;
 pub mod build;

@@ -1,5 +1,5 @@
-//! ONNX files: read as others wrote them, written as the composer wants them. Just enough of the format, by
-//! hand: a generated reader would need protobuf's compiler, and both sides copy what they do not know.
+//! ONNX files, read and written by hand. Only the needed part of the format is known here and unknown fields are copied;
+//! a generated reader would need protobuf's compiler.
 
 mod check;
 pub mod operators;
