@@ -135,8 +135,8 @@ fn check_vit(manifest: &Manifest, vit: &Vit, file: &TensorFile) -> Result<(), Bu
     check_tensors(&expected, file, &[])
 }
 
-/// Checks that an ONNX model's graph has the values that the manifest and its taps name, and that the file holds exactly
-/// the graph's weights, each with its shape and finite values.
+/// Checks that an ONNX model's graph has the values that the manifest and its taps name, and that the file holds
+/// exactly the graph's weights, each with its shape and finite values.
 fn check_onnx(manifest: &Manifest, onnx: &OnnxModel, topology: &[u8], file: &TensorFile) -> Result<(), BundleError> {
     let model = Model::read(topology)?;
     onnx::check_model(&model).map_err(|e| e.within(GRAPH_FILE))?;

@@ -279,7 +279,7 @@ fn check_sae(manifest: &Manifest) -> Result<(), BundleError> {
         if *sae != Sae::none(&sae.tap, width) {
             fail!(
                 Invalid,
-                "`sae.architecture` is none, but the manifest has features, input steps or labels of an SAE; expected none"
+                "`sae.architecture` is none, but the manifest has features, steps or labels of an SAE; remove them"
             );
         }
         return Ok(());
@@ -295,7 +295,7 @@ fn check_sae(manifest: &Manifest) -> Result<(), BundleError> {
         (true, found) => {
             fail!(
                 Invalid,
-                "`sae.k` is {found:?} and `sae.outputs` is {}; a topk SAE reports its k features, so both must be equal",
+                "`sae.k` is {found:?}, `sae.outputs` is {}; a topk SAE reports its k features: expected the same",
                 sae.outputs
             )
         }

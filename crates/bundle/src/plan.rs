@@ -133,8 +133,8 @@ impl PlanFile {
         Ok(header.key)
     }
 
-    /// Writes a plan to `path` and returns the sha256 of the file. The file is written beside its place and renamed when
-    /// complete, so a reader never sees a part of it.
+    /// Writes a plan to `path` and returns the sha256 of the file. The file is written beside its place and renamed
+    /// when complete, so a reader never sees a part of it.
     ///
     /// # Errors
     /// `Io`.

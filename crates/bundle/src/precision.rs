@@ -9,8 +9,8 @@ use crate::error::{BundleError, fail};
 use crate::onnx::DataType;
 use crate::tensors::{bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16};
 
-/// The type of the weights and operands of the model's matrix products in a composed graph. Norms, softmax, the residual
-/// stream, pooling and, except with [`Precision::Float16Sae`], the SAE are float32 in every precision: see
+/// The type of the weights and operands of the model's matrix products in a composed graph. Norms, softmax, the
+/// residual stream, pooling and, except with [`Precision::Float16Sae`], the SAE are float32 in every precision: see
 /// `docs/reference/bundle-format.md`.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub enum Precision {

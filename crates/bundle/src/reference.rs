@@ -5,8 +5,8 @@ use crate::limits::MAX_REFERENCE_TILES;
 use crate::manifest::{Manifest, SaeArchitecture};
 use crate::tensors::{Tensor, TensorFile, TensorMap};
 
-/// Tiles and their outputs. [`crate::Bundle::reference`] returns the stored ones. An engine's outputs take the same form,
-/// with or without the tiles, so that the two can be compared.
+/// Tiles and their outputs. [`crate::Bundle::reference`] returns the stored ones. An engine's outputs take the same
+/// form, with or without the tiles, so that the two can be compared.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ReferenceOutputs {
     /// Pixels, R G B, `[count, side, side, 3]`.

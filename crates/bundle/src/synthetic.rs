@@ -132,8 +132,8 @@ pub fn write(
     write_bundle(dir, recipe(spec), false, load)
 }
 
-/// An engine that returns zeros in the right shapes, for tests of the format alone. A bundle written with it fails every
-/// self-check.
+/// An engine that returns zeros in the right shapes, for tests of the format alone. A bundle written with it fails
+/// every self-check.
 ///
 /// # Errors
 /// None.
@@ -289,8 +289,8 @@ impl Random {
         Random(SplitMix64::new(seed))
     }
 
-    /// An approximately normal number: the sum of four uniform ones, σ = 1, within ±3.5. It needs no logarithm, so every
-    /// platform gives the same bits.
+    /// An approximately normal number: the sum of four uniform ones, σ = 1, within ±3.5. It needs no logarithm, so
+    /// every platform gives the same bits.
     fn normal(&mut self) -> f64 {
         let sum = self.0.unit() + self.0.unit() + self.0.unit() + self.0.unit();
         (sum - 2.0) * 3f64.sqrt()

@@ -1,5 +1,5 @@
-//! Weights to be written into a bundle: each tensor's stored form and the source of its values. They are read, converted
-//! and written one at a time, so that a model may be larger than memory.
+//! Weights to be written into a bundle: each tensor's stored form and the source of its values. They are read,
+//! converted and written one at a time, so that a model may be larger than memory.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -156,7 +156,8 @@ impl Weights {
     }
 }
 
-/// A tensor in the form that safetensors' writer takes. The writer accepts no error, so the first one is kept in `failed`.
+/// A tensor in the form that safetensors' writer takes. The writer accepts no error, so the first one is kept in
+/// `failed`.
 struct Writing<'a> {
     name: &'a str,
     weight: &'a Weight,

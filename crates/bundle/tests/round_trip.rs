@@ -90,7 +90,7 @@ fn a_directory_that_is_not_a_bundle_is_never_replaced() {
     fs::write(precious.join("chapter1.txt"), "text").unwrap();
     let recipe = synthetic::recipe(&SyntheticSpec::default());
     let refused = write_bundle(&precious, recipe, true, synthetic::zeros);
-    assert_refused(refused, BundleErrorKind::Invalid, &["no bundle", "not replaced"]);
+    assert_refused(refused, BundleErrorKind::Invalid, &["not a bundle", "not replaced"]);
     assert_eq!(fs::read(precious.join("chapter1.txt")).unwrap(), b"text");
 }
 

@@ -12,8 +12,8 @@ use crate::manifest::{Manifest, SaeReference};
 /// Levels of the computed quantiles. A few tiles do not support more extreme ones.
 const LEVELS: [&str; 4] = ["0.5", "0.9", "0.95", "0.99"];
 
-/// Fills in placeholders that pass the checks until the statistics are known. With a mean square deviation of 1 the graph
-/// outputs ‖x−x̂‖² itself.
+/// Fills in placeholders that pass the checks until the statistics are known. With a mean square deviation of 1 the
+/// graph outputs ‖x−x̂‖² itself.
 pub(super) fn placeholder(manifest: &mut Manifest, calibration: &Calibration) {
     if manifest.sae.architecture.is_none() {
         manifest.sae.reference = SaeReference::none();

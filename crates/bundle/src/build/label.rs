@@ -11,11 +11,11 @@ use crate::limits;
 use crate::manifest::{FeatureLabel, MANIFEST_FILE};
 use crate::open::Bundle;
 
-/// Writes a copy of the bundle in `dir` to `out` and opens it. `labels` replace the labels of the same features; all else
-/// is copied. The manifest changes, and with it the bundle's digest.
+/// Writes a copy of the bundle in `dir` to `out` and opens it. `labels` replace the labels of the same features; all
+/// else is copied. The manifest changes, and with it the bundle's digest.
 ///
-/// `out` must not exist, but `force` replaces an existing *bundle* there, which may be `dir` itself. On an error nothing
-/// is left behind and an existing bundle stays.
+/// `out` must not exist, but `force` replaces an existing *bundle* there, which may be `dir` itself. On an error
+/// nothing is left behind and an existing bundle stays.
 ///
 /// # Errors
 /// All errors of [`Bundle::open`], for either bundle; `Invalid` for labels of unknown features, duplicate or empty

@@ -1,5 +1,5 @@
-//! Writing bundles. A bundle is composed, run by the caller's engine for calibration and reference outputs, written to a
-//! directory beside the target, and opened to verify it; only then does it get its name.
+//! Writing bundles. A bundle is composed, run by the caller's engine for calibration and reference outputs, written to
+//! a directory beside the target, and opened to verify it; only then does it get its name.
 
 mod calibrate;
 mod engine;

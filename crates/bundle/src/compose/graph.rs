@@ -1,4 +1,5 @@
-//! A graph builder with the operations that the composer needs. A value is its name; a node's output has the node's name.
+//! A graph builder with the operations that the composer needs. A value is its name; a node's output has the node's
+//! name.
 //!
 //! Values are float32 unless a method calls them narrow: of the precision in which the products are computed. With
 //! [`Precision::Float32`] the two are the same and no cast is written.

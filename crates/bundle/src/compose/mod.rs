@@ -1,9 +1,9 @@
 //! The composer writes one ONNX graph, the same for every engine, from a manifest and its weights.
 //!
-//! `vit` writes a vision transformer, `splice` copies an ONNX model's graph, `taps` pools the embeddings, and `sae` adds
-//! the sparse autoencoder. What can be computed once is computed here in float64 and stored as a float32 constant:
-//! preprocessing is folded into the patch embedding, attention's 1/√d into the queries, LayerScale into the projections.
-//! Nothing in the graph mixes the tiles of a batch.
+//! `vit` writes a vision transformer, `splice` copies an ONNX model's graph, `taps` pools the embeddings, and `sae`
+//! adds the sparse autoencoder. What can be computed once is computed here in float64 and stored as a float32 constant:
+//! preprocessing is folded into the patch embedding, attention's 1/√d into the queries, LayerScale into the
+//! projections. Nothing in the graph mixes the tiles of a batch.
 //!
 //! At a precision below float32 the model's weights and the inputs and outputs of its matrix products have that type;
 //! norms, softmax, the residual stream, pooling and the SAE stay float32. The types in the graph state this completely:

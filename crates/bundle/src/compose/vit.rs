@@ -93,8 +93,9 @@ fn only_class_is_read(manifest: &Manifest, index: usize) -> bool {
 
 /// Pixels to tokens: `[B, side, side, 3]` u8 to `[B, tokens, embed_dim]`.
 ///
-/// The strided convolution is written as a matrix product of flattened patches in (row, column, channel) order, the order
-/// of the pixels. The preprocessing (p/255 − mean)/std is folded into its weights. A pixel is exact in every precision.
+/// The strided convolution is written as a matrix product of flattened patches in (row, column, channel) order, the
+/// order of the pixels. The preprocessing (p/255 − mean)/std is folded into its weights. A pixel is exact in every
+/// precision.
 fn embed(graph: &mut Graph, manifest: &Manifest, a: &Vit, weights: &TimmWeights) -> Result<String, BundleError> {
     let (patch, grid, d) = (a.patch as i64, (manifest.side / a.patch) as i64, a.embed_dim);
     let pixels = graph.narrow("pixels.float", ComposedGraph::PIXELS);
@@ -235,8 +236,8 @@ impl Block<'_> {
         Ok(graph.op(&at("gated"), "Mul", &[&silu, &value]))
     }
 
-    /// softmax(q·kᵀ/√w)·v per head of width w. Separate products give queries, keys and values: this saves the copies of a
-    /// split, and head-major order is then only a view.
+    /// softmax(q·kᵀ/√w)·v per head of width w. Separate products give queries, keys and values: this saves the copies
+    /// of a split, and head-major order is then only a view.
     fn attention(&self, graph: &mut Graph, normed: &str) -> Result<String, BundleError> {
         let at = |part: &str| format!("{}.attn.{part}", self.name);
         let a = self.vit;

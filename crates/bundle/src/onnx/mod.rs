@@ -1,5 +1,5 @@
-//! ONNX files, read and written by hand. Only the needed part of the format is known here and unknown fields are copied;
-//! a generated reader would need protobuf's compiler.
+//! ONNX files, read and written by hand. Only the needed part of the format is known here and unknown fields are
+//! copied; a generated reader would need protobuf's compiler.
 
 mod check;
 pub mod operators;

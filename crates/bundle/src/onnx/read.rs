@@ -1,4 +1,5 @@
-//! A reader of ONNX's messages. Field numbers are those of `onnx/onnx.proto3`. Tensors borrow their bytes from the file.
+//! A reader of ONNX's messages. Field numbers are those of `onnx/onnx.proto3`. Tensors borrow their bytes from the
+//! file.
 
 use std::borrow::Cow;
 

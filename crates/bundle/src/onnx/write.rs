@@ -1,8 +1,8 @@
 //! A writer of ONNX's protobuf: the messages that a composed graph needs, appended to one buffer.
 //!
-//! Field numbers are those of `onnx/onnx.proto3` (IR version 9). Weights can be gigabytes, so nothing is buffered twice:
-//! the length of the graph, the model's last field, has a fixed width and is patched in at the end (protobuf allows
-//! padded varints). A model beyond protobuf's 2 GiB has its weights in a second buffer, as ONNX's external data.
+//! Field numbers are those of `onnx/onnx.proto3` (IR version 9). Weights can be gigabytes, so nothing is buffered
+//! twice: the length of the graph, the model's last field, has a fixed width and is patched in at the end (protobuf
+//! allows padded varints). A model beyond protobuf's 2 GiB has its weights in a second buffer, as ONNX's external data.
 
 use std::ops::Range;
 
