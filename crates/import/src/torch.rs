@@ -30,8 +30,8 @@ pub(crate) struct TorchFile {
 pub(crate) enum Node {
     /// A tensor or parameter of a type that [`Element`] has; any other is `Opaque`.
     Tensor(TensorRef),
-    /// A dict, or a module as its state_dict with its plain attributes (`k: 32`). Keys are unique; keys that are not text
-    /// are converted to text.
+    /// A dict, or a module as its state_dict with its plain attributes (`k: 32`). Keys are unique; keys that are not
+    /// text are converted to text.
     Map(Vec<(String, Node)>),
     /// A list or tuple.
     List(Vec<Node>),
