@@ -1,4 +1,4 @@
-//! Slides to play: one trait, and a reader for each kind of input.
+//! Slides: one trait, and a reader for each kind of input.
 
 mod cache;
 mod directory;
