@@ -1,4 +1,4 @@
-//! A tiny random bundle, with reference outputs from rten itself.
+//! Tiny random bundles with reference outputs from rten.
 
 use std::path::Path;
 
@@ -9,12 +9,12 @@ use rten::{ModelOptions, Value};
 use rten_tensor::NdTensorView;
 use rten_tensor::prelude::*;
 
-/// Writes a tiny bundle; one that an earlier run left there is replaced.
+/// Writes a tiny bundle and replaces one that an earlier run left.
 pub fn bundle(folder: &Path) {
     bundle_of(folder, &SyntheticSpec::default());
 }
 
-/// The same with other sizes.
+/// As [`bundle`], with other sizes.
 pub fn bundle_of(folder: &Path, spec: &SyntheticSpec) {
     if folder.exists() {
         std::fs::remove_dir_all(folder).expect("the old bundle can be removed");
@@ -25,7 +25,7 @@ pub fn bundle_of(folder: &Path, spec: &SyntheticSpec) {
 /// Loads a composed graph into rten.
 ///
 /// # Errors
-/// Whatever rten says.
+/// rten's.
 pub fn load(graph: ComposedGraph) -> LoadResult {
     let model = ModelOptions::with_all_ops().load(graph.onnx.clone())?;
     let outputs = graph.outputs().into_iter().map(|name| model.node_id(name)).collect::<Result<Vec<_>, _>>()?;
