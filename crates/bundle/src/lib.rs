@@ -8,6 +8,7 @@
 
 mod agreement;
 pub mod build;
+mod bundle;
 pub mod compose;
 mod cost;
 mod digest;
@@ -16,7 +17,6 @@ pub mod layout;
 pub mod limits;
 mod manifest;
 pub mod onnx;
-mod open;
 mod plan;
 mod precision;
 mod reference;
@@ -26,6 +26,7 @@ pub mod verified;
 mod weights;
 
 pub use agreement::{Agreement, Tolerance};
+pub use bundle::Bundle;
 pub use compose::{COMPOSER, ComposedGraph, SaeGraph, TapOutput};
 pub use digest::Digest;
 pub use error::{BundleError, BundleErrorKind};
@@ -33,8 +34,7 @@ pub use manifest::{
     Architecture, FORMAT, FeatureLabel, FileEntry, GRAPH_FILE, InputStep, MANIFEST_FILE, MODEL_FILE, Manifest, Mlp,
     OnnxModel, PixelLayout, Pooling, REFERENCE_FILE, SAE_FILE, Sae, SaeArchitecture, SaeReference, Tap, TapSource, Vit,
 };
-pub use onnx::{Checked, check_onnx};
-pub use open::Bundle;
+pub use onnx::{GraphSize, check_onnx};
 pub use plan::{PlanFile, PlanKey};
 pub use precision::Precision;
 pub use reference::ReferenceOutputs;

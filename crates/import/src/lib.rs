@@ -2,7 +2,7 @@
 //! support is refused by name, and contradictions between files, weights and the person's statements are errors.
 
 mod checkpoint;
-mod interpolate;
+mod cubic;
 mod onnx;
 mod pickle;
 mod sae;

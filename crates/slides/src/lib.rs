@@ -5,8 +5,8 @@ mod directory;
 pub mod generated;
 mod jpeg;
 mod mpp;
-mod opened;
 mod picture;
+mod signature;
 pub mod simulated;
 mod source;
 #[cfg(test)]
@@ -14,5 +14,5 @@ mod tests;
 mod tiff;
 
 pub use mpp::RANGE as MPP_RANGE;
-pub use opened::open;
+pub use signature::open;
 pub use source::{Mpp, Rect, SlideSource, SourceError, SourceInfo};

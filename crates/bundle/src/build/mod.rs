@@ -1,27 +1,27 @@
 //! Writing bundles. A bundle is composed, run by the caller's engine for calibration and reference outputs, written to
 //! a directory beside the target, and opened to verify it; only then does it get its name.
 
-mod calibrate;
 mod engine;
-mod label;
+mod labels;
 mod recipe;
+mod statistics;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use coverslip_files::{Folder, Replace};
 
+use crate::bundle::Bundle;
 use crate::compose::ComposedGraph;
 use crate::digest::Digest;
 use crate::error::{BundleError, BundleErrorKind, fail};
 use crate::manifest::{FileEntry, GRAPH_FILE, MANIFEST_FILE, MODEL_FILE, Manifest, REFERENCE_FILE, SAE_FILE};
-use crate::open::Bundle;
 use crate::reference;
 use crate::tensors::{TensorFile, to_safetensors};
 use crate::{layout, limits};
 pub use engine::{BATCH, LoadResult, Loaded, RunResult};
 use engine::{Composer, Engine};
-pub use label::relabel;
+pub use labels::relabel;
 pub use recipe::{Calibration, Recipe};
 
 /// Writes a bundle to `out` and opens it. `load` is the caller's engine: it takes a graph, and then at most [`BATCH`]
@@ -59,7 +59,7 @@ fn settle(folder: Folder, force: bool) -> Result<Bundle, BundleError> {
 /// Writes all files of the bundle.
 fn assemble(recipe: Recipe, folder: &Folder, load: impl FnMut(ComposedGraph) -> LoadResult) -> Result<(), BundleError> {
     let mut manifest = recipe.manifest;
-    calibrate::placeholder(&mut manifest, &recipe.calibration);
+    statistics::placeholder(&mut manifest, &recipe.calibration);
     limits::check(&manifest)?;
     check_documents(&manifest, &recipe.documents)?;
     let sae_bytes = to_safetensors(&recipe.sae)?;
@@ -74,7 +74,7 @@ fn assemble(recipe: Recipe, folder: &Folder, load: impl FnMut(ComposedGraph) -> 
 
     let mut engine = Engine { load };
     let composer = Composer { topology, model: &model, sae: &sae };
-    let mean = calibrate::calibrate(&mut manifest, &recipe.calibration, &composer, &mut engine)?;
+    let mean = statistics::complete(&mut manifest, &recipe.calibration, &composer, &mut engine)?;
     let outputs = engine.run(&manifest, composer.compose(&manifest)?, &recipe.reference_tiles)?;
     let reference = to_safetensors(&reference::to_tensors(&manifest, &outputs, &mean))?;
 

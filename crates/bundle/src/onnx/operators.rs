@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::read::{AttributeValue, Constant, ConstantData, Node};
+use super::model::{AttributeValue, Constant, ConstantData, Node};
 use crate::error::{BundleError, fail};
 
 /// Supported versions of the standard operators.

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use super::probe::Probed;
 use super::source::{FLOAT, Source};
-use crate::interpolate::{Cubic, cubic_matrix};
+use crate::cubic::{Cubic, cubic_matrix};
 use coverslip_bundle::onnx::{AttributeValue, Constant, ConstantData, Node};
 use coverslip_bundle::{BundleError, fail};
 

@@ -10,12 +10,12 @@
 
 mod atoms;
 mod dictionary_learning;
+mod format;
 mod found;
 mod openai;
 mod overcomplete;
 mod own;
 mod parts;
-mod recognise;
 mod saelens;
 mod sparsify;
 
@@ -66,8 +66,8 @@ pub struct ImportedSae {
 /// `Missing`, `Io`, `Truncated`; `Unsupported`, naming what this version does not support, and if more than one format
 /// fits; `Invalid` if the files contradict each other; `NotFinite`.
 pub fn import_sae(path: &Path, options: &SaeOptions) -> Result<ImportedSae, BundleError> {
-    let weights = recognise::weights(path)?;
-    let (format, found) = recognise::read(&weights, options).map_err(|error| error.within(weights.display()))?;
+    let weights = format::weights(path)?;
+    let (format, found) = format::read(&weights, options).map_err(|error| error.within(weights.display()))?;
     finish(format, found, options).map_err(|error| error.within(weights.display()))
 }
 

@@ -7,7 +7,7 @@ use super::names::Found;
 use super::shape::Shape;
 use super::spec::{Interpolation, ModelSpec};
 use super::stated::{Said, Stated};
-use crate::interpolate::{Cubic, cubic_matrix};
+use crate::cubic::{Cubic, cubic_matrix};
 use coverslip_bundle::Weight;
 use coverslip_bundle::limits::MAX_SIDE;
 use coverslip_bundle::tensors::{Element, Tensor};

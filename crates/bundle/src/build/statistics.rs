@@ -30,7 +30,7 @@ pub(super) fn placeholder(manifest: &mut Manifest, calibration: &Calibration) {
 }
 
 /// Completes `manifest.sae.reference` and returns x̄.
-pub(super) fn calibrate<F: FnMut(ComposedGraph) -> LoadResult>(
+pub(super) fn complete<F: FnMut(ComposedGraph) -> LoadResult>(
     manifest: &mut Manifest,
     calibration: &Calibration,
     composer: &Composer,

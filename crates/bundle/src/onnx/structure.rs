@@ -2,13 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::model::Model;
 use super::operators::{self, OPSETS};
-use super::read::Model;
 use crate::error::{BundleError, fail};
 
 /// The size of a checked graph.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Checked {
+pub struct GraphSize {
     /// Nodes.
     pub nodes: usize,
     /// Constants.
@@ -20,10 +20,10 @@ pub struct Checked {
 ///
 /// # Errors
 /// `Truncated`, `Invalid` or `Unsupported`, naming the node or value.
-pub fn check_onnx(bytes: &[u8]) -> Result<Checked, BundleError> {
+pub fn check_onnx(bytes: &[u8]) -> Result<GraphSize, BundleError> {
     let model = Model::read(bytes)?;
     check_model(&model)?;
-    Ok(Checked { nodes: model.nodes.len(), constants: model.constants.len() })
+    Ok(GraphSize { nodes: model.nodes.len(), constants: model.constants.len() })
 }
 
 /// As [`check_onnx`], for a parsed model.

@@ -6,10 +6,10 @@ use std::path::Path;
 use coverslip_files::Folder;
 
 use super::{manifest_bytes, replace, settle};
+use crate::bundle::Bundle;
 use crate::error::{BundleError, fail};
 use crate::limits;
 use crate::manifest::{FeatureLabel, MANIFEST_FILE};
-use crate::open::Bundle;
 
 /// Writes a copy of the bundle in `dir` to `out` and opens it. `labels` replace the labels of the same features; all
 /// else is copied. The manifest changes, and with it the bundle's digest.

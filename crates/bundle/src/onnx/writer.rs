@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use super::read::Node;
+use super::model::Node;
 use crate::error::{BundleError, fail};
 
 /// ONNX's `TensorProto.DataType`.
