@@ -1,6 +1,6 @@
-//! What the plugin costs beside its engine: figures as ratios and floors, measured through the C ABI.
+//! The plugin's cost beside its engine, as ratios and floors, measured through the C ABI.
 //!
-//! `cargo bench --bench throughput`. With `COVERSLIP_BENCH_BUNDLE=DIR` the split is that of another bundle than the demo.
+//! Run `cargo bench --bench throughput`. `COVERSLIP_BENCH_BUNDLE=DIR` uses another bundle in place of the demo.
 #![allow(clippy::print_stdout)]
 
 #[path = "../tests/support/host.rs"]
@@ -17,7 +17,7 @@ use rten::{Model, ModelOptions, RunOptions, ThreadPool};
 use rten_tensor::NdTensorView;
 use rustix::time::{ClockId, clock_gettime};
 
-/// Lanes, and threads of the bare engine: the machine's, at most two.
+/// Number of lanes, and of threads of the bare engine: the machine's cores, at most two.
 fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, |n| n.get()).min(2)
 }
@@ -42,9 +42,9 @@ fn runtime(bundle: &Path) -> TestRuntime {
 
 // -- tiles per second, end to end and bare ----------------------------------------------------------------------
 
-/// The two in turn, so that a drift of the machine meets both.
+/// Runs plugin and bare engine in turn, so that a drift of the machine affects both.
 ///
-/// Gives the bare engine's seconds per tile on one core.
+/// Returns the bare engine's seconds per tile on one core.
 fn against_bare_engine(what: &str, bundle: &Path, tiles: u32, rounds: usize) -> f64 {
     let opened = Bundle::open(bundle).expect("the bundle opens");
     let graph = opened.compose().expect("a graph");
@@ -87,7 +87,7 @@ fn against_bare_engine(what: &str, bundle: &Path, tiles: u32, rounds: usize) -> 
     threads() as f64 / bare_best
 }
 
-/// rten alone: each thread with a pool of one, whole tiles.
+/// Runs rten alone on whole tiles. Each thread has a pool of one thread.
 fn bare(model: &Arc<Model>, outputs: &[&str], picture: &Picture, side: u32, tiles: u32) -> f64 {
     let edge = side as usize;
     let ids: Vec<_> = outputs.iter().map(|name| model.node_id(name).expect("an output")).collect();
@@ -115,7 +115,7 @@ fn cut(picture: &Picture, x: u32, side: u32) -> Vec<u8> {
     (0..side).flat_map(row).copied().collect()
 }
 
-/// The same tiles as frames, through the C ABI.
+/// Submits the same tiles as frames through the C ABI.
 fn end_to_end(runtime: &TestRuntime, picture: &Picture, side: u32, tiles: u32) -> f64 {
     let width = tiles * side;
     let slide = runtime.begin(|desc| {
@@ -181,7 +181,7 @@ fn submit_time(bundle: &Path) {
     }
 }
 
-/// Glass goes through copy, exposure and gate only.
+/// Measures blank glass, which passes only copy, exposure and the background gate.
 fn blank_glass(bundle: &Path) {
     let runtime = runtime(bundle);
     let glass = Picture::glass(4096, 2048);
@@ -203,7 +203,8 @@ fn blank_glass(bundle: &Path) {
     println!("blank glass: {best:.0} Mpx/s (target 400 on two cores)");
 }
 
-/// What is measured on a tile's pixels before the gate, and with focus and resampling on tissue: CPU time of prep alone.
+/// Measures the pixel checks before the background gate, and those with focus and resampling on tissue: prep's CPU
+/// time.
 fn pixel_qc(bundle: &Path) {
     let runtime = runtime(bundle);
     let mpp = runtime.info().mpp;
@@ -230,7 +231,7 @@ fn pixel_qc(bundle: &Path) {
     }
 }
 
-/// What a profile costs per tile: NOVEL and SCANNER_SHIFT, at the ranks that a profile may have.
+/// Measures a profile's cost per tile: NOVEL and SCANNER_SHIFT at the ranks that a profile may have.
 fn profile_scores(engine_seconds: f64) {
     use coverslip_profile::TapGeometry;
     for (width, rank) in [(384, 128), (384, 384), (1536, 256), (1536, 512)] {

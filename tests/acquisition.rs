@@ -1,4 +1,4 @@
-//! A slide through the C ABI: every tile once, and the same pixels give the same results however they are cut.
+//! Slides through the C ABI: every tile ends once, and results do not depend on how the pixels are cut into frames.
 
 mod support {
     pub(crate) mod host;
@@ -16,7 +16,7 @@ fn runtime(name: &str) -> TestRuntime {
     open(&folder)
 }
 
-/// What must not depend on how the pixels came: place → pixel scores, features, embeddings, to the bit.
+/// The part of the results that must not depend on the frames, to the bit: place → pixel scores, features, embeddings.
 type Essence = BTreeMap<(i32, i32), (i32, Vec<u32>, Vec<(u32, u32)>, Vec<u32>)>;
 
 fn essence(tiles: &[Tile]) -> Essence {
@@ -31,7 +31,7 @@ fn essence(tiles: &[Tile]) -> Essence {
     map
 }
 
-/// Submits the picture as these boxes, and gives all results.
+/// Submits these boxes of the picture and returns all results.
 fn play(runtime: &TestRuntime, picture: &Picture, scale: f64, frames: &[(u32, u32, u32, u32)]) -> Vec<Tile> {
     let slide = runtime.begin(|desc| {
         (desc.mpp_x, desc.mpp_y) = (desc.mpp_x / scale, desc.mpp_y / scale);
@@ -51,7 +51,7 @@ fn play(runtime: &TestRuntime, picture: &Picture, scale: f64, frames: &[(u32, u3
     tiles
 }
 
-/// Boxes of `width` × `height`, the next one `step` further.
+/// Cuts the picture into boxes of `size` at intervals of `step`.
 fn cut(picture: &Picture, size: (u32, u32), step: (u32, u32)) -> Vec<(u32, u32, u32, u32)> {
     let rows = (0..picture.height).step_by(step.1 as usize);
     let boxes = rows.flat_map(|y| (0..picture.width).step_by(step.0 as usize).map(move |x| (x, y, size.0, size.1)));
@@ -61,7 +61,7 @@ fn cut(picture: &Picture, size: (u32, u32), step: (u32, u32)) -> Vec<(u32, u32, 
 #[test]
 fn the_same_pixels_give_the_same_results_however_they_are_cut() {
     let runtime = runtime("cuts");
-    // Tiles of 32 px at the model's scale, of 70 when it is resampled; edges that no tile fits.
+    // Tiles have 32 px at the model's scale and 70 px resampled; neither divides the picture.
     for (scale, width, height) in [(1.0, 400, 333), (2.2, 700, 500)] {
         let picture = Picture::tissue(width, height, 7);
         let mut shuffled = cut(&picture, (24, 24), (24, 24));
@@ -143,7 +143,7 @@ fn glass_is_background_and_negative_places_are_legal() {
         assert_eq!(tile.features.is_empty(), background);
         assert_eq!(r.reconstruction_error.is_nan(), background);
     }
-    // Where the host asks for it, the model sees glass too.
+    // On request the model analyses glass too.
     let slide = runtime.begin(|desc| {
         (desc.extent_width, desc.extent_height) = (128, 64);
         (desc.max_frame_width, desc.max_frame_height) = (128, 64);
@@ -169,7 +169,7 @@ fn a_region_scanned_again_is_judged_again_and_late_pixels_are_counted() {
     let tiles = slide.results();
     let passes = |pass: u32| tiles.iter().filter(|tile| tile.record.pass == pass).count();
     assert_eq!((passes(0), passes(1)), (4, 4));
-    // Of the second pass one tile is whole, two have a quarter, one a sixteenth.
+    // In the second pass one tile is whole, two have a quarter of their pixels, and one a sixteenth.
     let second: Vec<&Tile> = tiles.iter().filter(|tile| tile.record.pass == 1).collect();
     assert_eq!(second.iter().filter(|tile| tile.record.status == TILE_DONE).count(), 1);
     assert_eq!(second.iter().filter(|tile| tile.record.status == TILE_INCOMPLETE).count(), 3);
@@ -179,7 +179,7 @@ fn a_region_scanned_again_is_judged_again_and_late_pixels_are_counted() {
 }
 
 #[test]
-fn a_partial_tile_goes_on_when_its_time_is_over_and_white_fills_it() {
+fn a_partial_tile_is_filled_with_white_and_analysed_after_its_timeout() {
     let runtime = runtime("timeout");
     let slide = runtime.begin(|desc| {
         (desc.extent_width, desc.extent_height) = (64, 32);
@@ -187,7 +187,7 @@ fn a_partial_tile_goes_on_when_its_time_is_over_and_white_fills_it() {
         desc.flags = SLIDE_EMBEDDINGS;
     });
     let picture = Picture::tissue(64, 32, 4);
-    // Three quarters of the first tile, a quarter of the second.
+    // Three quarters of the first tile and a quarter of the second.
     slide.submit(&picture.frame(0, 0, 24, 32)).expect("room");
     slide.submit(&picture.frame(32, 0, 8, 32)).expect("room");
     let mut tiles = Vec::new();
@@ -197,7 +197,7 @@ fn a_partial_tile_goes_on_when_its_time_is_over_and_white_fills_it() {
     tiles.sort_by_key(|tile| tile.record.column);
     assert_eq!((tiles[0].record.status, tiles[0].record.coverage), (TILE_DONE, 0.75));
     assert_eq!((tiles[1].record.status, tiles[1].record.coverage), (TILE_INCOMPLETE, 0.25));
-    // The same tile, whole, with white where nothing came: the same embedding.
+    // A whole tile with white in place of the missing pixels gives the same embedding.
     let mut white = Picture::tissue(64, 32, 4);
     white.rgb.chunks_exact_mut(192).for_each(|row| row[72..96].fill(255));
     let other = runtime.begin(|desc| {

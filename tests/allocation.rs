@@ -1,4 +1,4 @@
-//! `slide_submit` allocates nothing, whether it takes a frame or refuses it.
+//! `slide_submit` allocates nothing, whether it accepts a frame or refuses it.
 
 mod support {
     pub(crate) mod host;
@@ -15,10 +15,10 @@ thread_local! {
     static COUNT: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Counts the allocations of each thread. A thread that ends has no counter any more.
+/// Counts the allocations of each thread. An ending thread has no counter any more.
 struct Counting;
 
-// SAFETY: hands everything to the system's allocator.
+// SAFETY: every call goes to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let _ = COUNT.try_with(|count| count.set(count.get() + 1));

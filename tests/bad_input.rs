@@ -1,4 +1,4 @@
-//! Whatever a host does wrong is answered with a code and a text that says what was expected, and nothing is lost.
+//! Every mistake of a host gets a code and a text that says what was expected, and nothing is lost.
 #![allow(
     clippy::undocumented_unsafe_blocks,
     reason = "each is a call of the C ABI, with live pointers or with what it must refuse"
@@ -29,7 +29,7 @@ fn refused<T>(answer: Answer<T>, code: i32, text: &str) {
 
 // -- bundles ------------------------------------------------------------------------------------------------
 
-/// Opens a copy of a bundle that `spoil` has changed.
+/// Opens a copy of a bundle after `spoil` has changed it.
 fn spoiled(name: &str, spoil: impl FnOnce(&Path)) -> Answer<TestRuntime> {
     let folder = bundle(name);
     spoil(&folder);
@@ -50,7 +50,7 @@ fn edit_manifest(folder: &Path, from: &str, to: &str) {
 }
 
 #[test]
-fn bundles_that_are_not_whole_are_refused() {
+fn damaged_bundles_are_refused() {
     refused(open_with(Path::new("/nowhere/at/all"), |_| ()), BUNDLE_INVALID, "manifest.json");
     let cut = |folder: &Path| edit(&folder.join("model.safetensors"), |bytes| bytes.truncate(bytes.len() / 2));
     refused(spoiled("cut", cut), BUNDLE_INVALID, "model.safetensors");
@@ -81,7 +81,7 @@ fn the_host_can_pin_the_bundle() {
 }
 
 #[test]
-fn a_bundle_whose_reference_is_another_models_fails_the_self_check() {
+fn a_bundle_with_another_models_reference_fails_the_self_check() {
     let folder = bundle("reference");
     let other = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("bad-reference-zeros");
     let _ = std::fs::remove_dir_all(&other);
@@ -115,7 +115,7 @@ fn a_runtime_desc_out_of_range_is_refused() {
 }
 
 #[test]
-fn a_fallback_has_a_reason_a_line_and_an_alert() {
+fn a_fallback_is_reported_with_a_reason_a_log_line_and_an_alert() {
     let runtime = open_with(&bundle("auto"), |desc| desc.engine = ENGINE_AUTO).expect("the CPU instead");
     let info = runtime.info();
     assert_eq!((info.engine, info.fallback_reason), (ENGINE_CPU, REASON_NO_LIBRARY));
@@ -173,7 +173,7 @@ fn a_slide_desc_out_of_range_is_refused() {
 // -- frames -------------------------------------------------------------------------------------------------
 
 #[test]
-fn a_frame_that_is_not_what_it_says_is_refused() {
+fn a_contradictory_frame_is_refused() {
     let runtime = open(&bundle("frame"));
     let slide = runtime.begin(|desc| (desc.extent_width, desc.extent_height) = (640, 640));
     let picture = Picture::tissue(64, 64, 1);
@@ -199,7 +199,7 @@ fn a_frame_that_is_not_what_it_says_is_refused() {
     refused(submit(&|f| f.pass = 70_000), INVALID_ARGUMENT, "pass");
     // SAFETY: null is allowed.
     refused(call(|e| unsafe { (slide.api.slide_submit)(slide.handle, null(), e) }), INVALID_ARGUMENT, "NULL");
-    // Partly outside is taken; what is outside is counted.
+    // A frame that is partly outside is accepted; the pixels outside are counted.
     submit(&|f| (f.x, f.y) = (-32, 600)).expect("partly inside");
     assert_eq!(slide.results().len(), 2);
     let summary = slide.summary();
@@ -273,7 +273,7 @@ fn buffers_that_are_too_small_lose_nothing() {
         feature_capacity: 1,
         ..ResultBatch::init()
     };
-    // SAFETY (of all): the buffers are as long as stated, but for those that must be refused unread.
+    // SAFETY (of all): the buffers are as long as stated, except those that must be refused without reading them.
     let poll = |batch: &mut ResultBatch| call(|e| unsafe { (slide.api.slide_poll)(slide.handle, batch, e) });
     refused(poll(&mut batch), BUFFER_TOO_SMALL, "8 features");
     batch.record_size = 8;

@@ -1,5 +1,5 @@
-//! Defects on purpose: a panic in every table function and every worker, an engine that fails, one that hangs. The host
-//! goes on, nothing is printed, and every tile still ends.
+//! Injected faults: a panic in every table function and every worker, an engine that fails, an engine that hangs. The
+//! host goes on, nothing is printed, and every tile still ends.
 #![allow(
     clippy::undocumented_unsafe_blocks,
     reason = "each is a call of the C ABI, with live pointers or with what it must refuse"
@@ -19,7 +19,7 @@ use coverslip::fault::{Fault, arm, disarm};
 use coverslip_plugin_abi::*;
 use support::host::{Picture, TestRuntime, TestSlide, by_status, call, open, open_with};
 
-/// Faults are the process's: one test at a time.
+/// Faults are global to the process, so only one test runs at a time.
 static ALONE: Mutex<()> = Mutex::new(());
 
 fn alone() -> MutexGuard<'static, ()> {
@@ -102,7 +102,7 @@ fn a_panic_in_any_table_function_is_internal_and_the_host_goes_on() {
 }
 
 #[test]
-fn a_panic_in_a_worker_poisons_its_slide_alone() {
+fn a_panic_in_a_worker_poisons_only_its_slide() {
     let _alone = alone();
     let runtime = open(&bundle("workers"));
     for name in ["prep", "lane", "judge"] {
@@ -122,7 +122,7 @@ fn a_panic_in_a_worker_poisons_its_slide_alone() {
 }
 
 #[test]
-fn a_batch_that_fails_fails_its_tiles_and_no_more() {
+fn a_failed_batch_fails_only_its_tiles() {
     let _alone = alone();
     let runtime = open(&bundle("fail"));
     let (slide, picture) = row(&runtime, 6, |_| ());
@@ -134,7 +134,7 @@ fn a_batch_that_fails_fails_its_tiles_and_no_more() {
 }
 
 #[test]
-fn a_lost_engine_fails_what_is_left_and_says_so() {
+fn a_lost_engine_fails_the_remaining_tiles_and_raises_an_alert() {
     let _alone = alone();
     let runtime = open_with(&bundle("lost"), |desc| desc.max_threads = 1).expect("opens");
     let (slide, picture) = row(&runtime, 6, |_| ());
@@ -169,7 +169,7 @@ fn the_deadline_holds_while_the_engine_hangs() {
     assert!(start.elapsed() < Duration::from_millis(2_500));
     let tiles = slide.drain();
     assert_eq!(by_status(&tiles)[TILE_EXPIRED as usize], 6);
-    // When the lanes return, their slots are free again.
+    // Slots are free again after the lanes return.
     let stats = loop {
         let stats = runtime.stats();
         if stats.slots == stats.slots_free || start.elapsed() > Duration::from_secs(20) {
@@ -195,7 +195,7 @@ fn an_expired_tile_keeps_its_slot_until_its_result_has_room() {
     while slide.summary().unpolled == 0 {
         std::thread::sleep(Duration::from_millis(1));
     }
-    // The outbox is full. These expire while the lane hangs, then their slots come back.
+    // The outbox is full. These tiles expire while the lane hangs; then their slots come back.
     arm("lane", Fault::Hang(Duration::from_millis(300)), 1);
     (1..4).for_each(submit);
     std::thread::sleep(Duration::from_millis(600));
@@ -210,7 +210,7 @@ fn an_expired_tile_keeps_its_slot_until_its_result_has_room() {
 }
 
 #[test]
-fn close_leaves_a_hung_lane_behind_and_says_so() {
+fn close_reports_a_hung_lane_that_it_leaves_behind() {
     let _alone = alone();
     let runtime = open(&bundle("leak"));
     let (slide, picture) = row(&runtime, 2, |_| ());
@@ -227,8 +227,8 @@ fn close_leaves_a_hung_lane_behind_and_says_so() {
 #[test]
 fn nothing_is_printed_by_a_caught_panic() {
     let _alone = alone();
-    // The hook leaves threads of the host alone; the plugin's own print nothing. What reaches stderr is seen by the C
-    // hosts (tests/pitfalls.rs); here, that the host's own panics still have their hook.
+    // The plugin's panic hook silences only the plugin's threads. The C hosts (tests/pitfalls.rs) check stderr; this
+    // test checks that the host's own panics still reach the host's hook.
     let runtime = open(&bundle("silent"));
     let seen = std::sync::Arc::new(Mutex::new(0));
     let counter = seen.clone();

@@ -1,4 +1,4 @@
-//! What the lab found out about features reaches the host.
+//! Labels of features, written by the lab, reach the host.
 
 mod support {
     pub(crate) mod host;
@@ -20,12 +20,12 @@ fn feature(runtime: &TestRuntime, index: u32) -> FeatureInfo {
 }
 
 fn text(field: &[c_char]) -> String {
-    // SAFETY: the library ends every text with a NUL.
+    // SAFETY: the library terminates every text with NUL.
     unsafe { CStr::from_ptr(field.as_ptr()) }.to_string_lossy().into_owned()
 }
 
 #[test]
-fn labels_written_into_a_bundle_are_what_the_host_is_told() {
+fn the_host_gets_the_labels_in_the_bundle() {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("features");
     coverslip_testkit::bundle(&folder);
     let before = open(&folder);
@@ -57,7 +57,7 @@ fn labels_written_into_a_bundle_are_what_the_host_is_told() {
 }
 
 #[test]
-fn labels_that_say_nothing_or_name_no_feature_are_refused_and_the_bundle_stays() {
+fn empty_labels_and_unknown_features_are_refused_and_the_bundle_stays() {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("features-refused");
     coverslip_testkit::bundle(&folder);
     let manifest = std::fs::read(folder.join("manifest.json")).expect("a manifest");

@@ -1,12 +1,12 @@
-//! The headers compile alone, in every version of the languages that they promise, with warnings as errors.
+//! The headers compile alone, with warnings as errors, in every language version that they promise.
 
 use std::process::Command;
 
-/// Compiles nothing but the include: what a header forgets to include itself shows here.
+/// Compiles only the include, which shows what a header forgets to include itself.
 fn compile_alone(mut compiler: Command, language: &str, standard: &str, header: &str, flags: &[&str]) {
     let scratch = coverslip_testkit::Scratch::new("header");
     let source = scratch.join("alone.txt");
-    // Twice: the include guard. The unit must not be empty either, which pedantic C refuses.
+    // The header is included twice to test its guard. Pedantic C refuses an empty unit, hence the declaration.
     let include = format!("#include <coverslip/{header}>\n");
     std::fs::write(&source, format!("{include}{include}int alone(void);\n")).expect("the source");
     compiler.args(["-fsyntax-only", &format!("-std={standard}")]).args(flags);
@@ -37,8 +37,8 @@ fn the_cpp_header_is_cpp17_and_cpp20() {
     }
 }
 
-/// A host that loads the library by path must not need it at link time: coverslip.hpp may mention the entry point only
-/// where `Library::linked` is called.
+/// A host that loads the library by path must not need it at link time: coverslip.hpp refers to the entry point only if
+/// `Library::linked` is called.
 #[test]
 fn the_cpp_header_links_without_the_library() {
     let Some(mut compiler) = coverslip_testkit::cxx() else { return };
@@ -49,8 +49,7 @@ fn the_cpp_header_links_without_the_library() {
     coverslip_testkit::run(Command::new(program).arg(scratch.join("libnothing.so")));
 }
 
-/// The wrapper's own promises (order of closing, exceptions, buffers), held against a function table that the test
-/// program brings itself.
+/// Tests the wrapper's own promises (order of closing, exceptions, buffers) with a function table of the test program.
 #[test]
 fn the_cpp_wrapper_keeps_its_promises() {
     let Some(mut compiler) = coverslip_testkit::cxx() else { return };

@@ -1,6 +1,6 @@
-//! The evidence that a profile's flags are in control: on a synthetic scanner every flag at α = 1 % is raised on about
-//! 1 % of the tiles of slides that neither fitted nor calibrated it. By hand, some minutes on two cores; the figures are
-//! in docs/measured/flags-and-alerts.md:
+//! Evidence that a profile's flags are in control: on a synthetic scanner every flag at α = 1 % is raised on about 1 %
+//! of the tiles of slides on which it was neither fitted nor calibrated. It takes some minutes on two cores and is run
+//! by hand; docs/measured/flags-and-alerts.md has the figures:
 //!
 //!     cargo test --release --test in_control -- --ignored --nocapture
 #![allow(clippy::print_stdout, reason = "figures for the documentation")]
@@ -24,9 +24,9 @@ use coverslip_profile::{
 use support::host::{Picture, TestRuntime, Tile, open_with};
 
 const TILE: u32 = 224;
-/// Tiles across and down a slide.
+/// Columns and rows of tiles on a slide.
 const SLIDE: (u32, u32) = (8, 7);
-/// Slides that fit, that calibrate and that are judged.
+/// Number of slides for each of fitting, calibration and judging.
 const SLIDES: usize = 60;
 
 /// Repeatable numbers in 0..1.
@@ -44,7 +44,7 @@ impl Random {
     }
 }
 
-/// A smooth field of about −1..1: waves of random directions, `scale` px long and longer.
+/// A smooth field of about −1..1: waves in random directions with lengths from `scale` px.
 struct Waves([(f32, f32, f32); 6]);
 
 impl Waves {
@@ -60,8 +60,8 @@ impl Waves {
     }
 }
 
-/// An H&E-like slide: glass, stroma with fibres, nuclei; stains that differ a little from slide to slide; the camera's
-/// noise. Scanner B has other colours, another tone curve and softer optics than A.
+/// An H&E-like slide: glass, stroma with fibres, nuclei, camera noise, and stains that differ slightly between slides.
+/// Scanner B has other colours, another tone curve and softer optics than A.
 fn specimen(seed: u64, scanner: char) -> Picture {
     let (width, height) = (SLIDE.0 * TILE, SLIDE.1 * TILE);
     let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
@@ -108,7 +108,7 @@ fn specimen(seed: u64, scanner: char) -> Picture {
     Picture { width, height, rgb }
 }
 
-/// (1 2 1) / 4 both ways.
+/// Filters with (1 2 1) / 4 in both directions.
 fn softened(plane: &[f32], width: usize) -> Vec<f32> {
     let pass = |from: &[f32], step: usize| {
         let at = |i: usize| from[i.min(from.len() - 1)];
@@ -125,7 +125,7 @@ fn runtime(bundle: &Path, profile: Option<&Path>) -> TestRuntime {
         .expect("the bundle and the profile open")
 }
 
-/// The analysed tiles of a slide of scanner A (by name), every one of them run twice where there is a profile.
+/// The analysed tiles of a slide that is said to be of scanner A. With a profile every tile is run twice.
 fn scan(runtime: &TestRuntime, number: u64, picture: &Picture) -> Vec<Tile> {
     let id = CString::new(format!("slide {number}")).expect("no NUL");
     let slide = runtime.begin(|desc| {
@@ -141,7 +141,7 @@ fn scan(runtime: &TestRuntime, number: u64, picture: &Picture) -> Vec<Tile> {
     tiles.into_iter().filter(|tile| tile.record.status == TILE_DONE).collect()
 }
 
-/// A profile of A, from slides that both scanners saw. Nothing is calibrated yet.
+/// A profile of A, fitted on slides that both scanners scanned, and not calibrated yet.
 fn fitted(bundle: &Bundle, at: &Path) -> Profile {
     let runtime = runtime(at, None);
     let (mut tiles, mut names, mut slides) = (Vec::new(), Vec::new(), Vec::new());
@@ -199,8 +199,8 @@ fn fitted(bundle: &Bundle, at: &Path) -> Profile {
     }
 }
 
-/// Features that follow the scanner whichever slide is left out, and each one's effect on A, as `coverslip profile build`
-/// marks them.
+/// Features that follow the scanner whichever slide is left out, with their effects on A, marked as `coverslip profile
+/// build` marks them.
 fn marked(tiles: &[Tile], names: &[String], slides: &[String]) -> (Vec<u32>, Vec<f32>) {
     let (mut ends, mut index, mut value) = (Vec::new(), Vec::new(), Vec::new());
     for tile in tiles {
@@ -215,7 +215,7 @@ fn marked(tiles: &[Tile], names: &[String], slides: &[String]) -> (Vec<u32>, Vec
     of_a.map(|effect| (effect.feature, effect.size as f32)).collect::<BTreeMap<u32, f32>>().into_iter().unzip()
 }
 
-/// The score that a check's p-value is of.
+/// The score behind a check's p-value.
 fn score(tile: &Tile, check: Check) -> f32 {
     let m = &tile.record.measurements;
     match check {

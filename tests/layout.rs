@@ -1,7 +1,7 @@
 //! The header, the Rust mirror and the golden files agree: every member of every struct, every constant.
 //!
-//! A small reader takes the names out of the header, a C compiler says where they are, and Rust says the same of its
-//! mirror. So a member that is new, moved or retyped on one side shows, also where sizes happen to stay.
+//! A small reader takes the names from the header, a C compiler gives their offsets, and Rust gives those of its
+//! mirror. A member that is new, moved or retyped on one side therefore shows, even if sizes stay the same.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -114,7 +114,7 @@ fn rust_layout() -> String {
     out
 }
 
-/// `NAME = value` for every constant of the mirror, read from its source: so none can be left out here.
+/// `NAME = value` for every constant of the mirror, read from its source so that none can be omitted.
 fn rust_constants() -> String {
     let source = include_str!("../plugin_abi/src/constants.rs");
     let declarations = source.lines().filter_map(|line| line.strip_prefix("pub const "));
@@ -191,7 +191,7 @@ fn constants(header: &str) -> Vec<String> {
         .collect()
 }
 
-/// Compiles and runs a C program whose main has these statements.
+/// Compiles and runs a C program whose main consists of these statements.
 fn ask_c(statements: &str) -> String {
     let scratch = coverslip_testkit::Scratch::new("layout");
     let (source, program) = (scratch.join("layout.c"), scratch.join("layout"));
@@ -236,9 +236,9 @@ fn golden(name: &str) -> PathBuf {
 
 #[test]
 #[cfg(target_pointer_width = "64")]
-fn every_member_lies_where_rust_and_the_golden_file_say() {
+fn every_member_has_the_same_offset_in_the_header_in_rust_and_in_the_golden_file() {
     let c = c_layout();
-    // Where C's char is unsigned, Rust's c_char and u8 are one type.
+    // If C's char is unsigned, Rust's c_char and u8 are one type.
     let comparable = if std::ffi::c_char::MIN == 0 { c.replace(" char ", " uint8_t ") } else { c.clone() };
     coverslip_testkit::assert_same("the header (expected) and plugin_abi (found)", &comparable, &rust_layout());
     coverslip_testkit::assert_golden(&golden("layout.txt"), &c);
@@ -251,7 +251,7 @@ fn every_constant_has_the_same_value() {
     coverslip_testkit::assert_golden(&golden("constants.txt"), &c);
 }
 
-/// A constant's C type decides how it is compared with a member: flags and formats are unsigned, codes are not.
+/// A constant's C type decides how it compares with a member: flags and formats are unsigned, codes are signed.
 #[test]
 fn every_constant_has_the_sign_of_its_rust_type() {
     let mut statements = String::new();
@@ -291,14 +291,14 @@ fn the_cpp_header_names_every_constant_of_its_enumerations() {
     assert!(missing.is_empty(), "coverslip.hpp does not know {missing:?}");
 }
 
-/// The reader above understands the header: what it reads is not empty, and every struct has its size first.
+/// The reader above finds every struct of the header, and every struct begins with its size.
 #[test]
 fn the_reader_sees_the_whole_header() {
     let header = header();
     let structs = structs(&header);
     assert_eq!(structs.len(), header.matches("typedef struct").count());
     for (name, members) in &structs {
-        // Planes, features, results and alerts are elements of arrays: their owner carries the size.
+        // Planes, features, results and alerts are elements of arrays, whose owner has the size.
         let element = ["plane", "feature", "result", "alert"].iter().any(|e| name == &format!("coverslip_{e}"));
         assert!(element || members[0].name == "struct_size", "{name} does not begin with struct_size");
     }

@@ -1,5 +1,5 @@
-//! What breaks plugins in hosts, tried with hosts in C (`tests/c/`). Each program loads the built library by path and
-//! ends with 0 when all holds, or says what does not.
+//! Known pitfalls of plugins in hosts, tested with hosts in C (`tests/c/`). Each program loads the built library by
+//! path and exits with 0, or says what failed.
 //!
 //! `COVERSLIP_SANITIZE=address,undefined cargo test --test pitfalls` compiles the hosts with sanitizers;
 //! `COVERSLIP_RUNNER="valgrind -q --error-exitcode=9"` runs them under another program.
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::LazyLock;
 
-/// A tiny bundle for all tests of this binary: what it sees in a tile means nothing, but it is quick.
+/// A tiny bundle for all tests of this binary. Its outputs have no meaning, but it is quick.
 static BUNDLE: LazyLock<PathBuf> = LazyLock::new(|| {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pitfalls-bundle");
     coverslip_testkit::bundle(&folder);
@@ -36,7 +36,7 @@ fn host(name: &str) -> Output {
     words.push(program.display().to_string());
     let mut command = Command::new(&words[0]);
     command.args(&words[1..]).arg(coverslip_testkit::library()).arg(&*BUNDLE);
-    // What a library keeps until the process ends is no leak of the host's.
+    // What the library keeps until the process ends is not a leak of the host.
     command.env("ASAN_OPTIONS", "detect_leaks=0");
     coverslip_testkit::run(&mut command)
 }
@@ -47,13 +47,13 @@ fn a_thread_may_end_after_dlclose() {
     host("dlclose_thread");
 }
 
-/// Pitfall 2, and leaks: nothing piles up from load to load.
+/// Pitfall 2, and leaks: nothing accumulates from load to load.
 #[test]
 fn load_run_unload_repeats() {
     host("reload");
 }
 
-/// Pitfall 2: no close at all, work in flight; the process ends as if the library were not there.
+/// Pitfall 2: without any close and with work in flight, the process ends as if the library were not there.
 #[test]
 fn the_process_may_end_with_everything_open() {
     host("leave");
@@ -83,11 +83,11 @@ fn no_thread_and_no_file_stays_behind() {
     host("threads");
 }
 
-/// Pitfall 13: also where calls fail.
+/// Pitfall 13, including calls that fail.
 #[test]
 fn not_a_byte_on_stdout_and_stderr() {
     if std::env::var_os("COVERSLIP_RUNNER").is_some() {
-        return coverslip_testkit::note("left out: the runner may write itself");
+        return coverslip_testkit::note("skipped: the runner may write by itself");
     }
     let output = host("silent");
     assert_eq!((output.stdout.as_slice(), output.stderr.as_slice()), (&b""[..], &b""[..]));

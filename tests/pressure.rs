@@ -1,4 +1,4 @@
-//! More than the plugin can take: refusals leave no holes, nothing blocks, every tile ends once, memory stays bounded.
+//! Overload: refusals leave no holes, nothing blocks, every tile ends once, and memory stays bounded.
 
 mod support {
     pub(crate) mod host;
@@ -18,7 +18,7 @@ fn runtime(name: &str) -> TestRuntime {
 }
 
 #[test]
-fn a_burst_is_refused_and_every_tile_it_would_have_touched_ends() {
+fn every_tile_of_a_refused_burst_ends() {
     let runtime = runtime("burst");
     let slide = runtime.begin(|desc| (desc.extent_width, desc.extent_height) = (64 * 40, 64));
     let picture = Picture::tissue(64 * 40, 64, 1);
@@ -46,7 +46,7 @@ fn a_burst_is_refused_and_every_tile_it_would_have_touched_ends() {
 }
 
 #[test]
-fn refused_pixels_that_come_later_leave_no_trace() {
+fn refused_pixels_that_are_submitted_later_leave_no_trace() {
     let runtime = runtime("later");
     let slide = runtime.begin(|desc| (desc.extent_width, desc.extent_height) = (64 * 40, 64));
     let picture = Picture::tissue(64 * 40, 64, 1);
@@ -65,7 +65,7 @@ fn refused_pixels_that_come_later_leave_no_trace() {
 }
 
 #[test]
-fn a_tile_that_got_its_refused_pixels_later_is_judged_by_what_it_has() {
+fn a_tile_that_gets_its_refused_pixels_later_is_judged_as_whole() {
     let runtime = runtime("retry");
     let slide = runtime.begin(|_| ());
     let picture = Picture::tissue(32, 32, 1);
@@ -88,7 +88,7 @@ fn a_pool_full_of_partial_tiles_goes_on() {
     let runtime = runtime("partial");
     let slide = runtime.begin(|_| ());
     let picture = Picture::tissue(64, 64, 1);
-    // Each frame is half of a tile, far from the others: no tile ever completes.
+    // Each frame is half a tile, far from the others, so no tile completes.
     for i in 0..500u32 {
         let mut frame = picture.frame(0, 0, 32, 20);
         frame.x = i64::from(i) * 320;
@@ -107,7 +107,7 @@ fn a_host_that_never_polls_is_slowed_down_and_loses_nothing() {
     let slide = runtime.begin(|desc| desc.max_unpolled = 10);
     let picture = Picture::tissue(32, 32, 1);
     let (mut accepted, mut busy) = (0u64, 0u64);
-    // By count, not by time: a fast machine would run into max_tiles.
+    // Limited by count, not by time: a fast machine would reach max_tiles.
     for _ in 0..5_000 {
         let mut frame = picture.frame(0, 0, 32, 32);
         frame.x = (accepted + busy) as i64 * 32;
@@ -198,11 +198,11 @@ fn resident() -> u64 {
 #[allow(clippy::print_stdout)]
 fn memory_stays_within_the_stated_bound_over_100_000_tiles() {
     if resident() == 0 {
-        println!("left out: /proc/self/statm is not there to tell the resident memory");
+        println!("skipped: this system has no /proc/self/statm, which states the resident memory");
         return;
     }
     let runtime = runtime("memory");
-    // What rten keeps for itself is not the slide's: one slide's worth of work comes first.
+    // One slide runs first, so that memory that rten keeps does not count as the slide's.
     let run = |tiles: u32| {
         let slide = runtime.begin(|desc| {
             (desc.extent_width, desc.extent_height) = (1000 * 32, 100 * 32);
@@ -231,7 +231,7 @@ fn memory_stays_within_the_stated_bound_over_100_000_tiles() {
     let slack = 32 << 20;
     let last = runs[3];
     assert!(last <= before.max(first) + bound + slack, "{before} → {first} → {runs:?}, bound {bound}");
-    // The allocator takes more now and then; what 100,000 tiles leave behind would show every time.
+    // The allocator grows now and then; a leak in 100,000 tiles would show every time.
     let least = runs.windows(2).map(|pair| pair[1].saturating_sub(pair[0])).min().unwrap_or(0);
     assert!(least <= 4 << 20, "every 100,000 tiles leave {least} bytes or more: {runs:?}");
 }

@@ -1,4 +1,4 @@
-//! A profile through the C ABI: what it makes of flags, p-values, alerts and the summary, and which ones are refused.
+//! Profiles through the C ABI: their effect on flags, p-values, alerts and the summary, and which ones are refused.
 #![allow(
     clippy::undocumented_unsafe_blocks,
     reason = "each is a call of the C ABI, with live pointers or with what it must refuse"
@@ -26,7 +26,7 @@ struct Case {
     digest: Digest,
 }
 
-/// A bundle and a synthetic profile of it, changed by `change`.
+/// A bundle and a synthetic profile for it, changed by `change`.
 fn case(name: &str, change: impl FnOnce(&mut Profile)) -> Case {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("profile-{name}"));
     let (bundle, at) = (folder.join("bundle"), folder.join("profile"));
@@ -67,7 +67,7 @@ fn scan(
 }
 
 #[test]
-fn tiles_of_a_known_scanner_have_p_values_and_the_summary_says_by_what() {
+fn tiles_of_a_known_scanner_have_p_values_and_the_summary_names_the_profile() {
     let case = case("known", |_| ());
     let runtime = case.open(|desc| desc.profile_digest = case.digest.0.as_ptr()).expect("opens");
     assert_eq!(runtime.info().profile_digest, case.digest.0);
@@ -77,7 +77,7 @@ fn tiles_of_a_known_scanner_have_p_values_and_the_summary_says_by_what() {
     let summary = slide.summary();
     for Tile { record, .. } in &tiles {
         assert_eq!(record.status, TILE_DONE);
-        // Smoothed noise is as bright here as there: on some tiles there is no tissue to judge the focus by.
+        // Smoothed noise is evenly bright: on some tiles there is no tissue by which to judge the focus.
         assert_eq!(record.flags_calibrated | FLAG_OUT_OF_FOCUS, 0xffe, "every check but the gate");
         assert_eq!(record.flags_checked, record.flags_calibrated | FLAG_BACKGROUND);
         for bit in 2..FLAG_COUNT {
@@ -95,7 +95,7 @@ fn tiles_of_a_known_scanner_have_p_values_and_the_summary_says_by_what() {
     assert_eq!(summary.profile_digest, case.digest.0);
     assert_eq!((summary.flag_alpha[0], summary.flag_alpha[7], summary.flag_alpha[12]), (0.0, 0.01, 0.0));
     assert_eq!((summary.flags_checked[7], summary.scanner_verdict), (12, SCANNER_UNKNOWN));
-    // The same slide again is judged the same, draws and all.
+    // Judging the same slide again gives the same results, including the draws.
     let (_, again) = scan(&runtime, c"A", &picture, |desc| desc.stability_interval = STABILITY_NEVER);
     for tile in &tiles {
         let twin =
@@ -110,7 +110,7 @@ fn tiles_of_a_known_scanner_have_p_values_and_the_summary_says_by_what() {
 }
 
 #[test]
-fn an_unknown_scanner_is_said_and_nothing_is_calibrated() {
+fn an_unknown_scanner_is_reported_and_nothing_is_calibrated() {
     let case = case("unknown", |_| ());
     let runtime = case.open(|_| ()).expect("opens");
     let (slide, tiles) = scan(&runtime, c"C", &Picture::tissue(2 * SIDE, SIDE, 1), |_| ());
@@ -125,7 +125,7 @@ fn an_unknown_scanner_is_said_and_nothing_is_calibrated() {
 }
 
 #[test]
-fn profiles_that_do_not_belong_here_are_refused() {
+fn profiles_of_another_digest_or_bundle_are_refused() {
     let (one, other) = (case("one", |_| ()), case("other", |profile| profile.name = "another".into()));
     let refused = one.open(|desc| desc.profile_digest = other.digest.0.as_ptr()).err().expect("another digest");
     assert_eq!(refused.code, DIGEST_MISMATCH);
@@ -137,7 +137,7 @@ fn profiles_that_do_not_belong_here_are_refused() {
 }
 
 #[test]
-fn few_calibration_tiles_and_missing_ones_are_said() {
+fn few_and_missing_calibration_tiles_are_reported() {
     let case = case("few", |profile| {
         for scanner in &mut profile.scanners {
             scanner.calibration.insert(Check::Novel, Calibration::new(vec![1.0; 39]));
@@ -151,12 +151,12 @@ fn few_calibration_tiles_and_missing_ones_are_said() {
     for Tile { record, .. } in &tiles {
         assert_eq!(record.flags_checked & FLAG_FOREIGN, 0);
         assert!(record.scores[6].is_finite() && record.p_values[6].is_nan(), "measured, not judged");
-        // Random tissue lies some 5 from the mean, all scores at 1.
+        // Random tissue is about 5 from the mean, and all calibration scores are 1.
         assert_eq!(record.flags_raised & FLAG_NOVEL != 0, record.scores[7] > 1.0);
     }
 }
 
-/// The scanner's mean lies elsewhere: every tile is displaced along the scanner's axis.
+/// With another mean of the scanner, every tile is displaced along the scanner's axis.
 #[test]
 fn a_slide_of_another_scanner_ends_with_a_mismatch() {
     let case = case("mismatch", |profile| profile.scanners[0].means.iter_mut().for_each(|mean| mean[0] = 50.0));
@@ -172,7 +172,7 @@ fn a_slide_of_another_scanner_ends_with_a_mismatch() {
 }
 
 #[test]
-fn slides_without_tissue_and_of_one_colour_raise_nothing_that_is_calibrated() {
+fn slides_of_one_colour_without_tissue_raise_no_calibrated_flag() {
     let case = case("blank", |_| ());
     let runtime = case.open(|_| ()).expect("opens");
     for level in [0u8, 128, 243, 255] {

@@ -1,5 +1,5 @@
-//! Random orders of begin, submit, poll, wait, interrupt, cancel, finish, end and close, from several threads at once:
-//! every call returns, with OK or a code that fits, and nothing is left behind.
+//! Random orders of begin, submit, poll, wait, interrupt, cancel, finish, end and close from several threads at once:
+//! every call returns OK or a fitting code, and nothing is left behind.
 
 mod support {
     pub(crate) mod host;
@@ -23,7 +23,7 @@ impl Dice {
     }
 }
 
-/// Codes that a call may return when others call at the same time.
+/// Accepts OK and the codes that a call may return if other threads call at the same time.
 fn fits<T>(answer: Answer<T>) {
     let fine = [BUSY, TIMEOUT, INTERRUPTED, WRONG_STATE, END_OF_RESULTS, INVALID_HANDLE, OUT_OF_EXTENT, LIMIT_REACHED];
     if let Err(refusal) = answer {
@@ -37,7 +37,7 @@ fn one_step(slide: &TestSlide, picture: &Picture, dice: &mut Dice) {
             let mut frame = picture.frame(0, 0, 16 + dice.roll(49) as u32, 16 + dice.roll(49) as u32);
             (frame.x, frame.y) = (dice.roll(500) as i64, dice.roll(300) as i64);
             frame.pass = (dice.roll(20) == 0).into();
-            // One thread at a time submits: the caller's own.
+            // Only the caller's thread submits.
             if dice.roll(2) == 0 { fits(slide.submit(&frame)) } else { fits(slide.submit_wait(&frame, 5)) }
         }
         6 | 7 => fits(slide.take(None)),
@@ -63,7 +63,7 @@ fn live(runtime: &TestRuntime, picture: &Picture, seed: u64, over: &AtomicBool) 
         for _ in 0..dice.roll(60) {
             one_step(&slide, picture, &mut dice);
         }
-        // A second thread polls and interrupts while this one ends the slide in some way.
+        // A second thread polls and interrupts while this one ends the slide in a random way.
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 fits(slide.take(Some(3)));

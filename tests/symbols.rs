@@ -1,4 +1,4 @@
-//! What the shared library shows to the loader: one symbol, one name, and that it wants to stay mapped.
+//! What the loader sees of the shared library: one symbol, one name, and the flag to stay mapped.
 #![cfg(target_os = "linux")]
 
 use std::fmt::Write;
@@ -28,7 +28,7 @@ fn the_library_stays_mapped_and_names_its_contract() {
     assert!(!dynamic.contains("TEXTREL"), "relocations in the code");
 }
 
-/// Only what every Linux has: a plugin that drags in a library of its own collides with the host's.
+/// The plugin needs only what every Linux has, because further libraries could collide with the host's.
 #[test]
 fn only_the_c_library_is_needed() {
     let dynamic = coverslip_testkit::stdout(Command::new("readelf").args(["-dW"]).arg(coverslip_testkit::library()));

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Whole circles: each a set of nodes of which every one reaches every other.
+/// The circles: each is a largest set of nodes in which every node reaches every other.
 pub(crate) fn circles(arrows: &BTreeMap<String, BTreeSet<String>>) -> Vec<BTreeSet<String>> {
     let reach = |from: &String| {
         let (mut seen, mut next) = (BTreeSet::new(), vec![from]);
@@ -23,14 +23,14 @@ pub(crate) fn circles(arrows: &BTreeMap<String, BTreeSet<String>>) -> Vec<BTreeS
     found.into_iter().collect()
 }
 
-/// The arrows between the children of one folder: files, and folders as wholes.
+/// The arrows between the children of each folder: files, and folders as single nodes.
 pub(crate) fn between_siblings(arrows: &BTreeMap<String, BTreeSet<String>>) -> BTreeMap<String, BTreeSet<String>> {
     let mut siblings: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (from, to) in arrows.iter().flat_map(|(from, all)| all.iter().map(move |to| (from, to))) {
         let (a, b): (Vec<&str>, Vec<&str>) = (from.split('/').collect(), to.split('/').collect());
         let common = a.iter().zip(&b).take_while(|(a, b)| a == b).count();
         let (a, b) = (a[..=common].join("/"), b[..=common].join("/"));
-        // A folder's own mod.rs is its face: what its children take from it, they take from the folder.
+        // A folder's own mod.rs stands for the folder, so that its children may import from it.
         if !a.ends_with("/mod.rs") && !b.ends_with("/mod.rs") {
             siblings.entry(a).or_default().insert(b);
         }
@@ -38,7 +38,7 @@ pub(crate) fn between_siblings(arrows: &BTreeMap<String, BTreeSet<String>>) -> B
     siblings
 }
 
-/// The circles as sentences, with the arrows that make them.
+/// Describes the circles with the arrows that form them.
 pub(crate) fn said(circles: &[BTreeSet<String>], arrows: &BTreeMap<String, BTreeSet<String>>) -> String {
     let mut text = String::new();
     for circle in circles {

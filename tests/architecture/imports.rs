@@ -1,25 +1,25 @@
-//! Which file of the workspace uses an item of which other, from the sources alone.
+//! The graph of imports between the workspace's files, computed from the sources.
 //!
-//! An arrow runs from the file that uses an item to the file that defines it: a re-export is followed to its origin, so
-//! a folder's `mod.rs` that only hands names on is no part of a circle. Tests (`#[cfg(test)]`) do not count.
+//! An arrow goes from the file that uses an item to the file that defines it. Re-exports are followed to their origin,
+//! so that a folder's `mod.rs` that only re-exports is not part of a circle. Tests (`#[cfg(test)]`) do not count.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::sources::{Source, tokens};
 
-/// A name in a file: where it leads to.
+/// The segments of a path.
 type Path_ = Vec<String>;
 
-/// One module: its file, and the paths that its `use` items bring in, by the name they have there.
+/// A module: its file, and the paths that its `use` items import, by their local names.
 #[derive(Default)]
 struct Module {
     file: String,
     names: BTreeMap<String, Path_>,
     globs: Vec<Path_>,
-    /// Every path that the code names, as written.
+    /// Every path in the code, as written.
     mentioned: Vec<Path_>,
-    /// Names that are handed on (`pub use`): no use, unless the code itself has them.
+    /// Re-exported names (`pub use`), which count as used only if the code itself mentions them.
     handed_on: BTreeMap<String, Path_>,
     children: BTreeSet<String>,
 }
@@ -81,7 +81,7 @@ fn define(modules: &BTreeMap<Path_, Module>, here: &[String], mention: &[String]
 fn walk(modules: &BTreeMap<Path_, Module>, at: &[String], rest: &[String], depth: usize) -> Option<String> {
     let module = modules.get(at)?;
     let Some((name, below)) = rest.split_first() else {
-        // A module as a whole is no item: what is used of it is named elsewhere.
+        // A module as a whole is not an item; the items used from it are mentioned elsewhere.
         return None;
     };
     if name == "super" {
@@ -138,7 +138,7 @@ fn is_name(token: &str) -> bool {
     token.starts_with(|c: char| c.is_alphabetic() || c == '_')
 }
 
-/// The place of the brace that closes the one at `open`.
+/// The index of the brace that closes the one at `open`.
 fn closing(tokens: &[String], open: usize) -> usize {
     let mut depth = 0;
     for (i, token) in tokens.iter().enumerate().skip(open) {

@@ -1,4 +1,4 @@
-//! The invariants of ARCHITECTURE.md that the source itself can break.
+//! The invariants of ARCHITECTURE.md that can be checked in the sources.
 
 mod circles;
 mod imports;
@@ -39,7 +39,7 @@ fn nothing_imports_in_a_circle() {
     assert!(found.is_empty(), "{found}");
 }
 
-/// Fails with every line of `place` that has one of `words`, comments apart.
+/// Fails with every line below `place` that has one of `words`, except in comments.
 fn expect_without(place: &str, words: &[&str], why: &str) {
     let mut found = Vec::new();
     for Source { path, code } in Source::below(&root(), place) {
@@ -100,7 +100,7 @@ fn the_lab_is_a_host_like_any_other() {
 }
 
 #[test]
-fn the_code_map_names_what_is_there() {
+fn the_code_map_names_every_file() {
     let page = std::fs::read_to_string(root().join("ARCHITECTURE.md")).expect("ARCHITECTURE.md");
     for Source { path, .. } in Source::below(&root(), "src") {
         let parts: Vec<&str> = path.trim_end_matches(".rs").split('/').collect();

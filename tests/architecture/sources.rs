@@ -1,17 +1,17 @@
-//! The sources as text: without comments, strings and tests.
+//! The text of the sources without comments, strings and tests.
 
 use std::path::Path;
 
 /// A Rust file of the checkout.
 pub(crate) struct Source {
-    /// From the root, with `/`.
+    /// Path from the root, with `/`.
     pub(crate) path: String,
-    /// Its code: comments, strings' contents and `#[cfg(test)]` items are gone; lines stay where they were.
+    /// The code without comments, contents of strings and `#[cfg(test)]` items. Lines keep their numbers.
     pub(crate) code: String,
 }
 
 impl Source {
-    /// Every Rust file below a folder (or the file itself).
+    /// Every Rust file below a folder, or the file itself.
     pub(crate) fn below(root: &Path, place: &str) -> Vec<Source> {
         fn walk(path: &Path, found: &mut Vec<std::path::PathBuf>) {
             if path.is_dir() {
@@ -45,7 +45,7 @@ impl Source {
     }
 }
 
-/// The modules of this file that are whole files of tests.
+/// The modules of this file that are files of tests.
 fn test_modules(code: &str) -> Vec<String> {
     let tokens = tokens(code);
     let mut names = Vec::new();
@@ -60,7 +60,7 @@ fn test_modules(code: &str) -> Vec<String> {
     names
 }
 
-/// The text with blanks in place of comments and of what strings and characters contain.
+/// Replaces comments and the contents of strings and characters by blanks.
 fn plain(text: &str) -> String {
     let bytes: Vec<char> = text.chars().collect();
     let mut out = String::with_capacity(text.len());
@@ -100,7 +100,7 @@ fn plain(text: &str) -> String {
     out
 }
 
-/// Where a raw string that begins here ends.
+/// The end of the raw string that begins here.
 fn raw_string(text: &[char]) -> Option<usize> {
     let hashes = text[1..].iter().take_while(|c| **c == '#').count();
     if text.get(1 + hashes) != Some(&'"') {
@@ -110,7 +110,7 @@ fn raw_string(text: &[char]) -> Option<usize> {
     (2 + hashes..text.len()).find(|i| text[*i..].starts_with(&close)).map(|i| i + close.len())
 }
 
-/// The code with every item behind `#[cfg(test)]` (or `#[cfg(all(test, …))]`) blanked.
+/// Replaces every item after `#[cfg(test)]` or `#[cfg(all(test, …))]` by blanks.
 fn without_tests(code: &str) -> String {
     let mut out = code.to_owned();
     while let Some(start) = ["#[cfg(test)]", "#[cfg(all(test"].iter().filter_map(|mark| out.find(mark)).min() {
@@ -139,7 +139,7 @@ fn without_tests(code: &str) -> String {
     out
 }
 
-/// Names, `::` and single signs.
+/// Splits code into names, `::` and single characters.
 pub(crate) fn tokens(code: &str) -> Vec<String> {
     let mut tokens: Vec<String> = Vec::new();
     let mut chars = code.chars().peekable();

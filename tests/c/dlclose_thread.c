@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * A thread calls the library, the library is closed, and only then the thread ends: its thread-local state
- * is destroyed by code of the library, which must still be there.
+ * A thread calls the library, the library is closed, and only then the thread ends. The library's code destroys the
+ * thread-local state, so it must still be mapped.
  */
 #include "host.h"
 
@@ -21,7 +21,7 @@ static void *work(void *whole) {
         host_run_slide(api, runtime);
         host_close(api, runtime);
     } else {
-        /* The short variant: nothing but errors on this thread. */
+        /* The short variant: this thread causes only errors. */
         coverslip_runtime_info info;
         COVERSLIP_INIT(info);
         CHECK(api->runtime_info(12345, &info, NULL) == COVERSLIP_INVALID_HANDLE);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * A host that computes in another floating-point mode (another rounding, denormals as zero): new threads inherit it
- * from the thread that opens the runtime. The same pixels must give the same results to the bit all the same.
+ * A host with another floating-point mode (other rounding, denormals as zero). New threads inherit it from the thread
+ * that opens the runtime. The results must nevertheless be the same to the bit.
  */
 #include "host.h"
 
@@ -24,13 +24,13 @@ static void take(const coverslip_api *api, const char *bundle, outcome *out) {
     coverslip_slide_desc desc = host_slide_desc(&info);
     coverslip_slide slide = 0;
     CHECK(info.features_per_tile <= MOST && info.embedding_width <= MOST);
-    desc.mpp_x = desc.mpp_y = 0.8 * info.mpp; /* Resampling is part of it. */
+    desc.mpp_x = desc.mpp_y = 0.8 * info.mpp; /* This includes resampling. */
     desc.flags = COVERSLIP_SLIDE_EMBEDDINGS;
     CHECK_OK(api->slide_begin(runtime, &desc, &slide, &host_error));
     host_scan(api, slide, info.side);
     CHECK_OK(api->slide_finish(slide, 60000, &host_error));
     for (;;) {
-        /* One at a time, each into its place: the order in which tiles end is not the same every time. */
+        /* Results are stored by their tile's place, since tiles end in any order. */
         static coverslip_feature features[MOST];
         static float embedding[MOST];
         coverslip_result record;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * host.h — what the pitfall programs share: a host that loads the library by path and scans a tiny slide.
- * Every program is called with the library's path and the bundle's, and ends with 0 when all holds.
+ * host.h — shared by the pitfall programs: a host that loads the library by path and scans a tiny slide.
+ * Every program takes the paths of library and bundle, and exits with 0 if all checks hold.
  */
 #ifndef HOST_H
 #define HOST_H
@@ -21,11 +21,11 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Ends the program with what did not hold, and with the library's words where there are some. */
+/* Ends the program with the condition that does not hold and, if there is one, the library's message. */
 #define CHECK(condition) check((condition) ? 1 : 0, #condition, __FILE__, __LINE__, NULL)
 #define CHECK_OK(call) check((call) == COVERSLIP_OK, #call, __FILE__, __LINE__, &host_error)
 
-/* What the calls inside CHECK_OK report to. One per thread: hosts call from several. */
+/* The error struct for calls inside CHECK_OK. Each thread has its own, since hosts call from several. */
 static _Thread_local coverslip_error host_error = {sizeof(coverslip_error), 0, 0, ""};
 
 static inline void check(int holds, const char *what, const char *file, int line, const coverslip_error *error) {
@@ -44,7 +44,7 @@ static inline void *host_load(const char *path) {
     return module;
 }
 
-/* The entry point. POSIX lets the pointer be copied; ISO C would not let it be cast. */
+/* The entry point. ISO C does not allow casting the pointer; POSIX allows copying it. */
 static inline coverslip_get_api_fn host_entry(void *module) {
     coverslip_get_api_fn entry = NULL;
     void *address = dlsym(module, "coverslip_get_api");
@@ -72,7 +72,7 @@ static inline const coverslip_api *host_api(void *module) {
 
 /* ------------------------------------------------------------------------------- runtime and slide -- */
 
-/* On the CPU; COVERSLIP_TEST_TENSORRT names a TensorRT library to run on instead, COVERSLIP_TEST_PLANS its plans. */
+/* Runs on the CPU, or on the TensorRT library in COVERSLIP_TEST_TENSORRT with the plans in COVERSLIP_TEST_PLANS. */
 static inline coverslip_runtime host_open(const coverslip_api *api, const char *bundle) {
     const char *tensorrt = getenv("COVERSLIP_TEST_TENSORRT");
     coverslip_runtime_desc desc;
@@ -96,7 +96,7 @@ static inline coverslip_runtime_info host_about(const coverslip_api *api, covers
 
 enum { TILES_ACROSS = 4, TILES_DOWN = 3 };
 
-/* A slide of TILES_ACROSS x TILES_DOWN tiles at the model's own resolution, one frame a tile. */
+/* A slide of TILES_ACROSS x TILES_DOWN tiles at the model's own resolution, with a frame per tile. */
 static inline coverslip_slide_desc host_slide_desc(const coverslip_runtime_info *info) {
     coverslip_slide_desc desc;
     COVERSLIP_INIT(desc);
@@ -118,7 +118,7 @@ static inline coverslip_slide host_begin(const coverslip_api *api, coverslip_run
     return slide;
 }
 
-/* Stripes of pink and purple: nobody takes that for glass. */
+/* Stripes of pink and purple, which are not glass. */
 static inline uint8_t *host_pixels(uint32_t side) {
     uint8_t *pixels = malloc((size_t)3 * side * side);
     CHECK(pixels != NULL);
@@ -173,7 +173,7 @@ static inline uint32_t host_drain(const coverslip_api *api, coverslip_slide slid
     }
 }
 
-/* A slide from begin to end, every tile accounted for. */
+/* Runs a slide from begin to end and checks that every tile ends. */
 static inline void host_run_slide(const coverslip_api *api, coverslip_runtime runtime) {
     const coverslip_slide slide = host_begin(api, runtime);
     coverslip_slide_summary summary;
@@ -210,8 +210,8 @@ static inline int host_entries(const char *folder) {
 static inline int host_files(void) { return host_entries("/proc/self/fd"); }
 
 typedef struct host_census {
-    int own;  /* The host's, and the library's while a runtime is open. */
-    int pool; /* Of the pool that rten (the CPU engine) makes for itself, once per process and for good. */
+    int own;  /* Threads of the host, and of the library while a runtime is open. */
+    int pool; /* Threads of the pool that rten (the CPU engine) creates once and keeps until the process ends. */
 } host_census;
 
 static inline host_census host_threads(void) {
@@ -222,7 +222,7 @@ static inline host_census host_threads(void) {
         char path[300], name[32] = "";
         snprintf(path, sizeof path, "/proc/self/task/%s/comm", entry->d_name);
         FILE *file = entry->d_name[0] == '.' ? NULL : fopen(path, "r");
-        if (file == NULL) continue; /* Or it has just ended. */
+        if (file == NULL) continue; /* No thread, or one that has just ended. */
         const int is_pool = fgets(name, sizeof name, file) != NULL && strncmp(name, "rten-", 5) == 0;
         fclose(file);
         count.pool += is_pool;
@@ -232,8 +232,8 @@ static inline host_census host_threads(void) {
     return count;
 }
 
-/* After a runtime_close: all threads are gone but for rten's pool, whose size is stated once it is known (else -1).
- * The kernel takes a moment to forget a thread that has been joined. Returns the pool's size. */
+/* Checks that after a runtime_close all threads are gone except rten's pool, whose size is `pool`, or -1 if it is not
+ * yet known. The kernel lists a joined thread for a moment. Returns the pool's size. */
 static inline int host_expect_threads(int own, int pool) {
     const int most = pool >= 0 ? pool : (int)sysconf(_SC_NPROCESSORS_CONF);
     host_census now = host_threads();
@@ -244,7 +244,7 @@ static inline int host_expect_threads(int own, int pool) {
     if (now.own != own) fprintf(stderr, "%d threads, expected %d\n", now.own, own);
     if (now.pool > most) fprintf(stderr, "%d threads of rten, expected %d\n", now.pool, most);
     CHECK(now.own == own && now.pool <= most);
-    if (pool < 0) { /* The lanes' own pools end on their own time: only then is the size known. */
+    if (pool < 0) { /* The lanes' own pools end a little later; only then is the size known. */
         host_sleep_ms(300);
         now = host_threads();
     }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * Calls too many, too few, nested, after the end, and with handles of others: each is answered with its code.
+ * Extra, missing and nested calls, calls after the end, and wrong handles: each returns its code.
  */
 #include "host.h"
 
@@ -45,7 +45,7 @@ static void on_a_stale_runtime(const coverslip_api *api, coverslip_runtime runti
 
 int main(int argc, char **argv) {
     CHECK(argc == 3);
-    /* Two hosts in one process load it twice; the table is one. */
+    /* Two hosts in one process load the library twice and get the same table. */
     void *module = host_load(argv[1]), *again = host_load(argv[1]);
     const coverslip_api *api = host_api(module);
     CHECK(host_api(again) == api && host_api(module) == api);
@@ -59,7 +59,7 @@ int main(int argc, char **argv) {
     const coverslip_slide of_first = host_begin(api, first), of_second = host_begin(api, second);
     host_scan(api, of_first, info.side);
 
-    /* A runtime's handle is no slide, a slide's is no runtime, and neither is garbage. */
+    /* A runtime's handle is not a slide's, a slide's is not a runtime's, and garbage is neither. */
     const uint64_t garbage[] = {0, UINT64_MAX, 1, 0x100000000u, of_first + 1, of_first ^ 0x8000000000000000u};
     for (size_t i = 0; i < sizeof garbage / sizeof *garbage; i++) {
         if (garbage[i] == of_second || garbage[i] == second) continue;
@@ -67,7 +67,7 @@ int main(int argc, char **argv) {
         if (garbage[i] != first) on_a_stale_runtime(api, garbage[i], &desc);
     }
 
-    /* The slide of the first goes with its runtime; the second does not notice. */
+    /* Closing the first runtime ends its slide and does not affect the second. */
     host_close(api, first);
     on_a_stale_runtime(api, first, &desc);
     on_a_stale_slide(api, of_first);
@@ -75,7 +75,7 @@ int main(int argc, char **argv) {
     CHECK_OK(api->slide_finish(of_second, 60000, &host_error));
     CHECK(host_drain(api, of_second) == TILES_ACROSS * TILES_DOWN);
 
-    /* After the end of results there are none; after finish no frames; finish and cancel may come again. */
+    /* No results follow their end, and no frames finish; finish and cancel may be repeated. */
     uint8_t *pixels = host_pixels(info.side);
     const coverslip_frame frame = host_frame(pixels, info.side, 0);
     CHECK(api->slide_submit(of_second, &frame, NULL) == COVERSLIP_WRONG_STATE);
@@ -87,7 +87,7 @@ int main(int argc, char **argv) {
     CHECK_OK(api->slide_end(of_second, &host_error));
     on_a_stale_slide(api, of_second);
 
-    /* A new slide in the same place does not answer to the old handle. */
+    /* The old handle does not refer to a new slide in the same place. */
     const coverslip_slide next = host_begin(api, second);
     CHECK(next != of_second);
     on_a_stale_slide(api, of_second);
@@ -96,7 +96,7 @@ int main(int argc, char **argv) {
     CHECK(host_drain(api, next) == 0);
     CHECK_OK(api->slide_end(next, &host_error));
 
-    /* An interrupt with nobody there is kept for the next one who waits. */
+    /* An interrupt without a waiter is kept for the next wait. */
     const coverslip_slide waiting = host_begin(api, second);
     coverslip_result record;
     coverslip_result_batch batch;
@@ -109,7 +109,7 @@ int main(int argc, char **argv) {
     CHECK(api->slide_wait(waiting, &batch, 1, NULL) == COVERSLIP_TIMEOUT);
     free(pixels);
 
-    /* More slides than the default allows; then the missing slide_end calls are made up for by the close. */
+    /* More slides than the default allows are refused; the close ends slides without slide_end. */
     coverslip_slide slide = 0;
     int32_t code = COVERSLIP_OK;
     for (int open = 1; code == COVERSLIP_OK; open++) {

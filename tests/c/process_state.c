@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What belongs to the host: floating-point mode, locale, signal handlers and masks, working directory, environment,
- * priority and CPUs of its threads. Snapshots before the library is loaded, while it works, and after.
+ * The library leaves the host's state alone: floating-point mode, locale, signal handlers and masks, working directory,
+ * environment, priority and CPUs of its threads. Snapshots are taken before the library is loaded, while it works, and
+ * afterwards.
  */
 #include "host.h"
 
@@ -44,14 +45,14 @@ static snapshot take(void) {
     for (int number = 1; number <= 64; number++) {
         struct sigaction action;
         memset(&action, 0, sizeof action);
-        if (sigaction(number, NULL, &action) != 0) continue; /* The C library keeps two for itself. */
+        if (sigaction(number, NULL, &action) != 0) continue; /* The C library reserves two signals. */
         s.handlers[number] = action.sa_handler;
         s.handler_flags[number] = action.sa_flags;
     }
     sigprocmask(SIG_SETMASK, NULL, &s.blocked);
     sigaltstack(NULL, &s.signal_stack);
     sched_getaffinity(0, sizeof s.cpus, &s.cpus);
-    s.priority = getpriority(PRIO_PROCESS, 0); /* Of this thread, on Linux. */
+    s.priority = getpriority(PRIO_PROCESS, 0); /* On Linux this is the thread's priority. */
     s.policy = sched_getscheduler(0);
     for (char **variable = environ; *variable != NULL; variable++) s.variables++;
     s.umask = umask(0);
@@ -84,7 +85,7 @@ static void expect_same(const snapshot *before) {
     CHECK(memcmp(&now.core, &before->core, sizeof now.core) == 0);
 }
 
-/* What is not the default is where changes would show; and what the library computes must not depend on it. */
+/* Sets non-default values, so that changes show. The library's results must not depend on them. */
 static void be_unusual(void) {
     fesetround(FE_DOWNWARD);
 #if defined(__x86_64__)

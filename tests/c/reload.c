@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * Load, run, unload, again and again: threads, open files and memory are the same after each round.
- * COVERSLIP_TEST_ROUNDS says how often, 8 times where it does not.
+ * Loads, runs and unloads repeatedly: threads, open files and memory are the same after each round.
+ * COVERSLIP_TEST_ROUNDS sets the number of rounds; the default is 8.
  */
 #include "host.h"
 
 #include <malloc.h>
 
-/* Bytes handed out by malloc, which is the library's allocator too. (0 under a sanitizer.) */
+/* Bytes allocated by malloc, which the library uses too; 0 with a sanitizer. */
 static size_t allocated(void) {
     const struct mallinfo2 info = mallinfo2();
     return info.uordblks + info.hblkhd;
@@ -33,7 +33,7 @@ int main(int argc, char **argv) {
         CHECK(host_files() == files);
         if (round == WARM) warm = allocated();
     }
-    /* What threads keep in their caches comes and goes; what leaks grows by the round. */
+    /* Threads' caches vary; a leak grows with each round. */
     if (allocated() > warm + 256 * 1024) fprintf(stderr, "%zu bytes, after warming up %zu\n", allocated(), warm);
     CHECK(allocated() <= warm + 256 * 1024);
     return 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * Everything a host does, and much that fails, without a log callback: whoever runs this program checks that not a
- * byte came out on stdout or stderr. A second pass has the callback: what is said goes there.
+ * All calls of a host, including many that fail, without a log callback. The caller of this program checks that nothing
+ * was written to stdout or stderr. A second pass has a log callback and checks that it gets the messages.
  */
 #include "host.h"
 
@@ -22,7 +22,7 @@ static void fail_in_every_way(const coverslip_api *api, const char *bundle) {
     CHECK(api->runtime_open(&desc, NULL, NULL, &runtime, NULL) == COVERSLIP_INVALID_ARGUMENT);
     desc.bundle_path = "/nowhere/at/all";
     CHECK(api->runtime_open(&desc, NULL, NULL, &runtime, NULL) != COVERSLIP_OK);
-    desc.bundle_path = "/proc"; /* A folder that is no bundle. */
+    desc.bundle_path = "/proc"; /* A folder that is not a bundle. */
     CHECK(api->runtime_open(&desc, NULL, NULL, &runtime, NULL) != COVERSLIP_OK);
     desc.bundle_path = bundle;
     desc.engine = COVERSLIP_ENGINE_TENSORRT;

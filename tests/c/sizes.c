@@ -1,25 +1,25 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * Hosts of older and newer headers: structs shorter and longer than the library's. Each struct lies at the very end of
- * a page, before one that may not be touched: a byte read or written too far ends the program.
+ * Hosts with older and newer headers, whose structs are shorter or longer than the library's. Each struct is at the end
+ * of a page before a protected page, so that an access beyond it ends the program.
  */
 #include "host.h"
 
 static const coverslip_api *api;
 static coverslip_runtime runtime;
 
-/* `size` bytes right before a forbidden page, all 0xA5 (the canary of what is left alone). */
+/* `size` bytes directly before a protected page, all 0xA5, the canary for untouched bytes. */
 static void *at_the_edge(size_t size) {
     const size_t page = (size_t)sysconf(_SC_PAGESIZE), room = (size + page - 1) / page * page;
     uint8_t *memory = mmap(NULL, room + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     CHECK(memory != MAP_FAILED && mprotect(memory + room, page, PROT_NONE) == 0);
     memset(memory, 0xA5, room);
-    return memory + room - size; /* Never given back: a few pages. */
+    return memory + room - size; /* Never freed; it is only a few pages. */
 }
 
-/* The first `size` bytes of a struct, at the edge, with that size in them; zeros where it is longer. */
+/* The first `size` bytes of a struct at the edge, with that size stated, and padded with zeros if it is longer. */
 static void *cut(const void *whole, size_t whole_size, size_t size) {
-    void *place = at_the_edge((size + 7) / 8 * 8); /* Aligned, as the compiler would have it. */
+    void *place = at_the_edge((size + 7) / 8 * 8); /* Aligned as by the compiler. */
     const uint32_t stated = (uint32_t)size;
     memset(place, 0, size);
     memcpy(place, whole, size < whole_size ? size : whole_size);
@@ -43,18 +43,18 @@ static void inputs(const char *bundle) {
     open.bundle_path = bundle;
     coverslip_runtime opened = 0;
 
-    /* As short as can be: everything after the path takes its default. */
+    /* The shortest struct: everything after the path has its default. */
     const size_t up_to_path = offsetof(coverslip_runtime_desc, profile_path);
     CHECK_OK(api->runtime_open(CUT(open, up_to_path), NULL, NULL, &opened, &host_error));
     host_close(api, opened);
-    /* What is cut off counts as zero: without its path the desc has none. */
+    /* Missing members count as zero, so a shorter desc has no path. */
     CHECK(api->runtime_open(CUT(open, 8), NULL, NULL, &opened, NULL) == COVERSLIP_INVALID_ARGUMENT);
 
-    /* Longer, with zeros behind: a newer host that uses nothing new. */
+    /* A longer struct with zeros at the end is a newer host that uses nothing new. */
     const size_t longer = sizeof open + 24;
     CHECK_OK(api->runtime_open(CUT(open, longer), NULL, NULL, &opened, &host_error));
     host_close(api, opened);
-    /* One byte of it is not zero: a wish that this library cannot know. Wherever that byte is. */
+    /* Any nonzero byte there is a request that this library cannot know. */
     for (size_t i = sizeof open; i < longer; i++) {
         uint8_t *newer = CUT(open, longer);
         newer[i] = 1;
@@ -62,11 +62,11 @@ static void inputs(const char *bundle) {
         CHECK(api->runtime_open((void *)newer, NULL, NULL, &opened, &host_error) == COVERSLIP_INVALID_STRUCT);
         CHECK(opened == 77 && host_error.message[0] != '\0');
     }
-    /* Reserved members are such wishes too. */
+    /* So is a nonzero reserved member. */
     open.reserved = 1;
     CHECK(api->runtime_open(&open, NULL, NULL, &opened, NULL) != COVERSLIP_OK);
 
-    /* Sizes that are none. */
+    /* Impossible sizes. */
     coverslip_slide_desc desc;
     const coverslip_runtime_info info = host_about(api, runtime);
     const uint32_t impossible[] = {0, 1, 4, 7, 0x7FFFFFFF, 0xFFFFFFFF};
@@ -77,7 +77,7 @@ static void inputs(const char *bundle) {
         CHECK(api->slide_begin(runtime, &desc, &slide, NULL) == COVERSLIP_INVALID_STRUCT && slide == 0);
     }
 
-    /* A slide and a frame of an older host. A frame may end behind its only plane. */
+    /* A slide and a frame of an older host. A frame may end after its only plane. */
     coverslip_slide slide = 0;
     desc = host_slide_desc(&info);
     const size_t old_desc = offsetof(coverslip_slide_desc, spread_width);
@@ -97,7 +97,7 @@ static void inputs(const char *bundle) {
     free(pixels);
 }
 
-/* The pixels, too, are read up to their stated size and no further. */
+/* Pixels, too, are read only up to their stated size. */
 static void pixels_at_the_edge(void) {
     const coverslip_runtime_info info = host_about(api, runtime);
     const coverslip_slide slide = host_begin(api, runtime);
@@ -127,7 +127,7 @@ static void *output(size_t size) {
 
 static void outputs(void) {
     const coverslip_runtime_info whole = host_about(api, runtime);
-    /* Shorter: what fits is written, the rest is not touched, the size stays the host's. */
+    /* Shorter: what fits is written, the rest is not touched, and the size stays the host's. */
     for (size_t size = 8; size <= sizeof whole; size += 4) {
         coverslip_runtime_info *out = output(size);
         CHECK_OK(api->runtime_info(runtime, out, &host_error));
@@ -135,7 +135,7 @@ static void outputs(void) {
         CHECK(memcmp((uint8_t *)out + 4, (const uint8_t *)&whole + 4, size - 4) == 0);
         CHECK(is_canary(out, size, (size + 7) / 8 * 8));
     }
-    /* Longer: the library knows no more than it knows. */
+    /* Longer: the library writes only the members that it knows. */
     coverslip_runtime_info *newer = output(sizeof whole + 64);
     CHECK_OK(api->runtime_info(runtime, newer, &host_error));
     CHECK(newer->struct_size == sizeof whole + 64 && newer->side == whole.side);
@@ -161,7 +161,7 @@ static void outputs(void) {
 static void errors(void) {
     coverslip_runtime_info info;
     COVERSLIP_INIT(info);
-    /* From a code alone to the whole message, which always ends inside the struct. */
+    /* All sizes from the code only to the whole message, which always ends inside the struct. */
     for (size_t size = 8; size <= sizeof(coverslip_error) + 8; size += 8) {
         coverslip_error *error = output(size);
         CHECK(api->runtime_info(0, &info, error) == COVERSLIP_INVALID_HANDLE);
@@ -171,7 +171,7 @@ static void errors(void) {
             CHECK(memchr(error->message, 0, room < 512 ? room : 512) != NULL);
         }
     }
-    /* A struct that was never set up is left alone, and the code comes all the same. */
+    /* An uninitialised struct is not touched, and the code is returned anyway. */
     const uint32_t impossible[] = {0, 4, 0xFFFFFFFF};
     for (size_t i = 0; i < sizeof impossible / sizeof *impossible; i++) {
         coverslip_error *error = output(sizeof *error);
@@ -179,7 +179,7 @@ static void errors(void) {
         CHECK(api->runtime_info(0, &info, error) == COVERSLIP_INVALID_HANDLE);
         CHECK(is_canary(error, 4, sizeof *error));
     }
-    /* Success writes none. */
+    /* Success writes no error. */
     coverslip_error *error = output(sizeof *error);
     CHECK(api->runtime_info(runtime, &info, error) == COVERSLIP_OK && is_canary(error, 4, sizeof *error));
 }
@@ -199,7 +199,7 @@ static void batches(void) {
     const coverslip_slide slide = finished_slide();
     coverslip_result_batch batch;
 
-    /* Records of a newer host: wider apart, and what the library does not know is left as it was. */
+    /* Records of a newer host are larger; the library does not touch members that it does not know. */
     uint8_t *records = at_the_edge((size_t)CAPACITY * NEWER);
     COVERSLIP_INIT(batch);
     batch.record_size = NEWER;
@@ -213,7 +213,7 @@ static void batches(void) {
         CHECK(is_canary(record, sizeof *record, NEWER));
     }
 
-    /* Features for one record only: as many results as fit, and none is lost. */
+    /* With room for one record's features, as many results as fit are returned and none is lost. */
     const uint32_t k = info.features_per_tile;
     coverslip_feature *features = at_the_edge((size_t)k * sizeof *features);
     coverslip_result *exact = at_the_edge(CAPACITY * sizeof *exact);
@@ -233,7 +233,7 @@ static void batches(void) {
     }
     CHECK(is_canary(exact + batch.record_count, 0, (CAPACITY - batch.record_count) * sizeof *exact));
 
-    /* Too small for a single one: says so, loses nothing, writes nothing. */
+    /* A buffer too small for one result is an error; nothing is lost or written. */
     uint64_t next = CAPACITY + batch.record_count;
     memset(exact, 0xA5, CAPACITY * sizeof *exact);
     batch.feature_capacity = 1;
@@ -249,7 +249,7 @@ static void batches(void) {
     batch.record_capacity = 0;
     CHECK(api->slide_poll(slide, &batch, NULL) == COVERSLIP_BUFFER_TOO_SMALL);
 
-    /* Buffers that are not there, records of an impossible size, a batch of a newer host that wants more. */
+    /* Missing buffers, records of an impossible size, and a batch of a newer host that requests more. */
     batch.record_capacity = CAPACITY;
     batch.records = NULL;
     CHECK(api->slide_poll(slide, &batch, NULL) == COVERSLIP_INVALID_ARGUMENT);
@@ -265,13 +265,13 @@ static void batches(void) {
     newer[sizeof batch + 3] = 1;
     CHECK(api->slide_poll(slide, (void *)newer, NULL) == COVERSLIP_INVALID_STRUCT);
 
-    /* After all that, the next result is the next result. */
+    /* After these refusals the next result is still the first one. */
     CHECK_OK(api->slide_poll(slide, &batch, &host_error));
     CHECK(exact[0].sequence == next && batch.feature_count == 0 && exact[0].feature_count == 0);
     next += batch.record_count;
     next += host_drain(api, slide);
     CHECK(next == TILES_ACROSS * TILES_DOWN);
-    /* At the end the counts are written although the code is not OK. */
+    /* At the end of results the counts are written although the code is not OK. */
     batch.record_count = 55;
     CHECK(api->slide_poll(slide, &batch, NULL) == COVERSLIP_END_OF_RESULTS && batch.record_count == 0);
 
@@ -280,7 +280,7 @@ static void batches(void) {
     CHECK_OK(api->slide_summary(slide, summary, &host_error));
     CHECK(summary->opened == TILES_ACROSS * TILES_DOWN && summary->results[0] == summary->opened);
 
-    /* Alerts: no room is no error where there are none, and a null buffer of no room is none either. */
+    /* Alerts: without alerts, no room is not an error, and neither is a null buffer. */
     coverslip_alert_batch alerts;
     COVERSLIP_INIT(alerts);
     alerts.record_size = sizeof(coverslip_alert);
@@ -292,7 +292,7 @@ static void batches(void) {
 int main(int argc, char **argv) {
     CHECK(argc == 3);
     void *module = host_load(argv[1]);
-    /* The host's own introduction may be of any size as well. */
+    /* The host's own info struct may have any size as well. */
     coverslip_host_info me = host_info();
     CHECK_OK(host_entry(module)(CUT(me, offsetof(coverslip_host_info, name)), &api, &host_error));
     CHECK_OK(host_entry(module)(CUT(me, sizeof me + 16), &api, &host_error));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * Threads and open files: none before runtime_open, some while it is open, none after runtime_close; also when
- * opening fails, and when slides are open at the close.
+ * Threads and open files: the library has none before runtime_open and none after runtime_close, even if opening
+ * fails or slides are open at the close.
  */
 #include "host.h"
 
@@ -23,7 +23,7 @@ int main(int argc, char **argv) {
     const int pool = host_expect_threads(threads, -1);
     CHECK(host_files() == files);
 
-    /* Closed in the middle of the work. */
+    /* Closed during the work. */
     runtime = host_open(api, argv[2]);
     const coverslip_slide slide = host_begin(api, runtime);
     host_scan(api, slide, host_about(api, runtime).side);
@@ -31,7 +31,7 @@ int main(int argc, char **argv) {
     host_expect_threads(threads, pool);
     CHECK(host_files() == files);
 
-    /* Closed right after it was opened, and never opened: no bundle, or the host cancels at the n-th report. */
+    /* Closed directly after opening; not opened, since there is no bundle or the host cancels at the n-th report. */
     host_close(api, host_open(api, argv[2]));
     host_expect_threads(threads, pool);
     coverslip_runtime_desc desc;
@@ -42,7 +42,7 @@ int main(int argc, char **argv) {
     for (int reports = 0; reports < 100; reports++) {
         int left = reports;
         const int32_t code = api->runtime_open(&desc, stop, &left, &runtime, &host_error);
-        if (code == COVERSLIP_OK) { /* There are fewer reports than that. */
+        if (code == COVERSLIP_OK) { /* There are fewer than n reports. */
             CHECK(reports > 0);
             host_close(api, runtime);
             break;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * Hosts of other versions of the contract: who fits gets the table, who does not gets a reason in words.
+ * Hosts of other versions of the contract: a compatible host gets the table, an incompatible one a message.
  */
 #include "host.h"
 
@@ -15,7 +15,7 @@ static void refused(coverslip_get_api_fn get_api, coverslip_host_info info, cons
     /* The message names both versions. */
     if (strstr(error.message, host_version) == NULL) fprintf(stderr, "%s\n", error.message);
     CHECK(strstr(error.message, host_version) != NULL && strstr(error.message, "1.0") != NULL);
-    /* Without an error struct the code alone comes. */
+    /* Without an error struct only the code is returned. */
     CHECK(get_api(&info, &api, NULL) == COVERSLIP_ABI_MISMATCH && api == untouched);
 }
 
@@ -33,7 +33,7 @@ int main(int argc, char **argv) {
     info.abi_minor_min = info.abi_minor = 7;
     refused(get_api, info, "1.7");
 
-    /* A newer header that can do with less fits, and gets a table that says what it is. */
+    /* A newer host that needs no more than this version fits, and gets a table that states its version. */
     info = host_info();
     info.abi_minor = 7;
     CHECK_OK(get_api(&info, &api, &host_error));
@@ -41,14 +41,14 @@ int main(int argc, char **argv) {
     CHECK(api->get_extension("coverslip.none/1") == NULL && api->get_extension("") == NULL);
     CHECK(api->get_extension(NULL) == NULL);
 
-    /* What cannot be a host at all. */
+    /* Structs that cannot be a host's. */
     api = untouched;
     CHECK(get_api(NULL, &api, NULL) == COVERSLIP_INVALID_ARGUMENT && api == untouched);
     info = host_info();
     CHECK(get_api(&info, NULL, NULL) == COVERSLIP_INVALID_ARGUMENT);
     info.struct_size = 0;
     CHECK(get_api(&info, &api, NULL) == COVERSLIP_INVALID_STRUCT && api == untouched);
-    /* A range the wrong way round: needs more than it was compiled for. */
+    /* A reversed range: the host needs more than it was compiled for. */
     info = host_info();
     info.abi_minor_min = 1;
     CHECK(get_api(&info, &api, NULL) != COVERSLIP_OK && api == untouched);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //
-// A host that loads the library by path: links with nothing, and learns by exception that there is no library.
+// A host that loads the library by path. It links without the library and gets an exception if there is none.
 #include <coverslip/coverslip.hpp>
 
 #include <cstdio>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //
-// Holds coverslip.hpp against a function table of its own, which writes down each call. Exit code 0: all holds.
+// Tests coverslip.hpp with a function table that records each call. The exit code is 0 if all checks hold.
 #include <coverslip/coverslip.hpp>
 
 #include <cmath>
@@ -15,8 +15,8 @@ namespace {
 using coverslip::Code;
 using namespace std::chrono_literals;
 
-std::vector<std::string> calls;      // What the table was asked for, in order.
-coverslip_log_fn log_function;       // Of the host that asked for the table last.
+std::vector<std::string> calls;      // Calls of the table, in order.
+coverslip_log_fn log_function;       // Of the host that requested the table last.
 void *log_user;
 std::int32_t next_code;              // What the next submit, wait or close returns.
 std::uint32_t asked_timeout;
@@ -117,7 +117,7 @@ std::int32_t slide_poll(coverslip_slide, coverslip_result_batch *batch, coversli
         record.flags_raised = COVERSLIP_FLAG_OUT_OF_FOCUS;
         record.feature_offset = 2 * i;
         record.feature_count = i + 1;
-        record.embedding_offset = 1000; // Means nothing where the count is 0.
+        record.embedding_offset = 1000; // Has no meaning if the count is 0.
     }
     for (std::uint32_t i = 0; i < 4; ++i) batch->features[i] = {10 + i, 0.5f};
     if (batch->embedding_capacity != 0) {
@@ -192,7 +192,7 @@ void slides_end_before_their_runtime() {
         auto runtime = open();
         auto outlives = runtime.begin_slide(slide_options());
         auto replaced = runtime.begin_slide(slide_options());
-        replaced = runtime.begin_slide(slide_options()); // Ends the one it held.
+        replaced = runtime.begin_slide(slide_options()); // Ends the slide that it held.
         auto moved = std::move(replaced);
         EXPECT(!replaced && moved);
         coverslip::Runtime gone = std::move(runtime);
@@ -313,8 +313,8 @@ void callbacks() {
         EXPECT(mine == "mine");
     }
 
-    // The log: a runtime logs to its own library object, also when another one was made after it, and a log
-    // function that throws does no harm.
+    // A runtime logs to its own library object, even if another one was created after it, and a log function that
+    // throws does no harm.
     std::string lines;
     coverslip::HostOptions options;
     options.log = [&](std::int32_t level, std::string_view message) {
@@ -326,8 +326,8 @@ void callbacks() {
     const auto other = coverslip::Library::linked();
     auto logging = std::make_unique<coverslip::Runtime>(coverslip::Runtime::open(*library, runtime_options()));
     EXPECT(lines == "opened");
-    // The log function outlives the library object, as long as the runtime is open; and beyond that where the
-    // engine hangs, because a lane that was left behind may still log.
+    // The log function outlives the library object while the runtime is open, and longer if the engine hangs, because a
+    // lane that was left behind may still log.
     library.reset();
     log_function(log_user, COVERSLIP_LOG_INFO, "+");
     next_code = COVERSLIP_ENGINE_HUNG;

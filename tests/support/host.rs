@@ -1,4 +1,4 @@
-//! A host in Rust, over the C ABI of the statically linked plugin, so that faults can be armed in the same process.
+//! A host in Rust that uses the C ABI of the statically linked plugin, so that faults can be armed in the same process.
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 use std::ffi::{CStr, CString};
@@ -8,7 +8,7 @@ use std::ptr::{null, null_mut};
 use coverslip::coverslip_get_api;
 use coverslip_plugin_abi::*;
 
-/// A refusal: code and message.
+/// An error of the C ABI.
 #[derive(Clone, Debug)]
 pub(crate) struct Refusal {
     pub(crate) code: i32,
@@ -17,14 +17,14 @@ pub(crate) struct Refusal {
 
 pub(crate) type Answer<T> = Result<T, Refusal>;
 
-/// Calls a function of the table and turns its code into an answer.
+/// Calls a function of the table and turns its code into a result.
 pub(crate) fn call(f: impl FnOnce(*mut Error) -> i32) -> Answer<()> {
     let mut error = Error::init();
     match f(&mut error) {
         OK => Ok(()),
         code => {
             assert_eq!(error.code, code, "the code in the struct is the one returned");
-            // SAFETY: the library ends the message with a NUL.
+            // SAFETY: the library terminates the message with NUL.
             let message = unsafe { CStr::from_ptr(error.message.as_ptr()) }.to_string_lossy().into_owned();
             assert!(!message.is_empty(), "code {code} has a message");
             Err(Refusal { code, message })
@@ -42,13 +42,13 @@ pub(crate) fn api() -> &'static Api {
     unsafe { &*api }
 }
 
-/// A runtime that is closed at the end.
+/// A runtime that is closed when dropped.
 pub(crate) struct TestRuntime {
     pub(crate) api: &'static Api,
     pub(crate) handle: Runtime,
 }
 
-/// Opens a bundle on the CPU engine; `change` sees the desc before.
+/// Opens a bundle on the CPU engine, after `change` has changed the desc.
 pub(crate) fn open_with(bundle: &Path, change: impl FnOnce(&mut RuntimeDesc)) -> Answer<TestRuntime> {
     let api = api();
     let path = CString::new(bundle.to_str().expect("UTF-8")).expect("no NUL");
@@ -80,7 +80,7 @@ impl TestRuntime {
         stats
     }
 
-    /// Begins a slide at the model's own scale; `change` sees the desc before.
+    /// Begins a slide at the model's own scale, after `change` has changed the desc.
     pub(crate) fn begin_with(&self, change: impl FnOnce(&mut SlideDesc)) -> Answer<TestSlide> {
         let mpp = self.info().mpp;
         let mut desc = SlideDesc {
@@ -118,7 +118,7 @@ impl Drop for TestRuntime {
     }
 }
 
-/// A picture to cut frames from: packed RGB.
+/// A picture, packed RGB, from which frames are cut.
 #[derive(Clone)]
 pub(crate) struct Picture {
     pub(crate) width: u32,
@@ -146,7 +146,7 @@ impl Picture {
         Picture { width, height, rgb: vec![243; 3 * (width * height) as usize] }
     }
 
-    /// The frame of `width` × `height` at (`x`, `y`) of the picture, which lies at the plane's origin.
+    /// The frame of `width` × `height` at (`x`, `y`) of the picture, whose corner is the plane's origin.
     pub(crate) fn frame(&self, x: u32, y: u32, width: u32, height: u32) -> Frame {
         let (width, height) = (width.min(self.width - x), height.min(self.height - y));
         let stride = 3 * self.width as usize;
@@ -166,7 +166,7 @@ impl Picture {
     }
 }
 
-/// One result with what belongs to it.
+/// One result with its features and embedding.
 #[derive(Clone, Debug)]
 pub(crate) struct Tile {
     pub(crate) record: TileResult,
@@ -174,7 +174,7 @@ pub(crate) struct Tile {
     pub(crate) embedding: Vec<f32>,
 }
 
-/// A slide that is ended at the end.
+/// A slide that is ended when dropped.
 pub(crate) struct TestSlide {
     pub(crate) api: &'static Api,
     pub(crate) handle: Slide,
@@ -214,7 +214,7 @@ impl TestSlide {
         summary
     }
 
-    /// Polls (`timeout_ms` None) or waits.
+    /// Polls without a timeout, or waits up to `timeout_ms`.
     pub(crate) fn take(&self, timeout_ms: Option<u32>) -> Answer<Vec<Tile>> {
         let mut records = vec![TileResult::default(); 64];
         let mut features = vec![Feature::default(); 64 * 64];
@@ -245,7 +245,7 @@ impl TestSlide {
         Ok(records[..batch.record_count as usize].iter().map(tile).collect())
     }
 
-    /// Everything that is left, until the end of results.
+    /// Takes all remaining results.
     pub(crate) fn drain(&self) -> Vec<Tile> {
         let mut tiles = Vec::new();
         loop {
@@ -257,10 +257,10 @@ impl TestSlide {
         }
     }
 
-    /// Finishes and drains: the whole result of a slide.
+    /// Finishes the slide and returns all results.
     pub(crate) fn results(&self) -> Vec<Tile> {
         let mut tiles = Vec::new();
-        // More may be left than fits unpolled: take some between the waits.
+        // More results may be left than fit unpolled, so take some between the waits.
         let start = std::time::Instant::now();
         while let Err(refusal) = self.finish(20) {
             assert!(start.elapsed().as_secs() < 120, "the slide does not end: {refusal:?}");
@@ -296,7 +296,7 @@ impl Drop for TestSlide {
     }
 }
 
-/// How often each status comes, by `TILE_*`.
+/// The number of tiles of each status, by `TILE_*`.
 pub(crate) fn by_status(tiles: &[Tile]) -> [usize; 8] {
     let mut counts = [0; 8];
     tiles.iter().for_each(|tile| counts[tile.record.status as usize] += 1);

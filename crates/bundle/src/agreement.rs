@@ -1,4 +1,4 @@
-//! How far two engines' outputs for the same tiles are apart. Differences are computed in float64.
+//! The distance between two engines' outputs for the same tiles, computed in float64.
 
 use std::fmt;
 
@@ -7,62 +7,63 @@ use crate::manifest::Manifest;
 use crate::precision::Precision;
 use crate::reference::ReferenceOutputs;
 
-/// Values that differ by less than this, relative to the larger, may change places among the strongest.
+/// Two reported values whose relative difference is at most this are a near tie: engines may report them in either
+/// order.
 const NEAR_TIE: f64 = 1e-4;
 
-/// How close to the weakest reported feature others count as tied with it: what float16 may change a value by. One such
-/// feature in another's place is a fifth of ‖f‖ for an SAE of 32 (seen on a ViT-S/14 whose embeddings agree to 4e-7);
-/// `overlap` bounds how many there are, and in float32 `index_mismatches` lets none pass.
+/// Features within this fraction of the weakest reported one count as tied with it: the change that float16 can make to
+/// a value. With 32 reported features, one such swap is a fifth of ‖f‖ (seen on a ViT-S/14 whose embeddings agree to
+/// 4e-7). `overlap` bounds the number of swaps, and in float32 `index_mismatches` allows none.
 const AT_THE_CUT: f64 = 0.05;
 
-/// The distance between expected and found outputs; each figure is the worst of all tiles.
+/// The distance between expected and found outputs. Each figure is the worst over all tiles, unless it says otherwise.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Agreement {
-    /// Per tap: its name and 1 − cosine (or half the squared relative difference of the lengths, if that is more).
+    /// Per tap: its name, and 1 − cosine or half the squared relative difference of the norms, whichever is larger.
     pub embeddings: Vec<(String, f64)>,
-    /// ‖Δx‖² of the SAE's embedding over the bundle's mean ‖x−x̄‖².
+    /// ‖Δx‖² of the SAE's embedding, divided by the bundle's mean ‖x−x̄‖².
     pub displacement: f64,
-    /// ‖f−f′‖ / ‖f‖ of the reported features, by their index.
+    /// ‖f−f′‖ / ‖f‖ of the reported features, matched by index.
     pub features: f64,
-    /// The share of the reported features that are reported by both: the mean of all tiles.
+    /// Fraction of the expected features that both engines report, averaged over the tiles.
     pub overlap: f64,
-    /// Features at a place where the other engine has another one, and the values are no near tie.
+    /// Positions at which the two engines report different features whose values are not a near tie.
     pub index_mismatches: usize,
-    /// |difference| of the number of active features.
+    /// Absolute difference of the number of active features.
     pub active_count: i64,
     /// |e−e′| / max(e, 1).
     pub reconstruction_error: f64,
 }
 
-/// What may differ before an engine is refused.
+/// The largest differences at which an engine is accepted.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Tolerance {
     /// 1 − cosine of each embedding.
     pub embeddings: f64,
-    /// ‖Δx‖² of the SAE's embedding over the bundle's mean ‖x−x̄‖².
+    /// ‖Δx‖² of the SAE's embedding, divided by the bundle's mean ‖x−x̄‖².
     pub displacement: f64,
-    /// ‖f−f′‖ / ‖f‖, and the reconstruction error's difference.
+    /// ‖f−f′‖ / ‖f‖, and the relative difference of the reconstruction error.
     pub features: f64,
-    /// The mean share of the reported features that must be the same; 1: in the same places too, near ties apart.
+    /// Smallest mean overlap of the reported features. 1 requires the same order too, except for near ties.
     pub overlap: f64,
 }
 
 impl Tolerance {
-    /// For engines that compute in float32.
+    /// Engines that compute in float32 on the machine that made the reference outputs.
     pub const FLOAT32: Tolerance =
         Tolerance { embeddings: 1e-9, displacement: f64::INFINITY, features: 1e-4, overlap: 1.0 };
-    /// For a host's machine, whose processor may round otherwise (measured: embeddings below 1e-11): enough to tell
-    /// the bundle's model from anything else.
+    /// Engines that compute in float32 on any machine. Processors round differently (measured: embeddings below 1e-11);
+    /// this still tells the bundle's model from any other.
     pub const FLOAT32_ANYWHERE: Tolerance =
         Tolerance { embeddings: 1e-6, displacement: f64::INFINITY, features: 1e-3, overlap: 1.0 };
-    /// For engines that multiply in float16 (measured on real tiles: embeddings 1.0e-5).
+    /// Engines that multiply in float16 (measured on real tiles: embeddings 1.0e-5).
     pub const FLOAT16: Tolerance = Tolerance { embeddings: 1e-4, displacement: 1e-3, features: 0.05, overlap: 0.95 };
-    /// For engines that multiply in bfloat16 (measured on real tiles: embeddings 9.7e-5). It has three bits less than
-    /// float16; ten times the squared distances are allowed, √10 times the features'.
+    /// Engines that multiply in bfloat16 (measured on real tiles: embeddings 9.7e-5). It has three bits fewer than
+    /// float16, so squared distances may be ten times as large and the feature distance √10 times.
     pub(crate) const BFLOAT16: Tolerance =
         Tolerance { embeddings: 1e-3, displacement: 1e-2, features: 0.16, overlap: 0.85 };
 
-    /// For an engine other than the one that made the reference outputs, at this precision.
+    /// Tolerance for an engine of this precision that did not make the reference outputs.
     pub fn of(precision: Precision) -> Tolerance {
         match precision {
             Precision::Float32 => Tolerance::FLOAT32_ANYWHERE,
@@ -73,10 +74,10 @@ impl Tolerance {
 }
 
 impl Agreement {
-    /// Compares `found` with `expected`, which have the manifest's shapes and the same number of tiles.
+    /// Compares `found` with `expected`. Both must have the manifest's shapes and the same number of tiles.
     ///
     /// # Errors
-    /// `Invalid` for other shapes.
+    /// `Invalid` or `NotFinite` for outputs that fail [`ReferenceOutputs::check`], and for different numbers of tiles.
     pub fn between(
         manifest: &Manifest,
         expected: &ReferenceOutputs,
@@ -120,8 +121,8 @@ impl Agreement {
         self.embeddings.iter().map(|(_, distance)| *distance).fold(0.0, f64::max)
     }
 
-    /// Whether every figure is within `tolerance`. The count of active features is not judged: a feature
-    /// at 1e-8 is none at −1e-8.
+    /// Whether every figure is within `tolerance`. The number of active features is not compared: a feature of 1e-8 is
+    /// active and one of −1e-8 is not.
     pub fn is_within(&self, tolerance: Tolerance) -> bool {
         self.embeddings.iter().all(|(_, distance)| *distance <= tolerance.embeddings)
             && self.displacement <= tolerance.displacement
@@ -152,7 +153,7 @@ impl fmt::Display for Agreement {
 }
 
 /// 1 − a·b/(‖a‖‖b‖), computed as ½‖a/‖a‖ − b/‖b‖‖² so that small distances keep their digits; or ½(1 − ‖b‖/‖a‖)²
-/// where that is more: a vector of another length is another vector.
+/// if that is larger, because the cosine alone does not see a wrong norm.
 fn one_minus_cosine(a: &[f32], b: &[f32]) -> f64 {
     let norm = |v: &[f32]| v.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
     let (norm_a, norm_b) = (norm(a), norm(b));
@@ -164,7 +165,7 @@ fn one_minus_cosine(a: &[f32], b: &[f32]) -> f64 {
     direction.max((1.0 - norm_b / norm_a).powi(2) / 2.0)
 }
 
-/// ‖Δx‖² of the SAE's embedding over the bundle's mean ‖x−x̄‖², the worst of all tiles.
+/// ‖Δx‖² of the SAE's embedding, divided by the bundle's mean ‖x−x̄‖²: the worst tile.
 fn displacement(manifest: &Manifest, expected: &ReferenceOutputs, found: &ReferenceOutputs) -> f64 {
     let Some(at) = manifest.taps.iter().position(|tap| tap.name == manifest.sae.tap) else { return 0.0 };
     let width = manifest.sae.d_in.max(1);
@@ -174,8 +175,8 @@ fn displacement(manifest: &Manifest, expected: &ReferenceOutputs, found: &Refere
     rows.map(square).fold(0.0, f64::max) / manifest.sae.reference.mean_square_deviation
 }
 
-/// The share of the features that `expected` reports and `found` reports too; 1 where none is active. Where both report
-/// as many as they may, a feature at the cut is an engine's choice, as in [`feature_distance`].
+/// The fraction of `expected`'s active features that `found` reports too; 1 if none is active. Features at the cut
+/// count as reported by both: which of them an engine reports is its choice, as in [`feature_distance`].
 fn overlap(expected: &[(i32, f64)], found: &[(i32, f64)]) -> f64 {
     let weakest = expected.iter().filter(|(_, v)| *v != 0.0).map(|(_, v)| *v).fold(f64::INFINITY, f64::min);
     let cut = weakest + AT_THE_CUT * weakest.abs();
@@ -184,8 +185,8 @@ fn overlap(expected: &[(i32, f64)], found: &[(i32, f64)]) -> f64 {
     if active.is_empty() { 1.0 } else { active.iter().filter(same).count() as f64 / active.len() as f64 }
 }
 
-/// ‖f−f′‖ / ‖f‖ of two sparse vectors. Which of two features that tie at the cut is reported is an engine's
-/// choice: one that only one of them has does not count there.
+/// ‖f−f′‖ / ‖f‖ of two sparse vectors. Which of the features that tie at the cut is reported is an engine's choice, so
+/// a feature at the cut that only one engine reports does not count.
 fn feature_distance(expected: &[(i32, f64)], found: &[(i32, f64)]) -> f64 {
     let active = expected.iter().filter(|(_, v)| *v != 0.0);
     let weakest = active.clone().map(|(_, v)| *v).fold(f64::INFINITY, f64::min);
@@ -199,7 +200,7 @@ fn feature_distance(expected: &[(i32, f64)], found: &[(i32, f64)]) -> f64 {
             None => {}
         }
     }
-    // Not `<=`: a cut at infinity, where nothing is active, forgives nothing.
+    // If nothing is active, the cut is infinite and must not excuse any feature.
     for (index, b) in found.iter().filter(|(_, b)| *b != 0.0 && !(*b < cut && cut.is_finite())) {
         if value(expected, *index).is_none() {
             square += b * b;
@@ -209,13 +210,13 @@ fn feature_distance(expected: &[(i32, f64)], found: &[(i32, f64)]) -> f64 {
     if norm > 0.0 { square.sqrt() / norm } else { square.sqrt() }
 }
 
-/// Places whose features differ although the values are no near tie. Zeros have no order.
+/// Positions whose features differ although their values are not a near tie. Zeros have no order.
 fn mismatches(expected: &[(i32, f64)], found: &[(i32, f64)]) -> usize {
     let differs = |((i, a), (j, b)): &(&(i32, f64), &(i32, f64))| {
         if i == j || (*a <= 0.0 && *b <= 0.0) {
             return false;
         }
-        // A near tie: the feature found here stands close by in the other list, or just below its end.
+        // In a near tie the feature found here is close by in the expected list, or just below its end.
         let last = expected.last().map_or(0.0, |(_, v)| *v);
         let theirs = expected.iter().find(|(index, _)| index == j).map_or(last, |(_, v)| *v);
         (theirs - a).abs() > NEAR_TIE * a.abs().max(theirs.abs())
@@ -236,15 +237,19 @@ mod tests {
     }
 
     #[test]
-    fn overlap_is_the_share_that_both_report() {
+    fn overlap_is_the_fraction_that_both_report() {
         let expected = [(3, 2.0), (5, 1.5), (7, 1.0), (9, 0.5)];
-        assert_eq!(overlap(&expected, &[(5, 1.6), (3, 1.4), (7, 1.0), (2, 0.5)]), 1.0, "one at the cut is a choice");
+        assert_eq!(
+            overlap(&expected, &[(5, 1.6), (3, 1.4), (7, 1.0), (2, 0.5)]),
+            1.0,
+            "a feature at the cut is the engine's choice"
+        );
         assert_eq!(overlap(&expected, &[(5, 1.6), (4, 1.4), (7, 1.0), (9, 0.5)]), 0.75);
         assert_eq!(overlap(&[(0, 0.0)], &[(4, 1.0)]), 1.0);
     }
 
     #[test]
-    fn near_ties_may_swap_and_others_not() {
+    fn only_near_ties_may_swap() {
         let expected = [(3, 2.0), (5, 1.00001), (7, 1.0), (9, 0.0)];
         let swapped = [(3, 2.0), (7, 1.00001), (5, 1.0), (2, 0.0)];
         assert_eq!(mismatches(&expected, &swapped), 0);

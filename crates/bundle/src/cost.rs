@@ -4,7 +4,7 @@ use crate::layout;
 use crate::manifest::{Architecture, Manifest, SaeArchitecture, Tap, Vit};
 
 impl Manifest {
-    /// Parameters of the model, a ViT's final norm included.
+    /// Parameters of the model, including a ViT's final norm.
     pub fn model_parameters(&self) -> u128 {
         layout::model_parameters(self)
     }
@@ -14,9 +14,9 @@ impl Manifest {
         layout::sae_parameters(&self.sae)
     }
 
-    /// Floating-point operations per tile in the matrix products of a plain implementation, two per
-    /// multiply-add, up to the last tap. Norms, softmax and activations add a few percent; the composer
-    /// saves some where only the class token is read.
+    /// Floating-point operations per tile: the matrix products of a plain implementation up to the last tap, with two
+    /// operations per multiply-add. Norms, softmax and activations add a few percent. The composed graph needs fewer
+    /// where only the class token is read.
     pub fn flops_per_tile(&self) -> u128 {
         let model = match &self.architecture {
             Architecture::Vit(vit) => self.vit_flops(vit),

@@ -8,12 +8,12 @@ use sha2::{Digest as _, Sha256};
 
 use crate::error::{BundleError, BundleErrorKind};
 
-/// A sha256 digest; shown and parsed as 64 hexadecimal digits.
+/// A sha256 digest. Its text form is 64 hexadecimal digits.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Digest(pub [u8; 32]);
 
 impl Digest {
-    /// The digest of `bytes`.
+    /// Hashes `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
     }
@@ -32,7 +32,7 @@ impl FromStr for Digest {
         let wrong = || {
             BundleError::new(
                 BundleErrorKind::Invalid,
-                format!("a sha256 digest is 64 hexadecimal digits, found `{text}`"),
+                format!("expected a sha256 digest of 64 hexadecimal digits, found `{text}`"),
             )
         };
         if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {

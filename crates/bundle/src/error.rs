@@ -1,27 +1,27 @@
-//! The one error type of this crate: a stable kind for programs, a message for people.
+//! The crate's one error type: a stable kind for programs and a message for people.
 
 use std::fmt;
 
-/// What went wrong, as a program may branch on it. The names are part of the format's contract and do
-/// not change within `coverslip.bundle/1`.
+/// The kind of an error, for programs to branch on. The names are part of the format's contract and do not change
+/// within `coverslip.bundle/1`.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum BundleErrorKind {
-    /// A file or a tensor that must be there is not.
+    /// A required file or tensor does not exist.
     Missing,
     /// A file is shorter than the manifest or its own header says.
     Truncated,
-    /// A file has the right size and the wrong sha256.
+    /// A file has the right size but the wrong sha256.
     DigestMismatch,
-    /// The manifest's `format` is not one that this version reads.
+    /// This version does not read the manifest's `format`.
     UnsupportedVersion,
-    /// A model, SAE or file layout that this version does not do; the message names it.
+    /// This version does not support the model, SAE or file layout; the message names it.
     Unsupported,
     /// Contradictory or malformed content.
     Invalid,
     /// A weight is NaN or infinite.
     NotFinite,
-    /// A size beyond the documented limits (see [`crate::limits`]).
+    /// A size exceeds the documented limits (see [`crate::limits`]), or there is not enough memory.
     TooLarge,
     /// The operating system refused an operation on a file.
     Io,
@@ -53,28 +53,27 @@ pub struct BundleError {
 }
 
 impl BundleError {
-    /// An error of `kind` with a message for people.
     pub fn new(kind: BundleErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into() }
     }
 
-    /// What went wrong, for programs.
+    /// The kind, for programs.
     pub fn kind(&self) -> BundleErrorKind {
         self.kind
     }
 
-    /// What went wrong, for people.
+    /// The message, for people.
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// The same error with `context` before its message: where it happened.
+    /// Puts `context`, the place of the error, before the message.
     pub fn within(mut self, context: impl fmt::Display) -> Self {
         self.message = format!("{context}: {}", self.message);
         self
     }
 
-    /// The error of an operation on the file `what`: `Missing`, `Truncated` or `Io`.
+    /// Turns a failed operation on the file `what` into `Missing`, `Truncated` or `Io`.
     pub fn io(what: impl fmt::Display, error: &std::io::Error) -> Self {
         let kind = match error.kind() {
             std::io::ErrorKind::NotFound => BundleErrorKind::Missing,
@@ -93,7 +92,7 @@ impl fmt::Display for BundleError {
 
 impl std::error::Error for BundleError {}
 
-/// Of an error whose text names the file: those of `coverslip-files`.
+/// For errors whose text names the file already, as those of `coverslip-files` do.
 impl From<std::io::Error> for BundleError {
     fn from(error: std::io::Error) -> Self {
         let kind = match error.kind() {

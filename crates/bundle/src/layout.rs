@@ -1,4 +1,4 @@
-//! Which tensors a manifest's model and SAE have: names and shapes, in timm's and SAELens' conventions.
+//! Names and shapes of the tensors of a manifest's model and SAE, in timm's and SAELens' conventions.
 
 use crate::error::{BundleError, fail};
 use crate::manifest::{
@@ -7,7 +7,7 @@ use crate::manifest::{
 use crate::onnx::{self, Model};
 use crate::tensors::TensorFile;
 
-/// The SAE's tensor with the original numbers of its features, where some were removed.
+/// The tensor of a pruned SAE that holds each feature's original index.
 pub const INDEX_MAP: &str = "index_map";
 
 /// A tensor's name and shape.
@@ -51,12 +51,12 @@ pub fn vit_tensors(a: &Vit, side: usize) -> Vec<Shape> {
     tensors
 }
 
-/// Rows of `pos_embed`: patches, and the tokens before them unless `no_embed_class`.
+/// Rows of `pos_embed`: one per patch, and one per prefix token unless `no_embed_class` is set.
 pub(crate) fn position_rows(vit: &Vit, side: usize) -> usize {
     if vit.no_embed_class { vit.patches(side) } else { vit.tokens(side) }
 }
 
-/// The final norm's tensors: needed by taps with `final_norm`, allowed without.
+/// The final norm's tensors. Taps with `final_norm` need them; otherwise they are optional.
 pub fn final_norm_tensors(vit: &Vit) -> Vec<Shape> {
     let d = vit.embed_dim;
     vec![("norm.weight".into(), vec![d]), ("norm.bias".into(), vec![d])]
@@ -84,7 +84,7 @@ pub fn sae_tensors(sae: &Sae) -> Vec<Shape> {
     tensors
 }
 
-/// The model's parameters. Sizes were limited before, so 128 bits cannot overflow.
+/// Parameters of the model.
 pub fn model_parameters(manifest: &Manifest) -> u128 {
     match &manifest.architecture {
         Architecture::Vit(vit) => vit_parameters(vit, manifest.side),
@@ -92,12 +92,12 @@ pub fn model_parameters(manifest: &Manifest) -> u128 {
     }
 }
 
-/// A ViT's parameters, the final norm included.
+/// Parameters of a ViT, including the final norm.
 pub(crate) fn vit_parameters(vit: &Vit, side: usize) -> u128 {
     count(&vit_tensors(vit, side)) + count(&final_norm_tensors(vit))
 }
 
-/// The SAE's parameters.
+/// Parameters of the SAE.
 pub fn sae_parameters(sae: &Sae) -> u128 {
     count(&sae_tensors(sae))
 }
@@ -108,22 +108,24 @@ pub fn parameters(manifest: &Manifest) -> u128 {
 }
 
 fn count(tensors: &[Shape]) -> u128 {
-    // Sizes of a manifest are limited, those of a graph are not.
+    // A manifest's sizes are limited, a graph's are not: hence the saturating arithmetic.
     let size = |shape: &Vec<usize>| shape.iter().fold(1u128, |n, d| n.saturating_mul(*d as u128));
     tensors.iter().map(|(_, shape)| size(shape)).fold(0, u128::saturating_add)
 }
 
-/// Checks the model's tensors, and its graph where it came as ONNX.
+/// Checks the model's tensors, and the graph of an ONNX model.
 pub(crate) fn check_model(manifest: &Manifest, topology: Option<&[u8]>, file: &TensorFile) -> Result<(), BundleError> {
     match (&manifest.architecture, topology) {
         (Architecture::Vit(vit), None) => check_vit(manifest, vit, file),
         (Architecture::Onnx(onnx), Some(topology)) => check_onnx(manifest, onnx, topology, file),
-        (Architecture::Onnx(_), None) => fail!(Missing, "{GRAPH_FILE} is missing: an ONNX model has a graph"),
-        (Architecture::Vit(_), Some(_)) => fail!(Invalid, "a ViT has no {GRAPH_FILE}; an ONNX model has one"),
+        (Architecture::Onnx(_), None) => fail!(Missing, "{GRAPH_FILE} is missing: an ONNX model needs its graph"),
+        (Architecture::Vit(_), Some(_)) => {
+            fail!(Invalid, "found {GRAPH_FILE} in a ViT's bundle: only an ONNX model has one")
+        }
     }
 }
 
-/// Checks a ViT's tensors: all there, in shape, finite, and no others.
+/// Checks that exactly a ViT's tensors are there, each with its shape and finite values.
 fn check_vit(manifest: &Manifest, vit: &Vit, file: &TensorFile) -> Result<(), BundleError> {
     let mut expected = vit_tensors(vit, manifest.side);
     let wanted = manifest.taps.iter().any(Tap::final_norm);
@@ -133,8 +135,8 @@ fn check_vit(manifest: &Manifest, vit: &Vit, file: &TensorFile) -> Result<(), Bu
     check_tensors(&expected, file, &[])
 }
 
-/// Checks an ONNX model's graph and weights: what the taps and the manifest name is in the graph, every
-/// weight of the graph is there, in shape and finite, and no others.
+/// Checks that an ONNX model's graph has the values that the manifest and its taps name, and that the file holds
+/// exactly the graph's weights, each with its shape and finite values.
 fn check_onnx(manifest: &Manifest, onnx: &OnnxModel, topology: &[u8], file: &TensorFile) -> Result<(), BundleError> {
     let model = Model::read(topology)?;
     onnx::check_model(&model).map_err(|e| e.within(GRAPH_FILE))?;
@@ -154,7 +156,7 @@ fn check_onnx(manifest: &Manifest, onnx: &OnnxModel, topology: &[u8], file: &Ten
     }
     let weights = model.inputs.iter().filter(|input| input.name != onnx.input);
     if let Some(open) = weights.clone().find(|input| input.dims.contains(&None)) {
-        fail!(Invalid, "weight `{}` of {GRAPH_FILE} has a dimension of no stated size", open.name);
+        fail!(Invalid, "weight `{}` of {GRAPH_FILE} has a dimension without a size", open.name);
     }
     let expected: Vec<Shape> =
         weights.map(|input| (input.name.clone(), input.dims.iter().flatten().copied().collect())).collect();
@@ -166,7 +168,7 @@ fn check_onnx(manifest: &Manifest, onnx: &OnnxModel, topology: &[u8], file: &Ten
     check_tensors(&expected, file, &[])
 }
 
-/// Checks the SAE's tensors: all there, in shape, finite, and no others.
+/// Checks that exactly the SAE's tensors are there, each with its shape and finite values.
 pub fn check_sae(sae: &Sae, file: &TensorFile) -> Result<(), BundleError> {
     if sae.pruned {
         file.expect(INDEX_MAP, &[sae.d_sae])?.to_i32()?;
@@ -174,7 +176,7 @@ pub fn check_sae(sae: &Sae, file: &TensorFile) -> Result<(), BundleError> {
     check_tensors(&sae_tensors(sae), file, if sae.pruned { &[INDEX_MAP] } else { &[] })
 }
 
-/// All that is wrong is named at once: whoever converts weights mends it in one go.
+/// Names all missing or unexpected tensors in one error, so that they can be fixed in one go.
 fn check_tensors(expected: &[Shape], file: &TensorFile, others: &[&str]) -> Result<(), BundleError> {
     let missing: Vec<String> = expected
         .iter()
@@ -192,7 +194,7 @@ fn check_tensors(expected: &[Shape], file: &TensorFile, others: &[&str]) -> Resu
     if !extra.is_empty() {
         fail!(
             Invalid,
-            "{} not part of what the manifest describes: {}; leaving them out could change the outputs",
+            "{} not described by the manifest: {}; ignoring them could change the outputs",
             tensors_are(extra.len()),
             listed(&extra)
         );
@@ -204,7 +206,7 @@ fn tensors_are(n: usize) -> String {
     if n == 1 { "a tensor is".to_owned() } else { format!("{n} tensors are") }
 }
 
-/// The first few names, and how many more.
+/// The first 12 names, and the number of the rest.
 pub fn listed(names: &[String]) -> String {
     const SHOWN: usize = 12;
     let mut text = names[..names.len().min(SHOWN)].join(", ");

@@ -1,13 +1,14 @@
-//! The bundle: one pathology ViT and one sparse autoencoder (SAE) as a hashed, read-only directory, and
-//! the composer that turns them into the ONE ONNX graph that every engine runs.
+//! The bundle: a directory that holds one pathology model and one sparse autoencoder (SAE) with the digest of every
+//! file, and the composer that turns them into the one ONNX graph that every engine runs.
 //!
-//! [`Bundle::open`] reads and checks a bundle; [`Bundle::compose`] writes the graph; [`Bundle::reference`]
-//! gives the outputs that an engine must reproduce. [`build`] writes bundles, [`synthetic`] random ones
-//! for tests and benches. The format is described in `docs/reference/bundle-format.md`. This crate runs no model:
-//! where outputs are needed, the caller passes a function that has an engine.
+//! [`Bundle::open`] reads and checks a bundle, [`Bundle::compose`] writes the graph, and [`Bundle::reference`] returns
+//! the outputs that an engine must reproduce. [`build`] writes bundles; [`synthetic`] makes random ones for tests and
+//! benches. `docs/reference/bundle-format.md` describes the format. This crate runs no model: where it needs outputs,
+//! the caller passes in an engine.
 
 mod agreement;
 pub mod build;
+mod bundle;
 pub mod compose;
 mod cost;
 mod digest;
@@ -16,7 +17,6 @@ pub mod layout;
 pub mod limits;
 mod manifest;
 pub mod onnx;
-mod open;
 mod plan;
 mod precision;
 mod reference;
@@ -26,6 +26,7 @@ pub mod verified;
 mod weights;
 
 pub use agreement::{Agreement, Tolerance};
+pub use bundle::Bundle;
 pub use compose::{COMPOSER, ComposedGraph, SaeGraph, TapOutput};
 pub use digest::Digest;
 pub use error::{BundleError, BundleErrorKind};
@@ -33,8 +34,7 @@ pub use manifest::{
     Architecture, FORMAT, FeatureLabel, FileEntry, GRAPH_FILE, InputStep, MANIFEST_FILE, MODEL_FILE, Manifest, Mlp,
     OnnxModel, PixelLayout, Pooling, REFERENCE_FILE, SAE_FILE, Sae, SaeArchitecture, SaeReference, Tap, TapSource, Vit,
 };
-pub use onnx::{Checked, check_onnx};
-pub use open::Bundle;
+pub use onnx::{GraphSize, check_onnx};
 pub use plan::{PlanFile, PlanKey, PlanTarget};
 pub use precision::Precision;
 pub use reference::ReferenceOutputs;

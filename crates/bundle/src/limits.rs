@@ -1,5 +1,5 @@
-//! What a bundle may ask for. Everything that a later allocation depends on is checked here, in arithmetic
-//! that cannot overflow, before a weight is read: a wrong or hostile manifest costs no memory.
+//! Limits on a bundle's sizes. Everything that a later allocation depends on is checked here, before any weight is read
+//! and in arithmetic that cannot overflow, so that a wrong or hostile manifest costs no memory.
 
 use std::collections::BTreeSet;
 
@@ -10,21 +10,21 @@ use crate::manifest::{
     Sae, SaeArchitecture, Tap, TapSource, Vit,
 };
 
-/// Largest `manifest.json`, bytes (labels for 262144 features fit).
+/// Largest `manifest.json`, bytes: room for the labels of 262,144 features.
 pub(crate) const MAX_MANIFEST_BYTES: u64 = 64 << 20;
-/// Largest file other than the two of weights, bytes.
+/// Largest file other than the two weight files, bytes.
 pub(crate) const MAX_OTHER_BYTES: u64 = 256 << 20;
-/// Most files in a bundle, without the manifest.
+/// Most files in a bundle, not counting the manifest.
 pub(crate) const MAX_FILES: usize = 64;
-/// Largest `model.onnx`, bytes: nodes and small constants, no weights.
+/// Largest `model.onnx`, bytes. It holds nodes and small constants, no weights.
 pub(crate) const MAX_GRAPH_BYTES: u64 = 64 << 20;
-/// Room for a safetensors header beside the weights it describes, bytes.
+/// Room for a safetensors header, bytes, added to the size of the weights.
 pub const MAX_HEADER_BYTES: u64 = 16 << 20;
 /// Largest model input, px.
 pub const MAX_SIDE: usize = 1024;
-/// Most tokens per tile: attention's memory grows with the square.
+/// Most tokens per tile. Attention's memory grows with their square.
 pub(crate) const MAX_TOKENS: usize = 8192;
-/// Most blocks.
+/// Most transformer blocks.
 pub const MAX_DEPTH: usize = 64;
 /// Widest token.
 pub const MAX_EMBED_DIM: usize = 4096;
@@ -36,18 +36,18 @@ pub const MAX_REGISTERS: usize = 64;
 pub const MAX_TAPS: usize = 16;
 /// Most features of an SAE.
 pub const MAX_D_SAE: usize = 262_144;
-/// Most steps before an SAE: there are no more kinds.
+/// Most input steps of an SAE: one of each kind.
 pub(crate) const MAX_INPUT_STEPS: usize = 4;
 /// Most features reported per tile.
 pub(crate) const MAX_OUTPUTS: usize = 1024;
 /// Longest name of a value in an ONNX graph, bytes.
 pub(crate) const MAX_VALUE_NAME: usize = 512;
-/// Most parameters of model and SAE together.
+/// Most parameters, model and SAE together.
 pub(crate) const MAX_PARAMETERS: u128 = 4_000_000_000;
 /// Most reference tiles.
 pub(crate) const MAX_REFERENCE_TILES: usize = 64;
 
-/// Checks everything that can be checked without reading another file.
+/// Makes all the checks that need no other file.
 pub(crate) fn check(manifest: &Manifest) -> Result<(), BundleError> {
     check_text(manifest)?;
     check_preprocessing(manifest)?;
@@ -66,14 +66,14 @@ pub(crate) fn check(manifest: &Manifest) -> Result<(), BundleError> {
     Ok(())
 }
 
-/// Checks the list of files: names, the three that must be there, sizes.
+/// Checks the names and sizes of the listed files, and that the required ones are among them.
 pub(crate) fn check_files(manifest: &Manifest) -> Result<(), BundleError> {
     if manifest.files.len() > MAX_FILES {
         fail!(TooLarge, "`files` lists {} files, at most {MAX_FILES}", manifest.files.len());
     }
     for name in required_files(manifest) {
         if !manifest.files.contains_key(name) {
-            fail!(Missing, "`files` does not list `{name}`, which every bundle has");
+            fail!(Missing, "`files` does not list `{name}`, which this bundle needs");
         }
     }
     for (name, entry) in &manifest.files {
@@ -82,7 +82,7 @@ pub(crate) fn check_files(manifest: &Manifest) -> Result<(), BundleError> {
             MODEL_FILE => weight_bytes(layout::model_parameters(manifest)),
             SAE_FILE => weight_bytes(layout::sae_parameters(&manifest.sae)),
             GRAPH_FILE if !matches!(manifest.architecture, Architecture::Onnx(_)) => {
-                fail!(Invalid, "`files` lists `{GRAPH_FILE}`, which a bundle of a ViT does not have")
+                fail!(Invalid, "`files` lists `{GRAPH_FILE}`, which only a bundle with an ONNX model has")
             }
             GRAPH_FILE => u128::from(MAX_GRAPH_BYTES),
             _ => u128::from(MAX_OTHER_BYTES),
@@ -98,7 +98,7 @@ pub(crate) fn check_files(manifest: &Manifest) -> Result<(), BundleError> {
     Ok(())
 }
 
-/// The files that a bundle of this family has.
+/// The files that every bundle with this family of model has.
 pub(crate) fn required_files(manifest: &Manifest) -> Vec<&'static str> {
     let mut files = vec![MODEL_FILE, REFERENCE_FILE];
     if manifest.sae.architecture.is_some() {
@@ -120,8 +120,8 @@ pub(crate) fn check_file_name(name: &str) -> Result<(), BundleError> {
     if name.is_empty() || name.len() > 64 || name.starts_with('.') || !name.chars().all(plain) {
         fail!(
             Invalid,
-            "`{}` is no file name of a bundle: expected 1 to 64 of A-Z a-z 0-9 . _ -, not starting with \
-             a dot, without directories",
+            "`{}` is not a valid file name in a bundle: expected 1 to 64 characters of A-Z a-z 0-9 . _ -, no \
+             leading dot, no directory",
             name.escape_default()
         );
     }
@@ -135,14 +135,14 @@ fn check_text(manifest: &Manifest) -> Result<(), BundleError> {
     if manifest.format != FORMAT {
         fail!(
             UnsupportedVersion,
-            "the manifest's format is `{}`, this version reads `{FORMAT}`",
+            "the manifest's format is `{}`; this version reads `{FORMAT}`",
             manifest.format.escape_default()
         );
     }
     let required = [("name", &manifest.name), ("licence", &manifest.licence), ("source", &manifest.source)];
     for (field, text) in required {
         if text.trim().is_empty() {
-            fail!(Invalid, "`{field}` is empty; every bundle says what it is");
+            fail!(Invalid, "`{field}` is empty; every bundle must state it");
         }
     }
     Ok(())
@@ -185,7 +185,7 @@ fn check_vit(a: &Vit, side: usize) -> Result<(), BundleError> {
         fail!(TooLarge, "`architecture.register_tokens` is {}, at most {MAX_REGISTERS}", a.register_tokens);
     }
     if !side.is_multiple_of(a.patch) {
-        fail!(Invalid, "`side` {side} is no multiple of `architecture.patch` {}", a.patch);
+        fail!(Invalid, "`side` {side} is not a multiple of `architecture.patch` {}", a.patch);
     }
     if !a.embed_dim.is_multiple_of(a.heads) {
         fail!(Invalid, "`architecture.heads` {} does not divide `embed_dim` {}", a.heads, a.embed_dim);
@@ -197,7 +197,7 @@ fn check_vit(a: &Vit, side: usize) -> Result<(), BundleError> {
 fn check_onnx(onnx: &OnnxModel) -> Result<(), BundleError> {
     check_value_name("architecture.input", &onnx.input)?;
     if onnx.parameters == 0 {
-        fail!(Invalid, "`architecture.parameters` is 0; a model has weights");
+        fail!(Invalid, "`architecture.parameters` is 0; expected the number of the model's weights");
     }
     Ok(())
 }
@@ -206,7 +206,7 @@ fn check_value_name(field: &str, name: &str) -> Result<(), BundleError> {
     if name.is_empty() || name.len() > MAX_VALUE_NAME || name.chars().any(char::is_control) {
         fail!(
             Invalid,
-            "`{field}` is `{}`; expected a value's name of 1 to {MAX_VALUE_NAME} bytes",
+            "`{field}` is `{}`; expected the name of a value in the graph, 1 to {MAX_VALUE_NAME} bytes",
             name.chars().take(64).collect::<String>().escape_default()
         );
     }
@@ -219,7 +219,7 @@ fn check_taps(manifest: &Manifest) -> Result<(), BundleError> {
     for tap in &manifest.taps {
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
         if tap.name.is_empty() || tap.name.len() > 32 || !tap.name.chars().all(plain) {
-            fail!(Invalid, "tap name `{}`: expected 1 to 32 of a-z 0-9 _", tap.name.escape_default());
+            fail!(Invalid, "tap name `{}`: expected 1 to 32 characters of a-z 0-9 _", tap.name.escape_default());
         }
         if !seen.insert(&tap.name) {
             fail!(Invalid, "two taps are named `{}`", tap.name);
@@ -234,10 +234,10 @@ fn check_taps(manifest: &Manifest) -> Result<(), BundleError> {
                 }
             }
             (TapSource::Block { .. }, _) => {
-                fail!(Invalid, "tap `{}` reads after a block; a tap of an ONNX model names a `tensor`", tap.name)
+                fail!(Invalid, "tap `{}` has `after_block`; a tap of an ONNX model names a `tensor`", tap.name)
             }
             (TapSource::Tensor { .. }, _) => {
-                fail!(Invalid, "tap `{}` names a tensor; a tap of a ViT reads `after_block`", tap.name)
+                fail!(Invalid, "tap `{}` names a `tensor`; a tap of a ViT has `after_block`", tap.name)
             }
         }
     }
@@ -255,7 +255,9 @@ fn check_block_tap(tap: &Tap, after_block: usize, vit: &Vit) -> Result<(), Bundl
     }
     match tap.pooling {
         Pooling::MeanPatchTokens => Ok(()),
-        Pooling::None => fail!(Invalid, "tap `{}` does not pool; a ViT's tokens are pooled into one vector", tap.name),
+        Pooling::None => {
+            fail!(Invalid, "tap `{}` has no pooling; a ViT's tokens must be pooled into one vector", tap.name)
+        }
         Pooling::ClassToken | Pooling::ClassAndMean if vit.class_token => Ok(()),
         Pooling::ClassToken | Pooling::ClassAndMean => {
             fail!(Invalid, "tap `{}` pools the class token, but the model has none; use mean_patch_tokens", tap.name)
@@ -277,7 +279,7 @@ fn check_sae(manifest: &Manifest) -> Result<(), BundleError> {
         if *sae != Sae::none(&sae.tap, width) {
             fail!(
                 Invalid,
-                "`sae.architecture` is none: expected nothing else of an SAE; found features, steps or labels"
+                "`sae.architecture` is none, but the manifest has features, steps or labels of an SAE; remove them"
             );
         }
         return Ok(());
@@ -291,15 +293,19 @@ fn check_sae(manifest: &Manifest) -> Result<(), BundleError> {
     match (has_k, sae.k) {
         (true, Some(k)) if k == sae.outputs => {}
         (true, found) => {
-            fail!(Invalid, "a topk SAE reports its k features: `sae.k` is {found:?}, `sae.outputs` {}", sae.outputs)
+            fail!(
+                Invalid,
+                "`sae.k` is {found:?}, `sae.outputs` is {}; a topk SAE reports its k features: expected the same",
+                sae.outputs
+            )
         }
         (false, None) => {}
-        (false, Some(_)) => fail!(Invalid, "`sae.k` belongs to topk and groupmax SAEs only"),
+        (false, Some(_)) => fail!(Invalid, "`sae.k` is set; only topk and groupmax SAEs have it"),
     }
     if sae.architecture == Some(SaeArchitecture::GroupMax) && !sae.d_sae.is_multiple_of(sae.outputs) {
         fail!(
             Invalid,
-            "groupmax has k = {} groups of equal size, which {} features do not give",
+            "groupmax needs k = {} groups of equal size; {} features do not divide into them",
             sae.outputs,
             sae.d_sae
         );
@@ -308,15 +314,20 @@ fn check_sae(manifest: &Manifest) -> Result<(), BundleError> {
         fail!(Invalid, "`sae.input` has {} steps; expected each at most once", sae.input.len());
     }
     if sae.rescale_acts_by_decoder_norm && sae.architecture != Some(SaeArchitecture::TopK) {
-        fail!(Invalid, "`sae.rescale_acts_by_decoder_norm` belongs to topk SAEs only");
+        fail!(Invalid, "`sae.rescale_acts_by_decoder_norm` is set; only topk SAEs have it");
     }
     if sae.input.contains(&InputStep::LayerNorm) && sae.d_in < 2 {
-        fail!(Invalid, "layer_norm needs at least two values");
+        fail!(Invalid, "`sae.input` has layer_norm, which needs an embedding of at least two values");
     }
     let mut seen = BTreeSet::new();
     for label in &sae.labels {
         if label.index >= sae.d_sae || !seen.insert(label.index) {
-            fail!(Invalid, "`sae.labels` names feature {} twice or beyond the {} there are", label.index, sae.d_sae);
+            fail!(
+                Invalid,
+                "`sae.labels` names feature {} twice, or the SAE has only {} features",
+                label.index,
+                sae.d_sae
+            );
         }
         if label.correlation.is_some_and(|r| !(-1.0..=1.0).contains(&r)) {
             fail!(Invalid, "`sae.labels`: feature {} has a correlation that is not between -1 and 1", label.index);
@@ -334,7 +345,7 @@ fn check_reference(manifest: &Manifest) -> Result<(), BundleError> {
         if !(parsed > 0.0 && parsed < 1.0 && value.is_finite() && *value >= 0.0) {
             fail!(
                 Invalid,
-                "`sae.reference.error_quantiles`: `{}`: {value}; expected levels between 0 and 1 and \
+                "`sae.reference.error_quantiles` has `{}`: {value}; expected levels between 0 and 1 and \
                  values of at least 0",
                 level.escape_default()
             );
@@ -347,7 +358,7 @@ fn check_reference(manifest: &Manifest) -> Result<(), BundleError> {
     }
     for level in [0.5, 0.99] {
         if manifest.error_quantile(level).is_none() {
-            fail!(Missing, "`sae.reference.error_quantiles` has no `{level}`, by which tiles are judged");
+            fail!(Missing, "`sae.reference.error_quantiles` has no `{level}`, which tiles are compared with");
         }
     }
     Ok(())

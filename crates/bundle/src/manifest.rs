@@ -1,5 +1,5 @@
-//! `manifest.json`: what the bundle is. Every field that changes a number is here, and a field that this
-//! version does not know is refused, because it might change one too.
+//! `manifest.json` describes the bundle. It has every field that changes a number; a field that this version does not
+//! know is refused, because it might change one too.
 
 use std::collections::BTreeMap;
 
@@ -11,16 +11,16 @@ use crate::digest::Digest;
 pub const FORMAT: &str = "coverslip.bundle/1";
 /// The manifest's file name.
 pub const MANIFEST_FILE: &str = "manifest.json";
-/// The model's weights: a ViT's in timm's names, an ONNX model's by their names in its graph.
+/// The model's weights: a ViT's under timm's names, an ONNX model's under their names in its graph.
 pub const MODEL_FILE: &str = "model.safetensors";
-/// The graph of a model that came as ONNX; its weights are in [`MODEL_FILE`].
+/// The graph of an ONNX model; its weights are in [`MODEL_FILE`].
 pub const GRAPH_FILE: &str = "model.onnx";
-/// The SAE's weights, in SAELens' names.
+/// The SAE's weights, under SAELens' names.
 pub const SAE_FILE: &str = "sae.safetensors";
-/// The self-check's tiles and outputs.
+/// Tiles and outputs for the self-check.
 pub const REFERENCE_FILE: &str = "reference.safetensors";
 
-/// What a bundle is: read from `manifest.json`, checked by [`crate::Bundle::open`].
+/// A bundle's description, read from `manifest.json` and checked by [`crate::Bundle::open`].
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
@@ -28,30 +28,30 @@ pub struct Manifest {
     pub format: String,
     /// A short name, shown to people.
     pub name: String,
-    /// What the bundle is and is for, in a sentence or two.
+    /// What the bundle is and what it is for, in a sentence or two.
     #[serde(default)]
     pub description: String,
     /// SPDX expression of the bundle's licence.
     pub licence: String,
-    /// Where weights and data come from, with the attribution that their licences ask for.
+    /// The origin of weights and data, with the attribution that their licences require.
     pub source: String,
     /// Width and height of the model's input, px.
     pub side: usize,
     /// Size of the model's input pixels, µm/px.
     pub mpp: f64,
-    /// Per channel R, G, B: mean of pixel/255 that the model's preprocessing subtracts.
+    /// Mean of pixel/255 that the model's preprocessing subtracts: R, G, B.
     pub mean: [f64; 3],
-    /// Per channel R, G, B: standard deviation of pixel/255 that the preprocessing divides by.
+    /// Standard deviation of pixel/255 that the preprocessing divides by: R, G, B.
     pub std: [f64; 3],
-    /// Shape of the model.
+    /// The model's family and shape.
     pub architecture: Architecture,
-    /// The embeddings that the graph puts out, in the graph's order.
+    /// The embeddings that the graph outputs, in order.
     pub taps: Vec<Tap>,
     /// The sparse autoencoder on one of the taps.
     pub sae: Sae,
-    /// Every other file of the directory, by its name: size and digest.
+    /// Size and digest of every other file in the directory, by name.
     pub files: BTreeMap<String, FileEntry>,
-    /// Free notes (training, provenance, tools). Nothing here changes a number.
+    /// Free notes (training, provenance, tools). They change no number.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, serde_json::Value>,
 }
@@ -62,17 +62,17 @@ pub struct Manifest {
 pub struct FileEntry {
     /// Size in bytes.
     pub bytes: u64,
-    /// sha256 of the content.
+    /// Digest of the content.
     pub sha256: Digest,
 }
 
-/// What the model is. Its weights are in [`MODEL_FILE`] in either case.
+/// The model's family and shape. The weights are in [`MODEL_FILE`] in either case.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(tag = "family", rename_all = "snake_case")]
 pub enum Architecture {
-    /// A vision transformer as timm writes it, composed from its weights.
+    /// A vision transformer in timm's form; the composer writes its graph from the weights.
     Vit(Vit),
-    /// A graph that somebody else exported, in [`GRAPH_FILE`].
+    /// A graph exported by another program, in [`GRAPH_FILE`].
     Onnx(OnnxModel),
 }
 
@@ -88,18 +88,18 @@ pub struct Vit {
     pub heads: usize,
     /// Width and height of a patch, px; divides the manifest's `side`.
     pub patch: usize,
-    /// Width of the MLP's hidden layer, after the gate where there is one.
+    /// Width of the MLP's hidden layer, after the gate if it has one.
     pub mlp_dim: usize,
-    /// What the hidden layer does.
+    /// The kind of MLP.
     #[serde(default)]
     pub mlp: Mlp,
-    /// Whether a class token precedes the registers and patches.
+    /// Whether a class token precedes registers and patches.
     pub class_token: bool,
     /// Number of register tokens, after the class token.
     pub register_tokens: usize,
     /// timm's `no_embed_class`: `pos_embed` covers the patches only, not class and register tokens.
     pub no_embed_class: bool,
-    /// Whether `attn.qkv.bias` is there.
+    /// Whether `attn.qkv` has a bias.
     pub qkv_bias: bool,
     /// Whether the residual branches are scaled (`ls1.gamma`, `ls2.gamma`).
     pub layer_scale: bool,
@@ -114,21 +114,21 @@ pub enum Mlp {
     /// fc2(GELU(fc1 x)), GELU exact (erf).
     #[default]
     Gelu,
-    /// fc2(SiLU(g)·v) where fc1 x is g, then v: timm's `SwiGLUPacked`, DINOv2's `w12`, `w3`.
+    /// fc2(SiLU(g)·v), where fc1 x is g followed by v: timm's `SwiGLUPacked`, DINOv2's `w12` and `w3`.
     SwiGlu,
 }
 
-/// A graph as somebody else exported it, cut down to what the taps need.
+/// A graph exported by another program, reduced to what the taps need.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct OnnxModel {
     /// Name of the image input.
     pub input: String,
-    /// Order of its axes.
+    /// Order of the input's axes.
     pub layout: PixelLayout,
-    /// Whether the graph runs one tile at a time only.
+    /// Whether the graph takes only one tile at a time.
     pub single_tile: bool,
-    /// Weights in the graph, counted by the importer.
+    /// Number of weights, counted by the importer.
     pub parameters: u64,
     /// Floating-point operations per tile in its matrix products and convolutions, counted by the importer.
     pub flops_per_tile: u64,
@@ -150,39 +150,39 @@ pub enum PixelLayout {
 pub enum Pooling {
     /// The class token.
     ClassToken,
-    /// The mean of the patch tokens, without class and registers.
+    /// The mean of the patch tokens, without class and register tokens.
     MeanPatchTokens,
-    /// Class token, then mean of the patch tokens: twice the width.
+    /// The class token followed by the mean of the patch tokens: twice the width.
     ClassAndMean,
-    /// The tensor is one vector per tile already (ONNX models only).
+    /// No pooling: the tensor has one vector per tile already (ONNX models only).
     None,
 }
 
-/// One embedding of the graph: `embedding_<name>`.
+/// One embedding of the graph, its output `embedding_<name>`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(try_from = "TapFields", into = "TapFields")]
 pub struct Tap {
     /// `[a-z0-9_]{1,32}`, unique in the bundle.
     pub name: String,
-    /// Where it reads.
+    /// The value that the tap reads.
     pub source: TapSource,
-    /// How the tokens become one vector.
+    /// How its tokens become one vector.
     pub pooling: Pooling,
 }
 
-/// Where a tap reads.
+/// The value that a tap reads.
 #[derive(Clone, Debug, PartialEq)]
 pub enum TapSource {
     /// The tokens after a block of a ViT.
     Block {
-        /// The block, counted from 0, after whose residual addition the tokens are taken.
+        /// Index of the block; the tokens are taken after its last residual addition.
         after_block: usize,
         /// Whether the model's final LayerNorm is applied before pooling.
         final_norm: bool,
     },
     /// A value of an ONNX graph: `[batch, tokens, width]`, or `[batch, width]` with [`Pooling::None`].
     Tensor {
-        /// Its name in the graph.
+        /// The value's name in the graph.
         tensor: String,
         /// Values per token.
         width: usize,
@@ -191,7 +191,7 @@ pub enum TapSource {
     },
 }
 
-/// A [`Tap`] as it is written.
+/// The stored form of a [`Tap`].
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct TapFields {
@@ -266,7 +266,7 @@ impl From<Tap> for TapFields {
 }
 
 impl Tap {
-    /// Values in its embedding of a model of this architecture.
+    /// Width of the tap's embedding in a model of this architecture.
     pub fn width(&self, architecture: &Architecture) -> usize {
         let token = match (&self.source, architecture) {
             (TapSource::Tensor { width, .. }, _) => *width,
@@ -280,7 +280,7 @@ impl Tap {
         }
     }
 
-    /// The block after which it reads, in a ViT.
+    /// The block after which the tap reads a ViT.
     pub fn after_block(&self) -> Option<usize> {
         match self.source {
             TapSource::Block { after_block, .. } => Some(after_block),
@@ -288,13 +288,13 @@ impl Tap {
         }
     }
 
-    /// Whether it reads behind a ViT's final norm.
+    /// Whether a ViT's final norm is applied before pooling.
     pub fn final_norm(&self) -> bool {
         matches!(self.source, TapSource::Block { final_norm: true, .. })
     }
 }
 
-/// The SAE's activation: which of the pre-activations p become features.
+/// The SAE's activation: how features come from the pre-activations p.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SaeArchitecture {
@@ -303,7 +303,7 @@ pub enum SaeArchitecture {
     /// The k largest of p, then ReLU.
     #[serde(rename = "topk")]
     TopK,
-    /// The k largest of p as they are: features may be negative.
+    /// The k largest of p without ReLU: features may be negative.
     #[serde(rename = "signed_topk")]
     SignedTopK,
     /// ReLU(p)·1\[p > θ\], strict.
@@ -316,11 +316,11 @@ pub enum SaeArchitecture {
     GroupMax,
 }
 
-/// What is done to an embedding before the SAE, and undone after its decoder.
+/// A transformation of the embedding before the SAE, undone after the decoder.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum InputStep {
-    /// (x − input_mean)/input_std, value by value; both are tensors of the SAE.
+    /// (x − input_mean)/input_std, elementwise; both are tensors of the SAE.
     Standardize,
     /// x/‖x‖.
     L2,
@@ -334,39 +334,39 @@ pub enum InputStep {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sae {
-    /// Name of the tap that it reads.
+    /// Name of the tap that the SAE reads.
     pub tap: String,
-    /// Its activation, stored as its name; None, stored as `none`, where the bundle has no SAE.
+    /// The activation, stored as its name; `None`, stored as `none`, if the bundle has no SAE.
     #[serde(with = "stored_architecture")]
     pub architecture: Option<SaeArchitecture>,
     /// Width of the embedding: the tap's width.
     pub d_in: usize,
     /// Number of features.
     pub d_sae: usize,
-    /// Features that may be active at once: `topk`, `signed_topk`, `groupmax`.
+    /// Most features active at once (`topk`, `signed_topk`, `groupmax` only).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub k: Option<usize>,
-    /// Features reported per tile, the largest first; equals `k` where there is one.
+    /// Features reported per tile, the largest first; equals `k` if the SAE has one.
     pub outputs: usize,
-    /// Steps before the SAE, in their order; undone in the reverse order behind the decoder.
+    /// Steps before the SAE, in order; undone in reverse order after the decoder.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub input: Vec<InputStep>,
-    /// Whether `b_dec` is subtracted from the result of these steps.
+    /// Whether `b_dec` is subtracted from the result of the input steps.
     pub apply_b_dec_to_input: bool,
-    /// Whether pre-activations are multiplied by ‖W_dec,i‖ and decoded features divided by it (`topk`).
+    /// Whether pre-activations are multiplied by ‖W_dec,i‖ and decoded features divided by it (`topk` only).
     #[serde(default)]
     pub rescale_acts_by_decoder_norm: bool,
-    /// Whether features were removed and `index_map` (i32 \[d_sae\]) has the original number of each.
+    /// Whether features were removed. Then the tensor `index_map` (i32 \[d_sae\]) holds each feature's original index.
     #[serde(default)]
     pub pruned: bool,
-    /// What is normal for the data the SAE was trained on.
+    /// Statistics of the SAE's training data.
     pub reference: SaeReference,
-    /// Names for features; features without one are known by their index.
+    /// Names of features; a feature without one is known by its index.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<FeatureLabel>,
 }
 
-/// How a manifest names the activation: `none` is a name of its own, not a missing field.
+/// The stored form of the activation: without an SAE it is the string `none`, not a missing field.
 mod stored_architecture {
     use serde::de::Error;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -392,8 +392,8 @@ mod stored_architecture {
 }
 
 impl Sae {
-    /// What a manifest says where there is no SAE yet: the tap that one would read, and one feature that is never active,
-    /// so that the graph of every bundle has the same outputs.
+    /// The entry of a bundle without an SAE: the tap that an SAE would read, and one feature that is never active, so
+    /// that every bundle's graph has the same outputs.
     pub fn none(tap: &str, width: usize) -> Self {
         Self {
             tap: tap.to_owned(),
@@ -411,19 +411,19 @@ impl Sae {
         }
     }
 
-    /// Features that a host sees: none where there is no SAE.
+    /// Number of features that a host sees; 0 without an SAE.
     pub fn features(&self) -> usize {
         if self.architecture.is_none() { 0 } else { self.d_sae }
     }
 
-    /// Features that a host gets per tile.
+    /// Number of features that a host gets per tile; 0 without an SAE.
     pub fn features_per_tile(&self) -> usize {
         self.outputs.min(self.features())
     }
 }
 
 impl SaeReference {
-    /// Figures that pass the checks and say nothing.
+    /// Placeholders that pass the checks.
     pub(crate) fn none() -> Self {
         let error_quantiles = ["0.5", "0.99"].map(|level| (level.to_owned(), 0.0)).into();
         Self { mean_square_deviation: 1.0, error_quantiles, tiles: 0 }
@@ -434,11 +434,11 @@ impl SaeReference {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct SaeReference {
-    /// mean ‖x−x̄‖²: the unit of `reconstruction_error`. x̄ itself is `sae.mean` in the reference file.
+    /// Mean of ‖x−x̄‖², the unit of `reconstruction_error`. x̄ itself is `sae.mean` in the reference file.
     pub mean_square_deviation: f64,
-    /// Quantiles of `reconstruction_error` on that data, by level ("0.5", "0.99", …), ascending.
+    /// Quantiles of `reconstruction_error` on that data by level ("0.5", "0.99", …), ascending.
     pub error_quantiles: BTreeMap<String, f64>,
-    /// How many tiles the figures come from.
+    /// Number of tiles that the statistics come from.
     pub tiles: u64,
 }
 
@@ -448,21 +448,21 @@ pub struct SaeReference {
 pub struct FeatureLabel {
     /// The feature, 0 ≤ index < `d_sae`.
     pub index: usize,
-    /// Its name.
+    /// The name, shown to people.
     pub label: String,
-    /// Where the name comes from and what speaks for it.
+    /// The name's origin and the evidence for it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub evidence: String,
-    /// The cells whose counts it follows.
+    /// The kind of cells whose counts the feature follows.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub cell_type: String,
-    /// Pearson's r with these counts, −1 to 1.
+    /// Pearson correlation with these counts, −1 to 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub correlation: Option<f64>,
-    /// Tiles that r was measured on.
+    /// Number of tiles on which the correlation was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tiles: Option<u64>,
-    /// What these tiles are called.
+    /// Name of the data set of these tiles.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub dataset: String,
 }
@@ -473,17 +473,17 @@ impl Vit {
         usize::from(self.class_token) + self.register_tokens
     }
 
-    /// Patches of a tile of `side` px.
+    /// Patches in a tile of `side` px.
     pub fn patches(&self, side: usize) -> usize {
         (side / self.patch).pow(2)
     }
 
-    /// Tokens of a tile of `side` px: class token, registers and patches.
+    /// Tokens of a tile of `side` px: class token, registers, patches.
     pub fn tokens(&self, side: usize) -> usize {
         self.prefix_tokens() + self.patches(side)
     }
 
-    /// Rows of the hidden layer's weight: twice its width where half of them is the gate.
+    /// Rows of fc1's weight: twice the hidden layer's width if half of them are the gate.
     pub(crate) fn fc1_rows(&self) -> usize {
         match self.mlp {
             Mlp::Gelu => self.mlp_dim,
@@ -493,7 +493,7 @@ impl Vit {
 }
 
 impl Manifest {
-    /// Values in a tap's embedding.
+    /// Width of a tap's embedding.
     pub fn tap_width(&self, tap: &Tap) -> usize {
         tap.width(&self.architecture)
     }
@@ -503,7 +503,7 @@ impl Manifest {
         self.taps.iter().position(|tap| tap.name == self.sae.tap)
     }
 
-    /// The reconstruction error's quantile at `level` (0 to 1), if the bundle states it.
+    /// The quantile of the reconstruction error at `level` (0 to 1), if the bundle states it.
     pub fn error_quantile(&self, level: f64) -> Option<f64> {
         let quantiles = &self.sae.reference.error_quantiles;
         quantiles

@@ -1,9 +1,8 @@
-//! A plan's file: what TensorRT built, behind what it was built from. One file, so that neither can be taken for
-//! another's.
+//! Plan files: a plan that TensorRT built, together with the key of what it was built from.
 //!
-//! `coverslip.plan/1` and a line feed, the header's length as u32 (little-endian), the header as JSON (`key`, a
-//! [`PlanKey`]; `plan_bytes`; `sha256` of key and plan), then the plan. A plan is trusted as code is: the digest finds damage, and a
-//! host that wants to know the origin compares the sha256 of the whole file.
+//! The file has `coverslip.plan/1` and a line feed, the header's length as u32 (little-endian), the header as JSON
+//! (`key`, a [`PlanKey`]; `plan_bytes`; `sha256` of key and plan), and the plan. A plan must be trusted as code is: the
+//! digest detects damage only. A host that must know the origin compares the sha256 of the whole file.
 
 use std::fmt;
 use std::fs::File;
@@ -13,15 +12,15 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::bundle::Bundle;
 use crate::compose::COMPOSER;
 use crate::digest::Digest;
 use crate::error::{BundleError, fail};
 use crate::manifest::Architecture;
-use crate::open::Bundle;
 use crate::precision::Precision;
 
 const MAGIC: &[u8] = b"coverslip.plan/1\n";
-/// What every version's files begin with.
+/// The start of every version's magic number.
 const FAMILY: &[u8] = b"coverslip.plan/";
 const MAX_HEADER_BYTES: u32 = 64 * 1024;
 /// The library whose plans fit every GPU of a compute capability.
@@ -29,7 +28,7 @@ const RTX: &str = "TensorRT-RTX";
 /// The compute capability on which that library has no float32 products.
 const TURING: &str = "sm75";
 
-/// What a plan was built from and for. A plan is used only where all of it fits: see [`PlanKey::misfit`].
+/// What a plan was built from and for. A plan is used only where the whole key fits: see [`PlanKey::misfit`].
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlanKey {
@@ -39,19 +38,19 @@ pub struct PlanKey {
     pub composer: u32,
     /// The graph's precision.
     pub precision: Precision,
-    /// The library that built it: `TensorRT-RTX` or `TensorRT`.
+    /// The library that built the plan: `TensorRT-RTX` or `TensorRT`.
     pub flavor: String,
-    /// Its version, all four numbers: a plan runs on no other.
+    /// The library's version, all four numbers: the plan runs with no other.
     pub version: String,
-    /// The smallest batch that it takes, tiles.
+    /// The smallest batch, tiles.
     pub min_batch: u32,
-    /// The batch that it is fastest at.
+    /// The batch for which the plan is optimised, tiles.
     pub opt_batch: u32,
-    /// The largest batch that it takes.
+    /// The largest batch, tiles.
     pub max_batch: u32,
-    /// Compute capabilities that it is for, such as `sm86`.
+    /// Compute capabilities that the plan supports, such as `sm86`.
     pub targets: Vec<String>,
-    /// The one GPU that it is for, by name; none where any of the compute capabilities will do (TensorRT-RTX).
+    /// Name of the one GPU that the plan supports; `None` if it runs on every GPU of `targets` (TensorRT-RTX).
     pub gpu: Option<String>,
 }
 
@@ -98,7 +97,7 @@ impl PlanKey {
         }
     }
 
-    /// Names the plan in a cache: other keys have other digests.
+    /// The plan's name in a cache: different keys have different digests.
     pub fn digest(&self) -> Digest {
         self.digest_with(&[])
     }
@@ -106,14 +105,14 @@ impl PlanKey {
     /// The digest of the key followed by `plan`.
     fn digest_with(&self, plan: &[u8]) -> Digest {
         let mut digest = Sha256::new();
-        // Text and numbers always become JSON.
+        // Serialising text and numbers cannot fail.
         digest.update(serde_json::to_vec(self).unwrap_or_default());
         digest.update(plan);
         Digest(digest.finalize().into())
     }
 
-    /// Why a plan with this key cannot be used where one with `wanted` is; `None` where it can. It may be for more
-    /// compute capabilities and for a wider range of batches.
+    /// Why a plan with this key cannot serve `wanted`; `None` if it can. A plan may support more compute capabilities
+    /// and a wider range of batches than wanted.
     pub fn misfit(&self, wanted: &PlanKey) -> Option<String> {
         let differs = |what: &str, found: &dyn fmt::Display, wanted: &dyn fmt::Display| {
             Some(format!("it is for {what} {found}, wanted is {wanted}"))
@@ -146,7 +145,7 @@ impl PlanKey {
     }
 }
 
-/// What stands before the plan.
+/// The header in front of the plan.
 #[derive(Deserialize, Serialize)]
 struct Header {
     key: PlanKey,
@@ -154,27 +153,27 @@ struct Header {
     sha256: Digest,
 }
 
-/// A plan and what it was built from.
+/// A plan and its key.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PlanFile {
-    /// What it was built from and for.
+    /// What the plan was built from and for.
     pub key: PlanKey,
-    /// The plan, as TensorRT wrote it.
+    /// The plan as TensorRT wrote it.
     pub plan: Vec<u8>,
 }
 
 impl PlanFile {
-    /// Reads and verifies the file at `path`. Also gives the sha256 of the whole file, by which a host names the plan
+    /// Reads and verifies the file at `path`. Also returns the sha256 of the whole file, by which a host names the plan
     /// that it expects.
     ///
     /// # Errors
-    /// `Missing` where there is none, `Io`; `UnsupportedVersion`, `Invalid`, `Truncated`, `DigestMismatch` for what is
+    /// `Missing` if there is no file, `Io`; `UnsupportedVersion`, `Invalid`, `Truncated` or `DigestMismatch` if it is
     /// not a whole plan file; `TooLarge` when memory is short.
     pub fn read(path: &Path) -> Result<(Self, Digest), BundleError> {
         read(&mut open(path)?).map_err(|error| error.within(path.display()))
     }
 
-    /// The key alone of the file at `path`, as it stands there: nothing is verified.
+    /// Reads only the key of the file at `path`, without verifying the digest.
     ///
     /// # Errors
     /// As [`PlanFile::read`], without `DigestMismatch`.
@@ -183,8 +182,8 @@ impl PlanFile {
         Ok(header.key)
     }
 
-    /// Writes a plan to `path`: beside it first, renamed when it is whole, so that a reader sees all of it or none.
-    /// Gives the sha256 of the file.
+    /// Writes a plan to `path` and returns the sha256 of the file. The file is written beside its place and renamed
+    /// when complete, so a reader never sees a part of it.
     ///
     /// # Errors
     /// `Io`.
@@ -209,7 +208,9 @@ fn write_to(file: &mut File, key: &PlanKey, plan: &[u8]) -> std::io::Result<Dige
 fn open(path: &Path) -> Result<File, BundleError> {
     match File::open(path) {
         Ok(file) => Ok(file),
-        Err(error) if error.kind() == ErrorKind::NotFound => fail!(Missing, "there is no plan {}", path.display()),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            fail!(Missing, "plan file {} does not exist", path.display())
+        }
         Err(error) => Err(BundleError::io(path.display(), &error)),
     }
 }
@@ -218,16 +219,19 @@ fn header(file: &mut File, digest: &mut Sha256) -> Result<Header, BundleError> {
     let magic = part(file, MAGIC.len() as u64, "magic number", digest)?;
     if magic != MAGIC {
         if magic.starts_with(FAMILY) {
-            fail!(UnsupportedVersion, "a plan of another version; build it again with this version of Coverslip");
+            fail!(
+                UnsupportedVersion,
+                "it is a plan file of another version; build it again with this version of Coverslip"
+            );
         }
-        fail!(Invalid, "not a plan file of Coverslip; make one with `coverslip engine build`");
+        fail!(Invalid, "it is not a plan file of Coverslip; make one with `coverslip engine build`");
     }
     let length = part(file, 4, "header's length", digest)?;
     let length = length.try_into().map_or(u32::MAX, u32::from_le_bytes);
     if length > MAX_HEADER_BYTES {
         fail!(
             Invalid,
-            "its header has {length} bytes, at most {MAX_HEADER_BYTES}: the file is damaged, build it again"
+            "its header has {length} bytes, expected at most {MAX_HEADER_BYTES}: the file is damaged, build it again"
         );
     }
     let header = part(file, u64::from(length), "header", digest)?;
@@ -249,15 +253,15 @@ fn read(file: &mut File) -> Result<(PlanFile, Digest), BundleError> {
         );
     }
     if file.read(&mut [0]).map_err(|error| BundleError::io("the plan", &error))? != 0 {
-        fail!(Invalid, "it goes on behind the plan's {} bytes: the file is damaged, build it again", header.plan_bytes);
+        fail!(Invalid, "it has more bytes after the plan's {}: the file is damaged, build it again", header.plan_bytes);
     }
     Ok((PlanFile { key: header.key, plan }, Digest(digest.finalize().into())))
 }
 
-/// The next `length` bytes, into memory that is reserved first.
+/// Reads the next `length` bytes into memory that is reserved first.
 fn part(file: &mut File, length: u64, what: &str, digest: &mut Sha256) -> Result<Vec<u8>, BundleError> {
     let failed = |error: std::io::Error| BundleError::io(what, &error);
-    // Never more than there is, whatever a damaged header says.
+    // A damaged header may state any length; the file's own size bounds the allocation.
     let there = file.metadata().map_err(failed)?.len();
     let mut bytes = Vec::new();
     if bytes.try_reserve_exact(usize::try_from(length.min(there)).unwrap_or(usize::MAX)).is_err() {
@@ -265,7 +269,7 @@ fn part(file: &mut File, length: u64, what: &str, digest: &mut Sha256) -> Result
     }
     file.take(length).read_to_end(&mut bytes).map_err(failed)?;
     if (bytes.len() as u64) < length {
-        fail!(Truncated, "{} of {length} bytes of its {what} are there: build it again", bytes.len());
+        fail!(Truncated, "its {what} has {} of {length} bytes: the file is damaged, build it again", bytes.len());
     }
     digest.update(&bytes);
     Ok(bytes)
@@ -297,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plan_comes_back_with_its_key_and_the_files_digest() {
+    fn a_plan_round_trips_with_its_key_and_the_files_digest() {
         let folder = Scratch::new("plan");
         let path = folder.path().join("model.plan");
         let file = PlanFile { key: key(), plan: (0..=255).cycle().take(100_000).collect() };
@@ -312,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_whole_plan_is_refused() {
+    fn files_that_are_not_whole_plans_are_refused() {
         use BundleErrorKind::{DigestMismatch, Invalid, Missing, Truncated, UnsupportedVersion};
         let folder = Scratch::new("plan");
         let path = folder.path().join("model.plan");

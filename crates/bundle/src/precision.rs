@@ -1,4 +1,4 @@
-//! The type in which the model's matrix products are computed.
+//! The precision of the model's matrix products.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,8 +9,8 @@ use crate::error::{BundleError, fail};
 use crate::onnx::DataType;
 use crate::tensors::{bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16};
 
-/// The type of the model's weights and of the operands of its matrix products in a composed graph. Whatever the
-/// precision, norms, softmax, the residual stream, pooling and (but for one) the SAE are float32: see
+/// The type of the weights and operands of the model's matrix products in a composed graph. Norms, softmax, the
+/// residual stream, pooling and, except with [`Precision::Float16Sae`], the SAE are float32 in every precision: see
 /// `docs/reference/bundle-format.md`.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub enum Precision {
@@ -19,8 +19,8 @@ pub enum Precision {
     Float32,
     /// IEEE binary16: 11 significant bits, at most 65,504.
     Float16,
-    /// As [`Precision::Float16`], and the SAE's products too: for GPUs on which an engine has no float32 products
-    /// (TensorRT-RTX on Turing). What is not a product stays float32.
+    /// As [`Precision::Float16`], for the SAE's products too. It is for GPUs on which an engine has no float32 products
+    /// (TensorRT-RTX on Turing). All other operations stay float32.
     Float16Sae,
     /// 8 significant bits, float32's range.
     BFloat16,
@@ -35,12 +35,12 @@ impl Precision {
         }
     }
 
-    /// What takes its place on a GPU for which an engine has no float32 products.
+    /// The precision to use instead on a GPU for which an engine has no float32 products.
     pub fn without_float32_products(self) -> Self {
         if self == Self::Float16 { Self::Float16Sae } else { self }
     }
 
-    /// ONNX's name of the type.
+    /// The type in ONNX.
     pub(crate) fn data_type(self) -> DataType {
         match self {
             Self::Float32 => DataType::Float,
@@ -49,7 +49,7 @@ impl Precision {
         }
     }
 
-    /// The nearest value of this type, ties to even; ±∞ beyond its range.
+    /// Rounds to the nearest value of this type, ties to even; ±∞ beyond its range.
     pub(crate) fn round(self, value: f32) -> f32 {
         match self {
             Self::Float32 => value,
@@ -58,10 +58,10 @@ impl Precision {
         }
     }
 
-    /// Values as this type stores them, little-endian, to the nearest. `name` is for the message.
+    /// Rounds values to this type and returns their bytes, little-endian. `name` is for the error's message.
     ///
     /// # Errors
-    /// `NotFinite` where a finite value is beyond the type's range.
+    /// `NotFinite` if a finite value is beyond the type's range.
     pub(crate) fn encode(self, name: &str, values: &[f32]) -> Result<Vec<u8>, BundleError> {
         if let Some(value) = values.iter().find(|value| value.is_finite() && !self.round(**value).is_finite()) {
             fail!(NotFinite, "`{name}` has the value {value}, which {self} cannot hold; use bfloat16 or float32");
@@ -94,7 +94,7 @@ impl FromStr for Precision {
             "float16" | "fp16" => Self::Float16,
             "float16-sae" | "fp16-sae" => Self::Float16Sae,
             "bfloat16" | "bf16" => Self::BFloat16,
-            other => fail!(Unsupported, "`{other}` is no precision; expected fp32, fp16, bf16 or fp16-sae"),
+            other => fail!(Unsupported, "`{other}` is not a precision; expected fp32, fp16, bf16 or fp16-sae"),
         })
     }
 }
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_type_cannot_hold_is_refused() {
+    fn values_beyond_the_types_range_are_refused() {
         let error = Precision::Float16.encode("block3.mlp.fc1.weight", &[1.0, -65520.0]).unwrap_err();
         assert_eq!(error.kind(), BundleErrorKind::NotFinite);
         for part in ["block3.mlp.fc1.weight", "-65520", "bfloat16"] {
@@ -144,12 +144,12 @@ mod tests {
         }
         assert!(Precision::BFloat16.encode("x", &[65520.0]).is_ok());
         assert!(Precision::BFloat16.encode("x", &[f32::MAX]).is_err(), "rounds up to infinity");
-        // What a bundle stores is finite; an imported graph's mask may be infinite, and stays it.
+        // A bundle's weights are finite; an imported graph's mask may be infinite and stays so.
         assert!(Precision::Float16.encode("mask", &[f32::NEG_INFINITY]).is_ok());
     }
 
     #[test]
-    fn names_are_read_back() {
+    fn names_round_trip() {
         for precision in [Precision::Float32, Precision::Float16, Precision::Float16Sae, Precision::BFloat16] {
             assert_eq!(precision.to_string().parse::<Precision>().unwrap(), precision);
         }

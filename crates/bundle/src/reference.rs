@@ -1,32 +1,32 @@
-//! The self-check: a few tiles and what the graph must put out for them.
+//! The self-check: a few tiles, and the outputs that the graph must give for them.
 
 use crate::error::{BundleError, fail};
 use crate::limits::MAX_REFERENCE_TILES;
 use crate::manifest::{Manifest, SaeArchitecture};
 use crate::tensors::{Tensor, TensorFile, TensorMap};
 
-/// Tiles and the outputs that belong to them. In [`crate::Bundle::reference`] they are the stored ones;
-/// an engine's outputs are written in the same shape (with or without the tiles) to be compared.
+/// Tiles and their outputs. [`crate::Bundle::reference`] returns the stored ones. An engine's outputs take the same
+/// form, with or without the tiles, so that the two can be compared.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ReferenceOutputs {
     /// Pixels, R G B, `[count, side, side, 3]`.
     pub tiles: Vec<u8>,
     /// Number of tiles.
     pub count: usize,
-    /// One per tap in the manifest's order: `[count, width]`.
+    /// `[count, width]` for each tap, in the manifest's order.
     pub embeddings: Vec<Vec<f32>>,
-    /// `[count, outputs]`: features, the largest value first.
+    /// `[count, outputs]`: indices of the reported features, the largest value first.
     pub feature_index: Vec<i32>,
-    /// `[count, outputs]`: their values; 0 where fewer are active.
+    /// `[count, outputs]`: values of the reported features; 0 if fewer are active.
     pub feature_value: Vec<f32>,
-    /// `[count]`: active features, of all `d_sae`.
+    /// `[count]`: number of active features among all `d_sae`.
     pub active_count: Vec<i32>,
-    /// `[count]`: ‖x−x̂‖² over the bundle's mean ‖x−x̄‖².
+    /// `[count]`: ‖x−x̂‖² divided by the bundle's mean ‖x−x̄‖².
     pub reconstruction_error: Vec<f32>,
 }
 
 impl ReferenceOutputs {
-    /// Adds another batch's outputs (and tiles) behind these.
+    /// Appends the outputs, and tiles, of another batch.
     pub fn append(&mut self, batch: ReferenceOutputs) {
         self.tiles.extend(batch.tiles);
         self.count += batch.count;
@@ -39,7 +39,7 @@ impl ReferenceOutputs {
         self.reconstruction_error.extend(batch.reconstruction_error);
     }
 
-    /// Checks that an engine's outputs have the manifest's shapes and sane values.
+    /// Checks that the outputs have the manifest's shapes and possible values.
     ///
     /// # Errors
     /// `Invalid` or `NotFinite`.
@@ -66,13 +66,16 @@ impl ReferenceOutputs {
             || !self.feature_value.iter().all(|v| v.is_finite() && (signed || *v >= 0.0))
             || !self.reconstruction_error.iter().all(|v| v.is_finite() && *v >= 0.0)
         {
-            fail!(NotFinite, "the outputs have NaN, infinite or (features, error) negative values");
+            fail!(
+                NotFinite,
+                "the outputs have NaN, infinite values, negative features or a negative reconstruction error"
+            );
         }
         let features = 0..=manifest.sae.d_sae as i64;
         let indices = self.feature_index.iter().map(|i| i64::from(*i) + 1);
         let counts = self.active_count.iter().map(|c| i64::from(*c));
         if indices.clone().any(|i| i == 0) || !indices.chain(counts).all(|i| features.contains(&i)) {
-            fail!(Invalid, "`feature_index` or `active_count` passes the {} features", manifest.sae.d_sae);
+            fail!(Invalid, "`feature_index` or `active_count` is outside the SAE's {} features", manifest.sae.d_sae);
         }
         Ok(())
     }
@@ -116,7 +119,7 @@ pub(crate) fn read(manifest: &Manifest, file: &TensorFile) -> Result<ReferenceOu
     })
 }
 
-/// Checks the reference file: all tensors there, in shape, finite, and no others.
+/// Checks that the reference file has exactly its tensors, each with its shape and finite values.
 pub(crate) fn check(manifest: &Manifest, file: &TensorFile) -> Result<(), BundleError> {
     read(manifest, file)?.check(manifest)?;
     file.expect("sae.mean", &[manifest.sae.d_in])?.check_finite()?;
@@ -126,7 +129,7 @@ pub(crate) fn check(manifest: &Manifest, file: &TensorFile) -> Result<(), Bundle
         tap.is_some_and(|tap| manifest.taps.iter().any(|known| known.name == tap))
     };
     if let Some(name) = file.names().find(|n| !fixed.contains(n) && !embedding(n)) {
-        fail!(Invalid, "tensor `{name}` is no part of a bundle's reference file");
+        fail!(Invalid, "tensor `{name}` does not belong in a bundle's reference file");
     }
     Ok(())
 }

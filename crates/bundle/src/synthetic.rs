@@ -1,5 +1,5 @@
-//! Random bundles for tests and benches: valid, deterministic, with weights scaled as at timm's
-//! initialisation so that activations stay sane. What they see in a tile means nothing.
+//! Random bundles for tests and benches. They are valid and deterministic; their weights are scaled as in timm's
+//! initialisation, which keeps activations in a normal range. Their outputs have no meaning.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,25 +14,25 @@ use crate::{
     SaeReference, Tap, TapSource, Vit,
 };
 
-/// What [`write()`] shall make. `SyntheticSpec::default()` is tiny (side 32, 2 blocks of width 32);
+/// The shape of a random bundle. `SyntheticSpec::default()` is tiny (side 32, 2 blocks of width 32);
 /// [`SyntheticSpec::vit_small`] has the size of a ViT-S/16 with an 8× SAE.
 #[derive(Clone, Debug)]
 pub struct SyntheticSpec {
-    /// Model input, px.
+    /// Width and height of the model's input, px.
     pub side: usize,
-    /// Patch, px.
+    /// Width and height of a patch, px.
     pub patch: usize,
-    /// Token width.
+    /// Width of a token.
     pub embed_dim: usize,
-    /// Blocks.
+    /// Number of blocks.
     pub depth: usize,
     /// Attention heads.
     pub heads: usize,
-    /// What the MLP's hidden layer does.
+    /// The kind of MLP.
     pub mlp: Mlp,
     /// Whether there is a class token.
     pub class_token: bool,
-    /// Register tokens.
+    /// Number of register tokens.
     pub registers: usize,
     /// timm's `no_embed_class`.
     pub no_embed_class: bool,
@@ -44,23 +44,23 @@ pub struct SyntheticSpec {
     pub taps: Vec<Tap>,
     /// The SAE's activation.
     pub sae_arch: SaeArchitecture,
-    /// Steps before it.
+    /// Steps before the SAE.
     pub input: Vec<InputStep>,
-    /// Whether `b_dec` is subtracted from its input.
+    /// Whether `b_dec` is subtracted from the SAE's input.
     pub apply_b_dec_to_input: bool,
-    /// `topk` only: pre-activations scaled by the decoder's row norms.
+    /// Whether pre-activations are scaled by the decoder's row norms (`topk` only).
     pub rescale_acts_by_decoder_norm: bool,
-    /// Features.
+    /// Number of features.
     pub d_sae: usize,
     /// Features reported per tile, and `k` of `topk`.
     pub k: usize,
     /// Seed of weights and reference tiles.
     pub seed: u64,
-    /// µm/px of the model's input.
+    /// Size of the model's input pixels, µm/px.
     pub mpp: f64,
     /// Whether weights are stored as float16.
     pub half: bool,
-    /// Reference tiles.
+    /// Number of reference tiles.
     pub reference_tiles: usize,
 }
 
@@ -141,7 +141,7 @@ fn tap(name: &str, after_block: usize, final_norm: bool, pooling: Pooling) -> Ta
     Tap { name: name.to_owned(), source: TapSource::Block { after_block, final_norm }, pooling }
 }
 
-/// Writes a random bundle to `dir` (which must not exist) and opens it. `load` is the caller's engine.
+/// Writes a random bundle to `dir`, which must not exist, and opens it. `load` is the caller's engine.
 ///
 /// # Errors
 /// As [`crate::build::write_bundle`].
@@ -153,8 +153,8 @@ pub fn write(
     write_bundle(dir, recipe(spec), false, load)
 }
 
-/// An engine that runs nothing: zeros in the right shapes. For tests of the format alone; a bundle written
-/// with it fails every self-check.
+/// An engine that returns zeros in the right shapes, for tests of the format alone. A bundle written with it fails
+/// every self-check.
 ///
 /// # Errors
 /// None.
@@ -198,7 +198,7 @@ pub fn recipe(spec: &SyntheticSpec) -> Recipe {
         calibration: Calibration {
             mean: Some(vec![0.0; d]),
             mean_square_deviation: Some(d as f64),
-            // Random features explain nothing: the error is that of the embedding itself, about 1.
+            // Random features explain nothing, so the relative reconstruction error is about 1.
             error_quantiles: BTreeMap::from([("0.5".to_owned(), 2.0), ("0.99".to_owned(), 10.0)]),
             stated_tiles: 0,
             tiles: Vec::new(),
@@ -208,8 +208,7 @@ pub fn recipe(spec: &SyntheticSpec) -> Recipe {
     }
 }
 
-/// `n` random tiles, u8 `[n, side, side, 3]`: blocks of one colour with noise on top, so that patches
-/// differ from each other and tiles too.
+/// `n` random tiles, u8 `[n, side, side, 3]`: blocks of one colour with noise, so that patches and tiles differ.
 pub fn tiles(spec: &SyntheticSpec, n: usize) -> Vec<u8> {
     let mut random = Random::new(spec.seed ^ 0x7469_6c65);
     let cell = (spec.patch / 2).max(1);
@@ -280,8 +279,8 @@ fn manifest(spec: &SyntheticSpec) -> Manifest {
     manifest
 }
 
-/// Values for one tensor. Weights as timm draws them (σ = 0.02, the patch embedding by its fan-in), with
-/// biases, norms and gains off their neutral values: a composer that dropped one would be seen.
+/// Values of one tensor. Weights are drawn as timm draws them (the patch embedding by its fan-in). Biases, norms and
+/// gains differ from their neutral values, so that tests notice a composer that drops one.
 fn fill(random: &mut Random, name: &str, shape: &[usize], width: usize) -> Vec<f32> {
     let n: usize = shape.iter().product();
     let (centre, sigma) = if name.contains("norm") && name.ends_with("weight") {
@@ -297,13 +296,13 @@ fn fill(random: &mut Random, name: &str, shape: &[usize], width: usize) -> Vec<f
     } else if name == "patch_embed.proj.weight" {
         (0.0, (1.0 / (n / shape[0]) as f64).sqrt())
     } else {
-        // Somewhat more than timm's 0.02, so that attention and MLP matter beside the residual.
+        // More than timm's 0.02, so that attention and MLP matter beside the residual stream.
         (0.0, 0.04)
     };
     (0..n).map(|_| (centre + sigma * random.normal()) as f32).collect()
 }
 
-/// The stream that weights and tiles are drawn from.
+/// The random numbers from which weights and tiles are drawn.
 struct Random(SplitMix64);
 
 impl Random {
@@ -311,8 +310,8 @@ impl Random {
         Random(SplitMix64::new(seed))
     }
 
-    /// About normal: the sum of four uniform numbers, σ = 1, bounded by ±3.5. No logarithm, so every
-    /// platform gives the same bits.
+    /// An approximately normal number: the sum of four uniform ones, σ = 1, within ±3.5. It needs no logarithm, so
+    /// every platform gives the same bits.
     fn normal(&mut self) -> f64 {
         let sum = self.0.unit() + self.0.unit() + self.0.unit() + self.0.unit();
         (sum - 2.0) * 3f64.sqrt()

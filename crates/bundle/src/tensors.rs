@@ -1,5 +1,5 @@
-//! Tensors as they are stored: a safetensors file in memory, read with every offset checked, and written
-//! in a deterministic order. Float16 and bfloat16 become float32 exactly.
+//! Stored tensors: safetensors files in memory, read with every offset checked and written in a deterministic order.
+//! Float16 and bfloat16 convert to float32 exactly.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -65,14 +65,14 @@ impl Element {
     }
 }
 
-/// One tensor, owned: what the builders write.
+/// An owned tensor.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tensor {
-    /// Its element type.
+    /// The element type.
     pub element: Element,
-    /// Its shape; row-major.
+    /// The shape, row-major.
     pub shape: Vec<usize>,
-    /// Its elements, little-endian.
+    /// The elements, little-endian.
     pub bytes: Vec<u8>,
 }
 
@@ -83,7 +83,7 @@ impl Tensor {
         Self::new(Element::F32, shape, bytes)
     }
 
-    /// A float16 tensor: each value rounded to the nearest, ties to even; overflow becomes ±∞.
+    /// A float16 tensor. Values are rounded to the nearest, ties to even; overflow becomes ±∞.
     pub fn f16(shape: &[usize], values: &[f32]) -> Self {
         let half = |v: &f32| f32_to_f16(*v).to_le_bytes();
         Self::new(Element::F16, shape, values.iter().flat_map(half).collect())
@@ -104,15 +104,15 @@ impl Tensor {
         Self { element, shape: shape.to_vec(), bytes }
     }
 
-    /// It, borrowed, under a name for messages.
-    pub fn view<'a>(&'a self, name: &'a str) -> Stored<'a> {
-        Stored { name, element: self.element, shape: &self.shape, bytes: &self.bytes }
+    /// Borrows the tensor under a name for error messages.
+    pub fn view<'a>(&'a self, name: &'a str) -> StoredTensor<'a> {
+        StoredTensor { name, element: self.element, shape: &self.shape, bytes: &self.bytes }
     }
 
-    /// It, with values of another floating-point type: to the nearest.
+    /// Converts to another floating-point type, rounding to the nearest. `name` is for error messages.
     ///
     /// # Errors
-    /// `NotFinite` when a value is beyond float16; `Invalid` for integers.
+    /// `NotFinite` if a value is beyond float16's range; `Invalid` for integers.
     pub fn to(&self, name: &str, element: Element) -> Result<Tensor, BundleError> {
         if self.element == element {
             return Ok(self.clone());
@@ -134,11 +134,11 @@ impl Tensor {
 /// Tensors by name, owned; serialised by [`to_safetensors`].
 pub type TensorMap = BTreeMap<String, Tensor>;
 
-/// The bytes of a safetensors file with `tensors`. The order depends on nothing but names and element
-/// types, so the same tensors give the same digest.
+/// Serialises `tensors` as a safetensors file. The order depends only on names and element types, so equal tensors give
+/// equal digests.
 ///
 /// # Errors
-/// `Invalid` when a tensor's bytes do not fit its shape.
+/// `Invalid` if a tensor's bytes do not fit its shape.
 pub fn to_safetensors(tensors: &TensorMap) -> Result<Vec<u8>, BundleError> {
     let mut views = Vec::with_capacity(tensors.len());
     for (name, tensor) in tensors {
@@ -151,7 +151,7 @@ pub fn to_safetensors(tensors: &TensorMap) -> Result<Vec<u8>, BundleError> {
         .map_err(|error| BundleError::new(BundleErrorKind::Invalid, format!("the tensors cannot be written: {error}")))
 }
 
-/// Where a tensor lies in its file.
+/// A tensor's place in its file.
 #[derive(Clone, Debug)]
 struct Entry {
     element: Element,
@@ -159,8 +159,7 @@ struct Entry {
     range: Range<usize>,
 }
 
-/// A safetensors file in memory. Offsets and sizes were checked on parsing; nothing is copied until a
-/// tensor's values are asked for.
+/// A safetensors file in memory. Parsing checks offsets and sizes; a tensor's values are copied only on request.
 #[derive(Clone, Debug)]
 pub struct TensorFile {
     bytes: Vec<u8>,
@@ -187,22 +186,26 @@ impl TensorFile {
         &self.bytes
     }
 
-    /// The file's bytes, no longer parsed.
     pub(crate) fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }
 
-    /// The tensor `name`, if there.
-    pub fn get(&self, name: &str) -> Option<Stored<'_>> {
+    /// The tensor `name`, if the file has it.
+    pub fn get(&self, name: &str) -> Option<StoredTensor<'_>> {
         let (name, entry) = self.entries.get_key_value(name)?;
-        Some(Stored { name, element: entry.element, shape: &entry.shape, bytes: &self.bytes[entry.range.clone()] })
+        Some(StoredTensor {
+            name,
+            element: entry.element,
+            shape: &entry.shape,
+            bytes: &self.bytes[entry.range.clone()],
+        })
     }
 
-    /// The tensor `name` with exactly `shape`.
+    /// The tensor `name`, which must have exactly `shape`.
     ///
     /// # Errors
     /// `Missing` or `Invalid`.
-    pub fn expect(&self, name: &str, shape: &[usize]) -> Result<Stored<'_>, BundleError> {
+    pub fn expect(&self, name: &str, shape: &[usize]) -> Result<StoredTensor<'_>, BundleError> {
         let Some(stored) = self.get(name) else {
             fail!(Missing, "tensor `{name}` {shape:?} is missing");
         };
@@ -221,7 +224,7 @@ fn read_entries(bytes: &[u8]) -> Result<BTreeMap<String, Entry>, BundleError> {
             | SafeTensorError::MetadataIncompleteBuffer => BundleErrorKind::Truncated,
             _ => BundleErrorKind::Invalid,
         };
-        BundleError::new(kind, format!("no complete safetensors file ({error}); copy or export it again"))
+        BundleError::new(kind, format!("expected a complete safetensors file ({error}); copy or export it again"))
     })?;
     let data = header + 8;
     let mut entries = BTreeMap::new();
@@ -229,8 +232,7 @@ fn read_entries(bytes: &[u8]) -> Result<BTreeMap<String, Entry>, BundleError> {
         let Some(element) = Element::from_dtype(info.dtype) else {
             fail!(
                 Unsupported,
-                "tensor `{name}` is {:?}: not supported in this version; expected F32, F16 or BF16 \
-                 weights; convert it",
+                "tensor `{name}` is {:?}: not supported in this version; expected F32, F16 or BF16 weights: convert it",
                 info.dtype
             );
         };
@@ -243,19 +245,19 @@ fn read_entries(bytes: &[u8]) -> Result<BTreeMap<String, Entry>, BundleError> {
 
 /// One tensor of a [`TensorFile`], borrowed.
 #[derive(Clone, Copy, Debug)]
-pub struct Stored<'a> {
-    /// Its name.
+pub struct StoredTensor<'a> {
+    /// The name, for error messages.
     pub name: &'a str,
-    /// Its element type.
+    /// The element type.
     pub element: Element,
-    /// Its shape; row-major.
+    /// The shape, row-major.
     pub shape: &'a [usize],
-    /// Its elements, little-endian.
+    /// The elements, little-endian.
     pub bytes: &'a [u8],
 }
 
-impl Stored<'_> {
-    /// The values as float32; float16 and bfloat16 convert exactly, float64 to the nearest.
+impl StoredTensor<'_> {
+    /// The values as float32. Float16 and bfloat16 convert exactly; float64 is rounded to the nearest.
     ///
     /// # Errors
     /// `Invalid` for integer tensors, `TooLarge` when memory is short.
@@ -300,7 +302,7 @@ impl Stored<'_> {
     /// Refuses NaN and infinity without converting the tensor.
     ///
     /// # Errors
-    /// `NotFinite` with the first such position; `Invalid` for integer tensors.
+    /// `NotFinite` with the position of the first; `Invalid` for integer tensors.
     pub fn check_finite(&self) -> Result<(), BundleError> {
         // Infinity and NaN are the patterns whose exponent bits are all set.
         let first = match self.element {
@@ -355,7 +357,7 @@ pub(crate) fn bf16_to_f32(bits: u16) -> f32 {
     f32::from_bits(u32::from(bits) << 16)
 }
 
-/// To the nearest, ties to even; what is beyond the range becomes ±∞.
+/// Rounds to the nearest, ties to even; values beyond the range become ±∞.
 pub(crate) fn f32_to_bf16(value: f32) -> u16 {
     let bits = value.to_bits();
     if value.is_nan() {
@@ -379,7 +381,7 @@ pub(crate) fn f16_to_f32(bits: u16) -> f32 {
     }
 }
 
-/// Binary32 to the nearest binary16, ties to even; beyond 65504 + half a step, ±∞.
+/// Rounds binary32 to the nearest binary16, ties to even; ±∞ beyond 65504 plus half a step.
 pub(crate) fn f32_to_f16(value: f32) -> u16 {
     let bits = value.to_bits();
     let sign = ((bits >> 16) & 0x8000) as u16;
@@ -404,7 +406,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_half_survives_a_round_trip() {
+    fn every_float16_survives_a_round_trip() {
         for bits in 0..=u16::MAX {
             let value = f16_to_f32(bits);
             if value.is_nan() {

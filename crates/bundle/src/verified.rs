@@ -1,4 +1,5 @@
-//! Files whose size and digest are stated elsewhere: sizes before memory, digests before content.
+//! Files whose size and digest a manifest states. The size is checked before memory is allocated, the digest before the
+//! content is used.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -8,10 +9,10 @@ use crate::digest::Digest;
 use crate::error::{BundleError, fail};
 use crate::manifest::FileEntry;
 
-/// Reads the file `name` of a folder, whose size and digest `entry` states.
+/// Reads the file `name` in `dir` and compares its size and digest with `entry`.
 ///
 /// # Errors
-/// `Missing`, `Io`, `Truncated`, `Invalid`, `DigestMismatch`, `TooLarge` where memory is short.
+/// `Missing`, `Io`, `Truncated`, `Invalid`, `DigestMismatch`; `TooLarge` when memory is short.
 pub fn read_verified(dir: &Path, name: &str, entry: &FileEntry) -> Result<Vec<u8>, BundleError> {
     let path = dir.join(name);
     let found = match fs::metadata(&path) {
@@ -30,7 +31,7 @@ pub fn read_verified(dir: &Path, name: &str, entry: &FileEntry) -> Result<Vec<u8
     if digest != entry.sha256 {
         fail!(
             DigestMismatch,
-            "{} has sha256 {digest}, the manifest says {}; the file was changed or damaged: copy it \
+            "{} has sha256 {digest}, the manifest says {}: the file was changed or damaged; copy it \
              again",
             path.display(),
             entry.sha256
@@ -42,23 +43,23 @@ pub fn read_verified(dir: &Path, name: &str, entry: &FileEntry) -> Result<Vec<u8
 /// Reads a file of at most `most` bytes into memory that is reserved first.
 ///
 /// # Errors
-/// `Missing`, `Io`, `Truncated`; `TooLarge` beyond `most`, and where memory is short.
+/// `Missing`, `Io`, `Truncated`; `TooLarge` beyond `most` and when memory is short.
 pub fn read_file(path: &Path, most: u64) -> Result<Vec<u8>, BundleError> {
     let failed = |error: std::io::Error| BundleError::io(path.display(), &error);
     let mut file = File::open(path).map_err(failed)?;
     let size = file.metadata().map_err(failed)?.len();
     if size > most {
-        fail!(TooLarge, "{} has {size} bytes, at most {most}", path.display());
+        fail!(TooLarge, "{} has {size} bytes; expected at most {most}", path.display());
     }
     let mut bytes = Vec::new();
     let reserve = usize::try_from(size).unwrap_or(usize::MAX);
     if bytes.try_reserve_exact(reserve).is_err() {
         fail!(TooLarge, "no memory for {} ({size} bytes)", path.display());
     }
-    // One byte more than stated would show that the file grew; `take` keeps a growing file finite.
+    // `take` bounds the read if the file grows meanwhile.
     let read = file.by_ref().take(size).read_to_end(&mut bytes);
     if (read.map_err(failed)? as u64) < size {
-        fail!(Truncated, "{} became shorter", path.display());
+        fail!(Truncated, "{} became shorter while it was read; try again", path.display());
     }
     Ok(bytes)
 }

@@ -1,5 +1,5 @@
-//! Weights on their way into a bundle: what each tensor will be, and where its values come from. They are
-//! read, converted and written one at a time, so that a model may be larger than memory.
+//! Weights to be written into a bundle: each tensor's stored form and the source of its values. They are read,
+//! converted and written one at a time, so that a model may be larger than memory.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -14,22 +14,22 @@ use safetensors::tensor::{Dtype, View, serialize_to_file};
 use crate::error::{BundleError, BundleErrorKind, fail};
 use crate::tensors::{Element, Tensor, TensorMap};
 
-/// A file of tensors that can be read in parts: a checkpoint.
+/// A checkpoint whose tensors can be read in parts.
 pub trait RowSource: std::fmt::Debug {
-    /// Rows (along the first axis) of the tensor `name`.
+    /// Reads rows (along the first axis) of the tensor `name`.
     ///
     /// # Errors
     /// `Missing`, `Invalid`, `Io`, `Truncated`.
     fn read_rows(&self, name: &str, rows: Range<usize>) -> Result<Tensor, BundleError>;
 }
 
-/// Tensors by name, as they will be stored.
+/// Tensors to be stored, by name.
 #[derive(Clone, Debug, Default)]
 pub struct Weights {
     entries: BTreeMap<String, Weight>,
 }
 
-/// One tensor: its type and shape, and where its values come from.
+/// A tensor to be stored: its type, its shape and the source of its values.
 #[derive(Clone, Debug)]
 pub struct Weight {
     element: Element,
@@ -40,18 +40,17 @@ pub struct Weight {
 #[derive(Clone, Debug)]
 enum Source {
     Here(Arc<Tensor>),
-    /// Rows of tensors of a checkpoint, one after the other.
+    /// Rows of tensors of a checkpoint, concatenated.
     Rows(Arc<dyn RowSource>, Vec<(String, Range<usize>)>),
 }
 
 impl Weight {
-    /// A tensor that is in memory.
+    /// A tensor in memory.
     pub fn here(tensor: Tensor) -> Self {
         Self { element: tensor.element, shape: tensor.shape.clone(), source: Source::Here(Arc::new(tensor)) }
     }
 
-    /// Rows (along the first axis) of tensors of `checkpoint`, one after the other, stored as `element` in
-    /// `shape`.
+    /// Rows (along the first axis) of tensors of `checkpoint`, concatenated, and stored as `element` with `shape`.
     pub fn rows(
         checkpoint: Arc<dyn RowSource>,
         pieces: Vec<(String, Range<usize>)>,
@@ -61,17 +60,17 @@ impl Weight {
         Self { element, shape, source: Source::Rows(checkpoint, pieces) }
     }
 
-    /// Its shape.
+    /// The stored shape.
     pub fn shape(&self) -> &[usize] {
         &self.shape
     }
 
-    /// Bytes that it takes when it is stored.
+    /// Stored size, bytes.
     fn stored_len(&self) -> usize {
         self.shape.iter().product::<usize>() * self.element.size()
     }
 
-    /// Its elements as they are stored, little-endian, checked to be finite.
+    /// Reads and converts the elements, little-endian, and refuses values that are not finite.
     fn bytes(&self, name: &str) -> Result<Vec<u8>, BundleError> {
         let mut bytes = Vec::new();
         match &self.source {
@@ -112,7 +111,7 @@ impl Weights {
         self.entries.insert(name.into(), weight);
     }
 
-    /// The tensor `name`, if there.
+    /// The tensor `name`, if there is one.
     pub fn get(&self, name: &str) -> Option<&Weight> {
         self.entries.get(name)
     }
@@ -122,7 +121,7 @@ impl Weights {
         self.entries.keys().map(String::as_str)
     }
 
-    /// Bytes that the values take when they are stored.
+    /// Stored size of all values, bytes.
     pub fn stored_bytes(&self) -> u64 {
         self.entries.values().map(|weight| weight.stored_len() as u64).sum()
     }
@@ -130,7 +129,7 @@ impl Weights {
     /// Reads everything into memory.
     ///
     /// # Errors
-    /// Whatever reading a tensor says.
+    /// As [`RowSource::read_rows`]; `NotFinite`.
     pub fn read(&self) -> Result<TensorMap, BundleError> {
         let read = |(name, weight): (&String, &Weight)| {
             let bytes = weight.bytes(name)?;
@@ -142,7 +141,7 @@ impl Weights {
     /// Writes a safetensors file, one tensor at a time.
     ///
     /// # Errors
-    /// `Io`, and whatever reading a tensor says.
+    /// As [`Weights::read`]; `Io`.
     pub(crate) fn write(&self, path: &Path) -> Result<(), BundleError> {
         let failed = RefCell::new(None);
         let views = self.entries.iter().map(|(name, weight)| (name, Writing { name, weight, failed: &failed }));
@@ -157,7 +156,8 @@ impl Weights {
     }
 }
 
-/// A tensor as safetensors' writer asks for it. The writer takes no error, so the first is kept aside.
+/// A tensor in the form that safetensors' writer takes. The writer accepts no error, so the first one is kept in
+/// `failed`.
 struct Writing<'a> {
     name: &'a str,
     weight: &'a Weight,

@@ -1,4 +1,4 @@
-//! Every way in which a bundle can be wrong has a kind and a message, and none has a panic.
+//! Every way in which a bundle can be wrong gives an error with a kind and a message, never a panic.
 
 use std::fs;
 
@@ -23,7 +23,7 @@ fn missing() {
 }
 
 #[test]
-fn a_file_that_the_manifest_leaves_out() {
+fn a_file_that_the_manifest_omits() {
     for name in [MODEL_FILE, SAE_FILE, REFERENCE_FILE] {
         let fixture = Fixture::new();
         fixture.edit(|m| {
@@ -42,7 +42,7 @@ fn truncated() {
         fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
         fixture.refuses(Truncated, &[name, "bytes", "copy it again"]);
     }
-    // Truncated by someone who also corrects the manifest: the tensors' own header tells.
+    // If the manifest states the truncated file's size and digest, the tensors' own header still shows the cut.
     let fixture = Fixture::new();
     let bytes = fs::read(fixture.dir().join(MODEL_FILE)).unwrap();
     fixture.seal(MODEL_FILE, &bytes[..bytes.len() / 2]);
@@ -71,7 +71,7 @@ fn longer_than_stated() {
 }
 
 #[test]
-fn every_flipped_bit_is_seen() {
+fn every_flipped_bit_is_detected() {
     for name in [MODEL_FILE, SAE_FILE, REFERENCE_FILE, "CARD.md"] {
         let fixture = Fixture::new();
         let path = fixture.dir().join(name);
@@ -120,7 +120,7 @@ fn wrong_version() {
     let fixture = Fixture::new();
     fixture.edit(|m| m["format"] = json!("coverslip.bundle/2"));
     fixture.refuses(UnsupportedVersion, &["coverslip.bundle/2", "reads `coverslip.bundle/1`", "update"]);
-    // A later version's fields may mean anything: the version is what is named.
+    // A later version's fields may mean anything, so the error names the version, not a field.
     fixture.edit(|m| m["sae"] = json!(["whatever"]));
     fixture.refuses(UnsupportedVersion, &["coverslip.bundle/2"]);
     fixture.edit(|m| {
@@ -130,7 +130,7 @@ fn wrong_version() {
 }
 
 #[test]
-fn unknown_fields_may_matter() {
+fn unknown_fields_are_refused_except_in_annotations() {
     for pointer in ["", "/architecture", "/sae", "/taps/0", "/sae/reference"] {
         let fixture = Fixture::new();
         fixture.edit(|m| m.pointer_mut(pointer).unwrap()["rotary"] = json!(true));
@@ -163,7 +163,7 @@ fn absurd_sizes_cost_no_memory() {
         ("/side", json!(huge), TooLarge, "`side`"),
         ("/side", json!(2048), TooLarge, "at most 1024"),
         ("/side", json!(0), Invalid, "`side` is 0"),
-        ("/side", json!(33), Invalid, "no multiple"),
+        ("/side", json!(33), Invalid, "not a multiple"),
         ("/side", json!(-32), Invalid, "-32"),
         ("/side", json!(1e300), Invalid, "1e"),
         ("/architecture/depth", json!(huge), TooLarge, "architecture.depth"),
@@ -199,7 +199,7 @@ fn absurd_sizes_cost_no_memory() {
         fixture.edit(|m| {
             let slot = match m.pointer_mut(pointer) {
                 Some(slot) => slot,
-                // Left out when empty.
+                // The field is omitted when empty.
                 None => &mut m["sae"]["labels"],
             };
             *slot = value;
@@ -209,7 +209,7 @@ fn absurd_sizes_cost_no_memory() {
 }
 
 #[test]
-fn many_parameters_in_small_parts() {
+fn the_total_of_parameters_is_limited() {
     let fixture = Fixture::new();
     fixture.edit(|m| {
         m["architecture"]["embed_dim"] = json!(4096);
@@ -227,7 +227,7 @@ fn paths_do_not_leave_the_directory() {
         fixture.edit(|m| {
             m["files"][name] = json!({ "bytes": 1, "sha256": "0".repeat(64) });
         });
-        fixture.refuses(Invalid, &["is no file name of a bundle"]);
+        fixture.refuses(Invalid, &["is not a valid file name in a bundle"]);
     }
     let fixture = Fixture::new();
     fixture.edit(|m| m["files"]["Manifest.JSON"] = json!({ "bytes": 1, "sha256": "0".repeat(64) }));
@@ -252,7 +252,7 @@ fn a_directory_in_a_files_place() {
 }
 
 #[test]
-fn digests_that_are_none() {
+fn malformed_digests() {
     let fixture = Fixture::new();
     fixture.edit(|m| m["files"][MODEL_FILE]["sha256"] = json!("é".repeat(32)));
     fixture.refuses(Invalid, &["64 hexadecimal digits"]);
@@ -293,7 +293,7 @@ fn tensors_that_do_not_fit() {
     fixture.edit_tensors(MODEL_FILE, |t| {
         t.insert("blocks.0.attn.q_norm.weight".to_owned(), Tensor::f32(&[8], &[1.0; 8]));
     });
-    fixture.refuses(Invalid, &["q_norm", "not part of what the manifest describes"]);
+    fixture.refuses(Invalid, &["q_norm", "not described by the manifest"]);
 
     let fixture = Fixture::new();
     fixture.edit_tensors(SAE_FILE, |t| {
@@ -308,7 +308,7 @@ fn references_that_do_not_fit() {
     fixture.edit_tensors(REFERENCE_FILE, |t| {
         t.insert("feature_index".to_owned(), Tensor::i32(&[2, 8], &[128; 16]));
     });
-    fixture.refuses(Invalid, &[REFERENCE_FILE, "passes the 128 features"]);
+    fixture.refuses(Invalid, &[REFERENCE_FILE, "outside the SAE's 128 features"]);
 
     let fixture = Fixture::new();
     fixture.edit_tensors(REFERENCE_FILE, |t| {

@@ -1,5 +1,5 @@
-//! The composed graph: what it promises to engines, and the constants that the composer computes. Whether
-//! its numbers are right is measured against other engines (tools/oracle).
+//! The composed graph's contract with engines, and the constants that the composer computes. tools/oracle compares the
+//! outputs with other engines'.
 
 mod onnx_reader;
 
@@ -54,7 +54,7 @@ fn variants() -> Vec<SyntheticSpec> {
 }
 
 #[test]
-fn weights_apart_are_the_weights_inside() {
+fn external_weights_equal_the_internal_ones() {
     let bundle = Fixture::new().open().unwrap();
     for precision in [Precision::Float32, Precision::Float16] {
         let (inside, apart) = (bundle.compose_at(precision).unwrap(), bundle.compose_apart(precision).unwrap());
@@ -92,7 +92,7 @@ fn inputs_and_outputs_are_as_promised() {
 }
 
 #[test]
-fn every_value_is_made_once_and_before_it_is_read() {
+fn every_value_is_computed_once_and_before_it_is_read() {
     for spec in variants() {
         let model = compose(&spec);
         let mut known: HashSet<&str> = model.constants.keys().map(String::as_str).collect();
@@ -104,19 +104,19 @@ fn every_value_is_made_once_and_before_it_is_read() {
                 read.insert(input.as_str());
             }
             for output in &node.outputs {
-                assert!(known.insert(output), "{output} is made twice");
+                assert!(known.insert(output), "{output} is computed twice");
             }
         }
         for (output, ..) in &model.outputs {
-            assert!(known.contains(output.as_str()), "{output} is never made");
+            assert!(known.contains(output.as_str()), "{output} is never computed");
         }
         let unread = model.constants.keys().find(|name| !read.contains(name.as_str()));
-        assert_eq!(unread, None, "no constant is stored in vain");
+        assert_eq!(unread, None, "every constant is read");
     }
 }
 
 #[test]
-fn operators_are_the_ones_that_engines_were_checked_for() {
+fn the_graph_has_only_operators_that_every_engine_was_checked_for() {
     let known = BTreeSet::from([
         "Abs",
         "Add",
@@ -155,7 +155,7 @@ fn operators_are_the_ones_that_engines_were_checked_for() {
 }
 
 #[test]
-fn a_golden_count_of_operators() {
+fn the_number_of_products_is_as_expected() {
     let mut counts = BTreeMap::new();
     for node in compose(&SyntheticSpec::default()).nodes {
         *counts.entry(node.op).or_insert(0) += 1;
@@ -167,11 +167,11 @@ fn a_golden_count_of_operators() {
 }
 
 #[test]
-fn what_no_tap_reads_is_not_composed() {
+fn blocks_that_no_tap_reads_are_not_composed() {
     let mut spec = SyntheticSpec { depth: 4, ..SyntheticSpec::default() };
     let model = compose(&spec);
     assert!(!model.constants.keys().any(|name| name.starts_with("block2.") || name.starts_with("block3.")));
-    // The last composed block is read by its class token alone, until a mean reads it too.
+    // Only the class token of the last composed block is read, until a mean reads the block too.
     let queries = |model: &Model| {
         let node = model.nodes.iter().find(|node| node.outputs[0] == "block1.attn.q.product").unwrap();
         node.inputs[0].clone()
@@ -208,7 +208,7 @@ fn preprocessing_positions_and_tokens_are_folded() {
 }
 
 #[test]
-fn positions_cover_the_class_token_unless_told_otherwise() {
+fn positions_cover_the_class_token_unless_no_embed_class() {
     let spec = SyntheticSpec::default();
     let (model, recipe) = (compose(&spec), recipe(&spec));
     let class = weights(&recipe.model, "cls_token");

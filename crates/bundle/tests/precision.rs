@@ -1,5 +1,5 @@
-//! Graphs below float32: which values are narrow, and which are not. What that does to the outputs is measured against
-//! other engines (tools/precision).
+//! Graphs below float32: which values are narrow and which are not. tools/precision measures the effect on the outputs
+//! against other engines.
 
 mod onnx_reader;
 
@@ -10,7 +10,7 @@ use coverslip_bundle::{BundleErrorKind, COMPOSER, Digest, MODEL_FILE, Mlp, Pooli
 use coverslip_testkit::Fixture;
 use onnx_reader::{Model, Node, parse};
 
-// ONNX's numbers of types.
+// ONNX's `TensorProto.DataType`.
 const FLOAT: u64 = 1;
 const INT32: u64 = 6;
 const INT64: u64 = 7;
@@ -34,8 +34,8 @@ fn compose(spec: &SyntheticSpec, precision: Precision) -> Model {
     parse(&graph.onnx)
 }
 
-/// The type of every value, as ONNX infers it for the operators that the composer writes. Panics where a node's inputs
-/// are of types that do not go together: TensorRT's networks are strongly typed and would refuse it.
+/// The type of every value, as ONNX infers it for the operators that the composer writes. Panics if the types of a
+/// node's inputs do not match: TensorRT's networks are strongly typed and would refuse the node.
 fn types(model: &Model) -> HashMap<String, u64> {
     let mut types: HashMap<String, u64> = model.constants.iter().map(|(k, v)| (k.clone(), v.element)).collect();
     types.extend(model.inputs.iter().map(|(name, element, _)| (name.clone(), *element)));
@@ -72,9 +72,9 @@ fn role(node: &Node) -> String {
 }
 
 #[test]
-fn float32_is_left_to_what_the_design_names_alone() {
-    // In docs/reference/bundle-format.md: the stream and its sums, norms, softmax, and what reads the stream, which is
-    // pooling and the SAE.
+fn only_the_documented_values_are_float32() {
+    // docs/reference/bundle-format.md lists them: the residual stream and its sums, norms, softmax, and the stream's
+    // readers, pooling and the SAE.
     let stream = [
         "patch_embed.wide",
         "tokens.padded",
@@ -128,7 +128,7 @@ fn every_product_of_the_model_is_narrow() {
             );
         }
         assert_eq!((of_model, of_sae), (2 * 9 + 1, 2));
-        // Half the bytes: every weight of the model that is in a product.
+        // Every weight in a product has half the bytes.
         let weights = model.constants.iter().filter(|(name, _)| name.ends_with(".weight") && !name.contains("norm"));
         assert!(weights.clone().count() > 0);
         for (name, constant) in weights.filter(|(name, _)| !name.starts_with("embedding_")) {
@@ -138,7 +138,7 @@ fn every_product_of_the_model_is_narrow() {
 }
 
 #[test]
-fn without_float32_products_no_product_is_left_in_float32() {
+fn with_float16_sae_no_product_is_float32() {
     use SaeArchitecture::{Gated, GroupMax, JumpRelu, Relu, SignedTopK, TopK};
     for sae_arch in [TopK, Relu, JumpRelu, Gated, SignedTopK, GroupMax] {
         let spec = SyntheticSpec { sae_arch, ..SyntheticSpec::default() };
@@ -147,7 +147,7 @@ fn without_float32_products_no_product_is_left_in_float32() {
         for node in model.nodes.iter().filter(|node| node.op == "MatMul") {
             assert!(node.inputs.iter().chain(&node.outputs).all(|name| types[name] == 10), "{:?}", node.outputs);
         }
-        // The rest of the SAE is as it was.
+        // The rest of the SAE stays float32.
         for name in ["sae.decoded", "sae.difference", "feature_value", "reconstruction_error"] {
             assert_eq!(types[name], FLOAT, "{sae_arch:?}: {name}");
         }
@@ -156,7 +156,7 @@ fn without_float32_products_no_product_is_left_in_float32() {
 }
 
 #[test]
-fn what_goes_in_and_out_is_the_same_at_every_precision() {
+fn inputs_and_outputs_are_the_same_at_every_precision() {
     for spec in variants() {
         let float = compose(&spec, Precision::Float32);
         assert!(
@@ -177,7 +177,7 @@ fn what_goes_in_and_out_is_the_same_at_every_precision() {
 }
 
 #[test]
-fn the_patches_bias_belongs_to_the_rounded_weights() {
+fn the_patch_bias_is_computed_from_the_rounded_weights() {
     let spec = SyntheticSpec::default();
     for (precision, _) in NARROW {
         let model = compose(&spec, precision);
@@ -185,7 +185,7 @@ fn the_patches_bias_belongs_to_the_rounded_weights() {
         let values: Vec<f64> =
             weight.raw.as_chunks::<2>().0.iter().map(|v| widen(precision, u16::from_le_bytes(*v))).collect();
         let table = model.constants["tokens.table"].floats();
-        // A tile of the mean colour gives the same tokens as in float32, whatever the rounding.
+        // A tile of the mean colour gives the same tokens as in float32, however the weights are rounded.
         let float = compose(&spec, Precision::Float32);
         let exact = float.constants["patch_embed.weight"].floats();
         let exact_table = float.constants["tokens.table"].floats();
@@ -226,7 +226,7 @@ fn a_weight_beyond_float16_is_refused_by_name() {
 }
 
 #[test]
-fn another_graph_is_another_revision_of_the_composer() {
+fn a_changed_graph_needs_a_new_composer_revision() {
     let spec = SyntheticSpec { mlp: Mlp::SwiGlu, registers: 2, layer_scale: true, ..SyntheticSpec::default() };
     let bundle = Fixture::with(&spec).open().unwrap();
     let digests: Vec<String> = [Precision::Float32, Precision::Float16, Precision::Float16Sae, Precision::BFloat16]
@@ -236,6 +236,6 @@ fn another_graph_is_another_revision_of_the_composer() {
     assert_eq!(
         (COMPOSER, &digests[..]),
         (known.0, &known.1.map(str::to_owned)[..]),
-        "raise COMPOSER and mend this line"
+        "the composed graph changed: raise COMPOSER and update this digest"
     );
 }

@@ -1,4 +1,4 @@
-//! What is written is what is opened, and writing never harms what is there.
+//! A written bundle opens with the same content, and writing never harms an existing directory.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ use coverslip_bundle::{
 use coverslip_testkit::{Fixture, assert_refused, read_tensors};
 
 #[test]
-fn a_bundle_says_what_it_is() {
+fn a_written_bundle_opens_with_its_manifest() {
     let fixture = Fixture::new();
     let bundle = fixture.open().unwrap();
     let manifest = bundle.manifest();
@@ -36,7 +36,7 @@ fn the_same_recipe_gives_the_same_digest() {
 }
 
 #[test]
-fn references_come_back_as_they_were() {
+fn reference_outputs_round_trip() {
     let fixture = Fixture::new();
     let spec = SyntheticSpec::default();
     let expected = synthetic::tiles(&spec, spec.reference_tiles);
@@ -70,7 +70,7 @@ fn half_precision_is_half_the_size() {
 }
 
 #[test]
-fn an_existing_bundle_is_replaced_by_force_alone() {
+fn an_existing_bundle_is_replaced_only_with_force() {
     let fixture = Fixture::new();
     let before = fixture.open().unwrap().digest();
     let recipe = || synthetic::recipe(&SyntheticSpec { seed: 9, ..SyntheticSpec::default() });
@@ -83,14 +83,14 @@ fn an_existing_bundle_is_replaced_by_force_alone() {
 }
 
 #[test]
-fn what_is_no_bundle_is_not_replaced() {
+fn a_directory_that_is_not_a_bundle_is_never_replaced() {
     let scratch = coverslip_testkit::Scratch::new("test");
     let precious = scratch.path().join("thesis");
     fs::create_dir(&precious).unwrap();
     fs::write(precious.join("chapter1.txt"), "text").unwrap();
     let recipe = synthetic::recipe(&SyntheticSpec::default());
     let refused = write_bundle(&precious, recipe, true, synthetic::zeros);
-    assert_refused(refused, BundleErrorKind::Invalid, &["no bundle", "not replaced"]);
+    assert_refused(refused, BundleErrorKind::Invalid, &["not a bundle", "not replaced"]);
     assert_eq!(fs::read(precious.join("chapter1.txt")).unwrap(), b"text");
 }
 
@@ -118,7 +118,7 @@ fn an_engine_that_returns_nan_is_refused() {
     assert_refused(failed, BundleErrorKind::NotFinite, &["engine's outputs"]);
 }
 
-/// An engine whose embeddings are known: x is the tile's first pixel in every place, ‖x−x̂‖² is 4.
+/// An engine with known outputs: every value of x is the tile's first byte, and ‖x−x̂‖² is 4.
 fn first_pixel(graph: ComposedGraph) -> LoadResult {
     let (taps, tile_bytes) = (graph.taps.clone(), graph.side * graph.side * 3);
     let mut zeros = synthetic::zeros(graph)?;
@@ -134,7 +134,7 @@ fn first_pixel(graph: ComposedGraph) -> LoadResult {
 }
 
 #[test]
-fn calibration_is_computed_where_it_is_not_stated() {
+fn statistics_that_are_not_stated_are_computed() {
     let scratch = coverslip_testkit::Scratch::new("test");
     let mut recipe = synthetic::recipe(&SyntheticSpec::default());
     let tile_bytes = 32 * 32 * 3;
@@ -150,17 +150,17 @@ fn calibration_is_computed_where_it_is_not_stated() {
 }
 
 #[test]
-fn calibration_without_tiles_is_refused() {
+fn missing_statistics_without_tiles_are_refused() {
     let scratch = coverslip_testkit::Scratch::new("test");
     let mut recipe = synthetic::recipe(&SyntheticSpec::default());
     recipe.calibration.mean = None;
     let refused = write_bundle(&scratch.path().join("b"), recipe, false, synthetic::zeros);
-    assert_refused(refused, BundleErrorKind::Missing, &["not stated", "two tiles"]);
+    assert_refused(refused, BundleErrorKind::Missing, &["mean square deviation", "missing", "two tiles"]);
     assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 0);
 }
 
 #[test]
-fn a_bundle_without_an_sae_gives_embeddings_alone() {
+fn a_bundle_without_an_sae_has_only_embeddings() {
     let scratch = coverslip_testkit::Scratch::new("test");
     let mut recipe = synthetic::recipe(&SyntheticSpec::default());
     recipe.manifest.sae = Sae::none("last", 32);
@@ -185,7 +185,7 @@ fn neighbours(fixture: &Fixture) -> Vec<String> {
 
 #[test]
 fn directory_can_be_given_relative_to_its_parent() {
-    // `Bundle::open` must not depend on the working directory once the path is absolute.
+    // `Bundle::open` with an absolute path must not depend on the working directory.
     let fixture = Fixture::new();
     let dotted = fixture.dir().join("..").join("bundle");
     assert_eq!(Bundle::open(&dotted).unwrap().digest(), fixture.open().unwrap().digest());

@@ -1,4 +1,4 @@
-//! One folder, known as what it is by a file in it.
+//! A folder whose kind is recognised by a file in it.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -6,18 +6,18 @@ use std::path::{Path, PathBuf};
 
 use crate::whole::draft;
 
-/// What stands at the target may be replaced only if it has the file `marker`, and only where `force` says so.
+/// When an existing folder at the target may be replaced: only if it has the file `marker`, and only with `force`.
 #[derive(Clone, Copy, Debug)]
 pub struct Replace<'a> {
     /// A file that every folder of this kind has.
     pub marker: &'a str,
-    /// What people call such a folder: "bundle".
+    /// The kind of folder, for messages: "bundle".
     pub kind: &'a str,
-    /// Whether an older one is replaced.
+    /// Whether an existing folder of this kind is replaced.
     pub force: bool,
 }
 
-/// Refuses a target that must not be replaced, before hours of work go into it.
+/// Refuses a target that must not be replaced. It is called before the work that fills the folder.
 ///
 /// # Errors
 /// `AlreadyExists`; the text says what to do.
@@ -28,9 +28,10 @@ pub fn check_target(out: &Path, replace: Replace<'_>) -> io::Result<()> {
     let refused = |text: String| Err(io::Error::new(io::ErrorKind::AlreadyExists, text));
     match (force, known) {
         (true, true) => Ok(()),
-        (true, false) => {
-            refused(format!("{} exists and is no {kind}; it is not replaced, not even by force", out.display()))
-        }
+        (true, false) => refused(format!(
+            "{} exists and is not a {kind}; it is not replaced, not even with --force: choose another place",
+            out.display()
+        )),
         (false, true) => {
             refused(format!("{} exists; choose another place, or replace the {kind} with --force", out.display()))
         }
@@ -38,7 +39,7 @@ pub fn check_target(out: &Path, replace: Replace<'_>) -> io::Result<()> {
     }
 }
 
-/// A folder in the making, beside its place. What is not settled is removed.
+/// A folder that is being written beside its place. It is removed unless it is settled.
 #[derive(Debug)]
 pub struct Folder {
     draft: Draft,
@@ -46,13 +47,13 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Makes the folder that [`Folder::settle`] gives the name `out`; makes the folders above `out` too.
+    /// Creates the folder that [`Folder::settle`] will name `out`, and the folders above `out`.
     ///
     /// # Errors
-    /// The operating system's; `InvalidInput` where `out` has no name.
+    /// The operating system's; `InvalidInput` if `out` has no name.
     pub fn beside(out: &Path) -> io::Result<Folder> {
         if out.file_name().is_none() {
-            let text = format!("{} has no name of its own: name a folder", out.display());
+            let text = format!("{} has no name of its own; give the name of a folder", out.display());
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
         if let Some(parent) = out.parent().filter(|parent| *parent != Path::new("")) {
@@ -63,12 +64,12 @@ impl Folder {
         Ok(Folder { draft, out: out.to_owned() })
     }
 
-    /// Where it is until it is settled.
+    /// The folder's place until it is settled.
     pub fn path(&self) -> &Path {
         &self.draft.0
     }
 
-    /// Writes its file `name`, on disk when this returns.
+    /// Writes the file `name` and syncs it to disk.
     ///
     /// # Errors
     /// The operating system's, with the file's name.
@@ -81,7 +82,7 @@ impl Folder {
         written.map_err(|error| named(&path, &error))
     }
 
-    /// Gives a file that a library made the permissions that a file of ours has.
+    /// Gives a file that a library created the permissions that our own files have.
     ///
     /// # Errors
     /// The operating system's, with the file's name.
@@ -94,10 +95,10 @@ impl Folder {
         shared.map_err(|error| named(&path, &error))
     }
 
-    /// Gives it its name, in place of an older one where `replace` allows that.
+    /// Gives the folder its name, and replaces an existing one if `replace` allows it.
     ///
     /// # Errors
-    /// As [`check_target`], and the operating system's; the older one is then in its place again.
+    /// As [`check_target`], and the operating system's; the existing folder is then back in its place.
     pub fn settle(self, replace: Replace<'_>) -> io::Result<()> {
         check_target(&self.out, replace)?;
         let old = Draft(draft(&self.out, "old"));
@@ -124,7 +125,7 @@ struct Draft(PathBuf);
 
 impl Drop for Draft {
     fn drop(&mut self) {
-        // Nothing sensible can be done when this fails; the name starts with a dot and says what it is.
+        // A failure leaves a folder whose name starts with a dot and says what it is.
         let _ = fs::remove_dir_all(&self.0);
     }
 }
@@ -136,7 +137,7 @@ mod tests {
     const REPLACE: Replace<'_> = Replace { marker: "manifest.json", kind: "bundle", force: true };
 
     #[test]
-    fn a_folder_replaces_its_own_kind_and_only_by_force() {
+    fn a_folder_replaces_only_its_own_kind_and_only_with_force() {
         let place = std::env::temp_dir().join(format!("coverslip-folder-{}", std::process::id()));
         let out = place.join("bundle");
         for content in ["first", "second"] {
@@ -150,7 +151,7 @@ mod tests {
         assert!(refused.to_string().contains("replace the bundle with --force"), "{refused}");
         fs::remove_file(out.join("manifest.json")).unwrap();
         let refused = Folder::beside(&out).unwrap().settle(REPLACE).unwrap_err();
-        assert!(refused.to_string().contains("not even by force"), "{refused}");
+        assert!(refused.to_string().contains("not even with --force"), "{refused}");
         assert_eq!(fs::read_dir(&place).unwrap().count(), 1, "no draft stays");
         fs::remove_dir_all(&place).unwrap();
     }

@@ -1,5 +1,5 @@
-//! Files and folders that appear whole or not at all: written beside their place under a name of their own, put on
-//! disk, renamed. A reader sees the old one or the new one, never half of one.
+//! Files and folders that appear whole or not at all. They are written beside their place under a temporary name,
+//! synced to disk, and renamed. A reader sees the old or the new one, never a part.
 //!
 //! This is the only place in the workspace that renames.
 

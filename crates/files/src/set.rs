@@ -1,4 +1,4 @@
-//! Several files of one folder: all of them or none.
+//! Several files of one folder, of which all appear or none.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -6,20 +6,19 @@ use std::path::{Path, PathBuf};
 
 use crate::whole::{create, draft};
 
-/// Files in the making. What is not committed is removed.
+/// Files that are being written. They are removed unless they are committed.
 #[derive(Debug)]
 pub struct FileSet {
     folder: PathBuf,
-    /// Names and where each is written until then.
+    /// Names and drafts.
     files: Vec<(String, PathBuf)>,
 }
 
 impl FileSet {
-    /// Makes the folder and a draft of every file: whatever stands against writing shows before the work and not after
-    /// it.
+    /// Creates the folder and an empty draft of every file, so that obstacles show before the work, not after it.
     ///
     /// # Errors
-    /// The operating system's; `IsADirectory` with the name where a folder stands in a file's place.
+    /// The operating system's; `IsADirectory` with the name if a folder is in a file's place.
     pub fn prepare(folder: &Path, names: &[&str]) -> io::Result<FileSet> {
         fs::create_dir_all(folder)?;
         let mut set = FileSet { folder: folder.to_owned(), files: Vec::new() };
@@ -35,16 +34,16 @@ impl FileSet {
         Ok(set)
     }
 
-    /// Writes one of the files; again where it was written before.
+    /// Writes one of the files, or overwrites its draft.
     ///
     /// # Errors
-    /// What `content` says, or the operating system, in a sentence with the file's name.
+    /// `content`'s or the operating system's, in a sentence with the file's name.
     pub fn write<E: From<io::Error> + std::fmt::Display>(
         &mut self,
         name: &str,
         content: impl FnOnce(&mut BufWriter<File>) -> Result<(), E>,
     ) -> io::Result<()> {
-        let (_, draft) = self.files.iter().find(|(known, _)| known == name).expect("a name that was prepared");
+        let (_, draft) = self.files.iter().find(|(known, _)| known == name).expect("the name was prepared");
         let written = (|| {
             let mut file = BufWriter::new(File::create(draft)?);
             content(&mut file)?;
@@ -53,12 +52,12 @@ impl FileSet {
         })();
         written.map_err(|error| {
             let path = self.folder.join(name);
-            let text = format!("{}: could not be written: {error}. Nothing was left half-written", path.display());
+            let text = format!("{}: could not be written: {error}. No partly written file is left", path.display());
             io::Error::other(text)
         })
     }
 
-    /// Gives every file its name, in place of older ones. Returns paths and sizes.
+    /// Gives every file its name and replaces existing ones. Returns paths and sizes.
     ///
     /// # Errors
     /// The operating system's.
@@ -75,7 +74,7 @@ impl FileSet {
 
 impl Drop for FileSet {
     fn drop(&mut self) {
-        // Committed files are no longer there.
+        // The drafts of committed files no longer exist.
         self.files.iter().for_each(|(_, draft)| drop(fs::remove_file(draft)));
     }
 }

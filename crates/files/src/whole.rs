@@ -1,4 +1,4 @@
-//! One file.
+//! One file, which appears whole or not at all.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -6,10 +6,10 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Writes the file `path` with `content`. On an error nothing of it stays, and an older file keeps its content.
+/// Writes the file `path` with `content`. On an error nothing is left behind and an existing file keeps its content.
 ///
 /// # Errors
-/// Whatever `content` says, or the operating system.
+/// `content`'s or the operating system's.
 pub fn whole<T>(path: &Path, content: impl FnOnce(&mut File) -> io::Result<T>) -> io::Result<T> {
     let draft = draft(path, "partial");
     let written = create(&draft).and_then(|mut file| {
@@ -21,7 +21,7 @@ pub fn whole<T>(path: &Path, content: impl FnOnce(&mut File) -> io::Result<T>) -
     settled.inspect_err(|_| drop(fs::remove_file(&draft)))
 }
 
-/// [`whole`] of bytes in memory.
+/// Writes bytes as [`whole`] does.
 ///
 /// # Errors
 /// The operating system's, with the file's name in the text.
@@ -30,21 +30,21 @@ pub fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
     written.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
 }
 
-/// Makes `path` a symbolic link to `target`, in place of a file or link that is there.
+/// Makes `path` a symbolic link to `target` and replaces an existing file or link.
 ///
 /// # Errors
-/// The operating system's; `Unsupported` where there are no symbolic links.
+/// The operating system's; `Unsupported` on systems without symbolic links.
 pub fn link(target: &str, path: &Path) -> io::Result<()> {
     let draft = draft(path, "partial");
     symlink(target, &draft).and_then(|()| fs::rename(&draft, path)).inspect_err(|_| drop(fs::remove_file(&draft)))
 }
 
-/// A file that was not there: a link that somebody put in its place is not followed.
+/// Creates a new file. A link that somebody put in its place is not followed.
 pub(crate) fn create(path: &Path) -> io::Result<File> {
     File::options().write(true).create_new(true).open(path)
 }
 
-/// A name beside `path`, in the same file system, that no other writer of this machine has.
+/// A name beside `path`, in the same file system, that no other writer on this machine uses.
 pub(crate) fn draft(path: &Path, part: &str) -> PathBuf {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);

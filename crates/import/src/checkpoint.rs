@@ -1,6 +1,5 @@
-//! Weights as they lie in somebody's files: one safetensors file, several with an index, or a PyTorch file.
-//! Only names, shapes and places are read ahead; a tensor's values are read when they are asked for, so that
-//! a file may be larger than memory.
+//! Checkpoints: one safetensors file, several with an index, or a PyTorch file. Opening reads only names, shapes and
+//! offsets; a tensor's values are read on request, so that a file may be larger than memory.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -30,7 +29,7 @@ struct Opened {
     bytes: u64,
 }
 
-/// Where a tensor lies. `strides` are in elements, as PyTorch has them.
+/// A tensor's place in its file. `strides` are in elements, as in PyTorch.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub(super) file: usize,
@@ -64,7 +63,7 @@ impl Checkpoint {
             }
             _ => fail!(
                 Unsupported,
-                "{}: not supported in this version: found a file of type `.{extension}`; expected \
+                "{}: not supported in this version: found a `.{extension}` file; expected \
                  .safetensors, .safetensors.index.json, or a PyTorch .bin, .pt or .pth",
                 path.display()
             ),
@@ -72,7 +71,7 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
-    /// Tensors whose places in `files` are known.
+    /// Builds a checkpoint from tensors whose places in `files` are known.
     ///
     /// # Errors
     /// `Missing`, `Io`, `Truncated`.
@@ -92,22 +91,21 @@ impl Checkpoint {
         self.entries.keys().map(String::as_str)
     }
 
-    /// Whether there is a tensor `name`.
     pub fn contains(&self, name: &str) -> bool {
         self.entries.contains_key(name)
     }
 
-    /// The shape of the tensor `name`, if there.
+    /// The shape of the tensor `name`, if there is one.
     pub fn shape(&self, name: &str) -> Option<&[usize]> {
         self.entries.get(name).map(|entry| &entry.shape[..])
     }
 
-    /// The element type of the tensor `name`, if there.
+    /// The element type of the tensor `name`, if there is one.
     pub fn element(&self, name: &str) -> Option<Element> {
         self.entries.get(name).map(|entry| entry.element)
     }
 
-    /// The tensor `name`.
+    /// Reads the tensor `name`.
     ///
     /// # Errors
     /// `Missing`, `Io`, `Truncated`, `TooLarge` when memory is short.
@@ -132,10 +130,10 @@ impl Checkpoint {
         let elements = if entry.shape.contains(&0) { 0 } else { last.saturating_add(1) };
         let end = entry.offset.saturating_add(elements.saturating_mul(entry.element.size()) as u64);
         if end > file.bytes {
-            fail!(Truncated, "{}: ends within tensor `{name}`; copy it again", file.path.display());
+            fail!(Truncated, "{}: the file ends within tensor `{name}`; copy it again", file.path.display());
         }
         if self.entries.insert(name.clone(), entry).is_some() {
-            fail!(Invalid, "tensor `{name}` is there twice");
+            fail!(Invalid, "tensor `{name}` occurs twice; expected it once");
         }
         Ok(())
     }
@@ -169,7 +167,7 @@ impl Checkpoint {
         let bytes = std::fs::read(path).map_err(|error| BundleError::io(path.display(), &error))?;
         let index: Index = match serde_json::from_slice(&bytes) {
             Ok(index) => index,
-            Err(error) => fail!(Invalid, "{}: no index of shards: {error}", path.display()),
+            Err(error) => fail!(Invalid, "{}: expected an index of shards: {error}", path.display()),
         };
         let mut shards: Vec<&String> = index.weight_map.values().collect();
         shards.sort();
@@ -205,7 +203,6 @@ impl Checkpoint {
 }
 
 impl RowSource for Checkpoint {
-    /// Some rows (along the first axis) of the tensor `name`, from where they lie in the file.
     fn read_rows(&self, name: &str, rows: Range<usize>) -> Result<Tensor, BundleError> {
         let Some(entry) = self.entries.get(name) else {
             fail!(Missing, "tensor `{name}` is missing");
@@ -230,11 +227,11 @@ pub(super) fn contiguous(shape: &[usize]) -> Vec<usize> {
     strides
 }
 
-/// Where the data begins, and what lies there. The tensors' bytes are not read.
+/// Reads a safetensors header: the offset of the data, and the tensors' metadata.
 fn read_header(opened: &Opened) -> Result<(u64, Metadata), BundleError> {
     let place = || opened.path.display();
     let truncated = || {
-        let what = format!("{}: no complete safetensors file; copy or export it again", place());
+        let what = format!("{}: expected a complete safetensors file; copy or export it again", place());
         BundleError::new(BundleErrorKind::Truncated, what)
     };
     let mut file = &opened.file;
@@ -242,7 +239,7 @@ fn read_header(opened: &Opened) -> Result<(u64, Metadata), BundleError> {
     file.read_exact(&mut length).map_err(|_| truncated())?;
     let length = u64::from_le_bytes(length);
     if length > MAX_HEADER_BYTES {
-        fail!(Invalid, "{}: a header of {length} bytes: no safetensors file", place());
+        fail!(Invalid, "{}: found a header of {length} bytes: this is no safetensors file", place());
     }
     let mut header = vec![0; length as usize];
     file.read_exact(&mut header).map_err(|_| truncated())?;
@@ -254,7 +251,7 @@ fn read_header(opened: &Opened) -> Result<(u64, Metadata), BundleError> {
 }
 
 impl Opened {
-    /// A tensor's elements in row-major order. `first` is the first one, counted from the entry's own.
+    /// Reads a tensor's elements in row-major order, starting at element `first` of the entry.
     fn gather(&self, name: &str, entry: &Entry, shape: &[usize], first: usize) -> Result<Vec<u8>, BundleError> {
         let size = entry.element.size();
         let count: usize = shape.iter().product();
@@ -267,7 +264,7 @@ impl Opened {
             self.read_into(&mut bytes, offset, count * size)?;
             return Ok(bytes);
         }
-        // A view of a larger tensor: everything between its ends is read, then picked.
+        // A view of a larger tensor: read everything between its ends, then pick the elements.
         let last: usize = shape.iter().zip(&entry.strides).map(|(n, stride)| (n - 1) * stride).sum();
         let mut span = Vec::new();
         self.read_into(&mut span, offset, (last + 1) * size)?;
@@ -287,7 +284,7 @@ impl Opened {
         let read = file.seek(SeekFrom::Start(offset)).and_then(|_| file.take(length as u64).read_to_end(bytes));
         let read = read.map_err(|error| BundleError::io(self.path.display(), &error))?;
         if read < length {
-            fail!(Truncated, "{}: became shorter while it was read", self.path.display());
+            fail!(Truncated, "{}: the file became shorter while it was read; try again", self.path.display());
         }
         Ok(())
     }

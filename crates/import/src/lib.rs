@@ -1,8 +1,8 @@
-//! Importers: files as others wrote them become the parts of a bundle. What a file says about itself is
-//! believed over what a person says, and what this version does not do is refused by name.
+//! Importers turn models and SAEs from other libraries' files into the parts of a bundle. What this version does not
+//! support is refused by name, and contradictions between files, weights and the person's statements are errors.
 
 mod checkpoint;
-mod interpolate;
+mod cubic;
 mod onnx;
 mod pickle;
 mod sae;

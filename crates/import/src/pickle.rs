@@ -1,24 +1,24 @@
-//! Python pickles (protocols 0 to 5), read as data. A pickle is a program for a stack machine that may call
-//! anything; this machine runs it but only RECORDS each call, so that a stranger's file can do nothing.
+//! Python pickles (protocols 0 to 5), read as data. A pickle is a program for a stack machine that may call anything.
+//! This machine runs the program but only RECORDS each call, so that an untrusted file can do nothing.
 //!
-//! Memory and time are bounded by constants, whatever the file says: each opcode adds at most three cells to an
-//! arena, and the arena becomes a tree under a budget, which catches what shares itself large (billion laughs).
+//! Constants bound memory and time for every file. Each opcode adds at most three cells to an arena, and the arena
+//! becomes a tree within a budget, which stops files that grow by sharing ("billion laughs").
 
 use std::collections::HashMap;
 use std::str::FromStr;
 
 use coverslip_bundle::{BundleError, BundleErrorKind, fail};
 
-/// Opcodes per pickle. A tensor takes about 40: room for 50 000 tensors, and at most some 300 MB of arena.
+/// Most opcodes in a pickle. A tensor takes about 40, so 50,000 tensors fit; the arena takes at most about 300 MB.
 const MAX_STEPS: usize = 1 << 21;
-/// Bytes of the finished tree: 200 000 tensors' worth.
+/// Largest finished tree, bytes: about 200,000 tensors.
 const MAX_TREE: usize = 128 << 20;
-/// Nesting. A module in a module takes three levels.
+/// Deepest nesting. A module in a module takes three levels.
 const MAX_DEPTH: usize = 200;
-/// What to do about a pickle that holds more than weights.
+/// Advice for a pickle that holds more than weights.
 const ALONE: &str = "save the weights alone (torch.save(model.state_dict(), …))";
 
-/// What a pickle holds. Sets are lists; dicts keep their order and whatever keys were written.
+/// A pickled value. Sets become lists; dicts keep their order and all their keys.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Value {
     None,
@@ -26,37 +26,37 @@ pub(crate) enum Value {
     Int(i64),
     Float(f64),
     Text(String),
-    /// Bytes; also a string that is no UTF-8, and an integer beyond 64 bits (little-endian).
+    /// Bytes, a string that is not UTF-8, or an integer beyond 64 bits (little-endian).
     Bytes(Vec<u8>),
     List(Vec<Value>),
     Tuple(Vec<Value>),
     Dict(Vec<(Value, Value)>),
-    /// A class or function, `module.name`: looked up by Python, only named here.
+    /// The name of a class or function, `module.name`.
     Global(String),
-    /// A call, not made.
+    /// A recorded call.
     Object(Box<Object>),
-    /// A reference out of the pickle; torch's storages.
+    /// A reference to data outside the pickle, such as torch's storages.
     Persistent(Box<Value>),
 }
 
-/// A call as recorded: what Python would have called to make an object, and what it would have put into it.
+/// A recorded call: what Python would have called to make an object, and what it would have put into the object.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Object {
-    /// The class or function, `module.name`; `<call>` when it is itself the result of a call.
+    /// The class or function, `module.name`; `<call>` if it is itself the result of a call.
     pub(crate) class: String,
-    /// Its arguments, as a rule a tuple; with keyword arguments (NEWOBJ_EX) the tuple `(arguments, keywords)`.
+    /// The arguments, usually a tuple; with keyword arguments (NEWOBJ_EX) the tuple `(arguments, keywords)`.
     pub(crate) args: Value,
-    /// What was set by key afterwards; what was appended has the key `None`.
+    /// Items set by key afterwards; appended ones have the key `None`.
     pub(crate) items: Vec<(Value, Value)>,
-    /// What `__setstate__` would get, as a rule a dict of attributes; `None` without.
+    /// The argument of `__setstate__`, usually a dict of attributes, or `None`.
     pub(crate) state: Value,
 }
 
 /// Reads the pickle at the start of `bytes`.
 ///
 /// # Errors
-/// `Truncated`; `Invalid` for what no pickler writes; `TooLarge` beyond this module's limits; `Unsupported` for
-/// what contains itself, opcodes that no checkpoint needs and protocols after 5.
+/// `Truncated`; `Invalid` for a malformed pickle; `TooLarge` beyond this module's limits; `Unsupported` for an object
+/// that contains itself, opcodes that no checkpoint needs, and protocols after 5.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Value, BundleError> {
     let (cells, stack) = (vec![Cell::Leaf(Value::None)], Vec::new());
     let mut machine = Machine { bytes, at: 0, cells, stack, marks: Vec::new(), memo: HashMap::new(), budget: MAX_TREE };
@@ -65,13 +65,13 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Value, BundleError> {
     machine.tree(root, 0)
 }
 
-/// A cell's index. Containers hold indices, so that what is filled after it was memoized is seen by all.
+/// A cell's index. Containers hold indices, because a value may be filled after it was memoized and shared.
 type Ref = u32;
 
-/// The cell that holds `None`, made first.
+/// The first cell, which holds `None`.
 const NONE: Ref = 0;
 
-/// One value under construction. The items of `Dict` and `Call` are keys and values in turn.
+/// A value under construction. The items of `Dict` and `Call` alternate between keys and values.
 enum Cell {
     Leaf(Value),
     List(Vec<Ref>),
@@ -86,7 +86,7 @@ enum Cell {
         state: Ref,
     },
     Persistent(Ref),
-    /// Away while the tree below it is made.
+    /// Taken out while the tree below it is built.
     Open,
 }
 
@@ -95,15 +95,15 @@ struct Machine<'a> {
     at: usize,
     cells: Vec<Cell>,
     stack: Vec<Ref>,
-    /// Heights of the stack at which a MARK lies; nothing below the last is popped.
+    /// Stack heights of the MARKs; nothing below the last one is popped.
     marks: Vec<usize>,
     memo: HashMap<u64, Ref>,
-    /// Bytes that the tree may still take.
+    /// Bytes left for the tree.
     budget: usize,
 }
 
 impl<'a> Machine<'a> {
-    /// Runs to STOP.
+    /// Runs up to STOP.
     fn run(&mut self) -> Result<(), BundleError> {
         for _ in 0..MAX_STEPS {
             let op = self.take(1)?[0];
@@ -122,7 +122,7 @@ impl<'a> Machine<'a> {
         fail!(TooLarge, "the pickle has more than {MAX_STEPS} opcodes; {ALONE}")
     }
 
-    /// Opcodes that carry their value with them.
+    /// Opcodes with an inline value.
     fn leaf(&mut self, op: u8) -> Result<Option<Value>, BundleError> {
         Ok(Some(match op {
             b'N' => Value::None,
@@ -148,7 +148,7 @@ impl<'a> Machine<'a> {
         }))
     }
 
-    /// Opcodes that move what is there: stack and memo. False when `op` is something else.
+    /// Opcodes that move values between stack and memo. Returns false for any other `op`.
     fn keep(&mut self, op: u8) -> Result<bool, BundleError> {
         match op {
             0x80 => {
@@ -181,7 +181,7 @@ impl<'a> Machine<'a> {
         Ok(true)
     }
 
-    /// Opcodes that make a value of others or put others into it. False when `op` is something else.
+    /// Opcodes that build a value from others. Returns false for any other `op`.
     fn build(&mut self, op: u8) -> Result<bool, BundleError> {
         let cell = match op {
             b']' | 0x8f => Cell::List(Vec::new()),
@@ -214,7 +214,7 @@ impl<'a> Machine<'a> {
         Ok(true)
     }
 
-    /// Opcodes that put values into the one below them. False when `op` is something else.
+    /// Opcodes that put values into the one below them. Returns false for any other `op`.
     fn fill(&mut self, op: u8) -> Result<bool, BundleError> {
         let values = match op {
             b'a' | b'b' => self.pop::<1>()?.to_vec(),
@@ -235,7 +235,7 @@ impl<'a> Machine<'a> {
 
     fn add(&mut self, cell: Cell) -> Ref {
         self.cells.push(cell);
-        (self.cells.len() - 1) as Ref // at most three a step
+        (self.cells.len() - 1) as Ref // fits: a step adds at most three cells
     }
 
     fn push(&mut self, cell: Cell) {
@@ -243,7 +243,7 @@ impl<'a> Machine<'a> {
         self.stack.push(at);
     }
 
-    /// The `N` topmost, in the order in which they were pushed.
+    /// Pops the `N` topmost values, in the order in which they were pushed.
     fn pop<const N: usize>(&mut self) -> Result<[Ref; N], BundleError> {
         let above = &self.stack[self.marks.last().copied().unwrap_or(0)..];
         let popped = *above.last_chunk().ok_or_else(|| self.invalid("the stack is empty"))?;
@@ -257,7 +257,7 @@ impl<'a> Machine<'a> {
         Ok(top)
     }
 
-    /// Everything down to the last MARK.
+    /// Pops everything down to the last MARK.
     fn marked(&mut self) -> Result<Vec<Ref>, BundleError> {
         let mark = self.marks.pop().ok_or_else(|| self.invalid("the stack has no mark"))?;
         Ok(self.stack.split_off(mark))
@@ -273,12 +273,12 @@ impl<'a> Machine<'a> {
         Ok(taken)
     }
 
-    /// A little-endian number of `width` bytes, at most 8.
+    /// Reads a little-endian number of `width` bytes, at most 8.
     fn number(&mut self, width: u64) -> Result<u64, BundleError> {
         Ok(self.take(width)?.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)))
     }
 
-    /// Bytes after their count, which has `width` bytes.
+    /// Reads a count of `width` bytes, and as many bytes.
     fn counted(&mut self, width: u64) -> Result<&'a [u8], BundleError> {
         let count = self.number(width)?;
         self.take(count)
@@ -290,7 +290,7 @@ impl<'a> Machine<'a> {
         Ok(&self.take(end as u64 + 1)?[..end])
     }
 
-    /// Text on a line, Latin-1 as protocol 0 has it; its escapes are in no checkpoint.
+    /// Reads a line of text, which is Latin-1 in protocol 0. Escapes are refused; no checkpoint has them.
     fn latin(&mut self) -> Result<Value, BundleError> {
         match self.line()? {
             line if line.contains(&b'\\') => Err(self.invalid("a text has an escape")),
@@ -298,13 +298,13 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// A number written out on a line, perhaps with `suffix`.
+    /// Reads a decimal number on a line, with an optional `suffix`.
     fn written<T: FromStr>(&mut self, suffix: &str) -> Result<T, BundleError> {
         let line = std::str::from_utf8(self.line()?).unwrap_or_default();
         line.strip_suffix(suffix).unwrap_or(line).parse().map_err(|_| self.invalid("a line is not a number"))
     }
 
-    /// Which entry of the memo `op` means.
+    /// Reads the memo entry that `op` refers to.
     fn key(&mut self, op: u8) -> Result<u64, BundleError> {
         match op {
             b'q' | b'h' => self.number(1),
@@ -318,7 +318,7 @@ impl<'a> Machine<'a> {
         BundleError::new(BundleErrorKind::Invalid, message)
     }
 
-    /// The tree below `at`. What is shared is copied, which is what the budget is for.
+    /// Builds the tree below `at`. Shared values are copied, so the budget is charged for each copy.
     fn tree(&mut self, at: Ref, depth: usize) -> Result<Value, BundleError> {
         let cell = std::mem::replace(&mut self.cells[at as usize], Cell::Open);
         let length = match &cell {
@@ -337,7 +337,7 @@ impl<'a> Machine<'a> {
             Cell::Dict(items) => Value::Dict(self.pairs(items, depth)?),
             Cell::Global(names) => match &self.trees(names, depth)?[..] {
                 [Value::Text(module), Value::Text(name)] => Value::Global(format!("{module}.{name}")),
-                _ => return Err(self.invalid("a class is named by something else than text")),
+                _ => return Err(self.invalid("a class name is not text")),
             },
             Cell::Call { callable, args, items, state } => {
                 let class = match self.tree(*callable, depth + 1)? {
@@ -377,7 +377,7 @@ fn integer(bytes: &[u8]) -> Value {
     Value::Int(i64::from_le_bytes(wide))
 }
 
-/// A string: text when it can be.
+/// A string: text if it is UTF-8, otherwise bytes.
 fn text(bytes: &[u8]) -> Value {
     match std::str::from_utf8(bytes) {
         Ok(text) => Value::Text(text.to_owned()),
@@ -398,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn every_protocol_says_the_same() {
+    fn every_protocol_gives_the_same_value() {
         let text = |text: &str| Value::Text(text.to_owned());
         let ints = Value::List([1, -2, 300, 70_000, 1 << 40].map(Value::Int).to_vec());
         let truth = vec![Value::Bool(true), Value::Bool(false), Value::None];
@@ -427,10 +427,10 @@ mod tests {
 
     #[test]
     fn hostile_files_are_refused_cheaply() {
-        // [l, l, …] of the list before, 64 times: 2⁶⁴ leaves.
+        // 64 lists, each of two references to the list before: 2⁶⁴ leaves.
         let laughs: Vec<u8> = (0..64u8).flat_map(|at| [b']', b'q', at + 1, b'(', b'h', at, b'h', at, b'e']).collect();
         assert_eq!(kind(&[b"]q\0", &laughs[..], b"."].concat()), BundleErrorKind::TooLarge);
-        // The same by text: 60 KB named 100 000 times.
+        // A text of 60 KB, referenced 100,000 times.
         let long = [&b"X\x60\xea\0\0"[..], &[b'a'; 60_000], b"q\0](", &b"h\0".repeat(100_000), b"e."].concat();
         assert_eq!(kind(&long), BundleErrorKind::TooLarge);
         assert_eq!(kind(&[&b")".to_vec()[..], &b"\x85".repeat(100_000), b"."].concat()), BundleErrorKind::TooLarge);

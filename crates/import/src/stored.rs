@@ -1,24 +1,25 @@
-//! Safetensors as they lie in files, and the type in which a bundle stores them.
+//! The type in which a bundle stores weights, and safetensors files without a checkpoint around them.
 
 use std::path::Path;
 
 use coverslip_bundle::tensors::{Element, TensorFile};
 use coverslip_bundle::{BundleError, fail};
 
-/// How weights are stored in the bundle; in which type they are computed with is another question ([`coverslip_bundle::Precision`]).
+/// The type in which a bundle stores weights. The precision of the computation is independent of it: see
+/// [`coverslip_bundle::Precision`].
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum StoreAs {
-    /// As in the imported file (bfloat16 as float32, so that nothing is lost).
+    /// As in the imported file, except that bfloat16 becomes float32, which is exact.
     #[default]
     Keep,
-    /// Everything float16: half the size, rounded to 11 bits.
+    /// float16: half the size, rounded to 11 bits.
     Half,
-    /// Everything float32.
+    /// float32.
     Single,
 }
 
 impl StoreAs {
-    /// What a floating-point tensor of a file is stored as.
+    /// The stored type of a floating-point tensor whose type in the file is `found`.
     pub(crate) fn stored(self, found: Element) -> Element {
         match self {
             Self::Keep if found == Element::F16 => Element::F16,
@@ -28,7 +29,7 @@ impl StoreAs {
     }
 }
 
-/// Reads a safetensors file; a pickle is refused before it is looked into.
+/// Reads a safetensors file. Pickles are refused without reading them.
 ///
 /// # Errors
 /// `Missing`, `Io`, `Truncated`, `Invalid`; `Unsupported` for other formats.

@@ -1,7 +1,7 @@
-//! Checkpoints as torch ≥ 1.6 saves them (`.pt`, `.pth`, `.bin`, `.ckpt`): a zip of one pickle and the tensors'
-//! storages, uncompressed. Nothing in the pickle is executed (see [`super::pickle`]): the few calls that make
-//! tensors, dicts and modules are understood here, every other stays a note of what it would call. No tensor is
-//! read: a tensor becomes the place where it lies in the file.
+//! Checkpoints of torch ≥ 1.6 (`.pt`, `.pth`, `.bin`, `.ckpt`): a zip of one pickle and the tensors' storages,
+//! uncompressed. Nothing in the pickle is executed (see [`super::pickle`]). The few calls that make tensors, dicts and
+//! modules are interpreted here; every other call stays recorded. Tensors are not read: each becomes its place in the
+//! file.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
@@ -12,15 +12,15 @@ use super::zip::{CONVERT, Zip};
 use coverslip_bundle::tensors::Element;
 use coverslip_bundle::{BundleError, BundleErrorKind, fail};
 
-/// Bytes of a tensor's full name.
+/// Longest full name of a tensor, bytes.
 const MAX_NAME: usize = 1024;
-/// Elements of a tensor that has more of them than its storage.
+/// Most elements of a tensor that is larger than its storage (expanded, stride 0).
 const MAX_EXPANDED: u64 = 1 << 24;
 
 /// A checkpoint's content, without its tensors' bytes.
 #[derive(Debug)]
 pub(crate) struct TorchFile {
-    /// What torch.load would have returned.
+    /// The value that torch.load would return.
     pub(crate) root: Node,
     tensors: Vec<(String, TensorRef)>,
 }
@@ -30,32 +30,32 @@ pub(crate) struct TorchFile {
 pub(crate) enum Node {
     /// A tensor or parameter of a type that [`Element`] has; any other is `Opaque`.
     Tensor(TensorRef),
-    /// A dict, or a module as its state_dict would be (and its plain attributes, `k: 32`). Keys are unique; those
-    /// that are no text are written out.
+    /// A dict, or a module as its state_dict with its plain attributes (`k: 32`). Keys are unique; keys that are not
+    /// text are converted to text.
     Map(Vec<(String, Node)>),
     /// A list or tuple.
     List(Vec<Node>),
-    /// A number, a text, None, or the name of a class or dtype.
+    /// A number, text, None, or the name of a class or dtype.
     Leaf(Value),
-    /// Any other object: what would be called, with what, and its attributes or items.
+    /// Any other object: the recorded call, its arguments, and the object's attributes or items.
     Opaque { class: String, args: Value, content: Box<Node> },
 }
 
-/// Where a tensor lies. All its elements were checked to lie inside its storage, and that inside the file; the
-/// arithmetic of shape and strides cannot overflow.
+/// A tensor's place in the file. All elements were checked to be inside the storage, and the storage inside the file;
+/// arithmetic with shape and strides cannot overflow.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct TensorRef {
-    /// Its element type; booleans are U8.
+    /// The element type; booleans are U8.
     pub(crate) element: Element,
-    /// Its shape; empty for a scalar.
+    /// The shape; empty for a scalar.
     pub(crate) shape: Vec<usize>,
-    /// In elements, per dimension; row-major only if nobody transposed or sliced.
+    /// Strides in elements; not row-major if the tensor was transposed or sliced.
     pub(crate) strides: Vec<usize>,
-    /// Of its first element, in bytes from the file's start.
+    /// Offset of the first element, bytes from the file's start.
     pub(crate) offset: u64,
 }
 
-/// Reads what is in the checkpoint at `path`, without its tensors' bytes and without executing anything.
+/// Reads the checkpoint at `path` without its tensors' bytes and without executing anything.
 ///
 /// # Errors
 /// `Missing`, `Io`, `Truncated`, `Invalid`, `TooLarge`; `Unsupported` for older checkpoints, joblib, TorchScript,
@@ -69,7 +69,7 @@ fn read(file: File) -> Result<TorchFile, BundleError> {
     let mut zip = Zip::open(file)?;
     let mut pickles = zip.entries.keys().filter(|name| name.matches('/').count() == 1 && name.ends_with("/data.pkl"));
     let (Some(found), None) = (pickles.next(), pickles.next()) else {
-        fail!(Unsupported, "a zip without its one data.pkl, expected a checkpoint of torch.save; {CONVERT}");
+        fail!(Unsupported, "found a zip without exactly one data.pkl, expected a checkpoint of torch.save; {CONVERT}");
     };
     let name = found.trim_end_matches("data.pkl").to_owned();
     let script = ["code/", "constants.pkl"].map(|part| format!("{name}{part}"));
@@ -91,19 +91,19 @@ fn read(file: File) -> Result<TorchFile, BundleError> {
 }
 
 impl TorchFile {
-    /// All tensors, sorted, by their keys joined with `.`; list items and attributes count as keys.
+    /// All tensors, sorted by name. A name is the path of keys, list positions and attributes, joined with `.`.
     pub(crate) fn tensors(&self) -> Vec<(String, TensorRef)> {
         self.tensors.clone()
     }
 
-    /// What lies at `path`: keys of dicts, positions in lists, names of attributes.
+    /// The node at `path`: keys of dicts, positions in lists, names of attributes.
     pub(crate) fn value(&self, path: &[&str]) -> Option<&Node> {
         path.iter().try_fold(&self.root, |node, key| node.get(key))
     }
 }
 
 impl Node {
-    /// The part named `key`.
+    /// The child named `key`.
     pub(crate) fn get(&self, key: &str) -> Option<&Node> {
         match self {
             Self::Map(items) => items.iter().find_map(|(name, node)| (name == key).then_some(node)),
@@ -114,7 +114,7 @@ impl Node {
     }
 }
 
-/// Adds the tensors at and below `node`, which lies at `path`.
+/// Adds the tensors at and below `node`, whose path is `path`.
 fn collect(node: &Node, path: &mut Vec<String>, found: &mut BTreeMap<String, TensorRef>) -> Result<(), BundleError> {
     let mut below = |key: String, node: &Node| {
         path.push(key);
@@ -128,7 +128,7 @@ fn collect(node: &Node, path: &mut Vec<String>, found: &mut BTreeMap<String, Ten
         Node::Opaque { content, .. } => collect(content, path, found),
         Node::Leaf(_) => Ok(()),
         Node::Tensor(tensor) => {
-            // Long keys are not worth their memory: each is repeated in the names of all below it.
+            // A long key would be repeated in the names of all tensors below it.
             if path.iter().map(|key| key.len() + 1).sum::<usize>() > MAX_NAME {
                 fail!(TooLarge, "a tensor's name is longer than {MAX_NAME} bytes; rename it and save the file again");
             }
@@ -142,10 +142,10 @@ fn collect(node: &Node, path: &mut Vec<String>, found: &mut BTreeMap<String, Ten
     }
 }
 
-/// Turns what the pickle says into nodes.
+/// Turns pickled values into nodes.
 struct Reader {
     zip: Zip,
-    /// What all names in the zip begin with.
+    /// The common prefix of all names in the zip.
     name: String,
 }
 
@@ -161,7 +161,7 @@ impl Reader {
         })
     }
 
-    /// Keys that are neither text nor number are named by their position, `#0`.
+    /// Converts a dict. Keys that are neither text nor numbers are named by their position, `#0`.
     fn map(&mut self, items: Vec<(Value, Value)>) -> Result<Node, BundleError> {
         let mut names = HashSet::new();
         let mut nodes = Vec::with_capacity(items.len());
@@ -181,7 +181,7 @@ impl Reader {
         Ok(Node::Map(nodes))
     }
 
-    /// The calls that are understood, by the names under which torch and Python write them.
+    /// Interprets the calls by which torch and Python make tensors, dicts and modules.
     fn object(&mut self, object: Object) -> Result<Node, BundleError> {
         let Object { class, args, items, state } = object;
         Ok(match (class.as_str(), args, state) {
@@ -207,7 +207,7 @@ impl Reader {
         })
     }
 
-    /// A module as its state_dict would be: parameters, buffers that persist, submodules; and plain attributes.
+    /// Converts a module to its state_dict (parameters, persistent buffers, submodules) and its plain attributes.
     fn module(&mut self, state: Vec<(Value, Value)>) -> Result<Node, BundleError> {
         let passing = state.iter().find(|(key, _)| is(key, "_non_persistent_buffers_set"));
         let passing = passing.map_or(&[][..], |(_, set)| members(set)).iter().filter_map(text_of);
@@ -235,7 +235,7 @@ impl Reader {
         Ok(Node::Map(all))
     }
 
-    /// `_rebuild_tensor(storage, offset, size, stride, …)`, which reads as the `dtype` if one is given.
+    /// Interprets `_rebuild_tensor(storage, offset, size, stride, …)`. A `dtype` overrides the storage's type.
     fn tensor(&mut self, args: &[Value], dtype: Option<&Value>) -> Result<Node, BundleError> {
         let [Value::Persistent(storage), Value::Int(first), Value::Tuple(shape), Value::Tuple(strides), ..] = args
         else {
@@ -265,7 +265,7 @@ impl Reader {
     }
 }
 
-/// The element type that a storage's class or a dtype names.
+/// The element type named by a storage's class or a dtype.
 fn element(class: &str) -> Option<Element> {
     Some(match class.rsplit('.').next()? {
         "DoubleStorage" | "float64" => Element::F64,
@@ -279,13 +279,13 @@ fn element(class: &str) -> Option<Element> {
     })
 }
 
-/// Whether a tensor lies within a storage of `held` elements.
+/// Whether a tensor fits into a storage of `held` elements.
 fn fits(shape: &[usize], strides: &[usize], first: usize, held: u64) -> bool {
     let elements = shape.iter().try_fold(1, |product: usize, side| product.checked_mul((*side).max(1)));
     let mut steps = shape.iter().zip(strides);
     let last = steps.try_fold(first, |at, (side, stride)| at.checked_add(side.saturating_sub(1).checked_mul(*stride)?));
     let (Some(elements), Some(last)) = (elements, last) else { return false };
-    // A tensor can be larger than its storage (expanded, stride 0), but not of any size that a file may claim.
+    // A tensor can be larger than its storage (expanded, stride 0), but a file may not claim any size.
     shape.len() == strides.len()
         && elements as u64 <= held.max(MAX_EXPANDED)
         && (shape.contains(&0) || (last as u64) < held)
@@ -300,7 +300,7 @@ fn text_of(value: &Value) -> Option<&str> {
     if let Value::Text(text) = value { Some(text) } else { None }
 }
 
-/// A set's members: a list, or before protocol 4 a call of `set` with one.
+/// A set's members. Before protocol 4 a set is pickled as a call of `set` with a list.
 fn members(set: &Value) -> &[Value] {
     match set {
         Value::List(members) => members,
@@ -319,9 +319,9 @@ fn sizes(values: &[Value]) -> Result<Vec<usize>, BundleError> {
     sizes.filter(|sizes| sizes.len() <= 64).ok_or_else(|| unlike("a tensor's size"))
 }
 
-/// The error for a call that is known by name and has other arguments.
+/// The error for a known call with unexpected arguments.
 fn unlike(what: &str) -> BundleError {
-    let message = format!("{what} is not recorded as torch.save does it; {CONVERT}");
+    let message = format!("{what} is not saved in the form that torch.save writes; {CONVERT}");
     BundleError::new(BundleErrorKind::Unsupported, message)
 }
 
@@ -330,13 +330,13 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use coverslip_bundle::tensors::Stored;
+    use coverslip_bundle::tensors::StoredTensor;
 
     fn golden(name: &str) -> PathBuf {
         Path::new("tests/golden/torch").join(name)
     }
 
-    /// The values of `tensor`, row-major, through its strides.
+    /// The values of `tensor` in row-major order.
     fn values(file: &[u8], tensor: &TensorRef) -> Vec<f32> {
         let mut places = vec![0];
         for (side, stride) in tensor.shape.iter().zip(&tensor.strides) {
@@ -346,7 +346,7 @@ mod tests {
             let bytes = &file[tensor.offset as usize + place * tensor.element.size()..][..tensor.element.size()];
             match tensor.element {
                 Element::U8 | Element::I32 | Element::I64 => f32::from(bytes[0]),
-                element => Stored { name: "", element, shape: &[], bytes }.to_f32().unwrap()[0],
+                element => StoredTensor { name: "", element, shape: &[], bytes }.to_f32().unwrap()[0],
             }
         };
         places.into_iter().map(decode).collect()
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn tensors_are_where_torch_says() {
+    fn tensors_have_the_values_that_torch_loads() {
         for name in ["checkpoint.pt", "protocol4.pt"] {
             let file = check(name, "checkpoint.json");
             let leaf = |path: &[&str]| match file.value(path) {
@@ -402,7 +402,7 @@ mod tests {
             ("deflated.pt", "compressed"),
             ("big_endian.pt", "byteorder"),
             ("plain4.pkl", "plain pickle"),
-            ("checkpoint.json", "no zip"),
+            ("checkpoint.json", "not a zip"),
         ];
         for (name, word) in others {
             let error = open(&golden(name)).unwrap_err();
@@ -429,7 +429,7 @@ mod tests {
             let mut flipped = bytes.clone();
             flipped[at] ^= 1 << bit;
             for (_, tensor) in damaged(&flipped).iter().flat_map(TorchFile::tensors) {
-                values(&flipped, &tensor); // all its elements are in the file
+                values(&flipped, &tensor); // panics if an element is outside the file
             }
         }
     }

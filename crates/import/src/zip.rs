@@ -1,5 +1,5 @@
-//! The directory of a zip whose files are stored uncompressed, as torch writes them. Read by hand: the crate
-//! `zip` 9 would bring six new ones, for files that are only stored.
+//! The directory of a zip with uncompressed files, as torch writes it. It is read by hand because the crate `zip` 9
+//! would add six dependencies for files that are not compressed.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -7,24 +7,24 @@ use std::io::{Read, Seek, SeekFrom};
 
 use coverslip_bundle::{BundleError, BundleErrorKind, fail};
 
-/// What to do about a file that this version does not read.
+/// Advice for a file that this version does not read.
 pub(super) const CONVERT: &str = "load it where you trust it (torch.load(…, weights_only=True); joblib.load for joblib) and save \
                        its tensors with torch.save or safetensors.torch.save_file";
 
-/// Bytes of the pickle or of the zip's directory; a checkpoint of 10 000 tensors takes about 3 MB.
+/// Largest pickle or zip directory, bytes. A checkpoint of 10,000 tensors takes about 3 MB.
 const MAX_READ: u64 = 64 << 20;
 
-/// One file in a zip, as the directory has it.
+/// A zip's directory entry.
 #[derive(Debug)]
 pub(super) struct Entry {
-    /// Where its local header lies.
+    /// Offset of the local header.
     header: u64,
     size: u64,
-    /// Neither compressed nor encrypted.
+    /// Whether the file is neither compressed nor encrypted.
     stored: bool,
 }
 
-/// A zip's directory. Bytes are read when asked for, never the whole file.
+/// A zip's directory. File content is read on request, never the whole zip.
 #[derive(Debug)]
 pub(super) struct Zip {
     file: File,
@@ -43,7 +43,7 @@ impl Zip {
             let [name, extra, comment] = [number(rest, 28, 2)?, number(rest, 30, 2)?, number(rest, 32, 2)?];
             let mut wide = wide_fields(part(rest, 46 + name, extra)?)?;
             let [size, packed, header] = [24, 20, 42].map(|at| match number(rest, at, 4) {
-                // Beyond 4 GiB the number is in the extra field, in this order.
+                // Numbers beyond 4 GiB are in the extra field, in this order.
                 Ok(0xffff_ffff) => number(wide, 0, 8).inspect(|_| wide = &wide[8..]),
                 narrow => narrow,
             });
@@ -60,14 +60,14 @@ impl Zip {
         Ok(zip)
     }
 
-    /// The bytes of the central directory, found from the file's end.
+    /// Finds the central directory from the file's end and reads it.
     fn directory(&mut self) -> Result<Vec<u8>, BundleError> {
         let before = self.length.saturating_sub(22 + 0xffff + 20);
         let tail = self.bytes(before, self.length - before)?;
         let Some(end) = tail.windows(4).rposition(|window| window == b"PK\x05\x06") else {
-            fail!(Truncated, "a zip without its end ({} bytes); copy or download it again", self.length);
+            fail!(Truncated, "the zip has no end record within its {} bytes; copy or download it again", self.length);
         };
-        number(&tail, end + 20, 2)?; // its last field: nothing is cut off
+        number(&tail, end + 20, 2)?; // the record's last field, to see that nothing is cut off
         let (size, at) = (number(&tail, end + 12, 4)?, number(&tail, end + 16, 4)?);
         match end.checked_sub(20).map(|at| &tail[at..end]) {
             Some(locator) if locator.starts_with(b"PK\x06\x07") => {
@@ -78,7 +78,7 @@ impl Zip {
         }
     }
 
-    /// Where the bytes of the file `name` lie, and how many they are.
+    /// Offset and size of the content of the file `name`.
     pub(super) fn locate(&mut self, name: &str) -> Result<(u64, u64), BundleError> {
         let Some(&Entry { header, size, stored }) = self.entries.get(name) else {
             fail!(Missing, "`{name}` is not in the zip; copy or save the file again");
@@ -86,11 +86,11 @@ impl Zip {
         if !stored {
             fail!(Unsupported, "`{name}` is compressed or encrypted, expected stored as torch.save does it; {CONVERT}");
         }
-        // The local header's extra field (torch aligns with it) is not the directory's.
+        // The local header has an extra field of its own, with which torch aligns the content.
         let local = self.bytes(header, 30)?;
         let start = header + 30 + number(&local, 26, 2)? + number(&local, 28, 2)?;
         if !local.starts_with(b"PK\x03\x04") || start.checked_add(size).is_none_or(|end| end > self.length) {
-            fail!(Truncated, "`{name}` lies outside the file; copy or save the file again");
+            fail!(Truncated, "`{name}` is outside the file; copy or save the file again");
         }
         Ok((start, size))
     }
@@ -114,7 +114,7 @@ impl Zip {
     }
 }
 
-/// Names what is no zip.
+/// Refuses a file that is not a zip, with the name of its format where known.
 fn refuse_others(head: &[u8]) -> Result<(), BundleError> {
     let has = |needle: &[u8]| head.windows(needle.len()).any(|window| window == needle);
     let found = match head {
@@ -128,12 +128,12 @@ fn refuse_others(head: &[u8]) -> Result<(), BundleError> {
         [0x80, ..] => "a plain pickle, perhaps of joblib",
         [0x78, ..] | [0x1f, 0x8b, ..] => "a compressed file, perhaps a joblib pickle",
         [] => "an empty file",
-        _ => "no zip",
+        _ => "a file that is not a zip",
     };
     fail!(Unsupported, "found {found}, expected a checkpoint of torch 1.6 or later (a zip); {CONVERT}")
 }
 
-/// What the zip64 extra field holds; empty without one.
+/// The content of the zip64 extra field; empty without one.
 fn wide_fields(mut extra: &[u8]) -> Result<&[u8], BundleError> {
     while extra.len() >= 4 {
         let size = number(extra, 2, 2)?;

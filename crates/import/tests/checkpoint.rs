@@ -1,4 +1,4 @@
-//! Weights as they lie in files: shards, damaged files, files larger than memory.
+//! Checkpoint files: shards, damaged files, files larger than memory.
 
 use std::fs::{self, File};
 use std::io::{Seek, SeekFrom, Write};
@@ -43,7 +43,7 @@ fn shards_are_one_model() {
 }
 
 #[test]
-fn damaged_files_say_so() {
+fn damaged_files_are_refused() {
     let scratch = coverslip_testkit::Scratch::new("import");
     let path = scratch.path().join("model.safetensors");
     write(&path, &[("a", Tensor::f32(&[4], &[1.0; 4]))]);
@@ -65,7 +65,7 @@ fn damaged_files_say_so() {
 
 #[cfg(unix)]
 #[test]
-fn a_file_larger_than_memory_is_read_by_the_tensor() {
+fn a_file_larger_than_memory_is_read_tensor_by_tensor() {
     const HOLE: u64 = 1 << 40;
     let scratch = coverslip_testkit::Scratch::new("import");
     let path = scratch.path().join("model.safetensors");
@@ -78,7 +78,7 @@ fn a_file_larger_than_memory_is_read_by_the_tensor() {
     file.write_all(&(header.len() as u64).to_le_bytes()).unwrap();
     file.write_all(header.as_bytes()).unwrap();
     if file.seek(SeekFrom::Current(HOLE as i64)).and_then(|_| file.write_all(&[0, 0, 128, 63, 0, 0, 0, 192])).is_err() {
-        let _ = std::io::stderr().write_all(b"skipped: this file system has no files of a terabyte with holes\n");
+        let _ = std::io::stderr().write_all(b"skipped: this file system cannot hold a sparse file of a terabyte\n");
         return;
     }
     let found = Checkpoint::open(&path).unwrap();
@@ -86,7 +86,7 @@ fn a_file_larger_than_memory_is_read_by_the_tensor() {
 }
 
 #[test]
-fn tiles_come_from_safetensors_alone() {
+fn tiles_are_read_only_from_safetensors() {
     let result = read_safetensors(Path::new("/nowhere/tiles.pt"));
     assert_refused(result, Unsupported, &["tiles.pt", "pickle", "convert"]);
     assert_refused(read_safetensors(Path::new("/nowhere/tiles.safetensors")), Missing, &["/nowhere"]);

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 const D: usize = 2;
 const M: usize = 4;
 
-/// A directory with an SAE of 2 values and 4 features.
+/// A directory with an SAE of 4 features on embeddings of 2 values.
 struct Files {
     scratch: coverslip_testkit::Scratch,
 }
@@ -114,7 +114,7 @@ fn matrices() -> TensorMap {
     tensors(&[("W_enc", &[D, M]), ("b_enc", &[M]), ("W_dec", &[M, D]), ("b_dec", &[D])])
 }
 
-/// encoder.weight, encoder.bias, decoder.weight, b_dec, as torch's layers have them.
+/// encoder.weight, encoder.bias, decoder.weight, b_dec with the shapes of torch's layers.
 fn layers() -> TensorMap {
     tensors(&[("encoder.weight", &[M, D]), ("encoder.bias", &[M]), ("decoder.weight", &[D, M]), ("b_dec", &[D])])
 }
@@ -132,7 +132,7 @@ fn noted(sae: &ImportedSae, part: &str) -> bool {
 }
 
 #[test]
-fn saelens_is_taken_as_it_is() {
+fn saelens_needs_no_conversion() {
     let config = json!({ "architecture": "jumprelu", "normalize_activations": "layer_norm",
                          "apply_b_dec_to_input": false, "metadata": { "hook_name": "last" }, "dtype": "float32" });
     let found = Files::saelens(config, &with(matrices(), "threshold", f32s(&[M], &[0.5; M]))).import().unwrap();
@@ -223,7 +223,7 @@ fn saelens_refusals() {
 }
 
 #[test]
-fn all_that_is_wrong_with_tensors_is_named_at_once() {
+fn one_error_names_all_wrong_tensors() {
     let mut wrong = with(matrices(), "r_mag", f32s(&[M], &[0.0; M]));
     wrong = without(without(with(wrong, "b_dec", f32s(&[3], &[0.0; 3])), "W_dec"), "b_enc");
     let parts = ["missing: `W_dec` [4, 2], `b_enc` [4]", "`b_dec` is [3], expected [2]", "`r_mag`", "export it again"];
@@ -235,7 +235,7 @@ fn all_that_is_wrong_with_tensors_is_named_at_once() {
 }
 
 #[test]
-fn precision_is_what_was_asked_for() {
+fn weights_are_stored_in_the_requested_type() {
     let halves: TensorMap = matrices().into_iter().map(|(n, t)| (n.clone(), t.to(&n, Element::F16).unwrap())).collect();
     let files = Files::saelens(
         json!({ "architecture": "jumprelu", "normalize_activations": "expected_average_only_in" }),
@@ -246,7 +246,7 @@ fn precision_is_what_was_asked_for() {
         let found = import_sae(files.dir(), &options).unwrap();
         ["W_enc", "b_enc", "threshold"].map(|name| found.tensors[name].element)
     };
-    // Folded values are no float16 numbers any more, and a threshold is never rounded to one.
+    // Folded values are stored as float32, and a threshold is never rounded to float16.
     assert_eq!(elements(StoreAs::Keep), [Element::F32, Element::F16, Element::F32]);
     assert_eq!(elements(StoreAs::Half), [Element::F16, Element::F16, Element::F32]);
     assert_eq!(elements(StoreAs::Single), [Element::F32; 3]);
@@ -310,7 +310,7 @@ fn dictionary_learnings_decoder_is_normalised() {
 }
 
 #[test]
-fn a_batchtopk_is_its_threshold() {
+fn a_batchtopk_selects_by_its_threshold() {
     let trained = |threshold: f32| {
         let tensors = with(layers(), "k", Tensor::i32(&[], &[2]));
         with(tensors, "threshold", f32s(&[], &[threshold]))
@@ -323,7 +323,7 @@ fn a_batchtopk_is_its_threshold() {
     Files::trained("BatchTopKSAE", &trained(-1.0)).refuses(Unsupported, &["`threshold` is -1", "not set"]);
     let found = Files::trained("AutoEncoderTopK", &trained(-1.0)).import().unwrap();
     assert_eq!((found.architecture, found.k), (SaeArchitecture::TopK, Some(2)));
-    // Without the configuration nobody knows which of the two it is.
+    // Without the configuration the two cannot be told apart.
     Files::bare(&trained(0.25)).refuses(Unsupported, &["AutoEncoderTopK", "BatchTopKSAE"]);
     let other = with(trained(0.25), "k", Tensor::i32(&[], &[3]));
     Files::trained("BatchTopKSAE", &other).refuses(Invalid, &["trainer.k", "2", "3"]);
@@ -335,7 +335,7 @@ fn dictionary_learnings_other_classes() {
     let found = Files::trained("AutoEncoderNew", &new).import().unwrap();
     assert!(found.architecture == SaeArchitecture::Relu && !found.apply_b_dec_to_input);
     assert_eq!(values(&found, "b_dec"), [1.0, 2.0]);
-    Files::bare(&new).refuses(Unsupported, &["AutoEncoderNew", "anybody"]);
+    Files::bare(&new).refuses(Unsupported, &["AutoEncoderNew", "unknown library"]);
 
     let gated = tensors(&[
         ("encoder.weight", &[M, D]),
@@ -385,7 +385,7 @@ fn openai_needs_its_activation() {
     Files::bare(&tensors(&shapes)).refuses(Missing, &["OpenAI", "activation", ".pt"]);
 }
 
-/// A `JumpSAE` with unit rows, saved as a state_dict.
+/// A `JumpSAE` with unit rows, as a state_dict.
 fn jump_sae() -> TensorMap {
     let tensors = tensors(&[("encoder.final_block.0.weight", &[M, D]), ("encoder.final_block.0.bias", &[M])]);
     let tensors = with(tensors, "dictionary.multiplier", f32s(&[], &[2f32.ln()]));
@@ -399,7 +399,7 @@ fn overcomplete_is_folded() {
     assert_eq!((found.format, found.architecture), ("overcomplete", SaeArchitecture::JumpRelu));
     assert!(!found.apply_b_dec_to_input && values(&found, "b_dec") == [0.0; D]);
     assert_eq!(values(&found, "W_dec"), [2.0, 0.0, 0.0, 2.0, 1.2, 1.6, -2.0, 0.0]);
-    // p ≥ 1 exactly where p is greater than the float before 1.
+    // p ≥ 1 is the same as p > the float before 1.
     assert_eq!(values(&found, "threshold")[0], 1.0f32.next_down());
 
     let mut normalised = jump_sae();
@@ -420,7 +420,7 @@ fn overcomplete_is_folded() {
 
 #[test]
 fn overcomplete_dictionaries() {
-    // Moved by a step of training, then of no known kind.
+    // Rows moved by one training step are normalised; rows of an unknown kind are refused.
     let moved = f32s(&[M, D], &[1.02, 0.0, 0.0, 1.0, 0.6, 0.8, -0.98, 0.0]);
     let found = Files::bare(&with(jump_sae(), "dictionary._weights", moved)).import().unwrap();
     assert!(noted(&found, "length 1") && (values(&found, "W_dec")[0] - 2.0).abs() < 1e-6);
@@ -477,7 +477,7 @@ fn overcomplete_refusals() {
 
 #[test]
 fn our_own_layout_carries_pathology_saes() {
-    // Histoscope: standardised, of length 1, tied weights, features without ReLU.
+    // Histoscope: inputs standardised and normalised to length 1, tied weights, features without ReLU.
     let mut tensors = TensorMap::from([("W_enc".to_owned(), f32s(&[D, M], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]))]);
     tensors = with(tensors, "input_mean", f32s(&[D], &[1.0, 2.0]));
     tensors = with(tensors, "input_std", f32s(&[D], &[0.5, 0.0]));
@@ -490,7 +490,7 @@ fn our_own_layout_carries_pathology_saes() {
     assert_eq!(values(&found, "input_std"), [0.75, 0.25]);
     assert_eq!((values(&found, "b_enc"), values(&found, "b_dec")), (vec![0.0; M], vec![0.0; D]));
 
-    // Zhao and Sorger: scaled, features removed.
+    // Zhao and Sorger: scaled inputs, removed features.
     let pruned = with(without(matrices(), "b_dec"), "index_map", Tensor::i32(&[M], &[7, 0, 3, 9]));
     let found = Files::own(json!({ "input": ["scale"], "scale": 4.0 }), &pruned).import().unwrap();
     assert!(found.pruned && found.input.is_empty());
@@ -589,7 +589,7 @@ fn too_many_features_are_refused() {
     Files::sparsify(json!({ "d_in": 1, "num_latents": m }), &wide).refuses(TooLarge, &["262145", "262144"]);
 }
 
-/// A damaged file is an error or another SAE, never a panic.
+/// A damaged file gives an error or another SAE, never a panic.
 #[test]
 fn flipped_bits_never_panic() {
     let mut cases: Vec<PathBuf> = fs::read_dir("tests/golden/sae").unwrap().map(|case| case.unwrap().path()).collect();
@@ -608,7 +608,7 @@ fn flipped_bits_never_panic() {
         for (path, bytes) in &copied {
             for _ in 0..4 {
                 state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                // Headers and configurations lie at the start, a zip's directory at the end.
+                // Headers and configurations are at the start, a zip's directory at the end.
                 let (place, bit) = ((state >> 33) as usize, state >> 61);
                 let near = place % bytes.len().min(1500);
                 let at = if bit & 1 == 0 { near } else { bytes.len() - 1 - near };

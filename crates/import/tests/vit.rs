@@ -1,4 +1,4 @@
-//! Vision transformers as they lie on a hub: what is recognised, what becomes of their tensors, what is refused.
+//! The importer of vision transformers: what it recognises, how it converts tensors, what it refuses.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ fn golden_json(case: &str) -> Value {
     serde_json::from_slice(&fs::read(golden_dir(case).join("golden.json")).unwrap()).unwrap()
 }
 
-/// Imports a golden case as its golden.json says.
+/// Imports a golden case with the options of its golden.json.
 fn golden(case: &str) -> Result<ImportedModel, BundleError> {
     let said = golden_json(case);
     let source = ModelSource::open(&golden_dir(case).join(said["weights"].as_str().unwrap()), None)?;
@@ -36,7 +36,7 @@ fn golden_cases() -> Vec<String> {
     cases
 }
 
-/// What the goldens have in common.
+/// The shape that the golden models have in common.
 fn tiny() -> Vit {
     Vit {
         embed_dim: 32,
@@ -54,7 +54,7 @@ fn tiny() -> Vit {
     }
 }
 
-/// Shapes of a ViT's tensors in timm's names.
+/// Names and shapes of a ViT's tensors in timm's convention.
 fn shapes(vit: &Vit, side: usize) -> Vec<(String, Vec<usize>)> {
     let (d, hidden) = (vit.embed_dim, vit.mlp_dim);
     let rows = if vit.mlp == Mlp::SwiGlu { 2 * hidden } else { hidden };
@@ -94,7 +94,7 @@ fn shapes(vit: &Vit, side: usize) -> Vec<(String, Vec<usize>)> {
 }
 
 #[test]
-fn golden_models_have_the_shape_that_they_were_made_with() {
+fn golden_models_have_their_original_shapes() {
     let plain = || Vit { layer_scale: false, ..tiny() };
     let swiglu = |patch: usize, mlp_dim: usize| Vit { patch, mlp_dim, mlp: Mlp::SwiGlu, ..tiny() };
     let registers = |vit: Vit, n: usize, no_embed_class: bool| Vit { register_tokens: n, no_embed_class, ..vit };
@@ -153,17 +153,17 @@ fn golden_refusals_name_the_reason() {
         let error = golden(&case).expect_err(&case).to_string();
         let said = golden_json(&case);
         let words: Vec<&str> = said["refused"].as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect();
-        // The pickle's object that is no tensor is never made; it is no part of a model either.
+        // The pickle has an object that is not a tensor. It is not created, and it is not part of a model.
         assert!(case == "refused_pickle" || words.iter().any(|word| error.contains(word)), "{case}: {error}");
     }
 }
 
 #[test]
-fn golden_files_are_what_they_are_called() {
+fn notes_say_how_golden_files_were_recognised() {
     let said = [
         ("dinov2_native", "DINOv2's own names"),
         ("dinov2_native_chunks", "chunks"),
-        ("dinov2_native_teacher_pth", "lies under `teacher.backbone`"),
+        ("dinov2_native_teacher_pth", "under the prefix `teacher.backbone`"),
         ("timm_layer_scale", "timm's names, config.json says vit_small_patch14_dinov2"),
         ("timm_arguments_in_code", "vit_giant_patch14_224, 1408 wide and 40 deep; the weights are 32 wide and 2 deep"),
         ("timm_swiglu_packed", "the gate is the first half (config.json's architecture vit_giant_patch14_reg4_dinov2"),
@@ -187,7 +187,7 @@ fn golden_files_are_what_they_are_called() {
 }
 
 #[test]
-fn layers_that_others_split_are_put_together() {
+fn split_layers_are_joined() {
     let joined = |case: &str, name: &str, pieces: &[&str]| {
         let tensors = read_tensors(&golden_dir(case).join("model.safetensors"));
         let bytes: Vec<u8> = pieces.iter().flat_map(|piece| tensors[*piece].bytes.clone()).collect();
@@ -236,7 +236,7 @@ fn zeros(shape: &[usize]) -> Tensor {
     Tensor::f32(shape, &vec![0.0; shape.iter().product()])
 }
 
-/// A directory as a hub's download leaves it.
+/// A directory downloaded from a hub.
 struct Hub {
     scratch: Scratch,
 }
@@ -287,12 +287,12 @@ fn gated() -> TensorMap {
     synthetic(&SyntheticSpec { mlp: Mlp::SwiGlu, ..SyntheticSpec::default() })
 }
 
-/// `tensors`, their names changed.
+/// `tensors` under other names.
 fn renamed(tensors: &TensorMap, rename: impl Fn(&str) -> String) -> TensorMap {
     tensors.iter().map(|(name, tensor)| (rename(name), tensor.clone())).collect()
 }
 
-/// The least that has to be said.
+/// The minimal `model.json`.
 fn stated() -> Value {
     json!({ "num_heads": 4, "pooling": "class_token" })
 }
@@ -306,7 +306,7 @@ fn stated_and(more: Value) -> Value {
 // ---------------------------------------------------------------------------------------------- what is read
 
 #[test]
-fn the_weights_tell_the_shape() {
+fn the_shape_is_read_from_the_weights() {
     let variants = [
         SyntheticSpec::default(),
         SyntheticSpec { registers: 4, no_embed_class: true, layer_scale: true, ..SyntheticSpec::default() },
@@ -319,7 +319,7 @@ fn the_weights_tell_the_shape() {
         let tensors = recipe.model.read().unwrap();
         let model = Hub::new(&tensors).import(json!({ "num_heads": 4, "taps": taps })).unwrap();
         let Architecture::Vit(mut expected) = recipe.manifest.architecture.clone() else { panic!("a ViT") };
-        // Without tokens before the patches the two readings are one.
+        // Without prefix tokens both values of `no_embed_class` mean the same.
         expected.no_embed_class &= synthetic.class_token || synthetic.registers > 0;
         assert_eq!(model.architecture, expected);
         assert_eq!((model.side, model.weights.read().unwrap()), (32, tensors));
@@ -330,7 +330,7 @@ fn the_weights_tell_the_shape() {
 }
 
 #[test]
-fn heads_of_the_training_are_left_out() {
+fn training_heads_are_left_out() {
     let mut tensors = plain();
     let heads = ["head.weight", "mask_token", "decoder_blocks.0.norm1.weight", "pre_logits.fc.bias"];
     for name in heads {
@@ -353,7 +353,7 @@ fn a_prefix_is_removed_when_all_have_it() {
         assert_eq!(model.weights.read().unwrap(), plain(), "{prefix}");
         assert_eq!(model.left_out, ["optimizer.state.0.exp_avg"]);
         let prefix = prefix.trim_end_matches('.');
-        assert!(model.notes.contains(&format!("the model lies under `{prefix}`")), "{:?}", model.notes);
+        assert!(model.notes.contains(&format!("the model is under the prefix `{prefix}`")), "{:?}", model.notes);
     }
     let mut tensors = renamed(&plain(), |name| format!("backbone.{name}"));
     let norm = tensors.remove("backbone.norm.bias").unwrap();
@@ -362,7 +362,7 @@ fn a_prefix_is_removed_when_all_have_it() {
 }
 
 #[test]
-fn the_teacher_is_taken() {
+fn the_teacher_is_imported() {
     let mut tensors = renamed(&plain(), |name| format!("teacher.backbone.{name}"));
     let student = synthetic(&SyntheticSpec { seed: 2, ..SyntheticSpec::default() });
     tensors.extend(renamed(&student, |name| format!("student.module.backbone.{name}")));
@@ -370,7 +370,7 @@ fn the_teacher_is_taken() {
     let model = Hub::new(&tensors).import(stated()).unwrap();
     assert_eq!(model.weights.read().unwrap(), plain());
     assert_eq!(model.left_out.len(), student.len() + 1);
-    let note = format!("the teacher is taken, {} tensors of the student are left out", student.len());
+    let note = format!("the teacher is imported; {} tensors of the student are left out", student.len());
     assert!(model.notes.contains(&note), "{:?}", model.notes);
 
     let mut tensors = renamed(&plain(), |name| format!("model.{name}"));
@@ -379,7 +379,7 @@ fn the_teacher_is_taken() {
 }
 
 #[test]
-fn transformers_newer_names_are_the_same() {
+fn transformers_newer_names_give_the_same_model() {
     let stored = read_tensors(&golden_dir("transformers_vit").join("model.safetensors"));
     let newer = renamed(&stored, |name| {
         let mut name = name.replace("encoder.layer.", "layers.").replace("intermediate.dense", "mlp.fc1");
@@ -395,12 +395,12 @@ fn transformers_newer_names_are_the_same() {
     let expected = golden("transformers_vit").unwrap();
     assert_eq!(model.architecture, expected.architecture);
     assert_eq!(model.weights.read().unwrap(), expected.weights.read().unwrap());
-    // Without config.json even ε is not known.
+    // Without config.json not even ε is known.
     Hub::new(&newer).refuses(stated(), Missing, &["ε", "layer_norm_eps", "config.json"]);
 }
 
 #[test]
-fn precision_is_what_was_asked_for() {
+fn weights_are_stored_in_the_requested_type() {
     let hub = Hub::new(&plain());
     let element = |model: Value, precision| {
         let model = hub.import_as(model, precision).unwrap();
@@ -412,7 +412,7 @@ fn precision_is_what_was_asked_for() {
     let hub = Hub::new(&half);
     let read = hub.import(stated()).unwrap().weights.read().unwrap();
     assert_eq!(read, half);
-    // Resampled values are no float16 values.
+    // Resampled values are stored as float32, not float16.
     let resampled = hub.import(stated_and(json!({ "img_size": 24 }))).unwrap().weights.read().unwrap();
     assert_eq!((resampled["pos_embed"].element, resampled["norm.bias"].element), (Element::F32, Element::F16));
 
@@ -488,13 +488,13 @@ fn timm_config(architecture: &str, args: Value) -> Value {
     })
 }
 
-/// What timm would make of the synthetic weights.
+/// timm's arguments for the synthetic weights.
 fn small_args() -> Value {
     json!({ "embed_dim": 32, "depth": 2, "num_heads": 8, "patch_size": 8, "mlp_ratio": 4.0, "dynamic_img_size": true })
 }
 
 #[test]
-fn config_json_says_what_the_weights_do_not() {
+fn config_json_states_what_the_weights_do_not_show() {
     let hub = Hub::new(&plain()).config(timm_config("vit_small_patch16_224.augreg", small_args()));
     let model = hub.import(json!({})).unwrap();
     assert_eq!((model.architecture.heads, model.architecture.layer_norm_eps), (8, 1e-6));
@@ -502,12 +502,12 @@ fn config_json_says_what_the_weights_do_not() {
     assert_eq!(model.taps.len(), 1);
     assert_eq!(model.taps[0].source, TapSource::Block { after_block: 1, final_norm: true });
     assert_eq!((&model.taps[0].name[..], model.taps[0].pooling), ("last", Pooling::ClassToken));
-    // model.json is believed over it.
+    // model.json overrides it.
     let said = json!({ "num_heads": 4, "layer_norm_eps": 1e-5, "mean": [0.0, 0.0, 0.0] });
     let model = hub.import(said).unwrap();
     assert_eq!((model.architecture.heads, model.architecture.layer_norm_eps), (4, 1e-5));
     assert_eq!((model.mean, model.std), (Some([0.0; 3]), Some([0.4, 0.5, 0.6])));
-    // A file anywhere, and its fields without `pretrained_cfg` as older timm wrote them.
+    // The file may be anywhere; older timm wrote the fields without `pretrained_cfg`.
     let older = json!({ "architecture": "vit_small_patch8_224", "mean": [0.7, 0.7, 0.7], "input_size": [3, 32, 32] });
     let elsewhere = Hub::new(&plain()).config(older).preprocessor(json!({ "image_std": [0.9, 0.9, 0.9] }));
     let weights = hub.scratch.path().join("model.safetensors");
@@ -517,7 +517,7 @@ fn config_json_says_what_the_weights_do_not() {
 }
 
 #[test]
-fn what_the_weights_contradict_is_refused_with_both_numbers() {
+fn statements_that_the_weights_contradict_are_refused_with_both_numbers() {
     let hub = Hub::new(&plain());
     let wrong = [
         (
@@ -568,14 +568,14 @@ fn what_the_weights_contradict_is_refused_with_both_numbers() {
 }
 
 #[test]
-fn a_name_of_another_architecture_says_nothing_about_heads() {
-    // 24 blocks, as vit_large has, but 32 wide; `num_features` is only information, no argument of the model.
+fn a_name_that_does_not_fit_the_weights_implies_no_heads() {
+    // 24 blocks as in vit_large, but 32 wide; `num_features` is information only, not an argument of the model.
     let tensors = synthetic(&SyntheticSpec { depth: 24, ..SyntheticSpec::default() });
     let hub = Hub::new(&tensors).config(timm_config("vit_large_patch8_224", json!({})));
     hub.refuses(json!({}), Missing, &["num_heads"]);
     hub.refuses(json!({ "embed_dim": 32 }), Missing, &["num_heads"]);
     assert_eq!(hub.import(stated()).unwrap().architecture.heads, 4);
-    // With the width among its arguments timm takes the heads from the name.
+    // If the width is among the arguments, timm takes the heads from the name.
     let hub = Hub::new(&tensors).config(timm_config("vit_large_patch8_224", json!({ "embed_dim": 32 })));
     assert_eq!(hub.import(json!({})).unwrap().architecture.heads, 16);
 }
@@ -593,7 +593,7 @@ fn other_models_and_arguments_are_refused_by_name() {
     for (config, part) in refused {
         Hub::new(&plain()).config(config).refuses(stated(), Unsupported, &[part, "not supported in this version"]);
     }
-    // A person may say that it is nothing else than a ViT.
+    // A person may state that the model is a plain ViT.
     let vit = stated_and(json!({ "architecture": "vit", "layer_norm_eps": 1e-6 }));
     Hub::new(&plain()).config(json!({ "model_type": "hibou" })).import(vit.clone()).unwrap();
     let unknown = Hub::new(&plain()).config(timm_config("vit_base_patch16_rpn_224", small_args()));
@@ -627,7 +627,7 @@ fn preprocessing_is_read() {
     for (preprocessor, kind, part) in refused {
         hub(preprocessor).refuses(model.clone(), kind, &[part]);
     }
-    // Dinov2Model resamples its positions for whatever comes; sizes of edges are no size of an input.
+    // Dinov2Model resamples its positions for any input; the size of an edge is not the input's size.
     let dinov2 = json!({ "model_type": "dinov2", "num_attention_heads": 4, "image_size": 32 });
     let cropped = json!({ "size": { "shortest_edge": 28 }, "crop_size": { "height": 24, "width": 24 } });
     let read = Hub::new(&plain()).config(dinov2.clone()).preprocessor(cropped).import(model.clone()).unwrap();
@@ -667,7 +667,7 @@ fn positions_are_resampled_as_the_library_does() {
     }
     let differ = |a: &[f32], b: &[f32]| a.iter().zip(b).any(|(a, b)| (a - b).abs() > 1e-4);
     assert!(differ(&timm, &dinov2) && differ(&timm, &transformers) && differ(&dinov2, &transformers));
-    // config.json's size counts as well: timm resamples when it loads.
+    // config.json's size has the same effect: timm resamples on loading.
     let mut args = small_args();
     args["img_size"] = json!([24, 24]);
     let model = Hub::new(&plain()).config(timm_config("vit_small_patch16_224", args)).import(json!({})).unwrap();
@@ -688,7 +688,7 @@ fn only_square_grids_are_read() {
     let hub = with_rows(13, 0);
     hub.refuses(stated(), Unsupported, &["`pos_embed` has 13 rows", "no square grid", "1 tokens"]);
     hub.refuses(stated_and(json!({ "img_size": 32 })), Unsupported, &["img_size is 32, which is 4 × 4 patches"]);
-    // 9 rows: 3 × 3 patches, or 2 × 2 with class token and 4 registers.
+    // 9 rows can be 3 × 3 patches, or 2 × 2 with a class token and 4 registers.
     let hub = with_rows(9, 4);
     hub.refuses(stated(), Missing, &["9 rows", "with and without the 5 tokens", "no_embed_class"]);
     for (said, side, no_embed_class) in [
@@ -701,7 +701,7 @@ fn only_square_grids_are_read() {
         let model = hub.import(stated_and(said)).unwrap();
         assert_eq!((model.side, model.architecture.no_embed_class), (side, no_embed_class));
     }
-    // timm's name says it where the sizes do not.
+    // timm's name decides if the sizes do not.
     for (name, no_embed_class) in [("vit_small_patch14_reg4_dinov2", true), ("vit_small_patch16_224", false)] {
         let hub = with_rows(9, 4).config(timm_config(name, small_args()));
         let model = hub.import(stated()).unwrap();
@@ -715,7 +715,7 @@ fn only_square_grids_are_read() {
 }
 
 #[test]
-fn positions_that_are_resampled_are_finite() {
+fn positions_that_are_not_finite_are_not_resampled() {
     let mut tensors = plain();
     tensors.insert("pos_embed".to_owned(), Tensor::f32(&[1, 17, 32], &[f32::NAN; 17 * 32]));
     Hub::new(&tensors).refuses(stated_and(json!({ "img_size": 24 })), NotFinite, &["pos_embed"]);
@@ -786,7 +786,7 @@ fn all_unknown_tensors_are_named_and_known_ones_explained() {
 }
 
 #[test]
-fn other_shapes_and_other_models_are_refused() {
+fn wrong_shapes_and_other_models_are_refused() {
     let mut tensors = plain();
     tensors.insert("norm.bias".to_owned(), zeros(&[31]));
     tensors.insert("blocks.1.attn.proj.weight".to_owned(), zeros(&[32, 33]));
@@ -808,7 +808,7 @@ fn other_shapes_and_other_models_are_refused() {
 // ------------------------------------------------------------------------------------------------------ taps
 
 #[test]
-fn a_pooling_is_stated_or_known() {
+fn the_pooling_is_stated_or_implied() {
     let hub = Hub::new(&plain());
     hub.refuses(json!({ "num_heads": 4 }), Missing, &["no tap is stated", "\"pooling\"", "\"taps\""]);
     let both = hub.import(json!({ "num_heads": 4, "pooling": "class_and_mean" })).unwrap();
@@ -818,7 +818,7 @@ fn a_pooling_is_stated_or_known() {
     hub.refuses(beyond, Invalid, &["tap `x` reads after block 2", "2 blocks"]);
     let twice = json!([{ "name": "x", "block": 1, "pooling": "class_token" }]);
     hub.refuses(stated_and(json!({ "taps": twice })), Invalid, &["\"pooling\"", "\"taps\"", "one of them"]);
-    // timm's average pooling has its norm behind it, unless fc_norm is false.
+    // timm's average pooling has the norm after it, unless fc_norm is false.
     let average = |fc_norm: Value| {
         let mut args = small_args();
         args["global_pool"] = json!("avg");
@@ -862,7 +862,7 @@ fn a_hubs_directory_is_searched_in_order() {
 }
 
 #[test]
-fn preprocessing_stated_against_the_files_is_taken_and_said() {
+fn a_stated_preprocessing_overrides_the_files_with_a_note() {
     let case = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/models/timm_plain");
     let source = ModelSource::open(&case, None).unwrap();
     let golden: Value = serde_json::from_slice(&fs::read(case.join("golden.json")).unwrap()).unwrap();

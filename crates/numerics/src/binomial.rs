@@ -1,15 +1,15 @@
 //! Tails of the binomial distribution.
 
-/// P(X ≥ `k`) of X ~ Bin(`n`, `p`), 0 < `p` < 1, `k` ≤ `n`: the terms from `k` on, until they no longer matter.
+/// P(X ≥ `k`) for X ~ Bin(`n`, `p`) with 0 < `p` < 1 and `k` ≤ `n`: the sum of the terms from `k` on.
 ///
-/// Exact to about twelve digits. A `k` of at most n · p, which is no unusual count, gives an upper bound: 1.
+/// Exact to about twelve digits. For `k` ≤ n · p, which is not an unusual count, the result is the upper bound 1.
 pub fn binomial_tail(n: u64, k: u64, p: f64) -> f64 {
     let (n, k) = (n as f64, k as f64);
     if k <= n * p {
-        // The first term may be too small for a number.
+        // The first term could underflow.
         return 1.0;
     }
-    // ln C(n, k), one factor at a time: k is small.
+    // ln C(n, k) factor by factor, since k is small.
     let choose: f64 = (0..k as u64).map(|i| ((n - i as f64) / (k - i as f64)).ln()).sum();
     let mut term = (choose + k * p.ln() + (n - k) * (1.0 - p).ln()).exp();
     let (mut total, mut i) = (0.0, k);
@@ -33,9 +33,9 @@ mod tests {
         assert_eq!(binomial_tail(5, 0, 0.1), 1.0);
     }
 
-    /// scipy.stats.binom.sf(k - 1, n, p)
+    /// The expected values are `scipy.stats.binom.sf(k - 1, n, p)`.
     #[test]
-    fn tails_are_scipys() {
+    fn tails_equal_scipys() {
         assert!((binomial_tail(2000, 40, 0.01) - 4.811_531_715_232_038e-5).abs() < 1e-12);
         for (n, k, p, want) in [
             (134, 10, 0.01, 1.1817e-06),

@@ -1,8 +1,8 @@
-//! The Fourier transform of radix 2, in place, in f32.
+//! The radix-2 Fourier transform, in place and in f32.
 
 use std::f64::consts::TAU;
 
-/// Transforms of one length, a power of two of at least 2; keeps its factors.
+/// A transform of one length, a power of two of at least 2, with its factors.
 #[derive(Clone, Debug, Default)]
 pub struct Fourier {
     /// e^(−2πik/n), k < n/2.
@@ -10,8 +10,8 @@ pub struct Fourier {
 }
 
 impl Fourier {
-    /// Replaces `line` (real and imaginary parts, [`Fourier::fit`] to its length) by its transform
-    /// X(k) = Σ x(j) e^(−2πijk/n).
+    /// Replaces `line`, real and imaginary parts, by its transform X(k) = Σ x(j) e^(−2πijk/n). [`Fourier::fit`] must
+    /// have set its length.
     pub fn transform(&self, line: &mut [[f32; 2]]) {
         let n = line.len();
         debug_assert!(n.is_power_of_two() && self.factors.len() == n / 2, "fitted to another length");
@@ -37,7 +37,7 @@ impl Fourier {
         }
     }
 
-    /// Makes it one of length `n`, a power of two of at least 2.
+    /// Sets the length to `n`, a power of two of at least 2.
     pub fn fit(&mut self, n: usize) {
         if self.factors.len() != n / 2 {
             let angle = |k: usize| -TAU * k as f64 / n as f64;
@@ -51,9 +51,9 @@ impl Fourier {
 mod tests {
     use super::*;
 
-    /// Against the sum that defines it, in f64.
+    /// The expected values are the defining sum in f64.
     #[test]
-    fn a_transform_is_that_of_the_definition() {
+    fn the_transform_equals_its_definition() {
         let mut fourier = Fourier::default();
         for n in [2, 8, 256, 16] {
             let value = |i: usize, m: usize| ((i * m + i * i / 3) % 17) as f32 / 5.0 - 1.0;
@@ -68,7 +68,7 @@ mod tests {
                     want[0] += f64::from(x[0]) * c - f64::from(x[1]) * s;
                     want[1] += f64::from(x[0]) * s + f64::from(x[1]) * c;
                 }
-                // f32 over at most 256 terms of up to 2.4.
+                // The tolerance is for f32 sums of at most 256 terms of up to 2.4.
                 for (found, want) in found.iter().zip(want) {
                     assert!((f64::from(*found) - want).abs() < 2e-4 * (1.0 + want.abs()), "{n} {k}: {found} {want}");
                 }

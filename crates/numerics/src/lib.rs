@@ -1,4 +1,4 @@
-//! Small numerics that the plugin and the lab share. No dependencies, and the same bits on every machine.
+//! Small numerics that the plugin and the lab share: no dependencies, and the same bits on every machine.
 
 mod binomial;
 mod fourier;

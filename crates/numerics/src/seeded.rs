@@ -1,9 +1,9 @@
-//! Seeded numbers, the same on every machine: SplitMix64 (Steele, Lea and Flood, 2014).
+//! Seeded random numbers that are the same on every machine: SplitMix64 (Steele, Lea and Flood, 2014).
 
-/// 2⁶⁴ divided by the golden ratio: the step of the stream.
+/// The stream's step: 2⁶⁴ divided by the golden ratio.
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// The finisher of SplitMix64: 64 well-mixed bits of a state.
+/// SplitMix64's finisher: 64 well-mixed bits of a state.
 pub fn mix(state: u64) -> u64 {
     let mut z = state.wrapping_add(STEP);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -11,7 +11,7 @@ pub fn mix(state: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// 64 random bits as a number in `[0, 1)`.
+/// Converts 64 random bits to a number in `[0, 1)`.
 fn unit(bits: u64) -> f64 {
     (bits >> 11) as f64 / (1u64 << 53) as f64
 }
@@ -39,18 +39,18 @@ impl SplitMix64 {
     }
 }
 
-/// A draw that is a function of its parts alone (a slide, a tile's place, the number of a check), so that a slide judged
-/// again is judged the same.
+/// A draw that depends only on its parts, such as a slide, a tile's place and a check, so that judging a slide again
+/// gives the same result.
 #[derive(Clone, Copy, Debug)]
 pub struct Draw(u64);
 
 impl Draw {
-    /// The seed of a slide (or of a calibration): the first eight bytes of a digest, or any number.
+    /// Starts from the seed of a slide or a calibration: the first eight bytes of a digest, or any number.
     pub fn new(seed: u64) -> Draw {
         Draw(seed)
     }
 
-    /// The draw of a part: a tile's column, its row, the number of a check.
+    /// The draw for a part, such as a tile's column, its row, or a check's number.
     #[must_use]
     pub fn of(self, part: u64) -> Draw {
         Draw(mix(self.0.wrapping_add(part.wrapping_mul(STEP))))
@@ -71,16 +71,16 @@ impl Draw {
 mod tests {
     use super::*;
 
-    /// The reference implementation's first numbers for the seed 1234567 (Vigna's splitmix64.c).
+    /// The expected numbers are the reference implementation's (Vigna's splitmix64.c) for the seed 1234567.
     #[test]
-    fn numbers_are_those_of_the_reference() {
+    fn numbers_equal_the_references() {
         let mut stream = SplitMix64::new(1_234_567);
         let found = [(); 3].map(|()| stream.bits());
         assert_eq!(found, [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423]);
     }
 
     #[test]
-    fn a_draw_is_a_function_of_its_parts() {
+    fn a_draw_depends_only_on_its_parts() {
         let draw = |column: u64, row: u64| Draw::new(7).of(column).of(row).below(1000);
         assert_eq!(draw(3, 4), draw(3, 4));
         assert_ne!(draw(3, 4), draw(4, 3));

@@ -1,28 +1,28 @@
-//! Conformal p-values: how usual a score is among those of calibration tiles (Vovk, Gammerman & Shafer, Algorithmic
-//! Learning in a Random World, 2005, ch. 2; p = (1 + #{sᵢ ≥ s}) / (n + 1), ties broken by a seeded draw).
+//! Conformal p-values: the rank of a score among the scores of calibration tiles, p = (1 + #{sᵢ ≥ s}) / (n + 1), with
+//! ties broken by a seeded draw (Vovk, Gammerman & Shafer, Algorithmic Learning in a Random World, 2005, ch. 2).
 //!
-//! If the tile and the calibration tiles are exchangeable, p is uniform on {1, …, n + 1} / (n + 1). It cannot be smaller
-//! than 1 / (n + 1): a check with few calibration tiles runs at the level that it supports.
+//! If the tile and the calibration tiles are exchangeable, p is uniform on {1, …, n + 1} / (n + 1). It is at least
+//! 1 / (n + 1), so a check with few calibration tiles runs at the level that they support.
 
 use coverslip_numerics::Draw;
 
-/// The most scores that a calibration keeps.
+/// Most scores of a calibration.
 pub const MAX_SCORES: usize = 16_384;
 
-/// The scores of calibration tiles (or slides), ascending, all finite. Higher is more unusual.
+/// The scores of calibration tiles or slides: ascending, finite; higher is more unusual.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Calibration {
     scores: Vec<f32>,
 }
 
 impl Calibration {
-    /// Keeps the finite ones of `scores`; beyond [`MAX_SCORES`] every k-th of the sorted ones, evenly.
+    /// Keeps the finite scores. If there are more than [`MAX_SCORES`], keeps as many at evenly spaced ranks.
     pub fn new(mut scores: Vec<f32>) -> Calibration {
         scores.retain(|score| score.is_finite());
         scores.sort_by(f32::total_cmp);
         let n = scores.len();
         if n > MAX_SCORES {
-            // The middle of each of MAX_SCORES equal stretches.
+            // The middle of each of MAX_SCORES equal intervals of ranks.
             scores = (0..MAX_SCORES).map(|i| scores[(2 * i + 1) * n / (2 * MAX_SCORES)]).collect();
         }
         Calibration { scores }
@@ -33,17 +33,17 @@ impl Calibration {
         &self.scores
     }
 
-    /// How many.
+    /// Number of scores.
     pub fn len(&self) -> usize {
         self.scores.len()
     }
 
-    /// Nothing to compare with.
+    /// Whether there are no scores.
     pub fn is_empty(&self) -> bool {
         self.scores.is_empty()
     }
 
-    /// The level that a check asked for `alpha` runs at: `alpha`, or 1 / (n + 1) where that is more.
+    /// The level at which a check with the requested level `alpha` runs: the larger of `alpha` and 1 / (n + 1).
     pub fn supported(&self, alpha: f64) -> f64 {
         alpha.max(1.0 / (self.len() as f64 + 1.0))
     }
@@ -72,7 +72,7 @@ mod tests {
         assert_eq!(Calibration::default().p_value(5.0, Draw::new(1)), 1.0);
     }
 
-    /// Many draws at a tie land on each of its ranks alike, and the same draw always on the same.
+    /// Draws at a tie are uniform over its ranks, and the same draw always gives the same rank.
     #[test]
     fn ties_are_broken_evenly_and_repeatably() {
         let calibration = Calibration::new(vec![0.0; 9]);
@@ -84,7 +84,7 @@ mod tests {
             counts[(p * 10.0).round() as usize] += 1;
         }
         assert_eq!(counts[0], 0);
-        // Binomial(10000, 0.1): sd 30.
+        // Binomial(10000, 0.1) has a standard deviation of 30.
         assert!(counts[1..].iter().all(|n| (850..1150).contains(n)), "{counts:?}");
     }
 

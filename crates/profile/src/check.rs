@@ -1,22 +1,22 @@
-//! The checks of a tile, by the numbers of the contract's flag bits.
+//! The checks of a tile, numbered like the contract's flag bits.
 
-/// A check; as a number it is the bit of `coverslip_result.flags_raised` and the index of its score.
+/// A check. Its number is its bit in `coverslip_result.flags_raised` and the index of its score.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[repr(u8)]
 pub enum Check {
-    /// Too little tissue. Never calibrated: the gate is the same for every scanner.
+    /// Too little tissue. Never calibrated: the limit is the same for every scanner.
     Background = 0,
-    /// Score: sharpness in dB with its sign turned, higher is blurrier.
+    /// Score: the negative of sharpness in dB; higher is blurrier.
     OutOfFocus = 1,
-    /// Score: share of black pixels plus how dim the white point is, see [`super::measurement::underexposure`].
+    /// Score: fraction of black pixels plus the dimness of the white point, see [`super::measurement::underexposure`].
     Underexposed = 2,
-    /// Score: share of clipped pixels less the headroom, see [`super::measurement::overexposure`].
+    /// Score: fraction of clipped pixels minus the headroom, see [`super::measurement::overexposure`].
     Overexposed = 3,
     /// Score: squared Mahalanobis distance, [`super::ColorBaseline::score`].
     ColorShift = 4,
-    /// Score: the strongest line of the row and column spectra in dB.
+    /// Score: the strongest line of the row and column spectra, dB.
     Banding = 5,
-    /// Score: how far the farthest colours lie outside tissue's, in optical density.
+    /// Score: distance of the farthest colours from tissue's, in optical density.
     Foreign = 6,
     /// Score: [`super::Displacement::novel`].
     Novel = 7,
@@ -31,7 +31,7 @@ pub enum Check {
 }
 
 impl Check {
-    /// Every check, in the order of their bits.
+    /// Every check, in the order of the bits.
     pub const ALL: [Check; 12] = [
         Check::Background,
         Check::OutOfFocus,
@@ -47,17 +47,17 @@ impl Check {
         Check::Unstable,
     ];
 
-    /// The bit's number.
+    /// The number of the check's bit.
     pub fn index(self) -> usize {
         self as usize
     }
 
-    /// The flag: one bit.
+    /// The check's flag, one bit.
     pub fn flag(self) -> u32 {
         1 << self as u32
     }
 
-    /// Its name in files, as in the header without its prefix and in lower case.
+    /// The check's name in files: the header's name without prefix and in lower case.
     pub fn name(self) -> &'static str {
         match self {
             Check::Background => "background",
@@ -75,7 +75,6 @@ impl Check {
         }
     }
 
-    /// The check of this name.
     pub(crate) fn from_name(name: &str) -> Option<Check> {
         Check::ALL.into_iter().find(|check| check.name() == name)
     }

@@ -1,17 +1,17 @@
-//! COLOR_SHIFT: how far a tile's white point and optical densities lie from a scanner's.
+//! COLOR_SHIFT: the distance of a tile's white point and optical densities from a scanner's.
 
 use serde::{Deserialize, Serialize};
 
 use super::measurement::{DENSITY_MEAN, DENSITY_SPREAD, Measurements, WHITE_POINT};
 use coverslip_bundle::{BundleError, fail};
 
-/// Values of [`color_vector`].
+/// Length of [`color_vector`].
 pub const COLOR_VALUES: usize = 9;
-/// Below this optical density stain cannot be told from glass; also keeps the logarithm finite.
+/// Smallest optical density that differs from glass. It also keeps the logarithm finite.
 const FAINTEST: f64 = 0.005;
 
-/// What COLOR_SHIFT is judged by: the logarithms of mean and of spread of the optical density, whose differences are the
-/// stain's hue, and the white point's optical density. None where there is no tissue or a value is not finite.
+/// The vector of COLOR_SHIFT: logarithms of the optical density's mean and spread, whose differences between channels
+/// are the stain's hue, and the white point's optical density. `None` if there is no tissue or a value is not finite.
 pub fn color_vector(m: &Measurements) -> Option<[f64; COLOR_VALUES]> {
     let log = |at: usize| f64::from(m[at]).max(FAINTEST).ln();
     let white = |at: usize| -(f64::from(m[at]).max(1.0) / 255.0).log10();
@@ -20,33 +20,38 @@ pub fn color_vector(m: &Measurements) -> Option<[f64; COLOR_VALUES]> {
         3..6 => log(DENSITY_SPREAD + i - 3),
         _ => white(WHITE_POINT + i - 6),
     });
-    // `max` hides a NaN: look at what went in.
+    // `max` hides a NaN, so the measurements themselves are checked.
     let measured =
         [DENSITY_MEAN, DENSITY_SPREAD, WHITE_POINT].iter().all(|&at| m[at..at + 3].iter().all(|v| v.is_finite()));
     measured.then_some(values)
 }
 
-/// A scanner's colours: the mean of [`color_vector`] and what whitens it.
+/// A scanner's colours: the mean of [`color_vector`] and its whitening matrix.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ColorBaseline {
-    /// Mean.
+    /// Mean of [`color_vector`].
     pub mean: [f64; COLOR_VALUES],
-    /// L⁻¹ of the covariance's Cholesky factor L, lower triangle: ‖L⁻¹(v − mean)‖² is the squared Mahalanobis distance.
+    /// L⁻¹, the inverse of the covariance's Cholesky factor, a lower triangle. ‖L⁻¹(v − mean)‖² is the squared
+    /// Mahalanobis distance.
     pub whitening: [[f64; COLOR_VALUES]; COLOR_VALUES],
 }
 
 impl ColorBaseline {
-    /// Fits the baseline to n tiles. Their covariance is shrunk to its diagonal by 9 / n (nine values; more would drown
-    /// the hue, in which stains vary little), and each variance raised by 10⁻⁶: measurements of a synthetic scanner may
-    /// be exactly dependent.
+    /// Fits the baseline to n tiles. The covariance of the nine values is shrunk to its diagonal by 9 / n; more
+    /// shrinkage would hide the hue, in which stains vary little. Each variance is raised by 10⁻⁶, because measurements
+    /// of a synthetic scanner may be exactly dependent.
     ///
     /// # Errors
     /// `Invalid` with fewer than 30 tiles.
     pub fn fit(tiles: &[[f64; COLOR_VALUES]]) -> Result<ColorBaseline, BundleError> {
         const FEWEST: usize = 30;
         if tiles.len() < FEWEST {
-            fail!(Invalid, "{} tiles with tissue, expected at least {FEWEST} to fit a scanner's colours", tiles.len());
+            fail!(
+                Invalid,
+                "found {} tiles with tissue, expected at least {FEWEST} to fit a scanner's colours",
+                tiles.len()
+            );
         }
         let n = tiles.len() as f64;
         let shrinkage = COLOR_VALUES as f64 / n;
@@ -67,7 +72,7 @@ impl ColorBaseline {
         Ok(ColorBaseline { mean, whitening: inverse_cholesky(&covariance) })
     }
 
-    /// The squared Mahalanobis distance of a tile; None where it has no colours.
+    /// The squared Mahalanobis distance of a tile; `None` if it has no [`color_vector`].
     pub fn score(&self, m: &Measurements) -> Option<f32> {
         let values = color_vector(m)?;
         let whitened = self
@@ -78,7 +83,7 @@ impl ColorBaseline {
     }
 }
 
-/// L⁻¹ where A = L·Lᵀ. A is positive definite: a covariance with a diagonal that was raised.
+/// L⁻¹ for A = L·Lᵀ. A must be positive definite, as a covariance with a raised diagonal is.
 fn inverse_cholesky(a: &[[f64; COLOR_VALUES]; COLOR_VALUES]) -> [[f64; COLOR_VALUES]; COLOR_VALUES] {
     let mut l = [[0.0; COLOR_VALUES]; COLOR_VALUES];
     for i in 0..COLOR_VALUES {
@@ -111,7 +116,7 @@ mod tests {
         m
     }
 
-    /// The whitening of a covariance that is not diagonal: W·A·Wᵀ = 1.
+    /// For a covariance A that is not diagonal, W·A·Wᵀ = 1.
     #[test]
     fn whitening_whitens() {
         let entry = |i: usize, j: usize| if i == j { 2.0 + i as f64 } else { 0.3 / (1.0 + i.abs_diff(j) as f64) };
@@ -130,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_change_of_hue_scores_more_than_one_of_strength() {
-        // Thickness varies by a third and takes all channels along; their ratio varies by 3 %.
+        // Thickness varies by a third in all channels together; the channels' ratio varies by 3 %.
         let wobble = |i: u64, n: u64| Draw::new(i).of(n).below(1000) as f32 / 1000.0 - 0.5;
         let tiles: Vec<_> = (0..500)
             .map(|i| {

@@ -1,7 +1,7 @@
 //! Scores from SAE features.
 
-/// SCANNER_FEATURES: the share (0..=1) of a tile's activation that sits on features which other scanners switch on more
-/// (`effects` below 0). `marked` ascends, `effects` belong to it; 0 where nothing is active.
+/// SCANNER_FEATURES: the fraction (0..=1) of a tile's activation on features that are more active on other scanners
+/// (`effects` below 0). `marked` has the features, ascending, and `effects` a value for each. 0 if nothing is active.
 pub fn scanner_mass(marked: &[u32], effects: &[f32], active: impl Iterator<Item = (u32, f32)>) -> f32 {
     let (mut foreign, mut all) = (0.0f64, 0.0f64);
     for (index, value) in active {
@@ -12,12 +12,12 @@ pub fn scanner_mass(marked: &[u32], effects: &[f32], active: impl Iterator<Item 
             foreign += value;
         }
     }
-    // Not a comparison that NaN fails: NaN must come out as NaN.
+    // With this comparison NaN stays NaN.
     if all == 0.0 { 0.0 } else { (foreign / all) as f32 }
 }
 
-/// UNSTABLE: 1 − Σ min / Σ max over the features of a tile and of its perturbed copy (the weighted Jaccard distance,
-/// 0..=1); 0 where neither has any. A feature occurs once on each side.
+/// UNSTABLE: the weighted Jaccard distance 1 − Σ min / Σ max (0..=1) between the features of a tile and of its
+/// perturbed copy; 0 if neither has any. A feature occurs at most once on each side.
 pub fn instability(
     before: impl Iterator<Item = (u32, f32)> + Clone,
     after: impl Iterator<Item = (u32, f32)> + Clone,
@@ -25,7 +25,7 @@ pub fn instability(
     let (mut common, mut either) = (0.0f64, 0.0f64);
     for (index, a) in before.clone() {
         let b = after.clone().find(|&(other, _)| other == index).map_or(0.0, |(_, b)| b);
-        // Signed features agree only where their signs do.
+        // Features of opposite signs do not overlap.
         let (a, b) = (f64::from(a), f64::from(b));
         common += if a * b > 0.0 { a.abs().min(b.abs()) } else { 0.0 };
         either += if a * b < 0.0 { a.abs() + b.abs() } else { a.abs() + b.abs() - a.abs().min(b.abs()) };
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn mass_is_of_what_others_switch_on() {
+    fn mass_counts_only_features_of_other_scanners() {
         let (marked, effects) = ([3, 8, 20], [-1.0, 0.7, -0.2]);
         let mass = |pairs: &[(u32, f32)]| scanner_mass(&marked, &effects, pairs.iter().copied());
         assert_eq!(mass(&[(3, 1.0), (8, 1.0), (9, 2.0)]), 0.25);

@@ -1,20 +1,21 @@
-//! A tap's geometry: how tissue varies within one scanner, and where scanners move it.
+//! A tap's geometry: how tissue varies within one scanner, and in which directions scanners move it.
 //!
-//! With the pooled within-scanner covariance Σ (Ledoit–Wolf) in low rank, Σ = Σᵢ (λᵢ − σ²) uᵢuᵢᵀ + σ²·1, a displacement
-//! y = x − mean has in whitened space the squared length yᵀΣ⁻¹y = ‖y‖²/σ² + Σᵢ (uᵢᵀy)² (1/λᵢ − 1/σ²). The scanner
-//! subspace has an orthonormal basis bⱼ of whitened space; stored is wⱼ = Σ^(−1/2) bⱼ, so that the part inside it has the
-//! squared length Σⱼ (wⱼᵀy)² (SCANNER_SHIFT), and what is left is outside it (NOVEL). Both squares are about χ² with as
-//! many degrees of freedom as there are directions.
+//! The pooled within-scanner covariance Σ (Ledoit–Wolf) has low rank plus a floor: Σ = Σᵢ (λᵢ − σ²) uᵢuᵢᵀ + σ²·1. In
+//! whitened space a displacement y = x − mean has the squared length yᵀΣ⁻¹y = ‖y‖²/σ² + Σᵢ (uᵢᵀy)² (1/λᵢ − 1/σ²). The
+//! scanner subspace has an orthonormal basis bⱼ in whitened space and is stored as wⱼ = Σ^(−1/2) bⱼ. The part of y
+//! inside it has the squared length Σⱼ (wⱼᵀy)² (SCANNER_SHIFT); the rest is outside (NOVEL). Both squares are about χ²,
+//! with as many degrees of freedom as there are directions.
 
-/// Floats that a dot product sums side by side: vectorises, and the order is fixed.
+/// Partial sums of a dot product: they vectorise, and their order is fixed.
 const LANES: usize = 16;
 
-/// See the module's text. All rows are `width` long, one after the other.
+/// The covariance and the scanner subspace of a tap, as defined at the top of this file. Matrices are row-major, with
+/// rows of `width` values.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TapGeometry {
     /// The tap's name in the bundle.
     pub name: String,
-    /// Values of the embedding.
+    /// Width of the embedding.
     pub width: usize,
     /// λᵢ, the variances along `axes`, > 0.
     pub variances: Vec<f32>,
@@ -22,27 +23,27 @@ pub struct TapGeometry {
     pub axes: Vec<f32>,
     /// σ², the variance in every other direction, > 0.
     pub floor: f32,
-    /// wⱼ, `[directions, width]`: at most scanners − 1.
+    /// wⱼ, `[directions, width]`; at most one direction fewer than there are scanners.
     pub scanner_axes: Vec<f32>,
 }
 
-/// How far a tile lies from its scanner's tissue, in standard deviations: lengths in whitened space.
+/// The distance of a tile from its scanner's tissue, in standard deviations: lengths in whitened space.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Displacement {
-    /// Outside the scanner subspace: the tissue. ≥ 0.
+    /// Length outside the scanner subspace, ≥ 0: the tissue differs.
     pub novel: f32,
-    /// Inside it: the instrument. ≥ 0.
+    /// Length inside the scanner subspace, ≥ 0: the instrument differs.
     pub scanner_shift: f32,
 }
 
 impl TapGeometry {
-    /// Directions of the scanner subspace.
+    /// Dimension of the scanner subspace.
     pub fn scanner_rank(&self) -> usize {
         self.scanner_axes.len() / self.width.max(1)
     }
 
-    /// Puts the directions in which scanners differ into `scanner_axes`, from an orthonormal basis of whitened space
-    /// (rows of `width`): wⱼ = Σ^(−1/2) bⱼ.
+    /// Sets `scanner_axes` from an orthonormal basis of the scanner subspace in whitened space, in rows of `width`:
+    /// wⱼ = Σ^(−1/2) bⱼ.
     pub fn set_scanner_basis(&mut self, basis: &[f32]) {
         self.scanner_axes = basis.chunks_exact(self.width.max(1)).flat_map(|b| self.whiten(b)).collect();
     }
@@ -68,7 +69,7 @@ impl TapGeometry {
             total += along(axis).powi(2) * (1.0 / f64::from(variance) - floor);
         }
         let inside: f64 = self.scanner_axes.chunks_exact(self.width).map(|axis| along(axis).powi(2)).sum();
-        // Not f64::max, which would turn a NaN into 0.
+        // f64::max would turn a NaN into 0.
         let rest = total - inside;
         let novel = if rest < 0.0 { 0.0 } else { rest };
         Displacement { novel: novel.sqrt() as f32, scanner_shift: inside.sqrt() as f32 }
@@ -88,7 +89,7 @@ fn dot_with(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32) -> f64 {
     f64::from(tail) + sums.into_iter().map(f64::from).sum::<f64>()
 }
 
-/// axis · (x − mean), without a place for the difference.
+/// axis · (x − mean), without storing the difference.
 fn dot_displaced(axis: &[f32], mean: &[f32], x: &[f32]) -> f64 {
     let mut sums = [0.0f32; LANES];
     let rest = axis.len() - axis.len() % LANES;
@@ -106,7 +107,7 @@ fn dot_displaced(axis: &[f32], mean: &[f32], x: &[f32]) -> f64 {
 mod tests {
     use super::*;
 
-    /// Σ = diag(4, 1, 1), the scanner moves along the first axis.
+    /// Σ = diag(4, 1, 1); scanners differ along the first axis.
     fn geometry() -> TapGeometry {
         let mut geometry = TapGeometry {
             name: "last".into(),
@@ -131,7 +132,8 @@ mod tests {
         assert!(nan.novel.is_nan() && nan.scanner_shift.is_nan());
     }
 
-    /// Random rotations: the parts add up to the whitened length, whatever the rank, the width no multiple of the lanes.
+    /// The parts add up to the whitened length for random rotations, any rank, and a width that is no multiple of
+    /// `LANES`.
     #[test]
     fn parts_add_up_to_the_whitened_length() {
         let (width, rank) = (37, 5);
@@ -143,7 +145,7 @@ mod tests {
             };
             (unit() + unit() + unit() + unit() - 2.0) * 3f64.sqrt()
         };
-        // Gram–Schmidt over rank + 1 random rows: the axes, and a scanner direction outside them.
+        // Gram–Schmidt on rank + 1 random rows gives the axes and a scanner direction outside them.
         let mut rows: Vec<Vec<f64>> = Vec::new();
         for _ in 0..=rank {
             let mut row: Vec<f64> = (0..width).map(|_| normal()).collect();
@@ -171,7 +173,7 @@ mod tests {
         let whole: f32 = z.iter().map(|v| v * v).sum();
         let inside: f32 = basis.chunks(width).map(|b| b.iter().zip(&z).map(|(b, z)| b * z).sum::<f32>().powi(2)).sum();
         let found = geometry.displacement(&mean, &x);
-        // float32 throughout: 37 terms.
+        // The tolerance is for float32 sums of 37 terms.
         let square = |v: f32| v * v;
         assert!((square(found.scanner_shift) - inside).abs() < 1e-4 * whole, "{found:?} {inside}");
         let parts = square(found.novel) + square(found.scanner_shift);

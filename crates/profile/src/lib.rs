@@ -1,17 +1,17 @@
-//! The profile: what a site's scanners look like to one bundle, and how much of what is measured on a tile is usual.
+//! The profile: the appearance of a site's scanners to one bundle, and the scores that are usual on them.
 //!
-//! A profile is a directory of two files: [`PROFILE_FILE`] (JSON: what it was made from, small numbers) and
-//! [`TENSORS_FILE`]. Its identity is the sha256 of [`PROFILE_FILE`], which holds the digest of the tensors and of the
-//! bundle it belongs to. The plugin scores tiles by it, the lab's builder scores its calibration tiles: both by the
-//! functions here, so a score means the same in both.
+//! A profile is a directory of two files: [`PROFILE_FILE`] (JSON: provenance and small numbers) and [`TENSORS_FILE`].
+//! The sha256 of [`PROFILE_FILE`], which holds the digests of the tensors and of the bundle, identifies it. The plugin
+//! scores tiles, and the lab scores calibration tiles, with the functions of this crate, so that a score means the same
+//! in both.
 //!
-//! | part | what it is | score of |
+//! | part | content | score of |
 //! |---|---|---|
 //! | [`TapGeometry`] | pooled within-scanner covariance of a tap, low rank, and the scanner subspace | NOVEL, SCANNER_SHIFT |
-//! | [`Scanner::effects`] | which SAE features other scanners switch on more | SCANNER_FEATURES |
+//! | [`Scanner::effects`] | SAE features that are more active on other scanners | SCANNER_FEATURES |
 //! | [`ColorBaseline`] | white point and optical densities of a scanner | COLOR_SHIFT |
-//! | [`Perturbation`] | a colour change such as lies between scanners | UNSTABLE |
-//! | [`Calibration`] | scores of tiles from slides that fitted nothing | every p-value |
+//! | [`Perturbation`] | a colour change as between two scanners | UNSTABLE |
+//! | [`Calibration`] | scores of tiles from slides that nothing was fitted on | every p-value |
 
 mod calibration;
 mod check;
@@ -41,61 +41,61 @@ use std::collections::BTreeMap;
 use coverslip_bundle::Digest;
 use coverslip_numerics::Draw;
 
-/// A profile in memory: the builder fills one and [`write()`] stores it, [`Profile::open`] reads and checks it.
+/// A profile in memory. [`write()`] stores it; [`Profile::open`] reads and checks it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Profile {
-    /// Shown to people: site, stain, date.
+    /// A name for people, such as site, stain and date.
     pub name: String,
-    /// sha256 of the manifest of the bundle that the embeddings came from.
+    /// Digest of the bundle that made the embeddings.
     pub bundle: Digest,
-    /// How it was made.
+    /// How the profile was made.
     pub provenance: Provenance,
-    /// One per tap that was fitted, in the bundle's order; may be empty, then NOVEL and SCANNER_SHIFT are not checked.
+    /// The fitted taps, in the bundle's order. If there are none, NOVEL and SCANNER_SHIFT are not checked.
     pub taps: Vec<TapGeometry>,
-    /// Which of `taps` tiles are judged by.
+    /// Index in `taps` of the tap by which tiles are judged.
     pub judged_tap: usize,
     /// SAE features that differ between scanners, ascending; see [`Scanner::effects`].
     pub features: Vec<u32>,
-    /// What UNSTABLE is measured with.
+    /// The colour change for UNSTABLE.
     pub perturbation: Option<Perturbation>,
-    /// The scanners it knows, each once.
+    /// The known scanners, each once.
     pub scanners: Vec<Scanner>,
-    /// Free notes. Nothing here changes a number.
+    /// Free notes. They change no number.
     pub annotations: BTreeMap<String, serde_json::Value>,
 }
 
-/// What a profile knows of one scanner.
+/// One scanner of a profile.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Scanner {
-    /// As hosts pass it in `slide_desc.scanner_id`.
+    /// The scanner's name, which hosts pass in `slide_desc.scanner_id`.
     pub id: String,
-    /// Slides that means, covariances and baselines were fitted on.
+    /// Slides on which means, covariances and baselines were fitted.
     pub fitted_slides: Vec<String>,
-    /// Tiles of these.
+    /// Number of tiles in `fitted_slides`.
     pub fitted_tiles: usize,
-    /// Slides that the calibration scores come from: none of `fitted_slides`.
+    /// Slides of the calibration scores; none of `fitted_slides`.
     pub calibration_slides: Vec<String>,
-    /// Per tap of [`Profile::taps`]: mean embedding.
+    /// Mean embedding for each of [`Profile::taps`].
     pub means: Vec<Vec<f32>>,
-    /// Per feature of [`Profile::features`]: the standardised mean difference (Cohen's d) of its activation, this
-    /// scanner less the others. Negative: other scanners switch it on more.
+    /// For each of [`Profile::features`], the standardised difference of mean activation (Cohen's d), this scanner
+    /// minus the others. Negative values mean that the feature is more active on other scanners.
     pub effects: Vec<f32>,
-    /// White point and optical densities; None: COLOR_SHIFT is not checked.
+    /// White point and optical densities; without them COLOR_SHIFT is not checked.
     pub color: Option<ColorBaseline>,
-    /// Scores of calibration tiles. What is missing is not calibrated, and NOVEL, SCANNER_SHIFT, SCANNER_FEATURES,
+    /// Scores of calibration tiles. A missing check is not calibrated; NOVEL, SCANNER_SHIFT, SCANNER_FEATURES,
     /// COLOR_SHIFT, BANDING, FOREIGN and UNSTABLE are then not checked.
     pub calibration: BTreeMap<Check, Calibration>,
-    /// One mean SCANNER_SHIFT score per calibration slide, for SCANNER_MISMATCH: see [`Profile::mismatch_p_value`].
+    /// The mean SCANNER_SHIFT score of each calibration slide, for SCANNER_MISMATCH.
     pub slide_shift: Calibration,
 }
 
 impl Profile {
-    /// The scanner that hosts name `id`.
+    /// The scanner with this id.
     pub fn scanner(&self, id: &str) -> Option<&Scanner> {
         self.scanners.iter().find(|scanner| scanner.id == id)
     }
 
-    /// How far an embedding of the judged tap lies from `scanner`'s tissue; None where the profile has no geometry.
+    /// The distance of an embedding of the judged tap from `scanner`'s tissue; `None` if the profile has no taps.
     ///
     /// `embedding` has the tap's width. NaN in it gives NaN.
     pub fn displacement(&self, scanner: &Scanner, embedding: &[f32]) -> Option<Displacement> {
@@ -103,7 +103,7 @@ impl Profile {
         Some(tap.displacement(mean, embedding))
     }
 
-    /// SCANNER_FEATURES: see [`scanner_mass`]. None where no feature is marked.
+    /// The score of SCANNER_FEATURES, see [`scanner_mass`]; `None` if the profile marks no features.
     pub fn feature_score(&self, scanner: &Scanner, active: impl Iterator<Item = (u32, f32)>) -> Option<f32> {
         (!self.features.is_empty()).then(|| scanner_mass(&self.features, &scanner.effects, active))
     }

@@ -1,4 +1,4 @@
-//! `profile.json`: what the profile was made from, and its small numbers.
+//! `profile.json`: the profile's provenance and small numbers.
 
 use std::collections::BTreeMap;
 
@@ -11,22 +11,22 @@ use coverslip_bundle::FileEntry;
 
 /// The format that this version reads and writes.
 pub const PROFILE_FORMAT: &str = "coverslip.profile/1";
-/// The manifest's file name; its sha256 is the profile's identity.
+/// The manifest's file name. The file's sha256 identifies the profile.
 pub const PROFILE_FILE: &str = "profile.json";
-/// The tensors.
+/// The tensors' file name.
 pub const TENSORS_FILE: &str = "profile.safetensors";
 
 /// How a profile was made.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Provenance {
-    /// The scanners saw the same tissue.
+    /// Whether the scanners scanned the same tissue.
     pub paired: bool,
-    /// There was one scanner: what scanners change was simulated.
+    /// Whether there was one scanner and other scanners were simulated.
     pub simulated: bool,
 }
 
-/// The file. A field that this version does not know is refused: it might change a number.
+/// The content of `profile.json`. Unknown fields are refused, since they might change a number.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ProfileManifest {
@@ -38,13 +38,13 @@ pub(super) struct ProfileManifest {
     pub(super) judged_tap: usize,
     pub(super) perturbation: Option<Perturbation>,
     pub(super) scanners: Vec<ScannerEntry>,
-    /// [`TENSORS_FILE`] alone.
+    /// [`TENSORS_FILE`] only.
     pub(super) files: BTreeMap<String, FileEntry>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) annotations: BTreeMap<String, serde_json::Value>,
 }
 
-/// A tap; its tensors are `tap.<name>.variances`, `tap.<name>.axes`, `tap.<name>.scanner_axes`.
+/// A tap. Its tensors are `tap.<name>.variances`, `tap.<name>.axes` and `tap.<name>.scanner_axes`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TapEntry {
@@ -55,8 +55,8 @@ pub(super) struct TapEntry {
     pub(super) floor: f32,
 }
 
-/// A scanner, number i; its tensors are `scanner.<i>.mean.<tap>`, `scanner.<i>.effects`, `scanner.<i>.slide_shift` and
-/// one `scanner.<i>.calibration.<check>` per entry of `calibration`.
+/// A scanner. With the index i, its tensors are `scanner.<i>.mean.<tap>`, `scanner.<i>.effects`,
+/// `scanner.<i>.slide_shift`, and `scanner.<i>.calibration.<check>` for each entry of `calibration`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ScannerEntry {
@@ -65,6 +65,6 @@ pub(super) struct ScannerEntry {
     pub(super) fitted_tiles: usize,
     pub(super) calibration_slides: Vec<String>,
     pub(super) color: Option<ColorBaseline>,
-    /// Scores per check, by its name.
+    /// Number of scores by the check's name.
     pub(super) calibration: BTreeMap<String, usize>,
 }

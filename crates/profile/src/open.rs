@@ -1,4 +1,5 @@
-//! Reading a profile: sizes before memory, digests before content, every number finite.
+//! Opening a profile. Sizes are checked before memory is allocated, digests before content is used, and every number
+//! must be finite.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -14,9 +15,9 @@ use coverslip_bundle::{BundleError, BundleErrorKind, fail};
 
 /// Most scanners of a profile.
 pub const MAX_SCANNERS: usize = 64;
-/// Most axes of a tap's geometry: what the score of a tile costs.
+/// Most axes of a tap's geometry. The cost of scoring a tile grows with them.
 pub const MAX_RANK: usize = 512;
-/// Most SAE features that are marked.
+/// Most marked SAE features.
 pub const MAX_FEATURES: usize = 4096;
 /// Most slides named per scanner.
 pub const MAX_SLIDES: usize = 4096;
@@ -26,7 +27,7 @@ const MAX_JSON_BYTES: u64 = 16 << 20;
 const MAX_TENSOR_BYTES: u64 = 512 << 20;
 
 impl Profile {
-    /// Reads and verifies the profile in `dir`; gives it with its digest, the sha256 of `profile.json`.
+    /// Reads and verifies the profile in `dir`. Also returns its digest, the sha256 of `profile.json`.
     ///
     /// # Errors
     /// Any [`BundleErrorKind`]; the message names the file or field.
@@ -38,7 +39,7 @@ impl Profile {
         let Some(entry) = manifest.files.get(TENSORS_FILE).filter(|_| manifest.files.len() == 1) else {
             fail!(
                 Invalid,
-                "{}: `files` lists {}, expected `{TENSORS_FILE}` alone",
+                "{}: `files` lists {}, expected only `{TENSORS_FILE}`",
                 path.display(),
                 manifest.files.len()
             );
@@ -52,7 +53,7 @@ impl Profile {
         Ok((profile, Digest::of(&bytes)))
     }
 
-    /// Whether this profile was made with the bundle: its digest, its taps, its features.
+    /// Checks that the profile was made with this bundle, by its digest, taps and features.
     ///
     /// # Errors
     /// `Invalid`, naming both.
@@ -60,8 +61,8 @@ impl Profile {
         if self.bundle != digest {
             fail!(
                 Invalid,
-                "the profile `{}` was made for the bundle {}, the bundle opened is {digest} (`{}`): its scores mean \
-                 nothing here; build a profile with this bundle or open the bundle it belongs to",
+                "the profile `{}` was made for the bundle {}, but the open bundle is {digest} (`{}`), for which its \
+                 scores mean nothing; build a profile with this bundle, or open the profile's bundle",
                 self.name,
                 self.bundle,
                 manifest.name
@@ -78,20 +79,24 @@ impl Profile {
 }
 
 fn parse(bytes: &[u8]) -> Result<ProfileManifest, BundleError> {
-    let invalid = |e: serde_json::Error| BundleError::new(BundleErrorKind::Invalid, format!("no profile: {e}"));
+    let invalid = |e: serde_json::Error| BundleError::new(BundleErrorKind::Invalid, format!("not a profile: {e}"));
     let value: serde_json::Value = serde_json::from_slice(bytes).map_err(invalid)?;
     let format = value.get("format").and_then(serde_json::Value::as_str).unwrap_or_default();
     if format != PROFILE_FORMAT {
-        fail!(UnsupportedVersion, "the format is `{}`, this version reads `{PROFILE_FORMAT}`", format.escape_default());
+        fail!(
+            UnsupportedVersion,
+            "the profile's format is `{}`; this version reads `{PROFILE_FORMAT}`",
+            format.escape_default()
+        );
     }
     serde_json::from_value(value).map_err(invalid)
 }
 
-/// What can be checked without the tensors, before memory is asked for.
+/// Makes the checks that do not need the tensors, before memory is allocated for these.
 fn check(manifest: &ProfileManifest) -> Result<(), BundleError> {
     at_most("taps", manifest.taps.len(), MAX_TAPS)?;
     if manifest.judged_tap >= manifest.taps.len().max(1) {
-        fail!(Invalid, "`judged_tap` is {}, there are {} taps", manifest.judged_tap, manifest.taps.len());
+        fail!(Invalid, "`judged_tap` is {}, but there are {} taps", manifest.judged_tap, manifest.taps.len());
     }
     let mut names = BTreeSet::new();
     for tap in &manifest.taps {
@@ -99,18 +104,18 @@ fn check(manifest: &ProfileManifest) -> Result<(), BundleError> {
         at_most("taps.rank", tap.rank, MAX_RANK.min(tap.width))?;
         at_most("taps.scanner_rank", tap.scanner_rank, MAX_SCANNERS.min(tap.width))?;
         if tap.width == 0 || !names.insert(&tap.name) {
-            fail!(Invalid, "tap `{}` is there twice or has no width", tap.name.escape_default());
+            fail!(Invalid, "tap `{}` occurs twice or has no width", tap.name.escape_default());
         }
         positive("taps.floor", tap.floor)?;
     }
     if manifest.scanners.is_empty() {
-        fail!(Invalid, "`scanners` is empty: a profile knows at least one");
+        fail!(Invalid, "`scanners` is empty; expected at least one");
     }
     at_most("scanners", manifest.scanners.len(), MAX_SCANNERS)?;
     let mut ids = BTreeSet::new();
     for scanner in &manifest.scanners {
         if scanner.id.is_empty() || !ids.insert(&scanner.id) {
-            fail!(Invalid, "scanner `{}` is there twice or has no id", scanner.id.escape_default());
+            fail!(Invalid, "scanner `{}` occurs twice or has no id", scanner.id.escape_default());
         }
         check_scanner(scanner).map_err(|e| e.within(format!("scanner `{}`", scanner.id.escape_default())))?;
     }
@@ -128,13 +133,16 @@ fn check_scanner(scanner: &ScannerEntry) -> Result<(), BundleError> {
     if let Some(both) = scanner.calibration_slides.iter().find(|slide| fitted.contains(slide)) {
         fail!(
             Invalid,
-            "slide `{}` fitted the profile and calibrates it: its tiles would look too usual; use other slides",
+            "slide `{}` was used to fit the profile and to calibrate it, so its tiles would look too usual; calibrate \
+             with other slides",
             both.escape_default()
         );
     }
     for (name, &count) in &scanner.calibration {
         match Check::from_name(name) {
-            None | Some(Check::Background) => fail!(Invalid, "`{}` is no calibrated check", name.escape_default()),
+            None | Some(Check::Background) => {
+                fail!(Invalid, "`{}` is not a check that is calibrated", name.escape_default())
+            }
             Some(_) => at_most("calibration scores", count, MAX_SCORES)?,
         }
     }
@@ -179,7 +187,7 @@ fn assemble(manifest: ProfileManifest, file: &TensorFile) -> Result<Profile, Bun
     })
 }
 
-/// The values of a tensor with this shape, all finite.
+/// The values of a tensor, which must have this shape and be finite.
 fn values(file: &TensorFile, name: &str, shape: &[usize]) -> Result<Vec<f32>, BundleError> {
     let stored = file.expect(name, shape)?;
     stored.check_finite()?;
@@ -206,7 +214,7 @@ fn features(file: &TensorFile) -> Result<Vec<u32>, BundleError> {
     at_most("features", indices.len(), MAX_FEATURES)?;
     let ascending = indices.windows(2).all(|pair| pair[0] < pair[1]);
     if !ascending || indices.iter().any(|&index| index < 0 || index as usize >= MAX_D_SAE) {
-        fail!(Invalid, "`features` do not ascend within 0..{MAX_D_SAE}");
+        fail!(Invalid, "`features` must ascend within 0..{MAX_D_SAE}");
     }
     Ok(indices.into_iter().map(|index| index as u32).collect())
 }

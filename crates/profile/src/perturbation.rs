@@ -1,24 +1,24 @@
-//! A change of colour such as lies between scanners, for UNSTABLE.
+//! A colour change as between two scanners, for UNSTABLE.
 
 use serde::{Deserialize, Serialize};
 
-/// p′ = M·p + b per pixel, in grey levels 0..255, rounded and clipped.
+/// p′ = M·p + b for each pixel, in grey levels 0..255, rounded and clipped.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Perturbation {
-    /// M, rows for R, G, B out.
+    /// M, with a row for each of the output's R, G, B.
     pub matrix: [[f32; 3]; 3],
     /// b.
     pub offset: [f32; 3],
 }
 
 impl Perturbation {
-    /// A white balance that is off by 4 % between red and blue, and a little less light: what two scanners of one make
-    /// may differ by.
+    /// A white balance that is off by 4 % between red and blue, and slightly less light: a possible difference between
+    /// two scanners of one make.
     pub const MILD: Perturbation =
         Perturbation { matrix: [[1.0, 0.0, 0.0], [0.0, 0.98, 0.0], [0.0, 0.0, 0.96]], offset: [0.0; 3] };
 
-    /// Perturbs packed RGB `from` into `to` of the same length.
+    /// Writes the perturbed pixels of `from`, packed RGB, to `to`, which has the same length.
     pub fn apply(&self, from: &[u8], to: &mut [u8]) {
         let (from, _) = from.as_chunks::<3>();
         let (to, _) = to.as_chunks_mut::<3>();
@@ -26,7 +26,7 @@ impl Perturbation {
             let p = pixel.map(f32::from);
             for (channel, value) in out.iter_mut().enumerate() {
                 let m = &self.matrix[channel];
-                // A cast from float saturates: that is the clipping.
+                // The cast from float saturates, which clips.
                 *value = (m[0] * p[0] + m[1] * p[1] + m[2] * p[2] + self.offset[channel] + 0.5) as u8;
             }
         }

@@ -1,4 +1,4 @@
-//! Random profiles for tests: valid for a bundle, deterministic, calibrated on standard normal tissue.
+//! Random profiles for tests. They are valid for a bundle, deterministic, and calibrated on standard normal tissue.
 
 use std::collections::BTreeMap;
 
@@ -8,9 +8,9 @@ use super::{
 use coverslip_bundle::Digest;
 use coverslip_bundle::Manifest;
 
-/// A profile of the scanners `ids` for a bundle. Tissue is standard normal around 0 in every tap, scanners move it along
-/// the first value; every check has `scores` calibration scores, those of NOVEL, SCANNER_SHIFT and COLOR_SHIFT from
-/// tissue like that, those of all others uniform in 0..1.
+/// A profile of the scanners `ids` for a bundle. In every tap tissue is standard normal around 0, and scanners move it
+/// along the first value. Every check has `scores` calibration scores: for NOVEL, SCANNER_SHIFT and COLOR_SHIFT from
+/// such tissue, for all others uniform in 0..1.
 pub fn profile(manifest: &Manifest, digest: Digest, ids: &[&str], scores: usize) -> Profile {
     let taps: Vec<TapGeometry> = manifest
         .taps
@@ -76,7 +76,7 @@ fn calibration(random: &mut Random, scores: usize, width: usize) -> BTreeMap<Che
     Check::ALL.into_iter().filter(|&check| check != Check::Background).map(|check| (check, of(check))).collect()
 }
 
-/// Numbers that are the same everywhere.
+/// Random numbers that are the same on every machine.
 struct Random(Draw, u64);
 
 impl Random {
@@ -86,12 +86,12 @@ impl Random {
         self.0.of(self.1).below(1 << 24) as f32 / (1 << 24) as f32
     }
 
-    /// About normal: the sum of twelve uniform numbers less six.
+    /// An approximately normal number: the sum of twelve uniform ones minus six.
     fn normal(&mut self) -> f32 {
         (0..12).map(|_| self.unit()).sum::<f32>() - 6.0
     }
 
-    /// χ² with `n` degrees of freedom.
+    /// An approximately χ² number with `n` degrees of freedom.
     fn square(&mut self, n: usize) -> f32 {
         (0..n).map(|_| self.normal().powi(2)).sum()
     }

@@ -1,4 +1,4 @@
-//! Writing a profile: its two files beside the target, opened once, then renamed into place.
+//! Writing a profile: its two files are written beside the target, opened to verify them, and renamed into place.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,11 +12,11 @@ use coverslip_bundle::build::entry;
 use coverslip_bundle::tensors::{Tensor, TensorMap, to_safetensors};
 use coverslip_bundle::{BundleError, BundleErrorKind};
 
-/// Writes `profile` to the directory `out` and gives its digest. `force` replaces a profile that is there; nothing else
-/// is ever replaced.
+/// Writes `profile` to the directory `out` and returns its digest. `force` replaces an existing profile, and nothing
+/// else.
 ///
 /// # Errors
-/// As [`Profile::open`], which reads what was written; `Io`.
+/// As [`Profile::open`], which verifies the result; `Io`.
 pub fn write(profile: &Profile, out: &Path, force: bool) -> Result<Digest, BundleError> {
     let tensors = to_safetensors(&tensors(profile))?;
     let manifest = manifest(profile, &tensors);

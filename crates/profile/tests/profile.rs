@@ -1,4 +1,4 @@
-//! Profiles as files: what was written is read back, and every way in which a file can be wrong is refused by name.
+//! Profile files: they round-trip, and everything that can be wrong with one is refused by name.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ fn profile() -> Profile {
     synthetic::profile(&manifest, Digest::of(b"bundle"), &["A", "B"], 500)
 }
 
-/// Writes a profile, changes it on the disk, and gives what opening says.
+/// Writes a profile, changes it on disk, and returns the error of opening it.
 fn refusal(change: impl FnOnce(&Path)) -> (BundleErrorKind, String) {
     let dir = coverslip_testkit::Scratch::new("test");
     let place = dir.path().join("profile");
@@ -28,13 +28,13 @@ fn edit_json(place: &Path, from: &str, to: &str) {
     std::fs::write(path, text.replacen(from, to, 1)).unwrap();
 }
 
-/// What writing a changed profile says: it opens what it wrote before it puts it in place.
+/// The error of writing a changed profile, which is verified before it gets its name.
 fn not_written(change: impl FnOnce(&mut Profile)) -> (BundleErrorKind, String) {
     let dir = coverslip_testkit::Scratch::new("test");
     let mut profile = profile();
     change(&mut profile);
     let error = write(&profile, &dir.path().join("profile"), false).unwrap_err();
-    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "something stayed");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "nothing is left behind");
     (error.kind(), error.to_string())
 }
 
@@ -50,10 +50,10 @@ fn a_profile_round_trips_and_its_digest_is_its_manifest() {
     assert!(write(&profile(), &place, false).unwrap_err().to_string().contains("exists"));
     assert_eq!(write(&profile(), &place, true).unwrap(), digest);
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
-    // What is no profile is not replaced.
+    // A directory that is not a profile is not replaced.
     let other = dir.path().join("other");
     std::fs::create_dir(&other).unwrap();
-    assert!(write(&profile(), &other, true).unwrap_err().to_string().contains("not even by force"));
+    assert!(write(&profile(), &other, true).unwrap_err().to_string().contains("not even with --force"));
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn files_that_were_changed_are_refused() {
 }
 
 #[test]
-fn profiles_that_would_mislead_are_not_written() {
+fn misleading_profiles_are_not_written() {
     use BundleErrorKind as Kind;
     assert_eq!(not_written(|p| p.taps[0].axes[0] = f32::NAN).0, Kind::NotFinite);
     assert_eq!(not_written(|p| p.scanners[0].means[1][0] = f32::INFINITY).0, Kind::NotFinite);
@@ -112,7 +112,7 @@ fn a_profile_for_another_bundle_names_both() {
     assert!(profile.check_bundle(&wide, Digest::of(b"bundle")).is_err());
 }
 
-/// The parts together, at the judged tap: in control the p-values are uniform, out of control they are the least.
+/// At the judged tap, p-values are uniform in control and the smallest possible out of control.
 #[test]
 fn a_tile_is_scored_against_its_scanner() {
     let profile = profile();

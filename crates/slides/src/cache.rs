@@ -1,9 +1,9 @@
-//! Decoded chunks, the least recently used forgotten first: what keeps a slide's memory bounded.
+//! A cache of decoded chunks, which bounds a slide's memory. The least recently used chunk goes first.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Decoded chunks by their index, at most `capacity` bytes of them (and always the latest one).
+/// Decoded chunks by index: at most `capacity` bytes, but always the latest chunk.
 pub(super) struct ChunkCache {
     chunks: HashMap<u32, (Arc<Vec<u8>>, u64)>,
     bytes: usize,
@@ -29,7 +29,7 @@ impl ChunkCache {
         if let Some((old, _)) = self.chunks.insert(index, (chunk, self.clock)) {
             self.bytes -= old.len();
         }
-        // A search over at most a few thousand chunks costs far less than the decoding that brought us here.
+        // Searching at most a few thousand chunks costs far less than decoding one.
         while self.bytes > self.capacity && self.chunks.len() > 1 {
             let Some(oldest) = self.chunks.iter().min_by_key(|(_, (_, used))| *used).map(|(&index, _)| index) else {
                 return;

@@ -1,4 +1,4 @@
-//! A directory of images: each file is one scanner tile, placed row by row in the order of the names.
+//! A directory of images. Each file is one scanner tile; tiles are placed row by row in the order of their names.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use super::cache::ChunkCache;
 use super::picture;
 use super::source::{Rect, SlideSource, SourceError, SourceInfo, file_name, paste};
 
-/// Decoded images kept at a time.
+/// Capacity of the cache of decoded images, bytes.
 const CACHE_BYTES: usize = 128 << 20;
 
 /// The images of a directory on a grid whose cells are as large as the largest image.
@@ -39,7 +39,7 @@ impl TileDirectory {
             width: columns * cell.0,
             height: count.div_ceil(columns) * cell.1,
             mpp: None,
-            mpp_missing: Some("a directory of images does not say it".into()),
+            mpp_missing: Some("a directory of images does not state it".into()),
             natural_tile: Some(cell),
             truth: None,
         };
@@ -54,7 +54,7 @@ impl TileDirectory {
         let (pixels, now_width, now_height) = picture::decode(path)?;
         if (now_width, now_height) != (*width, *height) {
             return Err(SourceError(format!(
-                "{}: expected {width} x {height} pixels as when the directory was opened, found {now_width} x \
+                "{}: expected {width} x {height} pixels, as when the directory was opened, found {now_width} x \
                  {now_height}. Do not change the directory during a scan",
                 path.display()
             )));
@@ -70,7 +70,7 @@ impl SlideSource for TileDirectory {
         &self.info
     }
 
-    /// Cells without an image, and what a smaller image leaves of its cell, are white.
+    /// Cells without an image are white, and so is the rest of a cell with a smaller image.
     fn read(&mut self, rect: Rect, out: &mut Vec<u8>) -> Result<(), SourceError> {
         out.clear();
         out.resize(rect.bytes(), 255);

@@ -1,38 +1,38 @@
-//! One JPEG-compressed chunk of a TIFF: abbreviated streams, and the colours that the TIFF says are inside.
+//! JPEG-compressed chunks of a TIFF: abbreviated streams with the colour space that the TIFF states.
 
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
-/// What the TIFF's PhotometricInterpretation makes of a JPEG's components.
+/// The meaning of a JPEG's components, by the TIFF's PhotometricInterpretation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Components {
-    /// YCbCr, to be converted.
+    /// YCbCr, which is converted.
     YCbCr,
-    /// RGB as it is (Aperio writes it so), whatever a JPEG without a marker is taken for elsewhere.
+    /// RGB, as Aperio writes it. Other readers take a JPEG without a marker for YCbCr.
     Rgb,
-    /// One component: a plane of a planar file.
+    /// One component, a plane of a planar file.
     Single,
 }
 
-/// A decoded chunk: its size and its samples, 3 per pixel (1 for a plane).
+/// A decoded chunk: its size and its samples, 3 per pixel or 1 for a plane.
 pub(super) struct DecodedJpeg {
     pub(super) width: u32,
     pub(super) height: u32,
     pub(super) samples: Vec<u8>,
 }
 
-/// Decodes a chunk; `tables` is the TIFF's JPEGTables, which abbreviated streams rely on.
+/// Decodes a chunk. `tables` is the TIFF's JPEGTables, which abbreviated streams need.
 ///
-/// The decoder is strict: a lenient one fills the missing part of a truncated chunk with grey.
+/// The decoder is strict, because a lenient one fills the missing part of a truncated chunk with grey.
 pub(super) fn decode(chunk: &[u8], tables: Option<&[u8]>, components: Components) -> Result<DecodedJpeg, String> {
     if chunk.len() < 4 || chunk[..2] != [0xff, 0xd8] {
         return Err("expected a JPEG stream, found other bytes".into());
     }
     let joined;
     let stream = match tables {
-        // The tables end with an end-of-image marker and the chunk begins with a start marker: neither is needed.
+        // Drop the tables' end-of-image marker and the chunk's start marker.
         Some(tables) if tables.len() >= 4 => {
             joined = [&tables[..tables.len() - 2], &chunk[2..]].concat();
             joined.as_slice()
@@ -49,7 +49,7 @@ pub(super) fn decode(chunk: &[u8], tables: Option<&[u8]>, components: Components
     }
     let stored = decoder.input_colorspace().unwrap_or(ColorSpace::YCbCr);
     let components = match declared(stream) {
-        // Bio-Formats writes YCbCr under a tag that says RGB, with the marker of a JFIF file.
+        // Bio-Formats writes YCbCr with a JFIF marker under a tag that says RGB.
         Some(declared) if components == Components::Rgb => declared,
         _ => components,
     };
@@ -67,7 +67,7 @@ pub(super) fn decode(chunk: &[u8], tables: Option<&[u8]>, components: Components
     Ok(DecodedJpeg { width, height, samples })
 }
 
-/// What a stream's own markers say about its colours: JFIF is YCbCr, Adobe's marker names the transform.
+/// The colour space by a stream's own markers: JFIF is YCbCr, and Adobe's marker names the transform.
 fn declared(stream: &[u8]) -> Option<Components> {
     let (mut place, mut found) = (2, None);
     while let Some(&[0xff, marker, high, low]) = stream.get(place..place + 4) {

@@ -1,12 +1,12 @@
-//! Slides to play: one trait, and a reader for each kind of input.
+//! Slides: one trait, and a reader for each kind of input.
 
 mod cache;
 mod directory;
 pub mod generated;
 mod jpeg;
 mod mpp;
-mod opened;
 mod picture;
+mod signature;
 pub mod simulated;
 mod source;
 #[cfg(test)]
@@ -14,5 +14,5 @@ mod tests;
 mod tiff;
 
 pub use mpp::RANGE as MPP_RANGE;
-pub use opened::open;
+pub use signature::open;
 pub use source::{Mpp, Rect, SlideSource, SourceError, SourceInfo};

@@ -1,24 +1,24 @@
-//! Micrometres per pixel from what a TIFF says about itself.
+//! Micrometres per pixel from a TIFF's tags and description.
 
 use super::source::Mpp;
 
-/// The range that the plugin's contract takes.
+/// The range that the plugin's contract accepts, µm/px.
 pub const RANGE: std::ops::RangeInclusive<f64> = 0.01..=100.0;
 
-/// Resolution tags coarser than this come from programs that write a screen's or a printer's resolution.
+/// Coarsest plausible resolution tags, µm/px. Coarser ones state a screen's or a printer's resolution.
 const COARSEST_FROM_TAGS: f64 = 20.0;
 
-/// The tags that matter.
+/// The tags that can state the resolution.
 #[derive(Debug, Default)]
 pub(super) struct TiffHints {
     pub(super) description: Option<String>,
     /// Pixels per unit in x and y.
     pub(super) resolution: Option<(f64, f64)>,
-    /// 1: none, 2: inch, 3: centimetre.
+    /// The unit: 1 is none, 2 inch, 3 centimetre.
     pub(super) resolution_unit: u16,
 }
 
-/// Which program wrote the file, as far as it matters here.
+/// The program that wrote the file, if it states the resolution in its own way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Flavour {
     Aperio,
@@ -35,8 +35,8 @@ impl TiffHints {
         }
     }
 
-    /// The best source first: the scanner's own words, then OME-XML, then the resolution tags.
-    /// Where there is none, why.
+    /// Micrometres per pixel from the best source: the scanner's description, then OME-XML, then the resolution tags.
+    /// The error says why there is none.
     pub(super) fn mpp(&self) -> Result<Mpp, String> {
         let text = self.description.as_deref().unwrap_or("");
         let mut reasons = Vec::new();
@@ -77,7 +77,7 @@ impl TiffHints {
     }
 }
 
-/// `... |MPP = 0.4990|...` in Aperio's description.
+/// Reads `... |MPP = 0.4990|...` in Aperio's description.
 fn aperio(text: &str) -> Option<f64> {
     text.split('|').find_map(|field| {
         let (key, value) = field.split_once('=')?;
@@ -86,7 +86,7 @@ fn aperio(text: &str) -> Option<f64> {
     })
 }
 
-/// PhysicalSizeX and PhysicalSizeY, with their units, of the first Pixels element.
+/// Reads PhysicalSizeX and PhysicalSizeY, with their units, of the first Pixels element.
 fn ome(text: &str) -> Result<(f64, f64), String> {
     let document = roxmltree::Document::parse(text.trim_matches('\0'))
         .map_err(|error| format!("the OME-XML is damaged: {error}"))?;
@@ -106,7 +106,7 @@ fn ome(text: &str) -> Result<(f64, f64), String> {
     Ok((x, size("Y").unwrap_or(x)))
 }
 
-/// OME's UnitsLength in micrometres; both micro signs of Unicode are in use.
+/// OME's UnitsLength in micrometres. Files use both of Unicode's micro signs.
 fn micrometres(unit: &str) -> Option<f64> {
     Some(match unit {
         "µm" | "μm" | "um" => 1.0,

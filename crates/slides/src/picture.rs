@@ -1,4 +1,4 @@
-//! A PNG or JPEG image as a slide. It is decoded as a whole: these formats have no other way in.
+//! A PNG or JPEG image as a slide. It is decoded as a whole, because these formats cannot be read in parts.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use image::{ImageDecoder, ImageReader, Limits};
 
 use super::source::{Rect, SlideSource, SourceError, SourceInfo, file_name, paste};
 
-/// The largest picture that is decoded, in bytes of pixels.
+/// Largest decoded picture, bytes.
 const LARGEST: u64 = 1 << 30;
 
 /// A decoded image.
@@ -26,7 +26,7 @@ impl Picture {
             width,
             height,
             mpp: None,
-            mpp_missing: Some("PNG and JPEG images do not say it".into()),
+            mpp_missing: Some("PNG and JPEG images do not state it".into()),
             natural_tile: None,
             truth: None,
         };
@@ -64,12 +64,13 @@ fn damaged(path: &Path, error: &image::ImageError) -> SourceError {
     ))
 }
 
-/// The size of an image, from its header alone.
+/// The size of an image, from its header only.
 pub(super) fn dimensions(path: &Path) -> Result<(u32, u32), SourceError> {
     reader(path)?.into_dimensions().map_err(|error| damaged(path, &error))
 }
 
-/// An image's 8-bit RGB pixels and its size. Grey becomes RGB; transparent pixels lie on white, as on glass.
+/// An image's 8-bit RGB pixels and its size. Grey becomes RGB; transparent pixels are blended with white, the colour of
+/// glass.
 pub(super) fn decode(path: &Path) -> Result<(Vec<u8>, u32, u32), SourceError> {
     let decoder = reader(path)?.into_decoder().map_err(|error| damaged(path, &error))?;
     let depth = decoder.original_color_type();

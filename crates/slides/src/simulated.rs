@@ -1,54 +1,54 @@
-//! A slide as another scanner, or a faulty one, would have taken it: a change of the pixels of a real one.
+//! A slide as another scanner, or a faulty one, would have scanned it: the changed pixels of a real slide.
 //!
-//! Changes are simple models, stated with each; they stand in for scanners and faults that are not at hand, and what is
-//! measured with them says so. The same slide and change give the same pixels, however the slide is read; only JPEG
-//! works on what is read at once.
+//! Each change is a simple model, stated at its definition. It replaces scanners and faults that are not available, and
+//! results measured with it say so. The same slide and change give the same pixels however the slide is cut for
+//! reading, except that JPEG compresses each rectangle by itself.
 
 use coverslip_numerics::Draw;
 
 use super::source::{Rect, SlideSource, SourceError, SourceInfo};
 
-/// What is changed. Lengths are pixels of the slide.
+/// A change of a slide. Lengths are in pixels of the slide.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Change {
     /// Defocus as a Gaussian of this standard deviation.
     Gaussian(f64),
     /// Defocus as a disk of this radius.
     Disk(f64),
-    /// Intensity times a factor.
+    /// Intensity multiplied by a factor.
     Gain(f64),
     /// `255 · (v / 255)^γ`.
     Gamma(f64),
-    /// Red, green, blue out of red, green, blue in.
+    /// RGB multiplied by a matrix, which has a row for each output channel.
     Matrix([[f64; 3]; 3]),
-    /// Intensity times 1 + amplitude · sin(2π y / period): scan lanes.
+    /// Intensity multiplied by 1 + amplitude · sin(2π y / period), as between scan lanes.
     Banding { amplitude: f64, period: f64 },
-    /// Gaussian noise of this standard deviation in grey levels.
+    /// Gaussian noise of this standard deviation, in grey levels.
     Noise(f64),
-    /// Compression at this quality, 1 to 100.
+    /// JPEG compression at this quality, 1 to 100.
     Jpeg(u8),
-    /// Opaque specks of 4 to 9 px radius, so many per megapixel.
+    /// This many opaque specks of 4 to 9 px radius per megapixel.
     Dust(f64),
-    /// Strokes of blue ink that cover this share of the slide.
+    /// Strokes of blue ink that cover this fraction of the slide.
     Pen(f64),
 }
 
-/// A slide behind a change.
+/// A changed slide.
 pub struct Simulated<'s> {
     inner: &'s mut dyn SlideSource,
     change: Change,
-    /// The first row of the slide that is changed.
+    /// The first changed row.
     from: u32,
     buffer: Vec<u8>,
 }
 
 impl<'s> Simulated<'s> {
-    /// `inner` as `change` leaves it.
+    /// Applies `change` to `inner`.
     pub fn new(inner: &'s mut dyn SlideSource, change: Change) -> Simulated<'s> {
         Simulated { inner, change, from: 0, buffer: Vec::new() }
     }
 
-    /// The same, from this row of the slide on: a fault that begins during the scan.
+    /// Applies the change from row `from` on, as for a fault that begins during the scan.
     pub fn starting_at(self, from: u32) -> Simulated<'s> {
         Simulated { from, ..self }
     }
@@ -95,7 +95,7 @@ impl SlideSource for Simulated<'_> {
 
 /// A point spread function.
 enum Kernel {
-    /// Separable: the weights from −reach to reach.
+    /// A separable kernel: the weights from −reach to reach.
     Rows(Vec<f64>),
     /// A disk of this radius.
     Disk(f64),
@@ -109,7 +109,7 @@ impl Kernel {
         }
     }
 
-    /// Blurs the pixels of `wide`; at the slide's edge the outermost pixel goes on.
+    /// Blurs the pixels of `wide`. Beyond the slide's edge the outermost pixel is repeated.
     fn blur(&self, pixels: &[u8], wide: Rect, rect: Rect) -> Vec<u8> {
         let at = |x: i64, y: i64, channel: usize| -> f64 {
             let column = (x - i64::from(wide.x)).clamp(0, i64::from(wide.width) - 1) as usize;
@@ -122,7 +122,7 @@ impl Kernel {
                 let reach = weights.len() as i64 / 2;
                 let (left, columns) = (i64::from(wide.x), wide.width as usize);
                 for channel in 0..3 {
-                    // Down first, for every column that the rows need.
+                    // Columns first: all that the rows need.
                     let mut down = vec![0.0; columns * rect.height as usize];
                     for (place, value) in down.iter_mut().enumerate() {
                         let (x, y) = (left + (place % columns) as i64, i64::from(rect.y) + (place / columns) as i64);
@@ -161,7 +161,7 @@ fn gaussian(sigma: f64) -> Vec<f64> {
     weights.into_iter().map(|weight| weight / sum).collect()
 }
 
-/// Pixels of a disk with their weights; the rim counts by how far its middle is inside.
+/// The pixels of a disk with their weights. A pixel on the rim is weighted by the distance of its centre from the rim.
 fn disk(radius: f64) -> Vec<(i64, i64, f64)> {
     let reach = (radius + 0.5).ceil() as i64;
     let square = (-reach..=reach).flat_map(|y| (-reach..=reach).map(move |x| (x, y)));
@@ -171,7 +171,7 @@ fn disk(radius: f64) -> Vec<(i64, i64, f64)> {
     taps.into_iter().map(|(x, y, weight)| (x, y, weight / sum)).collect()
 }
 
-/// Changes that need no pixel but the one that they change.
+/// Applies the changes that need no neighbouring pixels.
 fn pointwise(change: Change, rect: Rect, pixels: &mut Vec<u8>) -> Result<(), SourceError> {
     if let Change::Jpeg(quality) = change {
         return compress(quality, rect, pixels);
@@ -207,7 +207,7 @@ fn pointwise(change: Change, rect: Rect, pixels: &mut Vec<u8>) -> Result<(), Sou
 }
 
 fn level(value: f64) -> u8 {
-    // A cast from float saturates.
+    // The cast from float saturates.
     (value + 0.5) as u8
 }
 
@@ -222,18 +222,18 @@ fn compress(quality: u8, rect: Rect, pixels: &mut Vec<u8>) -> Result<(), SourceE
     Ok(())
 }
 
-/// A uniform number in `[0, 1)`: the same at the same place.
+/// A uniform number in `[0, 1)` that depends only on the place.
 fn uniform(place: u64) -> f64 {
     Draw::new(0).of(place).unit()
 }
 
-/// Box and Muller.
+/// A standard normal number by Box and Muller's method.
 fn normal(place: u64) -> f64 {
     let (a, b) = (uniform(2 * place), uniform(2 * place + 1));
     (-2.0 * (1.0 - a).ln()).sqrt() * (std::f64::consts::TAU * b).cos()
 }
 
-/// What a speck lets through at a place: cells of 64 px have one with the wanted frequency.
+/// Transmission through specks at a place. Each cell of 64 px has a speck with the probability that gives the density.
 fn speck(x: u64, y: u64, per_megapixel: f64) -> f64 {
     const CELL: u64 = 64;
     let cell = (y / CELL) << 32 | (x / CELL);
@@ -247,7 +247,7 @@ fn speck(x: u64, y: u64, per_megapixel: f64) -> f64 {
     0.15 + 0.85 * edge
 }
 
-/// What blue ink lets through, where there is a stroke: diagonal, 900 px from one to the next.
+/// Transmission through blue ink, if there is a stroke. Strokes are diagonal, 900 px apart.
 fn ink(x: u64, y: u64, share: f64) -> Option<[f64; 3]> {
     const APART: f64 = 900.0;
     let along = (x as f64 + 0.6 * y as f64) % APART;
@@ -258,7 +258,7 @@ fn ink(x: u64, y: u64, share: f64) -> Option<[f64; 3]> {
 mod tests {
     use super::*;
 
-    /// A slide of 100 x 80 px: white with a black square of 20 px at (40, 30).
+    /// A white slide of 100 x 80 px with a black square of 20 px at (40, 30).
     struct Square(SourceInfo);
 
     impl Square {
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn cuts_do_not_matter() {
+    fn pixels_do_not_depend_on_the_cut() {
         let changes = [
             Change::Gaussian(1.5),
             Change::Disk(2.5),
@@ -337,7 +337,7 @@ mod tests {
 
     #[test]
     fn a_blurred_edge_is_the_normal_integral() {
-        // The edge lies between 39 and 40: k + ½ px into the square there is Φ(−(k + ½) / σ) of the white.
+        // The edge is between columns 39 and 40; k + ½ px inside the square, Φ(−(k + ½) / σ) of the white remains.
         let sigma = 2.0;
         let row = read(Change::Gaussian(sigma), Rect { x: 40, y: 40, width: 3, height: 1 });
         for (k, want) in [(0, 0.4013), (1, 0.2266), (2, 0.1056)] {
@@ -371,18 +371,18 @@ mod tests {
         let n = noisy.len() as f64;
         let mean = noisy.iter().map(|&value| f64::from(value)).sum::<f64>() / n;
         let variance = noisy.iter().map(|&value| (f64::from(value) - mean).powi(2)).sum::<f64>() / n;
-        // 9,000 values: one standard error of the deviation is 0.03; rounding adds 0.01.
+        // For 9,000 values the deviation's standard error is 0.03; rounding adds 0.01.
         assert!((mean - 200.0).abs() < 0.2 && (variance.sqrt() - 4.0).abs() < 0.15, "{mean} {}", variance.sqrt());
     }
 
     #[test]
-    fn jpeg_changes_little_and_dust_covers_its_share() {
+    fn jpeg_changes_little_and_dust_covers_its_fraction() {
         let squeezed = read(Change::Jpeg(60), ALL);
         let plain = read(Change::Gain(1.0), ALL);
         let changed = squeezed.iter().zip(&plain).filter(|(a, b)| a != b).count();
         assert!(changed > 0 && changed < plain.len() / 2);
         let covered = (0..640).flat_map(|y| (0..640).map(move |x| (x, y))).filter(|&(x, y)| speck(x, y, 100.0) < 0.5);
-        // 100 specks of a mean area of about 135 px on a megapixel: 1.35 %, of 41 cells.
+        // 100 specks per megapixel with a mean area of about 135 px cover 1.35 %; here there are 41 cells.
         let share = covered.count() as f64 / 640.0 / 640.0;
         assert!((0.005..0.025).contains(&share), "{share}");
     }

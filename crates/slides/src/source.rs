@@ -1,11 +1,11 @@
-//! What every slide is: the trait, its facts, rectangles and errors.
+//! The trait of every slide, with its description, rectangles and errors.
 
 use std::fmt;
 use std::path::Path;
 
 use serde::Serialize;
 
-/// A slide that could not be opened or read: what was expected, what was found, what to do.
+/// Why a slide could not be opened or read: what was expected, what was found, what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceError(pub String);
 
@@ -17,19 +17,19 @@ impl fmt::Display for SourceError {
 
 impl std::error::Error for SourceError {}
 
-/// Micrometres per pixel, and who says so.
+/// Micrometres per pixel, and their source.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Mpp {
     pub x: f64,
     pub y: f64,
-    /// The tag or option that it was read from.
+    /// The tag or option that states them.
     pub source: String,
 }
 
-/// What a slide is, as far as its file tells.
+/// A slide's description, as far as its file states it.
 #[derive(Debug, Clone, Serialize)]
 pub struct SourceInfo {
-    /// The file's name, or the generated slide's.
+    /// Name of the file or of the generated slide.
     pub name: String,
     /// For instance "SVS (Aperio), tiles of 240 x 240, JPEG".
     pub kind: String,
@@ -38,11 +38,11 @@ pub struct SourceInfo {
     pub width: u32,
     pub height: u32,
     pub mpp: Option<Mpp>,
-    /// Why `mpp` is not known, where it is not.
+    /// Why `mpp` is not known, if it is not.
     pub mpp_missing: Option<String>,
-    /// The size of a scanner tile, where the input has one: a directory's images.
+    /// Size of a scanner tile, if the input has tiles, as a directory of images does.
     pub natural_tile: Option<(u32, u32)>,
-    /// What is known to be wrong with a generated slide.
+    /// The known faults of a generated slide.
     pub truth: Option<serde_json::Value>,
 }
 
@@ -56,22 +56,23 @@ pub struct Rect {
 }
 
 impl Rect {
-    /// Bytes of the rectangle's pixels in RGB.
+    /// Size of the rectangle's RGB pixels, bytes.
     pub fn bytes(&self) -> usize {
         self.width as usize * self.height as usize * 3
     }
 }
 
-/// A slide whose level 0 can be read in pieces, in bounded memory.
+/// A slide whose level 0 can be read in parts with bounded memory.
 pub trait SlideSource: Send {
-    /// What the slide is.
+    /// The slide's description.
     fn info(&self) -> &SourceInfo;
 
-    /// Fills `out` with the RGB pixels of `rect`, row by row without gaps. `rect` lies inside the slide.
+    /// Fills `out` with the RGB pixels of `rect`, row by row without gaps. `rect` must be inside the slide.
     fn read(&mut self, rect: Rect, out: &mut Vec<u8>) -> Result<(), SourceError>;
 }
 
-/// Copies the part of `source` (a rectangle of RGB pixels at `place`) that lies in `rect` into `out`.
+/// Copies the intersection of `source`, RGB pixels of the rectangle `place`, with `rect` into `out`, which has the
+/// pixels of `rect`.
 pub(crate) fn paste(source: &[u8], place: Rect, rect: Rect, out: &mut [u8]) {
     let left = place.x.max(rect.x);
     let right = (place.x + place.width).min(rect.x + rect.width);

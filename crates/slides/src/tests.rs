@@ -1,4 +1,4 @@
-//! The readers against known pixels, and their refusals.
+//! The readers: known pixels come back, and unsupported or damaged files are refused.
 
 use std::fs::{self, File};
 use std::io::BufWriter;
@@ -15,7 +15,7 @@ use super::*;
 const WIDTH: u32 = 130;
 const HEIGHT: u32 = 90;
 
-/// What every test picture shows; the committed JPEG files too.
+/// The pixels of every test picture, including the committed JPEG files.
 fn pixel(x: u32, y: u32) -> [u8; 3] {
     [(60 + x) as u8, (220 - y) as u8, (90 + (x + y) / 2) as u8]
 }
@@ -28,7 +28,7 @@ fn pixels(rect: Rect) -> Vec<u8> {
 const ALL: Rect = Rect { x: 0, y: 0, width: WIDTH, height: HEIGHT };
 const PART: Rect = Rect { x: 37, y: 29, width: 61, height: 50 };
 
-/// A file that is gone when the test is over.
+/// A file that is removed at the end of the test.
 struct Temporary(PathBuf);
 
 impl Temporary {
@@ -62,7 +62,7 @@ fn refusal(path: &Path) -> String {
     read(path, ALL).expect_err("the file is refused")
 }
 
-/// A stripped file with what `edit` adds to its directory.
+/// Writes a file of strips; `edit` adds to its directory.
 fn stripped(
     name: &str,
     edit: impl FnOnce(&mut ImageEncoder<'_, BufWriter<File>, RGB8, TiffKindStandard>),
@@ -75,7 +75,8 @@ fn stripped(
     file
 }
 
-/// A tiled file, which the encoder has no own way for: `planes` 1 for RGB together, 3 for planes.
+/// Writes a file of tiles, which the encoder does not support by itself: `planes` is 1 for interleaved RGB, 3 for
+/// planes.
 fn tiled(directory: &mut DirectoryEncoder<'_, BufWriter<File>, impl TiffKind>, planes: u32) {
     const SIDE: u32 = 48;
     let (mut offsets, mut lengths) = (Vec::new(), Vec::new());
@@ -204,14 +205,14 @@ fn a_truncated_file_names_the_tile() {
     tiled(&mut directory, 1);
     directory.finish().unwrap();
     drop(encoder);
-    // The directory first, as in files that are written for the web: move it before the cut.
+    // Move the directory before the cut, as in files for the web, which have it first.
     let whole = fs::read(&file.0).unwrap();
     let directory = u32::from_le_bytes(whole[4..8].try_into().unwrap());
     fs::write(&file.0, &whole[..directory as usize - 20]).unwrap();
     let error = refusal(&file.0);
     assert!(error.contains("the end of the file inside its directory: the file is truncated"), "{error}");
 
-    // A byte count that reaches beyond the end is what a cut inside the pixels looks like.
+    // A byte count beyond the end looks like a cut inside the pixels.
     let mut longer = whole.clone();
     let last = longer.windows(4).rposition(|bytes| bytes == (48_u32 * 48 * 3).to_le_bytes()).unwrap();
     longer[last..last + 4].copy_from_slice(&9_000_000_u32.to_le_bytes());
@@ -230,7 +231,7 @@ fn a_damaged_jpeg_names_the_tile() {
         (0..whole.len() - 3).filter(|&place| whole[place..place + 3] == [0xff, 0xd8, 0xff]).collect();
     let file = Temporary::new("damaged.tif");
     let mut damaged = whole.clone();
-    // The second half of the second tile was never written.
+    // The second half of the second tile is missing.
     damaged[(starts[1] + starts[2]) / 2..starts[2]].fill(0);
     fs::write(&file.0, damaged).unwrap();
     let error = refusal(&file.0);
@@ -303,11 +304,11 @@ fn pictures_and_directories_of_tiles() {
     slide.read(Rect { x: 0, y: 0, width: 96, height: 64 }, &mut out).unwrap();
     let at = |x: usize, y: usize| out[(y * 96 + x) * 3];
     assert_eq!([at(0, 0), at(40, 5), at(95, 31), at(3, 40)], [0, 10, 20, 30]);
-    assert_eq!([at(33, 33), at(60, 33), at(80, 50)], [40, 255, 255], "what no image covers is white");
+    assert_eq!([at(33, 33), at(60, 33), at(80, 50)], [40, 255, 255], "uncovered pixels are white");
 }
 
 #[test]
-fn real_slides_where_they_are() {
+fn real_slides_decode_if_they_are_there() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
     for (name, width, height, mpp) in [
         ("wsi/CMU-1-Small-Region.svs", 2220, 2967, 0.499),
@@ -318,7 +319,7 @@ fn real_slides_where_they_are() {
         if !path.is_file() {
             let _ = std::io::Write::write_fmt(
                 &mut std::io::stderr(),
-                format_args!("skipped: {} is not there\n", path.display()),
+                format_args!("skipped: {} does not exist\n", path.display()),
             );
             continue;
         }
@@ -328,14 +329,14 @@ fn real_slides_where_they_are() {
         assert!((info.mpp.unwrap().x - mpp).abs() < 1e-4, "{name}");
         let mut out = Vec::new();
         slide.read(Rect { x: 0, y: 0, width, height }, &mut out).unwrap();
-        // Glass and pale tissue: bright, and about as much red as blue, which confused colours are not.
+        // Glass and pale tissue are bright with about as much red as blue; confused channels would not be.
         let mean = |channel| {
             let values = out.iter().skip(channel).step_by(3);
             values.map(|&value| f64::from(value)).sum::<f64>() / (out.len() / 3) as f64
         };
         let (red, blue) = (mean(0), mean(2));
         assert!(red > 150.0 && (red - blue).abs() < 25.0, "{name}: {red} {blue}");
-        // For a comparison with other readers.
+        // The pixels can be written out for a comparison with other readers.
         if let Some(folder) = std::env::var_os("COVERSLIP_DECODED") {
             fs::write(Path::new(&folder).join(path.with_extension("rgb").file_name().unwrap()), &out).unwrap();
         }

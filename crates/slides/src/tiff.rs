@@ -1,7 +1,7 @@
-//! TIFF, BigTIFF, SVS and OME-TIFF: the largest image of the file, chunk by chunk.
+//! TIFF, BigTIFF, SVS and OME-TIFF: the largest image of the file, read chunk by chunk.
 //!
-//! JPEG chunks are decoded here and not by the `tiff` crate, for two reasons: a truncated stream must be an error and
-//! not grey pixels, and what is RGB inside a JPEG is known to the TIFF alone.
+//! JPEG chunks are decoded here, not by the `tiff` crate, for two reasons. A truncated stream must be an error, not
+//! grey pixels. And only the TIFF states whether a JPEG's components are RGB.
 
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
@@ -17,16 +17,16 @@ use super::jpeg::{self, Components};
 use super::mpp::{Flavour, TiffHints};
 use super::source::{Rect, SlideSource, SourceError, SourceInfo, file_name, paste};
 
-/// The largest decoded chunk, and the bound of what is read for one value of a directory.
+/// Largest decoded chunk and largest value in a directory, bytes.
 const LARGEST_CHUNK: usize = 256 << 20;
-/// Decoded chunks kept: a row of 256-pixel tiles of a slide 250,000 pixels wide.
+/// Capacity of the cache of decoded chunks, bytes: a row of 256-pixel tiles of a slide that is 250,000 pixels wide.
 const CACHE_BYTES: usize = 192 << 20;
-/// Images of a file that are looked at for the largest.
+/// Most images of a file among which the largest is sought.
 const MOST_IMAGES: usize = 4096;
 
 type TiffDecoder = Decoder<BufReader<File>>;
 
-/// How the pixels of the chosen image are stored.
+/// The storage of the chosen image's pixels.
 struct Layout {
     width: u32,
     height: u32,
@@ -65,7 +65,7 @@ impl TiffSlide {
         seek_to_largest(&mut decoder).map_err(|error| fail(directory_error(&error)))?;
         let layout = read_layout(&mut decoder).map_err(|error| fail(directory_error(&error)))?;
         check(&layout).map_err(fail)?;
-        // An OME-TIFF says everything in its first image's description, whichever image is the largest.
+        // An OME-TIFF has its description in the first image, whichever image is the largest.
         let mut own = hints(&mut decoder);
         if own.description.is_none() {
             own.description = hints_of_first.description;
@@ -75,7 +75,7 @@ impl TiffSlide {
         Ok(TiffSlide { path: path.into(), decoder, file_bytes, layout, info, cache })
     }
 
-    /// The RGB pixels of chunk `index` (of the first plane), as wide and high as `chunk_rect` says.
+    /// The RGB pixels of chunk `index` (of the first plane), with the size that `chunk_rect` returns.
     fn chunk(&mut self, index: u32) -> Result<Arc<Vec<u8>>, SourceError> {
         if let Some(chunk) = self.cache.get(index) {
             return Ok(chunk);
@@ -99,11 +99,11 @@ impl TiffSlide {
         Ok(pixels)
     }
 
-    /// The samples of one stored chunk, `wanted` per pixel, cut to the size of `rect`.
+    /// The samples of one stored chunk, `wanted` per pixel, cropped to the size of `rect`.
     fn samples(&mut self, stored: u32, rect: Rect, wanted: usize) -> Result<Vec<u8>, SourceError> {
         let (offset, length) = (self.layout.offsets[stored as usize], self.layout.lengths[stored as usize]);
         if length == 0 {
-            // Scanners leave out tiles that they did not scan: glass.
+            // Scanners omit tiles of glass, which they did not scan.
             return Ok(vec![255; rect.width as usize * rect.height as usize * wanted]);
         }
         if offset.checked_add(length).is_none_or(|end| end > self.file_bytes) {
@@ -150,17 +150,17 @@ impl TiffSlide {
     fn plain_samples(&mut self, stored: u32, rect: Rect, wanted: usize) -> Result<Vec<u8>, String> {
         let samples = match self.decoder.read_chunk(stored) {
             Ok(DecodingResult::U8(samples)) => samples,
-            Ok(_) => return Err("expected 8-bit samples, found others".into()),
+            Ok(_) => return Err("expected 8-bit samples, found other ones".into()),
             Err(error) => return Err(format!("its data is damaged or truncated ({error})")),
         };
         let pixels = rect.width as usize * rect.height as usize;
         match samples.len() {
             length if length == pixels * wanted => Ok(samples),
-            // RGBA: the alpha channel of a slide says nothing about the specimen.
+            // RGBA: a slide's alpha channel has no information about the specimen.
             length if wanted == 3 && length == pixels * 4 => {
                 Ok(samples.chunks_exact(4).flat_map(|pixel| [pixel[0], pixel[1], pixel[2]]).collect())
             }
-            // The last tiles of planes after the first come with their padding below.
+            // The `tiff` crate leaves the padding at the bottom of tiles in planes after the first.
             length if wanted == 1 && length > pixels => {
                 let mut samples = samples;
                 samples.truncate(pixels);
@@ -200,14 +200,14 @@ impl SlideSource for TiffSlide {
 }
 
 impl Layout {
-    /// The part of the image that chunk `index` of the first plane covers.
+    /// The rectangle of the image that chunk `index` of the first plane covers.
     fn chunk_rect(&self, index: u32) -> Rect {
         let (x, y) = (index % self.across * self.chunk.0, index / self.across * self.chunk.1);
         Rect { x, y, width: self.chunk.0.min(self.width - x), height: self.chunk.1.min(self.height - y) }
     }
 }
 
-/// Pyramids, thumbnails, labels and macro pictures share the file with the slide: the slide is the largest of them.
+/// Seeks to the slide, the largest image. Pyramid levels, thumbnails, labels and macro pictures are in the same file.
 fn seek_to_largest(decoder: &mut TiffDecoder) -> tiff::TiffResult<()> {
     let area = |decoder: &mut TiffDecoder| {
         decoder.dimensions().map(|(width, height)| u64::from(width) * u64::from(height)).unwrap_or(0)
@@ -216,7 +216,7 @@ fn seek_to_largest(decoder: &mut TiffDecoder) -> tiff::TiffResult<()> {
     let mut index = 0;
     while decoder.more_images() && index < MOST_IMAGES {
         index += 1;
-        // A later image that cannot be read is not the slide, or a truncated file says so where it is needed.
+        // A later image that cannot be read is not the slide; if the file is truncated, reading the slide reports it.
         if decoder.seek_to_image(index).is_err() {
             break;
         }
@@ -252,7 +252,7 @@ fn read_layout(decoder: &mut TiffDecoder) -> tiff::TiffResult<Layout> {
     })
 }
 
-/// Refuses by name what this reader does not read.
+/// Refuses, by name, storage that this reader does not support.
 fn check(layout: &Layout) -> Result<(), String> {
     const CONVERT: &str = "Convert it, for example with `vips tiffsave in out.tif --tile --compression jpeg --bigtiff`";
     match layout.compression {
@@ -310,7 +310,7 @@ fn hints(decoder: &mut TiffDecoder) -> TiffHints {
     }
 }
 
-/// The description's bytes as text; programs write Latin-1 into it too, where a micro sign is one byte.
+/// The description as text. Some programs write Latin-1, in which a micro sign is one byte.
 fn description(decoder: &mut TiffDecoder) -> Option<String> {
     if let Ok(text) = decoder.get_tag_ascii_string(Tag::ImageDescription) {
         return Some(text);

@@ -1,4 +1,4 @@
-//! Bundles to break.
+//! Bundles that tests damage.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -42,14 +42,14 @@ impl Fixture {
         fs::write(&path, serde_json::to_vec_pretty(&value).unwrap()).unwrap();
     }
 
-    /// Writes a file and lists it with its true size and digest, as one who means harm would.
+    /// Writes a file and states its true size and digest in the manifest, as an attacker would.
     pub fn seal(&self, name: &str, bytes: &[u8]) {
         fs::write(self.dir().join(name), bytes).unwrap();
         let entry = serde_json::json!({ "bytes": bytes.len(), "sha256": Digest::of(bytes).to_string() });
         self.edit(|manifest| manifest["files"][name] = entry);
     }
 
-    /// Changes a safetensors file, and seals it.
+    /// Changes a safetensors file and states its new size and digest.
     pub fn edit_tensors(&self, name: &str, change: impl FnOnce(&mut TensorMap)) {
         let mut tensors = read_tensors(&self.dir().join(name));
         change(&mut tensors);

@@ -1,5 +1,5 @@
-//! What the tests share: where the shared library and the bundles are, C and C++ compilers, scratch folders, golden
-//! files, bundles to break, and the embedded engine for tiny bundles.
+//! The tests' shared tools: paths of the shared library and the bundles, C and C++ compilers, scratch folders, golden
+//! files, bundles to damage, and the embedded engine for tiny bundles.
 
 mod bundle;
 mod fixture;
@@ -12,15 +12,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// The repository's root: the first folder upwards of the package's that holds the header.
+/// The repository's root: the first folder, from the package's upwards, that holds the header.
 pub fn root() -> PathBuf {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     let header = "include/coverslip/coverslip.h";
     package.ancestors().find(|folder| folder.join(header).is_file()).expect("the checkout has the header").to_owned()
 }
 
-/// The built shared library. Cargo puts it into `target/<profile>/deps`, where the tests lie too, and one folder up
-/// when it was asked for by name; of two, the newer one is from this build.
+/// The built shared library. Cargo puts it into `target/<profile>/deps`, where the tests are too, and one folder up if
+/// it was requested by name. Of two, the newer one is from this build.
 pub fn library() -> PathBuf {
     let name = format!("{}coverslip{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
     let executable = std::env::current_exe().expect("the test's own path");
@@ -38,13 +38,13 @@ pub fn demo_bundle() -> PathBuf {
     std::env::var_os("COVERSLIP_TEST_BUNDLE").map_or_else(|| root().join("bundles/demo"), PathBuf::from)
 }
 
-/// Says something in the test's output (seen with `--nocapture`, and when the test fails).
+/// Prints a line to the test's output (seen with `--nocapture` and when the test fails).
 #[allow(clippy::print_stderr)]
 pub fn note(text: &str) {
     eprintln!("note: {text}");
 }
 
-/// Runs a command and returns what it wrote; panics with all of it when it fails.
+/// Runs a command and returns its output; panics with the output if it fails.
 #[track_caller]
 pub fn run(command: &mut Command) -> Output {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
@@ -58,7 +58,7 @@ pub fn run(command: &mut Command) -> Output {
     output
 }
 
-/// The standard output of a command that succeeds.
+/// Runs a command and returns its standard output; panics if it fails.
 #[track_caller]
 pub fn stdout(command: &mut Command) -> String {
     String::from_utf8(run(command).stdout).expect("UTF-8")
@@ -69,19 +69,19 @@ pub fn has(program: &str) -> bool {
     Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success())
 }
 
-/// The C compiler: `$CC`, or `cc`. Rust itself links with it, so that there is one.
+/// The C compiler, `$CC` or `cc`. Rust links with it, so there is one.
 pub fn cc() -> Command {
     compiler(std::env::var("CC").unwrap_or_else(|_| "cc".into()))
 }
 
-/// The C++ compiler: `$CXX`, or `c++`. None, with a note, where there is none: the first command of the README needs
-/// only a C compiler.
+/// The C++ compiler, `$CXX` or `c++`. `None`, with a note, if there is none: the README's first command needs only a C
+/// compiler.
 pub fn cxx() -> Option<Command> {
     let name = std::env::var("CXX").unwrap_or_else(|_| "c++".into());
     if has(&name) {
         return Some(compiler(name));
     }
-    note(&format!("`{name}` is not there: the C++ part of this test is left out"));
+    note(&format!("`{name}` not found: the C++ part of this test is skipped"));
     None
 }
 
@@ -91,7 +91,7 @@ fn compiler(name: String) -> Command {
     command
 }
 
-/// A folder for one test, removed at its end (kept when the test fails).
+/// A folder for one test. It is removed at the end, but kept if the test fails.
 pub struct Scratch(PathBuf);
 
 impl Scratch {
@@ -99,7 +99,7 @@ impl Scratch {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("coverslip-{name}-{}-{number}", std::process::id()));
-        let _ = fs::remove_dir_all(&folder); // Of an earlier process with this number.
+        let _ = fs::remove_dir_all(&folder); // Left by an earlier process with the same number.
         fs::create_dir_all(&folder).expect("a scratch folder");
         Scratch(folder)
     }
@@ -121,8 +121,8 @@ impl Drop for Scratch {
     }
 }
 
-/// Compares with a golden file. `COVERSLIP_BLESS=1 cargo test` writes it instead: do that when the contract has
-/// changed on purpose, and read the difference.
+/// Compares with a golden file. `COVERSLIP_BLESS=1 cargo test` writes the file instead: use it after an intended change
+/// of the contract, and read the difference.
 #[track_caller]
 pub fn assert_golden(path: &Path, found: &str) {
     if std::env::var_os("COVERSLIP_BLESS").is_some() {

@@ -1,4 +1,4 @@
-//! The caller's engine: takes a graph, runs tiles.
+//! The caller's engine, which takes a graph and runs tiles.
 
 use crate::compose::{self, ComposedGraph};
 use crate::error::{BundleError, BundleErrorKind, fail};
@@ -8,19 +8,20 @@ use crate::precision::Precision;
 use crate::reference::ReferenceOutputs;
 use crate::tensors::TensorFile;
 
-/// What a caller's engine returns for tiles.
+/// The outputs of a caller's engine.
 pub type RunResult = Result<ReferenceOutputs, Box<dyn std::error::Error + Send + Sync>>;
 
-/// A graph in a caller's engine: outputs for `n` tiles u8 `[n, side, side, 3]` (`tiles` may stay empty).
+/// A graph loaded by a caller's engine. It takes `n` tiles, u8 `[n, side, side, 3]`, and returns their outputs;
+/// `ReferenceOutputs::tiles` may stay empty.
 pub type Loaded = Box<dyn FnMut(&[u8], usize) -> RunResult>;
 
-/// What a caller's engine makes of a graph.
+/// The result of loading a graph.
 pub type LoadResult = Result<Loaded, Box<dyn std::error::Error + Send + Sync>>;
 
-/// Tiles that a caller's engine gets at once, at most.
+/// Most tiles that a caller's engine gets at once.
 pub const BATCH: usize = 8;
 
-/// Composes the graph, once the figures in the manifest changed again.
+/// Composes the graph again whenever the manifest's figures have changed.
 pub(super) struct Composer<'a> {
     pub(super) topology: Option<&'a [u8]>,
     pub(super) model: &'a TensorFile,
@@ -39,7 +40,7 @@ pub(super) struct Engine<F> {
 }
 
 impl<F: FnMut(ComposedGraph) -> LoadResult> Engine<F> {
-    /// Runs all `tiles`; the result has them and their outputs, checked.
+    /// Runs all `tiles` and returns them with their checked outputs.
     pub(super) fn run(
         &mut self,
         manifest: &Manifest,
@@ -50,7 +51,7 @@ impl<F: FnMut(ComposedGraph) -> LoadResult> Engine<F> {
         if tiles.is_empty() || !tiles.len().is_multiple_of(tile_bytes) {
             fail!(
                 Invalid,
-                "{} bytes of tiles; expected one or more of {side} × {side} × 3",
+                "found {} bytes of tiles; expected one or more tiles of {side} × {side} × 3 bytes",
                 tiles.len(),
                 side = manifest.side
             );

@@ -1,38 +1,38 @@
-//! Writing bundles: compose, run the caller's engine for calibration and reference outputs, write to a
-//! directory beside the target, open what was written, and only then give it its name.
+//! Writing bundles. A bundle is composed, run by the caller's engine for calibration and reference outputs, written to
+//! a directory beside the target, and opened to verify it; only then does it get its name.
 
-mod calibrate;
 mod engine;
-mod label;
+mod labels;
 mod recipe;
+mod statistics;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use coverslip_files::{Folder, Replace};
 
+use crate::bundle::Bundle;
 use crate::compose::ComposedGraph;
 use crate::digest::Digest;
 use crate::error::{BundleError, BundleErrorKind, fail};
 use crate::manifest::{FileEntry, GRAPH_FILE, MANIFEST_FILE, MODEL_FILE, Manifest, REFERENCE_FILE, SAE_FILE};
-use crate::open::Bundle;
 use crate::reference;
 use crate::tensors::{TensorFile, to_safetensors};
 use crate::{layout, limits};
 pub use engine::{BATCH, LoadResult, Loaded, RunResult};
 use engine::{Composer, Engine};
-pub use label::relabel;
+pub use labels::relabel;
 pub use recipe::{Calibration, Recipe};
 
-/// Writes a bundle to `out` and opens it. `load` is the caller's engine: it takes a graph, and then at most
-/// [`BATCH`] tiles at a time (one, where the graph says so).
+/// Writes a bundle to `out` and opens it. `load` is the caller's engine: it takes a graph, and then at most [`BATCH`]
+/// tiles at a time (one if the graph is `single_tile`).
 ///
-/// `out` must not exist; with `force` an existing *bundle* there is replaced, nothing else. On an error
-/// nothing is left behind and an existing bundle stays.
+/// `out` must not exist, but `force` replaces an existing *bundle* there. On an error nothing is left behind and an
+/// existing bundle stays.
 ///
 /// # Errors
-/// `Invalid` for contradictory parts, for an existing `out` and when the engine fails; `Io`; and everything
-/// that [`Bundle::open`] says of the result.
+/// `Invalid` for contradictory parts, for an existing `out`, and when the engine fails; `Io`; and all errors of
+/// [`Bundle::open`] for the result.
 pub fn write_bundle(
     out: &Path,
     recipe: Recipe,
@@ -49,7 +49,7 @@ fn replace(force: bool) -> Replace<'static> {
     Replace { marker: MANIFEST_FILE, kind: "bundle", force }
 }
 
-/// Opens what was written, and gives it its name.
+/// Verifies the written bundle and gives it its name.
 fn settle(folder: Folder, force: bool) -> Result<Bundle, BundleError> {
     let bundle = Bundle::open(folder.path())?;
     folder.settle(replace(force))?;
@@ -59,7 +59,7 @@ fn settle(folder: Folder, force: bool) -> Result<Bundle, BundleError> {
 /// Writes all files of the bundle.
 fn assemble(recipe: Recipe, folder: &Folder, load: impl FnMut(ComposedGraph) -> LoadResult) -> Result<(), BundleError> {
     let mut manifest = recipe.manifest;
-    calibrate::placeholder(&mut manifest, &recipe.calibration);
+    statistics::placeholder(&mut manifest, &recipe.calibration);
     limits::check(&manifest)?;
     check_documents(&manifest, &recipe.documents)?;
     let sae_bytes = to_safetensors(&recipe.sae)?;
@@ -74,7 +74,7 @@ fn assemble(recipe: Recipe, folder: &Folder, load: impl FnMut(ComposedGraph) -> 
 
     let mut engine = Engine { load };
     let composer = Composer { topology, model: &model, sae: &sae };
-    let mean = calibrate::calibrate(&mut manifest, &recipe.calibration, &composer, &mut engine)?;
+    let mean = statistics::complete(&mut manifest, &recipe.calibration, &composer, &mut engine)?;
     let outputs = engine.run(&manifest, composer.compose(&manifest)?, &recipe.reference_tiles)?;
     let reference = to_safetensors(&reference::to_tensors(&manifest, &outputs, &mean))?;
 
@@ -95,18 +95,18 @@ fn check_documents(manifest: &Manifest, documents: &BTreeMap<String, Vec<u8>>) -
     let own = limits::required_files(manifest).into_iter().chain([MANIFEST_FILE]);
     for name in own {
         if documents.contains_key(name) {
-            fail!(Invalid, "a document cannot be called `{name}`");
+            fail!(Invalid, "a document cannot be named `{name}`, which is a file of the bundle itself; rename it");
         }
     }
     Ok(())
 }
 
-/// What a manifest says of a file with these bytes.
+/// The manifest's entry for a file with these bytes.
 pub fn entry(bytes: &[u8]) -> FileEntry {
     FileEntry { bytes: bytes.len() as u64, sha256: Digest::of(bytes) }
 }
 
-/// The manifest as it is stored: indented, so that people can read and compare it.
+/// The stored form of the manifest, indented so that people can read and compare it.
 fn manifest_bytes(manifest: &Manifest) -> Result<Vec<u8>, BundleError> {
     let written = serde_json::to_vec_pretty(manifest);
     let mut bytes = written.map_err(|error| {

@@ -1,4 +1,4 @@
-//! What a bundle is made of.
+//! The parts of a bundle to be written.
 
 use std::collections::BTreeMap;
 
@@ -6,37 +6,37 @@ use crate::manifest::Manifest;
 use crate::tensors::TensorMap;
 use crate::weights::Weights;
 
-/// Everything that a bundle is made of.
+/// The parts of a bundle to be written by [`write_bundle`].
 #[derive(Clone, Debug)]
 pub struct Recipe {
-    /// What the bundle is. `files` and `sae.reference` are filled in by [`write_bundle`].
+    /// The bundle's description. [`write_bundle`] fills in `files` and `sae.reference`.
     pub manifest: Manifest,
-    /// The model's weights, as they will be stored: a ViT's in timm's names, an ONNX model's in its graph's.
+    /// The model's weights in their stored form: a ViT's under timm's names, an ONNX model's under its graph's.
     pub model: Weights,
-    /// An ONNX model's graph: large weights are inputs of it, by their names in `model`.
+    /// An ONNX model's graph. Its large weights are inputs named as in `model`.
     pub topology: Option<Vec<u8>>,
-    /// The SAE's weights in SAELens' names, as they will be stored.
+    /// The SAE's weights in their stored form, under SAELens' names.
     pub sae: TensorMap,
-    /// What is normal for the SAE.
+    /// Statistics of the SAE's data.
     pub calibration: Calibration,
-    /// Tiles of the self-check, u8 `[n, side, side, 3]`, 1 ≤ n ≤ 64.
+    /// Tiles for the self-check, u8 `[n, side, side, 3]`, 1 ≤ n ≤ 64.
     pub reference_tiles: Vec<u8>,
-    /// Further files by name: card, licences.
+    /// Further files, such as a card and licences, by name.
     pub documents: BTreeMap<String, Vec<u8>>,
 }
 
-/// What is normal for the SAE, in embedding space: stated by whoever trained it, or computed from tiles.
-/// What is not stated is computed, and needs at least two tiles.
+/// Statistics of the SAE's data in embedding space. What the trainer does not state is computed from `tiles`, of which
+/// it needs at least two.
 #[derive(Clone, Debug, Default)]
 pub struct Calibration {
     /// x̄, `d_in` values.
     pub mean: Option<Vec<f32>>,
-    /// mean ‖x−x̄‖².
+    /// Mean of ‖x−x̄‖².
     pub mean_square_deviation: Option<f64>,
-    /// Quantiles of ‖x−x̂‖² / mean ‖x−x̄‖² by level; empty: computed.
+    /// Quantiles of ‖x−x̂‖² / mean ‖x−x̄‖² by level; computed if empty.
     pub error_quantiles: BTreeMap<String, f64>,
-    /// How many tiles the stated figures come from.
+    /// Number of tiles that the stated figures come from.
     pub stated_tiles: u64,
-    /// Tiles to compute the rest from, u8 `[n, side, side, 3]`.
+    /// Tiles for the computed figures, u8 `[n, side, side, 3]`.
     pub tiles: Vec<u8>,
 }

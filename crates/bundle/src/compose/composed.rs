@@ -1,4 +1,4 @@
-//! What the composer gives: the graph with the names of its inputs and outputs.
+//! The composed graph and the names of its inputs and outputs.
 
 use std::ops::Range;
 
@@ -22,41 +22,41 @@ pub struct TapOutput {
 /// [`ComposedGraph::RECONSTRUCTION_ERROR`] f32 `[B]`. A tile's outputs do not depend on the batch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ComposedGraph {
-    /// The serialised ONNX model, standard domain only.
+    /// The serialised ONNX model; it uses the standard domain only.
     pub onnx: Vec<u8>,
-    /// The weights, where they were wanted apart or do not fit into ONNX's 2 GiB: the content of the model's external
-    /// data file [`ComposedGraph::EXTERNAL_FILE`].
+    /// The content of the model's external data file [`ComposedGraph::EXTERNAL_FILE`]: the weights, if the caller asked
+    /// for them apart or they do not fit into ONNX's 2 GiB.
     pub external: Option<Vec<u8>>,
-    /// Which bytes of [`ComposedGraph::external`] are which constant's, for engines that take weights one by one.
+    /// The byte range of each constant in [`ComposedGraph::external`], for engines that take weights one by one.
     pub external_tensors: Vec<(String, Range<usize>)>,
     /// The input's name.
     pub input: String,
-    /// The embeddings, in the manifest's order.
+    /// The embedding outputs, in the manifest's order.
     pub taps: Vec<TapOutput>,
     /// Features reported per tile.
     pub features: usize,
     /// Width and height of a tile, px.
     pub side: usize,
-    /// Whether the graph takes one tile at a time only.
+    /// Whether the graph takes only one tile at a time.
     pub single_tile: bool,
-    /// The type in which the model's products are computed.
+    /// The precision of the model's products.
     pub precision: Precision,
 }
 
 impl ComposedGraph {
-    /// Where [`ComposedGraph::onnx`] looks for [`ComposedGraph::external`], beside itself.
+    /// Name of the file, beside the model's, in which [`ComposedGraph::onnx`] expects [`ComposedGraph::external`].
     pub const EXTERNAL_FILE: &str = EXTERNAL_FILE;
     /// Name of the input.
     pub const PIXELS: &str = "pixels";
     /// What stands before a tap's name in the name of its output.
     pub const EMBEDDING: &str = "embedding_";
-    /// Name of the output with the features' indices, the largest value first.
+    /// Name of the output with the reported features' indices, the largest value first.
     pub const FEATURE_INDEX: &str = "feature_index";
-    /// Name of the output with the features' values; 0 where fewer are active.
+    /// Name of the output with the reported features' values; 0 if fewer are active.
     pub const FEATURE_VALUE: &str = "feature_value";
-    /// Name of the output with the number of active features, of all.
+    /// Name of the output with the number of active features among all.
     pub const ACTIVE_COUNT: &str = "active_count";
-    /// Name of the output with ‖x−x̂‖² over the bundle's mean ‖x−x̄‖².
+    /// Name of the output with ‖x−x̂‖² divided by the bundle's mean ‖x−x̄‖².
     pub const RECONSTRUCTION_ERROR: &str = "reconstruction_error";
 
     /// Name of the output with the embedding of `tap`.
@@ -64,7 +64,7 @@ impl ComposedGraph {
         format!("{}{tap}", Self::EMBEDDING)
     }
 
-    /// All output names in the graph's order: embeddings, index, value, count, error.
+    /// Names of all outputs in the graph's order: embeddings, index, value, count, error.
     pub fn outputs(&self) -> Vec<&str> {
         let mut names: Vec<&str> = self.taps.iter().map(|tap| tap.name.as_str()).collect();
         names.extend([Self::FEATURE_INDEX, Self::FEATURE_VALUE, Self::ACTIVE_COUNT, Self::RECONSTRUCTION_ERROR]);

@@ -1,7 +1,8 @@
-//! The vocabulary in which the composer writes: values are names, a node's output has the node's name.
+//! A graph builder with the operations that the composer needs. A value is its name; a node's output has the node's
+//! name.
 //!
-//! Values are float32 unless a method says that they are narrow: of the type in which the products are computed. With
-//! [`Precision::Float32`] the two are one, and no cast is written.
+//! Values are float32 unless a method calls them narrow: of the precision in which the products are computed. With
+//! [`Precision::Float32`] the two are the same and no cast is written.
 
 use crate::error::BundleError;
 use crate::onnx::{Attribute, DataType, Dim, External, ModelWriter, Node, Placement};
@@ -15,18 +16,18 @@ pub struct Graph {
 }
 
 impl Graph {
-    /// An empty graph in float32; `expected_bytes` reserves its memory once.
+    /// Starts a graph in float32 and reserves `expected_bytes` of memory at once.
     pub fn new(name: &str, opset: u64, expected_bytes: usize) -> Result<Self, BundleError> {
         Self::placed(name, opset, expected_bytes, Placement::Inside)
     }
 
-    /// The same with the weights where `placement` says.
+    /// As [`Graph::new`], with the weights inside or outside the model's file.
     pub fn placed(name: &str, opset: u64, expected_bytes: usize, placement: Placement) -> Result<Self, BundleError> {
         let writer = ModelWriter::new(name, opset, expected_bytes, placement)?;
         Ok(Self { writer, opset, precision: Precision::Float32 })
     }
 
-    /// It, with narrow values of another type.
+    /// Sets the type of narrow values.
     pub fn at(self, precision: Precision) -> Self {
         Self { precision, ..self }
     }
@@ -56,17 +57,17 @@ impl Graph {
         self.writer.finish()
     }
 
-    /// A float32 constant; returns its name.
+    /// Adds a float32 constant; returns its name.
     pub fn floats(&mut self, name: &str, dims: &[usize], values: &[f32]) -> String {
         debug_assert_eq!(dims.iter().product::<usize>(), values.len(), "{name}");
         self.writer.floats(name, dims, values);
         name.to_owned()
     }
 
-    /// A narrow constant; returns its name.
+    /// Adds a narrow constant; returns its name.
     ///
     /// # Errors
-    /// `NotFinite` where the type cannot hold a value.
+    /// `NotFinite` if the type cannot hold a value.
     pub(crate) fn narrow_floats(&mut self, name: &str, dims: &[usize], values: &[f32]) -> Result<String, BundleError> {
         debug_assert_eq!(dims.iter().product::<usize>(), values.len(), "{name}");
         let raw = self.precision.encode(name, values)?;
@@ -74,17 +75,17 @@ impl Graph {
         Ok(name.to_owned())
     }
 
-    /// x, float32 or bytes, made narrow.
+    /// Converts x, float32 or bytes, to narrow.
     pub fn narrow(&mut self, name: &str, x: &str) -> String {
         self.cast(name, x, self.precision.data_type())
     }
 
-    /// A float32 value made narrow.
+    /// Converts a float32 value to narrow.
     pub(crate) fn narrowed(&mut self, x: &str) -> String {
         if self.precision == Precision::Float32 { x.to_owned() } else { self.narrow(&format!("{x}.narrow"), x) }
     }
 
-    /// A narrow value made float32.
+    /// Converts a narrow value to float32.
     pub(crate) fn widened(&mut self, x: &str) -> String {
         if self.precision == Precision::Float32 {
             return x.to_owned();
@@ -92,23 +93,23 @@ impl Graph {
         self.cast(&format!("{x}.wide"), x, DataType::Float)
     }
 
-    /// A float32 scalar.
+    /// Adds a float32 scalar.
     pub(crate) fn scalar(&mut self, name: &str, value: f64) -> String {
         self.floats(name, &[], &[value as f32])
     }
 
-    /// A vector of int64: shapes, axes, counts.
+    /// Adds a vector of int64, such as a shape, axes or a count.
     pub fn ints(&mut self, name: &str, values: &[i64]) -> String {
         self.writer.ints(name, &[values.len()], values);
         name.to_owned()
     }
 
-    /// A node with one output, called `name`.
+    /// Adds a node whose one output is named `name`.
     pub fn op(&mut self, name: &str, op: &str, inputs: &[&str]) -> String {
         self.op_with(name, op, inputs, &[])
     }
 
-    /// A node with attributes and one output, called `name`.
+    /// Adds a node with attributes whose one output is named `name`.
     pub(crate) fn op_with(
         &mut self,
         name: &str,
@@ -120,19 +121,19 @@ impl Graph {
         name.to_owned()
     }
 
-    /// x reshaped; −1 stands for the batch.
+    /// Reshapes x; −1 is the batch.
     pub fn reshape(&mut self, name: &str, x: &str, shape: &[i64]) -> String {
         let shape = self.ints(&format!("{name}.shape"), shape);
         self.op(name, "Reshape", &[x, &shape])
     }
 
-    /// x with its axes permuted.
+    /// Permutes the axes of x.
     pub fn transpose(&mut self, name: &str, x: &str, perm: &[i64]) -> String {
         let perm = ("perm", Attribute::Ints(perm.to_vec()));
         self.op_with(name, "Transpose", &[x], &[perm])
     }
 
-    /// x·W (+ b), all of it narrow; W `[inputs, outputs]`: the layout that engines multiply without transposing.
+    /// x·W (+ b), all narrow. W is `[inputs, outputs]`, the layout that engines multiply without transposing.
     pub fn linear(&mut self, name: &str, x: &str, layer: &Linear) -> Result<String, BundleError> {
         let (inputs, outputs) = (layer.inputs, layer.outputs);
         let weight = self.narrow_floats(&format!("{name}.weight"), &[inputs, outputs], &layer.weight)?;
@@ -156,7 +157,7 @@ impl Graph {
     /// `op` (`ReduceMean`, `ReduceSum`, …) along one axis.
     pub fn reduce(&mut self, name: &str, op: &str, x: &str, axis: i64, keep: bool) -> String {
         let keep = ("keepdims", Attribute::Int(i64::from(keep)));
-        // The axes became an input: of ReduceSum with opset 13, of the others with 18.
+        // The axes became an input in opset 13 for ReduceSum and in opset 18 for the others.
         if self.opset < if op == "ReduceSum" { 13 } else { 18 } {
             return self.op_with(name, op, &[x], &[("axes", Attribute::Ints(vec![axis])), keep]);
         }
@@ -164,7 +165,7 @@ impl Graph {
         self.op_with(name, op, &[x, &axes], &[keep])
     }
 
-    /// x's elements `start..end` along one axis.
+    /// Elements `start..end` of x along one axis.
     pub fn slice(&mut self, name: &str, x: &str, axis: i64, start: i64, end: i64) -> String {
         let starts = self.ints(&format!("{name}.start"), &[start]);
         let ends = self.ints(&format!("{name}.end"), &[end]);
@@ -172,20 +173,20 @@ impl Graph {
         self.op(name, "Slice", &[x, &starts, &ends, &axes])
     }
 
-    /// Values side by side along the last axis.
+    /// Concatenates values along the last axis.
     pub fn concat(&mut self, name: &str, parts: &[&str]) -> String {
         let last = ("axis", Attribute::Int(-1));
         self.op_with(name, "Concat", parts, &[last])
     }
 
-    /// x converted to another type.
+    /// Converts x to another type.
     pub fn cast(&mut self, name: &str, x: &str, to: DataType) -> String {
         let to = ("to", Attribute::Int(to as i64));
         self.op_with(name, "Cast", &[x], &[to])
     }
 
-    /// The `k` largest along the last axis, sorted; equal values: the smaller index first. Returns the
-    /// names of values and int64 indices.
+    /// The `k` largest along the last axis, sorted; of equal values the smaller index comes first. Returns the names of
+    /// the values and of the int64 indices.
     pub fn top_k(&mut self, name: &str, x: &str, k: usize) -> (String, String) {
         let k = self.ints(&format!("{name}.k"), &[k as i64]);
         let (values, indices) = (format!("{name}.values"), format!("{name}.indices"));
@@ -205,7 +206,7 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// From PyTorch's layout (`weight` `[outputs, inputs]`), each output scaled by `scale(output)`.
+    /// Converts from PyTorch's layout (`weight` `[outputs, inputs]`) and multiplies each output by `scale(output)`.
     pub(crate) fn from_rows(weight: &[f32], bias: Option<&[f32]>, inputs: usize, scale: impl Fn(usize) -> f64) -> Self {
         let outputs = weight.len() / inputs;
         let mut transposed = vec![0.0; weight.len()];

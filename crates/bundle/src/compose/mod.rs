@@ -1,13 +1,13 @@
-//! The composer: manifest and weights become ONE ONNX graph, the same for every engine.
+//! The composer writes one ONNX graph, the same for every engine, from a manifest and its weights.
 //!
-//! `vit` writes a vision transformer, `splice` copies a graph that came as ONNX, `taps` pools the embeddings,
-//! `sae` adds the sparse autoencoder. What can be computed once is computed here, in float64, and stored as
-//! a float32 constant: preprocessing and position embedding go into the patch embedding, attention's 1/√d
-//! into the queries, LayerScale into the projections. Nothing in the graph mixes the tiles of a batch.
+//! `vit` writes a vision transformer, `splice` copies an ONNX model's graph, `taps` pools the embeddings, and `sae`
+//! adds the sparse autoencoder. What can be computed once is computed here in float64 and stored as a float32 constant:
+//! preprocessing is folded into the patch embedding, attention's 1/√d into the queries, LayerScale into the
+//! projections. Nothing in the graph mixes the tiles of a batch.
 //!
-//! At a precision below float32 the model's weights and what its matrix products read and give are of that type;
-//! norms, softmax, the residual stream, pooling and the SAE stay float32. The graph's types alone say so: engines take
-//! them as they are.
+//! At a precision below float32 the model's weights and the inputs and outputs of its matrix products have that type;
+//! norms, softmax, the residual stream, pooling and the SAE stay float32. The types in the graph state this completely:
+//! engines change none.
 
 mod composed;
 pub mod graph;
@@ -28,11 +28,11 @@ use graph::Graph;
 pub use sae_graph::SaeGraph;
 use taps::Tokens;
 
-/// The revision of the composer: raised whenever the same bundle gives another graph, so that plans built from the
-/// former one are told apart.
+/// The composer's revision. It is raised whenever the same bundle gives a different graph, so that plans of the former
+/// graph are not used.
 pub const COMPOSER: u32 = 1;
 
-/// Composes the graph of a checked manifest and its checked weights. `topology` is an ONNX model's graph.
+/// Composes the graph of a checked manifest and its checked weights. `topology` is the graph of an ONNX model.
 pub fn compose(
     manifest: &Manifest,
     topology: Option<&[u8]>,
@@ -53,7 +53,7 @@ pub fn compose(
             splice::compose(&mut graph, manifest, onnx, copied, model)?;
             manifest.taps.iter().filter_map(copied_tokens).collect()
         }
-        (Architecture::Onnx(_), None) => fail!(Missing, "the model's graph is missing"),
+        (Architecture::Onnx(_), None) => fail!(Missing, "the ONNX model's graph is missing"),
     };
     let taps: Vec<TapOutput> = manifest
         .taps
@@ -83,7 +83,7 @@ pub fn compose(
     })
 }
 
-/// Writes a vision transformer; what its taps read, in their order.
+/// Writes a vision transformer; returns the tokens that each tap reads, in order.
 fn vit_tokens(
     graph: &mut Graph,
     manifest: &Manifest,
@@ -91,7 +91,7 @@ fn vit_tokens(
     file: &TensorFile,
 ) -> Result<Vec<Tokens>, BundleError> {
     let after_block = vit::compose(graph, manifest, vit, file)?;
-    let weights = vit::Weights::new(vit, file);
+    let weights = vit::TimmWeights::new(vit, file);
     let mut all = Vec::with_capacity(manifest.taps.len());
     for tap in &manifest.taps {
         let norm = if tap.final_norm() { Some(weights.norm("norm")?) } else { None };
@@ -110,7 +110,7 @@ fn copied_tokens(tap: &Tap) -> Option<Tokens> {
     }
 }
 
-/// Size of the file, to reserve it once: the weights that are composed, and room for nodes.
+/// Expected size of the file, bytes: the composed weights and room for nodes.
 fn expected_bytes(manifest: &Manifest, topology: Option<&[u8]>, precision: Precision) -> usize {
     let sae = 4 * layout::sae_parameters(&manifest.sae);
     let bytes = match &manifest.architecture {
@@ -119,7 +119,7 @@ fn expected_bytes(manifest: &Manifest, topology: Option<&[u8]>, precision: Preci
             let composed = Vit { depth, ..vit.clone() };
             let table = 4 * (vit.tokens(manifest.side) * vit.embed_dim) as u128;
             let weights = precision.bytes() as u128 * layout::vit_parameters(&composed, manifest.side);
-            // Norms are float32 whatever the precision.
+            // Norms are float32 in every precision.
             let norms = 16 * vit.embed_dim as u128;
             sae + weights + table + 64 * 1024 + (16 * 1024 + norms) * depth as u128
         }

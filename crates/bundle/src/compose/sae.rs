@@ -1,5 +1,5 @@
-//! The sparse autoencoder: prepare the embedding, encode, keep the active features, decode, undo the
-//! preparation, and compare with the embedding. Only then are the strongest reported.
+//! The sparse autoencoder: prepare the embedding, encode, select the active features, decode, undo the preparation, and
+//! compare with the embedding. The strongest features are reported.
 
 use super::composed::ComposedGraph;
 use super::graph::Graph;
@@ -10,7 +10,7 @@ use crate::onnx::{Attribute, DataType, Dim};
 use crate::precision::Precision;
 use crate::tensors::TensorFile;
 
-/// Writes the SAE on `embedding`: its four outputs, and x̂ as `reconstruction` where a name is given.
+/// Writes the SAE on `embedding` with its four outputs, and x̂ under the name `reconstruction` if one is given.
 pub(super) fn compose(
     graph: &mut Graph,
     sae: &Sae,
@@ -56,7 +56,7 @@ pub(super) fn compose(
     Ok(())
 }
 
-/// The outputs of a bundle without an SAE: zeros, whatever the embedding is. No square is below 0, not even NaN's.
+/// The outputs of a bundle without an SAE: zeros for every embedding, since no square is below 0, not even NaN's.
 fn none(graph: &mut Graph, embedding: &str) {
     let squares = graph.reduce("sae.squares", "ReduceSumSquare", embedding, -1, true);
     let zero = graph.scalar("sae.inactive", 0.0);
@@ -67,8 +67,7 @@ fn none(graph: &mut Graph, embedding: &str) {
     graph.reduce(ComposedGraph::RECONSTRUCTION_ERROR, "ReduceSum", &value, -1, false);
 }
 
-/// What undoes a step behind the decoder: the node's name, its operator, its second operand. The last one
-/// is done first.
+/// The node that undoes an input step after the decoder: name, operator, second operand. The last step is undone first.
 type Undo = (String, &'static str, String);
 
 struct Writer<'a> {
@@ -152,7 +151,7 @@ impl Writer<'_> {
         Ok(graph.op("sae.pre", "Add", &[&product, &b_enc]))
     }
 
-    /// The largest of ReLU(p) in each of k contiguous groups, reported in the order of their values.
+    /// The largest of ReLU(p) in each of k contiguous groups, reported with the largest first.
     fn group_max(&self, graph: &mut Graph, x: &str) -> Result<String, BundleError> {
         let pre = self.pre_activations(graph, x)?;
         let k = self.sae.outputs;
@@ -170,7 +169,7 @@ impl Writer<'_> {
         self.sparse(graph, &values, &indices)
     }
 
-    /// Reports k values (after ReLU, unless they are signed) and decodes from their k rows of W_dec alone.
+    /// Reports k values (after ReLU, unless they are signed) and decodes from only their k rows of W_dec.
     fn sparse(&self, graph: &mut Graph, values: &str, indices: &str) -> Result<String, BundleError> {
         let (d, m, k) = (self.sae.d_in, self.sae.d_sae, self.sae.outputs as i64);
         let keep = if self.sae.architecture == Some(SaeArchitecture::SignedTopK) { "Identity" } else { "Relu" };
@@ -181,7 +180,7 @@ impl Writer<'_> {
         if self.sae.rescale_acts_by_decoder_norm {
             let norms = decoder_norms(&w_dec, d);
             for (row, norm) in w_dec.chunks_exact_mut(d).zip(norms) {
-                // A feature without a direction has p·0 = 0 and decodes to nothing, not to 0/0.
+                // A zero row of W_dec has p·0 = 0 and must decode to 0, not to 0/0.
                 let inverse = if norm > 0.0 { 1.0 / norm } else { 0.0 };
                 row.iter_mut().for_each(|v| *v = (f64::from(*v) * inverse) as f32);
             }
@@ -190,7 +189,7 @@ impl Writer<'_> {
         let axis = ("axis", Attribute::Int(0));
         let rows = graph.op_with("sae.rows", "Gather", &[&w_dec, indices], &[axis]);
         if graph.precision() == Precision::Float16Sae {
-            // The same sum without a product of matrices: k rows are few.
+            // The same sum without a matrix product, which is quick for few rows.
             let weights = graph.reshape("sae.weights", &values, &[-1, k, 1]);
             let weighted = graph.op("sae.weighted", "Mul", &[&weights, &rows]);
             return Ok(graph.reduce("sae.product", "ReduceSum", &weighted, 1, false));
@@ -230,7 +229,7 @@ impl Writer<'_> {
         self.dense(graph, &features)
     }
 
-    /// Decodes from all features, then cuts to the strongest for the report.
+    /// Decodes from all features, then reports the strongest.
     fn dense(&self, graph: &mut Graph, features: &str) -> Result<String, BundleError> {
         self.count(graph, features);
         let (values, indices) = graph.top_k("sae.top", features, self.sae.outputs);
@@ -244,7 +243,7 @@ impl Writer<'_> {
         graph.cast(ComposedGraph::FEATURE_INDEX, indices, DataType::Int32);
     }
 
-    /// How many features are not zero.
+    /// Number of features that are not zero.
     fn count(&self, graph: &mut Graph, features: &str) {
         let mut size = features.to_owned();
         if self.sae.architecture == Some(SaeArchitecture::SignedTopK) {
@@ -265,7 +264,7 @@ impl Writer<'_> {
     }
 }
 
-/// x·W in float32, or in narrow values between casts where the precision says so. W: name, shape, values.
+/// x·W in float32, or narrow between casts if the precision has the SAE's products narrow. W is name, shape, values.
 fn matmul(
     graph: &mut Graph,
     name: &str,

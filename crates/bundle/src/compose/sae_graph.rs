@@ -8,8 +8,8 @@ use crate::manifest::Sae;
 use crate::onnx::{DataType, Dim, OPSET};
 use crate::tensors::TensorFile;
 
-/// An SAE alone, as it stands in the composed graph: input [`SaeGraph::EMBEDDING`] f32 `[B, d_in]`; outputs
-/// [`super::ComposedGraph::FEATURE_INDEX`] and its like, and [`SaeGraph::RECONSTRUCTION`] f32 `[B, d_in]`.
+/// The SAE of a composed graph alone. Input: [`SaeGraph::EMBEDDING`] f32 `[B, d_in]`. Outputs: the SAE's of
+/// [`super::ComposedGraph`], and [`SaeGraph::RECONSTRUCTION`] f32 `[B, d_in]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SaeGraph {
     /// The serialised ONNX model.
@@ -22,10 +22,10 @@ impl SaeGraph {
     /// Name of the output x̂.
     pub const RECONSTRUCTION: &str = "reconstruction";
 
-    /// Composes it. `tensors` are the SAE's, under the names that `docs/reference/bundle-format.md` gives them.
+    /// Composes the graph. `tensors` are the SAE's, named as in `docs/reference/bundle-format.md`.
     ///
     /// # Errors
-    /// `Missing` and `Invalid` where `tensors` are not those of `sae`; `TooLarge` beyond ONNX's 2 GiB.
+    /// `Missing` or `Invalid` if `tensors` are not those of `sae`; `TooLarge` beyond ONNX's 2 GiB.
     pub fn compose(sae: &Sae, tensors: &TensorFile) -> Result<Self, BundleError> {
         layout::check_sae(sae, tensors)?;
         let mut graph =
@@ -37,7 +37,7 @@ impl SaeGraph {
         match graph.finish()? {
             (onnx, None) => Ok(Self { onnx }),
             (_, Some(external)) => {
-                fail!(TooLarge, "the SAE alone has {} bytes; ONNX's limit is 2 GiB", external.bytes.len())
+                fail!(TooLarge, "the SAE's graph has {} bytes of weights; ONNX's limit is 2 GiB", external.bytes.len())
             }
         }
     }

@@ -1,8 +1,8 @@
-//! Somebody else's graph, copied between our front and our taps. Its values get a prefix, so that no name
-//! can meet one of ours; its large weights come from the bundle's tensors.
+//! An ONNX model's graph, copied between the composer's preprocessing and its taps. A prefix keeps the copied values'
+//! names apart from the composer's; large weights come from the bundle's tensors.
 //!
-//! Below float32 the graph's matrix products and convolutions ([`PRODUCTS`]) read and give narrow values, and whatever
-//! stands between them stays float32: of a graph that others wrote nobody knows where it can spare digits.
+//! Below float32 the graph's matrix products and convolutions ([`PRODUCTS`]) read and write narrow values. All other
+//! nodes stay float32, because it is not known where a foreign graph can lose digits.
 
 use std::collections::HashSet;
 
@@ -14,15 +14,15 @@ use crate::onnx::{ConstantData, DataType, Model, Node};
 use crate::precision::Precision;
 use crate::tensors::TensorFile;
 
-/// What the copied values' names start with.
+/// Prefix of the copied values' names.
 const PREFIX: &str = "model:";
 
-/// A value of the copied graph, as it is called here.
+/// The name in the composed graph of a value of the copied one.
 pub fn renamed(name: &str) -> String {
     format!("{PREFIX}{name}")
 }
 
-/// Writes the front and the model.
+/// Writes the preprocessing and the model.
 pub(super) fn compose(
     graph: &mut Graph,
     manifest: &Manifest,
@@ -33,12 +33,12 @@ pub(super) fn compose(
     front(graph, onnx, manifest.mean, manifest.std);
     for constant in &model.constants {
         let ConstantData::Here(data) = &constant.data else {
-            fail!(Invalid, "constant `{}` lies in another file; expected it in the bundle's graph", constant.name);
+            fail!(Invalid, "constant `{}` is in another file; expected it in the bundle's graph", constant.name);
         };
         graph.constant(&renamed(&constant.name), &constant.dims, constant.data_type, data);
     }
     let mut products = Products::of(model, graph.precision());
-    // Weights are the graph's other inputs.
+    // All inputs but the image are weights.
     for input in model.inputs.iter().filter(|input| input.name != onnx.input) {
         let shape: Vec<usize> = input.dims.iter().flatten().copied().collect();
         let values = weights.expect(&input.name, &shape)?.to_f32()?;
@@ -56,14 +56,15 @@ pub(super) fn compose(
 /// Operators that are computed in narrow values.
 const PRODUCTS: [&str; 5] = ["Conv", "ConvTranspose", "Einsum", "Gemm", "MatMul"];
 
-/// The graph's products in narrow values; none where narrow is float32.
+/// The nodes to compute in narrow values; none in float32.
 struct Products<'a> {
     on: bool,
-    /// Constants that are no float32 (as weights are not among them): their products are of integers.
+    /// Constants that are not float32. Their products are of integers and stay as they are. (Weights are inputs, not
+    /// constants.)
     others: HashSet<&'a str>,
-    /// Values that some node reads which is no product.
+    /// Values that a node other than a product reads.
     read_wide: HashSet<&'a str>,
-    /// Values, as they are called here, that are there in narrow.
+    /// Values, by their names in the composed graph, that have a narrow copy.
     narrowed: HashSet<String>,
 }
 
@@ -87,18 +88,18 @@ impl<'a> Products<'a> {
         self.on && PRODUCTS.contains(&node.op.as_str()) && node.domain.is_empty() && !of_integers
     }
 
-    /// Whether nobody but products reads it.
+    /// Whether only products read the value.
     fn alone_read(&self, name: &str) -> bool {
         self.on && !self.read_wide.contains(name)
     }
 
-    /// The name of a value in narrow, which is there from now on.
+    /// Records that a value has a narrow copy; returns the copy's name.
     fn narrow_name(&mut self, name: &str) -> String {
         self.narrowed.insert(name.to_owned());
         format!("narrow:{name}")
     }
 
-    /// Writes a node, a product with casts before and behind it where there are none yet.
+    /// Writes a node. A product gets the casts before and after it that do not exist yet.
     fn write(&mut self, graph: &mut Graph, node: &Node) {
         let is_product = self.takes(node);
         let mut node = renamed_node(node);
@@ -124,20 +125,20 @@ impl<'a> Products<'a> {
     }
 }
 
-/// A copied node, its values as they are called here.
+/// A copy of a node with the names of the composed graph.
 pub fn renamed_node(node: &Node) -> Node {
     let mut node = node.clone();
     for name in node.inputs.iter_mut().chain(&mut node.outputs).filter(|name| !name.is_empty()) {
         *name = renamed(name);
     }
-    // An empty name is no name: two nodes may have it.
+    // An empty name is no name; several nodes may have it.
     if !node.name.is_empty() {
         node.name = renamed(&node.name);
     }
     node
 }
 
-/// Pixels to the model's own input: (p/255 − mean)/std as p·a + b, in its order of axes.
+/// Preprocesses pixels to the model's input: (p/255 − mean)/std as p·a + b, in the model's order of axes.
 pub fn front(graph: &mut Graph, onnx: &OnnxModel, mean: [f64; 3], std: [f64; 3]) {
     let pixels = graph.cast("pixels.float", ComposedGraph::PIXELS, DataType::Float);
     let factor = std.map(|std| (1.0 / (255.0 * std)) as f32);
@@ -210,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn products_are_narrow_and_what_stands_between_is_not() {
+    fn only_products_are_narrow() {
         let expected = [
             "Cast(model:x) -> narrow:model:x",
             "MatMul(narrow:model:x, narrow:model:w) -> narrow:model:q",

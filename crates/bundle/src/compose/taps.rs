@@ -1,17 +1,17 @@
-//! Taps: tokens, normed or not, pooled into one vector per tile.
+//! Taps: tokens, optionally normalised, are pooled into one vector per tile.
 
 use super::graph::{Graph, Norm};
 use crate::manifest::Pooling;
 
-/// What a tap reads.
+/// The tokens that a tap reads.
 pub(super) struct Tokens {
-    /// The value: `[B, tokens, width]`, or `[B, width]` with [`Pooling::None`].
+    /// Name of the value: `[B, tokens, width]`, or `[B, width]` with [`Pooling::None`].
     pub(super) value: String,
     /// Tokens before the patches: class token and registers.
     pub(super) prefix: usize,
     /// Values per token.
     pub(super) width: usize,
-    /// What is applied to each token before pooling.
+    /// The norm applied to each token before pooling.
     pub(super) norm: Option<Norm>,
 }
 
@@ -30,7 +30,7 @@ impl Tokens {
         };
     }
 
-    /// The class token is picked first and normed alone: LayerNorm works per token.
+    /// The class token, taken before the norm, since LayerNorm works per token.
     fn class_token(&self, graph: &mut Graph, output: &str) -> String {
         let width = self.width as i64;
         let picked = graph.slice(&format!("{output}.token"), &self.value, 1, 0, 1);
@@ -44,7 +44,7 @@ impl Tokens {
     fn mean(&self, graph: &mut Graph, output: &str) -> String {
         let mut tokens = self.value.clone();
         if self.prefix > 0 {
-            // ONNX cuts an end beyond the axis to the axis.
+            // ONNX clamps an end beyond the axis.
             tokens = graph.slice(&format!("{output}.patches"), &tokens, 1, self.prefix as i64, i64::from(i32::MAX));
         }
         if let Some(norm) = &self.norm {

@@ -9,14 +9,14 @@ use crate::onnx::Attribute;
 use crate::precision::Precision;
 use crate::tensors::TensorFile;
 
-/// Weights by timm's names, as float32.
-pub(super) struct Weights<'a> {
+/// A ViT's weights as float32, by timm's names.
+pub(super) struct TimmWeights<'a> {
     file: &'a TensorFile,
     prefix: String,
     eps: f64,
 }
 
-impl<'a> Weights<'a> {
+impl<'a> TimmWeights<'a> {
     pub(super) fn new(vit: &Vit, file: &'a TensorFile) -> Self {
         Self { file, prefix: String::new(), eps: vit.layer_norm_eps }
     }
@@ -30,7 +30,7 @@ impl<'a> Weights<'a> {
         stored.map(|stored| stored.to_f32()).transpose()
     }
 
-    /// A tensor that `layout::check_model` saw; a missing one would be that check's fault.
+    /// A tensor whose presence `layout::check_model` has checked.
     fn get(&self, name: &str) -> Result<Vec<f32>, BundleError> {
         let missing = || {
             crate::error::BundleError::new(
@@ -49,7 +49,7 @@ impl<'a> Weights<'a> {
         })
     }
 
-    /// A linear layer with LayerScale (`gamma`) folded into it.
+    /// A linear layer with LayerScale (`gamma`) folded in.
     fn linear(&self, name: &str, inputs: usize, gamma: Option<&str>) -> Result<Linear, BundleError> {
         let gamma = gamma.map(|gamma| self.get(gamma)).transpose()?;
         let scale = |output: usize| gamma.as_ref().map_or(1.0, |gamma| f64::from(gamma[output]));
@@ -59,14 +59,14 @@ impl<'a> Weights<'a> {
     }
 }
 
-/// Writes the model up to the last tap. Returns the tokens after each block, by its index.
+/// Writes the model up to the last tap. Returns the tokens after each block, by the block's index.
 pub(super) fn compose(
     graph: &mut Graph,
     manifest: &Manifest,
     vit: &Vit,
     file: &TensorFile,
 ) -> Result<Vec<String>, BundleError> {
-    let weights = Weights::new(vit, file);
+    let weights = TimmWeights::new(vit, file);
     let mut tokens = embed(graph, manifest, vit, &weights)?;
     let depth = composed_depth(&manifest.taps);
     let mut after_block = Vec::with_capacity(depth);
@@ -84,7 +84,8 @@ pub(super) fn compose(
     Ok(after_block)
 }
 
-/// Whether every tap after block `index` reads the class token alone: then the block computes no other.
+/// Whether the taps after block `index`, the last one, read only the class token, so that the block need not compute
+/// others.
 fn only_class_is_read(manifest: &Manifest, index: usize) -> bool {
     let mut taps = manifest.taps.iter().filter(|tap: &&Tap| tap.after_block() == Some(index));
     taps.all(|tap| tap.pooling == Pooling::ClassToken)
@@ -92,10 +93,10 @@ fn only_class_is_read(manifest: &Manifest, index: usize) -> bool {
 
 /// Pixels to tokens: `[B, side, side, 3]` u8 to `[B, tokens, embed_dim]`.
 ///
-/// The strided convolution is a matrix product of flattened patches in (row, column, channel) order, so
-/// the pixels' own layout is kept. The preprocessing (p/255 − mean)/std is folded into its weights; a pixel is
-/// exact in every precision.
-fn embed(graph: &mut Graph, manifest: &Manifest, a: &Vit, weights: &Weights) -> Result<String, BundleError> {
+/// The strided convolution is written as a matrix product of flattened patches in (row, column, channel) order, the
+/// order of the pixels. The preprocessing (p/255 − mean)/std is folded into its weights. A pixel is exact in every
+/// precision.
+fn embed(graph: &mut Graph, manifest: &Manifest, a: &Vit, weights: &TimmWeights) -> Result<String, BundleError> {
     let (patch, grid, d) = (a.patch as i64, (manifest.side / a.patch) as i64, a.embed_dim);
     let pixels = graph.narrow("pixels.float", ComposedGraph::PIXELS);
     let rows = graph.reshape("patches.rows", &pixels, &[-1, grid, patch, grid, patch * 3]);
@@ -106,7 +107,7 @@ fn embed(graph: &mut Graph, manifest: &Manifest, a: &Vit, weights: &Weights) -> 
     tokens = graph.widened(&tokens);
     let prefix = a.prefix_tokens();
     if prefix > 0 {
-        // Zero rows for class token and registers; the table below adds what they are.
+        // Class token and registers start as zero rows; the table below adds their values.
         let pads = graph.ints("tokens.pads", &[0, prefix as i64, 0, 0, 0, 0]);
         tokens = graph.op("tokens.padded", "Pad", &[&tokens, &pads]);
     }
@@ -115,12 +116,12 @@ fn embed(graph: &mut Graph, manifest: &Manifest, a: &Vit, weights: &Weights) -> 
     Ok(graph.op("tokens", "Add", &[&tokens, &table]))
 }
 
-/// The patch embedding's weight with the preprocessing folded in, and its bias: from the weights as `precision` rounds
-/// them, so that rounding does not shift a patch by its mean colour.
+/// The patch embedding's weight with the preprocessing folded in, and its bias. The bias is computed from the weights
+/// rounded to `precision`, so that rounding does not shift a patch by its mean colour.
 fn patch_embedding(
     manifest: &Manifest,
     a: &Vit,
-    weights: &Weights,
+    weights: &TimmWeights,
     precision: Precision,
 ) -> Result<(Linear, Vec<f64>), BundleError> {
     let (pixels, d) = (a.patch * a.patch, a.embed_dim);
@@ -141,10 +142,10 @@ fn patch_embedding(
     Ok((linear, bias))
 }
 
-/// What is added to the tokens `[tokens, embed_dim]`: class token, registers, position embedding, and
-/// the patch embedding's bias. timm's `_pos_embed`: with `no_embed_class` the positions are the patches'
-/// alone, else they cover class token and registers too.
-fn token_table(a: &Vit, side: usize, weights: &Weights, patch_bias: &[f64]) -> Result<Vec<f32>, BundleError> {
+/// The table `[tokens, embed_dim]` that is added to the tokens: class token, registers, position embedding, and the
+/// patch embedding's bias. As in timm's `_pos_embed`, with `no_embed_class` only the patches have positions, otherwise
+/// class token and registers have them too.
+fn token_table(a: &Vit, side: usize, weights: &TimmWeights, patch_bias: &[f64]) -> Result<Vec<f32>, BundleError> {
     let d = a.embed_dim;
     let mut table = Vec::with_capacity(a.tokens(side) * d);
     if a.class_token {
@@ -170,16 +171,16 @@ fn to_f64(values: Vec<f32>) -> Vec<f64> {
 
 /// One pre-norm block: x + ls1·attn(norm1 x), then x + ls2·mlp(norm2 x).
 ///
-/// The stream x is float32 from the patches to the taps: in deep models single values of it grow to thousands while the
-/// rest stays near one, which is beyond what float16 resolves and near what it holds. (A PyTorch model under autocast
-/// has it so too.) The norms read it as it is; what is narrow begins behind them and ends before the sums.
+/// The residual stream x is float32 from the patches to the taps, as in a PyTorch model under autocast. In deep models
+/// some of its values grow to thousands while the rest stays near one; float16 cannot resolve both, and its range is
+/// nearly exhausted. Narrow values begin after the norms and end before the sums.
 struct Block<'a> {
     vit: &'a Vit,
     /// Tokens of a tile.
     tokens: usize,
-    weights: Weights<'a>,
+    weights: TimmWeights<'a>,
     name: String,
-    /// Only the class token leaves the block; the other tokens serve as keys and values.
+    /// Whether the block outputs only the class token; the other tokens then serve only as keys and values.
     class_only: bool,
 }
 
@@ -218,7 +219,7 @@ impl Block<'_> {
         Ok(graph.op_with(&at("gelu"), "Gelu", &[&hidden], &[exact]))
     }
 
-    /// SiLU(g)·v, g and v from separate products: no copies of a split.
+    /// SiLU(g)·v. Separate products give g and v, which saves the copies of a split.
     fn swiglu(&self, graph: &mut Graph, normed: &str) -> Result<String, BundleError> {
         let at = |part: &str| format!("{}.mlp.{part}", self.name);
         let (d, hidden) = (self.vit.embed_dim, self.vit.mlp_dim);
@@ -235,8 +236,8 @@ impl Block<'_> {
         Ok(graph.op(&at("gated"), "Mul", &[&silu, &value]))
     }
 
-    /// softmax(q·kᵀ/√w)·v per head of width w. Queries, keys and values come from separate products:
-    /// that saves the copies of a split, and head-major order is only a view for the products.
+    /// softmax(q·kᵀ/√w)·v per head of width w. Separate products give queries, keys and values: this saves the copies
+    /// of a split, and head-major order is then only a view.
     fn attention(&self, graph: &mut Graph, normed: &str) -> Result<String, BundleError> {
         let at = |part: &str| format!("{}.attn.{part}", self.name);
         let a = self.vit;
@@ -264,7 +265,7 @@ impl Block<'_> {
         Ok(graph.reshape(&at("mixed.flat"), &mixed, &[-1, queries, a.embed_dim as i64]))
     }
 
-    /// The fused qkv layer as three, 1/√(head width) folded into the queries.
+    /// Splits the fused qkv layer into three, with 1/√(head width) folded into the queries.
     fn qkv(&self) -> Result<[Linear; 3], BundleError> {
         let a = self.vit;
         let d = a.embed_dim;
@@ -279,7 +280,7 @@ impl Block<'_> {
         }))
     }
 
-    /// The tokens that the block's output keeps: all, or the class token alone (`[B, 1, embed_dim]`).
+    /// The tokens that the block outputs: all, or only the class token (`[B, 1, embed_dim]`).
     fn read_tokens(&self, graph: &mut Graph, part: &str, tokens: &str) -> String {
         if !self.class_only {
             return tokens.to_owned();
@@ -289,7 +290,7 @@ impl Block<'_> {
     }
 }
 
-/// The blocks that the graph needs: none after the last tap.
+/// Number of blocks that the graph needs: those up to the last tap.
 pub(super) fn composed_depth(taps: &[Tap]) -> usize {
     taps.iter().filter_map(Tap::after_block).map(|block| block + 1).max().unwrap_or(0)
 }

@@ -1,17 +1,17 @@
-//! ONNX files: read as others wrote them, written as the composer wants them. Just enough of the format, by
-//! hand: a generated reader would need protobuf's compiler, and both sides copy what they do not know.
+//! ONNX files, read and written by hand. Only the needed part of the format is known here and unknown fields are
+//! copied; a generated reader would need protobuf's compiler.
 
-mod check;
+mod model;
 pub mod operators;
 mod protobuf;
-mod read;
-mod write;
+mod structure;
+mod writer;
 
-pub(crate) use check::check_model;
-pub use check::{Checked, check_names, check_onnx};
-pub use read::{AttributeValue, Constant, ConstantData, Model, Node, ValueInfo};
-pub(crate) use write::OPSET;
-pub use write::{
+pub use model::{AttributeValue, Constant, ConstantData, Model, Node, ValueInfo};
+pub(crate) use structure::check_model;
+pub use structure::{GraphSize, check_names, check_onnx};
+pub(crate) use writer::OPSET;
+pub use writer::{
     Attribute, DataType, Dim, EXTERNAL_FILE, External, ModelWriter, Placement, int_attribute, ints_attribute,
     tensor_attribute,
 };

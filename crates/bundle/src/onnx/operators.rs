@@ -1,20 +1,20 @@
-//! The operators that an imported graph may have: those whose kernels in the embedded engine compute what
-//! ONNX says. A graph is refused with all that it has beyond them, not with the first.
+//! The operators that an imported graph may have: those that the embedded engine computes as ONNX specifies. A refusal
+//! names all unsupported operators of a graph, not just the first.
 
 use std::collections::BTreeMap;
 
-use super::read::{AttributeValue, Constant, ConstantData, Node};
+use super::model::{AttributeValue, Constant, ConstantData, Node};
 use crate::error::{BundleError, fail};
 
-/// The versions of the standard operators whose meaning is known here.
+/// Supported versions of the standard operators.
 pub const OPSETS: std::ops::RangeInclusive<u64> = 13..=23;
 
 /// ONNX's `TensorProto.DataType.INT64`.
 const INT64: u64 = 7;
-/// Values of a tensor that a graph may make out of a shape that it states.
+/// Most values of a tensor that a node may make from a shape in the graph.
 const LARGEST_SHAPE: u64 = 1 << 28;
 
-/// Standard operators, sorted. `Resize` is looked at more closely.
+/// Supported standard operators, sorted. Of some, such as `Resize`, only certain forms are supported.
 pub const SUPPORTED_OPERATORS: [&str; 104] = [
     "Abs",
     "Acos",
@@ -122,7 +122,7 @@ pub const SUPPORTED_OPERATORS: [&str; 104] = [
     "Xor",
 ];
 
-/// Refuses a graph with operators that are not supported, all at once.
+/// Refuses a graph with unsupported operators and names all of them.
 ///
 /// # Errors
 /// `Unsupported`.
@@ -148,12 +148,12 @@ pub fn check<'a>(nodes: &'a [Node], constant: impl Fn(&str) -> Option<&'a Consta
     fail!(
         Unsupported,
         "not supported in this version: {}; expected standard operators without control flow: simplify the \
-         graph (onnxsim, onnxruntime's basic optimisations), or export it otherwise",
+         graph (onnxsim, onnxruntime's basic optimisations), or export it with other options",
         listed.join(", ")
     );
 }
 
-/// What is not supported of a node, if anything.
+/// The unsupported property of a node, if it has one.
 fn unsupported(node: &Node) -> Result<Option<String>, BundleError> {
     if !node.domain.is_empty() {
         return Ok(Some(format!("{}.{}", node.domain, node.op)));
@@ -167,7 +167,7 @@ fn unsupported(node: &Node) -> Result<Option<String>, BundleError> {
     }
     Ok(match node.op.as_str() {
         "Resize" => resize(node)?,
-        // Integers and floating point; what becomes of others is an engine's own.
+        // Engines agree on integers and floating point only.
         "Cast" => match node.attribute("to")? {
             Some(AttributeValue::Int(1 | 6 | 7)) => None,
             Some(AttributeValue::Int(to)) => Some(format!("Cast to ONNX type {to}")),
@@ -185,7 +185,7 @@ fn unsupported(node: &Node) -> Result<Option<String>, BundleError> {
     })
 }
 
-/// Constants with which an operator means something else to the engine, or asks for absurd memory.
+/// Unsupported constants: those for which the engine deviates from ONNX, or which ask for absurd memory.
 fn unsupported_constants<'a>(node: &Node, constant: &impl Fn(&str) -> Option<&'a Constant<'a>>) -> Option<String> {
     let input = |i: usize| node.inputs.get(i).and_then(|name| constant(name));
     if node.op == "MatMul" && (0..2).any(|i| input(i).is_some_and(|c| c.dims.len() == 1)) {
@@ -201,7 +201,7 @@ fn unsupported_constants<'a>(node: &Node, constant: &impl Fn(&str) -> Option<&'a
     if size > LARGEST_SHAPE {
         return Some(format!("{} to {size} values", node.op));
     }
-    // The engine's integers have 32 bits. Slices cut a bound beyond the axis to the axis.
+    // The engine's integers have 32 bits. A slice may exceed that: it clamps a bound beyond the axis.
     let wide = |c: &Constant| integers(c).is_some_and(|all| all.iter().any(|v| i32::try_from(*v).is_err()));
     if node.op != "Slice" && (0..node.inputs.len()).any(|i| input(i).is_some_and(wide)) {
         return Some(format!("{} with an integer beyond 32 bits", node.op));
@@ -219,7 +219,7 @@ fn integers(constant: &Constant) -> Option<Vec<i64>> {
     }
 }
 
-/// Interpolations that are computed as ONNX says. Cubic ones are replaced by products ([`super::resize`]).
+/// The unsupported interpolation of a `Resize`, if it has one. The importer replaces cubic ones by products.
 fn resize(node: &Node) -> Result<Option<String>, BundleError> {
     let text = |name: &str, default: &'static str| {
         Ok::<String, BundleError>(match node.attribute(name)? {

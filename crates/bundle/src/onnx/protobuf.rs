@@ -1,4 +1,4 @@
-//! Protobuf's wire format: fields of a message, one after the other. Every length is checked against what is there.
+//! Protobuf's wire format: the fields of a message in order. Every length is checked against the remaining bytes.
 
 use crate::error::{BundleError, fail};
 
@@ -11,7 +11,7 @@ pub(super) enum Value<'a> {
     Fixed(&'a [u8]),
 }
 
-/// The fields of a message, in their order.
+/// Iterates over a message's fields in order.
 pub(super) struct Fields<'a>(pub(super) &'a [u8]);
 
 impl<'a> Iterator for Fields<'a> {
@@ -40,7 +40,7 @@ impl<'a> Fields<'a> {
                 Value::Bytes(self.take(length)?)
             }
             5 => Value::Fixed(self.take(4)?),
-            other => fail!(Invalid, "wire type {other}: expected an ONNX file"),
+            other => fail!(Invalid, "found wire type {other}: expected an ONNX file"),
         };
         Ok((tag >> 3, value))
     }
@@ -55,7 +55,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// A packed list.
+/// Iterates over a packed list of varints.
 pub(super) struct Varints<'a>(pub(super) &'a [u8]);
 
 impl Iterator for Varints<'_> {
@@ -85,5 +85,5 @@ fn varint(bytes: &mut &[u8]) -> Result<u64, BundleError> {
             return Ok(value);
         }
     }
-    fail!(Invalid, "a number of more than 64 bits: expected an ONNX file");
+    fail!(Invalid, "found a number of more than 64 bits: expected an ONNX file");
 }

@@ -1,8 +1,8 @@
-//! A reader of the protobuf that the composer writes: independent of it, and just enough for tests.
+//! A reader of the composer's protobuf for tests, independent of the one under test.
 
 use std::collections::HashMap;
 
-/// One field: its number, and a number or bytes.
+/// A field: its number and its content, a number or bytes.
 enum Field<'a> {
     Number(u64, u64),
     Bytes(u64, &'a [u8]),
@@ -57,7 +57,7 @@ pub(crate) struct Node {
 /// A constant.
 pub(crate) struct Constant {
     pub(crate) dims: Vec<usize>,
-    /// ONNX's number of its type.
+    /// ONNX's `TensorProto.DataType`.
     pub(crate) element: u64,
     pub(crate) raw: Vec<u8>,
 }
@@ -68,7 +68,7 @@ impl Constant {
     }
 }
 
-/// What a model file says.
+/// A parsed model file.
 #[derive(Default)]
 pub(crate) struct Model {
     pub(crate) opset: u64,
@@ -128,7 +128,7 @@ fn parse_node(bytes: &[u8]) -> Node {
     node
 }
 
-/// The number of an attribute called `to`.
+/// The integer of an attribute named `to`.
 fn parse_to(attribute: &[u8]) -> Option<u64> {
     let fields = fields(attribute);
     let named = fields.iter().any(|field| matches!(field, Field::Bytes(1, b"to")));

@@ -1,4 +1,4 @@
-//! Values of a graph that could be tapped, for `coverslip bundle inspect MODEL.onnx`.
+//! The values of a graph that could be tapped, for `coverslip bundle inspect MODEL.onnx`.
 
 use std::collections::BTreeMap;
 
@@ -9,49 +9,49 @@ use coverslip_bundle::BundleError;
 use coverslip_bundle::PixelLayout;
 use coverslip_bundle::onnx::Node;
 
-/// Narrower values are no embeddings.
+/// Smallest width of a candidate. Narrower values are not embeddings.
 const NARROWEST: usize = 32;
 
 /// A value that could be tapped.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Candidate {
-    /// Its name in the graph.
+    /// The value's name in the graph.
     pub tensor: String,
-    /// Its shape for one tile.
+    /// The value's shape for one tile.
     pub shape: Vec<usize>,
 }
 
-/// What an ONNX model is, and where it could be tapped.
+/// A summary of an ONNX model, and the values that could be tapped.
 #[derive(Clone, Debug)]
 pub struct Candidates {
-    /// The image input.
+    /// Name of the image input.
     pub input: String,
-    /// The order of its axes.
+    /// Order of the input's axes.
     pub layout: PixelLayout,
-    /// Its batch, where it is fixed.
+    /// The input's batch, if it is fixed.
     pub batch: Option<usize>,
-    /// Its width and height, where they are fixed.
+    /// The input's width and height, px, if they are fixed.
     pub side: Option<usize>,
     /// The version of the standard operators.
     pub opset: u64,
-    /// Weights and other constants.
+    /// Number of values in weights and other constants.
     pub parameters: u64,
-    /// Operators and how often each is there.
+    /// Number of nodes of each operator.
     pub operators: BTreeMap<String, usize>,
-    /// Sums of two computed values `[1, tokens, width]`: in a transformer the residual stream, two to a block.
+    /// Sums of two computed values `[1, tokens, width]`: in a transformer the residual stream, two per block.
     pub residual: Vec<Candidate>,
-    /// Other tokens `[1, tokens, width]` behind the last of these: final norm, heads.
+    /// Other tokens `[1, tokens, width]` after the last of these, such as a final norm or heads.
     pub last_tokens: Vec<Candidate>,
     /// Vectors `[1, width]`.
     pub vectors: Vec<Candidate>,
-    /// Why nothing was tried, where something is not supported.
+    /// Why the graph was not run, if something in it is not supported.
     pub refused: Option<String>,
 }
 
-/// Lists them: by running the graph, where it runs.
+/// Lists the candidates of a file by running the graph, if the engine can run it.
 ///
 /// # Errors
-/// `Invalid` or `Unsupported` for files of which not even the input is understood.
+/// `Invalid` or `Unsupported` for files without a usable image input.
 pub fn candidates(file: &OnnxFile, spec: &OnnxSpec, engine: &mut Prober) -> Result<Candidates, BundleError> {
     list(file, spec, engine).map_err(|error| error.within(file.path.display()))
 }
@@ -136,7 +136,7 @@ fn probe(
     Ok(())
 }
 
-/// Operators whose results people call embeddings.
+/// Whether the node's operator is one whose result can be an embedding.
 fn could_be_tapped(node: &Node) -> bool {
     let known = [
         "Add",

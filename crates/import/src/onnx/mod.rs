@@ -1,5 +1,5 @@
-//! Any ONNX model: the graph is cut down to what the taps need, checked, run once to learn its shapes, and
-//! stored beside its weights. What it computes is left as it is.
+//! ONNX models of any kind. The graph is reduced to what the taps need, checked, run once to learn its shapes, and
+//! stored beside its weights. Its results do not change.
 
 mod candidates;
 mod probe;
@@ -24,32 +24,32 @@ pub use probe::{LoadedProbe, ProbeGraph, ProbeResult, Probed, Prober, Rewrite};
 use source::Source;
 pub use spec::{OnnxSpec, OnnxTap};
 
-/// An ONNX file, read.
+/// An ONNX file in memory.
 #[derive(Debug)]
 pub struct OnnxFile {
     path: PathBuf,
     bytes: Vec<u8>,
 }
 
-/// A model, read and tried.
+/// An imported model that was run on test tiles.
 #[derive(Clone, Debug)]
 pub struct ImportedOnnx {
-    /// What the manifest says of it.
+    /// The manifest's description of the model.
     pub model: OnnxModel,
-    /// Model input, px.
+    /// Width and height of the model's input, px.
     pub side: usize,
-    /// Its taps.
+    /// The taps.
     pub taps: Vec<Tap>,
-    /// Its weights as they will be stored.
+    /// The weights in their stored form.
     pub weights: Weights,
-    /// Its graph as it will be stored.
+    /// The graph in its stored form.
     pub topology: Vec<u8>,
-    /// What a reader should know: what was replaced, assumed, found.
+    /// What the importer replaced, assumed or found, in sentences.
     pub notes: Vec<String>,
 }
 
 impl OnnxFile {
-    /// Reads `path`. Weights in external files are read when they are asked for.
+    /// Reads `path`. Weights in external files are read on request.
     ///
     /// # Errors
     /// `Missing`, `Io`.
@@ -58,7 +58,7 @@ impl OnnxFile {
         Ok(Self { path: path.to_owned(), bytes })
     }
 
-    /// Values in the graph's constants.
+    /// Number of values in the graph's constants.
     ///
     /// # Errors
     /// `Truncated`, `Invalid`, `TooLarge`.
@@ -70,11 +70,12 @@ impl OnnxFile {
     }
 }
 
-/// Reads an ONNX model. `engine` runs graphs: to learn shapes, and to see that a batch is its tiles.
+/// Imports an ONNX model. `engine` runs graphs, to learn shapes and to check that a tile's results do not depend on its
+/// batch.
 ///
 /// # Errors
-/// `Unsupported`, with everything that is not supported, by name; `Missing` and `Invalid` where graph and
-/// `spec` contradict each other.
+/// `Unsupported`, naming everything that is not supported; `Missing` or `Invalid` if graph and `spec` contradict each
+/// other.
 pub fn import_onnx(
     file: &OnnxFile,
     spec: &OnnxSpec,
@@ -128,10 +129,7 @@ fn import(
 fn side(source: &Source, spec: &OnnxSpec) -> Result<usize, BundleError> {
     match (source.image.side, spec.img_size) {
         (Some(found), Some(stated)) if found != stated => {
-            fail!(
-                Invalid,
-                "model.json says img_size {stated}, the graph's input is {found} px; they do not belong together"
-            )
+            fail!(Invalid, "model.json says img_size {stated}, the graph's input is {found} px; expected the same")
         }
         (Some(side), _) | (None, Some(side)) if (1..=coverslip_bundle::limits::MAX_SIDE).contains(&side) => Ok(side),
         (Some(side), _) | (None, Some(side)) => {
@@ -139,12 +137,12 @@ fn side(source: &Source, spec: &OnnxSpec) -> Result<usize, BundleError> {
         }
         (None, None) => fail!(
             Missing,
-            "the graph takes images of any size; expected \"img_size\" in model.json: the side that the model was trained at"
+            "the graph takes images of any size; expected \"img_size\" in model.json: the size used in training"
         ),
     }
 }
 
-/// The graph's input and preprocessing. Shapes do not depend on the latter, which need not be stated to be listed.
+/// The graph's input and preprocessing. Listing needs shapes only, so the preprocessing need not be stated for it.
 fn front(source: &Source, side: usize, spec: &OnnxSpec) -> Front {
     let model = OnnxModel {
         input: source.image.name.clone(),
@@ -156,7 +154,7 @@ fn front(source: &Source, side: usize, spec: &OnnxSpec) -> Front {
     Front { model, side, mean: spec.mean.unwrap_or([0.5; 3]), std: spec.std.unwrap_or([0.5; 3]) }
 }
 
-/// `n` tiles of noise (a linear congruential generator), of which no two are alike.
+/// `n` different tiles of noise from a linear congruential generator.
 fn noise(n: usize, side: usize) -> Vec<u8> {
     let mut state = 1u32;
     let mut next = || {

@@ -1,5 +1,5 @@
-//! What a graph's values look like, found by running it: shapes, and the numbers in small ones. That beats
-//! inferring shapes: whatever the exporter wrote, this is what the engine will see.
+//! Shapes and values in a graph, found by running it. Unlike inferred shapes, these are the ones that the engine sees,
+//! whatever the exporter wrote.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -12,31 +12,32 @@ use coverslip_bundle::compose::splice;
 use coverslip_bundle::onnx::{ConstantData, DataType, Dim, Node};
 use coverslip_bundle::{BundleError, BundleErrorKind, fail};
 
-/// A graph to be run as it is: input `pixels` u8 `[n, side, side, 3]`.
+/// A graph to run for its values. Its input is `pixels` u8 `[n, side, side, 3]`.
 #[derive(Clone, Debug)]
 pub struct ProbeGraph {
     /// The serialised ONNX model.
     pub onnx: Vec<u8>,
-    /// Its external data, under [`coverslip_bundle::ComposedGraph::EXTERNAL_FILE`].
+    /// The model's external data file [`coverslip_bundle::ComposedGraph::EXTERNAL_FILE`].
     pub external: Option<Vec<u8>>,
     /// Width and height of a tile, px.
     pub side: usize,
-    /// The outputs to be computed, in this order.
+    /// The outputs to compute, in order.
     pub outputs: Vec<String>,
-    /// Whether the engine rewrites the graph as it does for speed.
+    /// Whether the engine may optimise the graph.
     pub rewrite: Rewrite,
 }
 
-/// Whether an engine may rewrite a graph. Not where values within it are asked for: they may be gone.
+/// Whether an engine may rewrite a graph for speed. It must not if inner values are outputs, which a rewrite can
+/// remove.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Rewrite {
-    /// As it runs in a bundle.
+    /// Run the graph as a bundle's is run.
     Yes,
-    /// As it stands.
+    /// Run the graph unchanged.
     No,
 }
 
-/// What stands before a graph: its input, and the preprocessing.
+/// The input and preprocessing in front of a graph.
 #[derive(Clone, Debug)]
 pub(super) struct Front {
     pub(super) model: OnnxModel,
@@ -45,25 +46,25 @@ pub(super) struct Front {
     pub(super) std: [f64; 3],
 }
 
-/// A value that was computed.
+/// A computed value.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Probed {
-    /// Its shape.
+    /// The shape.
     pub shape: Vec<usize>,
-    /// Its numbers (integers converted). Only taps' and shapes' are looked at.
+    /// The elements, with integers converted. Only those of taps and shapes are read.
     pub values: Vec<f32>,
 }
 
-/// What a caller's engine finds for tiles.
+/// The values that a caller's engine computes.
 pub type ProbeResult = Result<Vec<Probed>, Box<dyn Error + Send + Sync>>;
 
-/// A probe in a caller's engine: its outputs for `n` tiles u8 `[n, side, side, 3]`.
+/// A probe loaded by a caller's engine. It takes `n` tiles u8 `[n, side, side, 3]` and returns the outputs.
 pub type LoadedProbe = Box<dyn FnMut(&[u8], usize) -> ProbeResult>;
 
-/// The caller's engine, for probes.
+/// A caller's engine for probes.
 pub type Prober<'a> = dyn FnMut(ProbeGraph) -> Result<LoadedProbe, Box<dyn Error + Send + Sync>> + 'a;
 
-/// Composes a graph that puts out `wanted`.
+/// Composes a graph whose outputs are `wanted`.
 fn compose(
     source: &Source,
     external: &Checkpoint,
@@ -99,14 +100,14 @@ fn compose(
     Ok(ProbeGraph { onnx, external: external.map(|weights| weights.bytes), side: front.side, outputs, rewrite })
 }
 
-/// A graph in the engine, and the names that its outputs have in the source.
+/// A graph in the engine, and the names of its outputs in the source.
 pub(super) struct Probe {
     run: LoadedProbe,
     wanted: Vec<String>,
 }
 
 impl Probe {
-    /// Loads a graph that puts out `wanted`.
+    /// Loads a graph whose outputs are `wanted`.
     pub(super) fn load(
         source: &Source,
         external: &Checkpoint,
@@ -123,23 +124,23 @@ impl Probe {
     pub(super) fn run(&mut self, tiles: &[u8], n: usize) -> Result<HashMap<String, Probed>, BundleError> {
         let probed = (self.run)(tiles, n).map_err(does_not_run)?;
         if probed.len() != self.wanted.len() {
-            fail!(Invalid, "the engine gave {} values, expected {}", probed.len(), self.wanted.len());
+            fail!(Invalid, "the engine returned {} values, expected {}", probed.len(), self.wanted.len());
         }
         Ok(self.wanted.iter().cloned().zip(probed).collect())
     }
 }
 
 fn does_not_run(error: Box<dyn Error + Send + Sync>) -> BundleError {
-    BundleError::new(BundleErrorKind::Unsupported, format!("the engine does not run this graph: {error}"))
+    BundleError::new(BundleErrorKind::Unsupported, format!("the engine cannot run this graph: {error}"))
 }
 
-/// The values whose shapes tell what a graph costs.
+/// The values whose shapes determine the cost of a graph.
 pub(super) fn cost_values(nodes: &[Node]) -> Vec<String> {
     let heavy = nodes.iter().filter(|node| ["MatMul", "Gemm", "Conv", "ConvTranspose"].contains(&node.op.as_str()));
     heavy.flat_map(|node| node.outputs.first().into_iter().chain(node.inputs.iter().take(2)).cloned()).collect()
 }
 
-/// Refuses products with a computed vector: the engine gives their results another shape than ONNX.
+/// Refuses products with a computed vector, to whose results the engine gives a shape other than ONNX's.
 pub(super) fn refuse_vectors(nodes: &[Node], found: &HashMap<String, Probed>) -> Result<(), BundleError> {
     let vector = |name: &String| found.get(name).is_some_and(|value| value.shape.len() == 1);
     match nodes.iter().find(|node| node.op == "MatMul" && node.inputs.iter().any(vector)) {
@@ -152,7 +153,7 @@ pub(super) fn refuse_vectors(nodes: &[Node], found: &HashMap<String, Probed>) ->
     }
 }
 
-/// Floating-point operations of matrix products and convolutions, two per multiply-add.
+/// Floating-point operations of matrix products and convolutions, with two per multiply-add.
 pub(super) fn flops(source: &Source, found: &HashMap<String, Probed>) -> u64 {
     let shape = |name: &String| -> Option<Vec<usize>> {
         let probed = found.get(name).map(|probed| probed.shape.clone());

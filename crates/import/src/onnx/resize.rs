@@ -1,12 +1,12 @@
-//! Cubic interpolation as two matrix products. The embedded engine would compute it linearly; with the sizes
-//! known, as they are for a position embedding, the products are exact and run everywhere.
+//! Cubic interpolation as two matrix products. The embedded engine would interpolate linearly instead. If the sizes are
+//! known, as for a position embedding, the products are exact and every engine runs them.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::probe::Probed;
 use super::source::{FLOAT, Source};
-use crate::interpolate::{Cubic, cubic_matrix};
+use crate::cubic::{Cubic, cubic_matrix};
 use coverslip_bundle::onnx::{AttributeValue, Constant, ConstantData, Node};
 use coverslip_bundle::{BundleError, fail};
 
@@ -15,7 +15,7 @@ fn is_cubic(node: &Node) -> Result<bool, BundleError> {
     Ok(node.op == "Resize" && node.attribute("mode")? == Some(AttributeValue::Text("cubic")))
 }
 
-/// The values to be probed before [`lower`]: what is resized, and to which size.
+/// The values to probe before [`lower`]: inputs and outputs of cubic `Resize` nodes.
 pub(super) fn values(source: &Source) -> Result<Vec<String>, BundleError> {
     let mut values = Vec::new();
     for node in &source.nodes {
@@ -29,7 +29,7 @@ pub(super) fn values(source: &Source) -> Result<Vec<String>, BundleError> {
     Ok(values)
 }
 
-/// Replaces every cubic `Resize` by products; says what it replaced.
+/// Replaces every cubic `Resize` by products; returns a note for each.
 pub(super) fn lower(source: &mut Source, found: &HashMap<String, Probed>) -> Result<Vec<String>, BundleError> {
     let mut notes = Vec::new();
     for node in std::mem::take(&mut source.nodes) {
@@ -57,7 +57,7 @@ pub(super) fn lower(source: &mut Source, found: &HashMap<String, Probed>) -> Res
     Ok(notes)
 }
 
-/// Of the last two axes: sizes before and after, and the scales that coordinates are computed with.
+/// Sizes of the last two axes before and after, and the scales for the coordinates.
 struct Geometry {
     from: [usize; 2],
     to: [usize; 2],
@@ -74,12 +74,16 @@ fn geometry(node: &Node, source: &Source, found: &HashMap<String, Probed>) -> Re
     });
     let output = node.outputs.first().and_then(|name| found.get(name)).map(|probed| probed.shape.clone());
     let (Some([a, b, h, w]), Some([c, d, height, width])) = (input.as_deref(), output.as_deref()) else {
-        fail!(Unsupported, "`{}`: a cubic Resize of other than four axes: not supported in this version", node.name);
+        fail!(
+            Unsupported,
+            "`{}`: a cubic Resize of a value without four axes: not supported in this version",
+            node.name
+        );
     };
     if (a, b) != (c, d) {
         fail!(
             Unsupported,
-            "`{}`: a cubic Resize of other than the last two axes: not supported in this version",
+            "`{}`: a cubic Resize along other axes than the last two: not supported in this version",
             node.name
         );
     }
@@ -108,7 +112,7 @@ fn insert(source: &mut Source, name: &str, dims: [usize; 2], values: &[f64]) {
     source.constants.insert(name.to_owned(), constant);
 }
 
-/// `[output, input]` as `[input, output]`.
+/// Transposes `[output, input]` to `[input, output]`.
 fn transposed(matrix: &[f64], inputs: usize) -> Vec<f64> {
     (0..inputs).flat_map(|column| matrix.iter().skip(column).step_by(inputs).copied()).collect()
 }

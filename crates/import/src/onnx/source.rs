@@ -1,5 +1,5 @@
-//! Somebody else's ONNX file, read: nodes, constants, the image input. `Constant` nodes become constants,
-//! and half and double precision become float32: the embedded engine computes in nothing else.
+//! The graph of an ONNX file: nodes, constants, the image input. `Constant` nodes become constants, and half and double
+//! precision become float32, because the embedded engine computes in nothing else.
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -10,7 +10,7 @@ use coverslip_bundle::onnx::operators::OPSETS;
 use coverslip_bundle::onnx::{
     AttributeValue, Constant, ConstantData, Model, Node, int_attribute, ints_attribute, tensor_attribute,
 };
-use coverslip_bundle::tensors::{Element, Stored};
+use coverslip_bundle::tensors::{Element, StoredTensor};
 use coverslip_bundle::{BundleError, fail};
 
 /// ONNX's `TensorProto.DataType`.
@@ -18,7 +18,7 @@ pub(super) const FLOAT: u64 = 1;
 pub(super) const INT64: u64 = 7;
 pub(super) const HALVES_AND_DOUBLE: [u64; 3] = [10, 16, 11];
 
-/// A graph that belongs to nobody's file any more but for its constants' bytes.
+/// A graph to import. Only its constants' bytes are borrowed from the file.
 #[derive(Clone, Debug)]
 pub(super) struct Source<'a> {
     pub(super) opset: u64,
@@ -27,9 +27,9 @@ pub(super) struct Source<'a> {
     pub(super) image: Image,
     /// Names of the graph's own outputs.
     pub(super) outputs: Vec<String>,
-    /// Other inputs.
+    /// Inputs other than the image.
     others: Vec<String>,
-    /// Every value that the file's nodes make, needed or not.
+    /// Every value that the file's nodes compute, needed or not.
     made: HashSet<String>,
 }
 
@@ -38,14 +38,14 @@ pub(super) struct Source<'a> {
 pub(super) struct Image {
     pub(super) name: String,
     pub(super) layout: PixelLayout,
-    /// Its batch, where it is fixed.
+    /// The batch, if it is fixed.
     pub(super) batch: Option<usize>,
-    /// Its width and height, where they are fixed.
+    /// Width and height, px, if they are fixed.
     pub(super) side: Option<usize>,
 }
 
 impl<'a> Source<'a> {
-    /// Reads the file's content. `input` names the image input where there are several.
+    /// Reads the file's content. `input` names the image input if there are several.
     pub(super) fn read(bytes: &'a [u8], input: Option<&str>) -> Result<Self, BundleError> {
         let model = Model::read(bytes)?;
         if model.functions > 0 {
@@ -59,7 +59,7 @@ impl<'a> Source<'a> {
         if !OPSETS.contains(&model.opset) {
             fail!(
                 Unsupported,
-                "the graph is of opset {}: not supported in this version; expected {} to {}: export it again, or \
+                "the graph has opset {}: not supported in this version; expected {} to {}: export it again, or \
                  convert it (onnx.version_converter)",
                 model.opset,
                 OPSETS.start(),
@@ -91,7 +91,7 @@ impl<'a> Source<'a> {
         Ok(Self { opset: model.opset, nodes, constants, image, outputs, others, made })
     }
 
-    /// A name that no value has yet.
+    /// A name that no value has.
     pub(super) fn unused_name(&self, value: &str, part: &str) -> String {
         let mut name = format!("{value}.{part}");
         while self.constants.contains_key(&name) || self.image.name == name || self.made.contains(&name) {
@@ -100,7 +100,7 @@ impl<'a> Source<'a> {
         name
     }
 
-    /// Drops what `wanted` values do not need.
+    /// Removes everything that the `wanted` values do not need.
     pub(super) fn prune(&mut self, wanted: &[String]) -> Result<(), BundleError> {
         let mut needed: HashSet<String> = wanted.iter().cloned().collect();
         let mut kept = Vec::new();
@@ -134,7 +134,7 @@ impl<'a> Source<'a> {
     }
 }
 
-/// The one image input: four axes, one of them the three colours.
+/// Finds the one image input: four axes, one of which has the three colours.
 fn find_image(inputs: &[&coverslip_bundle::onnx::ValueInfo], named: Option<&str>) -> Result<Image, BundleError> {
     let listed = || {
         let shape = |input: &&coverslip_bundle::onnx::ValueInfo| {
@@ -158,13 +158,13 @@ fn find_image(inputs: &[&coverslip_bundle::onnx::ValueInfo], named: Option<&str>
         [_, Some(3), _, _] => PixelLayout::Nchw,
         [_, _, _, Some(3)] => PixelLayout::Nhwc,
         [_, None, _, _] => PixelLayout::Nchw,
-        _ => fail!(Invalid, "input {} has no axis of three colours", listed()),
+        _ => fail!(Invalid, "input {} has no axis of size 3 for the colours; expected an image", listed()),
     };
     if ![0, FLOAT, 10].contains(&input.data_type) {
         fail!(
             Unsupported,
-            "input `{}` is of ONNX type {}: not supported in this version; expected float32 or float16, with the \
-             preprocessing outside of the graph",
+            "input `{}` has ONNX type {}: not supported in this version; expected float32 or float16, with the \
+             preprocessing outside the graph",
             input.name,
             input.data_type
         );
@@ -179,7 +179,7 @@ fn find_image(inputs: &[&coverslip_bundle::onnx::ValueInfo], named: Option<&str>
     Ok(Image { name: input.name.clone(), layout, batch: input.dims[0], side })
 }
 
-/// A `Constant` node as a constant.
+/// Converts a `Constant` node to a constant.
 fn constant_node<'a>(node: &Node) -> Result<Constant<'a>, BundleError> {
     let name = node.outputs.first().cloned().unwrap_or_default();
     let make = |dims: Vec<usize>, data_type, bytes: Vec<u8>| Constant {
@@ -215,7 +215,7 @@ fn constant_node<'a>(node: &Node) -> Result<Constant<'a>, BundleError> {
     fail!(Unsupported, "`Constant` node `{name}` holds text or a sparse tensor: not supported in this version")
 }
 
-/// Nodes that make or convert to half and double precision make float32.
+/// Changes nodes that create or convert to half or double precision to float32.
 fn single_precision_node(mut node: Node) -> Result<Node, BundleError> {
     let converts = |node: &Node, name: &str| {
         Ok::<bool, BundleError>(
@@ -242,7 +242,7 @@ fn single_precision_node(mut node: Node) -> Result<Node, BundleError> {
     Ok(node)
 }
 
-/// A convolution may leave its kernel's shape to its weight; engines want it stated.
+/// States a convolution's kernel shape, which ONNX lets the weight imply and engines require.
 fn state_kernel(node: &mut Node, constants: &HashMap<String, Constant>) -> Result<(), BundleError> {
     let convolves = ["Conv", "ConvTranspose"].contains(&node.op.as_str());
     if convolves
@@ -256,13 +256,13 @@ fn state_kernel(node: &mut Node, constants: &HashMap<String, Constant>) -> Resul
     Ok(())
 }
 
-/// Float16, bfloat16 and float64 as float32.
+/// Converts float16, bfloat16 and float64 to float32.
 pub(super) fn to_f32(data_type: u64, bytes: &[u8]) -> Vec<f32> {
-    let stored = element(data_type).map(|element| Stored { name: "", element, shape: &[], bytes });
+    let stored = element(data_type).map(|element| StoredTensor { name: "", element, shape: &[], bytes });
     stored.and_then(|stored| stored.to_f32().ok()).unwrap_or_default()
 }
 
-/// ONNX's floating-point types.
+/// The element type of ONNX's floating-point types.
 pub(super) fn element(data_type: u64) -> Option<Element> {
     match data_type {
         1 => Some(Element::F32),
@@ -273,7 +273,7 @@ pub(super) fn element(data_type: u64) -> Option<Element> {
     }
 }
 
-/// ONNX's types as they lie in files; booleans are bytes.
+/// The element type of ONNX's types in files; booleans are bytes.
 pub(super) fn any_element(data_type: u64) -> Option<Element> {
     match data_type {
         2 | 9 => Some(Element::U8),
@@ -283,12 +283,12 @@ pub(super) fn any_element(data_type: u64) -> Option<Element> {
     }
 }
 
-/// The files that a graph's external constants lie in, beside it.
+/// The path of a file, beside the model, with external constants.
 pub(super) fn external_path(model: &Path, location: &str) -> Result<PathBuf, BundleError> {
     if location.is_empty() || location.contains(['/', '\\']) || location.starts_with("..") {
         fail!(
             Invalid,
-            "{}: its weights lie in `{}`; expected a file beside it",
+            "{}: its weights are in `{}`; expected a file beside it",
             model.display(),
             location.escape_default()
         );

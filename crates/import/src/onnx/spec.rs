@@ -1,4 +1,4 @@
-//! What a person says of an ONNX model: `model.json`.
+//! `model.json`: a person's description of an ONNX model.
 
 use coverslip_bundle::Pooling;
 use serde::Deserialize;
@@ -7,30 +7,30 @@ use serde::Deserialize;
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OnnxSpec {
-    /// The image input, where there are several.
+    /// Name of the image input, needed if there are several inputs.
     pub input: Option<String>,
-    /// Model input, px; where the graph does not fix it.
+    /// Width and height of the model's input, px, needed if the graph does not fix them.
     #[serde(alias = "side")]
     pub img_size: Option<usize>,
     /// The taps.
     #[serde(default)]
     pub taps: Vec<OnnxTap>,
-    /// The tap that the SAE reads; the last one when not stated.
+    /// The tap that the SAE reads; by default the last one.
     pub sae_tap: Option<String>,
-    /// µm/px of the model's input.
+    /// Size of the model's input pixels, µm/px.
     pub mpp: Option<f64>,
-    /// Mean of pixel/255, R G B.
+    /// Mean of pixel/255: R, G, B.
     pub mean: Option<[f64; 3]>,
-    /// Standard deviation of pixel/255, R G B.
+    /// Standard deviation of pixel/255: R, G, B.
     pub std: Option<[f64; 3]>,
     /// The bundle's name.
     pub name: Option<String>,
     /// The bundle's description.
     pub description: Option<String>,
-    /// SPDX expression.
+    /// SPDX expression of the licence.
     #[serde(alias = "license")]
     pub licence: Option<String>,
-    /// Where weights and data come from.
+    /// The origin of weights and data.
     pub source: Option<String>,
 }
 
@@ -38,12 +38,12 @@ pub struct OnnxSpec {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OnnxTap {
-    /// Its name.
+    /// Name of the tap.
     pub name: String,
-    /// The value of the graph that it reads.
+    /// Name of the graph's value that the tap reads.
     pub tensor: String,
-    /// The pooling; `none` for a value that is one vector per tile.
+    /// The pooling; `none` if the value is one vector per tile.
     pub pooling: Pooling,
-    /// Tokens before the patches; where it is not stated, 0 or 1, whichever leaves a square of patches.
+    /// Tokens before the patches. By default 0 or 1, whichever leaves a square of patches.
     pub prefix_tokens: Option<usize>,
 }

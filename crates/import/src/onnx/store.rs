@@ -1,4 +1,4 @@
-//! A graph as a bundle stores it: large floating-point constants apart, as weights; the rest in the graph.
+//! The stored form of a graph: large floating-point constants become weights, everything else stays in the graph.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -15,12 +15,12 @@ use coverslip_bundle::{BundleError, fail};
 use coverslip_bundle::{PixelLayout, Pooling, Tap, TapSource};
 use coverslip_bundle::{Weight, Weights};
 
-/// Constants of fewer values stay in the graph: shapes, axes, scalars.
+/// Fewest values of a weight. Smaller constants, such as shapes, axes and scalars, stay in the graph.
 const SMALLEST_WEIGHT: usize = 64;
-/// Larger constants with infinities are damaged weights and no masks.
+/// Most values of an attention mask. A larger constant with infinities is a damaged weight.
 const LARGEST_MASK: usize = 1 << 20;
 
-/// Where a graph's constants lie: in its file, of which `bytes` is the content, or beside it.
+/// A checkpoint of the graph's constants, which are in its file (with the content `bytes`) or beside it.
 pub(super) fn checkpoint(path: &Path, bytes: &[u8], source: &Source) -> Result<Checkpoint, BundleError> {
     let mut files = vec![path.to_owned()];
     let mut entries = BTreeMap::new();
@@ -50,7 +50,7 @@ pub(super) fn checkpoint(path: &Path, bytes: &[u8], source: &Source) -> Result<C
     Checkpoint::of_parts(&files, entries)
 }
 
-/// Small constants of external files, and integers, belong into the graph. Weights must be finite.
+/// Moves small constants and integers from external files into the graph. Refuses weights that are not finite.
 pub(super) fn take_in(source: &mut Source, checkpoint: &Checkpoint) -> Result<(), BundleError> {
     for (name, constant) in &mut source.constants {
         if is_weight(constant) {
@@ -64,7 +64,7 @@ pub(super) fn take_in(source: &mut Source, checkpoint: &Checkpoint) -> Result<()
     Ok(())
 }
 
-/// Weights are floating-point, not small, and no attention masks: those have infinities.
+/// Whether a constant is a weight: floating-point, not small, and without the infinities of an attention mask.
 fn is_weight(constant: &Constant) -> bool {
     let is_mask = || match &constant.data {
         ConstantData::Here(data) if constant.elements() <= LARGEST_MASK => {
@@ -99,7 +99,7 @@ pub(super) fn weights(
     Ok(weights)
 }
 
-/// The graph as it is stored: weights are inputs, everything else is in it.
+/// The stored graph: weights are inputs, all other constants are inside.
 pub(super) fn topology(
     source: &Source,
     weights: &Weights,

@@ -1,4 +1,4 @@
-//! What the user taps, held against what the graph computes.
+//! The taps of `model.json`, checked against the values that the graph computes.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use super::spec::{OnnxSpec, OnnxTap};
 use coverslip_bundle::{BundleError, fail};
 use coverslip_bundle::{Pooling, Tap, TapSource};
 
-/// The values that the taps read; all that are not there are named.
+/// The values that the taps read. An error names all values that the graph does not compute.
 pub(super) fn tapped(source: &Source, spec: &OnnxSpec) -> Result<Vec<String>, BundleError> {
     if spec.taps.is_empty() {
         fail!(
@@ -32,7 +32,7 @@ pub(super) fn tapped(source: &Source, spec: &OnnxSpec) -> Result<Vec<String>, Bu
     Ok(wanted)
 }
 
-/// The taps with their widths and prefixes, from the shapes that were found.
+/// The taps, with widths and prefixes from the values' shapes.
 pub(super) fn taps(
     spec: &OnnxSpec,
     source: &Source,
@@ -77,7 +77,7 @@ fn prefix(
         }
         return Ok(stated);
     }
-    // The patch embedding is the convolution whose stride is its kernel: it tells how many patches there are.
+    // The patch embedding is the convolution whose stride equals its kernel; its output gives the number of patches.
     for node in source.nodes.iter().filter(|node| node.op == "Conv") {
         let Some(weight) = node.inputs.get(1).and_then(|name| source.constants.get(name)) else { continue };
         if let [_, 3, height, width] = weight.dims[..]
@@ -91,7 +91,7 @@ fn prefix(
     }
     if tap.pooling == Pooling::ClassToken || square(tokens - 1) {
         notes.push(format!(
-            "tap `{}`: 1 of {tokens} tokens taken for the class token, the others for patches",
+            "tap `{}`: the first of {tokens} tokens is taken as the class token, the others as patches",
             tap.name
         ));
         return Ok(1);
@@ -101,8 +101,8 @@ fn prefix(
     }
     fail!(
         Missing,
-        "tap `{}`: {tokens} tokens; how many of them come before the patches (class token and registers) is not \
-         clear; expected \"prefix_tokens\"",
+        "tap `{}`: it is not clear how many of the {tokens} tokens come before the patches (class token and \
+         registers); expected \"prefix_tokens\" in model.json",
         tap.name
     );
 }

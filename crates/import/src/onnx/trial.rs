@@ -1,5 +1,5 @@
-//! A graph is tried before it is believed: an engine that rewrites it for speed must compute what it computes
-//! as it stands, and a batch must be its tiles.
+//! A trial run of a graph: the engine's optimised graph must compute what the original does, and a tile's results must
+//! not depend on its batch.
 
 use std::collections::HashMap;
 
@@ -8,10 +8,10 @@ use super::source::Source;
 use crate::Checkpoint;
 use coverslip_bundle::{BundleError, fail};
 
-/// How far values may be apart that ought to be the same, relative to the largest.
+/// Largest difference between values that ought to be the same, relative to the largest of them.
 const TOLERANCE: f32 = 1e-3;
 
-/// Tries the graph on two `tiles`. Returns whether it takes one tile at a time only.
+/// Runs the graph on two `tiles`. Returns whether it takes only one tile at a time.
 pub(super) fn single_tile(
     source: &Source,
     checkpoint: &Checkpoint,
@@ -24,7 +24,7 @@ pub(super) fn single_tile(
     if let Some(n) = source.image.batch.filter(|n| *n != 1) {
         fail!(
             Unsupported,
-            "the graph's batch is fixed at {n}: not supported in this version; expected a dynamic batch, or 1"
+            "the graph's batch is fixed at {n}: not supported in this version; expected a dynamic batch or 1"
         );
     }
     let (first, second) = tiles.split_at(tiles.len() / 2);
@@ -57,7 +57,7 @@ pub(super) fn single_tile(
         Ok(together) => together,
         Err(error) => {
             notes.push(format!(
-                "the graph says that it takes batches, but fails with two tiles ({error}): it will run one at a time"
+                "the graph declares a dynamic batch, but fails with two tiles ({error}): it will run one at a time"
             ));
             return Ok(true);
         }
@@ -82,7 +82,7 @@ pub(super) fn single_tile(
     Ok(false)
 }
 
-/// A value of both tiles, one behind the other.
+/// The values of both tiles, concatenated.
 fn values(tiles: &[HashMap<String, Probed>; 2], name: &str) -> Vec<f32> {
     tiles.iter().flat_map(|tile| tile[name].values.iter().copied()).collect()
 }

@@ -1,26 +1,26 @@
-//! The dictionaries of overcomplete, as `get_dictionary()` gives them in evaluation. They are normalised when
-//! training goes over to evaluation: what was saved before that is normalised here, where it is certain how.
+//! The dictionaries of overcomplete, as `get_dictionary()` returns them in evaluation mode. `eval()` normalises them; a
+//! dictionary saved before that is normalised here, if the file shows how.
 
 use super::parts::{self, Values, matrix, shape};
 use crate::Checkpoint;
 use coverslip_bundle::layout::Shape;
 use coverslip_bundle::{BundleError, BundleErrorKind};
 
-/// How far a row's length may be from 1 for it to be normalised.
+/// Rows whose norm is within this of 1 are normalised already.
 const EXACT: f64 = 1e-4;
-/// How far a step of training may have moved a row of length 1.
+/// The most by which one training step may have changed a norm of 1.
 const MOVED: f64 = 0.05;
 
-/// What a saved module says beside its tensors; a `state_dict` says nothing.
+/// The attributes of a saved module; a `state_dict` has none.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct State {
-    /// Whether it was saved in evaluation.
+    /// Whether the module was saved in evaluation mode.
     pub(super) is_final: bool,
-    /// The longest that a row of `Relax` may be.
+    /// The largest norm of a row of `Relax`.
     pub(super) delta: Option<f64>,
 }
 
-/// The tensors of the dictionary at `at`.
+/// The tensors of the dictionary with the prefix `at`.
 pub(super) fn tensors(file: &Checkpoint, at: &str) -> Result<Vec<Shape>, BundleError> {
     let name = |part: &str| format!("{at}.{part}");
     let mut tensors = if file.contains(&name("C")) {
@@ -35,13 +35,13 @@ pub(super) fn tensors(file: &Checkpoint, at: &str) -> Result<Vec<Shape>, BundleE
     Ok(tensors)
 }
 
-/// Features and width of a dictionary of these tensors.
+/// Number of features and width of a dictionary with these tensors.
 pub(super) fn size(tensors: &[Shape]) -> [usize; 2] {
     let shape = &tensors[0].1;
     [shape[0], shape[1]]
 }
 
-/// D [m, d].
+/// Reads D `[m, d]`.
 pub(super) fn read(file: &Checkpoint, state: State, notes: &mut Vec<String>) -> Result<Values, BundleError> {
     let multiplier = match file.contains("dictionary.multiplier") {
         true => f64::from(parts::number(file, "dictionary.multiplier")?).exp(),
@@ -58,7 +58,7 @@ pub(super) fn read(file: &Checkpoint, state: State, notes: &mut Vec<String>) -> 
     if !within(&norms, MOVED) {
         return Err(unfinished("the rows of `dictionary._weights` are not normalised"));
     }
-    notes.push("The dictionary was saved in training: its rows were given length 1.".to_owned());
+    notes.push("The dictionary was saved in training mode: its rows were normalised to length 1.".to_owned());
     let d = weights.shape[1];
     Ok(weights.folded(|at, value| value / (norms[at / d] + 1e-8) * multiplier))
 }
@@ -67,7 +67,7 @@ fn within(norms: &[f64], distance: f64) -> bool {
     norms.iter().all(|norm| (norm - 1.0).abs() <= distance)
 }
 
-/// `max_l2`, `l1` and `max_l1`: once they are done, doing them again changes nothing.
+/// Whether the rows satisfy one of the normalisations `max_l2`, `l1` and `max_l1`, which then change nothing.
 fn is_otherwise_normalised(weights: &Values) -> bool {
     let sizes = |row: &[f32]| row.iter().map(|v| f64::from(v.abs())).sum::<f64>();
     let sums: Vec<f64> = weights.values.chunks_exact(weights.shape[1]).map(sizes).collect();
@@ -75,7 +75,7 @@ fn is_otherwise_normalised(weights: &Values) -> bool {
     within(&sums, EXACT) || largest(&sums) || largest(&weights.row_norms())
 }
 
-/// (W·C + Relax)·exp(multiplier): each row a mean of points, and a little beside it.
+/// (W·C + Relax)·exp(multiplier): each row is a weighted mean of points plus a small offset.
 fn archetypes(file: &Checkpoint, multiplier: f64, state: State) -> Result<Values, BundleError> {
     let part = |name: &str| parts::read(file, &format!("dictionary.{name}"));
     let (mut w, points, mut relax) = (part("W")?, part("C")?, part("Relax")?);
@@ -106,7 +106,7 @@ fn archetypes(file: &Checkpoint, multiplier: f64, state: State) -> Result<Values
     Ok(Values::computed(&relax.shape, atoms.into_iter().map(|value| value * multiplier)))
 }
 
-/// Adds to each row of `atoms` its weights' mix of `points`.
+/// Adds W·C to `atoms`: to each row, its weights' sum of `points`.
 fn mix(atoms: &mut [f64], weights: &[f32], points: &[f32], d: usize) {
     let n = points.len() / d;
     for (atom, weights) in atoms.chunks_exact_mut(d).zip(weights.chunks_exact(n)) {
@@ -122,8 +122,8 @@ fn unfinished(what: &str) -> BundleError {
     BundleError::new(
         BundleErrorKind::Unsupported,
         format!(
-            "{what}, and the file does not say how they would be in evaluation: not supported in this version; expected \
-             a finished dictionary: call eval() on the SAE and save it again, or save the module itself"
+            "{what}, and the file does not say how evaluation mode would change them: not supported in this version; \
+             expected a finished dictionary: call eval() on the SAE and save it again, or save the module itself"
         ),
     )
 }

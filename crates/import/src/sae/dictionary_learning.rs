@@ -1,5 +1,5 @@
-//! saprmarks/dictionary_learning: `ae.pt`, whose class `config.json` names (`trainer.dict_class`), as its training
-//! saves it at the end.
+//! saprmarks/dictionary_learning: `ae.pt`, as training saves it at the end. `config.json` names its class
+//! (`trainer.dict_class`).
 //!
 //! | class | p | f | x̂ |
 //! |---|---|---|---|
@@ -46,7 +46,7 @@ const CLASSES: [Class; 7] = [
 ];
 
 impl Class {
-    /// Its name in Python.
+    /// The class name in Python.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::AutoEncoder => "AutoEncoder",
@@ -59,7 +59,7 @@ impl Class {
         }
     }
 
-    /// The classes whose tensors have these names.
+    /// The classes that have tensors of these names.
     pub(super) fn fitting(names: &[&str]) -> impl Iterator<Item = Self> {
         CLASSES.into_iter().filter(move |class| {
             let (tensors, optional) = (class.tensors(1, 1), class.optional());
@@ -68,12 +68,12 @@ impl Class {
         })
     }
 
-    /// Whether the encoder is a matrix [d, m], as the features' formula has it, not a layer's [m, d].
+    /// Whether the encoder is a matrix [d, m] as in the formula, not a layer's weight [m, d].
     fn has_matrices(self) -> bool {
         matches!(self, Self::Matryoshka | Self::JumpRelu)
     }
 
-    /// The name of the bias that becomes `b_dec`.
+    /// Name of the bias that becomes `b_dec`.
     fn b_dec(self) -> &'static str {
         match self {
             Self::AutoEncoder => "bias",
@@ -83,7 +83,7 @@ impl Class {
         }
     }
 
-    /// Vectors of the features: their names here and in the bundle.
+    /// Vectors with a value per feature: their names in the file and in the bundle.
     fn vectors(self) -> &'static [(&'static str, &'static str)] {
         match self {
             Self::AutoEncoder | Self::AutoEncoderNew | Self::TopK | Self::BatchTopK => &[("encoder.bias", "b_enc")],
@@ -104,7 +104,7 @@ impl Class {
         tensors
     }
 
-    /// Tensors of other shapes; not there in files of older versions.
+    /// Tensors of other shapes, which files of older versions do not have.
     fn optional(self) -> &'static [&'static str] {
         match self {
             Self::TopK | Self::BatchTopK => &["k", "threshold"],
@@ -114,7 +114,7 @@ impl Class {
     }
 }
 
-/// Reads an SAE whose class its training stated.
+/// Reads an SAE whose class the training's configuration states.
 pub(super) fn read_stated(trainer: &Value, file: &Checkpoint) -> Result<Found, BundleError> {
     let Some(stated) = trainer.get("dict_class").and_then(Value::as_str) else {
         fail!(
@@ -129,7 +129,7 @@ pub(super) fn read_stated(trainer: &Value, file: &Checkpoint) -> Result<Found, B
     read(class, trainer, file)
 }
 
-/// Reads an SAE of `class`. `trainer` is compared with the tensors where it states the same; null without.
+/// Reads an SAE of `class`. `trainer`, which may be null, is compared with the tensors.
 pub(super) fn read(class: Class, trainer: &Value, file: &Checkpoint) -> Result<Found, BundleError> {
     let encoder = if class.has_matrices() { "W_enc" } else { "encoder.weight" };
     let [rows, columns] = matrix(file, encoder)?;
@@ -153,7 +153,10 @@ pub(super) fn read(class: Class, trainer: &Value, file: &Checkpoint) -> Result<F
         Class::TopK => {
             found.architecture = SaeArchitecture::TopK;
             let Some(k) = k(trainer, file)? else {
-                fail!(Missing, "an AutoEncoderTopK without its k; expected the tensor `k` or trainer.k in config.json");
+                fail!(
+                    Missing,
+                    "found an AutoEncoderTopK without k; expected the tensor `k`, or trainer.k in config.json"
+                );
             };
             found.k = Some(k);
         }
@@ -175,8 +178,8 @@ fn tensors(class: Class, file: &Checkpoint) -> Result<Parts, BundleError> {
     Ok(tensors)
 }
 
-/// What `AutoEncoder.from_pretrained` does: the decoder's vectors get length 1, the encoder their lengths, so that
-/// x̂ stays and f is in units of x.
+/// Does what `AutoEncoder.from_pretrained` does: the decoder's vectors are normalised and the encoder multiplied by
+/// their norms, so that x̂ stays the same and f is in units of x.
 fn normalize_decoder(found: &mut Found) -> Result<(), BundleError> {
     let norms = found.parts["W_dec"].row_norms();
     if norms.iter().all(|norm| (norm - 1.0).abs() <= 1e-5 + 1e-8) {
@@ -185,8 +188,8 @@ fn normalize_decoder(found: &mut Found) -> Result<(), BundleError> {
     if let Some(zero) = norms.iter().position(|norm| *norm == 0.0) {
         fail!(
             Invalid,
-            "feature {zero} has a decoder of length 0, which dictionary_learning's loader cannot normalise; expected \
-             every feature to have a direction"
+            "feature {zero} has a decoder vector of length 0, which dictionary_learning's loader cannot normalise; \
+             expected a direction for every feature"
         );
     }
     let m = norms.len();
@@ -199,22 +202,25 @@ fn normalize_decoder(found: &mut Found) -> Result<(), BundleError> {
     fold("W_dec", &|at, value| value / norms[at / d]);
     fold("W_enc", &|at, value| value * norms[at % m]);
     fold("b_enc", &|at, value| value * norms[at]);
-    let note =
-        "Decoder vectors had other lengths than 1: features were rescaled, as dictionary_learning's loader does.";
+    let note = "Decoder vectors did not have length 1: features were rescaled, as dictionary_learning's loader does.";
     found.notes.push(note.to_owned());
     Ok(())
 }
 
-/// BatchTopK at inference is its threshold, never the batch.
+/// BatchTopK decides by its threshold at inference, never by the batch.
 fn batch_threshold(found: &mut Found, class: Class, trainer: &Value, file: &Checkpoint) -> Result<(), BundleError> {
     if !file.contains("threshold") {
-        fail!(Missing, "a {} without its `threshold`, by which it decides at inference", class.name());
+        fail!(
+            Missing,
+            "found a {} without its `threshold`, which selects features at inference; save the finished SAE",
+            class.name()
+        );
     }
     let threshold = parts::number(file, "threshold")?;
     if threshold < 0.0 {
         fail!(
             Unsupported,
-            "`threshold` is {threshold}: not set by its training, and a {} that looks at the batch is not supported in \
+            "`threshold` is {threshold}, not set by its training; a {} that selects over the batch is not supported in \
              this version; expected a threshold of at least 0",
             class.name()
         );
@@ -224,7 +230,7 @@ fn batch_threshold(found: &mut Found, class: Class, trainer: &Value, file: &Chec
     if class == Class::Matryoshka && file.contains("group_sizes") {
         let groups = parts::integers(file, "group_sizes")?;
         if groups.iter().any(|size| *size <= 0) || groups.iter().sum::<i64>() != m as i64 {
-            fail!(Invalid, "`group_sizes` are {groups:?}, expected sizes that add up to the {m} features");
+            fail!(Invalid, "`group_sizes` are {groups:?}; expected sizes whose sum is the SAE's {m} features");
         }
     }
     found.architecture = SaeArchitecture::JumpRelu;
@@ -233,7 +239,7 @@ fn batch_threshold(found: &mut Found, class: Class, trainer: &Value, file: &Chec
     Ok(())
 }
 
-/// k as the tensor and the configuration state it.
+/// k as stated by the tensor, the configuration, or both, which must agree.
 fn k(trainer: &Value, file: &Checkpoint) -> Result<Option<usize>, BundleError> {
     let stated = trainer.get("k").and_then(Value::as_u64);
     if !file.contains("k") {

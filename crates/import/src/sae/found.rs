@@ -1,23 +1,23 @@
-//! What every format's reader takes and gives.
+//! The options and the result of every format's reader.
 
 use coverslip_bundle::{InputStep, SaeArchitecture};
 
 use super::parts::Parts;
 use crate::StoreAs;
 
-/// What the files do not say.
+/// Facts that the files may not state, and how to store the weights.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SaeOptions {
-    /// The factor on activations of SAELens' `normalize_activations: expected_average_only_in`; folded into the
-    /// weights as its `fold_activation_norm_scaling_factor` does.
+    /// The factor on activations for SAELens' `normalize_activations: expected_average_only_in`. It is folded into the
+    /// weights, as SAELens' `fold_activation_norm_scaling_factor` does.
     pub activation_scale: Option<f64>,
-    /// k of an overcomplete `TopKSAE` of which only the `state_dict` was saved.
+    /// k of an overcomplete `TopKSAE` that was saved as a `state_dict` only.
     pub k: Option<usize>,
-    /// How to store the weights. Thresholds and statistics of the input are never rounded to float16.
+    /// The type of the stored weights. Thresholds and input statistics are never rounded to float16.
     pub precision: StoreAs,
 }
 
-/// What a format's reader found.
+/// An SAE as a format's reader found it.
 pub(super) struct Found {
     pub(super) architecture: SaeArchitecture,
     pub(super) k: Option<usize>,
@@ -31,7 +31,7 @@ pub(super) struct Found {
 }
 
 impl Found {
-    /// The plainest SAE: no steps, `b_dec` not subtracted.
+    /// The simplest SAE: no input steps, and `b_dec` not subtracted.
     pub(super) fn new(architecture: SaeArchitecture, parts: Parts) -> Self {
         Self {
             architecture,

@@ -1,21 +1,21 @@
-//! Sparse autoencoders as their libraries save them, recognised from their files. Each format is brought to the
-//! bundle's one form,
+//! Sparse autoencoders in the formats of the libraries that train them, recognised from their files. Each format is
+//! converted to the bundle's one form,
 //!
 //! ```text
 //! x' = steps(x) − [apply_b_dec_to_input]·b_dec     p = x'·W_enc + b_enc
 //! f  = activation(p)                               x̂ = steps⁻¹(f·W_dec + b_dec)
 //! ```
 //!
-//! by folding what is exact to fold; what is neither folded nor carried is refused by name.
+//! by folding what can be folded exactly. What the form cannot express is refused by name.
 
 mod atoms;
 mod dictionary_learning;
+mod format;
 mod found;
 mod openai;
 mod overcomplete;
 mod own;
 mod parts;
-mod recognise;
 mod saelens;
 mod sparsify;
 
@@ -29,57 +29,58 @@ use coverslip_bundle::{InputStep, SaeArchitecture};
 use found::Found;
 pub use found::SaeOptions;
 
-/// An SAE, read.
+/// An imported SAE.
 #[derive(Clone, Debug)]
 pub struct ImportedSae {
-    /// Whose files these are: `SAELens`, `sparsify`, `dictionary_learning`, `OpenAI sparse_autoencoder`,
-    /// `overcomplete` or `coverslip.sae/1`.
+    /// The files' format: `SAELens`, `sparsify`, `dictionary_learning`, `OpenAI sparse_autoencoder`, `overcomplete` or
+    /// `coverslip.sae/1`.
     pub format: &'static str,
-    /// Its activation.
+    /// The activation.
     pub architecture: SaeArchitecture,
-    /// Width of its input.
+    /// Width of the input.
     pub d_in: usize,
-    /// Features.
+    /// Number of features.
     pub d_sae: usize,
-    /// Features that may be active: `topk`, `signed_topk`, `groupmax`.
+    /// Most features active at once (`topk`, `signed_topk`, `groupmax` only).
     pub k: Option<usize>,
-    /// Whether `b_dec` is subtracted from its input.
+    /// Whether `b_dec` is subtracted from the input.
     pub apply_b_dec_to_input: bool,
-    /// Steps before it, without those that were folded.
+    /// Steps before the SAE that were not folded.
     pub input: Vec<InputStep>,
-    /// `topk` only: p is multiplied by ‖W_dec,i‖, and f divided by it before it is decoded.
+    /// Whether p is multiplied by ‖W_dec,i‖ and f divided by it before decoding (`topk` only).
     pub rescale_acts_by_decoder_norm: bool,
-    /// Whether features were removed; `index_map` among the tensors has the original number of each.
+    /// Whether features were removed. Then the tensor `index_map` holds each feature's original index.
     pub pruned: bool,
-    /// Where in its model it reads, as far as the files say.
+    /// The place in the model that the SAE reads, if the files state it.
     pub hook_name: Option<String>,
-    /// Its weights as they will be stored, under the names of `docs/reference/bundle-format.md`.
+    /// The weights in their stored form, named as in `docs/reference/bundle-format.md`.
     pub tensors: TensorMap,
-    /// What a reader should know, in sentences: what was folded, what was taken as the library's default.
+    /// What was folded and which defaults were assumed, in sentences.
     pub notes: Vec<String>,
 }
 
-/// Reads an SAE: a directory as its library or a hub has it, or a file of weights (with its configuration beside it).
+/// Imports an SAE from a directory, as its library or a hub writes it, or from a file of weights with its configuration
+/// beside it.
 ///
 /// # Errors
-/// `Missing`, `Io`, `Truncated`; `Unsupported`, by name, for what this version does not do, and where more than
-/// one format fits; `Invalid` where the files contradict each other; `NotFinite`.
+/// `Missing`, `Io`, `Truncated`; `Unsupported`, naming what this version does not support, and if more than one format
+/// fits; `Invalid` if the files contradict each other; `NotFinite`.
 pub fn import_sae(path: &Path, options: &SaeOptions) -> Result<ImportedSae, BundleError> {
-    let weights = recognise::weights(path)?;
-    let (format, found) = recognise::read(&weights, options).map_err(|error| error.within(weights.display()))?;
+    let weights = format::weights(path)?;
+    let (format, found) = format::read(&weights, options).map_err(|error| error.within(weights.display()))?;
     finish(format, found, options).map_err(|error| error.within(weights.display()))
 }
 
-/// Checks what every format has in common, and stores the tensors.
+/// Checks what all formats have in common and converts the tensors to their stored form.
 fn finish(format: &'static str, found: Found, options: &SaeOptions) -> Result<ImportedSae, BundleError> {
     let [d_in, d_sae] = found.parts["W_enc"].shape[..] else {
-        fail!(Invalid, "`W_enc` is no matrix");
+        fail!(Invalid, "`W_enc` is not a matrix");
     };
     if d_in == 0 || d_sae == 0 {
         fail!(Invalid, "the SAE has {d_in} values and {d_sae} features, expected at least one of each");
     }
     if d_sae > MAX_D_SAE {
-        fail!(TooLarge, "the SAE has {d_sae} features, at most {MAX_D_SAE}");
+        fail!(TooLarge, "the SAE has {d_sae} features; expected at most {MAX_D_SAE}");
     }
     if let Some(k) = found.k
         && (k == 0 || k > d_sae)
@@ -87,10 +88,13 @@ fn finish(format: &'static str, found: Found, options: &SaeOptions) -> Result<Im
         fail!(Invalid, "`k` is {k}, expected 1 to {d_sae}, the number of features");
     }
     if options.k.is_some() && options.k != found.k {
-        fail!(Invalid, "k is stated as {:?}, the files say {:?}; leave it to the files", options.k, found.k);
+        fail!(Invalid, "k is given as {:?}, but the files say {:?}; do not give it", options.k, found.k);
     }
     if options.activation_scale.is_some() && format != saelens::FORMAT {
-        fail!(Invalid, "an activation scale belongs to SAELens' expected_average_only_in; this is {format}");
+        fail!(
+            Invalid,
+            "an activation scale is given, but this is {format}; only SAELens' expected_average_only_in has one"
+        );
     }
     let mut tensors = parts::stored(&found.parts, options.precision)?;
     if let Some(map) = &found.index_map {

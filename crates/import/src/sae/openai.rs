@@ -1,11 +1,11 @@
-//! OpenAI's sparse_autoencoder: one `.pt` with the tensors and the names of its activation.
+//! OpenAI's sparse_autoencoder: one `.pt` with the tensors and the name of the activation.
 //!
 //! ```text
 //! x' = N(x) − pre_bias     p = x'·encoder.weightᵀ + latent_bias     x̂ = N⁻¹(f·decoder.weightᵀ + pre_bias)
 //! ```
 //!
-//! N is a layer norm ((x−μ)/(σ+1e-5), σ unbiased) exactly when the activation is TopK; that is how the library
-//! decides it. Source: github.com/openai/sparse_autoencoder, `model.py`.
+//! As in the library, N is a layer norm ((x−μ)/(σ+1e-5), σ unbiased) if the activation is TopK and the identity
+//! otherwise. Source: github.com/openai/sparse_autoencoder, `model.py`.
 
 use super::found::Found;
 use super::parts::{Parts, check, matrix, read as read_tensor, shape};
@@ -17,16 +17,16 @@ use coverslip_bundle::{InputStep, SaeArchitecture};
 
 pub(super) const FORMAT: &str = "OpenAI sparse_autoencoder";
 
-/// Statistics of its training.
+/// Training statistics, which are not read.
 const STATISTICS: [&str; 3] = ["stats_last_nonzero", "latents_activation_frequency", "latents_mean_square"];
 
-/// Reads an SAE of OpenAI's library. `torch` is what the file has beside tensors.
+/// Reads an SAE of OpenAI's library. `torch` has the file's content beside tensors.
 pub(super) fn read(file: &Checkpoint, torch: Option<&TorchFile>) -> Result<Found, BundleError> {
     let Some(torch) = torch else {
         fail!(
             Missing,
-            "tensors of {FORMAT} without its `activation`, which a safetensors file cannot hold and by which the input \
-             is normalised or not; expected the .pt file"
+            "found tensors of {FORMAT} without its `activation`, which decides whether the input is normalised; a \
+             safetensors file cannot hold it; expected the .pt file"
         );
     };
     let [m, d] = matrix(file, "encoder.weight")?;
@@ -62,7 +62,9 @@ fn activation(torch: &TorchFile, notes: &mut Vec<String>) -> Result<(SaeArchitec
         "TopK" => {
             let k = match torch.value(&["activation_state_dict", "k"]) {
                 Some(Node::Leaf(Value::Int(k))) if *k > 0 => *k as usize,
-                found => fail!(Missing, "TopK without its k: expected activation_state_dict.k, found {found:?}"),
+                found => {
+                    fail!(Missing, "TopK without k: expected a number in activation_state_dict.k, found {found:?}")
+                }
             };
             let Some(after) = torch.value(&["activation_state_dict", "postact_fn"]) else {
                 fail!(Missing, "TopK without activation_state_dict.postact_fn; expected ReLU or Identity");
@@ -82,6 +84,9 @@ fn activation(torch: &TorchFile, notes: &mut Vec<String>) -> Result<(SaeArchitec
 fn text<'a>(node: &'a Node, name: &str) -> Result<&'a str, BundleError> {
     match node {
         Node::Leaf(Value::Text(text)) => Ok(text),
-        _ => fail!(Unsupported, "`{name}` is no text: not supported in this version; expected what state_dict() gives"),
+        _ => fail!(
+            Unsupported,
+            "`{name}` is not text: not supported in this version; expected what state_dict() returns"
+        ),
     }
 }

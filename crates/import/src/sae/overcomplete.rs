@@ -1,10 +1,10 @@
-//! KempnerInstitute's overcomplete: a module or its `state_dict`, as torch saves it.
+//! KempnerInstitute's overcomplete: a module or its `state_dict`, saved by torch.
 //!
 //! ```text
-//! p = x·Wᵀ + b, through a BatchNorm where there is one     x̂ = f·D
+//! p = x·Wᵀ + b, through a BatchNorm if there is one        x̂ = f·D
 //! SAE: ReLU(p)     TopKSAE: the k largest of ReLU(p)     JumpSAE: ReLU(p)·1[p ≥ exp(thresholds)]
 //! D = dictionary._weights·exp(multiplier), rows normalised
-//! D = (W·C + Relax)·exp(multiplier) of the archetypal ones, rows of W with sum 1, those of Relax within delta
+//! D = (W·C + Relax)·exp(multiplier) if archetypal, rows of W with sum 1, norms of Relax's rows at most delta
 //! ```
 //!
 //! Source: overcomplete 0.3, `sae/*.py`.
@@ -21,10 +21,10 @@ use coverslip_bundle::{BundleError, fail};
 
 pub(super) const FORMAT: &str = "overcomplete";
 
-/// torch's ε of a BatchNorm; a `state_dict` does not say another.
+/// torch's default ε of a BatchNorm, for a `state_dict`, which cannot state another.
 const BATCH_NORM_EPS: f64 = 1e-5;
 
-/// Reads an SAE of overcomplete. `torch` is what the file has beside tensors.
+/// Reads an SAE of overcomplete. `torch` has the file's content beside tensors.
 pub(super) fn read(file: &Checkpoint, torch: Option<&TorchFile>, options: &SaeOptions) -> Result<Found, BundleError> {
     let saved = Saved { file, torch };
     saved.refuse()?;
@@ -45,7 +45,7 @@ pub(super) fn read(file: &Checkpoint, torch: Option<&TorchFile>, options: &SaeOp
     tensors.insert("W_dec", dictionary);
     let (architecture, k) = if jump {
         let thresholds = parts::read(file, "thresholds")?;
-        // p ≥ exp(θ) in float32, as it is computed there.
+        // overcomplete compares p ≥ exp(θ) in float32.
         let strict = thresholds.values.iter().map(|v| f64::from(parts::strict(f64::from(*v).exp() as f32)));
         tensors.insert("threshold", Values::computed(&[m], strict));
         (SaeArchitecture::JumpRelu, None)
@@ -58,16 +58,16 @@ pub(super) fn read(file: &Checkpoint, torch: Option<&TorchFile>, options: &SaeOp
     Ok(Found { k, notes, ..Found::new(architecture, tensors) })
 }
 
-/// How p is computed.
+/// The form of the encoder, which computes p.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Encoder {
     /// `encoder.final_block.0`, a linear layer.
     Linear,
-    /// The same, and a BatchNorm behind it.
+    /// A linear layer followed by a BatchNorm.
     BatchNorm,
-    /// `TieableEncoder` with its own weight.
+    /// `TieableEncoder` with a weight of its own.
     Untied,
-    /// `TieableEncoder` with the dictionary's.
+    /// `TieableEncoder` with the dictionary's weight.
     Tied,
 }
 
@@ -122,7 +122,7 @@ impl Saved<'_> {
         Ok(())
     }
 
-    /// Which encoder it is; adds its tensors to `expected`.
+    /// Determines the encoder's form and adds its tensors to `expected`.
     fn encoder(&self, [m, d]: [usize; 2], expected: &mut Vec<Shape>) -> Result<Encoder, BundleError> {
         let mut expect = |name: &str, dims: &[usize]| expected.push(shape(name, dims));
         let encoder = if self.file.names().any(|name| name.starts_with("encoder.tied_to.")) {
@@ -148,7 +148,7 @@ impl Saved<'_> {
         Ok(encoder)
     }
 
-    /// `W_enc` and `b_enc`, a BatchNorm folded: γ·(p − μ)/√(σ² + ε) + β.
+    /// `W_enc` and `b_enc`, with a BatchNorm γ·(p − μ)/√(σ² + ε) + β folded in.
     fn folded_encoder(
         &self,
         encoder: Encoder,
@@ -182,21 +182,22 @@ impl Saved<'_> {
         }
     }
 
-    /// The dictionary that a tied encoder names is the SAE's own, which torch saves under both names.
+    /// Checks that a tied encoder's dictionary, which torch saves under a second name, is the SAE's own.
     fn check_tie(&self) -> Result<(), BundleError> {
         for (name, _) in atoms::tensors(self.file, "dictionary")? {
             let tied = format!("encoder.tied_to.{}", name.trim_start_matches("dictionary."));
             if self.file.read(&tied)? != self.file.read(&name)? {
                 fail!(
                     Invalid,
-                    "`{tied}` is not `{name}`; expected an encoder that is tied to the SAE's own dictionary"
+                    "`{tied}` differs from `{name}`; expected an encoder that is tied to the SAE's own dictionary"
                 );
             }
         }
         Ok(())
     }
 
-    /// k of what is not a JumpSAE: a module knows whether it is a TopKSAE, a `state_dict` does not.
+    /// The activation of an SAE that is not a JumpSAE. A module states whether it is a TopKSAE; a `state_dict` does
+    /// not.
     fn k(&self, options: &SaeOptions) -> Result<(SaeArchitecture, Option<usize>), BundleError> {
         match (self.leaf(&["top_k"]), self.is_module(), options.k) {
             (Some(Value::Int(k)), ..) if *k > 0 => Ok((SaeArchitecture::TopK, Some(*k as usize))),
@@ -204,8 +205,8 @@ impl Saved<'_> {
             (None, false, Some(k)) => Ok((SaeArchitecture::TopK, Some(k))),
             (None, false, None) => fail!(
                 Missing,
-                "a state_dict of overcomplete's TopKSAE or SAE, which have the same tensors and compute differently; \
-                 expected the module itself (torch.save(sae, …)), or --sae-k with the k of a TopKSAE"
+                "found a state_dict of overcomplete's TopKSAE or SAE, which have the same tensors but compute \
+                 differently; expected the module itself (torch.save(sae, …)), or --sae-k with the k of a TopKSAE"
             ),
             (Some(found), ..) => fail!(Invalid, "top_k is {found:?}, expected a number of at least 1"),
         }

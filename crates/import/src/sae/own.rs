@@ -1,4 +1,4 @@
-//! `coverslip.sae/1`: `cfg.json` and `sae.safetensors`, for what no library's format carries: standardised and
+//! `coverslip.sae/1`: `cfg.json` and `sae.safetensors`. It can express what no library's format can: standardised and
 //! normalised inputs, tied weights, features without ReLU, removed features. Unknown fields and tensors are refused.
 
 use serde::Deserialize;
@@ -26,13 +26,13 @@ struct Config {
     input: Vec<Step>,
     /// Added to `input_std`.
     input_eps: Option<f64>,
-    /// The factor of the step `scale`.
+    /// Factor of the input step `scale`.
     scale: Option<f64>,
     apply_b_dec_to_input: Option<bool>,
-    /// W_dec is W_enc transposed.
+    /// Whether W_dec is W_enc transposed.
     #[serde(default)]
     tied: bool,
-    /// Whether features are active at p > θ, not at p ≥ θ.
+    /// Whether features are active at p > θ (true) or p ≥ θ (false).
     threshold_strict: Option<bool>,
 }
 
@@ -46,15 +46,15 @@ enum Step {
     ConstantNormRescale,
 }
 
-/// Whether a `cfg.json` is of this format.
+/// Whether a `cfg.json` has this format.
 ///
 /// # Errors
-/// `UnsupportedVersion` for a later one.
+/// `UnsupportedVersion` for a later version of it.
 pub(super) fn is_ours(config: &Map<String, Value>) -> Result<bool, BundleError> {
     match config.get("format").and_then(Value::as_str) {
         Some(FORMAT) => Ok(true),
         Some(other) if other.starts_with("coverslip.sae/") => {
-            fail!(UnsupportedVersion, "cfg.json has the format `{other}`, this version reads `{FORMAT}`")
+            fail!(UnsupportedVersion, "cfg.json has the format `{other}`; this version reads `{FORMAT}`")
         }
         _ => Ok(false),
     }
@@ -81,7 +81,7 @@ pub(super) fn read(config: Map<String, Value>, file: &Checkpoint) -> Result<Foun
     })
 }
 
-/// What belongs together is there together.
+/// Checks that each field is there exactly if its owner, such as an architecture or a step, is.
 fn check_config(config: &Config, file: &Checkpoint) -> Result<(), BundleError> {
     let has = |step| config.input.contains(&step);
     let has_k =
@@ -116,7 +116,11 @@ fn check_config(config: &Config, file: &Checkpoint) -> Result<(), BundleError> {
     }
     match config.k {
         Some(k) if config.architecture == SaeArchitecture::GroupMax && (k == 0 || !config.d_sae.is_multiple_of(k)) => {
-            fail!(Invalid, "groupmax has k = {k} groups of equal size, which {} features do not give", config.d_sae)
+            fail!(
+                Invalid,
+                "groupmax needs k = {k} groups of equal size; {} features do not divide into them",
+                config.d_sae
+            )
         }
         _ => Ok(()),
     }
@@ -161,7 +165,7 @@ fn read_tensors(config: &Config, file: &Checkpoint) -> Result<Parts, BundleError
     if config.tied {
         let tied = w_enc.transposed();
         if tensors.get("W_dec").is_some_and(|found| found.values != tied.values) {
-            fail!(Invalid, "`tied` is true, but `W_dec` is not `W_enc` transposed; expected one or the other");
+            fail!(Invalid, "`tied` is true, but `W_dec` is not `W_enc` transposed; leave out one of the two");
         }
         tensors.insert("W_dec", tied);
     }
@@ -185,8 +189,8 @@ fn read_tensors(config: &Config, file: &Checkpoint) -> Result<Parts, BundleError
     Ok(tensors)
 }
 
-/// The steps without `scale`, which is folded: behind all others into the SAE; before them into the mean and
-/// standard deviation of `standardize`, and away where a length is taken.
+/// The input steps without `scale`, which is folded. If it is last, it goes into the SAE's weights. If it is first, it
+/// goes into the mean and standard deviation of `standardize`, and has no effect before a step that divides by ‖x‖.
 fn fold_steps(config: &Config, tensors: &mut Parts, notes: &mut Vec<String>) -> Result<Vec<InputStep>, BundleError> {
     let step = |step: &Step| match step {
         Step::Standardize => Some(InputStep::Standardize),
@@ -208,8 +212,8 @@ fn fold_steps(config: &Config, tensors: &mut Parts, notes: &mut Vec<String>) -> 
             [Step::Scale, Step::L2 | Step::ConstantNormRescale, ..] => {}
             _ => fail!(
                 Unsupported,
-                "a scale between other steps, or before a layer_norm: not supported in this version, since it cannot be \
-                 folded exactly; expected it last, or first and before standardize, l2 or constant_norm_rescale"
+                "a scale between other steps or before a layer_norm cannot be folded exactly: not supported in this \
+                 version; expected it last, or first and before standardize, l2 or constant_norm_rescale"
             ),
         }
         notes.push(format!("The scale {scale} of the input was folded into the weights."));
@@ -226,13 +230,13 @@ fn index_map(config: &Config, file: &Checkpoint) -> Result<Option<Vec<i32>>, Bun
     for number in numbers {
         match i32::try_from(number) {
             Ok(number) if number >= 0 => map.push(number),
-            _ => fail!(Invalid, "`{INDEX_MAP}` has {number}, expected the features' original numbers"),
+            _ => fail!(Invalid, "`{INDEX_MAP}` has {number}, expected the features' original indices"),
         }
     }
     let mut sorted = map.clone();
     sorted.sort_unstable();
     if let Some(pair) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
-        fail!(Invalid, "`{INDEX_MAP}` has {} twice, expected the features' original numbers", pair[0]);
+        fail!(Invalid, "`{INDEX_MAP}` has {} twice, expected the features' original indices", pair[0]);
     }
     Ok(Some(map))
 }

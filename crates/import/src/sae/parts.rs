@@ -1,5 +1,5 @@
-//! Tensors on their way from a file into the bundle: what is there is checked all at once, values are folded
-//! in float64, and what was not folded keeps the precision it came in.
+//! Tensors between a file and the bundle. One check names everything wrong at once; values are folded in float64;
+//! tensors that are not folded keep their precision.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use coverslip_bundle::{BundleError, BundleErrorKind, fail};
 /// An SAE's floating-point tensors under the bundle's names.
 pub(super) type Parts = BTreeMap<&'static str, Values>;
 
-/// A tensor's values, and what they are stored as when nothing else is asked for.
+/// A tensor's values, and their stored type unless the options ask for another.
 #[derive(Clone, Debug)]
 pub(super) struct Values {
     pub(super) shape: Vec<usize>,
@@ -20,18 +20,16 @@ pub(super) struct Values {
 }
 
 impl Values {
-    /// `value`, `n` times.
+    /// A vector of `n` times `value`.
     pub(super) fn filled(n: usize, value: f32) -> Self {
         Self { shape: vec![n], values: vec![value; n], found: Element::F32 }
     }
 
-    /// Computed values.
     pub(super) fn computed(shape: &[usize], values: impl IntoIterator<Item = f64>) -> Self {
         let values = values.into_iter().map(|v| v as f32).collect();
         Self { shape: shape.to_vec(), values, found: Element::F32 }
     }
 
-    /// A matrix with rows and columns exchanged.
     pub(super) fn transposed(self) -> Self {
         let [rows, columns] = self.shape[..] else { return self };
         let column = |column| (0..rows).map(move |row| row * columns + column);
@@ -39,8 +37,8 @@ impl Values {
         Self { shape: vec![columns, rows], values, ..self }
     }
 
-    /// Folded values: `f` of each one's position and value. They are float32 from here on, since few of them
-    /// would be numbers of the type that they came in.
+    /// Applies `f` to each value's position and value. The result is float32, since the original type can hold few of
+    /// the new values exactly.
     pub(super) fn folded(mut self, f: impl Fn(usize, f64) -> f64) -> Self {
         for (at, value) in self.values.iter_mut().enumerate() {
             *value = f(at, f64::from(*value)) as f32;
@@ -57,7 +55,7 @@ impl Values {
     }
 
     fn stored(&self, name: &str, precision: StoreAs) -> Result<Tensor, BundleError> {
-        // What a comparison or a division hangs on stays exact: a few values among millions.
+        // Values that are compared or divided by stay exact; they are few.
         let exact = ["threshold", "input_mean", "input_std"].contains(&name) && precision == StoreAs::Half;
         let precision = if exact { StoreAs::Keep } else { precision };
         let tensor = Tensor::f32(&self.shape, &self.values);
@@ -66,16 +64,16 @@ impl Values {
     }
 }
 
-/// The tensors as the bundle stores them.
+/// Converts the tensors to their stored form.
 ///
 /// # Errors
-/// `NotFinite` when a value is beyond the type that it is stored as.
+/// `NotFinite` if a value is beyond the range of its stored type.
 pub(super) fn stored(parts: &Parts, precision: StoreAs) -> Result<TensorMap, BundleError> {
     let store = |(name, values): (&&'static str, &Values)| Ok(((*name).to_owned(), values.stored(name, precision)?));
     parts.iter().map(store).collect()
 }
 
-/// x' = s·x: the encoder gets s; what is subtracted before it and what is decoded, which is undone by 1/s, get 1/s.
+/// Folds x' = s·x into the SAE: the encoder is multiplied by s, and the decoder and `b_dec` by 1/s.
 pub(super) fn fold_scale(parts: &mut Parts, scale: f64) {
     let mut fold = |name, f: &dyn Fn(f64) -> f64| {
         if let Some(values) = parts.remove(name) {
@@ -87,16 +85,16 @@ pub(super) fn fold_scale(parts: &mut Parts, scale: f64) {
     fold("b_dec", &|value| value / scale);
 }
 
-/// The largest float32 below a positive or zero `threshold`: p ≥ θ exactly where p > this.
+/// The largest float32 below a `threshold` θ ≥ 0: p ≥ θ is the same as p > this.
 pub(super) fn strict(threshold: f32) -> f32 {
     threshold.next_down()
 }
 
-/// Checks a file's tensors against `expected`; those in `ignored` may be there and are not read. `what` they
-/// belong to is named.
+/// Checks a file's tensors against `expected`. Those in `ignored` may be there and are not read. `what` names their
+/// owner in the message.
 ///
 /// # Errors
-/// `Missing`, `Invalid` for shapes, `Unsupported` for tensors that are not expected; all of them in one message.
+/// `Missing`; `Invalid` for wrong shapes; `Unsupported` for unexpected tensors. One message names all of them.
 pub(super) fn check(file: &Checkpoint, what: &str, expected: &[Shape], ignored: &[&str]) -> Result<(), BundleError> {
     let (mut missing, mut wrong) = (Vec::new(), Vec::new());
     for (name, shape) in expected {
@@ -123,7 +121,7 @@ pub(super) fn check(file: &Checkpoint, what: &str, expected: &[Shape], ignored: 
     }
     let names: Vec<String> = expected.iter().map(|(name, _)| name.clone()).collect();
     let message = format!(
-        "{what} has the tensors {} alone; {}; leaving tensors out could change the outputs: export it again with the \
+        "{what} has exactly the tensors {}; {}; ignoring tensors could change the outputs: export it again with the \
          library that made it",
         names.join(", "),
         found.join("; ")
@@ -131,7 +129,7 @@ pub(super) fn check(file: &Checkpoint, what: &str, expected: &[Shape], ignored: 
     Err(BundleError::new(kind, message))
 }
 
-/// Name and shape, as [`check`] takes them.
+/// A name and shape for [`check`].
 pub(super) fn shape(name: &str, shape: &[usize]) -> Shape {
     (name.to_owned(), shape.to_vec())
 }
@@ -139,7 +137,7 @@ pub(super) fn shape(name: &str, shape: &[usize]) -> Shape {
 /// Rows and columns of the matrix `name`.
 ///
 /// # Errors
-/// `Missing`, or `Invalid` when it is no matrix or empty.
+/// `Missing`; `Invalid` if it is not a matrix or is empty.
 pub(super) fn matrix(file: &Checkpoint, name: &str) -> Result<[usize; 2], BundleError> {
     match file.shape(name) {
         Some(&[rows, columns]) if rows > 0 && columns > 0 => Ok([rows, columns]),
@@ -151,7 +149,7 @@ pub(super) fn matrix(file: &Checkpoint, name: &str) -> Result<[usize; 2], Bundle
     }
 }
 
-/// The floating-point tensor `name`, finite.
+/// Reads the floating-point tensor `name` and refuses values that are not finite.
 ///
 /// # Errors
 /// As [`Checkpoint::read`]; `NotFinite`; `Invalid` for integers.
@@ -162,10 +160,10 @@ pub(super) fn read(file: &Checkpoint, name: &str) -> Result<Values, BundleError>
     Ok(Values { values: view.to_f32()?, found: tensor.element, shape: tensor.shape })
 }
 
-/// The single floating-point value in the tensor `name`.
+/// Reads the single floating-point value of the tensor `name`.
 ///
 /// # Errors
-/// As [`read`]; `Invalid` when there are more.
+/// As [`read`]; `Invalid` if there are more.
 pub(super) fn number(file: &Checkpoint, name: &str) -> Result<f32, BundleError> {
     match read(file, name)?.values[..] {
         [value] => Ok(value),
@@ -173,7 +171,7 @@ pub(super) fn number(file: &Checkpoint, name: &str) -> Result<f32, BundleError> 
     }
 }
 
-/// The integers in the tensor `name`.
+/// Reads the integers of the tensor `name`.
 ///
 /// # Errors
 /// As [`Checkpoint::read`]; `Invalid` for other element types.
@@ -193,7 +191,7 @@ pub(super) fn integers(file: &Checkpoint, name: &str) -> Result<Vec<i64>, Bundle
 pub(super) fn agree(field: &str, stated: Option<u64>, found: usize) -> Result<(), BundleError> {
     match stated {
         Some(stated) if stated != found as u64 => {
-            fail!(Invalid, "`{field}` is {stated}, the tensors have {found}; expected them to agree")
+            fail!(Invalid, "`{field}` is {stated}, the tensors have {found}; expected the same")
         }
         _ => Ok(()),
     }

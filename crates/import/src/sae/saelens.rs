@@ -1,5 +1,5 @@
-//! SAELens: `cfg.json` and `sae_weights.safetensors`, as version 6 saves them for inference, and the `standard`,
-//! `topk`, `jumprelu` and `gated` of before 6.0. Its tensors and formulas are the bundle's own:
+//! SAELens: `cfg.json` and `sae_weights.safetensors`, as version 6 saves them for inference, and the architectures
+//! `standard`, `topk`, `jumprelu` and `gated` of earlier versions. Tensors and formulas are the bundle's own:
 //!
 //! ```text
 //! x' = N(x) − [apply_b_dec_to_input]·b_dec     p = x'·W_enc + b_enc     x̂ = N⁻¹(f·W_dec + b_dec)
@@ -18,7 +18,7 @@ use coverslip_bundle::{InputStep, SaeArchitecture};
 
 pub(super) const FORMAT: &str = "SAELens";
 
-/// A factor that SAELens wrote for a while; all ones, or belongs to `finetuning_scaling_factor`.
+/// A tensor of some versions: all ones, unless `finetuning_scaling_factor` is set.
 const SCALING_FACTOR: &str = "scaling_factor";
 
 /// The fields of `cfg.json` that change a number.
@@ -33,7 +33,7 @@ struct Config {
     activation_fn_str: Option<String>,
     activation_fn_kwargs: Option<Value>,
     apply_b_dec_to_input: Option<bool>,
-    /// A name; before 6.0 also true and false.
+    /// A name; before 6.0 also true or false.
     normalize_activations: Option<Value>,
     reshape_activations: Option<String>,
     rescale_acts_by_decoder_norm: Option<bool>,
@@ -48,7 +48,7 @@ struct Config {
 pub(super) fn read(config: Map<String, Value>, file: &Checkpoint, options: &SaeOptions) -> Result<Found, BundleError> {
     let config: Config = match serde_json::from_value(Value::Object(config)) {
         Ok(config) => config,
-        Err(error) => fail!(Invalid, "cfg.json is no SAELens configuration: {error}"),
+        Err(error) => fail!(Invalid, "cfg.json is not a SAELens configuration: {error}"),
     };
     refuse(&config)?;
     let mut notes = Vec::new();
@@ -61,7 +61,7 @@ pub(super) fn read(config: Map<String, Value>, file: &Checkpoint, options: &SaeO
     }
     let rescale = config.rescale_acts_by_decoder_norm == Some(true);
     if rescale && architecture != SaeArchitecture::TopK {
-        notes.push("SAELens reads rescale_acts_by_decoder_norm of topk alone: it was ignored.".to_owned());
+        notes.push("rescale_acts_by_decoder_norm was ignored: SAELens reads it for topk only.".to_owned());
     }
     if config.apply_b_dec_to_input.is_none() {
         notes.push("apply_b_dec_to_input is not stated: true, SAELens' default.".to_owned());
@@ -86,7 +86,7 @@ fn refuse(config: &Config) -> Result<(), BundleError> {
     if config.finetuning_scaling_factor == Some(true) {
         fail!(
             Unsupported,
-            "finetuning_scaling_factor: not supported in this version; expected an SAE without; fold it into the \
+            "finetuning_scaling_factor: not supported in this version; expected an SAE without it: fold it into the \
              weights"
         );
     }
@@ -108,7 +108,7 @@ fn architecture(config: &Config, notes: &mut Vec<String>) -> Result<(SaeArchitec
         notes.push("The architecture is not stated: standard, SAELens' default before 6.0.".to_owned());
     }
     let stated = config.architecture.as_deref().unwrap_or("standard");
-    // SAELens renames activation_fn_str, and reads it for `topk` alone; before 6.0 it was what it says.
+    // From 6.0 on SAELens reads activation_fn_str for `topk` only; before, it named the activation.
     let activation = config.activation_fn_str.as_deref().or(config.activation_fn.as_deref()).unwrap_or("relu");
     Ok(match (stated, activation) {
         ("standard", "relu") => (SaeArchitecture::Relu, None),
@@ -137,19 +137,19 @@ fn architecture(config: &Config, notes: &mut Vec<String>) -> Result<(SaeArchitec
 fn k(config: &Config) -> Result<usize, BundleError> {
     let kwargs = config.activation_fn_kwargs.as_ref();
     if kwargs.and_then(|kwargs| kwargs.get("signed")).and_then(Value::as_bool) == Some(true) {
-        fail!(Unsupported, "a signed topk: not supported in this version; expected one that is followed by ReLU");
+        fail!(Unsupported, "found a signed topk: not supported in this version; expected a topk followed by ReLU");
     }
     let before_6 = kwargs.and_then(|kwargs| kwargs.get("k")).and_then(Value::as_u64).map(|k| k as usize);
     match (config.k, before_6) {
         (Some(k), Some(other)) if k != other => {
-            fail!(Invalid, "`k` is {k}, activation_fn_kwargs says {other}; expected them to agree")
+            fail!(Invalid, "`k` is {k}, activation_fn_kwargs says {other}; expected the same")
         }
         (Some(k), _) | (None, Some(k)) => Ok(k),
-        (None, None) => fail!(Missing, "a topk SAE without `k`; expected it in cfg.json"),
+        (None, None) => fail!(Missing, "found a topk SAE without `k`; expected it in cfg.json"),
     }
 }
 
-/// The step before the SAE, or the scale to fold.
+/// The input step, or the scale to fold.
 fn normalization(config: &Config, options: &SaeOptions) -> Result<(Vec<InputStep>, Option<f64>), BundleError> {
     let stated = match &config.normalize_activations {
         None | Some(Value::Null | Value::Bool(false)) => "none",
@@ -177,7 +177,10 @@ fn normalization(config: &Config, options: &SaeOptions) -> Result<(Vec<InputStep
         ),
         (_, None) => Ok((steps, None)),
         (other, Some(_)) => {
-            fail!(Invalid, "an activation scale belongs to expected_average_only_in; this SAE has {other}")
+            fail!(
+                Invalid,
+                "an activation scale is given, but this SAE has {other}; only expected_average_only_in has a scale"
+            )
         }
     }
 }
@@ -201,11 +204,11 @@ fn read_tensors(
         if parts::read(file, SCALING_FACTOR)?.values.iter().any(|factor| (factor - 1.0).abs() > 1e-5) {
             fail!(
                 Unsupported,
-                "tensor `{SCALING_FACTOR}` is not all ones: not supported in this version; expected an SAE without; \
+                "tensor `{SCALING_FACTOR}` is not all ones: not supported in this version; expected an SAE without it: \
                  fold it into the weights"
             );
         }
-        notes.push(format!("The tensor {SCALING_FACTOR} is all ones: it was left out, as SAELens does."));
+        notes.push(format!("The tensor {SCALING_FACTOR} is all ones and was left out, as SAELens does."));
     }
     let names = ["W_enc", "W_dec", "b_dec"].into_iter().chain(vectors.iter().copied());
     names.map(|name| Ok((name, parts::read(file, name)?))).collect()

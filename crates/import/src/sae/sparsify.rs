@@ -29,7 +29,7 @@ struct Config {
     d_in: Option<usize>,
     skip_connection: bool,
     transcode: bool,
-    /// Before 1.0: without ReLU.
+    /// Before 1.0: whether features have no ReLU.
     signed: bool,
 }
 
@@ -52,7 +52,7 @@ impl Default for Config {
 pub(super) fn read(map: &Map<String, Value>, file: &Checkpoint) -> Result<Found, BundleError> {
     let config: Config = match serde_json::from_value(Value::Object(map.clone())) {
         Ok(config) => config,
-        Err(error) => fail!(Invalid, "cfg.json is no configuration of sparsify: {error}"),
+        Err(error) => fail!(Invalid, "cfg.json is not a configuration of sparsify: {error}"),
     };
     refuse(&config)?;
     let Some(d) = config.d_in else {
@@ -65,7 +65,7 @@ pub(super) fn read(map: &Map<String, Value>, file: &Checkpoint) -> Result<Found,
         other => fail!(Unsupported, "activation `{other}`: not supported in this version; expected topk or groupmax"),
     };
     if architecture == SaeArchitecture::GroupMax && (config.k == 0 || !m.is_multiple_of(config.k)) {
-        fail!(Invalid, "groupmax has k = {} groups of equal size, which {m} features do not give", config.k);
+        fail!(Invalid, "groupmax needs k = {} groups of equal size; {m} features do not divide into them", config.k);
     }
     let expected =
         [shape("encoder.weight", &[m, d]), shape("encoder.bias", &[m]), shape("W_dec", &[m, d]), shape("b_dec", &[d])];
@@ -88,8 +88,8 @@ pub(super) fn read(map: &Map<String, Value>, file: &Checkpoint) -> Result<Found,
 fn refuse(config: &Config) -> Result<(), BundleError> {
     let refused = [
         ("transcode", config.transcode, "a transcoder, which predicts another layer"),
-        ("skip_connection", config.skip_connection, "a linear path around the features"),
-        ("signed", config.signed, "features without ReLU, chosen by size"),
+        ("skip_connection", config.skip_connection, "a linear path that bypasses the features"),
+        ("signed", config.signed, "features without ReLU, selected by magnitude"),
     ];
     for (field, set, meaning) in refused {
         if set {

@@ -1,5 +1,5 @@
-//! timm's architecture names, and what follows from them that neither weights nor `config.json` say. Only plain
-//! `VisionTransformer`s are here: those that compute something else (CLIP, SigLIP, parallel blocks) are not known.
+//! timm's architecture names, and the properties that they imply and that neither weights nor `config.json` state. Only
+//! plain `VisionTransformer`s are known, not those that compute something else (CLIP, SigLIP, parallel blocks).
 
 use super::stated::{Said, Stated};
 use coverslip_bundle::{BundleError, fail};
@@ -20,11 +20,11 @@ const SIZES: [(&str, usize, usize, usize); 12] = [
     ("gigantic", 1664, 48, 16),
 ];
 
-/// Parts of names that change no number: sizes, and what older versions of timm called the data or the training.
+/// Parts of names that change no number: older versions of timm's names for data and training.
 const NEUTRAL: [&str; 5] = ["dino", "in21k", "miil", "sam", "augreg"];
 
-/// What a name says: `vit_SIZE_patchN[_regN][_gap][_dinov2][_PIXELS]`, `deit_SIZE_patchN_PIXELS`, `deit3_…`.
-/// Behind a dot is the name of the weights.
+/// Parses a name: `vit_SIZE_patchN[_regN][_gap][_dinov2][_PIXELS]`, `deit_SIZE_patchN_PIXELS`, `deit3_…`. A dot
+/// separates it from the name of the weights.
 ///
 /// # Errors
 /// `Unsupported` for other names.
@@ -34,8 +34,8 @@ pub(super) fn find(name: &Said<String>) -> Result<Stated, BundleError> {
         None => fail!(
             Unsupported,
             "{} is `{}`: not supported in this version; expected one of timm's plain VisionTransformers \
-             (vit_large_patch16_224, vit_base_patch14_reg4_dinov2, …); where it computes the same as those, say so \
-             in model.json (\"architecture\": \"vit\", \"num_heads\", \"act_layer\")",
+             (vit_large_patch16_224, vit_base_patch14_reg4_dinov2, …); if it computes the same as one of those, say \
+             so in model.json (\"architecture\": \"vit\", \"num_heads\", \"act_layer\")",
             name.by,
             name.value
         ),
@@ -85,9 +85,9 @@ mod tests {
     use super::*;
     use coverslip_bundle::BundleErrorKind;
 
-    /// As timm 1.0.31 makes them: width, blocks, heads, no_embed_class, packed SwiGLU, average pooling.
+    /// The expected values are timm 1.0.31's: width, blocks, heads, no_embed_class, packed SwiGLU, average pooling.
     #[test]
-    fn names_say_what_timm_makes() {
+    fn names_imply_what_timm_builds() {
         let known = [
             ("vit_tiny_patch16_384", 192, 12, 3, false, false, false),
             ("vit_small_patch16_224_dino", 384, 12, 6, false, false, false),
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_computes_something_else_is_not_known() {
+    fn models_that_compute_something_else_are_not_known() {
         let unknown = [
             "vit_base_patch16_clip_quickgelu_224",
             "vit_base_patch32_siglip_gap_256",

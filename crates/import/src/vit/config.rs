@@ -1,4 +1,4 @@
-//! `config.json`, as timm's and transformers' hubs have it, and `preprocessor_config.json`.
+//! `config.json` in timm's and transformers' forms, and `preprocessor_config.json`.
 
 use serde_json::{Map, Value};
 
@@ -7,17 +7,17 @@ use super::spec::ModelSpec;
 use super::stated::{Fields, Said, Stated, square};
 use coverslip_bundle::{BundleError, fail};
 
-/// What the files say.
+/// The content of the configuration files.
 #[derive(Debug, Default)]
 pub(super) struct Config {
     pub(super) stated: Stated,
-    /// timm's name of the architecture, from which more follows.
+    /// timm's name of the architecture, which implies more.
     pub(super) architecture: Option<Said<String>>,
-    /// What it calls the model: `config.json says dinov2`.
+    /// The model's kind, for notes: `config.json says dinov2`.
     pub(super) says: Option<String>,
 }
 
-/// Arguments of timm's `VisionTransformer` that no embedding of a whole tile depends on.
+/// Arguments of timm's `VisionTransformer` that do not affect the embedding of a whole tile.
 const NEUTRAL: [&str; 14] = [
     "num_classes",
     "drop_rate",
@@ -34,7 +34,7 @@ const NEUTRAL: [&str; 14] = [
     "in_chans",
     "proj_bias",
 ];
-/// Those that are read below.
+/// Arguments that are read below.
 const READ: [&str; 14] = [
     "img_size",
     "patch_size",
@@ -52,7 +52,7 @@ const READ: [&str; 14] = [
     "fc_norm",
 ];
 
-/// Reads what lies beside the weights. `spec` decides whether an unknown model is refused.
+/// Reads the files beside the weights. `spec` decides whether an unknown model is refused.
 pub(super) fn read(source: &ModelSource, spec: &ModelSpec) -> Result<Config, BundleError> {
     let mut found = match &source.config {
         None => Config::default(),
@@ -61,20 +61,20 @@ pub(super) fn read(source: &ModelSource, spec: &ModelSpec) -> Result<Config, Bun
         Some(config) => fail!(
             Unsupported,
             "{}: not supported in this version: neither timm's (`architecture`) nor transformers' (`model_type`); \
-             expected one of them; write one, or put what it says into model.json and take it away",
+             expected one of them; write one, or move its content into model.json and remove the file",
             config.name
         ),
     };
     let Some(preprocessor) = &source.preprocessor else { return Ok(found) };
     let prepared = preprocessing(preprocessor)?;
-    // ViTModel takes no other size than its own unless it is told to; Dinov2Model resamples whatever comes.
+    // By default ViTModel refuses every input size but its own; Dinov2Model resamples for any size.
     if let (Some(made), Some(stored), None) = (&prepared.side, &found.stated.stored_side, spec.img_size)
         && made.value != stored.value
         && found.says.as_deref().is_some_and(|says| says.ends_with(" vit"))
     {
         fail!(
             Invalid,
-            "{} is {}, {} is {}; expected the same; say in model.json which one is the model's input (\"img_size\")",
+            "{} is {}, {} is {}; expected the same; state the model's input in model.json (\"img_size\")",
             made.by,
             made.value,
             stored.by,
@@ -89,7 +89,7 @@ fn object<'a>(fields: &'a Map<String, Value>, key: &str) -> Option<&'a Map<Strin
     fields.get(key).and_then(Value::as_object)
 }
 
-/// timm: `architecture`, `model_args`, and `pretrained_cfg`, whose fields older files have beside the others.
+/// timm's form: `architecture`, `model_args` and `pretrained_cfg`, whose fields are at the top level in older files.
 fn timm(config: &Document) -> Result<Config, BundleError> {
     let (none, name) = (Map::new(), &config.name);
     let places = ["", "model_args.", "pretrained_cfg."].map(|part| format!("{name}'s {part}"));
@@ -127,14 +127,14 @@ fn timm(config: &Document) -> Result<Config, BundleError> {
     Ok(Config { stated, architecture, says })
 }
 
-/// Refuses what `model_args` says that changes numbers and is not read. `null` and `false` are timm's defaults of
-/// all the others.
+/// Refuses fields of `model_args` that change numbers and are not read, unless they have timm's defaults `null` and
+/// `false`.
 fn refuse_arguments(args: &Fields) -> Result<(), BundleError> {
     for (key, value) in args.map {
         let default = match key.as_str() {
             "global_pool" => true,
             "pos_embed" => value == "learn",
-            "final_norm" => true, // The norm is among the weights, or it is not.
+            "final_norm" => true, // The weights show it.
             "norm_layer" => {
                 value.as_str().is_none_or(|name| name.eq_ignore_ascii_case("layernorm")) && !value.is_object()
             }
@@ -143,8 +143,8 @@ fn refuse_arguments(args: &Fields) -> Result<(), BundleError> {
         if !default && !NEUTRAL.contains(&&key[..]) && !READ.contains(&&key[..]) {
             fail!(
                 Unsupported,
-                "{}{key} is {value}: not supported in this version; expected a VisionTransformer without it; leave \
-                 it out where it changes nothing",
+                "{}{key} is {value}: not supported in this version; expected a VisionTransformer without it; remove it \
+                 if it has no effect",
                 args.place
             );
         }
@@ -152,12 +152,12 @@ fn refuse_arguments(args: &Fields) -> Result<(), BundleError> {
     Ok(())
 }
 
-/// transformers' ViTModel, Dinov2Model, Dinov2WithRegistersModel.
+/// transformers' form, for ViTModel, Dinov2Model and Dinov2WithRegistersModel.
 fn transformers(config: &Document, spec: &ModelSpec) -> Result<Config, BundleError> {
     let place = format!("{}'s ", config.name);
     let fields = Fields { map: &config.fields, place: &place };
     let kind = fields.text("model_type")?.map(|said| said.value).unwrap_or_default();
-    // What the classes of these names say where a file does not.
+    // The defaults of transformers' configuration classes.
     let default_eps = match (&kind[..], &spec.architecture) {
         ("vit", _) => Some(1e-12),
         ("dinov2" | "dinov2_with_registers", _) => Some(1e-6),
@@ -165,7 +165,7 @@ fn transformers(config: &Document, spec: &ModelSpec) -> Result<Config, BundleErr
         (_, None) => fail!(
             Unsupported,
             "{place}model_type is `{kind}`: not supported in this version; expected vit, dinov2 or \
-             dinov2_with_registers; where it computes the same as one of these, say so in model.json \
+             dinov2_with_registers; if it computes the same as one of these, say so in model.json \
              (\"architecture\": \"vit\")"
         ),
     };
@@ -189,7 +189,7 @@ fn transformers(config: &Document, spec: &ModelSpec) -> Result<Config, BundleErr
     Ok(Config { stated, architecture: None, says: Some(format!("{} says {kind}", config.name)) })
 }
 
-/// `preprocessor_config.json`: (pixel/255 − mean)/std, and the size that it makes.
+/// `preprocessor_config.json`: mean and std of (pixel/255 − mean)/std, and the input's size.
 fn preprocessing(document: &Document) -> Result<Stated, BundleError> {
     let place = format!("{}'s ", document.name);
     let fields = Fields { map: &document.fields, place: &place };
@@ -197,8 +197,8 @@ fn preprocessing(document: &Document) -> Result<Stated, BundleError> {
     if let Some(factor) = factor.filter(|factor| (factor.value * 255.0 - 1.0).abs() > 1e-6) {
         fail!(
             Unsupported,
-            "{} is {}: not supported in this version; expected 1/255; put mean and std for pixel/255 into \
-             model.json and take the file away",
+            "{} is {}: not supported in this version; expected 1/255; state mean and std of pixel/255 in \
+             model.json and remove the file",
             factor.by,
             factor.value
         );
@@ -207,8 +207,8 @@ fn preprocessing(document: &Document) -> Result<Stated, BundleError> {
     if let Some(off) = off("do_rescale")? {
         fail!(
             Unsupported,
-            "{} is false: not supported in this version; expected pixel/255; put mean and std for pixel/255 into \
-             model.json and take the file away",
+            "{} is false: not supported in this version; expected pixel/255; state mean and std of pixel/255 in \
+             model.json and remove the file",
             off.by
         );
     }

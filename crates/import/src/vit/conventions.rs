@@ -1,24 +1,23 @@
-//! Whose names tensors have, and what they are called here: timm's, with `attn.q`, `attn.k`, `attn.v` for layers that
-//! timm has in one, and DINOv2's `mlp.w12`, `mlp.w3`, which tell what timm's `mlp.fc1` does not.
+//! Naming conventions, and their translation to the importer's own names. Those are timm's, plus `attn.q`, `attn.k`,
+//! `attn.v` for layers that timm fuses, and DINOv2's `mlp.w12`, `mlp.w3`, which show what timm's `mlp.fc1` does not.
 
 use coverslip_bundle::limits::MAX_DEPTH;
 use coverslip_bundle::{BundleError, fail};
 
-/// Whose names the tensors have.
+/// The library whose names the tensors have.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Convention {
-    /// timm's.
     Timm,
-    /// Those of DINOv2's own code: timm's but for registers and gated MLPs.
+    /// DINOv2's own code, whose names differ from timm's for registers and gated MLPs.
     Dinov2,
-    /// Those of transformers' ViTModel and Dinov2Model, on the hub and in memory (from 5.0 on).
+    /// transformers' ViTModel and Dinov2Model, with the names on the hub and those in memory (from 5.0 on).
     Transformers,
 }
 
-/// A library's names and ours. Layers have `.weight` and `.bias`, parameters neither. Of several names for one thing
-/// the first one is the usual one.
+/// A library's names and ours. Layers have `.weight` and `.bias`, parameters neither. If there are several names for
+/// one thing, the usual one is first.
 struct Names {
-    /// What comes before a block's number.
+    /// Prefixes of a block's number.
     blocks: &'static [&'static str],
     parameters: &'static [(&'static str, &'static str)],
     layers: &'static [(&'static str, &'static str)],
@@ -26,7 +25,7 @@ struct Names {
     block_layers: &'static [(&'static str, &'static str)],
 }
 
-/// timm's, and DINOv2's own.
+/// timm's and DINOv2's own names.
 const TIMM: Names = Names {
     blocks: &["blocks."],
     parameters: &[
@@ -85,13 +84,13 @@ const TRANSFORMERS: Names = Names {
     ],
 };
 
-/// The tensor that every convention has, by which it is known.
+/// The tensor by which a convention is recognised.
 pub(super) const ANCHORS: [(&str, Convention); 2] = [
     ("patch_embed.proj.weight", Convention::Timm),
     ("embeddings.patch_embeddings.projection.weight", Convention::Transformers),
 ];
 
-/// Modules that no embedding needs: classifiers, heads and decoders of the training.
+/// Modules that no embedding needs: classifiers, and the heads and decoders of training.
 const HEADS: [&str; 10] = [
     "head",
     "head_dist",
@@ -105,21 +104,21 @@ const HEADS: [&str; 10] = [
     "decoder",
 ];
 
-/// A name, understood.
+/// The meaning of a tensor's name.
 #[derive(Debug, PartialEq)]
 pub(super) enum Meaning {
-    /// Ours; and whether it was in a chunk of blocks.
+    /// A tensor of the model: our name, and whether it was in a chunk of blocks.
     Part {
         name: String,
         chunked: bool,
     },
-    /// Not needed.
+    /// A tensor that no embedding needs.
     Head,
     Unknown,
 }
 
 impl Convention {
-    /// For people.
+    /// The convention's name for people.
     pub(super) fn title(self) -> &'static str {
         match self {
             Self::Timm => "timm's names",
@@ -135,7 +134,7 @@ impl Convention {
         }
     }
 
-    /// What the tensor `name` (without a prefix) is.
+    /// The meaning of the tensor `name`, given without prefix.
     ///
     /// # Errors
     /// `TooLarge` for a block beyond the limit.
@@ -148,7 +147,7 @@ impl Convention {
             let Some((chunk, index, rest)) = name.strip_prefix(stem).and_then(block_number) else { continue };
             let Some(part) = ours(rest, names.block_parameters, names.block_layers) else { break };
             if index >= MAX_DEPTH {
-                fail!(TooLarge, "tensor `{name}` is of block {index}; at most {MAX_DEPTH} blocks are supported");
+                fail!(TooLarge, "tensor `{name}` belongs to block {index}; at most {MAX_DEPTH} blocks are supported");
             }
             return Ok(Meaning::Part { name: format!("blocks.{index}.{part}"), chunked: chunk });
         }
@@ -156,7 +155,7 @@ impl Convention {
         Ok(part.map_or(Meaning::Unknown, |name| Meaning::Part { name, chunked: false }))
     }
 
-    /// What this convention calls our tensor `name`: of two names one that `occurs` in the file.
+    /// This convention's name of our tensor `name`. If it has several, the one that `occurs` in the file is preferred.
     pub(super) fn theirs(self, name: &str, occurs: impl Fn(&str) -> bool) -> String {
         let names = self.names();
         let Some((_, index, rest)) = name.strip_prefix("blocks.").and_then(block_number) else {
@@ -167,14 +166,14 @@ impl Convention {
     }
 }
 
-/// Whether the module at the beginning of `name` is one that no embedding needs.
+/// Whether the first module in `name` is one that no embedding needs.
 pub(super) fn is_head(name: &str) -> bool {
     let module = name.split('.').next().unwrap_or_default();
     HEADS.contains(&module) || module.starts_with("decoder_")
 }
 
-/// `3.attn.qkv.weight`, or `0.3.attn.qkv.weight` in DINOv2's chunks, where blocks are counted over all chunks:
-/// whether it is in one, the block and the rest.
+/// Splits `3.attn.qkv.weight`, or `0.3.attn.qkv.weight` in DINOv2's chunks, where blocks are numbered across chunks,
+/// into whether it is in a chunk, the block, and the rest.
 fn block_number(name: &str) -> Option<(bool, usize, &str)> {
     let number = |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse::<usize>().ok()).flatten();
     let (first, rest) = name.split_once('.')?;
@@ -243,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_called_as_in_the_file() {
+    fn missing_tensors_are_named_as_in_the_file() {
         let here = |there: &'static [&'static str]| move |name: &str| there.contains(&name);
         let convention = Convention::Transformers;
         assert_eq!(convention.theirs("cls_token", here(&[])), "embeddings.cls_token");

@@ -1,5 +1,5 @@
-//! The MLP's hidden layer: whether it is gated, and which rows are the gate. Shapes tell the former. The latter is
-//! told by names in some libraries, and by nothing in timm's `mlp.fc1`: then somebody has to say it.
+//! The MLP's hidden layer: whether it is gated, and which rows are the gate. Shapes show the former. Tensor names show
+//! the latter in some libraries, but not for timm's `mlp.fc1`, where it must be stated.
 
 use super::conventions::Convention;
 use super::names::Found;
@@ -7,14 +7,14 @@ use super::stated::{Said, Stated};
 use coverslip_bundle::Mlp;
 use coverslip_bundle::{BundleError, fail};
 
-/// How the hidden layer is stored.
+/// The stored form of the hidden layer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Hidden {
     /// fc2(GELU(fc1 x)).
     Plain,
     /// Gate and value in `mlp.fc1`.
     Packed {
-        /// timm's `GluMlp`: the value's rows come first.
+        /// Whether the value's rows come first, as in timm's `GluMlp`.
         gate_last: bool,
     },
     /// Gate and value in DINOv2's `mlp.w12`.
@@ -30,17 +30,17 @@ enum Activation {
     Other,
 }
 
-/// What to write where nothing says which rows are the gate.
+/// Advice if nothing states which rows are the gate.
 const WHAT_TO_SAY: &str = "say in model.json what the model card passes in Python, as a rule \"mlp_layer\": \
                            \"SwiGLUPacked\", \"act_layer\": \"silu\"";
 
 impl Hidden {
-    /// What composition does with it.
+    /// The bundle's MLP.
     pub(super) fn mlp(self) -> Mlp {
         if self == Self::Plain { Mlp::Gelu } else { Mlp::SwiGlu }
     }
 
-    /// How it was known, where it is gated.
+    /// A note on how the gate was recognised, for a gated MLP.
     pub(super) fn note(self, stated: &Stated) -> Option<String> {
         let by = |said: &Option<Said<String>>| said.as_ref().map_or(String::new(), |said| said.by.clone());
         match self {
@@ -57,12 +57,12 @@ impl Hidden {
     }
 }
 
-/// How the hidden layer of a block (the first one that has it) is stored, and its width. `stated` includes what
-/// follows from the architecture's name.
+/// The stored form and width of the hidden layer, from the first block that has one. `stated` includes what the
+/// architecture's name implies.
 ///
 /// # Errors
-/// `Missing` where layers are not there, or where nothing says which rows are the gate; `Unsupported` for other
-/// activations and classes; `Invalid` where what is said and what is there contradict each other.
+/// `Missing` if there are no layers or nothing states which rows are the gate; `Unsupported` for other activations and
+/// classes; `Invalid` if statements and weights contradict each other.
 pub(super) fn read(found: &Found, stated: &Stated) -> Result<(Hidden, usize), BundleError> {
     let has = |part: &str| found.in_a_block(&format!("mlp.{part}.weight")).is_some();
     let second = if has("w12") { "w3" } else { "fc2" };
@@ -98,7 +98,7 @@ fn matrix(found: &Found, layer: &str) -> Result<(usize, usize), BundleError> {
     }
 }
 
-/// The last part of a class' or function's name decides: `torch.nn.SiLU`, `silu`.
+/// The activation by the last part of a class or function name: `torch.nn.SiLU`, `silu`.
 fn activation(name: &str) -> Activation {
     match last_part(name).as_str() {
         "gelu" | "gelu_erf" | "gelu_python" => Activation::Gelu,
@@ -124,7 +124,8 @@ fn plain(stated: &Stated) -> Result<Hidden, BundleError> {
     }
 }
 
-/// Two layers. transformers' gate is SiLU in its code; timm's Block hands its own activation down, which is GELU.
+/// Two layers. transformers' code fixes SiLU for the gate; timm's Block passes its own activation down, by default
+/// GELU.
 fn separate(found: &Found, stated: &Stated) -> Result<Hidden, BundleError> {
     if found.convention != Convention::Transformers {
         expect_silu(found, "fc1_g", stated)?;
@@ -136,8 +137,8 @@ fn packed(found: &Found, stated: &Stated) -> Result<Hidden, BundleError> {
     let Some(layer) = &stated.mlp_layer else {
         fail!(
             Missing,
-            "the MLP is gated (`{}` has twice as many rows as are read), and neither weights nor config.json tell \
-             which half is the gate, nor its activation; {WHAT_TO_SAY}",
+            "the MLP is gated (`{}` has twice as many rows as the next layer reads), and neither weights nor \
+             config.json state which half is the gate, nor its activation; {WHAT_TO_SAY}",
             found.file_name("blocks.0.mlp.fc1.weight")
         );
     };
@@ -146,7 +147,8 @@ fn packed(found: &Found, stated: &Stated) -> Result<Hidden, BundleError> {
         "glumlp" => true,
         "mlp" | "swiglu" | "swiglufused" => fail!(
             Invalid,
-            "{} is `{}`, the weights have a packed gated MLP (`{}` with twice as many rows as are read); {WHAT_TO_SAY}",
+            "{} is `{}`, the weights have a packed gated MLP (`{}` has twice as many rows as the next layer reads); \
+             {WHAT_TO_SAY}",
             layer.by,
             layer.value,
             found.file_name("blocks.0.mlp.fc1.weight")
@@ -178,14 +180,14 @@ fn expect_silu(found: &Found, layer: &str, stated: &Stated) -> Result<(), Bundle
         ),
         None => fail!(
             Missing,
-            "the MLP is gated (`{}`), and nothing tells its activation (timm's blocks pass GELU on where no \
-             act_layer is given); {WHAT_TO_SAY}",
+            "the MLP is gated (`{}`), and nothing states its activation (timm's blocks pass GELU on if no act_layer \
+             is given); {WHAT_TO_SAY}",
             found.file_name(&format!("blocks.0.mlp.{layer}.weight"))
         ),
     }
 }
 
-/// What is said about the class and the gate against what is there.
+/// Compares statements about the class and the gate with the weights.
 fn compare(found: &Found, stated: &Stated, hidden: Hidden) -> Result<(), BundleError> {
     let there = if hidden == Hidden::Plain { "a plain MLP" } else { "a gated MLP" };
     if let Some(said) = stated.gated.as_ref().filter(|said| said.value == (hidden == Hidden::Plain)) {

@@ -1,6 +1,6 @@
-//! Vision transformers as they lie on a hub: in timm's, DINOv2's or transformers' names, beside a `config.json` or
-//! without one. The result has timm's names. Shapes are read off the tensors, and what files say is compared with
-//! them; what neither says, `model.json` has to.
+//! Vision transformers from a hub: with timm's, DINOv2's or transformers' names, and with or without a `config.json`.
+//! The result has timm's names. Shapes are read from the tensors and compared with what the files state; `model.json`
+//! must state what neither does.
 
 mod architectures;
 mod config;
@@ -25,33 +25,33 @@ use coverslip_bundle::Weights;
 use coverslip_bundle::{Tap, Vit};
 use stated::Said;
 
-/// A model, read.
+/// An imported model.
 #[derive(Clone, Debug)]
 pub struct ImportedModel {
-    /// Its shape.
+    /// The model's shape.
     pub architecture: Vit,
-    /// Model input, px.
+    /// Width and height of the model's input, px.
     pub side: usize,
-    /// Its taps.
+    /// The taps.
     pub taps: Vec<Tap>,
-    /// Its weights as they will be stored, by timm's names. They are read when they are written.
+    /// The weights in their stored form, under timm's names. They are read when the bundle is written.
     pub weights: Weights,
-    /// Mean of pixel/255 that its preprocessing subtracts, R G B, if anything says it.
+    /// Mean of pixel/255 that the preprocessing subtracts, R, G, B, if stated.
     pub mean: Option<[f64; 3]>,
-    /// Standard deviation of pixel/255 that its preprocessing divides by, R G B, if anything says it.
+    /// Standard deviation of pixel/255 that the preprocessing divides by, R, G, B, if stated.
     pub std: Option<[f64; 3]>,
-    /// Tensors that are left out because no embedding needs them: classifiers, heads, the student.
+    /// Tensors that no embedding needs and that are left out: classifiers, heads, a student.
     pub left_out: Vec<String>,
-    /// What was recognised, and what was done to it, in sentences.
+    /// What was recognised and changed, in sentences.
     pub notes: Vec<String>,
 }
 
-/// Reads a vision transformer. `spec` overrides what lies beside the weights.
+/// Imports a vision transformer. `spec` overrides the files beside the weights.
 ///
 /// # Errors
-/// `Unsupported`, by name, for other conventions, parts and activations; `Missing` for tensors (all at once) and for
-/// what nothing says; `Invalid` where files, `spec` and weights contradict each other, and for unknown tensors (all
-/// at once); `TooLarge` beyond the limits.
+/// `Unsupported`, by name, for other conventions, parts and activations; `Missing` for tensors and for facts that
+/// nothing states; `Invalid` if files, `spec` and weights contradict each other, and for unknown tensors; `TooLarge`
+/// beyond the limits. One error names all missing or unknown tensors.
 pub fn import_model(source: &ModelSource, spec: &ModelSpec, precision: StoreAs) -> Result<ImportedModel, BundleError> {
     let mut found = names::read(&source.checkpoint)?;
     let config = config::read(source, spec)?;
@@ -85,7 +85,7 @@ pub fn import_model(source: &ModelSource, spec: &ModelSpec, precision: StoreAs) 
     })
 }
 
-/// A preprocessing that a person stated against the model's own files: they decide, but it is said.
+/// A note if a person's preprocessing overrides a different one in the model's files.
 fn overruled(taken: &Option<Said<[f64; 3]>>, file: &Option<Said<[f64; 3]>>) -> Option<String> {
     let (taken, file) = (taken.as_ref()?, file.as_ref()?);
     (taken.value != file.value)

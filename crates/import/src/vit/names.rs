@@ -1,5 +1,5 @@
-//! Which tensors are the vision transformer's: under which prefix they lie, whose names they have, and what is left
-//! out because no embedding needs it.
+//! Finds the vision transformer's tensors in a file: their prefix, their naming convention, and the tensors to leave
+//! out because no embedding needs them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,21 +11,21 @@ use coverslip_bundle::layout::listed;
 use coverslip_bundle::tensors::Element;
 use coverslip_bundle::{BundleError, fail};
 
-/// A vision transformer's tensors by our names (see [`super::conventions`]).
+/// A vision transformer's tensors under our names (see [`super::conventions`]).
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) checkpoint: Arc<Checkpoint>,
     pub(super) convention: Convention,
     prefix: String,
-    /// Our name, and the file's.
+    /// The file's name by our name.
     tensors: BTreeMap<String, String>,
-    /// The file's names of what is left out.
+    /// The file's names of tensors that are left out.
     pub(super) left_out: Vec<String>,
-    /// What was recognised.
+    /// What was recognised, in sentences.
     pub(super) notes: Vec<String>,
 }
 
-/// What training frameworks keep beside a model.
+/// Names of what training frameworks store beside a model.
 const TRAINING: [&str; 17] = [
     "optimizer",
     "optimizers",
@@ -49,8 +49,7 @@ const TRAINING: [&str; 17] = [
 /// Finds the model in a file.
 ///
 /// # Errors
-/// `Unsupported`, by name, for other conventions and for parts that this version does not do; `Invalid` for unknown
-/// tensors.
+/// `Unsupported`, by name, for other conventions and parts; `Invalid` for unknown tensors.
 pub(super) fn read(checkpoint: &Arc<Checkpoint>) -> Result<Found, BundleError> {
     let (prefix, convention) = prefix(checkpoint)?;
     let mut found = Found {
@@ -81,7 +80,10 @@ pub(super) fn read(checkpoint: &Arc<Checkpoint>) -> Result<Found, BundleError> {
             Meaning::Part { name: ours, chunked } => {
                 chunks |= chunked;
                 if let Some(other) = found.tensors.insert(ours, name.to_owned()) {
-                    fail!(Invalid, "tensors `{other}` and `{name}` mean the same; expected one of them");
+                    fail!(
+                        Invalid,
+                        "tensors `{other}` and `{name}` are the same part of the model; expected one of them"
+                    );
                 }
             }
         }
@@ -92,7 +94,8 @@ pub(super) fn read(checkpoint: &Arc<Checkpoint>) -> Result<Found, BundleError> {
     Ok(found)
 }
 
-/// What comes before the model's tensors. Where a teacher and a student lie there, the teacher is the model.
+/// The prefix of the model's tensors, and their convention. If there are a teacher and a student, the teacher is the
+/// model.
 fn prefix(checkpoint: &Checkpoint) -> Result<(String, Convention), BundleError> {
     let mut prefixes: Vec<(String, Convention)> = Vec::new();
     for (anchor, convention) in ANCHORS {
@@ -119,7 +122,7 @@ fn prefix(checkpoint: &Checkpoint) -> Result<(String, Convention), BundleError> 
     }
 }
 
-/// A name without the modules that it shares with `prefix`.
+/// Removes the modules that `name` shares with `prefix`.
 fn outside<'a>(prefix: &str, name: &'a str) -> &'a str {
     let mut rest = name;
     for module in prefix.split_terminator('.') {
@@ -130,7 +133,7 @@ fn outside<'a>(prefix: &str, name: &'a str) -> &'a str {
 }
 
 impl Found {
-    /// The file's name of our tensor `name`, also when it is not there.
+    /// The file's name of our tensor `name`, even if the tensor does not exist.
     pub(super) fn file_name(&self, name: &str) -> String {
         let occurs = |part: &str| {
             let named =
@@ -143,12 +146,12 @@ impl Found {
         }
     }
 
-    /// Whether our tensor `name` is there.
+    /// Whether the file has our tensor `name`.
     pub(super) fn contains(&self, name: &str) -> bool {
         self.tensors.contains_key(name)
     }
 
-    /// The first block's tensor `part` that is there, by our name.
+    /// Our name of the tensor `part` in the first block that has it.
     pub(super) fn in_a_block(&self, part: &str) -> Option<String> {
         (0..self.depth()).map(|index| format!("blocks.{index}.{part}")).find(|name| self.contains(name))
     }
@@ -168,7 +171,7 @@ impl Found {
         self.tensors.keys().map(String::as_str)
     }
 
-    /// Blocks, counted by the largest number.
+    /// Number of blocks, from the largest block number.
     pub(super) fn depth(&self) -> usize {
         let index = |name: &str| name.strip_prefix("blocks.")?.split('.').next()?.parse::<usize>().ok();
         self.names().filter_map(index).max().map_or(0, |last| last + 1)
@@ -187,13 +190,13 @@ impl Found {
 
     fn note_prefix(&mut self, students: usize, chunks: bool) {
         if !self.prefix.is_empty() {
-            self.notes.push(format!("the model lies under `{}`", self.prefix.trim_end_matches('.')));
+            self.notes.push(format!("the model is under the prefix `{}`", self.prefix.trim_end_matches('.')));
         }
         if students > 0 {
-            self.notes.push(format!("the teacher is taken, {students} tensors of the student are left out"));
+            self.notes.push(format!("the teacher is imported; {students} tensors of the student are left out"));
         }
         if chunks {
-            self.notes.push("its blocks lie in chunks and were numbered through".to_owned());
+            self.notes.push("the blocks are stored in chunks; they are numbered across the chunks".to_owned());
         }
     }
 }

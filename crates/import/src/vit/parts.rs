@@ -1,5 +1,5 @@
-//! From a file's tensors to a bundle's: which rows of which tensors make each one. What is missing, of another shape
-//! or left over is named at once, before a value is read.
+//! Maps a bundle's tensors to rows of a file's tensors. Missing tensors, wrong shapes and unused tensors are errors
+//! that name all of them, before any value is read.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -29,12 +29,12 @@ struct Part {
 struct Piece {
     /// Our name.
     name: String,
-    /// Of the whole tensor.
+    /// Shape of the whole tensor.
     shape: Vec<usize>,
     rows: Range<usize>,
 }
 
-/// All weights but the position embedding, none of them read yet. `final_norm`: a tap needs it.
+/// All weights but the position embedding; none is read yet. `final_norm` states whether a tap needs the final norm.
 ///
 /// # Errors
 /// `Missing`, `Invalid`: all tensors that are missing, or of another shape, or not part of the model.
@@ -45,7 +45,7 @@ pub(super) fn weights(
     precision: StoreAs,
 ) -> Result<Weights, BundleError> {
     let vit = &shape.vit;
-    // Positions are another file's; the side does not matter without them.
+    // The side affects only the position embedding, which `positions` handles.
     let mut tensors = layout::vit_tensors(vit, vit.patch);
     if final_norm || found.contains("norm.weight") || found.contains("norm.bias") {
         tensors.extend(layout::final_norm_tensors(vit));
@@ -68,7 +68,7 @@ pub(super) fn weights(
     Ok(weights)
 }
 
-/// Where the bundle's tensor `name` comes from.
+/// The pieces of the bundle's tensor `name`.
 fn pieces(name: &str, shape: &[usize], hidden: Hidden, separate: bool) -> Vec<Piece> {
     let rows = shape.first().copied().unwrap_or(1);
     let whole = |name: String, shape: Vec<usize>| {
@@ -97,7 +97,7 @@ fn pieces(name: &str, shape: &[usize], hidden: Hidden, separate: bool) -> Vec<Pi
     }
 }
 
-/// What is missing, then what has another shape or is no floating-point tensor, then what is left over.
+/// Refuses missing tensors, then those with a wrong shape or without floating-point values, then unused ones.
 fn check(found: &Found, parts: &[Part], embed_dim: usize) -> Result<(), BundleError> {
     let expected: BTreeMap<&str, &[usize]> =
         parts.iter().flat_map(|part| &part.pieces).map(|piece| (&piece.name[..], &piece.shape[..])).collect();
@@ -122,7 +122,7 @@ fn check(found: &Found, parts: &[Part], embed_dim: usize) -> Result<(), BundleEr
         fail!(Missing, "tensors are missing: {}{}", grouped(&missing), why(&missing));
     }
     if !wrong.is_empty() {
-        fail!(Invalid, "tensors are of another model: {}", layout::listed(&wrong));
+        fail!(Invalid, "tensors do not fit the model: {}", layout::listed(&wrong));
     }
     let extra: Vec<String> = found
         .names()
@@ -132,7 +132,7 @@ fn check(found: &Found, parts: &[Part], embed_dim: usize) -> Result<(), BundleEr
     if !extra.is_empty() {
         fail!(
             Invalid,
-            "tensors are left over that the first block, or the model, does not have: {}; leaving them out could \
+            "tensors are left over that the first block, or the model, does not have: {}; ignoring them could \
              change the outputs; export the model again",
             grouped(&extra)
         );
@@ -140,7 +140,7 @@ fn check(found: &Found, parts: &[Part], embed_dim: usize) -> Result<(), BundleEr
     Ok(())
 }
 
-/// What the missing ones have in common, where that is known.
+/// The likely cause of missing tensors, where known, and what to do.
 fn why(missing: &[String]) -> &'static str {
     let any = |part: &str| missing.iter().any(|name| name.contains(part));
     if any("norm") && any(".bias") && !any("norm1.weight") && !any("layernorm_before.weight") && !any("norm.weight") {
@@ -148,7 +148,7 @@ fn why(missing: &[String]) -> &'static str {
     } else if any("pos_embed") || any("position_embeddings") {
         "; models without a learned position embedding are not supported in this version"
     } else if any("norm.weight") || any("layernorm.weight") {
-        "; where the model has no final norm, state taps with \"after_norm\": false"
+        "; if the model has no final norm, state taps with \"after_norm\": false"
     } else {
         "; export the model again"
     }

@@ -1,5 +1,5 @@
-//! The position embedding: which rows are whose, and, where the input has another size, resampling as the model's own
-//! library does it.
+//! The position embedding: the meaning of its rows and, for another input size, resampling as in the model's own
+//! library.
 
 use super::super::StoreAs;
 use super::conventions::Convention;
@@ -7,7 +7,7 @@ use super::names::Found;
 use super::shape::Shape;
 use super::spec::{Interpolation, ModelSpec};
 use super::stated::{Said, Stated};
-use crate::interpolate::{Cubic, cubic_matrix};
+use crate::cubic::{Cubic, cubic_matrix};
 use coverslip_bundle::Weight;
 use coverslip_bundle::limits::MAX_SIDE;
 use coverslip_bundle::tensors::{Element, Tensor};
@@ -15,30 +15,30 @@ use coverslip_bundle::{BundleError, fail};
 
 const NAME: &str = "pos_embed";
 
-/// The position embedding as the bundle has it.
+/// The bundle's position embedding.
 #[derive(Debug)]
 pub(super) struct Positions {
-    /// Model input, px.
+    /// Width and height of the model's input, px.
     pub(super) side: usize,
-    /// Whether it covers the patches alone.
+    /// Whether the embedding covers the patches only.
     pub(super) no_embed_class: bool,
     pub(super) weight: Weight,
-    /// What was done to it.
+    /// What was changed, in sentences.
     pub(super) notes: Vec<String>,
 }
 
-/// How the rows are to be read: `prefix` rows for other tokens, then a square grid of patches.
+/// The meaning of the rows: `prefix` rows for other tokens, then a square grid of patches.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Rows {
     prefix: usize,
     grid: usize,
 }
 
-/// Reads and, if need be, resamples the position embedding.
+/// Reads the position embedding and resamples it if necessary.
 ///
 /// # Errors
-/// `Unsupported` where it is no square grid, `Invalid` where that contradicts what is said, `Missing` where two
-/// readings are left; what reading the tensor says.
+/// `Unsupported` if it is not a square grid; `Invalid` if it contradicts a statement; `Missing` if its rows have two
+/// possible meanings; all errors of reading the tensor.
 pub(super) fn read(
     found: &Found,
     shape: &Shape,
@@ -63,7 +63,7 @@ pub(super) fn read(
     if let Some(said) = stated.stored_side.as_ref().filter(|said| said.value != stored) {
         fail!(
             Invalid,
-            "{} is {}, `{}` has {grid} × {grid} patches of {} px, which is {stored}; they do not belong together",
+            "{} is {}, `{}` has {grid} × {grid} patches of {} px, which is {stored}; expected the same",
             said.by,
             said.value,
             found.file_name(NAME),
@@ -74,7 +74,7 @@ pub(super) fn read(
     let side = side(stated, stored, vit.patch)?;
     let grid = side / vit.patch;
     let tokens = vit.prefix_tokens();
-    // DINOv2 and transformers: registers have no positions, the class token has one. Rows of zeros say the same.
+    // In DINOv2 and transformers the class token has a position and registers have none, which equals rows of zeros.
     let padding = if read.prefix == 0 { 0 } else { tokens - read.prefix };
     let no_embed_class = read.prefix == 0 && tokens > 0;
     let element = found.element(NAME).unwrap_or(Element::F32);
@@ -110,7 +110,7 @@ pub(super) fn read(
     Ok(Positions { side, no_embed_class, weight: Weight::here(tensor), notes })
 }
 
-/// The values as they are stored, checked to be finite.
+/// The stored values, checked to be finite.
 fn values(found: &Found) -> Result<Vec<f32>, BundleError> {
     let name = found.file_name(NAME);
     let tensor = found.checkpoint.read(&name)?;
@@ -118,8 +118,8 @@ fn values(found: &Found) -> Result<Vec<f32>, BundleError> {
     tensor.view(&name).to_f32()
 }
 
-/// How `rows` rows are to be read. Squares are sparse, so that as a rule one reading is a square; where two are, what
-/// is said decides.
+/// Determines the meaning of `rows` rows. Usually only one number of prefix rows leaves a square; if two do, the
+/// statements decide.
 fn rows_of(found: &Found, shape: &Shape, rows: usize, stated: &Stated, all: &Stated) -> Result<Rows, BundleError> {
     let vit = &shape.vit;
     let tokens = vit.prefix_tokens();
@@ -128,7 +128,7 @@ fn rows_of(found: &Found, shape: &Shape, rows: usize, stated: &Stated, all: &Sta
         (Convention::Timm, Some(Said { value: false, .. })) => vec![tokens],
         (Convention::Timm, None) if tokens > 0 => vec![tokens, 0],
         (Convention::Timm, None) => vec![0],
-        // Their code has no other way.
+        // These libraries' code knows no other form.
         (Convention::Dinov2 | Convention::Transformers, _) => vec![usize::from(vit.class_token)],
     };
     let square = |prefix: usize| {
@@ -149,7 +149,7 @@ fn rows_of(found: &Found, shape: &Shape, rows: usize, stated: &Stated, all: &Sta
         [one] => Ok(*one),
         [] => fail!(
             Unsupported,
-            "not supported in this version: `{name}` has {rows} rows, which is no square grid of patches {} the \
+            "not supported in this version: `{name}` has {rows} rows, which are no square grid of patches {} the \
              {tokens} tokens before them{}; expected a square input{}; resample the position embedding first",
             if prefixes == [0] { "without" } else { "with or without" },
             stated.no_embed_class.as_ref().map_or(String::new(), |said| format!(" ({} is {})", said.by, said.value)),
@@ -160,13 +160,13 @@ fn rows_of(found: &Found, shape: &Shape, rows: usize, stated: &Stated, all: &Sta
         ),
         _ => fail!(
             Missing,
-            "`{name}` has {rows} rows, which is a square grid of patches both with and without the {tokens} tokens \
-             before them; say in model.json which one it is (\"no_embed_class\")"
+            "`{name}` has {rows} rows, which are a square grid of patches both with and without the {tokens} tokens \
+             before them; state in model.json which it is (\"no_embed_class\")"
         ),
     }
 }
 
-/// Model input, px: what is wanted, or else what is stored.
+/// The model's input, px: the stated size or, by default, the stored one.
 fn side(stated: &Stated, stored: usize, patch: usize) -> Result<usize, BundleError> {
     let Some(said) = &stated.side else { return Ok(stored) };
     if said.value == 0 || said.value > MAX_SIDE || !said.value.is_multiple_of(patch) {
@@ -180,13 +180,13 @@ fn side(stated: &Stated, stored: usize, patch: usize) -> Result<usize, BundleErr
     Ok(said.value)
 }
 
-/// Kernel, and the factor that coordinates are computed with.
+/// The kernel, and the scale for the coordinates.
 fn kernel(variant: Interpolation, registers: bool, stored: usize, wanted: usize) -> (Cubic, f64) {
     let (stored, wanted) = (stored as f64, wanted as f64);
     let plain = Cubic::Plain { a: -0.75 };
     match (variant, registers) {
         (Interpolation::Timm, _) => (Cubic::Antialias, wanted / stored),
-        // `interpolate_offset` and `interpolate_antialias` of the released models.
+        // The released models' `interpolate_offset` and `interpolate_antialias`.
         (Interpolation::Dinov2, false) => (plain, (wanted + 0.1) / stored),
         (Interpolation::Dinov2, true) => (Cubic::Antialias, wanted / stored),
         (Interpolation::Transformers, false) => (plain, wanted / stored),
@@ -194,7 +194,7 @@ fn kernel(variant: Interpolation, registers: bool, stored: usize, wanted: usize)
     }
 }
 
-/// `[stored², width]` to `[wanted², width]`: columns, then rows, in float64.
+/// Resamples `[stored², width]` to `[wanted², width]`: columns, then rows, in float64.
 fn resample(patches: &[f32], width: usize, stored: usize, matrix: &[f64]) -> Vec<f32> {
     let wanted = matrix.len() / stored;
     let mut across = vec![0.0; stored * wanted * width];
@@ -206,7 +206,7 @@ fn resample(patches: &[f32], width: usize, stored: usize, matrix: &[f64]) -> Vec
     down.into_iter().map(|value| value as f32).collect()
 }
 
-/// Rows of `width` values, each a sum of input rows.
+/// Multiplies `matrix` with input rows of `width` values.
 fn combine(matrix: &[f64], inputs: usize, width: usize, out: &mut [f64], input: impl Fn(usize, usize) -> f64) {
     for (factors, out) in matrix.chunks_exact(inputs).zip(out.chunks_exact_mut(width)) {
         for (from, factor) in factors.iter().enumerate().filter(|(_, factor)| **factor != 0.0) {
@@ -233,10 +233,10 @@ fn note(variant: Interpolation, stated: bool, kind: Cubic, stored: usize, wanted
 mod tests {
     use super::*;
 
-    /// Patches 0, 1, the middle one and the last of `torch.nn.functional.interpolate` (torch 2.15, float64) on a
-    /// grid of two values per patch.
+    /// The expected values are `torch.nn.functional.interpolate`'s (torch 2.15, float64) for patches 0, 1, the middle
+    /// one and the last of a grid with two values per patch.
     #[test]
-    fn as_torch() {
+    fn resampling_equals_torchs_interpolation() {
         use Interpolation::{Dinov2, Timm, Transformers};
         let known = [
             (

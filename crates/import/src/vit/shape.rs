@@ -1,5 +1,5 @@
-//! The model's shape: read off the weights, compared with everything that is said about it, and completed by what
-//! only words tell.
+//! The model's shape: read from the weights, compared with all statements about it, and completed by the statements
+//! where weights do not show it.
 
 use super::config::Config;
 use super::conventions::Convention;
@@ -11,7 +11,7 @@ use coverslip_bundle::Vit;
 use coverslip_bundle::limits::{MAX_EMBED_DIM, MAX_MLP_DIM, MAX_REGISTERS};
 use coverslip_bundle::{BundleError, fail};
 
-/// A shape, without its positions.
+/// The shape without the position embedding.
 #[derive(Debug)]
 pub(super) struct Shape {
     /// `no_embed_class` is not known yet.
@@ -19,9 +19,9 @@ pub(super) struct Shape {
     pub(super) hidden: Hidden,
 }
 
-/// What model.json and config.json say; and the same with what follows from the architecture's name. That is only
-/// believed where the weights are as wide and deep as timm would make them from `config.json`: else more arguments
-/// were handed over in Python (UNI2-h), and those that the weights do not show, as the heads, are as unknown.
+/// The statements of model.json and config.json, and the same with those that the architecture's name implies. The name
+/// counts only if the weights are as wide and deep as timm would build them from `config.json`. Otherwise Python code
+/// passed other arguments (UNI2-h), and those that the weights do not show, such as the heads, are unknown.
 pub(super) fn everything_said(
     found: &mut Found,
     config: &Config,
@@ -42,14 +42,14 @@ pub(super) fn everything_said(
     if let (Some(named_width), Some(named_depth)) = size(&named) {
         found.notes.push(format!(
             "{} is {}, {named_width} wide and {named_depth} deep; the weights are {width} wide and {depth} deep: \
-             nothing else is taken from that name",
+             the name is not used any further",
             name.by, name.value
         ));
     }
     Ok((stated.clone(), stated))
 }
 
-/// timm's name of the architecture, unless model.json says that it is just a ViT.
+/// timm's name of the architecture, unless model.json says that the model is a plain ViT.
 fn architecture(config: &Config, spec: &ModelSpec) -> Result<Option<Said<String>>, BundleError> {
     let Some(stated) = &spec.architecture else { return Ok(config.architecture.clone()) };
     if ["vit", "VisionTransformer", "timm.VisionTransformer"].contains(&stated.as_str()) {
@@ -61,10 +61,11 @@ fn architecture(config: &Config, spec: &ModelSpec) -> Result<Option<Said<String>
     Ok(Said::new(stated.clone(), "model.json's architecture"))
 }
 
-/// Reads the shape. `stated` was said about these weights; `all` includes what follows from the architecture's name.
+/// Reads the shape. `stated` has the statements about these weights; `all` also those that the architecture's name
+/// implies.
 ///
 /// # Errors
-/// `Missing`, `Invalid`, `TooLarge`, and what [`hidden::read`] says.
+/// `Missing`, `Invalid`, `TooLarge`, and the errors of [`hidden::read`].
 pub(super) fn read(found: &Found, stated: &Stated, all: &Stated) -> Result<Shape, BundleError> {
     let (embed_dim, patch) = patch_embedding(found)?;
     let registers = match found.shape("reg_token") {
@@ -77,9 +78,9 @@ pub(super) fn read(found: &Found, stated: &Stated, all: &Stated) -> Result<Shape
         ),
     };
     let (hidden, mlp_dim) = hidden::read(found, all)?;
-    for (what, size, limit) in [("embed_dim", embed_dim, MAX_EMBED_DIM), ("MLP", mlp_dim, MAX_MLP_DIM)] {
+    for (what, size, limit) in [("embed_dim", embed_dim, MAX_EMBED_DIM), ("mlp_dim", mlp_dim, MAX_MLP_DIM)] {
         if size > limit {
-            fail!(TooLarge, "{what} of {size}; at most {limit} is supported");
+            fail!(TooLarge, "{what} is {size}; at most {limit} is supported");
         }
     }
     if registers > MAX_REGISTERS {
@@ -123,8 +124,8 @@ fn heads(vit: &Vit, all: &Stated) -> Result<usize, BundleError> {
     let Some(heads) = &all.heads else {
         fail!(
             Missing,
-            "the number of attention heads is not stated, and weights do not tell it; expected \
-             \"num_heads\" in model.json (or --heads); often embed_dim / 64, here {}",
+            "the number of attention heads is not stated, and weights do not show it; expected \
+             \"num_heads\" in model.json (or --heads); often it is embed_dim / 64, here {}",
             vit.embed_dim / 64
         );
     };
@@ -152,7 +153,7 @@ fn eps(found: &Found, all: &Stated) -> Result<f64, BundleError> {
     }
 }
 
-/// All that is said and not so, at once.
+/// Refuses statements that the weights contradict; one error names all of them.
 fn compare(vit: &Vit, hidden: Hidden, found: &Found, stated: &Stated) -> Result<(), BundleError> {
     let mut wrong = Vec::new();
     let sizes = [
@@ -190,13 +191,13 @@ fn compare(vit: &Vit, hidden: Hidden, found: &Found, stated: &Stated) -> Result<
         }
     }
     if !wrong.is_empty() {
-        fail!(Invalid, "{}; they do not belong together", wrong.join("; "));
+        fail!(Invalid, "{}; expected statements that fit the weights", wrong.join("; "));
     }
     Ok(())
 }
 
-/// Hidden widths (behind the gate) that `ratio` stands for. timm counts gate and value together where they are
-/// packed; DINOv2 and transformers count two thirds, rounded up to eights. What a person writes is the true ratio.
+/// The hidden widths, after the gate, that `ratio` can mean. timm counts gate and value together if they are packed;
+/// DINOv2 and transformers take two thirds, rounded up to a multiple of 8; a person means the true ratio.
 fn hidden_widths(ratio: f64, vit: &Vit, hidden: Hidden, convention: Convention) -> Vec<usize> {
     let whole = (vit.embed_dim as f64 * ratio) as usize;
     let thirds = ((whole as f64 * 2.0 / 3.0) as usize).div_ceil(8) * 8;

@@ -1,4 +1,4 @@
-//! A model as it lies on a disk: weights, and the JSON files beside them.
+//! A model's files: weights, and the JSON files beside them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,14 +12,14 @@ use coverslip_bundle::{BundleError, fail};
 
 const CONFIG: &str = "config.json";
 const PREPROCESSOR: &str = "preprocessor_config.json";
-/// Several pickles with an index.
+/// The index of sharded pickles.
 const PICKLE_INDEX: &str = ".bin.index.json";
-/// File names of the hubs, the first one that is there.
+/// Weight files on hubs, in order of preference.
 const HUB_FILES: [&str; 3] = ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"];
-/// Files that can be weights.
+/// Extensions of weight files.
 const EXTENSIONS: [&str; 5] = ["safetensors", "bin", "pt", "pth", "ckpt"];
 
-/// A model that was opened and not yet understood: its weights, `config.json` and `preprocessor_config.json`.
+/// An opened model before its import: weights, `config.json` and `preprocessor_config.json`.
 #[derive(Clone, Debug)]
 pub struct ModelSource {
     pub(super) checkpoint: Arc<Checkpoint>,
@@ -27,25 +27,25 @@ pub struct ModelSource {
     pub(super) preprocessor: Option<Document>,
 }
 
-/// A JSON file with an object in it.
+/// A JSON file that holds an object.
 #[derive(Clone, Debug)]
 pub(super) struct Document {
-    /// Its file name, for messages.
+    /// The file's name, for messages.
     pub(super) name: String,
     pub(super) fields: Map<String, Value>,
 }
 
 impl ModelSource {
-    /// Opens a file of weights (`.safetensors`, `.safetensors.index.json`, PyTorch's `.bin`, `.pt`, `.pth`, `.ckpt`)
-    /// or a directory as a hub's download leaves it: there `model.safetensors`, `model.safetensors.index.json`,
-    /// `pytorch_model.bin`, or else the one file of a known type.
+    /// Opens a weight file (`.safetensors`, `.safetensors.index.json`, PyTorch's `.bin`, `.pt`, `.pth`, `.ckpt`) or a
+    /// directory downloaded from a hub. In a directory the weights are `model.safetensors`,
+    /// `model.safetensors.index.json`, `pytorch_model.bin`, or else the one file of a known type.
     ///
-    /// `config.json` and `preprocessor_config.json` are read from beside the weights, or, where `config` is given,
-    /// that file and what lies beside it. Neither has to be there.
+    /// `config.json` and `preprocessor_config.json` are read from beside the weights or, if `config` is given, that
+    /// file and the preprocessor's beside it. Both are optional.
     ///
     /// # Errors
-    /// `Missing` when there are no weights, or no file `config`; `Invalid` when there are several, and for files that
-    /// are no JSON; `Unsupported` for other types; `Io`; and what [`Checkpoint::open`] says.
+    /// `Missing` if there are no weights, or no file `config`; `Invalid` if there are several weight files, and for
+    /// malformed JSON; `Unsupported` for other types; `Io`; and the errors of [`Checkpoint::open`].
     pub fn open(path: &Path, config: Option<&Path>) -> Result<Self, BundleError> {
         let weights = if path.is_dir() { in_directory(path)? } else { path.to_owned() };
         if weights.to_string_lossy().ends_with(PICKLE_INDEX) {
@@ -80,7 +80,7 @@ impl Document {
                 Ok(Self { name, fields })
             }
             Ok(_) => fail!(Invalid, "{}: expected a JSON object", path.display()),
-            Err(error) => fail!(Invalid, "{}: no JSON: {error}", path.display()),
+            Err(error) => fail!(Invalid, "{}: expected JSON: {error}", path.display()),
         }
     }
 }
@@ -114,7 +114,7 @@ fn in_directory(dir: &Path) -> Result<PathBuf, BundleError> {
         several => {
             let name = |path: &PathBuf| format!("`{}`", path.file_name().unwrap_or_default().display());
             let names: Vec<String> = several.iter().map(name).collect();
-            fail!(Invalid, "{}: several files of weights: {}; give one of them", dir.display(), listed(&names))
+            fail!(Invalid, "{}: found several files of weights: {}; give one of them", dir.display(), listed(&names))
         }
     }
 }

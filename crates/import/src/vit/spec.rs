@@ -1,40 +1,40 @@
-//! `model.json`: what a person says about a model. It is believed over `config.json`, and compared with the weights.
+//! `model.json`: a person's description of a model. It overrides `config.json` and is compared with the weights.
 
 use serde::Deserialize;
 
 use coverslip_bundle::Pooling;
 
-/// `model.json`. Shapes are optional: they are compared with the weights. A field that is not here is
-/// refused: it might be one of these, misspelt, or something that changes a number.
+/// `model.json`. Shapes are optional and compared with the weights. Unknown fields are refused: one could be misspelt
+/// or change a number.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelSpec {
-    /// `vit`, or one of timm's names, or nothing. `vit` takes nothing from the name in `config.json`.
+    /// `vit` or one of timm's names. With `vit`, nothing is inferred from the name in `config.json`.
     pub architecture: Option<String>,
     /// The activation: exact GELU (`gelu`, `gelu_erf`), or `silu` in gated MLPs.
     #[serde(alias = "act_layer")]
     pub activation: Option<String>,
-    /// timm's class of the MLP: `Mlp`, `SwiGLUPacked`, `GluMlp` or `SwiGLU`. Weights do not tell which half of a
-    /// packed MLP is the gate.
+    /// timm's class of the MLP: `Mlp`, `SwiGLUPacked`, `GluMlp` or `SwiGLU`. Weights do not show which half of a packed
+    /// MLP is the gate.
     pub mlp_layer: Option<String>,
-    /// Token width.
+    /// Width of a token.
     pub embed_dim: Option<usize>,
-    /// Blocks.
+    /// Number of blocks.
     pub depth: Option<usize>,
-    /// Attention heads; the weights do not tell.
+    /// Attention heads, which the weights do not show.
     #[serde(alias = "heads")]
     pub num_heads: Option<usize>,
-    /// Patch, px.
+    /// Width and height of a patch, px.
     #[serde(alias = "patch")]
     pub patch_size: Option<usize>,
-    /// Model input, px. Where the position embedding is another grid's, it is resampled.
+    /// Width and height of the model's input, px. A position embedding for another size is resampled.
     #[serde(alias = "side")]
     pub img_size: Option<usize>,
-    /// Hidden width of the MLP over `embed_dim`, as the model's own code counts it.
+    /// Hidden width of the MLP divided by `embed_dim`, as the model's own code counts it.
     pub mlp_ratio: Option<f64>,
     /// Whether there is a class token.
     pub class_token: Option<bool>,
-    /// Register tokens.
+    /// Number of register tokens.
     #[serde(alias = "reg_tokens")]
     pub register_tokens: Option<usize>,
     /// timm's `no_embed_class`.
@@ -44,29 +44,29 @@ pub struct ModelSpec {
     /// ε of the LayerNorms; timm's ViTs have 1e-6.
     #[serde(alias = "ln_eps", alias = "layer_norm_epsilon")]
     pub layer_norm_eps: Option<f64>,
-    /// Whose way of resampling a position embedding.
+    /// The library whose resampling of the position embedding is used.
     pub interpolation: Option<Interpolation>,
-    /// µm/px of the model's input.
+    /// Size of the model's input pixels, µm/px.
     pub mpp: Option<f64>,
-    /// Mean of pixel/255, R G B.
+    /// Mean of pixel/255: R, G, B.
     pub mean: Option<[f64; 3]>,
-    /// Standard deviation of pixel/255, R G B.
+    /// Standard deviation of pixel/255: R, G, B.
     pub std: Option<[f64; 3]>,
-    /// The taps; when there are none, one tap `last` behind the final norm.
+    /// The taps. By default one tap `last` after the final norm.
     #[serde(default)]
     pub taps: Vec<TapSpec>,
-    /// Pooling of the tap `last` where `taps` is empty.
+    /// Pooling of the tap `last` if `taps` is empty.
     pub pooling: Option<Pooling>,
-    /// The tap that the SAE reads; the last one when not stated.
+    /// The tap that the SAE reads; by default the last one.
     pub sae_tap: Option<String>,
     /// The bundle's name.
     pub name: Option<String>,
     /// The bundle's description.
     pub description: Option<String>,
-    /// SPDX expression.
+    /// SPDX expression of the licence.
     #[serde(alias = "license")]
     pub licence: Option<String>,
-    /// Where weights and data come from.
+    /// The origin of weights and data.
     pub source: Option<String>,
 }
 
@@ -74,28 +74,28 @@ pub struct ModelSpec {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TapSpec {
-    /// Its name.
+    /// Name of the tap.
     pub name: String,
-    /// The block, counted from 0, after which it reads.
+    /// Index of the block after which the tap reads.
     #[serde(alias = "after_block", alias = "index")]
     pub block: usize,
-    /// Whether the final norm is applied.
+    /// Whether the final norm is applied before pooling.
     #[serde(alias = "final_norm", default)]
     pub after_norm: bool,
     /// The pooling.
     pub pooling: Pooling,
 }
 
-/// Whose way of resampling a position embedding for another number of patches. All are PyTorch's bicubic
-/// interpolation; the class token's position, and registers' where they have any, are kept.
+/// The library whose resampling of a position embedding for another number of patches is used. All use PyTorch's
+/// bicubic interpolation and keep the positions of the class token and, if they have any, of registers.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "lowercase")]
 pub enum Interpolation {
-    /// timm's `resample_abs_pos_embed`: to the size, with antialias.
+    /// timm's `resample_abs_pos_embed`: to the exact size, with antialias.
     Timm,
-    /// DINOv2's own code: without registers by the factor (n + 0.1)/m, no antialias; with registers to the size, with
-    /// antialias. So the released models were made.
+    /// DINOv2's own code, as configured for the released models: without registers by the factor (n + 0.1)/m and
+    /// without antialias; with registers to the exact size and with antialias.
     Dinov2,
-    /// transformers from 4.45 on: to the size; `Dinov2WithRegistersModel` with antialias, the others without.
+    /// transformers from 4.45 on: to the exact size; `Dinov2WithRegistersModel` with antialias, the others without.
     Transformers,
 }

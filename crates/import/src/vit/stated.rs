@@ -1,29 +1,29 @@
-//! What files and people say about a model, and where each of it was read.
+//! Statements of files and people about a model, each with its origin.
 
 use serde_json::{Map, Value};
 
 use super::spec::ModelSpec;
 use coverslip_bundle::{BundleError, fail};
 
-/// Something said, and by whom: `config.json's hidden_size`.
+/// A statement and its origin, such as `config.json's hidden_size`.
 #[derive(Clone, Debug)]
 pub(super) struct Said<T> {
     pub(super) value: T,
     pub(super) by: String,
 }
 
-/// Everything that can be said. What only weights show is not here.
+/// All statements about a model. What only the weights show is not here.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Stated {
     pub(super) embed_dim: Option<Said<usize>>,
-    /// timm's `num_features`: the width, for information; no model is made from it.
+    /// timm's `num_features`: the width, which timm states for information only.
     pub(super) features: Option<Said<usize>>,
     pub(super) depth: Option<Said<usize>>,
     pub(super) heads: Option<Said<usize>>,
     pub(super) patch: Option<Said<usize>>,
-    /// Input that is wanted, px.
+    /// The model's input, px.
     pub(super) side: Option<Said<usize>>,
-    /// Input that the stored position embedding is for, px.
+    /// The input, px, for which the stored position embedding was made.
     pub(super) stored_side: Option<Said<usize>>,
     pub(super) registers: Option<Said<usize>>,
     pub(super) mlp_ratio: Option<Said<f64>>,
@@ -53,7 +53,7 @@ impl<T> Said<T> {
 }
 
 impl Stated {
-    /// It, and from `below` what it does not say.
+    /// Takes what it does not state from `below`.
     pub(super) fn over(self, below: Self) -> Self {
         Self {
             features: self.features.or(if self.embed_dim.is_some() { None } else { below.features }),
@@ -81,7 +81,7 @@ impl Stated {
         }
     }
 
-    /// What `model.json` says.
+    /// The statements of `model.json`.
     pub(super) fn of_spec(spec: &ModelSpec) -> Self {
         fn said<T: Clone>(value: &Option<T>, field: &str) -> Option<Said<T>> {
             value.clone().and_then(|value| Said::new(value, format!("model.json's {field}")))
@@ -111,7 +111,7 @@ impl Stated {
 #[derive(Clone, Copy)]
 pub(super) struct Fields<'a> {
     pub(super) map: &'a Map<String, Value>,
-    /// What comes before a field's name in messages: `config.json's model_args.`.
+    /// Prefix of a field's name in messages: `config.json's model_args.`.
     pub(super) place: &'a str,
 }
 
@@ -120,7 +120,7 @@ impl Fields<'_> {
         self.map.get(key).filter(|value| !value.is_null())
     }
 
-    /// `read` of the field `key`.
+    /// Reads the field `key` with `read`.
     fn said<T>(
         &self,
         key: &str,
@@ -135,7 +135,7 @@ impl Fields<'_> {
         }
     }
 
-    /// A count, or the same one for height and width.
+    /// A size, or the same one for height and width.
     pub(super) fn size(&self, key: &str) -> Result<Option<Said<usize>>, BundleError> {
         self.said(key, "a whole number, or the same one for height and width", square)
     }
@@ -161,7 +161,7 @@ impl Fields<'_> {
     }
 }
 
-/// A size of a square, px: a number, `[n, n]`, `[3, n, n]`, `{"height": n, "width": n}`.
+/// The side of a square, px: a number, `[n, n]`, `[3, n, n]`, or `{"height": n, "width": n}`.
 pub(super) fn square(value: &Value) -> Option<usize> {
     let count = |value: &Value| value.as_u64().and_then(|n| usize::try_from(n).ok());
     let both = |height: &Value, width: &Value| count(height).filter(|n| Some(*n) == count(width));

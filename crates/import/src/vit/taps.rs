@@ -1,4 +1,4 @@
-//! The taps: those of `model.json`, or one behind the final norm.
+//! The taps: those of `model.json`, or one after the final norm.
 
 use super::names::Found;
 use super::spec::{ModelSpec, TapSpec};
@@ -6,13 +6,13 @@ use super::stated::Stated;
 use coverslip_bundle::{BundleError, fail};
 use coverslip_bundle::{Pooling, Tap, TapSource, Vit};
 
-/// The name of the tap where none is stated.
+/// Name of the tap if none is stated.
 const LAST: &str = "last";
 
-/// The taps, and what to tell about them.
+/// The taps, and notes about them.
 ///
 /// # Errors
-/// `Invalid` for a block that is not there; `Missing` and `Unsupported` where no pooling is stated.
+/// `Invalid` for a block that does not exist; `Missing` or `Unsupported` if no pooling is stated.
 pub(super) fn read(
     found: &Found,
     vit: &Vit,
@@ -44,11 +44,11 @@ pub(super) fn read(
     }
     let (pooling, by) = pooling(found, spec, all)?;
     let last = TapSpec { name: LAST.to_owned(), block: vit.depth.saturating_sub(1), after_norm: true, pooling };
-    let note = format!("no tap was stated: `{LAST}` reads behind the final norm, {} ({by})", title(pooling));
+    let note = format!("no tap was stated: `{LAST}` reads after the final norm, {} ({by})", title(pooling));
     Ok((vec![tap(&last)], Some(note)))
 }
 
-/// What pools the tokens, and who says so.
+/// The pooling of the tokens, and the statement's origin.
 fn pooling(found: &Found, spec: &ModelSpec, all: &Stated) -> Result<(Pooling, String), BundleError> {
     const WHAT_TO_SAY: &str = "say in model.json \"pooling\": \"class_token\", \"mean_patch_tokens\" or \
                                \"class_and_mean\", or \"taps\"";
@@ -56,17 +56,17 @@ fn pooling(found: &Found, spec: &ModelSpec, all: &Stated) -> Result<(Pooling, St
         return Ok((pooling, "model.json's pooling".to_owned()));
     }
     let Some(said) = &all.global_pool else {
-        fail!(Missing, "no tap is stated, and nothing says how the model's tokens are pooled; {WHAT_TO_SAY}");
+        fail!(Missing, "no tap is stated, and nothing states how the model's tokens are pooled; {WHAT_TO_SAY}");
     };
     match said.value.as_str() {
         "token" => Ok((Pooling::ClassToken, format!("{} is token", said.by))),
-        // timm: fc_norm is `true` for global_pool="avg" unless it is said to be `false`, and then `norm` is not there.
+        // In timm fc_norm is true for global_pool="avg" unless stated otherwise, and there is then no `norm`.
         "avg" if found.contains("norm.weight") && all.fc_norm.as_ref().is_some_and(|fc_norm| !fc_norm.value) => {
             Ok((Pooling::MeanPatchTokens, format!("{} is avg, fc_norm is false", said.by)))
         }
         "avg" => fail!(
             Unsupported,
-            "{} is avg, for which timm has its norm behind the pooling unless fc_norm is false; nothing says that, \
+            "{} is avg, for which timm applies the norm after pooling unless fc_norm is false; nothing states that, \
              and the weights have no fc_norm; {WHAT_TO_SAY}",
             said.by
         ),

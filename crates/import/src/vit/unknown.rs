@@ -1,9 +1,9 @@
-//! Tensors that are no part of the models that are imported: all are named at once, and what is known of them said.
+//! Tensors that no supported model has. An error names all of them and what is known about them.
 
 use super::super::Checkpoint;
 use coverslip_bundle::{BundleError, BundleErrorKind};
 
-/// Parts of names, and what they mean.
+/// Parts of tensor names, and the features that they indicate.
 const MEANINGS: [(&str, &str); 28] = [
     ("mlp.w1.", "a gated MLP in three layers (w1, w2, w3)"),
     ("mlp.w2.", "a gated MLP in three layers (w1, w2, w3)"),
@@ -24,7 +24,7 @@ const MEANINGS: [(&str, &str); 28] = [
     ("norm_pre.", "a norm before the blocks (CLIP)"),
     ("pre_layrnorm", "a norm before the blocks (CLIP)"),
     ("patch_embed.norm", "a norm in the patch embedding"),
-    ("fc_norm.", "timm's fc_norm, a norm behind the pooling (global_pool=\"avg\")"),
+    ("fc_norm.", "timm's fc_norm, a norm after pooling (global_pool=\"avg\")"),
     ("attn_pool", "attention pooling (AttentionPoolLatent)"),
     ("dist_token", "a distillation token (DeiT)"),
     ("distillation_token", "a distillation token (DeiT)"),
@@ -35,7 +35,7 @@ const MEANINGS: [(&str, &str); 28] = [
     ("downsample", "a hierarchical transformer (Swin)"),
 ];
 
-/// First tensors of models that are none of the conventions at all.
+/// Tensors by which models of other conventions are recognised.
 const OTHER_MODELS: [(&str, &str); 9] = [
     ("conv_proj.weight", "torchvision's VisionTransformer"),
     ("visual.conv1.weight", "open_clip's own names"),
@@ -44,8 +44,8 @@ const OTHER_MODELS: [(&str, &str); 9] = [
     ("stem.", "a convolutional network"),
     ("conv1.weight", "a convolutional network, or CLIP"),
     ("patch_embed.", "another patch embedding than one convolution"),
-    ("embeddings.", "another transformer of transformers"),
-    ("encoder.", "an encoder of another kind"),
+    ("embeddings.", "another model of transformers"),
+    ("encoder.", "another kind of encoder"),
 ];
 
 /// Refuses `names`, if there are any.
@@ -71,17 +71,17 @@ pub(super) fn refuse(names: &[&str]) -> Result<(), BundleError> {
         kind,
         format!(
             "not supported in this version: found tensors of {}; expected a plain VisionTransformer and nothing \
-             beside it, as leaving a tensor out could change the outputs; convert the model, or save it without them",
+             else, since ignoring a tensor could change the outputs; convert the model, or save it without them",
             parts.join("; ")
         ),
     ))
 }
 
-/// What to say when there is no vision transformer in the file.
+/// The error for a file without a vision transformer.
 pub(super) fn no_model(checkpoint: &Checkpoint) -> BundleError {
     let hint = OTHER_MODELS.iter().find_map(|(part, meaning)| {
         let name = checkpoint.names().find(|name| name.contains(part))?;
-        Some(format!("; `{name}` is of {meaning}"))
+        Some(format!("; `{name}` belongs to {meaning}"))
     });
     BundleError::new(
         BundleErrorKind::Unsupported,
@@ -95,7 +95,7 @@ pub(super) fn no_model(checkpoint: &Checkpoint) -> BundleError {
     )
 }
 
-/// Names, those of several blocks as one: `blocks.0…23.attn.q_norm.weight`.
+/// Lists names and merges those of several blocks into one: `blocks.0…23.attn.q_norm.weight`.
 pub(super) fn grouped<T: AsRef<str>>(names: &[T]) -> String {
     const SHOWN: usize = 60;
     let mut groups: Vec<(String, String, Vec<usize>)> = Vec::new();
@@ -123,7 +123,7 @@ pub(super) fn grouped<T: AsRef<str>>(names: &[T]) -> String {
     texts.join(", ")
 }
 
-/// A name around its first part that is a number.
+/// Splits a name at its first part that is a number.
 fn around_number(name: &str) -> (&str, Option<usize>, &str) {
     let mut at = 0;
     for part in name.split('.') {
@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_blocks_are_one() {
+    fn the_same_name_in_several_blocks_is_listed_once() {
         let names = ["blocks.0.a", "blocks.0.b", "blocks.1.a", "blocks.10.b", "blocks.2.a", "norm", "pos [1, 2]"];
         assert_eq!(grouped(&names), "`blocks.0…2.a`, `blocks.0.b` and 1 other blocks', `norm`, `pos [1, 2]`");
         let many: Vec<String> = (0..100).map(|i| format!("x{i}")).collect();

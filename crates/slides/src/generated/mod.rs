@@ -1,8 +1,7 @@
-//! A slide that needs no file: an H&E-like specimen, computed where it is looked at, with known faults.
+//! A generated slide: an H&E-like specimen with known faults, computed on request.
 //!
-//! Every pixel is a function of its place alone, so any cut into frames shows the same slide. Two things are wrong
-//! with it on purpose, and `slide.json` says where: two rows of tiles were scanned out of focus, and the light drifts
-//! towards the right end.
+//! Every pixel depends only on its place, so every cut into frames shows the same slide. Two faults are intended, and
+//! `slide.json` states their places: two rows of tiles are out of focus, and the light drifts towards the right end.
 
 mod light;
 mod noise;
@@ -20,9 +19,9 @@ use light::{DRIFT_FROM, DRIFT_GAINS, WIDTH};
 
 /// Micrometres per pixel.
 pub(crate) const MPP: f64 = 0.5;
-/// 12 tiles of 224 px.
+/// Height of the slide, px: 12 tiles of 224 px.
 const HEIGHT: u32 = 2688;
-/// Rows that were scanned out of focus: tile rows 7 and 8.
+/// Rows of pixels that are out of focus: tile rows 7 and 8.
 const BLURRED: std::ops::Range<u32> = 1568..2016;
 const BLUR_SIGMA: f32 = 2.5;
 /// The generated slide.
@@ -87,8 +86,8 @@ mod tests {
     }
 
     #[test]
-    fn any_cut_shows_the_same_pixels() {
-        // Tissue, across the upper edge of the band that is out of focus.
+    fn every_cut_shows_the_same_pixels() {
+        // Tissue at the upper edge of the band that is out of focus.
         let whole = read(1400, 1500, 200, 140);
         for (x, y, width, height) in [(0, 0, 61, 140), (61, 0, 139, 33), (61, 33, 100, 107), (161, 33, 39, 107)] {
             let part = read(1400 + x, 1500 + y, width, height);
@@ -105,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn the_faults_are_where_the_truth_says() {
+    fn the_faults_are_where_the_truth_states() {
         let sharpness = |y| {
             let pixels = read(1300, y, 448, 224);
             let green: Vec<i32> = pixels.chunks_exact(3).map(|p| i32::from(p[1])).collect();

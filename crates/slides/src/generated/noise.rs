@@ -1,4 +1,4 @@
-//! Deterministic randomness by place: hashes, value noise, and slow fields on a coarse lattice.
+//! Deterministic random numbers by place: hashes, value noise, and slow fields on a coarse lattice.
 
 /// A well-mixed hash of a place and a seed.
 pub(super) fn hash(x: i32, y: i32, seed: u32) -> u32 {
@@ -16,7 +16,7 @@ pub(super) fn uniform(x: i32, y: i32, seed: u32) -> f32 {
     (hash(x, y, seed) >> 8) as f32 / (1 << 24) as f32
 }
 
-/// Smooth noise in -1..1 whose features are one unit wide.
+/// Smooth noise in -1..1 with features one unit wide.
 pub(super) fn value(x: f32, y: f32, seed: u32) -> f32 {
     let (column, row) = (x.floor(), y.floor());
     let (u, v) = (x - column, y - row);
@@ -44,16 +44,16 @@ pub(super) fn mix(a: f32, b: f32, t: f32) -> f32 {
     a + (b - a) * t
 }
 
-/// 0 below `from`, 1 above `to`, smooth between them.
+/// A smooth step: 0 below `from`, 1 above `to`.
 pub(super) fn step(from: f32, to: f32, x: f32) -> f32 {
     let t = ((x - from) / (to - from)).clamp(0.0, 1.0);
     t * t * (3.0 - 2.0 * t)
 }
 
-/// Lattice distance of slow fields, in pixels.
+/// Spacing of the lattice of slow fields, px.
 const LATTICE: i32 = 16;
 
-/// A slow field over a rectangle, computed on a lattice that is fixed in the slide and interpolated between.
+/// A slow field over a rectangle, computed on a lattice that is fixed in the slide, and interpolated.
 pub(super) struct SlowField {
     column: i32,
     row: i32,

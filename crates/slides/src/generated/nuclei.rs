@@ -1,31 +1,30 @@
-//! Nuclei: haematoxylin ellipses of the epithelium, of the stroma and of lymphocytes.
+//! Nuclei: haematoxylin ellipses of epithelium, stroma and lymphocytes.
 
 use super::noise::{hash, step, uniform, value};
 use super::regions::{GLAND_REACH, Gland, Glands, LUMEN, holds_stromal_nuclei, inflamed};
 use super::stains::Stains;
 
-/// Distances of the lattices on which spindles and lymphocytes lie, and the largest half axis of any nucleus.
+/// Spacing of the lattices of spindles and lymphocytes, px, and the largest half axis of any nucleus.
 const SPINDLE_CELL: i32 = 24;
 const LYMPHOCYTE_CELL: i32 = 14;
 const REACH: f32 = 16.0;
 
-/// One nucleus.
 pub(super) struct Nucleus {
     pub(super) x: f32,
     pub(super) y: f32,
     /// Half axes, the first along `angle`.
     pub(super) axes: (f32, f32),
     pub(super) angle: f32,
-    /// Haematoxylin in its middle.
+    /// Haematoxylin at the centre.
     pub(super) dye: f32,
-    /// How coarse its chromatin looks, 0..1.
+    /// Coarseness of the chromatin, 0..1.
     pub(super) chromatin: f32,
-    /// How far its outline departs from an ellipse, as a share of its size.
+    /// Deviation of the outline from an ellipse, relative to the size.
     pub(super) wobble: f32,
     pub(super) seed: u32,
 }
 
-/// The wobble of nuclei as they are in healthy tissue.
+/// The wobble of nuclei in healthy tissue.
 pub(super) const SMOOTH: f32 = 0.10;
 
 /// Adds the nuclei that touch a rectangle (x, y, width, height) to its stains.
@@ -55,7 +54,7 @@ pub(super) fn add(stains: &mut Stains, rect: (i32, i32, i32, i32), glands: &Glan
     lay(stains, &dye);
 }
 
-/// Lays nuclei's dye over the stains around them.
+/// Adds the nuclei's dye to the stains around them.
 pub(super) fn lay(stains: &mut Stains, dye: &[f32]) {
     for ((h, e), dye) in stains.haematoxylin.iter_mut().zip(&mut stains.eosin).zip(dye) {
         *h += dye;
@@ -63,7 +62,7 @@ pub(super) fn lay(stains: &mut Stains, dye: &[f32]) {
     }
 }
 
-/// The basal row of a gland's nuclei, long axes towards the lumen, and a few that lie higher.
+/// The basal row of a gland's nuclei, with long axes towards the lumen, and a few that are higher.
 fn epithelial(gland: &Gland, mut each: impl FnMut(Nucleus)) {
     let count = (gland.radius * 0.82 * std::f32::consts::TAU / 12.5) as i32;
     for index in 0..count * 3 / 2 {
@@ -89,7 +88,7 @@ fn epithelial(gland: &Gland, mut each: impl FnMut(Nucleus)) {
     }
 }
 
-/// A fibroblast's spindle along the fibres, where the lattice's cell holds one.
+/// A fibroblast's spindle along the fibres, if the lattice's cell has one.
 fn spindle(column: i32, row: i32, glands: &Glands) -> Option<Nucleus> {
     let random = |seed| uniform(column, row, seed);
     let x = (column as f32 + random(211)) * SPINDLE_CELL as f32;
@@ -111,7 +110,7 @@ fn spindle(column: i32, row: i32, glands: &Glands) -> Option<Nucleus> {
     })
 }
 
-/// A lymphocyte's small dark disc, where they gather.
+/// A lymphocyte's small dark disc, in inflamed tissue.
 fn lymphocyte(column: i32, row: i32, glands: &Glands) -> Option<Nucleus> {
     let random = |seed| uniform(column, row, seed);
     let x = (column as f32 + 0.15 + 0.7 * random(231)) * LYMPHOCYTE_CELL as f32;
@@ -136,7 +135,7 @@ fn lymphocyte(column: i32, row: i32, glands: &Glands) -> Option<Nucleus> {
 }
 
 impl Nucleus {
-    /// Raises the dye of the pixels that the nucleus covers; where nuclei overlap the darker one shows.
+    /// Raises the dye of the pixels that the nucleus covers; where nuclei overlap, the darker one shows.
     pub(super) fn stain(&self, (x, y, width, height): (i32, i32, i32, i32), dye: &mut [f32]) {
         let (sin, cos) = self.angle.sin_cos();
         let reach = self.axes.0.max(self.axes.1) * (1.15 / (1.0 - self.wobble)) + 1.0;

@@ -1,4 +1,4 @@
-//! From stains to a picture: absorption, focus, light, sensor.
+//! The picture of stains: absorption, focus, light, sensor.
 
 use super::light::light;
 use super::noise::uniform;
@@ -6,15 +6,15 @@ use super::stains::Stains;
 use super::tissue::stain;
 use crate::source::Rect;
 
-/// What glass looks like.
+/// The colour of glass.
 const GLASS: [f32; 3] = [241.0, 240.0, 242.0];
 /// Absorption of the red, green and blue light by one unit of haematoxylin and of eosin.
 const HAEMATOXYLIN: [f32; 3] = [0.62, 0.74, 0.30];
 const EOSIN: [f32; 3] = [0.13, 0.86, 0.46];
-/// The sensor's noise, in levels.
+/// The sensor's noise, grey levels.
 const NOISE: f32 = 1.4;
 
-/// Appends the RGB pixels of `rect`, seen through a lens that is `sigma` pixels out of focus.
+/// Appends the RGB pixels of `rect`, with a defocus of `sigma` px.
 pub(super) fn photograph(rect: Rect, sigma: f32, out: &mut Vec<u8>) {
     let kernel = gaussian(sigma);
     let margin = kernel.len() as i32 / 2;
@@ -29,13 +29,13 @@ pub(super) fn photograph(rect: Rect, sigma: f32, out: &mut Vec<u8>) {
     sense(&channels, rect, light, out);
 }
 
-/// Appends the RGB pixels of `rect` as a lens in focus and an even light show these stains.
+/// Appends the RGB pixels of these stains, in focus and with even light.
 pub(super) fn photograph_stains(stains: &Stains, rect: Rect, out: &mut Vec<u8>) {
     let channels = std::array::from_fn(|channel| transmitted(stains, channel));
     sense(&channels, rect, |_| [1.0; 3], out);
 }
 
-/// What the sensor makes of the light in `rect`: gains by column, noise by place.
+/// The sensor's output for the light in `rect`: gains by column, noise by place.
 fn sense(channels: &[Vec<f32>; 3], rect: Rect, light: impl Fn(i32) -> [f32; 3], out: &mut Vec<u8>) {
     let (width, height) = (rect.width as usize, rect.height as usize);
     for row in 0..height {
@@ -53,13 +53,13 @@ fn sense(channels: &[Vec<f32>; 3], rect: Rect, light: impl Fn(i32) -> [f32; 3], 
     }
 }
 
-/// Beer and Lambert's law.
+/// Transmitted light by the Beer–Lambert law.
 fn transmitted(stains: &Stains, channel: usize) -> Vec<f32> {
     let pairs = stains.haematoxylin.iter().zip(&stains.eosin);
     pairs.map(|(h, e)| GLASS[channel] * (-(h * HAEMATOXYLIN[channel] + e * EOSIN[channel])).exp()).collect()
 }
 
-/// Weights that sum to 1; a single 1 where there is nothing to blur.
+/// Weights whose sum is 1; a single 1 if there is nothing to blur.
 fn gaussian(sigma: f32) -> Vec<f32> {
     let radius = (3.0 * sigma).ceil() as i32;
     let weights: Vec<f32> = (-radius..=radius)
@@ -69,8 +69,8 @@ fn gaussian(sigma: f32) -> Vec<f32> {
     weights.iter().map(|weight| weight / sum).collect()
 }
 
-/// Blurs a plane that has the kernel's radius of margin on every side. Each pixel's sum has the same order wherever
-/// the rectangle lies, which keeps the slide the same to the bit.
+/// Blurs a plane that has a margin of the kernel's radius on every side. Each pixel's sum has the same order in every
+/// rectangle, so that the slide is the same to the bit.
 fn blur(plane: &[f32], wide: usize, width: usize, height: usize, kernel: &[f32]) -> Vec<f32> {
     let high = height + kernel.len() - 1;
     let mut rows = vec![0.0; width * high];

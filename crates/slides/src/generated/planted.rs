@@ -1,4 +1,4 @@
-//! Tiles with known counts: stroma in which a stated number of nuclei of four kinds lie, none over another.
+//! Tiles with known counts: stroma with a stated number of nuclei of four kinds, which do not overlap.
 
 use super::noise::uniform;
 use super::nuclei::{self, Nucleus, SMOOTH};
@@ -7,23 +7,23 @@ use super::stains::Stains;
 use super::tissue::stroma;
 use crate::source::Rect;
 
-/// The kinds of nuclei, by their names in tables; [`Planted::counts`] has their order.
+/// Names of the kinds of nuclei in tables, in the order of [`Planted::counts`].
 pub const KINDS: [&str; 4] = ["round", "eccentric", "irregular", "spindle"];
 
-/// Places that are tried for a nucleus before the tile counts as full.
+/// Most places tried for a nucleus before the tile counts as full.
 const TRIALS: i32 = 400;
 
-/// What one tile shows.
+/// The content of one tile.
 #[derive(Clone, Copy, Debug)]
 pub struct Planted {
     /// Width and height, px of 0.5 µm.
     pub side: u32,
-    /// Nuclei of each kind: small round dark ones (lymphocytes), eccentric ones in a wide cytoplasm (plasma cells),
-    /// large irregular ones (tumour), spindles (fibroblasts).
+    /// Number of nuclei of each kind: small round dark ones (lymphocytes), eccentric ones in a wide cytoplasm (plasma
+    /// cells), large irregular ones (tumour), spindles (fibroblasts).
     pub counts: [u32; 4],
-    /// What the absorption of both stains is multiplied with: 1 is usual.
+    /// Factor on the absorption of both stains; usually 1.
     pub staining: f32,
-    /// Everything else: places, shapes, fibres.
+    /// Seed of places, shapes and fibres.
     pub seed: u32,
 }
 
@@ -34,11 +34,11 @@ struct Cell {
 }
 
 impl Planted {
-    /// The tile's RGB pixels, and how many nuclei of each kind found a place (all, unless the tile is full).
+    /// The tile's RGB pixels, and the number of nuclei of each kind that found a place: all, unless the tile is full.
     pub fn draw(&self) -> (Vec<u8>, [u32; 4]) {
         let (cells, placed) = self.cells();
         let side = self.side as i32;
-        // Every tile lies elsewhere in the same endless stroma.
+        // Every tile is at another place of the same endless stroma.
         let (x, y) = ((self.seed % 911) as i32 * side, (self.seed / 911 % 911) as i32 * side);
         let mut stains = Stains { haematoxylin: Vec::new(), eosin: Vec::new() };
         for row in 0..side {
@@ -65,7 +65,7 @@ impl Planted {
         (pixels, placed)
     }
 
-    /// The largest kinds first, so that they find room.
+    /// Places the cells, the largest kinds first so that they find room.
     fn cells(&self) -> (Vec<Cell>, [u32; 4]) {
         let mut taken: Vec<(f32, f32, f32)> = Vec::new();
         let (mut cells, mut placed) = (Vec::new(), [0; 4]);
@@ -90,7 +90,7 @@ impl Planted {
 }
 
 impl Cell {
-    /// A cell of `kind` wholly inside a tile; `random` gives numbers of 0..1 by what they are for.
+    /// A cell of `kind` that is wholly inside a tile; `random` returns a number in 0..1 for each purpose.
     fn new(kind: usize, side: f32, random: impl Fn(i32) -> f32) -> Cell {
         let (axes, dye, chromatin, wobble) = match kind {
             0 => ((5.2 + 0.8 * random(0), 5.0 + 0.7 * random(1)), 1.45, 0.30, SMOOTH),
@@ -106,7 +106,7 @@ impl Cell {
         Cell { nucleus: Nucleus { x, y, axes, angle, dye, chromatin, wobble, seed }, cytoplasm }
     }
 
-    /// Centre and radius of the disc that it needs for itself.
+    /// Centre and radius of the disc that the cell occupies.
     fn room(&self) -> (f32, f32, f32) {
         match self.cytoplasm {
             Some(disc) => disc,
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn every_nucleus_asked_for_is_there_and_darkens_the_tile() {
+    fn every_requested_nucleus_is_there_and_darkens_the_tile() {
         let darkness = |counts| {
             let (pixels, placed) = planted(counts).draw();
             assert_eq!(placed, counts);

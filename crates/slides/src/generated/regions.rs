@@ -1,8 +1,8 @@
-//! Where there is tissue, and of which kind: stroma, fat, glands, inflammation.
+//! The map of tissue: stroma, fat, glands, inflammation.
 
 use super::noise::{fractal, hash, uniform, value};
 
-/// Islands of tissue on the glass: centre, half axes, in pixels.
+/// Islands of tissue on the glass: centre and half axes, px.
 const ISLANDS: [[f32; 4]; 5] = [
     [1480.0, 1330.0, 1280.0, 1040.0],
     [4280.0, 1160.0, 1080.0, 900.0],
@@ -11,13 +11,13 @@ const ISLANDS: [[f32; 4]; 5] = [
     [3030.0, 420.0, 250.0, 260.0],
 ];
 
-/// Distance of the lattice on which glands lie, and their largest outer radius.
+/// Spacing of the lattice of glands, px, and their largest outer radius.
 const GLAND_CELL: i32 = 270;
 pub(super) const GLAND_REACH: f32 = 165.0;
-/// The lumen's share of a gland's radius.
+/// Radius of the lumen relative to the gland's.
 pub(super) const LUMEN: f32 = 0.40;
 
-/// Above 0 inside the tissue; about 1 in an island's middle.
+/// Positive inside the tissue; about 1 at an island's centre.
 pub(super) fn tissue(x: f32, y: f32) -> f32 {
     let island = ISLANDS.iter().map(|[cx, cy, rx, ry]| {
         let (dx, dy) = ((x - cx) / rx, (y - cy) / ry);
@@ -26,22 +26,22 @@ pub(super) fn tissue(x: f32, y: f32) -> f32 {
     island.fold(f32::MIN, f32::max) + 0.42 * fractal(x / 620.0, y / 620.0, 4, 11)
 }
 
-/// Above 0 where fat lies.
+/// Positive in fat.
 pub(super) fn fat(x: f32, y: f32) -> f32 {
     fractal(x / 780.0 + 3.7, y / 780.0, 3, 23) - 0.56
 }
 
-/// Above 0 where glands lie.
+/// Positive in glandular tissue.
 fn glandular(x: f32, y: f32) -> f32 {
     fractal(x / 900.0, y / 900.0 + 8.1, 2, 37) + 0.18
 }
 
-/// Above 0 where lymphocytes gather.
+/// Positive in inflamed tissue, where lymphocytes gather.
 pub(super) fn inflamed(x: f32, y: f32) -> f32 {
     fractal(x / 460.0 + 5.0, y / 460.0, 3, 41) - 0.40
 }
 
-/// One gland: a wobbly ring of epithelium around a lumen.
+/// A gland: an irregular ring of epithelium around a lumen.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Gland {
     pub(super) x: f32,
@@ -80,7 +80,7 @@ impl Gland {
             .collect()
     }
 
-    /// How far out a place lies: 0 at the centre, 1 at the basement membrane.
+    /// The relative radius of a place: 0 at the centre, 1 at the basement membrane.
     pub(super) fn depth(&self, x: f32, y: f32) -> f32 {
         let (dx, dy) = (x - self.x, y - self.y);
         let (sin, cos) = self.turn;
@@ -101,10 +101,10 @@ impl Gland {
     }
 }
 
-/// The glands near a rectangle and, for its pixels, how deep inside one they lie.
+/// The glands near a rectangle, and the relative radius of its pixels inside them.
 pub(super) struct Glands {
     pub(super) all: Vec<Gland>,
-    /// By pixel of the rectangle, row by row.
+    /// For each pixel of the rectangle, row by row.
     pub(super) depth: Vec<f32>,
 }
 
@@ -130,7 +130,7 @@ impl Glands {
     }
 }
 
-/// Whether a nucleus of the stroma may lie here.
+/// Whether a nucleus of the stroma may be at this place.
 pub(super) fn holds_stromal_nuclei(x: f32, y: f32) -> bool {
     tissue(x, y) > 0.03 && fat(x, y) < 0.0
 }

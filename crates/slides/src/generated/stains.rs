@@ -1,6 +1,6 @@
-//! What absorbs light.
+//! The dyes, which absorb light.
 
-/// How much of each dye lies in each pixel of a rectangle.
+/// The amount of each dye in each pixel of a rectangle.
 pub(super) struct Stains {
     pub(super) haematoxylin: Vec<f32>,
     pub(super) eosin: Vec<f32>,

@@ -1,11 +1,10 @@
-//! What the tissue of a place takes up: stroma with fibres, glands, fat.
+//! The dyes that tissue takes up: stroma with fibres, glands, fat.
 
 use super::noise::{SlowField, fractal, mix, step, uniform, value};
 use super::nuclei;
 use super::regions::{Glands, LUMEN, fat, inflamed, tissue};
 use super::stains::Stains;
 
-/// The stains of a rectangle.
 pub(super) fn stain(x: i32, y: i32, width: i32, height: i32) -> Stains {
     let mut stains = Stains { haematoxylin: Vec::with_capacity((width * height) as usize), eosin: Vec::new() };
     let slow = |field: fn(f32, f32) -> f32| SlowField::new(x, y, width, height, field);
@@ -39,7 +38,7 @@ pub(super) fn stain(x: i32, y: i32, width: i32, height: i32) -> Stains {
     stains
 }
 
-/// Collagen: wavy bundles of eosin with clefts between them, along a direction that bends slowly.
+/// Collagen: wavy bundles of eosin with clefts between them, in a direction that bends slowly.
 pub(super) fn stroma((x, y): (f32, f32), inflamed: f32) -> (f32, f32) {
     let bundle = fractal(x / 85.0, y / 15.0, 3, 83);
     let fibre = value(x / 30.0, y / 3.1, 89);

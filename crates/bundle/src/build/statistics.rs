@@ -1,5 +1,5 @@
-//! What is normal for the SAE: x̄, mean ‖x−x̄‖² and quantiles of the reconstruction error, stated or
-//! computed from tiles.
+//! Statistics of the SAE's data: x̄, mean ‖x−x̄‖² and quantiles of the reconstruction error, stated or computed from
+//! tiles.
 
 use std::collections::BTreeMap;
 
@@ -9,11 +9,11 @@ use crate::compose::ComposedGraph;
 use crate::error::{BundleError, fail};
 use crate::manifest::{Manifest, SaeReference};
 
-/// Levels of the quantiles that are computed. More would pretend a precision that few tiles have.
+/// Levels of the computed quantiles. A few tiles do not support more extreme ones.
 const LEVELS: [&str; 4] = ["0.5", "0.9", "0.95", "0.99"];
 
-/// Fills in figures that pass the checks while the true ones are not known yet. With a unit of 1 the
-/// graph puts out ‖x−x̂‖² itself.
+/// Fills in placeholders that pass the checks until the statistics are known. With a mean square deviation of 1 the
+/// graph outputs ‖x−x̂‖² itself.
 pub(super) fn placeholder(manifest: &mut Manifest, calibration: &Calibration) {
     if manifest.sae.architecture.is_none() {
         manifest.sae.reference = SaeReference::none();
@@ -30,7 +30,7 @@ pub(super) fn placeholder(manifest: &mut Manifest, calibration: &Calibration) {
 }
 
 /// Completes `manifest.sae.reference` and returns x̄.
-pub(super) fn calibrate<F: FnMut(ComposedGraph) -> LoadResult>(
+pub(super) fn complete<F: FnMut(ComposedGraph) -> LoadResult>(
     manifest: &mut Manifest,
     calibration: &Calibration,
     composer: &Composer,
@@ -43,7 +43,7 @@ pub(super) fn calibrate<F: FnMut(ComposedGraph) -> LoadResult>(
     if let Some(mean) = &calibration.mean
         && mean.len() != d
     {
-        fail!(Invalid, "the stated mean has {} values, the SAE's input {d}", mean.len());
+        fail!(Invalid, "the stated mean has {} values, expected {d}, the width of the SAE's input", mean.len());
     }
     if let (Some(mean), Some(_), false) =
         (&calibration.mean, calibration.mean_square_deviation, calibration.error_quantiles.is_empty())
@@ -55,13 +55,13 @@ pub(super) fn calibrate<F: FnMut(ComposedGraph) -> LoadResult>(
     if n < 2 {
         fail!(
             Missing,
-            "mean, mean square deviation or error quantiles of the SAE's data are not stated; expected \
-             them, or at least two tiles to compute them from"
+            "the SAE's mean, mean square deviation or error quantiles are missing; state them, or give at least two \
+             tiles to compute them from"
         );
     }
     let graph = composer.compose(manifest)?;
     let outputs = engine.run(manifest, graph, &calibration.tiles)?;
-    // A checked manifest's SAE reads one of its taps.
+    // In a checked manifest the SAE reads one of the taps.
     let embeddings = manifest.sae_tap().map(|tap| &outputs.embeddings[tap][..]).unwrap_or_default();
     let computed = mean(embeddings, d);
     let mean: Vec<f64> = match &calibration.mean {

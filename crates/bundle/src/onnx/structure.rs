@@ -1,37 +1,37 @@
-//! What must hold of an ONNX file before an engine sees it: the structural part of ONNX's own checker.
+//! Structural checks of an ONNX file before an engine loads it: that part of ONNX's own checker.
 
 use std::collections::{HashMap, HashSet};
 
+use super::model::Model;
 use super::operators::{self, OPSETS};
-use super::read::Model;
 use crate::error::{BundleError, fail};
 
-/// What was counted while checking.
+/// The size of a checked graph.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Checked {
+pub struct GraphSize {
     /// Nodes.
     pub nodes: usize,
     /// Constants.
     pub constants: usize,
 }
 
-/// Checks an ONNX file's structure: names are unique, every value is made before it is read, every output is
-/// made, operators are of the standard domain and known.
+/// Checks an ONNX file's structure: names are unique, every value is computed before a node reads it, every output is
+/// computed, and operators are known ones of the standard domain.
 ///
 /// # Errors
 /// `Truncated`, `Invalid` or `Unsupported`, naming the node or value.
-pub fn check_onnx(bytes: &[u8]) -> Result<Checked, BundleError> {
+pub fn check_onnx(bytes: &[u8]) -> Result<GraphSize, BundleError> {
     let model = Model::read(bytes)?;
     check_model(&model)?;
-    Ok(Checked { nodes: model.nodes.len(), constants: model.constants.len() })
+    Ok(GraphSize { nodes: model.nodes.len(), constants: model.constants.len() })
 }
 
-/// Checks a model that was read.
+/// As [`check_onnx`], for a parsed model.
 pub(crate) fn check_model(model: &Model) -> Result<(), BundleError> {
     if !OPSETS.contains(&model.opset) || model.functions > 0 {
         fail!(
             Unsupported,
-            "opset {} and {} functions; expected opset {} to {} and none",
+            "found opset {} and {} functions; expected opset {} to {} and no functions",
             model.opset,
             model.functions,
             OPSETS.start(),
@@ -46,18 +46,18 @@ pub(crate) fn check_model(model: &Model) -> Result<(), BundleError> {
     known.extend(model.constants.iter().map(|constant| constant.name.as_str()));
     for node in &model.nodes {
         if let Some(input) = node.inputs.iter().find(|input| !input.is_empty() && !known.contains(input.as_str())) {
-            fail!(Invalid, "node `{}` reads `{input}` before it is made", node.name);
+            fail!(Invalid, "node `{}` reads `{input}` before it is computed: the ONNX file is damaged", node.name);
         }
         known.extend(node.outputs.iter().map(String::as_str));
     }
     if let Some(output) = model.outputs.iter().find(|output| !known.contains(output.name.as_str())) {
-        fail!(Invalid, "output `{}` is never made", output.name);
+        fail!(Invalid, "output `{}` is never computed: the ONNX file is damaged", output.name);
     }
     let constants: HashMap<&str, _> = model.constants.iter().map(|c| (c.name.as_str(), c)).collect();
     operators::check(&model.nodes, |name| constants.get(name).copied())
 }
 
-/// Every name stands for one value, every node's name (where it has one) for one node.
+/// Checks that value names and, except empty ones, node names are unique.
 pub fn check_names(model: &Model) -> Result<(), BundleError> {
     let mut values: HashSet<&str> = HashSet::new();
     let constants = model.constants.iter().map(|constant| &constant.name);

@@ -1,4 +1,4 @@
-//! New labels for the features of a bundle that is there.
+//! New labels for the features of an existing bundle.
 
 use std::fs;
 use std::path::Path;
@@ -6,20 +6,20 @@ use std::path::Path;
 use coverslip_files::Folder;
 
 use super::{manifest_bytes, replace, settle};
+use crate::bundle::Bundle;
 use crate::error::{BundleError, fail};
 use crate::limits;
 use crate::manifest::{FeatureLabel, MANIFEST_FILE};
-use crate::open::Bundle;
 
-/// Writes a copy of the bundle in `dir` to `out`, with `labels` in place of the labels that it has for the same
-/// features, and opens it. Everything else stays; the manifest, and so the bundle's digest, is a new one.
+/// Writes a copy of the bundle in `dir` to `out` and opens it. `labels` replace the labels of the same features; all
+/// else is copied. The manifest changes, and with it the bundle's digest.
 ///
-/// `out` must not exist; with `force` an existing *bundle* there is replaced, `dir` itself for instance. On an error
+/// `out` must not exist, but `force` replaces an existing *bundle* there, which may be `dir` itself. On an error
 /// nothing is left behind and an existing bundle stays.
 ///
 /// # Errors
-/// All that [`Bundle::open`] says of either bundle; `Invalid` for labels of features that are not there, that come
-/// twice or have no text, and for an existing `out`; `Io`.
+/// All errors of [`Bundle::open`], for either bundle; `Invalid` for labels of unknown features, duplicate or empty
+/// labels, and an existing `out`; `Io`.
 pub fn relabel(dir: &Path, out: &Path, labels: Vec<FeatureLabel>, force: bool) -> Result<Bundle, BundleError> {
     coverslip_files::check_target(out, replace(force))?;
     if let Some(nameless) = labels.iter().find(|label| label.label.trim().is_empty()) {

@@ -1,11 +1,11 @@
-//! Opening: which reader a file or a folder gets.
+//! Selects the reader for a file or a folder.
 
 use std::path::Path;
 
 use crate::source::{SlideSource, SourceError};
 use crate::{directory, picture, tiff};
 
-/// Opens a file or a directory by what it is, not by its name.
+/// Opens a file or a directory by its content, not by its name.
 pub fn open(path: &Path) -> Result<Box<dyn SlideSource>, SourceError> {
     let metadata = std::fs::metadata(path).map_err(|error| {
         SourceError(format!("{}: expected a slide (a file or a directory of tiles), found: {error}", path.display()))
@@ -28,7 +28,7 @@ pub fn open(path: &Path) -> Result<Box<dyn SlideSource>, SourceError> {
     }
 }
 
-/// What a file's first bytes say.
+/// The kind of file by its first bytes.
 enum Signature {
     Tiff,
     Png,

@@ -1,4 +1,4 @@
-//! A reader of ONNX's messages. Field numbers are those of `onnx/onnx.proto3`; tensors' bytes are borrowed from the
+//! A reader of ONNX's messages. Field numbers are those of `onnx/onnx.proto3`. Tensors borrow their bytes from the
 //! file.
 
 use std::borrow::Cow;
@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use super::protobuf::{Fields, Value, Varints};
 use crate::error::{BundleError, fail};
 
-/// Largest constant, bytes: more than any model that is composed has in all.
+/// Largest constant, bytes: more than a whole model may have.
 const LARGEST_CONSTANT: usize = 1 << 36;
 
 /// A node of the graph.
@@ -16,14 +16,14 @@ pub struct Node {
     pub op: String,
     /// Empty for the standard operators.
     pub domain: String,
-    /// An empty name: an optional input that is left out.
+    /// An empty name is an omitted optional input.
     pub inputs: Vec<String>,
     pub outputs: Vec<String>,
-    /// Encoded `AttributeProto`s, copied as they are.
+    /// Encoded `AttributeProto`s, copied unchanged.
     pub attributes: Vec<Vec<u8>>,
 }
 
-/// What an attribute holds, as far as anybody here asks.
+/// An attribute's value, of the kinds that are read here.
 #[derive(Clone, Debug, PartialEq)]
 pub enum AttributeValue<'a> {
     Float(f32),
@@ -32,7 +32,7 @@ pub enum AttributeValue<'a> {
     Floats(Vec<f32>),
     Text(&'a str),
     Tensor(&'a [u8]),
-    /// Graphs, sparse tensors and lists of such.
+    /// Graphs, sparse tensors, and lists of either.
     Other,
 }
 
@@ -46,11 +46,11 @@ pub struct Constant<'a> {
     pub data: ConstantData<'a>,
 }
 
-/// Where a constant's elements are, little-endian.
+/// A constant's elements, little-endian, or their place in another file.
 #[derive(Clone, Debug)]
 pub enum ConstantData<'a> {
     Here(Cow<'a, [u8]>),
-    /// In another file: its name, the first byte, the number of bytes where it is stated.
+    /// In another file: its name, the first byte, and the number of bytes if the model states it.
     External {
         location: String,
         offset: u64,
@@ -62,19 +62,19 @@ pub enum ConstantData<'a> {
 #[derive(Clone, Debug)]
 pub struct ValueInfo {
     pub name: String,
-    /// ONNX's `TensorProto.DataType`; 0 where it is not stated.
+    /// ONNX's `TensorProto.DataType`; 0 if the model does not state it.
     pub data_type: u64,
-    /// Sizes; `None` where they are symbolic.
+    /// Sizes; `None` for symbolic ones.
     pub dims: Vec<Option<usize>>,
 }
 
-/// A model, read.
+/// A parsed model.
 #[derive(Clone, Debug, Default)]
 pub struct Model<'a> {
     pub producer: String,
     /// The version of the standard operators.
     pub opset: u64,
-    /// Model-local functions.
+    /// Number of model-local functions.
     pub functions: usize,
     pub nodes: Vec<Node>,
     pub constants: Vec<Constant<'a>>,
@@ -105,7 +105,7 @@ impl<'a> Model<'a> {
             }
         }
         let Some(graph) = graph else {
-            fail!(Invalid, "no graph: expected an ONNX model");
+            fail!(Invalid, "the file has no graph: expected an ONNX model");
         };
         model.read_graph(graph)?;
         Ok(model)
@@ -130,7 +130,7 @@ impl<'a> Model<'a> {
 }
 
 impl Node {
-    /// The attribute `name`, if there.
+    /// The attribute `name`, if the node has it.
     pub fn attribute(&self, name: &str) -> Result<Option<AttributeValue<'_>>, BundleError> {
         for bytes in &self.attributes {
             let (found, value) = read_attribute(bytes)?;
@@ -153,7 +153,7 @@ impl Node {
         Ok(())
     }
 
-    /// Whether an attribute holds a graph: `If`, `Loop`, `Scan`.
+    /// Whether an attribute holds a graph, as in `If`, `Loop` and `Scan`.
     pub(crate) fn has_subgraph(&self) -> Result<bool, BundleError> {
         for bytes in &self.attributes {
             for field in Fields(bytes) {
@@ -204,12 +204,12 @@ impl<'a> Constant<'a> {
         Ok(constant)
     }
 
-    /// Its type is known, its size can be counted, and its bytes fill its shape.
+    /// Checks that the type is known, the size does not overflow, and the bytes fill the shape.
     pub fn check(&self) -> Result<(), BundleError> {
         let Some(size) = element_size(self.data_type) else {
             fail!(
                 Unsupported,
-                "constant `{}` is of ONNX type {}: not supported in this version; expected floating point or integers",
+                "constant `{}` has ONNX type {}: not supported in this version; expected floating point or integers",
                 self.name,
                 self.data_type
             );
@@ -217,9 +217,15 @@ impl<'a> Constant<'a> {
         let elements = self.dims.iter().try_fold(1usize, |n, dim| n.checked_mul(*dim));
         let bytes = elements.and_then(|n| n.checked_mul(size)).filter(|bytes| *bytes <= LARGEST_CONSTANT);
         match (&self.data, bytes) {
-            (_, None) => fail!(TooLarge, "constant `{}` has the shape {:?}", self.name, self.dims),
+            (_, None) => fail!(TooLarge, "constant `{}` is too large: its shape is {:?}", self.name, self.dims),
             (ConstantData::Here(data), Some(bytes)) if data.len() != bytes => {
-                fail!(Invalid, "constant `{}` has {} bytes for the shape {:?}", self.name, data.len(), self.dims)
+                fail!(
+                    Invalid,
+                    "constant `{}` has {} bytes, which do not fill its shape {:?}: the ONNX file is damaged",
+                    self.name,
+                    data.len(),
+                    self.dims
+                )
             }
             _ => Ok(()),
         }
@@ -231,11 +237,11 @@ impl<'a> Constant<'a> {
     }
 }
 
-/// `float_data` and its like as the bytes that `raw_data` would hold.
+/// Converts `float_data`, `int32_data` and the like to the bytes that `raw_data` would hold.
 fn typed_data(data_type: u64, fields: &[Value]) -> Result<Vec<u8>, BundleError> {
     let width = match element_size(data_type) {
         Some(width) => width,
-        None => fail!(Unsupported, "a constant of ONNX type {data_type}: not supported in this version"),
+        None => fail!(Unsupported, "found a constant of ONNX type {data_type}: not supported in this version"),
     };
     let floating = data_type == 1 || data_type == 11;
     let mut out = Vec::new();
@@ -254,7 +260,7 @@ fn typed_data(data_type: u64, fields: &[Value]) -> Result<Vec<u8>, BundleError> 
     Ok(out)
 }
 
-/// Bytes per element of ONNX's types that engines know.
+/// Bytes per element of the supported ONNX types.
 pub(super) fn element_size(data_type: u64) -> Option<usize> {
     match data_type {
         2 | 3 | 9 => Some(1),
@@ -270,10 +276,10 @@ fn external_data<'a>(entries: &[(String, String)], name: &str) -> Result<Constan
     let number = |key: &str| match find(key).map(str::parse::<u64>) {
         None => Ok(None),
         Some(Ok(value)) => Ok(Some(value)),
-        Some(Err(_)) => fail!(Invalid, "constant `{name}`: external data's `{key}` is no number"),
+        Some(Err(_)) => fail!(Invalid, "constant `{name}`: `{key}` of its external data is not a number"),
     };
     let Some(location) = find("location") else {
-        fail!(Invalid, "constant `{name}` lies in another file, but which one is not stated");
+        fail!(Invalid, "constant `{name}` is in another file, but the model does not name it");
     };
     Ok(ConstantData::External {
         location: location.to_owned(),
@@ -323,7 +329,7 @@ fn read_attribute(bytes: &[u8]) -> Result<(&str, AttributeValue<'_>), BundleErro
             _ => {}
         }
     }
-    // Empty lists and zeros are left out of the file: the stated type tells.
+    // The file omits empty lists and zeros, so the stated type decides.
     Ok((
         name,
         match kind {
@@ -373,7 +379,7 @@ fn fixed_size(dim: &[u8]) -> Result<Option<usize>, BundleError> {
     Ok(None)
 }
 
-/// All length-delimited fields of one number.
+/// All length-delimited fields with this number.
 fn within(bytes: &[u8], number: u64) -> Result<Vec<&[u8]>, BundleError> {
     let mut found = Vec::new();
     for field in Fields(bytes) {
@@ -424,7 +430,7 @@ fn size(dim: u64) -> Result<usize, BundleError> {
 fn text(bytes: &[u8]) -> Result<&str, BundleError> {
     match std::str::from_utf8(bytes) {
         Ok(text) => Ok(text),
-        Err(_) => fail!(Invalid, "a name is no UTF-8; the ONNX file is damaged"),
+        Err(_) => fail!(Invalid, "a name is not UTF-8; the ONNX file is damaged"),
     }
 }
 
@@ -453,7 +459,7 @@ mod tests {
     }
 
     #[test]
-    fn damaged_files_are_errors_and_never_more() {
+    fn damaged_files_never_panic_or_allocate_without_bound() {
         let whole = file();
         let head = &whole[..whole.len().min(2000)];
         for cut in 0..head.len() {
@@ -467,7 +473,7 @@ mod tests {
                 let at = (state >> 33) as usize % 600;
                 bytes[at] = (state >> 20) as u8;
             }
-            // Most are errors, some are other models: neither panics nor allocates what is not there.
+            // Most give an error and some another model.
             if let Ok(model) = Model::read(&bytes) {
                 assert!(model.nodes.iter().all(|node| node.has_subgraph().is_ok() || node.has_subgraph().is_err()));
             }

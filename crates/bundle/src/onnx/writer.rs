@@ -1,13 +1,12 @@
-//! A writer of ONNX's protobuf: the few messages that a composed graph needs, appended to one buffer.
+//! A writer of ONNX's protobuf: the messages that a composed graph needs, appended to one buffer.
 //!
-//! Field numbers are those of `onnx/onnx.proto3` (IR version 9). Nothing is buffered twice: weights can
-//! be gigabytes, so the model's last field, the graph, gets a length of fixed width that is patched in
-//! at the end (protobuf allows padded varints). What would pass protobuf's 2 GiB has its weights in a
-//! second buffer, as ONNX's external data.
+//! Field numbers are those of `onnx/onnx.proto3` (IR version 9). Weights can be gigabytes, so nothing is buffered
+//! twice: the length of the graph, the model's last field, has a fixed width and is patched in at the end (protobuf
+//! allows padded varints). A model beyond protobuf's 2 GiB has its weights in a second buffer, as ONNX's external data.
 
 use std::ops::Range;
 
-use super::read::Node;
+use super::model::Node;
 use crate::error::{BundleError, fail};
 
 /// ONNX's `TensorProto.DataType`.
@@ -36,28 +35,28 @@ pub enum Dim {
     /// The batch: one symbolic name for the whole graph.
     Batch,
     Fixed(usize),
-    /// Some size that is not stated.
+    /// An unstated size.
     Any,
 }
 
-/// The opset of graphs that are composed from nothing but weights.
+/// The opset of graphs that are composed from weights alone.
 pub(crate) const OPSET: u64 = 20;
 const IR_VERSION: u64 = 9;
-/// Where external weights start: the widest vector registers' alignment.
+/// Alignment of external weights, bytes: that of the widest vector registers.
 const ALIGNMENT: usize = 64;
-/// The name of the file with external weights, beside the model.
+/// Name of the file with external weights, beside the model's.
 pub const EXTERNAL_FILE: &str = "model.onnx.data";
 /// Width of the graph's patched length: five 7-bit groups hold 2³⁵.
 const LENGTH_WIDTH: usize = 5;
 /// Protobuf's limit for a message, and so ONNX's for a model in one file.
 const MAX_BYTES: usize = (1 << 31) - 1;
 
-/// Where a model's weights are put.
+/// The place of a model's weights.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Placement {
-    /// In the model, as long as they fit into ONNX's 2 GiB.
+    /// In the model's file, if they fit into ONNX's 2 GiB.
     Inside,
-    /// Beside it.
+    /// In a file of their own.
     Apart,
 }
 
@@ -65,20 +64,20 @@ pub enum Placement {
 pub struct ModelWriter {
     bytes: Vec<u8>,
     graph_start: usize,
-    /// The weights, where they are not in the model's own file.
+    /// The weights, if they are not in the model's own file.
     external: Option<External>,
 }
 
-/// Weights beside a model's file.
+/// Weights outside the model's file.
 #[derive(Debug, Default)]
 pub struct External {
     pub bytes: Vec<u8>,
-    /// Which bytes are whose.
+    /// The byte range of each constant.
     pub tensors: Vec<(String, Range<usize>)>,
 }
 
 impl ModelWriter {
-    /// Starts a model; `expected_bytes` reserves its memory once.
+    /// Starts a model and reserves `expected_bytes` of memory at once.
     pub fn new(name: &str, opset: u64, expected_bytes: usize, placement: Placement) -> Result<Self, BundleError> {
         let external = placement == Placement::Apart || expected_bytes > MAX_BYTES;
         let mut bytes = Vec::new();
@@ -115,7 +114,7 @@ impl ModelWriter {
         });
     }
 
-    /// Adds a node as it was read.
+    /// Adds a copy of a parsed node.
     pub fn copied_node(&mut self, node: &Node) {
         let mut encoded = Vec::new();
         for input in &node.inputs {
@@ -169,7 +168,7 @@ impl ModelWriter {
         varint_field(&mut head, 2, data_type);
         bytes_field(&mut head, 8, name.as_bytes());
         tag(&mut self.bytes, 5, 2);
-        // Shapes and the like are read while a model is built: they stay where the nodes are.
+        // Engines read shapes and other small constants while they load a graph, so these stay with the nodes.
         if let Some(external) = self.external.as_mut().filter(|_| raw_bytes >= ALIGNMENT) {
             let weights = &mut external.bytes;
             weights.resize(weights.len().next_multiple_of(ALIGNMENT), 0);
@@ -203,12 +202,12 @@ impl ModelWriter {
         bytes_field(&mut self.bytes, 11, &value_info(name, data_type, shape));
     }
 
-    /// Declares a graph output; their order is the order of the calls.
+    /// Declares a graph output. Outputs have the order of the calls.
     pub fn output(&mut self, name: &str, data_type: DataType, shape: &[Dim]) {
         bytes_field(&mut self.bytes, 12, &value_info(name, data_type, shape));
     }
 
-    /// The finished file, and the one of external weights where there is one.
+    /// Finishes the model; returns its file and, if there are any, the external weights.
     pub fn finish(mut self) -> Result<(Vec<u8>, Option<External>), BundleError> {
         let total = self.bytes.len();
         if total > MAX_BYTES {
@@ -225,17 +224,17 @@ impl ModelWriter {
     }
 }
 
-/// An encoded attribute that is a number.
+/// Encodes an integer attribute.
 pub fn int_attribute(name: &str, value: i64) -> Vec<u8> {
     encode_attribute(name, &Attribute::Int(value))
 }
 
-/// An encoded attribute that is a list of numbers.
+/// Encodes an attribute that is a list of integers.
 pub fn ints_attribute(name: &str, values: &[i64]) -> Vec<u8> {
     encode_attribute(name, &Attribute::Ints(values.to_vec()))
 }
 
-/// An encoded attribute that is a tensor; its elements little-endian.
+/// Encodes a tensor attribute; `raw` has its elements, little-endian.
 pub fn tensor_attribute(name: &str, dims: &[usize], data_type: u64, raw: &[u8]) -> Vec<u8> {
     let mut tensor = Vec::new();
     for dim in dims {

@@ -1,5 +1,5 @@
-//! Which format files are of: by their names and configurations, and where these say nothing by the names of their
-//! tensors. What fits more than one is refused, since the formats compute differently.
+//! Recognises the format of an SAE's files by their names and configurations or, without these, by the names of their
+//! tensors. Files that fit more than one format are refused, since the formats compute differently.
 
 use std::path::{Path, PathBuf};
 
@@ -22,17 +22,17 @@ const SAELENS: &str = "sae_weights.safetensors";
 const SAE: &str = "sae.safetensors";
 /// dictionary_learning's weights.
 const AE: &str = "ae.pt";
-/// What a file of weights may be called.
+/// Extensions of weight files.
 const WEIGHTS: [&str; 5] = ["safetensors", "pt", "pth", "bin", "ckpt"];
-/// What is understood, for messages.
+/// The supported files, for messages.
 const KNOWN: &str = "cfg.json with sae_weights.safetensors (SAELens), cfg.json with sae.safetensors (sparsify, \
                      coverslip.sae/1), ae.pt with config.json (dictionary_learning), or one file of OpenAI's \
                      sparse_autoencoder, dictionary_learning or overcomplete";
 
-/// The file of weights that `path` is or has.
+/// The weight file at `path` or, if that is a directory, in it.
 ///
 /// # Errors
-/// `Missing`; `Unsupported` when there are several.
+/// `Missing`; `Unsupported` if there are several.
 pub(super) fn weights(path: &Path) -> Result<PathBuf, BundleError> {
     if path.is_dir() {
         return weights_in(path);
@@ -43,8 +43,7 @@ pub(super) fn weights(path: &Path) -> Result<PathBuf, BundleError> {
     Ok(path.to_owned())
 }
 
-/// The one file of weights in a directory. A name that a library gives goes before others, which may be its own
-/// by-products.
+/// The one weight file in a directory. A library's standard name is preferred to others, which may be by-products.
 fn weights_in(dir: &Path) -> Result<PathBuf, BundleError> {
     let entries = std::fs::read_dir(dir).map_err(|error| BundleError::io(dir.display(), &error))?;
     let files = entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file());
@@ -62,7 +61,7 @@ fn weights_in(dir: &Path) -> Result<PathBuf, BundleError> {
             let names: Vec<String> = candidates.iter().map(|path| described(&name(path))).collect();
             fail!(
                 Unsupported,
-                "{}: found {}, which may be different SAEs; expected one: give the path of the file that is meant",
+                "{}: found {}, which may be different SAEs; expected one: give the path of the file to import",
                 dir.display(),
                 listed(&names)
             )
@@ -70,7 +69,7 @@ fn weights_in(dir: &Path) -> Result<PathBuf, BundleError> {
     }
 }
 
-/// A file's name, and whose it is.
+/// A file's name and the libraries that use it.
 fn described(name: &str) -> String {
     match name {
         SAELENS => format!("`{name}` (SAELens)"),
@@ -80,7 +79,7 @@ fn described(name: &str) -> String {
     }
 }
 
-/// Tells formats apart by file name and configuration, and where these say nothing by the tensors' names.
+/// Recognises the format and reads the SAE.
 pub(super) fn read(weights: &Path, options: &SaeOptions) -> Result<(&'static str, Found), BundleError> {
     let name = weights.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let config = |name: &str| read_json(&weights.with_file_name(name));
@@ -112,7 +111,7 @@ pub(super) fn read(weights: &Path, options: &SaeOptions) -> Result<(&'static str
     }
 }
 
-/// A JSON object; `None` when there is no such file.
+/// Reads a JSON object; `None` if there is no such file.
 fn read_json(path: &Path) -> Result<Option<Map<String, Value>>, BundleError> {
     if !path.is_file() {
         return Ok(None);
@@ -120,17 +119,17 @@ fn read_json(path: &Path) -> Result<Option<Map<String, Value>>, BundleError> {
     let bytes = std::fs::read(path).map_err(|error| BundleError::io(path.display(), &error))?;
     match serde_json::from_slice(&bytes) {
         Ok(map) => Ok(Some(map)),
-        Err(error) => fail!(Invalid, "{}: no JSON object: {error}", path.display()),
+        Err(error) => fail!(Invalid, "{}: expected a JSON object: {error}", path.display()),
     }
 }
 
-/// What a file without a configuration may be.
+/// What a file without a configuration may contain.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Fit {
     OpenAi,
     DictionaryLearning(dictionary_learning::Class),
     Overcomplete,
-    /// Something that needs its configuration.
+    /// An SAE that needs its configuration.
     Other(&'static str),
 }
 
@@ -145,7 +144,7 @@ impl Fit {
     }
 }
 
-/// Everything that tensors of these names may be.
+/// All formats that have tensors of these names.
 fn fits(names: &[&str]) -> Vec<Fit> {
     let has = |all: &[&str]| all.iter().all(|name| names.contains(name));
     let exactly = |all: &[&str]| has(all) && names.len() == all.len();
@@ -162,13 +161,16 @@ fn fits(names: &[&str]) -> Vec<Fit> {
         (exactly(&["W_enc", "b_enc", "W_dec", "b_dec", "threshold"]), "SAELens' jumprelu"),
         (exactly(&["W_enc", "b_gate", "r_mag", "b_mag", "W_dec", "b_dec"]), "SAELens' gated"),
         (has(&["encoder.weight", "encoder.bias", "W_dec", "b_dec"]), "sparsify"),
-        (exactly(&["encoder.weight", "encoder.bias", "decoder.weight", "decoder.bias"]), "an autoencoder of anybody's"),
+        (
+            exactly(&["encoder.weight", "encoder.bias", "decoder.weight", "decoder.bias"]),
+            "an autoencoder of an unknown library",
+        ),
     ];
     fits.extend(others.into_iter().filter(|(fits, _)| *fits).map(|(_, name)| Fit::Other(name)));
     fits
 }
 
-/// A file without a configuration: only its tensors' names say what it is.
+/// Reads a file without a configuration, recognised by its tensors' names.
 fn read_bare(path: &Path, file: &Checkpoint, options: &SaeOptions) -> Result<(&'static str, Found), BundleError> {
     let names: Vec<&str> = file.names().collect();
     let fits = fits(&names);
@@ -189,15 +191,15 @@ fn read_bare(path: &Path, file: &Checkpoint, options: &SaeOptions) -> Result<(&'
             let described: Vec<String> = fits.iter().map(|fit| fit.described()).collect();
             fail!(
                 Unsupported,
-                "not supported in this version without its configuration: its tensors fit {}, which compute \
-                 differently; expected {KNOWN}",
+                "not supported in this version without a configuration: the tensors fit {}, which compute differently; \
+                 expected {KNOWN}",
                 described.join(" and ")
             )
         }
     }
 }
 
-/// What torch would load beside tensors; `None` for other files.
+/// The content beside tensors of a PyTorch file; `None` for other files.
 fn torch_file(path: &Path) -> Result<Option<TorchFile>, BundleError> {
     if path.extension().is_some_and(|extension| extension == "safetensors") {
         return Ok(None);
@@ -205,7 +207,7 @@ fn torch_file(path: &Path) -> Result<Option<TorchFile>, BundleError> {
     torch::open(path).map(Some)
 }
 
-/// Refuses an SAE that lies one level down, beside what is needed to go on with its training.
+/// Refuses an SAE nested in a training checkpoint.
 fn refuse_nested(file: &Checkpoint) -> Result<(), BundleError> {
     let names: Vec<&str> = file.names().collect();
     if !fits(&names).is_empty() {
@@ -219,9 +221,9 @@ fn refuse_nested(file: &Checkpoint) -> Result<(), BundleError> {
         if let Some(fit) = found.first() {
             fail!(
                 Unsupported,
-                "not supported in this version: {} lies under `{top}`, as in a checkpoint from within training, whose \
-                 activations are scaled by a factor that is not in the weights (dictionary_learning's norm_factor); \
-                 expected the finished SAE: save its state_dict() alone",
+                "not supported in this version: {} is under `{top}`, as in a training checkpoint, whose activations \
+                 are scaled by a factor that is not in the weights (dictionary_learning's norm_factor); expected the \
+                 finished SAE: save its state_dict() alone",
                 fit.described()
             );
         }

@@ -1,21 +1,18 @@
-//! Cubic interpolation along one axis, as a matrix: what resampling a position embedding comes down to.
+//! Cubic interpolation along one axis as a matrix, used to resample position embeddings.
 
-/// Which kernel, and what happens at the borders.
+/// The kernel, and the treatment of the borders.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Cubic {
-    /// Four taps with the coefficient `a`; beyond the border the border's value. PyTorch's bicubic has
-    /// a = −0.75, ONNX's `Resize` states it.
-    Plain {
-        /// Keys' coefficient.
-        a: f64,
-    },
-    /// PyTorch's `antialias=True`: a = −0.5, the kernel as wide as the reduction, weights normalised to 1
-    /// over what lies inside.
+    /// Four taps with Keys' coefficient `a`; the border's value is repeated beyond the border. PyTorch's bicubic has
+    /// a = −0.75; ONNX's `Resize` states it.
+    Plain { a: f64 },
+    /// PyTorch's `antialias=True`: a = −0.5, the kernel widened by the reduction, and the weights inside the borders
+    /// normalised to sum 1.
     Antialias,
 }
 
-/// The matrix `[output, input]`, row-major. `scale` is what coordinates are computed with (half-pixel
-/// centres): output over input, unless an exporter says otherwise.
+/// The interpolation matrix `[output, input]`, row-major. Coordinates are half-pixel centres computed with `scale`,
+/// which is output / input unless an exporter states another.
 pub(crate) fn cubic_matrix(input: usize, output: usize, scale: f64, kind: Cubic) -> Vec<f64> {
     let mut matrix = vec![0.0; input * output];
     for (i, row) in matrix.chunks_exact_mut(input).enumerate() {
@@ -35,7 +32,7 @@ fn plain(row: &mut [f64], position: f64, a: f64) {
     }
 }
 
-/// `aten/src/ATen/native/cpu/UpSampleKernel.cpp`, `_compute_indices_weights_aa`.
+/// Source: PyTorch's `aten/src/ATen/native/cpu/UpSampleKernel.cpp`, `_compute_indices_weights_aa`.
 fn antialias(row: &mut [f64], centre: f64, reduction: f64) {
     let width = reduction.max(1.0);
     let from = (centre - 2.0 * width + 0.5).max(0.0) as usize;
@@ -47,7 +44,7 @@ fn antialias(row: &mut [f64], centre: f64, reduction: f64) {
     row.iter_mut().for_each(|value| *value /= sum);
 }
 
-/// Keys' cubic kernel (1981), with its free coefficient.
+/// Keys' cubic kernel (1981) with the free coefficient `a`.
 fn keys(distance: f64, a: f64) -> f64 {
     let x = distance.abs();
     if x <= 1.0 {
@@ -63,9 +60,10 @@ fn keys(distance: f64, a: f64) -> f64 {
 mod tests {
     use super::*;
 
-    /// The first rows of what `torch.nn.functional.interpolate` (torch 2.15, float64) makes of the unit vectors.
+    /// The expected rows are the first ones of `torch.nn.functional.interpolate` (torch 2.15, float64) for unit
+    /// vectors.
     #[test]
-    fn as_torch() {
+    fn matrices_equal_torchs_interpolation() {
         let plain = Cubic::Plain { a: -0.75 };
         let known = [
             (3, plain, [0.685185185, 0.37037037, -0.055555556, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0]),

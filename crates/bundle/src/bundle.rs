@@ -1,4 +1,4 @@
-//! Opening a bundle: read once, verify everything, keep the verified bytes.
+//! An opened bundle: every file is read once and verified, and the verified bytes are kept.
 
 use std::fs;
 use std::path::Path;
@@ -18,14 +18,13 @@ use crate::tensors::{TensorFile, TensorMap, to_safetensors};
 use crate::verified::{read_file, read_verified};
 use crate::{layout, limits};
 
-/// An opened bundle: every file was read once, its size and digest compared with the manifest, its
-/// tensors' names, shapes and finiteness checked. Read-only; it holds the verified weights, so what
-/// happens to the directory afterwards changes nothing.
+/// An opened bundle. Opening compares every file's size and digest with the manifest and checks the tensors' names,
+/// shapes and finiteness. The bundle holds the verified weights, so later changes to the directory have no effect.
 #[derive(Clone, Debug)]
 pub struct Bundle {
     manifest: Manifest,
     digest: Digest,
-    /// The graph of a model that came as ONNX.
+    /// The graph of an ONNX model.
     topology: Option<Vec<u8>>,
     model: TensorFile,
     sae: TensorFile,
@@ -58,24 +57,24 @@ impl Bundle {
             sae = Some(TensorFile::parse(to_safetensors(&TensorMap::new())?)?);
         }
         let (Some(model), Some(sae), Some(reference)) = (model, sae, reference) else {
-            fail!(Missing, "{}: the weights are not listed", dir.display());
+            fail!(Missing, "{}: the manifest does not list the weights", dir.display());
         };
         let bundle = Bundle { manifest, digest, topology, model, sae, reference };
         bundle.check_tensors(dir)?;
         Ok(bundle)
     }
 
-    /// What the bundle is.
+    /// The bundle's description.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
 
-    /// sha256 of `manifest.json`: the bundle's identity, since the manifest holds every file's digest.
+    /// sha256 of `manifest.json`. It identifies the bundle, since the manifest holds every file's digest.
     pub fn digest(&self) -> Digest {
         self.digest
     }
 
-    /// The ONE ONNX graph, in float32; see [`ComposedGraph`].
+    /// Composes the bundle's ONNX graph in float32; see [`ComposedGraph`].
     ///
     /// # Errors
     /// `TooLarge` when memory is short.
@@ -83,16 +82,16 @@ impl Bundle {
         self.compose_at(Precision::Float32)
     }
 
-    /// The graph with the model's products computed in `precision`. Inputs and outputs are the same at each.
+    /// Composes the graph with the model's products computed in `precision`. Inputs and outputs do not depend on it.
     ///
     /// # Errors
-    /// `TooLarge` when memory is short; `NotFinite` where `precision` cannot hold a weight.
+    /// `TooLarge` when memory is short; `NotFinite` if `precision` cannot hold a weight.
     pub fn compose_at(&self, precision: Precision) -> Result<ComposedGraph, BundleError> {
         self.compose_with(precision, Placement::Inside)
     }
 
-    /// The same with the weights in [`ComposedGraph::external`] whatever their size, for an engine that takes them one by
-    /// one and so keeps no second copy of the model while it reads it.
+    /// Composes the graph with the weights in [`ComposedGraph::external`] whatever their size. An engine that takes
+    /// weights one by one then needs no second copy of the model.
     ///
     /// # Errors
     /// As [`Bundle::compose_at`].
@@ -112,7 +111,7 @@ impl Bundle {
         reference::read(&self.manifest, &self.reference)
     }
 
-    /// The original number of each feature of an SAE from which features were removed.
+    /// The original index of each feature of a pruned SAE; `None` if the SAE is not pruned.
     ///
     /// # Errors
     /// `TooLarge` when memory is short.
@@ -149,14 +148,14 @@ fn read_manifest(dir: &Path) -> Result<(Manifest, Digest), BundleError> {
     Ok((manifest, Digest::of(&bytes)))
 }
 
-/// Parses and checks a manifest; no other file is looked at.
+/// Parses and checks a manifest without reading another file.
 pub(crate) fn parse_manifest(bytes: &[u8]) -> Result<Manifest, BundleError> {
     let value: Value = match serde_json::from_slice(bytes) {
         Ok(value) => value,
-        Err(error) if error.is_eof() => fail!(Truncated, "the JSON ends too early: {error}"),
-        Err(error) => fail!(Invalid, "no JSON: {error}"),
+        Err(error) if error.is_eof() => fail!(Truncated, "the JSON ends too early: {error}; copy the bundle again"),
+        Err(error) => fail!(Invalid, "expected JSON: {error}"),
     };
-    // The version decides what the other fields mean, so it is looked at before them.
+    // The version decides what the other fields mean, so it is checked first.
     match value.get("format").and_then(Value::as_str) {
         Some(FORMAT) => {}
         Some(other) => fail!(
@@ -165,7 +164,7 @@ pub(crate) fn parse_manifest(bytes: &[u8]) -> Result<Manifest, BundleError> {
              the bundle again",
             other.escape_default()
         ),
-        None => fail!(Invalid, "no `format`: expected a bundle's manifest with \"format\": \"{FORMAT}\""),
+        None => fail!(Invalid, "it has no `format`: expected a bundle's manifest with \"format\": \"{FORMAT}\""),
     }
     refuse_by_name(&value)?;
     let manifest: Manifest = match serde_json::from_value(value) {
@@ -177,7 +176,7 @@ pub(crate) fn parse_manifest(bytes: &[u8]) -> Result<Manifest, BundleError> {
     Ok(manifest)
 }
 
-/// Names that mean something, only not to this version: a better answer than a parser's.
+/// Refuses unknown names of families, activations and the like with a clearer message than the parser's.
 fn refuse_by_name(manifest: &Value) -> Result<(), BundleError> {
     let one = |path: &str, known: &[&str]| match manifest.pointer(path).and_then(Value::as_str) {
         Some(found) if !known.contains(&found) => fail!(
@@ -203,7 +202,7 @@ fn refuse_by_name(manifest: &Value) -> Result<(), BundleError> {
     Ok(())
 }
 
-/// Every file is listed; hidden files (a desktop's droppings) are not looked at.
+/// Refuses files that the manifest does not list, except hidden ones, which desktops leave behind.
 fn check_directory(dir: &Path, manifest: &Manifest) -> Result<(), BundleError> {
     let failed = |error| BundleError::io(dir.display(), &error);
     for entry in fs::read_dir(dir).map_err(failed)? {
