@@ -17,8 +17,8 @@ use std::path::{Path, PathBuf};
 use coverslip_analysis::scanners::{Geometry, Labels, SparseRows, scanner_effects};
 use coverslip_bundle::Bundle;
 use coverslip_bundle::profile::{
-    Calibration, Check, ColorBaseline, Perturbation, Profile, Provenance, Scanner, TapGeometry, color_vector,
-    measurement, write,
+    Calibration, Check, ColorBaseline, Perturbation, Profile, Provenance, Scanner, TapGeometry, TileScores,
+    color_vector, write,
 };
 use coverslip_plugin_abi::*;
 use support::host::{Picture, TestRuntime, Tile, open_with};
@@ -216,14 +216,8 @@ fn marked(tiles: &[Tile], names: &[String], slides: &[String]) -> (Vec<u32>, Vec
 }
 
 /// The score that a check's p-value is of.
-fn score(tile: &Tile, check: Check) -> f32 {
-    let m = &tile.record.measurements;
-    match check {
-        Check::OutOfFocus => -m[measurement::SHARPNESS],
-        Check::Underexposed => measurement::underexposure(m),
-        Check::Overexposed => measurement::overexposure(m),
-        _ => tile.record.scores[check.index()],
-    }
+fn score(tile: &Tile, check: Check) -> Option<f32> {
+    TileScores::recorded(&tile.record.measurements, &tile.record.scores).score(check)
 }
 
 #[test]
@@ -242,7 +236,7 @@ fn every_flag_is_raised_on_about_one_percent_of_tiles_in_control() {
         let tiles = scan(&first, number, &specimen(number, 'A'));
         calibration += tiles.len();
         for check in Check::ALL.into_iter().skip(1) {
-            scores.entry(check).or_default().extend(tiles.iter().map(|tile| score(tile, check)));
+            scores.entry(check).or_default().extend(tiles.iter().filter_map(|tile| score(tile, check)));
         }
         let shifts: Vec<f32> = tiles.iter().map(|tile| tile.record.scores[8]).collect();
         slide_shift.push(shifts.iter().sum::<f32>() / shifts.len() as f32);

@@ -7,7 +7,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use coverslip_bundle::profile::{Calibration, Check, Draw, Profile, Scanner, measurement as at};
+use coverslip_bundle::profile::{
+    Calibration, Check, Draw, ModelOutputs, Profile, Scanner, TileScores, measurement as at,
+};
 use coverslip_plugin_abi as abi;
 use coverslip_plugin_abi::Feature;
 
@@ -181,28 +183,16 @@ fn by_profile(
     rules: &Rules,
 ) {
     let (profile, scanner) = (&calibrated.profile, calibrated.scanner());
-    let tap = embedding.get(calibrated.tap.clone());
-    let displacement = tap.and_then(|tap| profile.displacement(scanner, tap));
-    let pairs = features.iter().map(|feature| (feature.index, feature.value));
-    let mass = profile.feature_score(scanner, pairs);
+    let outputs = ModelOutputs {
+        embedding: embedding.get(calibrated.tap.clone()),
+        features: features.iter().map(|feature| (feature.index, feature.value)),
+        reconstruction_error: evidence.reconstruction_error,
+        instability: evidence.instability,
+    };
+    let scored = TileScores::new(profile, scanner, &evidence.measurements, outputs);
     let draw = calibrated.draw.of(place.column as u64).of(place.row as u64).of(u64::from(place.pass));
-    let m = &evidence.measurements;
     for check in Check::ALL {
-        let score = match check {
-            Check::Background => None,
-            Check::OutOfFocus => number(-m[at::SHARPNESS]),
-            Check::Underexposed => number(at::underexposure(m)),
-            Check::Overexposed => number(at::overexposure(m)),
-            Check::ColorShift => scanner.color.as_ref().and_then(|color| color.score(m)),
-            Check::Banding => number(at::banding(m)),
-            Check::Foreign => number(m[at::FOREIGN]),
-            Check::Novel => displacement.map(|d| d.novel),
-            Check::ScannerShift => displacement.map(|d| d.scanner_shift),
-            Check::ScannerFeatures => mass,
-            Check::FeaturesUnreliable => evidence.reconstruction_error,
-            Check::Unstable => evidence.instability,
-        };
-        let Some(score) = score else { continue };
+        let Some(score) = scored.score(check) else { continue };
         // The general rules' scores stay as the contract has them. A score is given also where nothing calibrates it: a
         // profile's builder is a host like any other.
         if flags.scores[check.index()].is_nan() {

@@ -22,6 +22,7 @@ mod manifest;
 pub mod measurement;
 mod open;
 mod perturbation;
+mod score;
 mod seeded;
 pub mod synthetic;
 mod write;
@@ -35,6 +36,7 @@ pub use manifest::{PROFILE_FILE, PROFILE_FORMAT, Provenance, TENSORS_FILE};
 pub use measurement::{MEASUREMENTS, Measurements};
 pub use open::{MAX_FEATURES, MAX_RANK, MAX_SCANNERS, MAX_SLIDES};
 pub use perturbation::Perturbation;
+pub use score::{ModelOutputs, TileScores};
 pub use seeded::Draw;
 pub use write::write;
 

@@ -9,7 +9,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use coverslip_analysis::scanners::auroc;
-use coverslip_bundle::profile::{Check, measurement};
+use coverslip_bundle::profile::{Check, TileScores};
 use coverslip_plugin_abi as abi;
 use serde_json::{Value, json};
 
@@ -202,15 +202,9 @@ impl Challenge<'_> {
     }
 }
 
-/// A tile's score as the profile ranks it, higher is more unusual: what the pixels' flags have in the record are the
-/// general rules' own measures.
+/// A tile's score as the profile ranks it, higher is more unusual; NaN where it was not measured.
 fn unusual(tile: &abi::TileResult, bit: usize) -> f32 {
-    match Check::ALL[bit] {
-        Check::OutOfFocus => -tile.measurements[measurement::SHARPNESS],
-        Check::Underexposed => measurement::underexposure(&tile.measurements),
-        Check::Overexposed => measurement::overexposure(&tile.measurements),
-        _ => tile.scores[bit],
-    }
+    TileScores::recorded(&tile.measurements, &tile.scores).score(Check::ALL[bit]).unwrap_or(f32::NAN)
 }
 
 /// Scores that are numbers.
@@ -230,6 +224,8 @@ fn half_flagged(shares: &[(f64, f64)]) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use coverslip_bundle::profile::measurement;
+
     use super::*;
 
     #[test]
