@@ -24,12 +24,16 @@ mod error;
 #[cfg_attr(not(debug_assertions), allow(dead_code))]
 pub mod fault;
 mod gate;
-mod intake;
 mod judge;
+mod log;
+mod measure;
+mod memory;
 mod outbox;
+mod pipeline;
+mod resample;
 mod runtime;
 mod slide;
 mod thread;
-mod workers;
+mod tiles;
 
 pub use abi::coverslip_get_api;

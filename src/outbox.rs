@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use coverslip_plugin_abi::{Alert, Feature, TileResult};
 
 use crate::error::Result;
-use crate::intake::slot::reserve;
+use crate::memory::reserve;
 
 /// The alerts that are kept for a host that does not ask for them; the oldest stay.
 pub(crate) const MAX_ALERTS: usize = 1024;

@@ -11,16 +11,17 @@ use coverslip_bundle::{Bundle, Digest, Manifest};
 use coverslip_plugin_abi as abi;
 use sha2::{Digest as _, Sha256};
 
-use crate::abi::log::LogSink;
 use crate::engine::config::EngineConfig;
 use crate::engine::duty::Duty;
 use crate::engine::open::{Opened, Report, open};
 use crate::error::{Result, error, from_bundle};
 use crate::fault;
 use crate::judge;
-use crate::slide::{Slide, SlideConfig};
+use crate::log::Log;
+use crate::pipeline::queues::{Job, MAX_SLOTS, Notice, Pipes};
+use crate::pipeline::{lane, prep};
+use crate::slide::state::{Slide, SlideConfig};
 use crate::thread::spawn;
-use crate::workers::{Job, MAX_SLOTS, Notice, Pipes, lane, prep};
 
 /// What the host asks for, with every default filled in.
 #[derive(Clone, Debug)]
@@ -84,7 +85,7 @@ pub(crate) struct Shared {
     pub(crate) duty: Duty,
     /// Pixels of the model's input.
     pub(crate) side: usize,
-    pub(crate) log: Arc<LogSink>,
+    pub(crate) log: Arc<Log>,
     pub(crate) times: Times,
     /// Percent of the lanes' time.
     pub(crate) budget: AtomicU32,
@@ -151,7 +152,7 @@ struct Workers {
 
 impl Runtime {
     /// Loads and verifies the bundle, loads the engine, checks it, starts the threads.
-    pub(crate) fn open(config: RuntimeConfig, log: Arc<LogSink>, report: &mut Report<'_>) -> Result<Runtime> {
+    pub(crate) fn open(config: RuntimeConfig, log: Arc<Log>, report: &mut Report<'_>) -> Result<Runtime> {
         fault::point("open");
         report(abi::STAGE_VERIFY, 0.0)?;
         let bundle = Arc::new(Bundle::open(&config.bundle).map_err(from_bundle)?);

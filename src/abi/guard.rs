@@ -7,7 +7,7 @@ use std::sync::Once;
 use coverslip_plugin_abi as abi;
 
 use super::float::HostMode;
-use super::marshal::write_error;
+use super::structs::write_error;
 use crate::error::{Result, error};
 use crate::thread::NAME_PREFIX;
 

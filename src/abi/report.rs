@@ -6,12 +6,12 @@ use std::time::Instant;
 use coverslip_plugin_abi as abi;
 use coverslip_plugin_abi::{AbiStruct, FeatureInfo, RuntimeInfo, RuntimeStats, SlideSummary};
 
-use super::marshal::put_text;
+use super::structs::put_text;
 use crate::error::{Result, error};
 use crate::judge::alerts::Verdict;
 use crate::judge::flags::levels;
 use crate::runtime::Runtime;
-use crate::slide::Slide;
+use crate::slide::state::Slide;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 const COMMIT: &str = env!("COVERSLIP_COMMIT");

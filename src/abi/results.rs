@@ -3,10 +3,10 @@
 use coverslip_plugin_abi as abi;
 use coverslip_plugin_abi::{Alert, AlertBatch, Feature, ResultBatch, TileResult};
 
-use super::marshal::{read_struct, write_struct};
+use super::structs::{read_struct, write_struct};
 use crate::error::{Result, error};
 use crate::outbox::Room;
-use crate::slide::Slide;
+use crate::slide::state::Slide;
 
 /// An array of the host's: records of this library's kind at the distance and in the size that the host knows.
 struct Records<T> {

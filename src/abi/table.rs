@@ -12,14 +12,14 @@ use coverslip_plugin_abi::{
 
 use super::guard::fenced;
 use super::handle::Registry;
-use super::marshal::{expect_output, write_struct};
 use super::results::{self, Target, timeout};
-use super::{begin, open, report, submit};
+use super::structs::{expect_output, write_struct};
+use super::{frame, report, runtime, slide};
 use crate::error::{Result, error};
 use crate::fault;
 use crate::gate::WaitEnd;
 use crate::runtime::Runtime;
-use crate::slide::Slide;
+use crate::slide::state::Slide;
 
 /// What `coverslip_get_api` gives out.
 pub(super) static TABLE: abi::Api = abi::Api {
@@ -89,7 +89,7 @@ unsafe extern "C" fn runtime_open(
     fenced(error, || {
         expect_place(out)?;
         // SAFETY: see above.
-        let runtime = unsafe { open::open(desc, progress, user) }?;
+        let runtime = unsafe { runtime::open(desc, progress, user) }?;
         let handle = RUNTIMES.insert(runtime)?;
         // SAFETY: not null, and the host's.
         unsafe { out.write(handle) };
@@ -131,7 +131,7 @@ unsafe extern "C" fn runtime_stats(runtime: abi::Runtime, out: *mut RuntimeStats
 unsafe extern "C" fn runtime_set_budget(runtime: abi::Runtime, percent: u32, error: *mut Error) -> i32 {
     with_runtime(runtime, error, |runtime| {
         fault::point("budget");
-        open::in_range("percent", percent, 1..=100)?;
+        runtime::in_range("percent", percent, 1..=100)?;
         runtime.shared.budget.store(percent, std::sync::atomic::Ordering::Relaxed);
         Ok(())
     })
@@ -157,7 +157,7 @@ unsafe extern "C" fn slide_begin(
     with_runtime(runtime, error, |runtime| {
         expect_place(out)?;
         // SAFETY: see above.
-        let config = unsafe { begin::config(desc, runtime) }?;
+        let config = unsafe { slide::config(desc, runtime) }?;
         let slide = runtime.begin(config)?;
         let object = Arc::new(OfRuntime { slide: slide.clone(), runtime: runtime.clone() });
         let handle = SLIDES.insert(object).inspect_err(|_| slide.end())?;
@@ -176,7 +176,7 @@ unsafe extern "C" fn slide_begin(
 unsafe extern "C" fn slide_submit(slide: abi::Slide, frame: *const Frame, error: *mut Error) -> i32 {
     with_slide(slide, error, |slide, _| {
         // SAFETY: see above; the pixels are only used during this call.
-        let (header, pixels) = unsafe { submit::read(frame, slide.config.limits) }?;
+        let (header, pixels) = unsafe { frame::read(frame, slide.config.limits) }?;
         slide.submit(&header, pixels)
     })
 }
@@ -189,7 +189,7 @@ unsafe extern "C" fn slide_submit_wait(
 ) -> i32 {
     with_slide(slide, error, |slide, _| {
         // SAFETY: see above; the pixels are only used during this call.
-        let (header, pixels) = unsafe { submit::read(frame, slide.config.limits) }?;
+        let (header, pixels) = unsafe { frame::read(frame, slide.config.limits) }?;
         slide.submit_wait(&header, pixels, timeout(timeout_ms))
     })
 }

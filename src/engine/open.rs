@@ -15,8 +15,8 @@ use super::cpu::CpuEngine;
 use super::duty::Duty;
 use super::selfcheck::self_check;
 use super::{Engine, Failure, Loss, tensorrt};
-use crate::abi::log::LogSink;
 use crate::error::{Result, error, from_bundle};
+use crate::log::Log;
 use crate::thread::spawn;
 
 /// The engines, checked.
@@ -33,7 +33,7 @@ pub(crate) type Report<'a> = dyn FnMut(i32, f64) -> Result<()> + 'a;
 pub(crate) fn open(
     config: &EngineConfig,
     bundle: &Arc<Bundle>,
-    log: &Arc<LogSink>,
+    log: &Arc<Log>,
     report: &mut Report<'_>,
 ) -> Result<Opened> {
     let (tell, progress) = bounded(1);
@@ -78,7 +78,7 @@ const TENSORRT_ROUNDS: usize = 3;
 struct Loader {
     config: EngineConfig,
     bundle: Arc<Bundle>,
-    log: Arc<LogSink>,
+    log: Arc<Log>,
     tell: Listener,
 }
 

@@ -11,9 +11,10 @@ use super::flags::{self, Flags};
 use super::latency::Latencies;
 use crate::error::Result;
 use crate::fault;
-use crate::intake::grid::{Place, Rect};
-use crate::intake::slot::{Evidence, Identity, Outcome, Slot, reserve};
-use crate::slide::Slide;
+use crate::memory::reserve;
+use crate::slide::state::Slide;
+use crate::tiles::grid::{Place, Rect};
+use crate::tiles::slot::{Evidence, Identity, Outcome, Slot};
 
 /// A tile that has left the assembler and has no result yet.
 struct Moving {
@@ -153,7 +154,7 @@ impl Docket {
     }
 
     /// Frames that were refused since the last look.
-    pub(crate) fn note_overrun(&mut self, slide: &Slide, overrun: &crate::intake::assembler::Overrun, now: Instant) {
+    pub(crate) fn note_overrun(&mut self, slide: &Slide, overrun: &crate::tiles::assembler::Overrun, now: Instant) {
         if let Some(alert) = self.alerts.refused(overrun, self.sequence, slide.age_ns(now)) {
             self.announce(slide, alert);
         }

@@ -13,11 +13,11 @@ use coverslip_bundle::profile::{
 use coverslip_plugin_abi as abi;
 use coverslip_plugin_abi::Feature;
 
-use crate::intake::exposure::Exposure;
-use crate::intake::focus::OUT_OF_FOCUS_BELOW_DB;
-use crate::intake::grid::Place;
-use crate::intake::slot::{Evidence, Outcome};
-use crate::intake::tissue::is_background;
+use crate::measure::exposure::Exposure;
+use crate::measure::focus::OUT_OF_FOCUS_BELOW_DB;
+use crate::measure::tissue::is_background;
+use crate::tiles::grid::Place;
+use crate::tiles::slot::{Evidence, Outcome};
 
 // The contract's indices are the profile's: see `profile::measurement`.
 const _: () = {

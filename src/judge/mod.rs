@@ -15,9 +15,9 @@ use crossbeam_channel::RecvTimeoutError;
 
 pub(crate) use docket::Docket;
 
+use crate::pipeline::queues::Notice;
 use crate::runtime::Shared;
-use crate::slide::Slide;
-use crate::workers::Notice;
+use crate::slide::state::Slide;
 
 /// How often deadlines, timeouts and refusals are looked at.
 const TICK: Duration = Duration::from_millis(10);

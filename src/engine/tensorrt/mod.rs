@@ -26,8 +26,8 @@ use self::plans::{Plan, Plans, no_graph, write_beside};
 use self::signature::Signature;
 use super::config::GpuConfig;
 use super::{About, Engine, Failure, Lane, Loss};
-use crate::abi::log::LogSink;
 use crate::error::error;
+use crate::log::Log;
 
 use self::build::Tell;
 
@@ -82,7 +82,7 @@ pub(super) fn precision(config: &GpuConfig) -> Precision {
 pub(super) fn open(
     config: &GpuConfig,
     bundle: &Bundle,
-    log: &Arc<LogSink>,
+    log: &Arc<Log>,
     tell: &Tell<'_>,
 ) -> Result<TensorRtEngine, Loss> {
     let library = device::library(config)?;
@@ -112,7 +112,7 @@ pub(super) fn open(
 }
 
 /// What TensorRT warns of goes to the host's log: that of the runtime which was opened last, where there are several.
-fn pass_on_log(library: Library, log: &Arc<LogSink>) {
+fn pass_on_log(library: Library, log: &Arc<Log>) {
     let log = log.clone();
     library.on_log(Severity::WARNING, move |severity, text| {
         let level = if severity == Severity::WARNING { abi::LOG_WARN } else { abi::LOG_ERROR };

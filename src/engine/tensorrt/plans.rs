@@ -8,10 +8,10 @@ use coverslip_bundle::{BundleErrorKind, Digest, PlanFile, PlanKey};
 use coverslip_plugin_abi as abi;
 
 use super::device::unavailable;
-use crate::abi::log::LogSink;
 use crate::engine::Loss;
 use crate::engine::config::GpuConfig;
 use crate::error::{Error, error};
+use crate::log::Log;
 
 /// How the files of a cache end.
 const PLAN: &str = "plan";
@@ -34,11 +34,11 @@ pub(super) struct Plans<'c> {
     expected: Option<Digest>,
     may_build: bool,
     wanted: PlanKey,
-    log: &'c LogSink,
+    log: &'c Log,
 }
 
 impl<'c> Plans<'c> {
-    pub(super) fn new(config: &'c GpuConfig, wanted: PlanKey, log: &'c LogSink) -> Plans<'c> {
+    pub(super) fn new(config: &'c GpuConfig, wanted: PlanKey, log: &'c Log) -> Plans<'c> {
         let place = config.plans.as_deref();
         let single = place.is_some_and(Path::is_file);
         let expected = config.plan_digest.map(Digest);

@@ -15,7 +15,7 @@ use coverslip_plugin_abi::TileResult;
 use super::wealth::Wealth;
 use super::{Finding, Scene, Since, tile_box};
 use crate::error::{Result, error};
-use crate::intake::grid::Rect;
+use crate::tiles::grid::Rect;
 
 /// The finest pitch, mm.
 const FINEST_MM: f64 = 0.2;

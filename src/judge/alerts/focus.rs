@@ -11,7 +11,7 @@ use coverslip_plugin_abi as abi;
 use coverslip_plugin_abi::TileResult;
 
 use super::{Finding, Known, Scene, Since, tile_box};
-use crate::intake::grid::Rect;
+use crate::tiles::grid::Rect;
 
 /// Analysed tiles in a row, all out of focus, that make a FOCUS_LOSS without a profile.
 const UNCALIBRATED_RUN: u64 = 5;

@@ -23,8 +23,8 @@ use self::overrun::OverrunRule;
 use self::strips::StripRule;
 use super::flags::Rules;
 use crate::error::Result;
-use crate::intake::assembler::Overrun;
-use crate::intake::grid::{Grid, Rect};
+use crate::tiles::assembler::Overrun;
+use crate::tiles::grid::{Grid, Rect};
 
 /// What a rule has found, before it is numbered.
 #[derive(Clone, Copy, Debug, PartialEq)]

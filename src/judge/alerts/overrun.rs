@@ -3,8 +3,8 @@
 use coverslip_plugin_abi as abi;
 
 use super::{Finding, Since};
-use crate::intake::assembler::Overrun;
-use crate::intake::grid::Rect;
+use crate::tiles::assembler::Overrun;
+use crate::tiles::grid::Rect;
 
 /// See the module's text.
 #[derive(Default)]
@@ -34,7 +34,7 @@ impl OverrunRule {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::intake::frame::FrameTag;
+    use crate::tiles::frame::FrameTag;
 
     #[test]
     fn refused_frames_are_said_by_decades() {

@@ -5,8 +5,8 @@
 
 use super::tests::tile;
 use super::*;
-use crate::intake::grid::Grid;
 use crate::judge::flags::tests::calibrated;
+use crate::tiles::grid::Grid;
 
 /// Tiles to a side.
 const SIDE: usize = 134;

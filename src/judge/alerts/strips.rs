@@ -7,7 +7,7 @@ use coverslip_plugin_abi as abi;
 use coverslip_plugin_abi::TileResult;
 
 use super::{Finding, Known, Since, tile_box};
-use crate::intake::grid::Rect;
+use crate::tiles::grid::Rect;
 
 /// Strips that are remembered: their last tiles come while the next ones begin.
 const OPEN_STRIPS: usize = 8;

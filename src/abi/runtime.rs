@@ -8,7 +8,7 @@ use coverslip_plugin_abi as abi;
 use coverslip_plugin_abi::{AbiStruct, Progress, ProgressFn, RuntimeDesc};
 
 use super::log;
-use super::marshal::{read_digest, read_struct, read_text, require_text};
+use super::structs::{read_digest, read_struct, read_text, require_text};
 use crate::engine::config::{EngineConfig, GpuConfig};
 use crate::error::{Result, error};
 use crate::runtime::{ProfileConfig, Runtime, RuntimeConfig};

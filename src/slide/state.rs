@@ -14,15 +14,15 @@ use crossbeam_channel::{Sender, bounded};
 use crate::error::{Result, error};
 use crate::fault;
 use crate::gate::{Gate, WaitEnd};
-use crate::intake::assembler::{Assembler, AssemblyRules, IntakeCounters, Overrun, is_busy};
-use crate::intake::frame::{Frame, FrameHeader, FrameLimits};
-use crate::intake::grid::{Grid, Place, Rect};
-use crate::intake::slot::{Outcome, Slot, SlotShape};
 use crate::judge::Docket;
 use crate::judge::alerts::Scene;
 use crate::judge::flags::Rules;
 use crate::outbox::Outbox;
-use crate::workers::{Notice, Pipes, Work};
+use crate::pipeline::queues::{Notice, Pipes, Work};
+use crate::tiles::assembler::{Assembler, AssemblyRules, IntakeCounters, Overrun, is_busy};
+use crate::tiles::frame::{Frame, FrameHeader, FrameLimits};
+use crate::tiles::grid::{Grid, Place, Rect};
+use crate::tiles::slot::{Outcome, Slot, SlotShape};
 
 /// What is fixed when a slide begins.
 pub(crate) struct SlideConfig {
@@ -418,7 +418,7 @@ pub(crate) fn slots_needed(grid: &Grid, limits: FrameLimits, spread: (u64, u64),
     let frame = grid.most_tiles(u64::from(limits.width), u64::from(limits.height));
     let partial = if spread.0 == 0 || spread.1 == 0 { frame } else { grid.most_tiles(spread.0, spread.1) };
     let slots = frame.saturating_add(partial).saturating_add(on_the_way as u64);
-    let most = crate::workers::MAX_SLOTS as u64;
+    let most = crate::pipeline::queues::MAX_SLOTS as u64;
     if slots > most {
         return Err(error!(
             OUT_OF_MEMORY,

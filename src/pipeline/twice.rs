@@ -3,7 +3,7 @@
 
 use coverslip_bundle::profile::{Perturbation, instability};
 
-use super::Work;
+use super::queues::Work;
 use crate::engine::{Failure, Lane, TileOutput};
 
 /// What one lane keeps between batches.

@@ -6,7 +6,7 @@ use coverslip_bundle::profile::measurement as at;
 
 use super::focus::FocusMeter;
 use super::meter::PixelMeter;
-use super::resample::Resampler;
+use crate::resample::Resampler;
 
 const SIDE: usize = 224;
 

@@ -53,7 +53,7 @@ pub(crate) fn tissue_fraction(blocks: &Blocks, uncovered_pixels: usize, white_po
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::intake::exposure::measure;
+    use crate::measure::exposure::measure;
 
     const SIDE: usize = 224;
 

@@ -5,14 +5,14 @@ use std::time::Instant;
 
 use coverslip_bundle::profile::measurement;
 
-use super::{Job, Work, fenced};
+use super::queues::{Job, Work, fenced};
 use crate::fault;
-use crate::intake::focus::FocusMeter;
-use crate::intake::meter::PixelMeter;
-use crate::intake::resample::Resampler;
-use crate::intake::slot::Outcome;
-use crate::intake::tissue::is_background;
+use crate::measure::focus::FocusMeter;
+use crate::measure::meter::PixelMeter;
+use crate::measure::tissue::is_background;
+use crate::resample::Resampler;
 use crate::runtime::Shared;
+use crate::tiles::slot::Outcome;
 
 /// The loop of one prep worker.
 pub(crate) fn run(shared: &Shared) {

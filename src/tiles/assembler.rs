@@ -14,8 +14,9 @@ use crossbeam_channel::Receiver;
 use super::frame::{Frame, FrameTag};
 use super::grid::{Grid, Place, Rect, Span};
 use super::ledger::{Ledger, State};
-use super::slot::{Hole, Outcome, Slot, reserve};
+use super::slot::{Hole, Outcome, Slot};
 use crate::error::{Error, Result, error};
+use crate::memory::reserve;
 
 /// What the intake counts; read by the summary at any time.
 #[derive(Default)]

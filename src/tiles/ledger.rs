@@ -6,8 +6,9 @@
 use std::collections::HashMap;
 
 use super::grid::Place;
-use super::slot::{Hole, reserve};
+use super::slot::Hole;
 use crate::error::{Result, error};
+use crate::memory::reserve;
 
 /// Where a tile is, as the intake knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,15 +8,15 @@ use std::time::{Duration, Instant};
 use coverslip_plugin_abi::{LOG_ERROR, REASON_DEVICE_LOST};
 use crossbeam_channel::RecvTimeoutError;
 
+use super::queues::{Job, Notice, Work};
 use super::twice::Twice;
-use super::{Job, Notice, Work};
 use crate::batch::{self, Next, Policy};
 use crate::engine::duty::OnDuty;
 use crate::engine::{Failure, Lane, Loss, TileOutput};
 use crate::error::error;
 use crate::fault;
-use crate::intake::slot::Outcome;
 use crate::runtime::Shared;
+use crate::tiles::slot::Outcome;
 
 /// How long the first tile of a batch waits for others.
 const LINGER: Duration = Duration::from_millis(2);

@@ -2,9 +2,9 @@
 
 use coverslip_plugin_abi as abi;
 
-use super::marshal::read_struct;
+use super::structs::read_struct;
 use crate::error::{Result, error};
-use crate::intake::frame::{FrameHeader, FrameLimits, FrameTag};
+use crate::tiles::frame::{FrameHeader, FrameLimits, FrameTag};
 
 /// The frame's header, checked against the contract and the slide's limits, and its pixels.
 ///

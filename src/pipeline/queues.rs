@@ -1,16 +1,12 @@
 //! The threads between intake and judge. Each takes a tile with its slot, adds what it knows, and hands both on.
 
-pub(crate) mod lane;
-pub(crate) mod prep;
-mod twice;
-
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use crate::intake::slot::{Identity, Outcome, Slot};
-use crate::slide::Slide;
+use crate::slide::state::Slide;
+use crate::tiles::slot::{Identity, Outcome, Slot};
 
 /// Slots of all slides together, at most: what the queues are made for.
 pub(crate) const MAX_SLOTS: usize = 16_384;

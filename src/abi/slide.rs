@@ -8,19 +8,19 @@ use coverslip_plugin_abi as abi;
 use coverslip_plugin_abi::SlideDesc;
 use sha2::{Digest, Sha256};
 
-use super::marshal::{read_struct, read_text, require_text};
-use super::open::{in_range, or_default};
+use super::runtime::{in_range, or_default};
+use super::structs::{read_struct, read_text, require_text};
 use crate::error::{Result, error};
-use crate::intake::Ledger;
-use crate::intake::assembler::AssemblyRules;
-use crate::intake::frame::FrameLimits;
-use crate::intake::grid::{Grid, Rect, TILE_PIXELS};
-use crate::intake::slot::SlotShape;
 use crate::judge::alerts::AlertState;
 use crate::judge::flags::{Calibrated, Rules};
 use crate::outbox::Outbox;
 use crate::runtime::Runtime;
-use crate::slide::{SlideConfig, slots_needed};
+use crate::slide::state::{SlideConfig, slots_needed};
+use crate::tiles::assembler::AssemblyRules;
+use crate::tiles::frame::FrameLimits;
+use crate::tiles::grid::{Grid, Rect, TILE_PIXELS};
+use crate::tiles::ledger::Ledger;
+use crate::tiles::slot::SlotShape;
 
 const DEFAULT_MAX_TILES: u64 = 262_144;
 const MOST_TILES: u64 = 1 << 24;

@@ -137,7 +137,7 @@ fn strongest(powers: &[f32], first: usize) -> (f32, usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::intake::blocks::{Blocks, strips};
+    use crate::measure::blocks::{Blocks, strips};
 
     fn measure(rgb: &[u8], width: usize, height: usize) -> Option<Banding> {
         let mut meter = BandingMeter::new(width.max(height));

@@ -11,7 +11,8 @@ use coverslip_plugin_abi::Feature;
 use super::frame::{Frame, FrameTag};
 use super::grid::{Place, Rect};
 use super::pixels::copy_row;
-use crate::error::{Result, error};
+use crate::error::Result;
+use crate::memory::{filled, reserve};
 
 /// The white of pixels that never arrived.
 pub(crate) const WHITE: u8 = 255;
@@ -270,25 +271,6 @@ impl Slot {
     pub(crate) fn input(&self) -> &[u8] {
         if self.shape.is_native() { &self.pixels } else { &self.input }
     }
-}
-
-/// A vector with room for `count`, or OUT_OF_MEMORY.
-pub(crate) fn reserve<T>(count: usize) -> Result<Vec<T>> {
-    let mut vector = Vec::new();
-    vector.try_reserve_exact(count).map_err(|_| {
-        error!(
-            OUT_OF_MEMORY,
-            "no memory for {} bytes: lower max_tiles, the spread or the number of slides",
-            count.saturating_mul(size_of::<T>())
-        )
-    })?;
-    Ok(vector)
-}
-
-fn filled<T: Clone>(count: usize, value: T) -> Result<Vec<T>> {
-    let mut vector = reserve(count)?;
-    vector.resize(count, value);
-    Ok(vector)
 }
 
 /// Calls `each` with every run of clear bits in `from..to`, and sets them.

@@ -1,0 +1,3 @@
+//! One acquisition.
+
+pub(crate) mod state;
