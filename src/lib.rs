@@ -18,7 +18,8 @@
 #![allow(clippy::result_large_err)]
 
 mod abi;
-mod batch;
+mod admission;
+mod config;
 mod engine;
 mod error;
 #[cfg_attr(not(debug_assertions), allow(dead_code))]

@@ -52,12 +52,6 @@ fn judge_knows_nothing_of_engines() {
 }
 
 #[test]
-fn batch_reads_no_clock_and_does_no_io() {
-    let words = ["Instant", "SystemTime", "std::fs", "std::io", "crate::"];
-    expect_without("src/batch.rs", &words, "when to close a batch is a pure function");
-}
-
-#[test]
 fn tiles_know_nothing_of_what_comes_after() {
     expect_without("src/tiles", &["engine", "judge::", "outbox", "runtime", "slide::"], "data flows one way");
 }

@@ -1,11 +1,10 @@
-//! Structs and text across the line, by the contract's rules: an input is read up to its `struct_size` and the rest
+//! Structs across the line, by the contract's rules: an input is read up to its `struct_size` and the rest
 //! counts as zero; what is longer must end in zeros; an output is written up to the caller's size.
-
-use std::ffi::{CStr, c_char};
 
 use coverslip_plugin_abi as abi;
 use coverslip_plugin_abi::AbiStruct;
 
+use super::text::put_text;
 use crate::error::{Error, Result, error};
 
 /// A struct_size beyond this is not a size but garbage.
@@ -103,53 +102,19 @@ pub(super) unsafe fn write_error(place: *mut abi::Error, refusal: &Error) {
     let _ = unsafe { write_struct(place, &value, "coverslip_error") };
 }
 
-/// Reads a path or a name; None: the host gave NULL.
+/// Reads an array of `count` entries; nothing where the host gave none.
 ///
 /// # Safety
-/// `text` is null or NUL-terminated.
-pub(super) unsafe fn read_text(text: *const c_char, name: &str) -> Result<Option<String>> {
-    if text.is_null() {
-        return Ok(None);
+/// `place` is null or has `count` entries, of plain data.
+pub(super) unsafe fn read_array<T: Copy>(place: *const T, count: u32, name: &str) -> Result<Vec<T>> {
+    if count == 0 {
+        return Ok(Vec::new());
     }
-    // SAFETY: the caller's promise.
-    let text = unsafe { CStr::from_ptr(text) };
-    match text.to_str() {
-        Ok(text) => Ok(Some(text.to_owned())),
-        Err(_) => Err(error!(INVALID_ARGUMENT, "expected UTF-8 text in {name}, found {text:?}")),
+    if place.is_null() || !place.is_aligned() {
+        return Err(error!(INVALID_ARGUMENT, "expected {count} entries in {name}, found a NULL or unaligned pointer"));
     }
-}
-
-/// Reads a text that must be there.
-///
-/// # Safety
-/// `text` is null or NUL-terminated.
-pub(super) unsafe fn require_text(text: *const c_char, name: &str) -> Result<String> {
-    // SAFETY: the caller's promise.
-    match unsafe { read_text(text, name) }? {
-        Some(text) if !text.is_empty() => Ok(text),
-        _ => Err(error!(INVALID_ARGUMENT, "expected {name}, found NULL or an empty text")),
-    }
-}
-
-/// Reads a digest; None: the host gave NULL.
-///
-/// # Safety
-/// `digest` is null or points to 32 readable bytes.
-pub(super) unsafe fn read_digest(digest: *const u8) -> Option<[u8; 32]> {
-    // SAFETY: the caller's promise; [u8; 32] has no alignment.
-    (!digest.is_null()).then(|| unsafe { digest.cast::<[u8; 32]>().read() })
-}
-
-/// Text into a fixed array of the contract, cut at a character's end, NUL-terminated.
-pub(super) fn put_text(target: &mut [c_char], text: &str) {
-    let mut end = text.len().min(target.len() - 1);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    for (place, &byte) in target.iter_mut().zip(&text.as_bytes()[..end]) {
-        *place = byte as c_char;
-    }
-    target[end..].fill(0);
+    // SAFETY: the caller's promise; not null and aligned.
+    Ok(unsafe { std::slice::from_raw_parts(place, count as usize) }.to_vec())
 }
 
 #[cfg(test)]

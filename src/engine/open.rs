@@ -27,14 +27,14 @@ pub(crate) struct Opened {
 }
 
 /// Tells the host how far opening is; an error from it ends the opening.
-pub(crate) type Report<'a> = dyn FnMut(i32, f64) -> Result<()> + 'a;
+pub(crate) type OnProgress<'a> = dyn FnMut(i32, f64) -> Result<()> + 'a;
 
 /// Opens what `config` asks for, or what takes its place; `report` is called on this thread.
 pub(crate) fn open(
     config: &EngineConfig,
     bundle: &Arc<Bundle>,
     log: &Arc<Log>,
-    report: &mut Report<'_>,
+    report: &mut OnProgress<'_>,
 ) -> Result<Opened> {
     let (tell, progress) = bounded(1);
     let (done, result) = bounded(1);

@@ -1,7 +1,6 @@
 //! Exposure: clipped pixels and the bright level of a tile, over all of its pixels, glass too.
 //!
-//! Judged before the background gate, so that overexposed tissue cannot pass as glass. The thresholds are not
-//! calibrated: how they were chosen, and what they miss, is in `docs/qc-uncalibrated.md`.
+//! Measured before the background gate, so that overexposed tissue cannot pass as glass.
 
 use coverslip_bundle::profile::{Measurements, measurement as at};
 
@@ -9,17 +8,9 @@ use super::banding::BandingMeter;
 use super::blocks::{Blocks, strips};
 
 /// A channel at or above this level (0..255) is clipped. JPEG takes some of 255 to 254.
-pub(crate) const CLIPPED_FROM: u8 = 254;
+const CLIPPED_FROM: u8 = 254;
 /// A pixel without a channel above this level (0..255) is black: a tenth of the range.
-pub(crate) const BLACK_UP_TO: u8 = 25;
-/// OVEREXPOSED above this share of clipped pixels. Glass that the scanner puts at 255, and a file's padding at 255,
-/// count and raise it: from pixels alone they cannot be told from light that was too strong.
-pub(crate) const OVEREXPOSED_ABOVE: f32 = 0.20;
-/// UNDEREXPOSED above this share of black pixels.
-pub(crate) const UNDEREXPOSED_ABOVE: f32 = 0.05;
-/// UNDEREXPOSED also when no channel's white point reaches this level: half of the range. The dimmest light leaves
-/// tissue far above black, so that clipping alone does not show it.
-pub(crate) const UNDEREXPOSED_WHITE_BELOW: f32 = 128.0;
+const BLACK_UP_TO: u8 = 25;
 /// The share of the covered area that is brighter than the white point.
 const BRIGHTER_THAN_WHITE: f64 = 0.01;
 
@@ -45,17 +36,6 @@ impl Exposure {
     pub(crate) fn read(m: &Measurements) -> Option<Exposure> {
         let white_point = [m[at::WHITE_POINT], m[at::WHITE_POINT + 1], m[at::WHITE_POINT + 2]];
         (!m[at::CLIPPED].is_nan()).then_some(Exposure { over: m[at::CLIPPED], under: m[at::BLACK], white_point })
-    }
-
-    /// Whether OVEREXPOSED is raised.
-    pub(crate) fn is_over(&self) -> bool {
-        self.over > OVEREXPOSED_ABOVE
-    }
-
-    /// Whether UNDEREXPOSED is raised: by clipping, or by a dim white point.
-    pub(crate) fn is_under(&self) -> bool {
-        let brightest = self.white_point.into_iter().fold(0.0, f32::max);
-        self.under > UNDEREXPOSED_ABOVE || brightest < UNDEREXPOSED_WHITE_BELOW
     }
 }
 
@@ -218,7 +198,6 @@ mod tests {
     fn glass_gives_its_own_level_as_white_point() {
         let glass = of(&split(224, 224, 0.5, [241, 239, 230], [150, 90, 140]), 224, 224, 0);
         assert_eq!((glass.over, glass.under, glass.white_point), (0.0, 0.0, [241.0, 239.0, 230.0]));
-        assert!(!glass.is_over() && !glass.is_under());
     }
 
     #[test]
@@ -228,15 +207,14 @@ mod tests {
         // The same pixels, if they did arrive, are clipped.
         let clipped = of(&split(448, 448, 0.5, [255; 3], [220, 200, 210]), 448, 448, 0);
         assert_eq!((clipped.over, clipped.white_point), (0.5, [255.0; 3]));
-        assert!(clipped.is_over());
     }
 
     #[test]
     fn too_little_light_shows_in_the_white_point_and_none_in_the_black() {
         let dim = of(&split(224, 224, 0.5, [110, 108, 109], [70, 40, 65]), 224, 224, 0);
-        assert!(dim.is_under() && dim.under == 0.0);
+        assert_eq!((dim.under, dim.white_point), (0.0, [110.0, 108.0, 109.0]));
         let none = of(&vec![3; 3 * 224 * 224], 224, 224, 0);
-        assert!(none.is_under() && none.under == 1.0);
+        assert_eq!((none.under, none.white_point), (1.0, [3.0; 3]));
     }
 
     #[test]

@@ -13,8 +13,6 @@
 //! not called blurry; defocus takes the finer first. (The bands are those of the à trous wavelet transform, Starck &
 //! Murtagh, Astronomical Image and Data Analysis, 2006, from a plane smoothed once.)
 
-/// A tile of tissue below this sharpness (dB) is OUT_OF_FOCUS. Not calibrated; see `docs/qc-uncalibrated.md`.
-pub(crate) const OUT_OF_FOCUS_BELOW_DB: f32 = -6.9;
 /// Tissue is where plane c is below this share of its brightest place.
 const TISSUE_BELOW: f32 = 0.93;
 /// With a smaller share of tissue there is nothing to judge.
@@ -168,7 +166,7 @@ mod tests {
         let mut meter = FocusMeter::new(SIDE);
         let falling: Vec<f32> = [0, 2, 5, 18].iter().map(|&n| meter.sharpness(&nuclei(1.0, n), SIDE)).collect();
         assert!(falling.windows(2).all(|w| w[1] < w[0] - 0.5), "{falling:?}");
-        assert!(falling[0] > OUT_OF_FOCUS_BELOW_DB && falling[3] < OUT_OF_FOCUS_BELOW_DB, "{falling:?}");
+        assert!(falling[0] > -6.9 && falling[3] < -6.9, "{falling:?}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! density −log10(level / 255).
 
 use super::blocks::Blocks;
-use super::tissue::Gate;
+use super::tissue::TissueTest;
 
 /// How far a block may lie outside before it counts, in optical density, for each of the three kinds below. Chosen on 586
 /// real tiles, of which none of clean tissue lies farther out with its farthest 2 %; see `docs/qc.md`.
@@ -29,7 +29,7 @@ pub(crate) struct Stain {
 
 /// Measures a tile from its grid and its white point. `distances` is memory to keep between tiles.
 pub(crate) fn measure(blocks: &Blocks, white_point: [f32; 3], distances: &mut Vec<f32>) -> Stain {
-    let gate = Gate::new(white_point);
+    let gate = TissueTest::new(white_point);
     let white = white_point.map(density);
     let (mut count, mut sum, mut squares) = (0.0f64, [0.0f64; 3], [0.0f64; 3]);
     let (mut area, mut outside) = (0usize, 0usize);

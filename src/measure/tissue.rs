@@ -1,32 +1,25 @@
-//! The background gate: how much of a tile is tissue.
+//! How much of a tile is tissue: what the background gate asks.
 //!
 //! A block of 8 × 8 native pixels is tissue when it absorbs light or is coloured, both as optical density:
 //! against the tile's own white point, so that grey glass is glass; and between its own channels, so that a tile that is
-//! tissue from edge to edge, and has no glass to compare with, is tissue. Thresholds are not calibrated: see
-//! `docs/qc-uncalibrated.md`.
+//! tissue from edge to edge, and has no glass to compare with, is tissue. The levels below are
+//! general: see `docs/qc-uncalibrated.md`.
 
 use super::blocks::Blocks;
 
-/// A tile with a smaller share (0..1) of tissue is BACKGROUND.
-const BACKGROUND_TISSUE_FRACTION: f32 = 0.05;
-
-/// Whether a tile with this share of tissue is background. What was not measured (NaN) is not.
-pub(crate) fn is_background(tissue: f32) -> bool {
-    tissue < BACKGROUND_TISSUE_FRACTION
-}
 /// Light left by the faintest tissue: an optical density of 0.04 in any channel, 10^-0.04.
 const FAINTEST: f32 = 0.912;
 /// The same between the darkest and the brightest channel of a block: colour. Glass is neutral to 0.02.
 const PALEST: f32 = 0.912;
 
 /// Which blocks are tissue, in a tile of this white point.
-pub(crate) struct Gate {
+pub(super) struct TissueTest {
     faint: [f32; 3],
 }
 
-impl Gate {
-    pub(crate) fn new(white_point: [f32; 3]) -> Gate {
-        Gate { faint: white_point.map(|level| level * FAINTEST) }
+impl TissueTest {
+    pub(crate) fn new(white_point: [f32; 3]) -> TissueTest {
+        TissueTest { faint: white_point.map(|level| level * FAINTEST) }
     }
 
     /// Whether a block of this mean colour is.
@@ -40,7 +33,7 @@ impl Gate {
 /// Share (0..1) of the covered area of a tile that is tissue, from the grid and the white point that
 /// [`measure`](super::exposure::measure) leaves. `uncovered_pixels` never arrived and are white (255).
 pub(crate) fn tissue_fraction(blocks: &Blocks, uncovered_pixels: usize, white_point: [f32; 3]) -> f32 {
-    let gate = Gate::new(white_point);
+    let gate = TissueTest::new(white_point);
     let (mut tissue, mut area) = (0usize, 0usize);
     for (mean, pixels) in blocks.iter() {
         tissue += usize::from(pixels) * usize::from(gate.is_tissue(mean));
@@ -103,7 +96,7 @@ mod tests {
         let quarter = fraction(|x, y| if x < 112 && y < 112 { [200, 140, 180] } else { [243, 242, 243] });
         assert_eq!(quarter, 0.25);
         let dust = fraction(|x, y| if x % 100 < 6 && y % 100 < 6 { [90, 90, 90] } else { [243; 3] });
-        assert!(dust > 0.0 && dust < BACKGROUND_TISSUE_FRACTION, "{dust}");
+        assert!(dust > 0.0 && dust < 0.05, "{dust}");
     }
 
     #[test]

@@ -8,14 +8,15 @@ use std::time::{Duration, Instant};
 use coverslip_plugin_abi::{LOG_ERROR, REASON_DEVICE_LOST};
 use crossbeam_channel::RecvTimeoutError;
 
-use super::queues::{Job, Notice, Work};
+use super::queues::Job;
+use super::shared::Shared;
 use super::twice::Twice;
-use crate::batch::{self, Next, Policy};
 use crate::engine::duty::OnDuty;
 use crate::engine::{Failure, Lane, Loss, TileOutput};
 use crate::error::error;
 use crate::fault;
-use crate::runtime::Shared;
+use crate::judge::event::Event;
+use crate::slide::state::Work;
 use crate::tiles::slot::Outcome;
 
 /// How long the first tile of a batch waits for others.
@@ -28,8 +29,7 @@ pub(crate) fn run(shared: &Shared, place: usize) {
     let mut runner = None;
     let mut outputs: Vec<TileOutput> = Vec::new();
     while let Some(about) = shared.duty.wait_turn(place) {
-        let policy = Policy { max: about.max_batch, linger: LINGER };
-        let (works, stop) = gather(shared, policy);
+        let (works, stop) = gather(shared, about.max_batch);
         if !works.is_empty() {
             // On a shared device a share of its time is kept by running one batch at a time.
             let alone = about.shared_device && shared.budget.load(Ordering::Relaxed) < 100;
@@ -38,7 +38,7 @@ pub(crate) fn run(shared: &Shared, place: usize) {
             run_batch(shared, &mut runner, works, &mut outputs);
             let spent = start.elapsed();
             shared.times.lane.fetch_add(spent.as_nanos() as u64, Ordering::Relaxed);
-            shared.times.batches.fetch_add(1, Ordering::Relaxed);
+            shared.batches.fetch_add(1, Ordering::Relaxed);
             hold_back(shared, spent);
         }
         if stop {
@@ -54,13 +54,13 @@ struct Runner {
     twice: Twice,
 }
 
-/// The next batch, and whether it is the last.
-fn gather(shared: &Shared, policy: Policy) -> (Vec<Work>, bool) {
-    let queue = &shared.pipes.ready.1;
+/// The next batch, of at most `most` tiles, and whether it is the last.
+fn gather(shared: &Shared, most: usize) -> (Vec<Work>, bool) {
+    let queue = &shared.queues.ready.1;
     let Ok(Job::Tile(first)) = queue.recv() else { return (Vec::new(), true) };
-    let (mut works, start) = (vec![first], Instant::now());
-    while let Next::Wait(longest) = batch::next(policy, works.len(), start.elapsed()) {
-        match queue.recv_timeout(longest) {
+    let (mut works, deadline) = (vec![first], Instant::now() + LINGER);
+    while works.len() < most {
+        match queue.recv_deadline(deadline) {
             Ok(Job::Tile(work)) => works.push(work),
             Ok(Job::Stop) | Err(RecvTimeoutError::Disconnected) => return (works, true),
             Err(RecvTimeoutError::Timeout) => break,
@@ -73,13 +73,13 @@ fn run_batch(shared: &Shared, runner: &mut Option<Runner>, mut works: Vec<Work>,
     works.iter_mut().for_each(Work::end_if_over);
     let (mut live, over): (Vec<Work>, Vec<Work>) =
         works.into_iter().partition(|work| work.slot.outcome == Outcome::Pending);
-    over.into_iter().for_each(|work| shared.pipes.to_judge(work));
+    over.into_iter().for_each(|work| shared.queues.give_back(work));
     while !live.is_empty() {
         // An engine that took over may take smaller batches.
         let most = shared.duty.about().max_batch.max(1);
         let rest = live.split_off(live.len().min(most));
         if run_part(shared, runner, &mut live, outputs) {
-            live.drain(..).for_each(|work| shared.pipes.to_judge(work));
+            live.drain(..).for_each(|work| shared.queues.give_back(work));
         }
         live.extend(rest);
     }
@@ -185,7 +185,7 @@ fn engine_lost(shared: &Shared, epoch: u64, loss: Loss) {
     };
     let text = error.text();
     shared.log.write(LOG_ERROR, format_args!("the engine was lost, {next} runs from here on: {text}"));
-    let _ = shared.pipes.judge.0.try_send(Notice::Fallback(reason));
+    shared.queues.tell(Event::Fallback(reason));
 }
 
 /// Copies a tile's output into its slot, whose vectors were reserved for it. A tile with a NaN in it has failed: it
@@ -210,7 +210,7 @@ fn hold_back(shared: &Shared, spent: Duration) {
         let percent = shared.budget.load(Ordering::Relaxed).clamp(1, 100);
         let pause = spent * (100 - percent) / percent;
         let left = pause.saturating_sub(start.elapsed());
-        if left.is_zero() || shared.stopping.load(Ordering::Relaxed) {
+        if left.is_zero() || shared.is_stopping() {
             return;
         }
         std::thread::sleep(left.min(BREATH));

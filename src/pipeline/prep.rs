@@ -1,31 +1,41 @@
 //! From native pixels to the model's input: image QC, background gate, resampling.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use coverslip_bundle::profile::measurement;
 
-use super::queues::{Job, Work, fenced};
+use super::queues::Job;
+use super::shared::Shared;
 use crate::fault;
+use crate::judge::rules::is_background;
 use crate::measure::focus::FocusMeter;
 use crate::measure::meter::PixelMeter;
-use crate::measure::tissue::is_background;
 use crate::resample::Resampler;
-use crate::runtime::Shared;
+use crate::slide::state::Work;
 use crate::tiles::slot::Outcome;
 
 /// The loop of one prep worker.
 pub(crate) fn run(shared: &Shared) {
     let mut bench = Bench::new(shared.side);
-    while let Ok(Job::Tile(mut work)) = shared.pipes.prep.1.recv() {
+    while let Ok(Job::Tile(mut work)) = shared.queues.prep.1.recv() {
         let start = Instant::now();
         fenced(&mut work, |work| bench.prepare(work));
         shared.times.prep.fetch_add(start.elapsed().as_nanos() as u64, Ordering::Relaxed);
         if work.slot.outcome == Outcome::Pending {
-            shared.pipes.pass_on(&shared.pipes.ready.0, work);
+            shared.queues.make_ready(work);
         } else {
-            shared.pipes.to_judge(work);
+            shared.queues.give_back(work);
         }
+    }
+}
+
+/// Runs one step on a tile. A panic in it fails the tile and poisons its slide; the worker goes on.
+fn fenced(work: &mut Work, step: impl FnOnce(&mut Work)) {
+    if catch_unwind(AssertUnwindSafe(|| step(work))).is_err() {
+        work.slot.outcome = Outcome::Failed;
+        work.slide.poison();
     }
 }
 

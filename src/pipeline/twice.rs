@@ -1,10 +1,10 @@
 //! UNSTABLE: some tiles are run a second time with their colours changed as another scanner would change them, and their
 //! features compared.
 
-use coverslip_bundle::profile::{Perturbation, instability};
+use coverslip_bundle::profile::instability;
 
-use super::queues::Work;
 use crate::engine::{Failure, Lane, TileOutput};
+use crate::slide::state::Work;
 
 /// What one lane keeps between batches.
 #[derive(Default)]
@@ -26,7 +26,10 @@ impl Twice {
     ) -> Result<impl Iterator<Item = (usize, f32)>, Failure> {
         self.chosen.clear();
         for (i, work) in works.iter().enumerate() {
-            let Some(perturbation) = chosen(work) else { continue };
+            let stability = work.slide.config.stability.as_ref();
+            let Some(perturbation) = stability.and_then(|stability| stability.of(work.slot.identity.place)) else {
+                continue;
+            };
             let (place, tile) = (self.chosen.len(), work.slot.input());
             if self.pixels.len() == place {
                 self.pixels.push(Vec::new());
@@ -47,13 +50,4 @@ impl Twice {
             (i, instability(before.iter().copied(), after.iter().copied()))
         }))
     }
-}
-
-/// The perturbation of a tile that is run twice: one of `stability_interval`, by a draw of its place.
-fn chosen(work: &Work) -> Option<&Perturbation> {
-    let (config, place) = (&work.slide.config, work.slot.identity.place);
-    let perturbation = config.judged_by.calibrated()?.profile.perturbation.as_ref()?;
-    let draw = config.judged_by.draw().of(place.column as u64).of(place.row as u64).of(u64::from(place.pass));
-    let one_of = u64::from(config.stability_interval);
-    (one_of > 0 && draw.below(one_of) == 0).then_some(perturbation)
 }

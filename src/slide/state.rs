@@ -1,106 +1,68 @@
-//! One acquisition: takes frames until it is closed, then drains until every tile that it opened has its result.
+//! What travels with a slide's tiles: what all threads that hold one of them may ask and tell.
 //!
-//! The assembler is the submit thread's (others take it only to close the slide or to look at timeouts), the docket the
-//! judge's, the outbox whoever polls. Between them tiles move by value; what they all may ask is in atomics.
+//! The assembler is the submit thread's; others take it only to close the slide or to look at timeouts. The outbox is
+//! whoever polls. Between them tiles move by value.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 use std::time::{Duration, Instant};
 
-use coverslip_plugin_abi as abi;
 use coverslip_plugin_abi::{Alert, Feature, TileResult};
 use crossbeam_channel::{Sender, bounded};
 
-use crate::error::{Result, error};
-use crate::fault;
-use crate::gate::{Gate, WaitEnd};
-use crate::judge::Docket;
-use crate::judge::alerts::Scene;
-use crate::judge::flags::Rules;
-use crate::outbox::Outbox;
-use crate::pipeline::queues::{Notice, Pipes, Work};
-use crate::tiles::assembler::{Assembler, AssemblyRules, IntakeCounters, Overrun, is_busy};
-use crate::tiles::frame::{Frame, FrameHeader, FrameLimits};
-use crate::tiles::grid::{Grid, Place, Rect};
-use crate::tiles::slot::{Outcome, Slot, SlotShape};
+use super::config::SlideConfig;
+use super::counts::{Counts, Published};
+use super::standing::{Phase, Standing};
+use crate::error::Result;
+use crate::gate::Gate;
+use crate::outbox::{Outbox, Put, Room, TooSmall};
+use crate::tiles::assembler::{Assembler, IntakeCounts, Outlet, Overrun};
+use crate::tiles::grid::{Place, Rect};
+use crate::tiles::slot::{Outcome, Slot};
 
-/// What is fixed when a slide begins.
-pub(crate) struct SlideConfig {
-    pub(crate) grid: Grid,
-    pub(crate) shape: SlotShape,
-    pub(crate) slots: usize,
-    pub(crate) max_tiles: usize,
-    pub(crate) max_unpolled: usize,
-    pub(crate) limits: FrameLimits,
-    pub(crate) rules: AssemblyRules,
-    pub(crate) result_deadline: Option<Duration>,
-    pub(crate) alpha: f64,
-    /// Results carry embeddings.
-    pub(crate) embeddings: bool,
-    /// Tiles without tissue go on to the model too.
-    pub(crate) analyse_background: bool,
-    pub(crate) judged_by: Rules,
-    /// The profile does not know the scanner: nothing is calibrated, and an alert says so.
-    pub(crate) unknown_scanner: bool,
-    /// A tile's side on the slide, mm.
-    pub(crate) tile_mm: f64,
-    /// One of so many tiles is run twice, for UNSTABLE; 0: none.
-    pub(crate) stability_interval: u32,
-    pub(crate) engine_epoch: u64,
-    /// sha256 over the runtime's and the slide's configuration.
-    pub(crate) digest: [u8; 32],
-    pub(crate) memory_bytes: u64,
-}
-
-impl SlideConfig {
-    /// What the alerts need to know.
-    pub(crate) fn scene(&self) -> Scene<'_> {
-        Scene { rules: &self.judged_by, grid: &self.grid, max_tiles: self.max_tiles, tile_mm: self.tile_mm }
-    }
-}
-
-/// Results so far, by status; `[0]` is unused.
-#[derive(Default)]
-pub(crate) struct Tally(pub(crate) [AtomicU64; 8]);
-
-impl Tally {
-    /// The counts, with their sum in `[0]`.
-    pub(crate) fn read(&self) -> [u64; 8] {
-        let mut counts: [u64; 8] = std::array::from_fn(|status| self.0[status].load(Ordering::Acquire));
-        counts[0] = counts[1..].iter().sum();
-        counts
-    }
-}
-
-/// See the module's text.
+/// One acquisition.
 pub(crate) struct Slide {
+    /// No other slide of the runtime has it.
+    pub(crate) number: u64,
     pub(crate) config: SlideConfig,
     pub(crate) gate: Gate,
-    pub(crate) outbox: Outbox,
-    pub(crate) counters: Arc<IntakeCounters>,
-    pub(crate) tally: Tally,
-    pub(crate) submit_ns: AtomicU64,
+    pub(crate) published: Published,
+    outbox: Outbox,
+    pub(super) standing: Standing,
+    submit_ns: AtomicU64,
     begun: Instant,
     /// The queues hold slides: a strong reference back would keep both alive for ever.
-    pipes: Weak<Pipes>,
+    downstream: Weak<dyn Downstream>,
     assembler: Mutex<Assembler>,
-    docket: Mutex<Docket>,
     free: Sender<Box<Slot>>,
-    closed: AtomicBool,
-    cancelled: AtomicBool,
-    poisoned: AtomicBool,
-    ended: AtomicBool,
-    /// What can be said of the slide as a whole has been said: 0 no, 1 about to be, 2 yes.
-    concluded: AtomicU8,
-    /// The judge has been asked to look and has not begun: asking again adds nothing.
-    look_pending: AtomicBool,
-    /// Frames come with the time of their capture.
-    paced: AtomicBool,
+}
+
+/// A tile on its way, with the slide it belongs to.
+pub(crate) struct Work {
+    pub(crate) slide: Arc<Slide>,
+    pub(crate) slot: Box<Slot>,
+}
+
+impl Work {
+    /// Gives a tile of a cancelled or poisoned slide its outcome: nothing more is worth doing for it.
+    pub(crate) fn end_if_over(&mut self) {
+        if let Some(verdict) = self.slide.verdict_when_over() {
+            self.slot.outcome = verdict;
+        }
+    }
+}
+
+/// What comes after the assembler. Neither call blocks.
+pub(crate) trait Downstream: Send + Sync {
+    /// Takes a tile that leaves the assembler.
+    fn depart(&self, work: Work);
+    /// Asks the judge to look at a slide.
+    fn look(&self, slide: Arc<Slide>);
 }
 
 impl Slide {
-    /// Reserves everything a slide needs.
-    pub(crate) fn begin(config: SlideConfig, pipes: Weak<Pipes>) -> Result<Arc<Slide>> {
+    /// Reserves everything a slide needs, but for its docket.
+    pub(crate) fn begin(number: u64, config: SlideConfig, downstream: Weak<dyn Downstream>) -> Result<Arc<Slide>> {
         let (free, slots) = bounded(config.slots);
         for id in 0..config.slots {
             let slot = Slot::new(id as u32, config.shape)?;
@@ -109,252 +71,161 @@ impl Slide {
         }
         let embedding = if config.embeddings { config.shape.embedding } else { 0 };
         let outbox = Outbox::new(config.max_unpolled, config.shape.features, embedding)?;
-        let counters = Arc::new(IntakeCounters::default());
-        let assembler =
-            Assembler::new(config.grid, config.rules, config.max_tiles, config.slots, slots, counters.clone())?;
+        let assembler = Assembler::new(config.grid, config.rules, config.max_tiles, config.slots, slots)?;
         Ok(Arc::new(Slide {
+            number,
             gate: Gate::default(),
+            published: Published::default(),
             outbox,
-            counters,
-            tally: Tally::default(),
+            standing: Standing::default(),
             submit_ns: AtomicU64::new(0),
             begun: Instant::now(),
-            pipes,
+            downstream,
             assembler: Mutex::new(assembler),
-            docket: Mutex::new(Docket::new(config.slots, &config.scene())?),
             free,
-            closed: AtomicBool::new(false),
-            cancelled: AtomicBool::new(false),
-            poisoned: AtomicBool::new(false),
-            ended: AtomicBool::new(false),
-            concluded: AtomicU8::new(0),
-            look_pending: AtomicBool::new(false),
-            paced: AtomicBool::new(false),
             config,
         }))
     }
 
-    fn assembler(&self) -> MutexGuard<'_, Assembler> {
+    // -- the assembler ------------------------------------------------------------------------------------------------
+
+    pub(super) fn assembler(&self) -> MutexGuard<'_, Assembler> {
         self.assembler.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn docket(&self) -> MutexGuard<'_, Docket> {
-        self.docket.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    // -- frames -------------------------------------------------------------------------------------------
-
-    /// Takes a frame or refuses it at once; a refused one is remembered.
-    pub(crate) fn submit(self: &Arc<Self>, header: &FrameHeader, pixels: &[u8]) -> Result<()> {
-        self.offer(&header.over(pixels)?, true)
-    }
-
-    /// The same, with `timeout` (None: without end) to become free; remembered only when that has passed.
-    pub(crate) fn submit_wait(
-        self: &Arc<Self>,
-        header: &FrameHeader,
-        pixels: &[u8],
-        timeout: Option<Duration>,
-    ) -> Result<()> {
-        let frame = header.over(pixels)?;
-        let ready = || match self.offer(&frame, false) {
-            Err(e) if is_busy(&e) => None,
-            result => Some(result),
-        };
-        match self.gate.wait(timeout, ready) {
-            Ok(result) => result,
-            Err(WaitEnd::Interrupted) => Err(interrupted()),
-            Err(WaitEnd::TimedOut) => self.offer(&frame, true),
-        }
-    }
-
-    fn offer(self: &Arc<Self>, frame: &Frame<'_>, remember: bool) -> Result<()> {
-        let start = Instant::now();
-        let mut assembler = self.assembler();
-        if self.is_poisoned() {
-            return Err(error!(INTERNAL, "the slide is poisoned by an earlier defect: end it and begin another"));
-        }
-        if self.is_closed() {
-            return Err(error!(WRONG_STATE, "a frame after slide_finish or slide_cancel: begin another slide"));
-        }
-        fault::point("submit");
-        if frame.tag.captured_ns != 0 {
-            self.paced.store(true, Ordering::Relaxed);
-        }
-        let mut on = |slot| self.send_on(slot);
-        let result = assembler.submit(frame, start, &mut on);
-        if remember && result.as_ref().is_err_and(is_busy) {
-            assembler.remember_refused(frame, &mut on);
-        }
-        drop(assembler);
-        self.submit_ns.fetch_add(start.elapsed().as_nanos() as u64, Ordering::Relaxed);
-        result
-    }
-
-    /// A tile leaves the assembler.
-    fn send_on(self: &Arc<Self>, slot: Box<Slot>) {
-        let Some(pipes) = self.pipes.upgrade() else {
-            return self.poison(); // the runtime has been closed
-        };
-        if pipes.judge.0.try_send(Notice::Departed(self.clone(), slot.id, slot.identity)).is_err() {
-            self.poison();
-        }
-        let mut work = Work { slide: self.clone(), slot };
-        work.end_if_over();
-        if work.slot.outcome == Outcome::Pending {
-            pipes.pass_on(&pipes.prep.0, work);
-        } else {
-            pipes.to_judge(work);
-        }
-    }
-
-    // -- the end ------------------------------------------------------------------------------------------
-
-    /// No more frames; partial tiles go on as they are.
+    /// No more frames; partial tiles leave as they are.
     pub(crate) fn close(self: &Arc<Self>) {
         let mut assembler = self.assembler();
-        if !self.closed.swap(true, Ordering::AcqRel) {
-            assembler.retire_all(&mut |slot| self.send_on(slot));
+        if self.standing.close() {
+            assembler.retire_all(&mut Exit(self));
         }
     }
 
-    /// Closes, and waits until every tile has its result.
-    pub(crate) fn finish(self: &Arc<Self>, timeout: Option<Duration>) -> Result<()> {
-        fault::point("finish");
-        self.close();
-        self.nudge();
-        match self.gate.wait(timeout, || self.is_finished().then_some(())) {
-            Ok(()) if self.is_poisoned() => {
-                Err(error!(INTERNAL, "the slide is poisoned by a defect: its remaining tiles have failed"))
-            }
-            Ok(()) => Ok(()),
-            Err(WaitEnd::Interrupted) => Err(interrupted()),
-            Err(WaitEnd::TimedOut) => Err(error!(
-                TIMEOUT,
-                "{} tiles are on their way, {} results wait to be polled: poll them and call slide_finish again",
-                self.in_flight(),
-                self.outbox.len()
-            )),
+    /// Sends on what has timed out, and gives the frames that were refused since the last time. None where a frame is
+    /// being copied: nobody waits for that.
+    pub(crate) fn tend_assembly(self: &Arc<Self>, now: Instant) -> Option<Option<Overrun>> {
+        let mut assembler = match self.assembler.try_lock() {
+            Ok(assembler) => assembler,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        assembler.retire_stale(now, &mut Exit(self));
+        Some(assembler.take_overrun())
+    }
+
+    /// Offers every refused tile that still owes a result to `settle`, until it returns false.
+    pub(crate) fn sweep_refused(&self, settle: &mut dyn FnMut(Place, Rect) -> bool) {
+        self.assembler().sweep_refused(settle);
+    }
+
+    /// Takes a slot back: it is free again.
+    pub(crate) fn release(&self, slot: Box<Slot>) {
+        let _ = self.free.try_send(slot);
+    }
+
+    pub(crate) fn slots_free(&self) -> usize {
+        self.free.len()
+    }
+
+    // -- results ------------------------------------------------------------------------------------------------------
+
+    /// Counts a result and puts it into the outbox; false when that is full. Called by the judge alone.
+    pub(crate) fn put(&self, record: TileResult, features: &[Feature], embedding: &[f32]) -> bool {
+        if !self.outbox.has_room() {
+            return false;
         }
+        // First: a result that can be polled has been counted.
+        self.published.add_result(&record);
+        self.outbox.put(record, features, embedding);
+        true
     }
 
-    /// Closes; every tile without a result ends as cancelled.
-    pub(crate) fn cancel(self: &Arc<Self>) {
-        if !self.is_finished() {
-            self.cancelled.store(true, Ordering::Release);
-        }
-        self.close();
-        self.nudge();
+    /// Hands an alert to the host.
+    pub(crate) fn announce(&self, alert: Alert) {
+        self.published.add_alert();
+        self.outbox.alert(alert);
     }
 
-    /// Cancels; nobody will poll again.
-    pub(crate) fn end(self: &Arc<Self>) {
-        self.ended.store(true, Ordering::Release);
-        self.cancel();
-        self.outbox.clear();
-        self.gate.interrupt();
+    /// Takes the oldest results, as many as fit.
+    pub(crate) fn take(&self, room: Room, each: &mut Put<'_>) -> std::result::Result<usize, TooSmall> {
+        let taken = self.outbox.take(room, each)?;
+        self.published.add_polled(taken as u64);
+        Ok(taken)
     }
 
-    /// A defect was caught in this slide's work. Only says so: the judge closes the slide and fails its tiles.
-    pub(crate) fn poison(&self) {
-        self.poisoned.store(true, Ordering::Release);
+    /// Takes the oldest alerts, at most `room`.
+    pub(crate) fn take_alerts(&self, room: usize, each: impl FnMut(Alert)) -> usize {
+        self.outbox.take_alerts(room, each)
     }
 
-    /// Asks the judge to look at this slide. Where its queue is full, it looks at the next tick.
+    /// Every result there will ever be has been taken.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        self.is_finished() && self.outbox.is_empty()
+    }
+
+    /// Drops what was not taken, and what still comes.
+    pub(super) fn discard_results(&self) {
+        self.outbox.close();
+    }
+
+    // -- the judge ----------------------------------------------------------------------------------------------------
+
+    /// Asks the judge to look at this slide.
     pub(crate) fn nudge(self: &Arc<Self>) {
-        let Some(pipes) = self.pipes.upgrade() else { return };
-        if !self.look_pending.swap(true, Ordering::AcqRel)
-            && pipes.judge.0.try_send(Notice::Look(self.clone())).is_err()
+        if self.standing.ask_for_look()
+            && let Some(downstream) = self.downstream.upgrade()
         {
-            self.look_pending.store(false, Ordering::Release);
+            downstream.look(self.clone());
         }
     }
 
-    /// After a poll: results may have been waiting for room, with their slots or, once closed, without.
+    /// After a poll: results may have waited for room, with their slots or, once the slide is closed, without.
     pub(crate) fn nudge_when_parked(self: &Arc<Self>) {
         if self.is_closed() || self.slots_free() < self.config.slots {
             self.nudge();
         }
     }
 
-    // -- what the judge does --------------------------------------------------------------------------------
-
-    /// Timeouts and refusals of the assembler; left for the next tick while a frame is being copied.
-    pub(crate) fn tend_assembly(self: &Arc<Self>, now: Instant) -> Option<Overrun> {
-        if self.is_over() {
-            self.close();
-        }
-        if self.config.rules.timeout.is_none() && !self.counters.overrun.load(Ordering::Acquire) {
-            return None;
-        }
-        let mut assembler = match self.assembler.try_lock() {
-            Ok(assembler) => assembler,
-            Err(std::sync::TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(std::sync::TryLockError::WouldBlock) => return None,
-        };
-        assembler.retire_stale(now, &mut |slot| self.send_on(slot));
-        assembler.take_overrun()
-    }
-
-    /// The judge looks now; what changes from here on wants another look.
+    /// The judge begins to look: what changes from here on wants another look.
     pub(crate) fn begin_look(&self) {
-        self.look_pending.store(false, Ordering::Release);
+        self.standing.begin_look();
     }
 
-    /// Offers every refused tile that still owes a result to `settle`.
-    pub(crate) fn sweep_refused(&self, settle: &mut dyn FnMut(Place, Rect) -> bool) {
-        self.assembler().sweep_refused(settle);
+    /// The judge has said all there is to say of the slide.
+    pub(crate) fn set_finished(&self) {
+        self.standing.finish();
     }
 
-    /// A slot is free again.
-    pub(crate) fn release(&self, slot: Box<Slot>) {
-        let _ = self.free.try_send(slot);
+    /// Says that a defect was caught in this slide's work. The judge closes the slide and fails its tiles.
+    pub(crate) fn poison(&self) {
+        self.standing.poison();
     }
 
-    /// Counts a result and puts it into the outbox; false when that is full.
-    pub(crate) fn put(&self, record: TileResult, features: &[Feature], embedding: &[f32]) -> bool {
-        if !self.is_ended() && !self.outbox.put(record, features, embedding) {
-            return false;
-        }
-        self.tally.0[record.status as usize].fetch_add(1, Ordering::AcqRel);
-        true
-    }
+    // -- what anyone may ask ------------------------------------------------------------------------------------------
 
-    /// Another engine runs than the one asked for, or none any more: an alert.
-    pub(crate) fn note_fallback(&self, reason: i32, now: Instant) {
-        let alert = self.docket().alerts.fallback(reason, self.age_ns(now));
-        if let Some(alert) = alert {
-            self.announce(alert);
-        }
+    /// Phase and counts of one moment. The phase is read first: of a slide that is finished no count changes.
+    pub(crate) fn snapshot(&self) -> (Phase, Counts) {
+        (self.standing.phase(), self.published.snapshot())
     }
-
-    pub(crate) fn announce(&self, alert: Alert) {
-        if !self.is_ended() {
-            self.outbox.alert(alert);
-        }
-    }
-
-    // -- what anyone may ask --------------------------------------------------------------------------------
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
+        self.standing.phase() != Phase::Open
+    }
+
+    pub(crate) fn is_finished(&self) -> bool {
+        self.standing.phase() == Phase::Finished
     }
 
     pub(crate) fn is_cancelled(&self) -> bool {
-        self.cancelled.load(Ordering::Acquire)
+        self.standing.is_cancelled()
     }
 
     pub(crate) fn is_poisoned(&self) -> bool {
-        self.poisoned.load(Ordering::Acquire)
+        self.standing.is_poisoned()
     }
 
     pub(crate) fn is_ended(&self) -> bool {
-        self.ended.load(Ordering::Acquire)
-    }
-
-    /// No tile of this slide is worth any more work.
-    pub(crate) fn is_over(&self) -> bool {
-        self.verdict_when_over().is_some()
+        self.standing.is_ended()
     }
 
     /// How the tiles of a poisoned or cancelled slide end.
@@ -362,73 +233,33 @@ impl Slide {
         if self.is_poisoned() { Some(Outcome::Failed) } else { self.is_cancelled().then_some(Outcome::Cancelled) }
     }
 
-    pub(crate) fn is_paced(&self) -> bool {
-        self.paced.load(Ordering::Relaxed)
-    }
-
-    /// Results first: a tile that is opened in between counts as in flight.
-    pub(crate) fn in_flight(&self) -> u64 {
-        let results = self.tally.read()[0];
-        self.counters.opened.load(Ordering::Acquire) - results
-    }
-
-    /// Every tile has its result, and no more come.
-    pub(crate) fn is_drained(&self) -> bool {
-        self.is_closed() && self.in_flight() == 0
-    }
-
-    /// Drained, and the judge has said what there is to say of the slide as a whole.
-    pub(crate) fn is_finished(&self) -> bool {
-        self.is_drained() && self.concluded.load(Ordering::Acquire) == 2
-    }
-
-    /// Whether the conclusion is still to be drawn; true once.
-    pub(crate) fn begin_conclusion(&self) -> bool {
-        self.concluded.compare_exchange(0, 1, Ordering::AcqRel, Ordering::Acquire).is_ok()
-    }
-
-    /// It has been drawn.
-    pub(crate) fn end_conclusion(&self) {
-        self.concluded.store(2, Ordering::Release);
-    }
-
-    pub(crate) fn state(&self) -> i32 {
-        match (self.is_closed(), self.is_finished()) {
-            (false, _) => abi::SLIDE_OPEN,
-            (true, false) => abi::SLIDE_DRAINING,
-            (true, true) => abi::SLIDE_FINISHED,
-        }
-    }
-
-    pub(crate) fn slots_free(&self) -> usize {
-        self.free.len()
-    }
-
     pub(crate) fn age_ns(&self, now: Instant) -> i64 {
         now.saturating_duration_since(self.begun).as_nanos() as i64
     }
-}
 
-fn interrupted() -> crate::error::Error {
-    error!(INTERRUPTED, "slide_interrupt was called")
-}
-
-/// Slots for the largest frame, for the box in which tiles may be partial, and for the tiles on their way.
-pub(crate) fn slots_needed(grid: &Grid, limits: FrameLimits, spread: (u64, u64), on_the_way: usize) -> Result<usize> {
-    let frame = grid.most_tiles(u64::from(limits.width), u64::from(limits.height));
-    let partial = if spread.0 == 0 || spread.1 == 0 { frame } else { grid.most_tiles(spread.0, spread.1) };
-    let slots = frame.saturating_add(partial).saturating_add(on_the_way as u64);
-    let most = crate::pipeline::queues::MAX_SLOTS as u64;
-    if slots > most {
-        return Err(error!(
-            OUT_OF_MEMORY,
-            "frames of {} x {} and a spread of {} x {} need {slots} slots, expected at most {most}: announce smaller \
-             frames or a smaller spread",
-            limits.width,
-            limits.height,
-            spread.0,
-            spread.1
-        ));
+    /// Time spent in submit functions.
+    pub(crate) fn submit_ns(&self) -> u64 {
+        self.submit_ns.load(Ordering::Relaxed)
     }
-    Ok(slots as usize)
+
+    pub(super) fn add_submit_time(&self, spent: Duration) {
+        self.submit_ns.fetch_add(spent.as_nanos() as u64, Ordering::Relaxed);
+    }
+}
+
+/// Where a slide's tiles and counts go when they leave the assembler.
+pub(super) struct Exit<'s>(pub(super) &'s Arc<Slide>);
+
+impl Outlet for Exit<'_> {
+    fn publish(&mut self, counts: &IntakeCounts) {
+        self.0.published.set_intake(counts);
+    }
+
+    fn depart(&mut self, slot: Box<Slot>) {
+        match self.0.downstream.upgrade() {
+            Some(downstream) => downstream.depart(Work { slide: self.0.clone(), slot }),
+            // The runtime has been closed.
+            None => self.0.poison(),
+        }
+    }
 }

@@ -1,41 +1,39 @@
-//! Frames in, complete tiles out. Pixels go straight into the slots of the tiles that they cover; a tile goes on when
-//! all of it has arrived. Nothing here blocks or allocates.
+//! Frames in, complete tiles out. Pixels go straight into the slots of the tiles that they cover; a tile departs when all
+//! of it has arrived. Nothing here blocks or allocates.
 //!
 //! A frame is taken as a whole or not at all: the slots it needs are counted first. Where there are too few it is
-//! refused with BUSY, and remembered tile by tile: a tile that never gets those pixels ends as REFUSED. When every slot
-//! is held by a partial tile nothing would ever become free, so the oldest partial tile is retired as it is.
+//! refused with BUSY, and remembered tile by tile: a tile that never gets those pixels ends as REFUSED. When partial
+//! tiles hold every slot, none would ever become free, so the oldest partial tile is retired as it is.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 
 use super::frame::{Frame, FrameTag};
 use super::grid::{Grid, Place, Rect, Span};
-use super::ledger::{Ledger, State};
+use super::ledger::{Entry, Ledger, State};
 use super::slot::{Hole, Outcome, Slot};
 use crate::error::{Error, Result, error};
 use crate::memory::reserve;
 
-/// What the intake counts; read by the summary at any time.
-#[derive(Default)]
-pub(crate) struct IntakeCounters {
+/// What the assembler counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct IntakeCounts {
     /// Tiles per pass that got a pixel or that a refused frame would have touched.
-    pub(crate) opened: AtomicU64,
-    pub(crate) frames_accepted: AtomicU64,
-    pub(crate) frames_refused: AtomicU64,
-    pub(crate) pixels_used: AtomicU64,
-    pub(crate) pixels_duplicate: AtomicU64,
-    pub(crate) pixels_late: AtomicU64,
-    pub(crate) pixels_outside: AtomicU64,
-    pub(crate) retired_early: AtomicU64,
-    /// Frames were refused since the judge last looked.
-    pub(crate) overrun: AtomicBool,
+    pub(crate) opened: u64,
+    pub(crate) frames_accepted: u64,
+    pub(crate) frames_refused: u64,
+    pub(crate) pixels_used: u64,
+    pub(crate) pixels_duplicate: u64,
+    pub(crate) pixels_late: u64,
+    pub(crate) pixels_outside: u64,
+    pub(crate) retired_early: u64,
 }
 
-fn add(counter: &AtomicU64, count: u64) {
-    counter.fetch_add(count, Ordering::Release);
+/// Where tiles and counts go. A tile that departs has been published as opened.
+pub(crate) trait Outlet {
+    fn publish(&mut self, counts: &IntakeCounts);
+    fn depart(&mut self, slot: Box<Slot>);
 }
 
 /// When a tile goes on although it is not complete, and what it needs to be analysed.
@@ -68,7 +66,7 @@ pub(crate) struct Assembler {
     free: Receiver<Box<Slot>>,
     opened: u64,
     overrun: Option<Overrun>,
-    counters: Arc<IntakeCounters>,
+    counts: IntakeCounts,
 }
 
 /// What a frame asks of the slide's memory.
@@ -87,7 +85,6 @@ impl Assembler {
         max_tiles: usize,
         slots: usize,
         free: Receiver<Box<Slot>>,
-        counters: Arc<IntakeCounters>,
     ) -> Result<Assembler> {
         let mut partial = reserve(slots)?;
         partial.resize_with(slots, || None);
@@ -102,17 +99,18 @@ impl Assembler {
             free,
             opened: 0,
             overrun: None,
-            counters,
+            counts: IntakeCounts::default(),
         })
     }
 
-    /// Takes a frame, or says why not; tiles that go on are given to `on`.
-    pub(crate) fn submit(&mut self, frame: &Frame<'_>, now: Instant, on: &mut dyn FnMut(Box<Slot>)) -> Result<()> {
-        self.retire_stale(now, on);
+    /// Takes a frame, or says why not.
+    pub(crate) fn submit(&mut self, frame: &Frame<'_>, now: Instant, out: &mut dyn Outlet) -> Result<()> {
+        self.retire_stale(now, out);
         let (area, span) = self.locate(frame)?;
         let need = self.need(frame, span);
         if !self.ledger.has_room(need.tiles, need.passes) {
-            add(&self.counters.frames_refused, 1);
+            self.counts.frames_refused += 1;
+            out.publish(&self.counts);
             return Err(error!(
                 LIMIT_REACHED,
                 "the slide has reached its max_tiles and this frame opens {} more: announce the extent or more tiles",
@@ -120,13 +118,21 @@ impl Assembler {
             ));
         }
         if need.slots > self.free.len() {
-            self.make_room(need.slots, span, on);
+            self.make_room(need.slots, span, out);
             return Err(error!(
                 BUSY,
                 "no free slots for this frame now: submit it again later, use slide_submit_wait, or go on without it"
             ));
         }
-        self.take(frame, &area, span, now, on);
+        for (column, row) in span.places() {
+            self.open_for(Place { column, row, pass: frame.pass }, frame.tag, now, out);
+        }
+        self.counts.frames_accepted += 1;
+        self.counts.pixels_outside += frame.area.area() - area.area();
+        // Before any of its tiles departs, and all at once: a snapshot has the frame with all its tiles, or has neither.
+        out.publish(&self.counts);
+        self.copy(frame, &area, span, now, out);
+        out.publish(&self.counts);
         Ok(())
     }
 
@@ -162,60 +168,50 @@ impl Assembler {
         need
     }
 
-    fn take(&mut self, frame: &Frame<'_>, area: &Rect, span: Span, now: Instant, on: &mut dyn FnMut(Box<Slot>)) {
+    /// Opens a tile, unless it is partial already or has gone on.
+    fn open_for(&mut self, place: Place, tag: FrameTag, now: Instant, out: &mut dyn Outlet) {
+        let mut hole = None;
+        match self.ledger.get(place.column, place.row) {
+            Some(entry) if entry.place.pass > place.pass => return,
+            Some(entry) if entry.place.pass == place.pass => match entry.state {
+                State::Partial(_) | State::Gone => return,
+                // It was opened when the frame was refused.
+                State::Refused(refused) => hole = Some(refused),
+            },
+            Some(entry) => {
+                if let State::Partial(slot) = entry.state {
+                    self.retire(slot, out);
+                }
+                self.counts.opened += 1;
+            }
+            None => self.counts.opened += 1,
+        }
+        self.open(place, tag, hole, now);
+    }
+
+    fn copy(&mut self, frame: &Frame<'_>, area: &Rect, span: Span, now: Instant, out: &mut dyn Outlet) {
         for (column, row) in span.places() {
             let part = self.grid.tile(column, row).intersection(area);
-            let place = Place { column, row, pass: frame.pass };
-            let Some(slot) = self.slot_for(place, frame, now, on) else {
-                add(&self.counters.pixels_late, part.area());
-                continue;
+            let slot = match self.ledger.get(column, row) {
+                Some(Entry { place, state: State::Partial(slot) }) if place.pass == frame.pass => slot,
+                _ => {
+                    self.counts.pixels_late += part.area();
+                    continue;
+                }
             };
             let Some(tile) = self.partial[slot as usize].as_mut() else { continue };
             let copied = tile.receive(frame, &part, now);
-            add(&self.counters.pixels_used, copied.used);
-            add(&self.counters.pixels_duplicate, copied.duplicate);
+            self.counts.pixels_used += copied.used;
+            self.counts.pixels_duplicate += copied.duplicate;
             if tile.is_complete() {
-                self.retire(slot, on);
+                self.retire(slot, out);
             }
         }
-        add(&self.counters.frames_accepted, 1);
-        add(&self.counters.pixels_outside, frame.area.area() - area.area());
     }
 
-    /// The slot of a tile, opened where need be; None when the tile has gone on.
-    fn slot_for(
-        &mut self,
-        place: Place,
-        frame: &Frame<'_>,
-        now: Instant,
-        on: &mut dyn FnMut(Box<Slot>),
-    ) -> Option<u32> {
-        let known = self.ledger.get(place.column, place.row);
-        match known {
-            Some(entry) if entry.place.pass == place.pass => match entry.state {
-                State::Partial(slot) => return Some(slot),
-                State::Gone => return None,
-                State::Refused(_) => {}
-            },
-            Some(entry) if entry.place.pass > place.pass => return None,
-            Some(entry) => {
-                if let State::Partial(slot) = entry.state {
-                    self.retire(slot, on);
-                }
-                add(&self.counters.opened, 1);
-            }
-            None => add(&self.counters.opened, 1),
-        }
-        let hole = known.filter(|entry| entry.place == place).and_then(|entry| match entry.state {
-            State::Refused(hole) => Some(hole),
-            _ => None,
-        });
-        self.open(place, frame.tag, hole, now)
-    }
-
-    fn open(&mut self, place: Place, tag: FrameTag, hole: Option<Hole>, now: Instant) -> Option<u32> {
+    fn open(&mut self, place: Place, tag: FrameTag, hole: Option<Hole>, now: Instant) {
         // `submit` has counted the free slots, and only this assembler takes from them.
-        let mut slot = self.free.try_recv().ok()?;
+        let Ok(mut slot) = self.free.try_recv() else { return };
         let area = self.grid.tile(place.column, place.row);
         slot.open(place, area, self.grid.clip(&area).area(), tag, self.opened, now);
         slot.hole = hole;
@@ -224,11 +220,10 @@ impl Assembler {
         self.partial[id as usize] = Some(slot);
         self.partial_count += 1;
         self.ledger.set(place, State::Partial(id));
-        Some(id)
     }
 
     /// Sends a partial tile on as it is.
-    fn retire(&mut self, slot: u32, on: &mut dyn FnMut(Box<Slot>)) {
+    fn retire(&mut self, slot: u32, out: &mut dyn Outlet) {
         let Some(mut tile) = self.partial[slot as usize].take() else { return };
         self.partial_count -= 1;
         self.ledger.set(tile.identity.place, State::Gone);
@@ -239,11 +234,11 @@ impl Assembler {
         } else {
             Outcome::Pending
         };
-        on(tile);
+        out.depart(tile);
     }
 
     /// No slot is free. Where all are held by partial tiles, the oldest go on, those the frame does not touch first.
-    fn make_room(&mut self, slots: usize, span: Span, on: &mut dyn FnMut(Box<Slot>)) {
+    fn make_room(&mut self, slots: usize, span: Span, out: &mut dyn Outlet) {
         if self.partial_count + self.free.len() < self.partial.len() {
             return; // something is on its way and will free its slot
         }
@@ -256,29 +251,30 @@ impl Assembler {
         self.by_age.extend(tiles.map(|tile| (touched(tile.identity.place), tile.opened, tile.id)));
         self.by_age.sort_unstable();
         let needed = slots.saturating_sub(self.free.len()).min(self.by_age.len());
-        add(&self.counters.retired_early, needed as u64);
+        self.counts.retired_early += needed as u64;
+        out.publish(&self.counts);
         for at in 0..needed {
-            self.retire(self.by_age[at].2, on);
+            self.retire(self.by_age[at].2, out);
         }
     }
 
     /// Remembers a frame that was refused with BUSY: every tile it would have given pixels to owes a result.
-    pub(crate) fn remember_refused(&mut self, frame: &Frame<'_>, on: &mut dyn FnMut(Box<Slot>)) {
-        add(&self.counters.frames_refused, 1);
+    pub(crate) fn remember_refused(&mut self, frame: &Frame<'_>, out: &mut dyn Outlet) {
         let Ok((area, span)) = self.locate(frame) else { return };
+        self.counts.frames_refused += 1;
         for (column, row) in span.places() {
             let tile = self.grid.tile(column, row);
             let hole = Hole::new(&tile, &tile.intersection(&area));
-            self.refuse_tile(Place { column, row, pass: frame.pass }, hole, on);
+            self.refuse_tile(Place { column, row, pass: frame.pass }, hole, out);
         }
-        self.counters.overrun.store(true, Ordering::Release);
+        out.publish(&self.counts);
         self.overrun = Some(match self.overrun {
             None => Overrun { area, first: frame.tag, frames: 1 },
             Some(seen) => Overrun { area: seen.area.union(&area), frames: seen.frames + 1, ..seen },
         });
     }
 
-    fn refuse_tile(&mut self, place: Place, hole: Hole, on: &mut dyn FnMut(Box<Slot>)) {
+    fn refuse_tile(&mut self, place: Place, hole: Hole, out: &mut dyn Outlet) {
         match self.ledger.get(place.column, place.row) {
             Some(entry) if entry.place.pass > place.pass => return,
             Some(entry) if entry.place.pass == place.pass => {
@@ -294,36 +290,37 @@ impl Assembler {
             }
             Some(entry) => {
                 if let State::Partial(slot) = entry.state {
-                    self.retire(slot, on);
+                    self.retire(slot, out);
                 }
             }
             None => {}
         }
-        add(&self.counters.opened, 1);
+        self.counts.opened += 1;
         self.ledger.set(place, State::Refused(hole));
     }
 
     /// The refused frames since the last call.
     pub(crate) fn take_overrun(&mut self) -> Option<Overrun> {
-        self.counters.overrun.store(false, Ordering::Release);
         self.overrun.take()
     }
 
     /// Sends on every tile whose assembly has timed out.
-    pub(crate) fn retire_stale(&mut self, now: Instant, on: &mut dyn FnMut(Box<Slot>)) {
+    pub(crate) fn retire_stale(&mut self, now: Instant, out: &mut dyn Outlet) {
         let Some(timeout) = self.rules.timeout else { return };
         for id in 0..self.partial.len() {
             let stale = |tile: &Slot| now.saturating_duration_since(tile.identity.last_pixel) >= timeout;
             if self.partial[id].as_deref().is_some_and(stale) {
-                self.retire(id as u32, on);
+                self.retire(id as u32, out);
             }
         }
     }
 
     /// Sends on every partial tile: no more frames come.
-    pub(crate) fn retire_all(&mut self, on: &mut dyn FnMut(Box<Slot>)) {
+    pub(crate) fn retire_all(&mut self, out: &mut dyn Outlet) {
+        // A panic in the middle of a frame may have left tiles that nobody has heard of.
+        out.publish(&self.counts);
         for id in 0..self.partial.len() {
-            self.retire(id as u32, on);
+            self.retire(id as u32, out);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use coverslip_plugin_abi as abi;
 
-use super::{Finding, Since};
+use super::finding::{Finding, Since};
 use crate::tiles::assembler::Overrun;
 use crate::tiles::grid::Rect;
 

@@ -3,9 +3,9 @@
 //! A slide's score is a slide effect (20 to 40 % of the variance) plus a Gaussian field over 15 × 15 mm of tiles of
 //! 0.112 mm, correlated as exp(−3 d / range) with ranges of 0.25 to 4 mm, scanned in serpentine rows.
 
-use super::tests::tile;
+use super::finding::tests::tile;
 use super::*;
-use crate::judge::flags::tests::calibrated;
+use crate::judge::rules::tests::calibrated;
 use crate::tiles::grid::Grid;
 
 /// Tiles to a side.
@@ -109,9 +109,8 @@ fn grid() -> Grid {
 fn alerts(values: &[f32], blurry: f32, seed: u64) -> Vec<(usize, i32)> {
     let mut known = calibrated(0.01);
     known.draw = coverslip_bundle::profile::Draw::new(seed);
-    let rules = Rules::with(None, Some(known));
     let grid = grid();
-    let scene = Scene { rules: &rules, grid: &grid, max_tiles: SIDE * SIDE, tile_mm: TILE_MM };
+    let scene = Scene { calibrated: Some(&known), grid: &grid, max_tiles: SIDE * SIDE, tile_mm: TILE_MM };
     let mut state = AlertState::new(&scene).unwrap();
     let mut found = Vec::new();
     for (i, &value) in values.iter().enumerate() {

@@ -6,13 +6,12 @@
 use coverslip_plugin_abi as abi;
 use coverslip_plugin_abi::TileResult;
 
-use super::{Finding, Known, Since, tile_box};
+use super::super::rules::STRIP_STRICTER;
+use super::finding::{Finding, Known, Since, tile_box};
 use crate::tiles::grid::Rect;
 
 /// Strips that are remembered: their last tiles come while the next ones begin.
 const OPEN_STRIPS: usize = 8;
-/// What α is divided by.
-const STRICTER: f64 = 1e4;
 
 /// See the module's text.
 pub(super) struct StripRule {
@@ -60,7 +59,7 @@ impl StripRule {
             strip.since = Since::of(record);
         }
         (strip.area, strip.raised) = (Some(area), strip.raised + 1);
-        if strip.said || binomial_tail(strip.checked, strip.raised, self.level) > self.alpha / STRICTER {
+        if strip.said || binomial_tail(strip.checked, strip.raised, self.level) > self.alpha / STRIP_STRICTER {
             return None;
         }
         strip.said = true;
@@ -97,7 +96,7 @@ fn binomial_tail(n: u64, k: u64, p: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::tile;
+    use super::super::finding::tests::tile;
     use super::*;
 
     /// scipy.stats.binom.sf(k - 1, n, p)
