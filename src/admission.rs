@@ -21,7 +21,8 @@ pub(crate) fn admit(shared: &Shared, plan: SlidePlan) -> Result<Arc<Slide>> {
     }
     let queues: Arc<dyn Downstream> = shared.queues.clone();
     let slide = Slide::begin(shared.slides.number(), plan.config, Arc::downgrade(&queues))?;
-    let docket = Docket::new(slide.clone(), plan.rules)?;
+    let fallback = shared.duty.loss().map(|loss| loss.reason);
+    let docket = Docket::new(slide.clone(), plan.rules, fallback)?;
     // Again: another thread may have begun one meanwhile.
     shared.slides.add(&slide, || shared.is_stopping())?;
     if !shared.queues.tell(Event::Begun(Box::new(docket))) {

@@ -114,8 +114,7 @@ impl Runtime {
                 threads.lanes.push(spawn(format!("lane{i}"), &placement, move || lane::run(&shared, i))?);
             }
             let shared = self.shared.clone();
-            let fallback = shared.duty.loss().map(|loss| loss.reason);
-            let judge = Judge::new(shared.queues.judge.1.clone(), shared.slides.clone(), fallback);
+            let judge = Judge::new(shared.queues.judge.1.clone(), shared.slides.clone());
             threads.judge = Some(spawn("judge".into(), &placement, move || judge.run(&shared.times.judge))?);
             Ok(())
         })();

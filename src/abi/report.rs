@@ -104,7 +104,7 @@ pub(super) fn summary(runtime: &Runtime, slide: &Slide) -> SlideSummary {
     summary.poisoned = u32::from(slide.is_poisoned());
     summary.opened = counts.intake.opened;
     summary.in_flight = counts.in_flight();
-    summary.results = counts.results;
+    summary.results = counts.judged.results;
     summary.unpolled = counts.unpolled();
     summary.frames_accepted = counts.intake.frames_accepted;
     summary.frames_refused = counts.intake.frames_refused;
@@ -113,16 +113,16 @@ pub(super) fn summary(runtime: &Runtime, slide: &Slide) -> SlideSummary {
     summary.pixels_late = counts.intake.pixels_late;
     summary.pixels_outside = counts.intake.pixels_outside;
     summary.retired_early = counts.intake.retired_early;
-    summary.alerts = counts.alerts;
-    (summary.scanner_verdict, summary.scanner_p_value) = match counts.scanner {
+    summary.alerts = counts.judged.alerts;
+    (summary.scanner_verdict, summary.scanner_p_value) = match counts.judged.scanner {
         ScannerVerdict::Unknown => (abi::SCANNER_UNKNOWN, f64::NAN),
         ScannerVerdict::Matches(p) => (abi::SCANNER_MATCHES, p),
         ScannerVerdict::Mismatch(p) => (abi::SCANNER_MISMATCHES, p),
     };
-    summary.flags_checked = counts.flags_checked;
-    summary.flags_raised = counts.flags_raised;
-    summary.latency_p50_ns = counts.latencies.quantile(0.5);
-    summary.latency_p99_ns = counts.latencies.quantile(0.99);
+    summary.flags_checked = counts.judged.flags_checked;
+    summary.flags_raised = counts.judged.flags_raised;
+    summary.latency_p50_ns = counts.judged.latencies.quantile(0.5);
+    summary.latency_p99_ns = counts.judged.latencies.quantile(0.99);
     summary.elapsed_ns = slide.age_ns(Instant::now()) as u64;
     summary.memory_bytes = slide.config.memory_bytes;
     summary.slots = slide.config.slots as u64;

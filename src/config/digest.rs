@@ -289,6 +289,9 @@ analyse_background=1
 stability_interval=64
 ";
         assert_eq!(fields.0, expected);
-        assert_eq!(hex(of_slide(&slide(), &request, 64, &[1; 32])), "51ccd6fd19aa8658a31f01499cd1cb79c8dbc639d1b47d2ed7d2902c7e2e047a");
+        assert_eq!(
+            hex(of_slide(&slide(), &request, 64, &[1; 32])),
+            "51ccd6fd19aa8658a31f01499cd1cb79c8dbc639d1b47d2ed7d2902c7e2e047a"
+        );
     }
 }

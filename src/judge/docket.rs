@@ -65,8 +65,9 @@ impl Drop for Conclusion<'_> {
 }
 
 impl Docket {
-    /// Reserves what a docket needs.
-    pub(crate) fn new(slide: Arc<Slide>, rules: Rules) -> Result<Docket> {
+    /// Reserves what a docket needs, and says what is known of the slide when it begins. `fallback`: why not the engine
+    /// that was asked for runs.
+    pub(crate) fn new(slide: Arc<Slide>, rules: Rules, fallback: Option<i32>) -> Result<Docket> {
         let mut moving = reserve(slide.config.slots)?;
         moving.resize_with(slide.config.slots, || None);
         let mut docket = Docket {
@@ -83,6 +84,9 @@ impl Docket {
         if docket.slide.config.unknown_scanner {
             let alert = docket.alerts.unknown_scanner();
             docket.slide.announce(alert);
+        }
+        if let Some(reason) = fallback {
+            docket.fallback(reason, Instant::now());
         }
         Ok(docket)
     }

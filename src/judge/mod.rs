@@ -28,13 +28,13 @@ pub(crate) struct Judge {
     slides: Arc<Registry>,
     /// By the slides' numbers. A docket stays for as long as anything of its slide is on its way.
     dockets: BTreeMap<u64, Docket>,
-    /// Why not the engine that was asked for runs, or why none: new slides hear of it too.
+    /// The last fallback that was heard of.
     fallback: Option<i32>,
 }
 
 impl Judge {
-    pub(crate) fn new(events: Receiver<Event>, slides: Arc<Registry>, fallback: Option<i32>) -> Judge {
-        Judge { events, slides, dockets: BTreeMap::new(), fallback }
+    pub(crate) fn new(events: Receiver<Event>, slides: Arc<Registry>) -> Judge {
+        Judge { events, slides, dockets: BTreeMap::new(), fallback: None }
     }
 
     /// Runs until [`Event::Stop`]; adds the time that it works to `spent`, in nanoseconds.
@@ -60,6 +60,7 @@ impl Judge {
     fn attend(&mut self, event: Event, now: Instant) {
         match event {
             Event::Begun(mut docket) => {
+                // An engine may have been lost while the slide began. What it has heard is said once.
                 if let Some(reason) = self.fallback {
                     guarded(&mut docket, |docket| docket.fallback(reason, now));
                 }

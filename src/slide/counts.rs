@@ -1,8 +1,9 @@
 //! What is known about a slide at one moment: the snapshot that `slide_summary` reads.
 //!
-//! One short lock guards it. Whoever changes it holds the lock for a few additions, and whoever reads it copies it, so
-//! that `opened = Σ results + in flight` holds in every copy. The assembler publishes what a frame opens before any of
-//! its tiles leaves, the judge counts a result before the outbox has it.
+//! The assembler publishes what a frame opens before any of its tiles leaves, the judge counts a result before the outbox
+//! has it. Whoever wants both holds both locks while it copies, so that `opened = Σ results + in flight` holds in every
+//! copy. `submit` takes the assembler's lock alone: nobody holds that for more than a copy of some numbers, and the judge
+//! takes it once per look, not once per result.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -23,14 +24,13 @@ pub(crate) enum ScannerVerdict {
     Mismatch(f64),
 }
 
-/// One moment of a slide.
+/// What the judge counts, and what the host has taken of it.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Counts {
-    pub(crate) intake: IntakeCounts,
+pub(crate) struct Judged {
     /// By `COVERSLIP_TILE_*`; `[0]` is their sum.
     pub(crate) results: [u64; 8],
     /// Results that the host has taken.
-    pub(crate) polled: u64,
+    polled: u64,
     pub(crate) alerts: u64,
     /// Tiles by flag bit.
     pub(crate) flags_checked: [u64; 16],
@@ -40,19 +40,8 @@ pub(crate) struct Counts {
     pub(crate) scanner: ScannerVerdict,
 }
 
-impl Counts {
-    /// Tiles that are opened and have no result.
-    pub(crate) fn in_flight(&self) -> u64 {
-        self.intake.opened - self.results[0]
-    }
-
-    /// Results that wait for the host.
-    pub(crate) fn unpolled(&self) -> u64 {
-        self.results[0] - self.polled
-    }
-
-    /// Counts one tile's result.
-    pub(crate) fn add(&mut self, record: &TileResult) {
+impl Judged {
+    fn add(&mut self, record: &TileResult) {
         self.results[0] += 1;
         self.results[record.status as usize] += 1;
         for bit in 0..16 {
@@ -65,49 +54,81 @@ impl Counts {
     }
 }
 
+/// One moment of a slide.
+#[derive(Clone, Copy)]
+pub(crate) struct Counts {
+    pub(crate) intake: IntakeCounts,
+    pub(crate) judged: Judged,
+}
+
+impl Counts {
+    /// Tiles that are opened and have no result.
+    pub(crate) fn in_flight(&self) -> u64 {
+        self.intake.opened - self.judged.results[0]
+    }
+
+    /// Results that wait for the host.
+    pub(crate) fn unpolled(&self) -> u64 {
+        self.judged.results[0] - self.judged.polled
+    }
+}
+
 /// The counts, shared.
 #[derive(Default)]
-pub(crate) struct Published(Mutex<Counts>);
+pub(crate) struct Published {
+    // Locked in this order where both are.
+    judged: Mutex<Judged>,
+    intake: Mutex<IntakeCounts>,
+}
 
 impl Published {
-    /// Nobody does more under this lock than to add, to compare or to copy: `submit` waits for it.
-    fn lock(&self) -> MutexGuard<'_, Counts> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn judged(&self) -> MutexGuard<'_, Judged> {
+        self.judged.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn intake(&self) -> MutexGuard<'_, IntakeCounts> {
+        self.intake.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// All counts of one moment.
     pub(crate) fn snapshot(&self) -> Counts {
-        *self.lock()
+        let held = self.judged();
+        let judged = *held;
+        let intake = *self.intake();
+        Counts { intake, judged }
     }
 
+    /// Tiles that are opened and have no result.
     pub(crate) fn in_flight(&self) -> u64 {
-        self.lock().in_flight()
+        let judged = self.judged();
+        let opened = self.intake().opened;
+        opened - judged.results[0]
     }
 
     /// Frames refused so far.
     pub(crate) fn refused(&self) -> u64 {
-        self.lock().intake.frames_refused
+        self.intake().frames_refused
     }
 
     /// Replaces what the assembler counts.
-    pub(super) fn set_intake(&self, intake: &IntakeCounts) {
-        self.lock().intake = *intake;
+    pub(super) fn set_intake(&self, counts: &IntakeCounts) {
+        *self.intake() = *counts;
+    }
+
+    pub(super) fn add_result(&self, record: &TileResult) {
+        self.judged().add(record);
     }
 
     /// Counts results that the host has taken.
     pub(super) fn add_polled(&self, count: u64) {
-        self.lock().polled += count;
-    }
-
-    pub(super) fn add_result(&self, record: &TileResult) {
-        self.lock().add(record);
+        self.judged().polled += count;
     }
 
     pub(super) fn add_alert(&self) {
-        self.lock().alerts += 1;
+        self.judged().alerts += 1;
     }
 
     pub(crate) fn set_scanner(&self, verdict: ScannerVerdict) {
-        self.lock().scanner = verdict;
+        self.judged().scanner = verdict;
     }
 }

@@ -32,7 +32,7 @@ impl Totals {
         self.frames_refused += counts.intake.frames_refused;
         self.in_flight += counts.in_flight();
         self.submit_ns += slide.submit_ns();
-        for (total, count) in self.results.iter_mut().zip(counts.results) {
+        for (total, count) in self.results.iter_mut().zip(counts.judged.results) {
             *total += count;
         }
     }
