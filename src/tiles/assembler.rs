@@ -339,3 +339,80 @@ impl Assembler {
 pub(crate) fn is_busy(error: &Error) -> bool {
     error.code == coverslip_plugin_abi::BUSY
 }
+
+#[cfg(test)]
+mod tests {
+    use crossbeam_channel::{Sender, bounded};
+
+    use super::super::frame::FrameHeader;
+    use super::super::slot::SlotShape;
+    use super::*;
+
+    const SIDE: u32 = 16;
+
+    /// Checks every moment that it is told of.
+    struct Watch {
+        free: Sender<Box<Slot>>,
+        published: IntakeCounts,
+        departed: u64,
+    }
+
+    impl Outlet for Watch {
+        fn publish(&mut self, counts: &IntakeCounts) {
+            let frames = counts.frames_accepted + counts.frames_refused;
+            assert_eq!(counts.opened, 4 * frames, "a frame is published with all of its tiles");
+            self.published = *counts;
+        }
+
+        fn depart(&mut self, slot: Box<Slot>) {
+            self.departed += 1;
+            assert!(self.departed <= self.published.opened, "a tile departs that was not published");
+            if slot.outcome != Outcome::Incomplete {
+                let _ = self.free.try_send(slot);
+            }
+        }
+    }
+
+    #[test]
+    fn a_frame_is_published_whole_before_its_first_tile_departs() {
+        let (free, slots) = bounded(12);
+        let shape = SlotShape { width: SIDE, height: SIDE, side: SIDE, features: 0, embedding: 0 };
+        (0..12).for_each(|id| drop(free.try_send(Slot::new(id, shape).expect("memory"))));
+        let grid = Grid { origin: (0, 0), tile_width: SIDE, tile_height: SIDE, extent: None };
+        let rules = AssemblyRules { timeout: None, min_coverage: 0.5 };
+        let mut assembler = Assembler::new(grid, rules, 1000, 12, slots).expect("memory");
+        let mut watch = Watch { free, published: IntakeCounts::default(), departed: 0 };
+        let pixels = vec![7; 3 * 32 * 32];
+        let mut submit = |x: i64, height: u32, pass: u32, watch: &mut Watch| {
+            let header = FrameHeader {
+                format: coverslip_plugin_abi::PFNC_RGB8,
+                bit_depth: 8,
+                planes: 1,
+                x,
+                y: 0,
+                width: 32,
+                height,
+                stride: 96,
+                size: pixels.len() as u64,
+                pass,
+                focal_plane: 0,
+                tag: FrameTag::default(),
+            };
+            let frame = header.over(&pixels).expect("a frame");
+            let taken = assembler.submit(&frame, Instant::now(), watch);
+            if taken.as_ref().is_err_and(is_busy) {
+                assembler.remember_refused(&frame, watch);
+            }
+            (taken.is_ok(), watch.departed)
+        };
+        // Whole tiles, partial ones that a later pass retires, and refusals once the partial ones hold the slots.
+        assert_eq!(submit(0, 32, 0, &mut watch), (true, 4));
+        assert_eq!(submit(32, 20, 0, &mut watch), (true, 6));
+        assert_eq!(submit(32, 32, 1, &mut watch), (true, 12));
+        let refused = (2..20).filter(|i| !submit(i * 32, 17, 0, &mut watch).0).count();
+        assert!(refused > 0, "the slots of incomplete tiles do not come back");
+        assert_eq!(watch.published.frames_refused, refused as u64);
+        assembler.retire_all(&mut watch);
+        assert_eq!(watch.departed + 4 * refused as u64, watch.published.opened);
+    }
+}
