@@ -1,5 +1,5 @@
-//! Results and alerts on their way to the host. Bounded: a full outbox refuses, the judge keeps the tile with its slot,
-//! and the slide slows down until the host polls. It holds records, never pixels.
+//! Results and alerts on their way to the host. The outbox is bounded: when it is full the judge keeps finished tiles
+//! with their slots, and the slide slows down until the host polls. It holds records, never pixels.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,10 +9,10 @@ use coverslip_plugin_abi::{Alert, Feature, TileResult};
 use crate::error::Result;
 use crate::memory::reserve;
 
-/// The alerts that are kept for a host that does not ask for them; the oldest stay.
+/// Unread alerts that are kept; the oldest stay.
 pub(crate) const MAX_ALERTS: usize = 1024;
 
-/// How much a caller's buffers hold; None: that part is left out.
+/// What a caller's buffers hold. None leaves that part out.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Room {
     pub(crate) records: usize,
@@ -20,7 +20,7 @@ pub(crate) struct Room {
     pub(crate) embeddings: Option<usize>,
 }
 
-/// Why [`Outbox::take`] gave nothing although there is something.
+/// Why [`Outbox::take`] gave nothing although results wait: the next one needs this much room.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TooSmall {
     pub(crate) features: usize,
@@ -40,7 +40,6 @@ struct Shelf {
     closed: bool,
 }
 
-/// One slide's results and alerts.
 pub(crate) struct Outbox {
     shelf: Mutex<Shelf>,
     max_records: usize,
@@ -125,7 +124,7 @@ impl Outbox {
         self.lock().records.is_empty()
     }
 
-    /// Adds an alert; beyond [`MAX_ALERTS`] unread ones it is only counted.
+    /// Adds an alert; beyond [`MAX_ALERTS`] unread ones it is dropped.
     pub(crate) fn alert(&self, alert: Alert) {
         let mut shelf = self.lock();
         if !shelf.closed && shelf.alerts.len() < MAX_ALERTS {

@@ -13,8 +13,8 @@ use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::U8x3;
 use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions};
 
-/// Resizes tiles of one size to the model's input. One per worker: it keeps the plane between the passes. The library
-/// makes its table of weights anew for each tile (some 10 kB).
+/// Resizes tiles of one size to the model's input. Each worker has one, because it keeps the plane between the passes.
+/// The library makes its table of weights (about 10 kB) again for each tile.
 pub(crate) struct Resampler {
     resizer: fast_image_resize::Resizer,
     options: ResizeOptions,

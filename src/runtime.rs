@@ -60,7 +60,7 @@ impl Runtime {
         let profile = config.profile.as_ref().map(|asked| open_profile(asked, &bundle)).transpose()?;
         let (profile, profile_digest) = profile.map_or((None, [0; 32]), |(profile, digest)| (Some(profile), digest));
         let original_features = bundle.index_map().map_err(from_bundle)?;
-        // From here on nothing fails before `close` can end the engine on a thread of ours.
+        // From here on nothing fails before `close` can drop the engine on a thread of the plugin.
         let Opened { duty, self_check_error } = open(&config.engine, &bundle, &log, report)?;
 
         let slides = Registry::new(config.max_slides, config.memory_limit);
@@ -146,7 +146,7 @@ impl Runtime {
 
     // -- the end ----------------------------------------------------------------------------------------------
 
-    /// Ends every slide and joins every thread; a lane that does not return in time is left behind.
+    /// Ends every slide and joins every thread. A thread that does not return in time is left behind.
     pub(crate) fn close(&self, timeout: Option<Duration>) -> Result<()> {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         self.shared.stop();
@@ -161,7 +161,7 @@ impl Runtime {
         let lanes = join_all(&mut threads.lanes, deadline);
         queues.tell(Event::Stop);
         let judge = join_all(&mut threads.judge.take().into_iter().collect(), deadline);
-        // A lane that hangs still has its engine, which then ends with it.
+        // A lane that hangs keeps its engine, which ends with it.
         let unload = if lanes == 0 { self.unload(deadline) } else { 0 };
         self.shared.log.silence();
         let hung = prep + lanes + judge + unload;
@@ -174,7 +174,7 @@ impl Runtime {
         Ok(())
     }
 
-    /// Ends the engines on a thread of ours: a GPU's engine must not touch the host's.
+    /// Drops the engines on a thread of the plugin: a GPU's engine must not touch the host's threads.
     fn unload(&self, deadline: Option<Instant>) -> usize {
         let engines = self.shared.duty.retire();
         if engines.is_empty() {
@@ -183,20 +183,20 @@ impl Runtime {
         let placement = Arc::new(self.config.engine.placement.clone());
         match spawn("unload".into(), &placement, move || drop(engines)) {
             Ok(thread) => join_all(&mut vec![thread], deadline),
-            // No thread is to be had; the engines have ended on this one.
+            // No thread could be started: the engines were dropped on this one.
             Err(_) => 0,
         }
     }
 }
 
 impl Drop for Runtime {
-    /// Runs after `close`; only a runtime that could not be handed to the host gets here with threads.
+    /// Runs after `close`. Only a runtime that could not be handed to the host still has threads here.
     fn drop(&mut self) {
         let _ = self.close(Some(Duration::from_secs(1)));
     }
 }
 
-/// Joins what ends before the deadline; gives how many did not.
+/// Joins the threads that end before the deadline. Gives the number of the others.
 fn join_all(threads: &mut Vec<JoinHandle<()>>, deadline: Option<Instant>) -> usize {
     let mut hung = 0;
     for thread in threads.drain(..) {
@@ -204,7 +204,7 @@ fn join_all(threads: &mut Vec<JoinHandle<()>>, deadline: Option<Instant>) -> usi
             std::thread::sleep(Duration::from_millis(1));
         }
         if thread.is_finished() {
-            // A worker's panics are caught in its loop; what is left to say is nothing.
+            // A worker catches panics in its loop: there is nothing to report.
             let _ = thread.join();
         } else {
             hung += 1;
@@ -213,7 +213,7 @@ fn join_all(threads: &mut Vec<JoinHandle<()>>, deadline: Option<Instant>) -> usi
     hung
 }
 
-/// The profile, if it belongs to the bundle and is the one that the host expects.
+/// Opens the profile, which must belong to the bundle and be the one that the host expects.
 fn open_profile(asked: &ProfileConfig, bundle: &Bundle) -> Result<(Arc<Profile>, [u8; 32])> {
     let (profile, digest) = Profile::open(&asked.path).map_err(from_bundle)?;
     expect_digest("profile", asked.digest, digest)?;

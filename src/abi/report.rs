@@ -1,4 +1,4 @@
-//! What a runtime and a slide tell about themselves, in the contract's structs.
+//! `coverslip_runtime_info`, `_runtime_stats`, `_feature_info` and `_slide_summary`.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;

@@ -17,7 +17,7 @@ fn capacity<T>(place: *mut T, capacity: u32, name: &str) -> Result<Option<usize>
     }
 }
 
-/// Where results go: the host's buffers, checked.
+/// The host's buffers, checked.
 pub(super) struct Target {
     batch: ResultBatch,
     records: Records<TileResult>,

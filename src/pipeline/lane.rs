@@ -1,4 +1,4 @@
-//! One lane: gathers a batch, runs the graph, writes what it says into the slots.
+//! One lane: gathers a batch, runs the graph, writes its outputs into the slots.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::PoisonError;
@@ -21,17 +21,17 @@ use crate::tiles::slot::Outcome;
 
 /// How long the first tile of a batch waits for others.
 const LINGER: Duration = Duration::from_millis(2);
-/// How often a lane that holds back for the budget looks whether it is to stop.
+/// How often a lane that pauses for the budget checks whether it must stop.
 const BREATH: Duration = Duration::from_millis(20);
 
-/// The loop of the lane at `place`, of as many as the engine on duty has.
+/// The loop of one lane. `place` is its number among the lanes; those beyond the engine's number wait.
 pub(crate) fn run(shared: &Shared, place: usize) {
     let mut runner = None;
     let mut outputs: Vec<TileOutput> = Vec::new();
     while let Some(about) = shared.duty.wait_turn(place) {
         let (works, stop) = gather(shared, about.max_batch);
         if !works.is_empty() {
-            // On a shared device a share of its time is kept by running one batch at a time.
+            // A share of a shared device's time can only be kept when one batch runs at a time.
             let alone = about.shared_device && shared.budget.load(Ordering::Relaxed) < 100;
             let _turn = alone.then(|| shared.turn.lock().unwrap_or_else(PoisonError::into_inner));
             let start = Instant::now();
@@ -85,7 +85,7 @@ fn run_batch(shared: &Shared, runner: &mut Option<Runner>, mut works: Vec<Work>,
     }
 }
 
-/// Runs what the engine takes at once, and gives each tile its outcome; false where another engine is to try again.
+/// Runs one batch and gives each tile its outcome. Returns false when the engine was lost and another must try.
 fn run_part(shared: &Shared, runner: &mut Option<Runner>, live: &mut [Work], outputs: &mut Vec<TileOutput>) -> bool {
     let on_duty = match shared.duty.current() {
         Ok(on_duty) => on_duty,
@@ -121,13 +121,13 @@ fn run_part(shared: &Shared, runner: &mut Option<Runner>, live: &mut [Work], out
             live.iter_mut().for_each(|work| work.slot.outcome = Outcome::Failed);
         }
         Ok(Err(Failure::Lost(loss))) => {
-            // What is left of it ends on the thread that used it.
+            // The runner is dropped on the thread that used it.
             *runner = None;
             engine_lost(shared, on_duty.epoch, loss);
             return false;
         }
         Err(_) => {
-            // The runner may be in any state: the next batch makes a new one.
+            // The runner's state is unknown: the next batch makes a new one.
             *runner = None;
             for work in live {
                 work.slot.outcome = Outcome::Failed;
@@ -138,7 +138,7 @@ fn run_part(shared: &Shared, runner: &mut Option<Runner>, live: &mut [Work], out
     true
 }
 
-/// Runs the tiles, and some of them twice; what became of the second run where it failed, which costs no tile.
+/// Runs the tiles, and some of them twice. A second run that fails costs no tile: its failure is returned.
 fn infer(
     on_duty: &OnDuty,
     runner: &mut Option<Runner>,
@@ -173,7 +173,7 @@ fn infer(
     Ok(None)
 }
 
-/// Hands the work over to the engine that is left, or to none, and says so once.
+/// Puts the spare engine on duty, or none, and tells the host once.
 fn engine_lost(shared: &Shared, epoch: u64, loss: Loss) {
     let Loss { reason, error } = loss.clone();
     if !shared.duty.lose(epoch, loss) {
@@ -188,8 +188,8 @@ fn engine_lost(shared: &Shared, epoch: u64, loss: Loss) {
     shared.queues.tell(Event::Fallback(reason));
 }
 
-/// Copies a tile's output into its slot, whose vectors were reserved for it. A tile with a NaN in it has failed: it
-/// could pass any check.
+/// Copies a tile's output into its slot, whose vectors have room for it. A tile with a NaN fails, because a NaN could
+/// pass any check.
 fn record(work: &mut Work, output: &TileOutput, epoch: u64) {
     let slot = &mut work.slot;
     slot.features.extend_from_slice(&output.features);
@@ -203,7 +203,7 @@ fn record(work: &mut Work, output: &TileOutput, epoch: u64) {
     slot.outcome = if output.is_finite() { Outcome::Done } else { Outcome::Failed };
 }
 
-/// Sleeps so that this lane runs at most its budget's share of the time.
+/// Sleeps so that this lane runs for at most the budget's share of the time.
 fn hold_back(shared: &Shared, spent: Duration) {
     let start = Instant::now();
     loop {

@@ -39,7 +39,7 @@ fn fenced(work: &mut Work, step: impl FnOnce(&mut Work)) {
     }
 }
 
-/// What a worker keeps between tiles.
+/// A worker's memory, kept between tiles.
 struct Bench {
     side: usize,
     meter: PixelMeter,

@@ -1,5 +1,5 @@
-//! UNSTABLE: some tiles are run a second time with their colours changed as another scanner would change them, and their
-//! features compared.
+//! UNSTABLE: some tiles are run a second time with their colours changed as another scanner would change them, and the
+//! features of both runs are compared.
 
 use coverslip_bundle::profile::instability;
 
@@ -16,8 +16,8 @@ pub(super) struct Twice {
 }
 
 impl Twice {
-    /// Runs the chosen ones of `works`, whose first `outputs` are there, again on `lane`; gives how unstable they are,
-    /// by their index.
+    /// Runs the chosen ones of `works` again on `lane` and compares them with their first `outputs`. Gives index and
+    /// instability of each.
     pub(super) fn run(
         &mut self,
         lane: &mut dyn Lane,

@@ -36,7 +36,7 @@ pub(crate) trait Outlet {
     fn depart(&mut self, slot: Box<Slot>);
 }
 
-/// When a tile goes on although it is not complete, and what it needs to be analysed.
+/// When a tile departs although it is not complete, and what it needs to be analysed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AssemblyRules {
     /// From a tile's last pixel; None: until finish.
@@ -45,7 +45,7 @@ pub(crate) struct AssemblyRules {
     pub(crate) min_coverage: f32,
 }
 
-/// A frame that was refused: what an OVERRUN alert tells.
+/// Refused frames: what an OVERRUN alert reports.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Overrun {
     pub(crate) area: Rect,
@@ -53,7 +53,6 @@ pub(crate) struct Overrun {
     pub(crate) frames: u64,
 }
 
-/// Cuts one slide's frames into tiles.
 pub(crate) struct Assembler {
     grid: Grid,
     rules: AssemblyRules,
@@ -61,7 +60,7 @@ pub(crate) struct Assembler {
     /// By slot number: the tiles that wait for pixels.
     partial: Vec<Option<Box<Slot>>>,
     partial_count: usize,
-    /// Room for `make_room` to put the partial tiles in order: touched by the frame, order of opening, slot.
+    /// Scratch memory in which `make_room` sorts the partial tiles: touched by the frame, order of opening, slot.
     by_age: Vec<(bool, u64, u32)>,
     free: Receiver<Box<Slot>>,
     opened: u64,
@@ -69,7 +68,7 @@ pub(crate) struct Assembler {
     counts: IntakeCounts,
 }
 
-/// What a frame asks of the slide's memory.
+/// What a frame needs of the slide's memory.
 #[derive(Default)]
 struct Need {
     slots: usize,
@@ -78,7 +77,7 @@ struct Need {
 }
 
 impl Assembler {
-    /// `slots` is how many slots there are in all; they come through `free` again and again.
+    /// `slots` is the number of slots; free ones come through `free`.
     pub(crate) fn new(
         grid: Grid,
         rules: AssemblyRules,
@@ -168,7 +167,7 @@ impl Assembler {
         need
     }
 
-    /// Opens a tile, unless it is partial already or has gone on.
+    /// Opens a tile, unless it is partial already or has departed.
     fn open_for(&mut self, place: Place, tag: FrameTag, now: Instant, out: &mut dyn Outlet) {
         let mut hole = None;
         match self.ledger.get(place.column, place.row) {
@@ -222,7 +221,7 @@ impl Assembler {
         self.ledger.set(place, State::Partial(id));
     }
 
-    /// Sends a partial tile on as it is.
+    /// Lets a partial tile depart as it is.
     fn retire(&mut self, slot: u32, out: &mut dyn Outlet) {
         let Some(mut tile) = self.partial[slot as usize].take() else { return };
         self.partial_count -= 1;
@@ -237,10 +236,11 @@ impl Assembler {
         out.depart(tile);
     }
 
-    /// No slot is free. Where all are held by partial tiles, the oldest go on, those the frame does not touch first.
+    /// Too few slots are free. If partial tiles hold all others, the oldest depart, first those that the frame does not
+    /// touch.
     fn make_room(&mut self, slots: usize, span: Span, out: &mut dyn Outlet) {
         if self.partial_count + self.free.len() < self.partial.len() {
-            return; // something is on its way and will free its slot
+            return; // a tile on its way will free its slot
         }
         let touched = |place: Place| {
             (span.columns.0..=span.columns.1).contains(&place.column)
@@ -304,7 +304,7 @@ impl Assembler {
         self.overrun.take()
     }
 
-    /// Sends on every tile whose assembly has timed out.
+    /// Lets every tile depart whose assembly has timed out.
     pub(crate) fn retire_stale(&mut self, now: Instant, out: &mut dyn Outlet) {
         let Some(timeout) = self.rules.timeout else { return };
         for id in 0..self.partial.len() {
@@ -315,9 +315,9 @@ impl Assembler {
         }
     }
 
-    /// Sends on every partial tile: no more frames come.
+    /// Lets every partial tile depart, because no more frames come.
     pub(crate) fn retire_all(&mut self, out: &mut dyn Outlet) {
-        // A panic in the middle of a frame may have left tiles that nobody has heard of.
+        // A panic while a frame was taken may have left tiles that were not published.
         out.publish(&self.counts);
         for id in 0..self.partial.len() {
             self.retire(id as u32, out);

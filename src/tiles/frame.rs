@@ -4,7 +4,7 @@ use super::grid::Rect;
 use super::pixels::PixelFormat;
 use crate::error::{Result, error};
 
-/// What the host says of a frame, before anything of it is believed.
+/// What the host says of a frame, not checked yet.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FrameHeader {
     pub(crate) format: u32,
@@ -37,7 +37,7 @@ pub(crate) struct FrameLimits {
     pub(crate) height: u32,
 }
 
-/// A frame that keeps what its header says.
+/// A frame whose header was checked, with its pixels.
 #[derive(Clone, Copy)]
 pub(crate) struct Frame<'a> {
     pub(crate) area: Rect,
@@ -49,7 +49,7 @@ pub(crate) struct Frame<'a> {
 }
 
 impl FrameHeader {
-    /// Bytes that must be readable, once everything the header says has been checked.
+    /// Checks the header. Gives the bytes that must be readable.
     pub(crate) fn check(&self, limits: FrameLimits) -> Result<usize> {
         let format = self.pixel_format()?;
         if self.width == 0 || self.height == 0 {

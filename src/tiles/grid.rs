@@ -106,14 +106,14 @@ impl Grid {
         Span { columns: (column(area.x0), column(area.x1 - 1)), rows: (row(area.y0), row(area.y1 - 1)) }
     }
 
-    /// The whole square of a tile, also where it hangs over the slide's edge.
+    /// The whole square of a tile, including what lies beyond the slide's edge.
     pub(crate) fn tile(&self, column: i32, row: i32) -> Rect {
         let x0 = self.origin.0 + i64::from(column) * i64::from(self.tile_width);
         let y0 = self.origin.1 + i64::from(row) * i64::from(self.tile_height);
         Rect { x0, y0, x1: x0 + i64::from(self.tile_width), y1: y0 + i64::from(self.tile_height) }
     }
 
-    /// What of a box lies on the slide.
+    /// The part of a box that lies on the slide.
     pub(crate) fn clip(&self, area: &Rect) -> Rect {
         self.extent.map_or(*area, |extent| extent.intersection(area))
     }

@@ -1,7 +1,7 @@
-//! What has become of every tile of a slide: one entry per tile, and one more per pass in which it was refused.
+//! The state of every tile of a slide: one entry per tile, and one more per pass in which it was refused.
 //!
-//! All memory is reserved at the beginning. A tile that has gone on stays in the ledger, so that late pixels are known
-//! as late and no tile ends twice.
+//! All memory is reserved at the beginning. A tile that has departed stays in the ledger, so that late pixels are
+//! recognised and no tile ends twice.
 
 use std::collections::HashMap;
 
@@ -10,12 +10,12 @@ use super::slot::Hole;
 use crate::error::{Result, error};
 use crate::memory::reserve;
 
-/// Where a tile is, as the intake knows it.
+/// Where a tile is, as the assembler knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     /// In the slot of this number, waiting for pixels.
     Partial(u32),
-    /// Handed on; its result comes or has come.
+    /// It has departed; its result comes or has come.
     Gone,
     /// A frame with pixels for it was refused, and none came.
     Refused(Hole),
@@ -64,8 +64,8 @@ impl Ledger {
         self.index.len() + tiles <= self.max_tiles && self.entries.len() + tiles + passes <= self.max_entries
     }
 
-    /// Sets the state of a tile in a pass; the caller has asked for room. A refusal of an earlier pass keeps its entry,
-    /// since it still owes a result.
+    /// Sets the state of a tile in a pass. The caller has asked for room. A refusal in an earlier pass keeps its entry,
+    /// because it still owes a result.
     pub(crate) fn set(&mut self, place: Place, state: State) {
         let key = (place.column, place.row);
         if let Some(&at) = self.index.get(&key) {
@@ -79,7 +79,7 @@ impl Ledger {
         self.entries.push(Entry { place, state });
     }
 
-    /// The next refused tile that still owes its result; to be called when no more frames come.
+    /// The next refused tile that still owes its result. Called when no more frames come.
     pub(crate) fn sweep(&mut self) -> Option<Place> {
         while let Some(entry) = self.entries.get(self.swept) {
             if matches!(entry.state, State::Refused(_)) {

@@ -1,4 +1,4 @@
-//! The preallocated home of one tile: its pixels, which of them have arrived, and what becomes known about it.
+//! The preallocated place of one tile: its pixels, which of them have arrived, and what becomes known about it.
 //!
 //! A slot is owned by one part of the pipeline at a time: it moves from the assembler through prep, lane and judge
 //! back to the slide's free slots, and nothing else holds it.
@@ -53,10 +53,10 @@ impl SlotShape {
     }
 }
 
-/// How a tile leaves the pipeline, as far as it has been decided.
+/// How a tile leaves the pipeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// Still to be analysed.
+    /// Not decided yet.
     Pending,
     Done,
     Background,
@@ -73,7 +73,7 @@ pub(crate) struct Evidence {
     /// On its pixels; NaN: not measured.
     pub(crate) measurements: Measurements,
     pub(crate) reconstruction_error: Option<f32>,
-    /// How far its features change when its colours do, 0..=1; None: it was not run twice.
+    /// How much its features change when its colours do, 0..=1; None: the tile was not run twice.
     pub(crate) instability: Option<f32>,
     pub(crate) active_count: u32,
     /// Which engine analysed it.
@@ -87,7 +87,7 @@ impl Default for Evidence {
     }
 }
 
-/// Which tile a slot holds, and when its pixels came: all that a result repeats of the intake.
+/// Which tile a slot holds, and when its pixels came: what a result repeats of the assembly.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Identity {
     pub(crate) place: Place,
@@ -100,7 +100,7 @@ pub(crate) struct Identity {
     pub(crate) coverage: f32,
 }
 
-/// A box within a tile, in pixels from its corner: what refused frames would have covered.
+/// The box within a tile that refused frames would have covered, in pixels from the tile's corner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Hole {
     x: (u16, u16),
@@ -122,7 +122,6 @@ impl Hole {
     }
 }
 
-/// The home of one tile.
 pub(crate) struct Slot {
     pub(crate) id: u32,
     pub(crate) identity: Identity,
@@ -142,7 +141,7 @@ pub(crate) struct Slot {
     mask: Vec<u64>,
 }
 
-/// What became of a frame's pixels in one tile.
+/// Counts of a frame's pixels in one tile.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Copied {
     pub(crate) used: u64,
@@ -180,7 +179,7 @@ impl Slot {
         }))
     }
 
-    /// Makes it the home of a tile, `expected` of whose pixels lie on the slide.
+    /// Assigns a tile to the slot; `expected` of the tile's pixels lie on the slide.
     pub(crate) fn open(&mut self, place: Place, area: Rect, expected: u64, tag: FrameTag, opened: u64, now: Instant) {
         self.identity = Identity { place, area, first: tag, last: tag, last_pixel: now, coverage: 0.0 };
         self.outcome = Outcome::Pending;
@@ -194,7 +193,8 @@ impl Slot {
         self.mask.fill(0);
     }
 
-    /// Copies what of `frame` lies in `part` (of this tile, of the frame and of the slide) and has not arrived yet.
+    /// Copies those pixels of `frame` that lie in `part` and have not arrived yet. `part` lies within this tile, the frame
+    /// and the slide.
     pub(crate) fn receive(&mut self, frame: &Frame<'_>, part: &Rect, now: Instant) -> Copied {
         let (width, bytes) = (self.shape.width as usize, frame.format.bytes_per_pixel());
         let words = self.shape.mask_words_per_row();
@@ -232,7 +232,7 @@ impl Slot {
         self.arrived >= self.expected
     }
 
-    /// Pixels of a refused frame never came.
+    /// Some pixels of a refused frame never arrived.
     pub(crate) fn has_hole(&self) -> bool {
         let Some(Hole { x, y }) = self.hole else { return false };
         let (words, length) = (self.shape.mask_words_per_row(), usize::from(x.1 - x.0));

@@ -8,9 +8,9 @@ pub enum Check {
     Background = 0,
     /// Score: sharpness in dB with its sign turned, higher is blurrier.
     OutOfFocus = 1,
-    /// Score: share of black pixels plus how dim the white point is, see [`super::measurement::underexposure`].
+    /// Score: share of black pixels plus how dim the white point is.
     Underexposed = 2,
-    /// Score: share of clipped pixels less the headroom, see [`super::measurement::overexposure`].
+    /// Score: share of clipped pixels less the headroom.
     Overexposed = 3,
     /// Score: squared Mahalanobis distance, [`super::ColorBaseline::score`].
     ColorShift = 4,

@@ -36,17 +36,17 @@ pub const USED: usize = 18;
 
 /// The score of OVEREXPOSED: share of clipped pixels plus the brightest channel's white point, both as shares, less one.
 /// Below 0 there is headroom. NaN where it was not measured.
-pub fn overexposure(m: &Measurements) -> f32 {
+pub(crate) fn overexposure(m: &Measurements) -> f32 {
     m[CLIPPED] + brightest(m) / 255.0 - 1.0
 }
 
 /// The score of UNDEREXPOSED: share of black pixels plus how far the brightest channel's white point is below 255.
-pub fn underexposure(m: &Measurements) -> f32 {
+pub(crate) fn underexposure(m: &Measurements) -> f32 {
     m[BLACK] + 1.0 - brightest(m) / 255.0
 }
 
 /// The score of BANDING: the stronger of rows and columns, dB.
-pub fn banding(m: &Measurements) -> f32 {
+pub(crate) fn banding(m: &Measurements) -> f32 {
     let (rows, columns) = (m[BANDING_ROWS], m[BANDING_COLUMNS]);
     // NaN in one is NaN.
     if rows > columns || rows.is_nan() { rows } else { columns }

@@ -1,8 +1,8 @@
 //! TensorRT on the GPU.
 //!
 //! `device` finds the library and the GPU, `plans` a plan that fits, or `build` makes one; `signature` says what the
-//! graph takes and puts out; `lane` runs batches; `cuda` is what all of them know of CUDA. Everything here happens on
-//! threads of the plugin: that which loads, the lanes, that which unloads.
+//! graph's inputs and outputs are; `lane` runs batches; `cuda` is all that they know of CUDA. Everything here happens on
+//! threads of the plugin: the one that loads, the lanes, the one that unloads.
 
 mod build;
 mod cuda;
@@ -31,7 +31,7 @@ use crate::log::Log;
 
 use self::build::Tell;
 
-/// Lanes: one copies while the other runs.
+/// Two lanes: one copies while the other runs.
 const LANES: usize = 2;
 /// Tiles per batch of a plan that is built here, unless the host says otherwise.
 const DEFAULT_BATCH: u32 = 32;
@@ -39,7 +39,7 @@ const DEFAULT_BATCH: u32 = 32;
 /// A plan on the GPU.
 pub(super) struct TensorRtEngine {
     about: About,
-    // In the order in which they end: the contexts, what they were made by, the engine, the device.
+    // Dropped in this order: the contexts, what made them, the engine, the device.
     pool: Arc<Pool>,
     by: Mutex<Option<RuntimeConfig>>,
     kept: Option<Kept>,
@@ -48,7 +48,7 @@ pub(super) struct TensorRtEngine {
     device: Arc<Device>,
 }
 
-/// What TensorRT-RTX compiled here, kept for the next start.
+/// What TensorRT-RTX has compiled, kept for the next start.
 struct Kept {
     cache: Mutex<RuntimeCache>,
     path: PathBuf,
@@ -78,7 +78,7 @@ pub(super) fn precision(config: &GpuConfig) -> Precision {
     }
 }
 
-/// Finds everything, brings a plan onto the GPU and makes its lanes' contexts.
+/// Finds library and GPU, brings a plan onto the GPU and makes its lanes' contexts.
 pub(super) fn open(
     config: &GpuConfig,
     bundle: &Bundle,
@@ -111,7 +111,7 @@ pub(super) fn open(
     })
 }
 
-/// What TensorRT warns of goes to the host's log: that of the runtime which was opened last, where there are several.
+/// TensorRT's warnings go to the host's log. With several runtimes open, the one opened last gets them.
 fn pass_on_log(library: Library, log: &Arc<Log>) {
     let log = log.clone();
     library.on_log(Severity::WARNING, move |severity, text| {
@@ -120,13 +120,13 @@ fn pass_on_log(library: Library, log: &Arc<Log>) {
     });
 }
 
-/// What a plan must be for.
+/// The key that a plan must have.
 fn wanted(config: &GpuConfig, bundle: &Bundle, library: Library, device: &Device) -> PlanKey {
     let single = matches!(&bundle.manifest().architecture, Architecture::Onnx(onnx) if onnx.single_tile);
     let prebuilt = config.prebuilt_only || config.plan_digest.is_some();
     let max_batch = match config.max_batch {
         _ if single => 1,
-        // The plan that is found says how many.
+        // The plan that is found decides.
         0 if prebuilt || config.plans.as_deref().is_some_and(std::path::Path::is_file) => 1,
         0 => DEFAULT_BATCH,
         asked => asked,
@@ -143,7 +143,7 @@ fn wanted(config: &GpuConfig, bundle: &Bundle, library: Library, device: &Device
         flavor: library.flavor().to_string(),
         version: library.version().to_string(),
         min_batch: 1,
-        // Batches are full when it matters.
+        // Under load batches are full.
         opt_batch: max_batch,
         max_batch,
         targets: vec![format!("sm{major}{minor}")],
@@ -188,7 +188,7 @@ impl Site<'_> {
         Ok(engine)
     }
 
-    /// As many lanes as the GPU's memory, or the host's limit, has room for. The plan's weights are there already.
+    /// As many lanes as fit into the GPU's memory and the host's limit. The plan's weights are loaded already.
     fn lanes(&self, engine: &tensorrt::Engine, signature: &Signature, plan: usize) -> Result<usize, Loss> {
         let lane = engine.device_memory() + (signature.input_bytes() + signature.output_bytes()) as u64;
         let free = self.device.free_memory().map_err(cuda_lost)?;
@@ -215,7 +215,7 @@ impl Site<'_> {
         }
     }
 
-    /// TensorRT-RTX records graphs by itself and keeps what it compiles.
+    /// TensorRT-RTX records graphs by itself and caches what it compiles.
     fn runtime_config(
         &self,
         engine: &tensorrt::Engine,
@@ -267,7 +267,7 @@ impl TensorRtEngine {
 impl Engine for TensorRtEngine {
     fn lane(&self) -> Result<Box<dyn Lane>, Failure> {
         self.device.enter().map_err(cuda_lost)?;
-        // One that was lost with a defect is made again.
+        // A bench that was lost in a panic is made again.
         let bench = self.pool.take().map_or_else(|| self.bench(), Ok)?;
         Ok(Box::new(TensorRtLane::new(bench, &self.pool)?))
     }

@@ -28,7 +28,6 @@ const LAGS: usize = LATTICES + 1;
 /// Units of the finest lattice, at most: a larger slide gets a coarser one.
 const MOST_UNITS: u64 = 65_536;
 
-/// See the module's text.
 pub(super) struct Drift {
     code: i32,
     check: Check,

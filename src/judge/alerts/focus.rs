@@ -15,7 +15,6 @@ use super::finding::{Finding, Known, Since, tile_box};
 use super::scene::Scene;
 use crate::tiles::grid::Rect;
 
-/// See the module's text.
 pub(super) struct FocusRule {
     level: Option<Level>,
     run: Option<Run>,

@@ -10,7 +10,6 @@ use super::finding::{Finding, Since};
 /// How many tiles that mean looks back (an exponential mean of this length).
 const TILES: f64 = 32.0;
 
-/// See the module's text.
 #[derive(Default)]
 pub(super) struct LagRule {
     mean_ns: f64,

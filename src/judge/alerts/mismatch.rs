@@ -1,5 +1,5 @@
 //! SCANNER_MISMATCH: whether the slide as a whole looks like one of the scanner's slides. Its mean SCANNER_SHIFT score is
-//! ranked among those of the calibration slides; said when the slide is over.
+//! ranked among those of the calibration slides when the slide is over.
 
 use coverslip_bundle::profile::{Calibration, Check};
 use coverslip_plugin_abi as abi;
@@ -9,7 +9,6 @@ use super::super::rules::{Calibrated, MISMATCH_FEWEST_SLIDES, MISMATCH_FEWEST_TI
 use super::finding::{Finding, Since};
 use crate::slide::counts::ScannerVerdict;
 
-/// See the module's text.
 pub(super) struct Mismatch {
     slides: Calibration,
     level: f64,

@@ -1,5 +1,5 @@
-//! From the stream of a slide's results to alerts: one rule per file. Without a profile there are three, none of them
-//! calibrated: a run of tissue tiles out of focus, results that come too late, and frames that were refused.
+//! From the stream of a slide's results to alerts, one rule per file. Three need no profile and are not calibrated: a
+//! run of tissue tiles out of focus, results that come too late, and refused frames.
 
 mod drift;
 mod finding;
@@ -31,7 +31,7 @@ use crate::slide::counts::ScannerVerdict;
 use crate::tiles::assembler::Overrun;
 use crate::tiles::grid::Rect;
 
-/// Most alerts that one result can bring.
+/// The most alerts that one result can raise.
 const PER_RESULT: usize = 5;
 
 /// The alerts of one slide so far.
@@ -79,13 +79,13 @@ impl AlertState {
         self.mismatch.as_ref().map_or(ScannerVerdict::Unknown, Mismatch::verdict)
     }
 
-    /// Another engine runs than the one asked for, or none any more: said once per slide and reason.
+    /// Another engine runs than the one asked for, or none. Raised once per slide and reason.
     pub(crate) fn fallback(&mut self, reason: i32, time_ns: i64) -> Option<Alert> {
         let said = self.fallback.replace(reason) == Some(reason);
         (!said).then(|| self.about_the_slide(abi::ALERT_ENGINE_FALLBACK, f64::from(reason), time_ns))
     }
 
-    /// The profile does not know the scanner: said once per slide.
+    /// The profile does not know the scanner. Raised once per slide.
     pub(crate) fn unknown_scanner(&mut self) -> Alert {
         self.about_the_slide(abi::ALERT_UNKNOWN_SCANNER, 0.0, 0)
     }

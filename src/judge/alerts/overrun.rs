@@ -1,4 +1,4 @@
-//! OVERRUN: frames were refused. Said for the first and whenever their number has grown tenfold.
+//! OVERRUN: frames were refused. Raised for the first one and each time their number has grown tenfold.
 
 use coverslip_plugin_abi as abi;
 
@@ -6,7 +6,6 @@ use super::finding::{Finding, Since};
 use crate::tiles::assembler::Overrun;
 use crate::tiles::grid::Rect;
 
-/// See the module's text.
 #[derive(Default)]
 pub(super) struct OverrunRule {
     refused: u64,

@@ -10,10 +10,9 @@ use super::super::rules::STRIP_STRICTER;
 use super::finding::{Finding, Known, Since, tile_box};
 use crate::tiles::grid::Rect;
 
-/// Strips that are remembered: their last tiles come while the next ones begin.
+/// Strips that are remembered, because a strip's last tiles come while the next ones begin.
 const OPEN_STRIPS: usize = 8;
 
-/// See the module's text.
 pub(super) struct StripRule {
     /// Of a tile.
     level: f64,
