@@ -159,8 +159,10 @@ impl Runtime {
         self.shared.duty.end();
         threads.lanes.iter().for_each(|_| drop(queues.ready.0.try_send(Job::Stop)));
         let lanes = join_all(&mut threads.lanes, deadline);
-        queues.tell(Event::Stop);
-        let judge = join_all(&mut threads.judge.take().into_iter().collect(), deadline);
+        let judge = threads.judge.take().map_or(0, |judge| {
+            queues.tell(Event::Stop);
+            join_all(&mut vec![judge], deadline)
+        });
         // A lane that hangs keeps its engine, which ends with it.
         let unload = if lanes == 0 { self.unload(deadline) } else { 0 };
         self.shared.log.silence();
