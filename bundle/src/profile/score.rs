@@ -91,9 +91,9 @@ fn number(value: f32) -> Option<f32> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{MEASUREMENTS, synthetic};
     use super::*;
     use crate::Digest;
-    use crate::profile::{MEASUREMENTS, synthetic};
     use crate::synthetic::{SyntheticSpec, recipe};
 
     #[test]
