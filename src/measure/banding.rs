@@ -15,9 +15,9 @@ const SHORTEST: usize = 64;
 const FEWEST_PERIODS: usize = 6;
 /// The shortest period, px, beyond the reach of JPEG's 8 px through the window.
 const SHORTEST_PERIOD: usize = 9;
-/// Frequencies to either side that a line is held against…
+/// Frequencies on either side whose mean a line is compared with, ...
 const NEIGHBOURS: usize = 16;
-/// …without those that its own window reaches.
+/// ... without those that its own window reaches.
 const OWN: usize = 3;
 
 /// The lines found.
@@ -31,7 +31,7 @@ pub(crate) struct Banding {
     pub(crate) period: f32,
 }
 
-/// Gathers the row and column sums of a tile as its strips go by. One per worker: it keeps its memory.
+/// Gathers the row and column sums of a tile as its strips go by. Each worker has one, because it keeps its memory.
 #[derive(Debug, Default)]
 pub(crate) struct BandingMeter {
     rows: Vec<f32>,

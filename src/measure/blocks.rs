@@ -5,7 +5,7 @@
 /// The side of a block in native pixels: 2 µm at 40×, 4 µm at 20×.
 pub(crate) const SIDE: usize = 8;
 
-/// Mean red, green and blue of each block of a tile. One per worker: it keeps its memory.
+/// Mean red, green and blue of each block of a tile. Each worker has one, because it keeps its memory.
 #[derive(Debug, Default)]
 pub(crate) struct Blocks {
     /// Sums down the columns of one row of blocks; at most 8 · 255.

@@ -26,13 +26,13 @@ pub(crate) struct Exposure {
 }
 
 impl Exposure {
-    /// Puts it among a tile's measurements.
+    /// Writes it into a tile's measurements.
     pub(crate) fn write(&self, m: &mut Measurements) {
         (m[at::CLIPPED], m[at::BLACK]) = (self.over, self.under);
         m[at::WHITE_POINT..][..3].copy_from_slice(&self.white_point);
     }
 
-    /// Reads it back; None where it was not measured.
+    /// Reads it back; None when it was not measured.
     pub(crate) fn read(m: &Measurements) -> Option<Exposure> {
         let white_point = [m[at::WHITE_POINT], m[at::WHITE_POINT + 1], m[at::WHITE_POINT + 2]];
         (!m[at::CLIPPED].is_nan()).then_some(Exposure { over: m[at::CLIPPED], under: m[at::BLACK], white_point })

@@ -22,7 +22,7 @@ const MARGIN: usize = 8;
 /// Sums run in so many lanes, in a fixed order: the same bits on any machine.
 const LANES: usize = 8;
 
-/// Measures the sharpness of model inputs. One per worker: it keeps its buffers.
+/// Measures the sharpness of model inputs. Each worker has one, because it keeps its buffers.
 #[derive(Debug, Default)]
 pub(crate) struct FocusMeter {
     a: Vec<f32>,

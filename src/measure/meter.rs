@@ -8,7 +8,7 @@ use super::exposure;
 use super::stain;
 use super::tissue::tissue_fraction;
 
-/// One per worker: it keeps its memory.
+/// Each worker has one, because it keeps its memory.
 #[derive(Debug)]
 pub(crate) struct PixelMeter {
     blocks: Blocks,

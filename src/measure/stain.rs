@@ -9,12 +9,11 @@ use super::tissue::TissueTest;
 const COLD: f32 = 0.06;
 const WARM: f32 = 0.10;
 const GREY: f32 = 0.01;
-/// The share of blocks that the score is the mean of: the farthest ones…
+/// The score is the mean of one in so many blocks, the farthest ones, ...
 const FARTHEST: usize = 50;
-/// …but at least so many blocks.
+/// ... but of at least so many.
 const FEWEST: usize = 4;
 
-/// See [`measure`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Stain {
     /// Mean optical density of tissue per channel; NaN without tissue.

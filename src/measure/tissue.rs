@@ -7,7 +7,7 @@
 
 use super::blocks::Blocks;
 
-/// Light left by the faintest tissue: an optical density of 0.04 in any channel, 10^-0.04.
+/// Share of light that the faintest tissue leaves: an optical density of 0.04 in any channel, 10^-0.04.
 const FAINTEST: f32 = 0.912;
 /// The same between the darkest and the brightest channel of a block: colour. Glass is neutral to 0.02.
 const PALEST: f32 = 0.912;
@@ -22,7 +22,7 @@ impl TissueTest {
         TissueTest { faint: white_point.map(|level| level * FAINTEST) }
     }
 
-    /// Whether a block of this mean colour is.
+    /// Whether a block of this mean colour is tissue.
     pub(crate) fn is_tissue(&self, mean: [f32; 3]) -> bool {
         let absorbs = mean[0] < self.faint[0] || mean[1] < self.faint[1] || mean[2] < self.faint[2];
         let (darkest, brightest) = (mean[0].min(mean[1]).min(mean[2]), mean[0].max(mean[1]).max(mean[2]));
