@@ -26,7 +26,7 @@ pub(crate) fn admit(shared: &Shared, plan: SlidePlan) -> Result<Arc<Slide>> {
     // Again: another thread may have begun one meanwhile.
     shared.slides.add(&slide, || shared.is_stopping())?;
     if !shared.queues.tell(Event::Begun(Box::new(docket))) {
-        slide.poison();
+        slide.standing.poison();
     }
     Ok(slide)
 }

@@ -74,7 +74,7 @@ pub(super) fn stats(runtime: &Runtime) -> RuntimeStats {
     let (totals, slides) = shared.slides.totals();
     let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     RuntimeStats {
-        slides_open: slides.iter().filter(|slide| !slide.is_ended()).count() as u32,
+        slides_open: slides.iter().filter(|slide| !slide.standing.is_ended()).count() as u32,
         frames_accepted: totals.frames_accepted,
         frames_refused: totals.frames_refused,
         results: totals.results,
@@ -100,8 +100,8 @@ pub(super) fn summary(runtime: &Runtime, slide: &Slide) -> SlideSummary {
         Phase::Draining => abi::SLIDE_DRAINING,
         Phase::Finished => abi::SLIDE_FINISHED,
     };
-    summary.cancelled = u32::from(slide.is_cancelled());
-    summary.poisoned = u32::from(slide.is_poisoned());
+    summary.cancelled = u32::from(slide.standing.is_cancelled());
+    summary.poisoned = u32::from(slide.standing.is_poisoned());
     summary.opened = counts.intake.opened;
     summary.in_flight = counts.in_flight();
     summary.results = counts.judged.results;

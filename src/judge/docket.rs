@@ -60,7 +60,7 @@ struct Conclusion<'s>(&'s Slide);
 
 impl Drop for Conclusion<'_> {
     fn drop(&mut self) {
-        self.0.set_finished();
+        self.0.standing.finish();
     }
 }
 
@@ -236,7 +236,7 @@ impl Docket {
         self.tend_assembly(now);
         self.decide(now);
         self.flush(now);
-        if self.slide.is_closed() {
+        if self.slide.standing.is_closed() {
             let slide = self.slide.clone();
             slide.sweep_refused(&mut |place, area| self.settle_refused(place, area, now));
             if slide.published.in_flight() == 0 && !self.concluded {

@@ -69,7 +69,7 @@ impl Judge {
             Event::Departed(slide, slot, identity) => self.on(&slide, |docket| docket.departed(slot, identity, now)),
             Event::Returned(work) => self.on(&work.slide, |docket| docket.returned(work.slot, now)),
             Event::Look(slide) => {
-                slide.begin_look();
+                slide.standing.begin_look();
                 self.on(&slide, |docket| docket.look(now));
             }
             Event::Fallback(reason) => {
@@ -99,6 +99,6 @@ impl Judge {
 /// Runs one step on a docket; a panic in it poisons the slide and leaves the others alone.
 fn guarded(docket: &mut Docket, step: impl FnOnce(&mut Docket)) {
     if catch_unwind(AssertUnwindSafe(|| step(&mut *docket))).is_err() {
-        docket.slide().poison();
+        docket.slide().standing.poison();
     }
 }

@@ -131,7 +131,7 @@ fn run_part(shared: &Shared, runner: &mut Option<Runner>, live: &mut [Work], out
             *runner = None;
             for work in live {
                 work.slot.outcome = Outcome::Failed;
-                work.slide.poison();
+                work.slide.standing.poison();
             }
         }
     }

@@ -35,7 +35,7 @@ pub(crate) fn run(shared: &Shared) {
 fn fenced(work: &mut Work, step: impl FnOnce(&mut Work)) {
     if catch_unwind(AssertUnwindSafe(|| step(work))).is_err() {
         work.slot.outcome = Outcome::Failed;
-        work.slide.poison();
+        work.slide.standing.poison();
     }
 }
 

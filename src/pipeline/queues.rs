@@ -61,7 +61,7 @@ impl Queues {
     pub(crate) fn give_back(&self, work: Work) {
         let slide = work.slide.clone();
         if !self.tell(Event::Returned(work)) {
-            slide.poison();
+            slide.standing.poison();
         }
     }
 
@@ -84,7 +84,7 @@ impl Queues {
 impl Downstream for Queues {
     fn depart(&self, mut work: Work) {
         if !self.tell(Event::Departed(work.slide.clone(), work.slot.id, work.slot.identity)) {
-            work.slide.poison();
+            work.slide.standing.poison();
         }
         work.end_if_over();
         if work.slot.outcome == Outcome::Pending {

@@ -39,10 +39,10 @@ impl Slide {
     fn offer(self: &Arc<Self>, frame: &Frame<'_>, remember: bool) -> Result<()> {
         let start = Instant::now();
         let mut assembler = self.assembler();
-        if self.is_poisoned() {
+        if self.standing.is_poisoned() {
             return Err(error!(INTERNAL, "the slide is poisoned by an earlier defect: end it and begin another"));
         }
-        if self.is_closed() {
+        if self.standing.is_closed() {
             return Err(error!(WRONG_STATE, "a frame after slide_finish or slide_cancel: begin another slide"));
         }
         fault::point("submit");
@@ -61,8 +61,8 @@ impl Slide {
         fault::point("finish");
         self.close();
         self.nudge();
-        match self.gate.wait(timeout, || self.is_finished().then_some(())) {
-            Ok(()) if self.is_poisoned() => {
+        match self.gate.wait(timeout, || self.standing.is_finished().then_some(())) {
+            Ok(()) if self.standing.is_poisoned() => {
                 Err(error!(INTERNAL, "the slide is poisoned by a defect: its remaining tiles have failed"))
             }
             Ok(()) => Ok(()),
@@ -81,7 +81,7 @@ impl Slide {
 
     /// Closes; every tile without a result ends as cancelled.
     pub(crate) fn cancel(self: &Arc<Self>) {
-        if !self.is_finished() {
+        if !self.standing.is_finished() {
             self.standing.cancel();
         }
         self.close();

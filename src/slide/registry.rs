@@ -84,7 +84,7 @@ impl Registry {
     }
 
     fn expect_place(&self, slides: &[Arc<Slide>], config: &SlideConfig) -> Result<()> {
-        let open = slides.iter().filter(|slide| !slide.is_ended()).count();
+        let open = slides.iter().filter(|slide| !slide.standing.is_ended()).count();
         if open >= self.max_slides {
             return Err(error!(
                 LIMIT_REACHED,
@@ -128,7 +128,9 @@ impl Registry {
     /// it gets.
     pub(crate) fn forget_ended(&self) -> Vec<Arc<Slide>> {
         let mut held = self.lock();
-        let over = |slide: &mut Arc<Slide>| slide.is_ended() && slide.is_finished() && Arc::strong_count(slide) == 2;
+        let over = |slide: &mut Arc<Slide>| {
+            slide.standing.is_ended() && slide.standing.is_finished() && Arc::strong_count(slide) == 2
+        };
         let over: Vec<Arc<Slide>> = held.slides.extract_if(.., over).collect();
         for slide in &over {
             held.past.add(slide);

@@ -22,7 +22,7 @@ const ENDED: u8 = 16;
 const LOOK: u8 = 32;
 
 #[derive(Default)]
-pub(super) struct Standing(AtomicU8);
+pub(crate) struct Standing(AtomicU8);
 
 impl Standing {
     fn has(&self, bit: u8) -> bool {
@@ -34,7 +34,7 @@ impl Standing {
         self.0.fetch_or(bit, Ordering::AcqRel) & bit == 0
     }
 
-    pub(super) fn phase(&self) -> Phase {
+    pub(crate) fn phase(&self) -> Phase {
         match self.0.load(Ordering::Acquire) {
             bits if bits & FINISHED != 0 => Phase::Finished,
             bits if bits & CLOSED != 0 => Phase::Draining,
@@ -42,50 +42,58 @@ impl Standing {
         }
     }
 
+    pub(crate) fn is_closed(&self) -> bool {
+        self.has(CLOSED)
+    }
+
+    pub(crate) fn is_finished(&self) -> bool {
+        self.has(FINISHED)
+    }
+
     /// Open becomes draining; false where the slide was closed before.
-    pub(super) fn close(&self) -> bool {
+    pub(crate) fn close(&self) -> bool {
         self.set(CLOSED)
     }
 
-    /// Draining becomes finished.
-    pub(super) fn finish(&self) {
+    /// Draining becomes finished: the judge has said all there is to say of the slide.
+    pub(crate) fn finish(&self) {
         self.set(FINISHED);
     }
 
     /// The host wants no more of its tiles analysed.
-    pub(super) fn cancel(&self) {
+    pub(crate) fn cancel(&self) {
         self.set(CANCELLED);
     }
 
-    pub(super) fn is_cancelled(&self) -> bool {
+    pub(crate) fn is_cancelled(&self) -> bool {
         self.has(CANCELLED)
     }
 
-    /// A defect was caught in the slide's work.
-    pub(super) fn poison(&self) {
+    /// A defect was caught in the slide's work: the judge closes the slide and fails its tiles.
+    pub(crate) fn poison(&self) {
         self.set(POISONED);
     }
 
-    pub(super) fn is_poisoned(&self) -> bool {
+    pub(crate) fn is_poisoned(&self) -> bool {
         self.has(POISONED)
     }
 
     /// The host has let go of the slide.
-    pub(super) fn end(&self) {
+    pub(crate) fn end(&self) {
         self.set(ENDED);
     }
 
-    pub(super) fn is_ended(&self) -> bool {
+    pub(crate) fn is_ended(&self) -> bool {
         self.has(ENDED)
     }
 
     /// Asks for a look of the judge; false where one is asked for already and has not begun.
-    pub(super) fn ask_for_look(&self) -> bool {
+    pub(crate) fn ask_for_look(&self) -> bool {
         self.set(LOOK)
     }
 
     /// The judge begins to look: what changes from here on wants another look.
-    pub(super) fn begin_look(&self) {
+    pub(crate) fn begin_look(&self) {
         self.0.fetch_and(!LOOK, Ordering::AcqRel);
     }
 }

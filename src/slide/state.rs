@@ -28,7 +28,7 @@ pub(crate) struct Slide {
     pub(crate) gate: Gate,
     pub(crate) published: Published,
     outbox: Outbox,
-    pub(super) standing: Standing,
+    pub(crate) standing: Standing,
     submit_ns: AtomicU64,
     begun: Instant,
     /// The queues hold slides: a strong reference back would keep both alive for ever.
@@ -160,7 +160,7 @@ impl Slide {
 
     /// Every result there will ever be has been taken.
     pub(crate) fn is_exhausted(&self) -> bool {
-        self.is_finished() && self.outbox.is_empty()
+        self.standing.is_finished() && self.outbox.is_empty()
     }
 
     /// Drops what was not taken, and what still comes.
@@ -181,24 +181,9 @@ impl Slide {
 
     /// After a poll: results may have waited for room, with their slots or, once the slide is closed, without.
     pub(crate) fn nudge_when_parked(self: &Arc<Self>) {
-        if self.is_closed() || self.slots_free() < self.config.slots {
+        if self.standing.is_closed() || self.slots_free() < self.config.slots {
             self.nudge();
         }
-    }
-
-    /// The judge begins to look: what changes from here on wants another look.
-    pub(crate) fn begin_look(&self) {
-        self.standing.begin_look();
-    }
-
-    /// The judge has said all there is to say of the slide.
-    pub(crate) fn set_finished(&self) {
-        self.standing.finish();
-    }
-
-    /// Says that a defect was caught in this slide's work. The judge closes the slide and fails its tiles.
-    pub(crate) fn poison(&self) {
-        self.standing.poison();
     }
 
     // -- what anyone may ask ------------------------------------------------------------------------------------------
@@ -208,29 +193,13 @@ impl Slide {
         (self.standing.phase(), self.published.snapshot())
     }
 
-    pub(crate) fn is_closed(&self) -> bool {
-        self.standing.phase() != Phase::Open
-    }
-
-    pub(crate) fn is_finished(&self) -> bool {
-        self.standing.phase() == Phase::Finished
-    }
-
-    pub(crate) fn is_cancelled(&self) -> bool {
-        self.standing.is_cancelled()
-    }
-
-    pub(crate) fn is_poisoned(&self) -> bool {
-        self.standing.is_poisoned()
-    }
-
-    pub(crate) fn is_ended(&self) -> bool {
-        self.standing.is_ended()
-    }
-
     /// How the tiles of a poisoned or cancelled slide end.
     pub(crate) fn verdict_when_over(&self) -> Option<Outcome> {
-        if self.is_poisoned() { Some(Outcome::Failed) } else { self.is_cancelled().then_some(Outcome::Cancelled) }
+        if self.standing.is_poisoned() {
+            Some(Outcome::Failed)
+        } else {
+            self.standing.is_cancelled().then_some(Outcome::Cancelled)
+        }
     }
 
     pub(crate) fn age_ns(&self, now: Instant) -> i64 {
@@ -259,7 +228,7 @@ impl Outlet for Exit<'_> {
         match self.0.downstream.upgrade() {
             Some(downstream) => downstream.depart(Work { slide: self.0.clone(), slot }),
             // The runtime has been closed.
-            None => self.0.poison(),
+            None => self.0.standing.poison(),
         }
     }
 }
