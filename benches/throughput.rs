@@ -5,9 +5,6 @@
 
 #[path = "../tests/support/host.rs"]
 mod host;
-#[path = "../tests/support/synthetic.rs"]
-mod synthetic;
-
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,7 +24,7 @@ fn threads() -> usize {
 
 fn main() {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("bench-vit-small");
-    synthetic::bundle_of(&folder, &SyntheticSpec::vit_small());
+    coverslip_testkit::bundle_of(&folder, &SyntheticSpec::vit_small());
     println!("{} threads", threads());
     let per_tile = against_bare_engine("ViT-S/16, random weights", &folder, 48, 7);
     profile_scores(per_tile);
@@ -235,7 +232,7 @@ fn pixel_qc(bundle: &Path) {
 
 /// What a profile costs per tile: NOVEL and SCANNER_SHIFT, at the ranks that a profile may have.
 fn profile_scores(engine_seconds: f64) {
-    use coverslip_bundle::profile::TapGeometry;
+    use coverslip_profile::TapGeometry;
     for (width, rank) in [(384, 128), (384, 384), (1536, 256), (1536, 512)] {
         let wave = |n: usize| (0..n).map(|i| (i as f32 * 0.7).sin()).collect::<Vec<f32>>();
         let geometry = TapGeometry {

@@ -17,6 +17,7 @@
 //!
 //! Only `abi` sees host pointers; `unsafe` is only there and where the GPU's engine calls CUDA.
 
+#![deny(missing_docs)]
 #![deny(unsafe_code)]
 // Errors carry their text in place, so that submit can refuse a frame without allocating.
 #![allow(clippy::result_large_err)]

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use coverslip_bundle::profile::Profile;
 use coverslip_bundle::{Bundle, Digest, Manifest};
 use coverslip_plugin_abi as abi;
+use coverslip_profile::Profile;
 
 use crate::config::digest;
 use crate::config::range::in_range;

@@ -2,7 +2,6 @@
 
 mod support {
     pub(crate) mod host;
-    pub(crate) mod synthetic;
 }
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -39,7 +38,7 @@ static ALLOCATOR: Counting = Counting;
 #[test]
 fn submit_allocates_nothing() {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("allocation");
-    support::synthetic::bundle(&folder);
+    coverslip_testkit::bundle(&folder);
     let runtime = open(&folder);
     let slide = runtime.begin(|desc| {
         (desc.max_frame_width, desc.max_frame_height) = (512, 512);

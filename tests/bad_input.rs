@@ -6,7 +6,6 @@
 
 mod support {
     pub(crate) mod host;
-    pub(crate) mod synthetic;
 }
 
 use std::ffi::CString;
@@ -18,7 +17,7 @@ use support::host::{Answer, Picture, Refusal, TestRuntime, api, call, open, open
 
 fn bundle(name: &str) -> PathBuf {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("bad-{name}"));
-    support::synthetic::bundle(&folder);
+    coverslip_testkit::bundle(&folder);
     folder
 }
 

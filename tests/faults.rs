@@ -8,7 +8,6 @@
 
 mod support {
     pub(crate) mod host;
-    pub(crate) mod synthetic;
 }
 
 use std::path::PathBuf;
@@ -31,7 +30,7 @@ fn alone() -> MutexGuard<'static, ()> {
 
 fn bundle(name: &str) -> PathBuf {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("faults-{name}"));
-    support::synthetic::bundle(&folder);
+    coverslip_testkit::bundle(&folder);
     folder
 }
 

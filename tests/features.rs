@@ -2,7 +2,6 @@
 
 mod support {
     pub(crate) mod host;
-    pub(crate) mod synthetic;
 }
 
 use std::ffi::{CStr, c_char};
@@ -28,7 +27,7 @@ fn text(field: &[c_char]) -> String {
 #[test]
 fn labels_written_into_a_bundle_are_what_the_host_is_told() {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("features");
-    support::synthetic::bundle(&folder);
+    coverslip_testkit::bundle(&folder);
     let before = open(&folder);
     let digest = before.info().bundle_digest;
     let measured = FeatureLabel {
@@ -60,7 +59,7 @@ fn labels_written_into_a_bundle_are_what_the_host_is_told() {
 #[test]
 fn labels_that_say_nothing_or_name_no_feature_are_refused_and_the_bundle_stays() {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("features-refused");
-    support::synthetic::bundle(&folder);
+    coverslip_testkit::bundle(&folder);
     let manifest = std::fs::read(folder.join("manifest.json")).expect("a manifest");
     let label = |index, label: &str| FeatureLabel { index, label: label.into(), ..FeatureLabel::default() };
     let cases = [

@@ -1,13 +1,12 @@
 //! The evidence that a profile's flags are in control: on a synthetic scanner every flag at α = 1 % is raised on about
 //! 1 % of the tiles of slides that neither fitted nor calibrated it. By hand, some minutes on two cores; the figures are
-//! in docs/qc.md:
+//! in docs/measured/flags-and-alerts.md:
 //!
 //!     cargo test --release --test in_control -- --ignored --nocapture
 #![allow(clippy::print_stdout, reason = "figures for the documentation")]
 
 mod support {
     pub(crate) mod host;
-    pub(crate) mod synthetic;
 }
 
 use std::collections::BTreeMap;
@@ -16,11 +15,11 @@ use std::path::{Path, PathBuf};
 
 use coverslip_analysis::scanners::{Geometry, Labels, SparseRows, scanner_effects};
 use coverslip_bundle::Bundle;
-use coverslip_bundle::profile::{
+use coverslip_plugin_abi::*;
+use coverslip_profile::{
     Calibration, Check, ColorBaseline, Perturbation, Profile, Provenance, Scanner, TapGeometry, TileScores,
     color_vector, write,
 };
-use coverslip_plugin_abi::*;
 use support::host::{Picture, TestRuntime, Tile, open_with};
 
 const TILE: u32 = 224;

@@ -3,8 +3,6 @@
 //! A small reader takes the names out of the header, a C compiler says where they are, and Rust says the same of its
 //! mirror. So a member that is new, moved or retyped on one side shows, also where sizes happen to stay.
 
-mod support;
-
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -137,7 +135,8 @@ fn rust_constants() -> String {
 
 /// The header without its comments.
 fn header() -> String {
-    let text = std::fs::read_to_string(support::root().join("include/coverslip/coverslip.h")).expect("the header");
+    let text =
+        std::fs::read_to_string(coverslip_testkit::root().join("include/coverslip/coverslip.h")).expect("the header");
     let mut out = String::new();
     let mut rest = text.as_str();
     while let Some((code, comment)) = rest.split_once("/*") {
@@ -194,15 +193,15 @@ fn constants(header: &str) -> Vec<String> {
 
 /// Compiles and runs a C program whose main has these statements.
 fn ask_c(statements: &str) -> String {
-    let scratch = support::Scratch::new("layout");
+    let scratch = coverslip_testkit::Scratch::new("layout");
     let (source, program) = (scratch.join("layout.c"), scratch.join("layout"));
     let text = format!(
         "#include <coverslip/coverslip.h>\n#include <stdalign.h>\n#include <stdio.h>\nint main(void) {{\n\
          {statements}return 0;\n}}\n"
     );
     std::fs::write(&source, text).expect("the source");
-    support::run(support::cc().arg("-std=c11").arg(&source).arg("-o").arg(&program));
-    support::stdout(&mut Command::new(program))
+    coverslip_testkit::run(coverslip_testkit::cc().arg("-std=c11").arg(&source).arg("-o").arg(&program));
+    coverslip_testkit::stdout(&mut Command::new(program))
 }
 
 fn c_layout() -> String {
@@ -232,7 +231,7 @@ fn c_constants() -> String {
 // ------------------------------------------------------------------------------------------------ the tests --
 
 fn golden(name: &str) -> PathBuf {
-    support::root().join("plugin_abi/golden").join(name)
+    coverslip_testkit::root().join("plugin_abi/golden").join(name)
 }
 
 #[test]
@@ -241,15 +240,15 @@ fn every_member_lies_where_rust_and_the_golden_file_say() {
     let c = c_layout();
     // Where C's char is unsigned, Rust's c_char and u8 are one type.
     let comparable = if std::ffi::c_char::MIN == 0 { c.replace(" char ", " uint8_t ") } else { c.clone() };
-    support::assert_same("the header (expected) and plugin_abi (found)", &comparable, &rust_layout());
-    support::assert_golden(&golden("layout.txt"), &c);
+    coverslip_testkit::assert_same("the header (expected) and plugin_abi (found)", &comparable, &rust_layout());
+    coverslip_testkit::assert_golden(&golden("layout.txt"), &c);
 }
 
 #[test]
 fn every_constant_has_the_same_value() {
     let c = c_constants();
-    support::assert_same("the header (expected) and plugin_abi (found)", &c, &rust_constants());
-    support::assert_golden(&golden("constants.txt"), &c);
+    coverslip_testkit::assert_same("the header (expected) and plugin_abi (found)", &c, &rust_constants());
+    coverslip_testkit::assert_golden(&golden("constants.txt"), &c);
 }
 
 /// A constant's C type decides how it is compared with a member: flags and formats are unsigned, codes are not.
@@ -269,13 +268,14 @@ fn every_constant_has_the_sign_of_its_rust_type() {
         let sign = if rest.starts_with("u32") { "unsigned" } else { "int" };
         writeln!(rust, "{name} {sign}").unwrap();
     }
-    support::assert_same("the header (expected) and plugin_abi (found)", &ask_c(&statements), &rust);
+    coverslip_testkit::assert_same("the header (expected) and plugin_abi (found)", &ask_c(&statements), &rust);
 }
 
 /// The wrapper names every code, tile status, flag and alert of the header.
 #[test]
 fn the_cpp_header_names_every_constant_of_its_enumerations() {
-    let text = std::fs::read_to_string(support::root().join("include/coverslip/coverslip.hpp")).expect("the header");
+    let text =
+        std::fs::read_to_string(coverslip_testkit::root().join("include/coverslip/coverslip.hpp")).expect("the header");
     let all = constants(&header());
     let last_code = all.iter().position(|name| name == "INTERNAL").expect("the last code");
     let codes = all[..=last_code].iter().filter(|name| !name.starts_with("ABI_M") || *name == "ABI_MISMATCH");

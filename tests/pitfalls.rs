@@ -5,10 +5,6 @@
 //! `COVERSLIP_RUNNER="valgrind -q --error-exitcode=9"` runs them under another program.
 #![cfg(target_os = "linux")]
 
-mod support;
-#[path = "support/synthetic.rs"]
-mod synthetic;
-
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::LazyLock;
@@ -16,22 +12,22 @@ use std::sync::LazyLock;
 /// A tiny bundle for all tests of this binary: what it sees in a tile means nothing, but it is quick.
 static BUNDLE: LazyLock<PathBuf> = LazyLock::new(|| {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pitfalls-bundle");
-    synthetic::bundle(&folder);
+    coverslip_testkit::bundle(&folder);
     folder
 });
 
 /// Compiles `tests/c/<name>.c` and runs it with the library and the bundle.
 #[track_caller]
 fn host(name: &str) -> Output {
-    let scratch = support::Scratch::new(name);
+    let scratch = coverslip_testkit::Scratch::new(name);
     let program = scratch.join(name);
-    let mut compiler = support::cc();
+    let mut compiler = coverslip_testkit::cc();
     compiler.args(["-std=c11", "-O1", "-g", "-Wconversion", "-Wshadow", "-DCOVERSLIP_NO_IMPORT"]);
     if let Ok(sanitizer) = std::env::var("COVERSLIP_SANITIZE") {
         compiler.arg(format!("-fsanitize={sanitizer}"));
     }
-    compiler.arg(support::root().join(format!("tests/c/{name}.c"))).arg("-o").arg(&program);
-    support::run(compiler.args(["-ldl", "-pthread", "-lm"]));
+    compiler.arg(coverslip_testkit::root().join(format!("tests/c/{name}.c"))).arg("-o").arg(&program);
+    coverslip_testkit::run(compiler.args(["-ldl", "-pthread", "-lm"]));
 
     let mut words: Vec<String> = Vec::new();
     if let Ok(runner) = std::env::var("COVERSLIP_RUNNER") {
@@ -39,10 +35,10 @@ fn host(name: &str) -> Output {
     }
     words.push(program.display().to_string());
     let mut command = Command::new(&words[0]);
-    command.args(&words[1..]).arg(support::library()).arg(&*BUNDLE);
+    command.args(&words[1..]).arg(coverslip_testkit::library()).arg(&*BUNDLE);
     // What a library keeps until the process ends is no leak of the host's.
     command.env("ASAN_OPTIONS", "detect_leaks=0");
-    support::run(&mut command)
+    coverslip_testkit::run(&mut command)
 }
 
 /// Pitfall 1: rust-lang/rust#91979.
@@ -91,7 +87,7 @@ fn no_thread_and_no_file_stays_behind() {
 #[test]
 fn not_a_byte_on_stdout_and_stderr() {
     if std::env::var_os("COVERSLIP_RUNNER").is_some() {
-        return support::note("left out: the runner may write itself");
+        return coverslip_testkit::note("left out: the runner may write itself");
     }
     let output = host("silent");
     assert_eq!((output.stdout.as_slice(), output.stderr.as_slice()), (&b""[..], &b""[..]));

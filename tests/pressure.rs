@@ -2,7 +2,6 @@
 
 mod support {
     pub(crate) mod host;
-    pub(crate) mod synthetic;
 }
 
 use std::collections::HashSet;
@@ -14,7 +13,7 @@ use support::host::{Picture, TestRuntime, by_status, open};
 
 fn runtime(name: &str) -> TestRuntime {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("pressure-{name}"));
-    support::synthetic::bundle(&folder);
+    coverslip_testkit::bundle(&folder);
     open(&folder)
 }
 

@@ -6,16 +6,15 @@
 
 mod support {
     pub(crate) mod host;
-    pub(crate) mod synthetic;
 }
 
 use std::ffi::CString;
 use std::path::PathBuf;
 
-use coverslip_bundle::profile::{Calibration, Check, Profile, synthetic, write};
 use coverslip_bundle::synthetic::SyntheticSpec;
 use coverslip_bundle::{Bundle, Digest};
 use coverslip_plugin_abi::*;
+use coverslip_profile::{Calibration, Check, Profile, synthetic, write};
 use support::host::{Answer, Picture, TestRuntime, TestSlide, Tile, open_with};
 
 /// Tiles of 96 px: large enough for every pixel check.
@@ -31,7 +30,7 @@ struct Case {
 fn case(name: &str, change: impl FnOnce(&mut Profile)) -> Case {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("profile-{name}"));
     let (bundle, at) = (folder.join("bundle"), folder.join("profile"));
-    support::synthetic::bundle_of(&bundle, &SyntheticSpec { side: SIDE as usize, ..SyntheticSpec::default() });
+    coverslip_testkit::bundle_of(&bundle, &SyntheticSpec { side: SIDE as usize, ..SyntheticSpec::default() });
     let opened = Bundle::open(&bundle).expect("the bundle opens");
     let mut profile = synthetic::profile(opened.manifest(), opened.digest(), &["A", "B"], 999);
     change(&mut profile);

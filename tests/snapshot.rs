@@ -2,7 +2,6 @@
 
 mod support {
     pub(crate) mod host;
-    pub(crate) mod synthetic;
 }
 
 use std::path::PathBuf;
@@ -13,7 +12,7 @@ use support::host::{Picture, TestRuntime, TestSlide, open};
 
 fn runtime(name: &str) -> TestRuntime {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("snapshot-{name}"));
-    support::synthetic::bundle(&folder);
+    coverslip_testkit::bundle(&folder);
     open(&folder)
 }
 

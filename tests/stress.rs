@@ -3,7 +3,6 @@
 
 mod support {
     pub(crate) mod host;
-    pub(crate) mod synthetic;
 }
 
 use std::path::PathBuf;
@@ -88,7 +87,7 @@ fn live(runtime: &TestRuntime, picture: &Picture, seed: u64, over: &AtomicBool) 
 #[test]
 fn random_orders_from_several_threads_never_hang() {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("stress");
-    support::synthetic::bundle(&folder);
+    coverslip_testkit::bundle(&folder);
     let picture = Picture::tissue(64, 64, 1);
     for round in 0..6u64 {
         let runtime = open(&folder);

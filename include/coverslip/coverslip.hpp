@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * coverslip.hpp — Coverslip for C++17: RAII over coverslip.h, header-only, nothing but the standard library.
+ * coverslip.hpp — Coverslip for C++17: RAII over coverslip.h, header-only; it needs only the standard library.
  *
- * The C header is the contract and explains every struct, constant and rule; this one only takes care of
+ * The C header is the contract and explains every struct, constant and rule. This header only manages
  * lifetimes, buffers and errors.
  *
  *     auto library = coverslip::Library::open("/opt/scanner/libcoverslip.so");   // or Library::linked()
@@ -17,13 +17,13 @@
  *
  * RULES BEYOND THOSE OF THE C HEADER
  *
- * Errors. What a host cannot expect is thrown as coverslip::Error. What belongs to the day's work is
- *   returned as a Code: the text of each function names these. `submit` and `submit_wait` never throw.
- * Lifetimes. A Slide keeps its runtime open, and a runtime its library, its log function included: destroy
- *   them in any order. The runtime is closed by whoever goes last; that blocks, as runtime_close does, so
- *   let the control thread go last. Destructors swallow errors: call end() and close() to see them.
- * Threads. The tags of the C header hold: a Slide may be used by several threads at once, as long as nobody
- *   moves, ends or destroys it meanwhile. A ResultBatch belongs to one thread at a time.
+ * Errors. A failure that a host does not expect is thrown as coverslip::Error. An outcome of normal work is
+ *   returned as a Code; the text of each function names these codes. `submit` and `submit_wait` never throw.
+ * Lifetimes. A Slide keeps its runtime open. A runtime keeps its library and its log function. Destroy them in
+ *   any order. The last owner closes the runtime. Closing blocks, as runtime_close does, so let the control
+ *   thread be the last owner. Destructors swallow errors: call end() and close() to see them.
+ * Threads. The tags of the C header hold. Several threads may use a Slide at once while nobody moves, ends or
+ *   destroys it. A ResultBatch belongs to one thread at a time.
  */
 #ifndef COVERSLIP_HPP
 #define COVERSLIP_HPP
@@ -65,7 +65,7 @@ namespace coverslip {
 
 /* ------------------------------------------------------------------------------------------- codes -- */
 
-/** What a function returned: COVERSLIP_OK and its likes. A newer library may return values without a name. */
+/** What a function returned: a COVERSLIP_* code. A newer library may return values without a name here. */
 enum class Code : std::int32_t {
     Ok = COVERSLIP_OK,
     InvalidArgument = COVERSLIP_INVALID_ARGUMENT,
@@ -95,7 +95,7 @@ enum class Code : std::int32_t {
     Internal = COVERSLIP_INTERNAL
 };
 
-/** The code's name in the C header, without the prefix; "UNKNOWN" for one of a later version. */
+/** The code's name in the C header, without the prefix; "UNKNOWN" for a code of a later version. */
 constexpr std::string_view code_name(Code code) noexcept {
     switch (code) {
     case Code::Ok: return "OK";
@@ -177,7 +177,7 @@ constexpr std::string_view alert_name(std::int32_t code) noexcept {
     }
 }
 
-/** Thrown for every code that a function does not return. what() is the code's name and the message. */
+/** Thrown for every code that a function does not return. what() gives the code's name and the message. */
 class Error : public std::runtime_error {
 public:
     Error(Code code, std::int64_t native_code, std::string message)
@@ -185,7 +185,7 @@ public:
           code_(code), native_code_(native_code), message_(std::make_shared<std::string>(std::move(message))) {}
 
     Code code() const noexcept { return code_; }
-    /** The operating system's, CUDA's or TensorRT's code; 0 where there is none. */
+    /** The operating system's, CUDA's or TensorRT's code; 0 if there is none. */
     std::int64_t native_code() const noexcept { return native_code_; }
     /** The library's text: what was expected, what was found, what to do. */
     const std::string &message() const noexcept { return *message_; }
@@ -198,7 +198,7 @@ private:
 
 /* ----------------------------------------------------------------------------------------- helpers -- */
 
-/** Some values in a row that somebody else owns (std::span is C++20). */
+/** A row of values that another object owns (std::span is C++20). */
 template <class T> class Span {
 public:
     constexpr Span() noexcept = default;
@@ -215,10 +215,10 @@ private:
     std::size_t size_ = 0;
 };
 
-/** 32 bytes of a sha256. */
+/** The 32 bytes of a sha256. */
 using Digest = std::array<std::uint8_t, 32>;
 
-/** A zeroed C struct with its struct_size, as COVERSLIP_INIT makes it. */
+/** A zeroed C struct with its struct_size set, as COVERSLIP_INIT does it. */
 template <class T> T make() noexcept {
     T value;
     std::memset(&value, 0, sizeof value);
@@ -244,8 +244,8 @@ inline std::string hex(const std::uint8_t (&digest)[32]) {
     return out;
 }
 
-/** A frame of interleaved pixels: `height` rows, `stride` bytes from one to the next. Does not copy: the
- *  pixels must stay until submit returns. Set frame_id, group_id, pass and capture_time_ns where known. */
+/** A frame of interleaved pixels: `height` rows, `stride` bytes from one to the next. Does not copy the pixels:
+ *  they must stay until submit returns. Set frame_id, group_id, pass and capture_time_ns if they are known. */
 inline coverslip_frame make_frame(std::uint32_t pixel_format, const std::uint8_t *pixels, std::uint64_t stride,
                                   std::uint32_t width, std::uint32_t height, std::int64_t x,
                                   std::int64_t y) noexcept {
@@ -258,22 +258,22 @@ inline coverslip_frame make_frame(std::uint32_t pixel_format, const std::uint8_t
     frame.height = height;
     frame.planes[0].data = pixels;
     frame.planes[0].stride = stride;
-    // PFNC codes carry the bits per pixel in bits 16 to 23. The last row ends with its pixels: what lies
-    // between there and a whole stride may not be readable.
+    // PFNC codes carry the bits per pixel in bits 16 to 23. The last row ends with its pixels: the bytes up to
+    // a whole stride may not be readable.
     const std::uint64_t row = std::uint64_t{width} * ((pixel_format >> 16) & 0xFFu) / 8;
     frame.planes[0].size = height == 0 ? 0 : (std::uint64_t{height} - 1) * stride + row;
     return frame;
 }
 
-/** Waits without end. */
+/** Waits without limit. */
 inline constexpr std::chrono::milliseconds no_timeout{COVERSLIP_NO_TIMEOUT};
 
-/** Takes log lines: level (COVERSLIP_LOG_*) and text. Called from the library's threads, several calls at
- *  once; must not call the library. What it throws is swallowed. */
+/** Receives log lines: level (COVERSLIP_LOG_*) and text. The library calls it from its threads; several calls may
+ *  run at once. It must not call the library. Exceptions that it throws are swallowed. */
 using LogFunction = std::function<void(std::int32_t level, std::string_view message)>;
 
-/** Told how far Runtime::open is: stage (COVERSLIP_STAGE_*) and fraction of it. Returns false to cancel.
- *  What it throws cancels too, and comes out of Runtime::open. */
+/** Receives the progress of Runtime::open: stage (COVERSLIP_STAGE_*) and fraction of the stage. Return false to
+ *  cancel. An exception cancels too, and Runtime::open rethrows it. */
 using ProgressFunction = std::function<bool(std::int32_t stage, double fraction)>;
 
 /** Who the host is. */
@@ -296,7 +296,7 @@ inline const char *or_null(const std::string &value) noexcept { return value.emp
     throw Error(static_cast<Code>(code), error.native_code, std::string(text(error.message)));
 }
 
-/** Returns OK and the expected codes, throws for the others. */
+/** Returns OK and the expected codes; throws for all others. */
 template <class... Expected>
 Code check(std::int32_t code, const coverslip_error &error, Expected... expected) {
     const Code result = static_cast<Code>(code);
@@ -320,7 +320,7 @@ inline void *load(const std::string &path) {
 }
 inline coverslip_get_api_fn find_entry(void *module) noexcept {
     const FARPROC address = GetProcAddress(reinterpret_cast<HMODULE>(module), "coverslip_get_api");
-    // By way of void*: compilers warn when a function pointer becomes another in one step.
+    // Through void*: compilers warn if one function pointer is cast to another directly.
     return reinterpret_cast<coverslip_get_api_fn>(reinterpret_cast<void *>(address));
 }
 inline void unload(void *module) noexcept { FreeLibrary(reinterpret_cast<HMODULE>(module)); }
@@ -339,10 +339,10 @@ inline coverslip_get_api_fn find_entry(void *module) noexcept {
 inline void unload(void *module) noexcept { dlclose(module); }
 #endif
 
-/** The library as this host sees it. Runtimes share it: the log function must outlive them. */
+/** The library as this host sees it. Runtimes share it, because the log function must outlive them. */
 struct Host {
     HostOptions options;
-    void *module = nullptr; // Null where the library is linked.
+    void *module = nullptr; // Null if the library is linked.
     coverslip_get_api_fn get_api = nullptr;
     const coverslip_api *api = nullptr;
 
@@ -356,11 +356,11 @@ struct Host {
     static void COVERSLIP_CALL log_line(void *user, std::int32_t level, const char *message) noexcept {
         try {
             static_cast<const Host *>(user)->options.log(level, message);
-        } catch (...) { // A log line is not worth a crash, and no exception may cross the C boundary.
+        } catch (...) { // A log line must not crash the host, and no exception may cross the C boundary.
         }
     }
 
-    /** Asks for the table, and makes this the host that the next runtime logs to. */
+    /** Gets the function table, and makes this the host that the next runtime logs to. */
     void connect() {
         coverslip_host_info info = make<coverslip_host_info>();
         info.abi_major = COVERSLIP_ABI_MAJOR;
@@ -374,14 +374,14 @@ struct Host {
     }
 };
 
-/** A runtime logs to the host that asked for the table last. With two hosts of this wrapper in a process,
- *  asking and opening must therefore not be interleaved. */
+/** A runtime logs to the host that got the table last. If one process has two hosts of this wrapper, getting the
+ *  table and opening must therefore not interleave. */
 inline std::mutex &connect_mutex() {
     static std::mutex mutex;
     return mutex;
 }
 
-/** Closes the runtime when its last owner, the Runtime or a Slide, goes. */
+/** Closes the runtime when its last owner, the Runtime or a Slide, is destroyed. */
 struct RuntimeHandle {
     std::shared_ptr<Host> host;
     coverslip_runtime handle = 0;
@@ -401,8 +401,8 @@ struct RuntimeHandle {
         if (!open.exchange(false)) return COVERSLIP_OK;
         const std::int32_t code = host->api->runtime_close(handle, to_ms(timeout), &error);
         if (code == COVERSLIP_ENGINE_HUNG) {
-            // The lane that was left behind may still log one day: its host must live on. Without the
-            // memory for that, the log function's end is the smaller harm.
+            // The lane that was left behind may still log, so its host must live on. If there is no memory
+            // for that, losing the log function is the lesser harm.
             try {
                 static_cast<void>(new std::shared_ptr<Host>(host));
             } catch (...) {
@@ -416,10 +416,10 @@ struct RuntimeHandle {
 
 /* ----------------------------------------------------------------------------------------- library -- */
 
-/** The loaded library. Copies share it. */
+/** The loaded library. Copies share one library. */
 class Library {
 public:
-    /** Loads the library at `path` (UTF-8). @throws Error: Io (not there, not loadable), AbiMismatch,
+    /** Loads the library at `path` (UTF-8). @throws Error: Io (missing or not loadable), AbiMismatch,
      *  Unsupported (a library without the entry point). */
     static Library open(const std::string &path, HostOptions options = {}) {
         auto host = std::make_shared<detail::Host>(std::move(options));
@@ -431,7 +431,7 @@ public:
         return Library(std::move(host));
     }
 
-    /** The library that the host is linked with. Only hosts that call this need to link it.
+    /** The library that the host links. Only hosts that call this need to link it.
      *  @throws Error: AbiMismatch. */
     static Library linked(HostOptions options = {}) {
         auto host = std::make_shared<detail::Host>(std::move(options));
@@ -439,10 +439,10 @@ public:
         return Library(std::move(host));
     }
 
-    /** The C function table, for what this wrapper does not cover. */
+    /** The C function table, for calls that this wrapper does not cover. */
     const coverslip_api &api() const noexcept { return *host_->api; }
 
-    /** The table of an extension, or nullptr where the library does not know it. */
+    /** The table of an extension, or nullptr if the library does not know it. */
     const void *extension(const char *name) const noexcept { return host_->api->get_extension(name); }
 
 private:
@@ -456,7 +456,7 @@ private:
 
 /* ----------------------------------------------------------------------------------------- results -- */
 
-/** One result with what belongs to it. Points into its ResultBatch: valid until that is polled into again. */
+/** One result with its features and embedding. It points into its ResultBatch and is valid until the next poll. */
 class Result {
 public:
     Result(const coverslip_result &record, Span<const coverslip_feature> features, Span<const float> embedding) noexcept
@@ -464,11 +464,11 @@ public:
 
     const coverslip_result &record() const noexcept { return *record_; }
     const coverslip_result *operator->() const noexcept { return record_; }
-    /** The SAE features reported, strongest first. */
+    /** The reported SAE features, strongest first. */
     Span<const coverslip_feature> features() const noexcept { return features_; }
-    /** The embeddings of all taps, one after the other; empty where they were not asked for. */
+    /** The embeddings of all taps, one after the other; empty if they were not requested. */
     Span<const float> embedding() const noexcept { return embedding_; }
-    /** Whether a COVERSLIP_FLAG_* was evaluated. One that was not checked has not passed. */
+    /** Whether a COVERSLIP_FLAG_* was evaluated. A flag that was not checked has not passed. */
     bool checked(std::uint32_t flag) const noexcept { return (record_->flags_checked & flag) != 0; }
     bool raised(std::uint32_t flag) const noexcept { return (record_->flags_raised & flag) != 0; }
     bool calibrated(std::uint32_t flag) const noexcept { return (record_->flags_calibrated & flag) != 0; }
@@ -479,10 +479,10 @@ private:
     Span<const float> embedding_;
 };
 
-/** Owns the buffers that Slide::poll and Slide::wait fill. Reused from call to call without allocating. */
+/** Owns the buffers that Slide::poll and Slide::wait fill. Calls reuse them without allocating. */
 class ResultBatch {
 public:
-    /** Room for `records` results with so many features and floats each. Runtime::make_batch knows the
+    /** Makes room for `records` results, each with this many features and floats. Runtime::make_batch knows the
      *  numbers of its bundle. @throws std::length_error beyond 32 bits. */
     ResultBatch(std::uint32_t records, std::uint32_t features_per_tile, std::uint32_t embedding_width)
         : records_(records), features_(product(records, features_per_tile)),
@@ -502,12 +502,12 @@ public:
     bool empty() const noexcept { return count_ == 0; }
     Result operator[](std::size_t index) const noexcept {
         const coverslip_result &record = records_[index];
-        // An offset may point anywhere where the count is 0: do not build pointers from it.
+        // If the count is 0 the offset may be anything: do not build a pointer from it.
         return Result(record, slice(features_, record.feature_offset, record.feature_count),
                       slice(embeddings_, record.embedding_offset, record.embedding_count));
     }
 
-    /** Walks over the results; gives each as a Result by value. */
+    /** Iterates over the results; gives each as a Result by value. */
     class Iterator {
     public:
         using iterator_category = std::input_iterator_tag;
@@ -556,7 +556,7 @@ private:
         std::swap(count_, other.count_);
     }
 
-    /** Lets `call` fill the buffers. Empty afterwards unless the call says OK. */
+    /** Lets `call` fill the buffers. The batch is empty afterwards unless the call returns OK. */
     template <class Call> std::int32_t fill(Call call) noexcept {
         coverslip_result_batch batch = make<coverslip_result_batch>();
         batch.record_size = static_cast<std::uint32_t>(sizeof(coverslip_result));
@@ -579,7 +579,7 @@ private:
 
 /* ------------------------------------------------------------------------------------------- slide -- */
 
-/** coverslip_slide_desc with strings. What is zero or empty takes the default of the C header. */
+/** coverslip_slide_desc with strings. Zero and empty mean the default of the C header. */
 struct SlideOptions {
     std::string scanner_id; /**< Required. */
     std::string slide_id;   /**< Required. */
@@ -601,12 +601,12 @@ struct SlideOptions {
     std::chrono::milliseconds result_deadline{0};
     double min_coverage = 0;
     double alpha = 0;
-    /** One of so many tiles is run twice for UNSTABLE; 0: 64; COVERSLIP_STABILITY_NEVER. */
+    /** One tile in this many is run twice for UNSTABLE. 0: 64. COVERSLIP_STABILITY_NEVER: none. */
     std::uint32_t stability_interval = 0;
     std::uint32_t flags = 0; /**< COVERSLIP_SLIDE_*. */
 };
 
-/** One acquisition. Made by Runtime::begin_slide; ended by end() or the destructor. */
+/** One acquisition. Runtime::begin_slide makes it; end() or the destructor ends it. */
 class Slide {
 public:
     Slide(const Slide &) = delete;
@@ -623,17 +623,17 @@ public:
     }
     ~Slide() { end_quietly(); }
 
-    /** False once it was ended or moved from. */
+    /** False after it was ended or moved from. */
     explicit operator bool() const noexcept { return handle_ != 0; }
 
-    /** [submit] Gives a frame. Never blocks, never throws. `error` (may be null) gets the message.
+    /** [submit] Submits a frame. Never blocks, never throws. `error` (may be null) receives the message.
      *  @return every code of slide_submit. */
     [[nodiscard]] Code submit(const coverslip_frame &frame, coverslip_error *error = nullptr) noexcept {
         if (handle_ == 0) return Code::InvalidHandle;
         return static_cast<Code>(runtime_->host->api->slide_submit(handle_, &frame, error));
     }
 
-    /** [submit] The same, but waits for room. Never throws. @return every code of slide_submit_wait. */
+    /** [submit] Does the same, but waits for room. Never throws. @return every code of slide_submit_wait. */
     [[nodiscard]] Code submit_wait(const coverslip_frame &frame, std::chrono::milliseconds timeout,
                                    coverslip_error *error = nullptr) noexcept {
         if (handle_ == 0) return Code::InvalidHandle;
@@ -641,20 +641,21 @@ public:
             runtime_->host->api->slide_submit_wait(handle_, &frame, detail::to_ms(timeout), error));
     }
 
-    /** [control] No more frames; waits for the results. @return Ok, Timeout (goes on draining), Interrupted. */
+    /** [control] Ends the frames and waits for the results. @return Ok, Timeout (the slide goes on draining),
+     *  Interrupted. */
     [[nodiscard]] Code finish(std::chrono::milliseconds timeout = no_timeout) {
         coverslip_error error = make<coverslip_error>();
         const std::int32_t code = api().slide_finish(handle_, detail::to_ms(timeout), &error);
         return detail::check(code, error, Code::Timeout, Code::Interrupted);
     }
 
-    /** [any] No more frames, no more results but CANCELLED ones. */
+    /** [any] Accepts no more frames; open tiles end as CANCELLED. */
     void cancel() {
         coverslip_error error = make<coverslip_error>();
         detail::check(api().slide_cancel(handle_, &error), error);
     }
 
-    /** [any] Takes the results that are there. @return Ok (the batch may be empty), EndOfResults. */
+    /** [any] Takes the available results. @return Ok (the batch may be empty), EndOfResults. */
     [[nodiscard]] Code poll(ResultBatch &batch) {
         coverslip_error error = make<coverslip_error>();
         const coverslip_api &table = api();
@@ -674,13 +675,13 @@ public:
         return detail::check(code, error, Code::EndOfResults, Code::Timeout, Code::Interrupted);
     }
 
-    /** [any] Wakes the threads that wait in this slide. */
+    /** [any] Wakes the threads that wait for this slide. */
     void interrupt() {
         coverslip_error error = make<coverslip_error>();
         detail::check(api().slide_interrupt(handle_, &error), error);
     }
 
-    /** [any] Takes all alerts that are there, oldest first. */
+    /** [any] Takes all available alerts, oldest first. */
     std::vector<coverslip_alert> alerts() {
         std::vector<coverslip_alert> all;
         std::array<coverslip_alert, 16> some;
@@ -697,7 +698,7 @@ public:
         }
     }
 
-    /** [any] Counters and provenance. */
+    /** [any] Gives counters and provenance. */
     coverslip_slide_summary summary() const {
         coverslip_error error = make<coverslip_error>();
         coverslip_slide_summary out = make<coverslip_slide_summary>();
@@ -705,7 +706,7 @@ public:
         return out;
     }
 
-    /** [control] Ends the slide; what was not polled is dropped. Nothing happens when it has been ended. */
+    /** [control] Ends the slide and drops what was not polled. Does nothing if it was ended before. */
     void end() {
         if (handle_ == 0) return;
         coverslip_error error = make<coverslip_error>();
@@ -714,7 +715,7 @@ public:
         detail::check(code, error);
     }
 
-    /** The C handle, for what this wrapper does not cover. */
+    /** The C handle, for calls that this wrapper does not cover. */
     coverslip_slide handle() const noexcept { return handle_; }
 
 private:
@@ -737,7 +738,7 @@ private:
 
 /* ----------------------------------------------------------------------------------------- runtime -- */
 
-/** coverslip_runtime_desc with strings. What is zero or empty takes the default of the C header. */
+/** coverslip_runtime_desc with strings. Zero and empty mean the default of the C header. */
 struct RuntimeOptions {
     std::string bundle_path; /**< Required. */
     std::string profile_path;
@@ -757,15 +758,15 @@ struct RuntimeOptions {
     std::uint64_t gpu_memory_limit = 0;
     std::int32_t precision = COVERSLIP_PRECISION_DEFAULT;
     std::uint32_t max_batch = 0;
-    /** How long the destructor waits for batches that run. */
+    /** How long the destructor waits for running batches. */
     std::chrono::milliseconds close_timeout{10000};
 };
 
 /** Bundle, engine and threads, opened once and shared by its slides. */
 class Runtime {
 public:
-    /** [control] Loads and checks the bundle and starts the engine: takes seconds. `progress` is called on
-     *  this thread. Runtimes are opened one after the other.
+    /** [control] Loads and checks the bundle and starts the engine. Takes seconds. Calls `progress` on this
+     *  thread. Runtimes open one after the other.
      *  @throws Error with the codes of runtime_open; what `progress` throws. */
     static Runtime open(const Library &library, const RuntimeOptions &options, ProgressFunction progress = {}) {
         coverslip_runtime_desc desc = make<coverslip_runtime_desc>();
@@ -789,7 +790,7 @@ public:
         desc.precision = options.precision;
         desc.max_batch = options.max_batch;
 
-        // The owner exists before the handle, so that nothing can fail between the two.
+        // The owner exists before the handle, so nothing can fail between the two.
         auto owner = std::make_shared<detail::RuntimeHandle>(library.host_, options.close_timeout);
         Observer observer{std::move(progress), nullptr};
         coverslip_error error = make<coverslip_error>();
@@ -809,10 +810,10 @@ public:
     Runtime &operator=(const Runtime &) = delete;
     ~Runtime() = default;
 
-    /** False once it was closed or moved from. */
+    /** False after it was closed or moved from. */
     explicit operator bool() const noexcept { return owner_ != nullptr; }
 
-    /** [any] What was opened. */
+    /** [any] Says what was opened. */
     coverslip_runtime_info info() const {
         coverslip_error error = make<coverslip_error>();
         coverslip_runtime_info out = make<coverslip_runtime_info>();
@@ -820,7 +821,7 @@ public:
         return out;
     }
 
-    /** [any] What feature `index` means. */
+    /** [any] Says what feature `index` means. */
     coverslip_feature_info feature_info(std::uint32_t index) const {
         coverslip_error error = make<coverslip_error>();
         coverslip_feature_info out = make<coverslip_feature_info>();
@@ -828,7 +829,7 @@ public:
         return out;
     }
 
-    /** [any] Running totals. */
+    /** [any] Gives totals since the runtime was opened. */
     coverslip_runtime_stats stats() const {
         coverslip_error error = make<coverslip_error>();
         coverslip_runtime_stats out = make<coverslip_runtime_stats>();
@@ -836,13 +837,13 @@ public:
         return out;
     }
 
-    /** [any] Lets the engine use at most `percent` (1..100) of its cores' or GPU's time. */
+    /** [any] Limits the engine to `percent` (1..100) of the time of its cores or GPU. */
     void set_budget(std::uint32_t percent) {
         coverslip_error error = make<coverslip_error>();
         detail::check(api().runtime_set_budget(handle(), percent, &error), error);
     }
 
-    /** Buffers that fit this runtime's results. */
+    /** Makes buffers that fit this runtime's results. */
     ResultBatch make_batch(std::uint32_t records, bool embeddings = false) const {
         const coverslip_runtime_info about = info();
         return ResultBatch(records, about.features_per_tile, embeddings ? about.embedding_width : 0);
@@ -880,8 +881,8 @@ public:
         return Slide(owner_, slide);
     }
 
-    /** [control] Cancels and ends every slide (their objects answer InvalidHandle from then on), stops and
-     *  joins every thread. Nothing happens when it has been closed. @throws Error: EngineHung. */
+    /** [control] Cancels and ends every slide, whose objects then report InvalidHandle. Stops and joins every
+     *  thread. Does nothing if it was closed before. @throws Error: EngineHung. */
     void close(std::chrono::milliseconds timeout) {
         if (!owner_) return;
         coverslip_error error = make<coverslip_error>();
@@ -889,12 +890,12 @@ public:
         owner_.reset();
         detail::check(code, error);
     }
-    /** The same with the timeout of the options. */
+    /** Does the same with the timeout of the options. */
     void close() {
         if (owner_) close(owner_->close_timeout);
     }
 
-    /** The C handle, for what this wrapper does not cover. */
+    /** The C handle, for calls that this wrapper does not cover. */
     coverslip_runtime handle() const noexcept { return owner_ ? owner_->handle : 0; }
 
 private:
@@ -905,7 +906,7 @@ private:
         return *owner_->host->api;
     }
 
-    /** Carries the progress function through C, and an exception around it. */
+    /** Carries the progress function through C, and its exception around C. */
     struct Observer {
         ProgressFunction progress;
         std::exception_ptr thrown;

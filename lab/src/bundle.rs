@@ -16,9 +16,9 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use coverslip_bundle::import::{self, OnnxFile, OnnxSpec};
 use coverslip_bundle::tensors::{Tensor, TensorMap, to_safetensors};
 use coverslip_bundle::{Agreement, Bundle, ComposedGraph, Precision, ReferenceOutputs, Tolerance};
+use coverslip_import::{OnnxFile, OnnxSpec};
 
 /// Options of `coverslip bundle`.
 #[derive(Debug, clap::Args)]
@@ -88,7 +88,7 @@ pub(crate) fn run(args: Args) -> Outcome {
         Command::Build(args) => build::run(&args, &mut out),
         Command::Inspect { bundle: path, img_size } if build::model::is_onnx(&path) => {
             let spec = OnnxSpec { img_size, ..OnnxSpec::default() };
-            let found = import::candidates(&OnnxFile::open(&path)?, &spec, &mut engine::load_probe)?;
+            let found = coverslip_import::candidates(&OnnxFile::open(&path)?, &spec, &mut engine::load_probe)?;
             Ok(write!(out, "{}", candidates::page(&path.display().to_string(), &found))?)
         }
         Command::Inspect { bundle, .. } => {

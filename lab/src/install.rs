@@ -4,10 +4,11 @@
 //! and then renamed, so that a host that runs meanwhile keeps the library it has mapped and never sees half of one.
 
 use std::error::Error;
-use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+
+use coverslip_files::{Folder, Replace, whole};
 
 use crate::host::Library;
 use crate::locate;
@@ -90,17 +91,10 @@ pub(crate) fn run(args: Args) -> Outcome<()> {
 fn write(folder: &Path, name: &str, content: &[u8], mode: u32, written: &mut Report) -> Outcome<()> {
     fs::create_dir_all(folder).map_err(named(folder))?;
     let path = folder.join(name);
-    let draft = draft_of(&path);
-    let made = (|| {
-        let mut file = fs::File::create(&draft)?;
+    let made = whole(&path, |file| {
         file.write_all(content)?;
-        set_mode(&file, mode)?;
-        file.sync_all()?;
-        fs::rename(&draft, &path)
-    })();
-    if made.is_err() {
-        let _ = fs::remove_file(&draft); // The error that counts is the first one.
-    }
+        set_mode(file, mode)
+    });
     made.map_err(named(&path))?;
     written.line(format_args!("{}", show(&path)))
 }
@@ -108,9 +102,7 @@ fn write(folder: &Path, name: &str, content: &[u8], mode: u32, written: &mut Rep
 /// Makes `folder/name` a link to its neighbour `target`.
 fn link(folder: &Path, name: &str, target: &str, written: &mut Report) -> Outcome<()> {
     let path = folder.join(name);
-    let draft = draft_of(&path);
-    let _ = fs::remove_file(&draft); // Left over by a run that was killed.
-    symlink(target, &draft).and_then(|()| fs::rename(&draft, &path)).map_err(named(&path))?;
+    coverslip_files::link(target, &path).map_err(named(&path))?;
     written.line(format_args!("{} -> {target}", show(&path)))
 }
 
@@ -118,38 +110,15 @@ fn link(folder: &Path, name: &str, target: &str, written: &mut Report) -> Outcom
 fn copy_bundle(from: &Path, folder: &Path, written: &mut Report) -> Outcome<()> {
     let from = from.canonicalize().map_err(named(from))?;
     let place = folder.join(from.file_name().ok_or("the bundle's path has no name")?);
-    let (draft, old) = (draft_of(&place), folder.join(prefixed(".old-", &place)));
-    for leftover in [&draft, &old] {
-        if leftover.exists() {
-            fs::remove_dir_all(leftover).map_err(named(leftover))?;
-        }
-    }
-    fs::create_dir_all(&draft).map_err(named(&draft))?;
+    let draft = Folder::beside(&place).map_err(named(&place))?;
     for entry in fs::read_dir(&from).map_err(named(&from))? {
         let entry = entry?;
         if entry.file_type()?.is_file() {
-            fs::copy(entry.path(), draft.join(entry.file_name())).map_err(named(&entry.path()))?;
+            fs::copy(entry.path(), draft.path().join(entry.file_name())).map_err(named(&entry.path()))?;
         }
     }
-    if place.exists() {
-        fs::rename(&place, &old).map_err(named(&place))?;
-    }
-    fs::rename(&draft, &place).map_err(named(&place))?;
-    if old.exists() {
-        fs::remove_dir_all(&old).map_err(named(&old))?;
-    }
+    draft.settle(Replace { marker: coverslip_bundle::MANIFEST_FILE, kind: "bundle", force: true })?;
     written.line(format_args!("{}", show(&place)))
-}
-
-/// Where a file is written before it is renamed: the same folder, so that the rename stays in one file system.
-fn draft_of(path: &Path) -> PathBuf {
-    path.with_file_name(prefixed(".new-", path))
-}
-
-fn prefixed(prefix: &str, path: &Path) -> OsString {
-    let mut name = OsString::from(prefix);
-    name.push(path.file_name().unwrap_or(OsStr::new("file")));
-    name
 }
 
 /// Puts the path into an error: "permission denied" alone helps nobody.
@@ -170,16 +139,6 @@ fn set_mode(file: &fs::File, mode: u32) -> io::Result<()> {
 #[cfg(not(unix))]
 fn set_mode(_: &fs::File, _: u32) -> io::Result<()> {
     Ok(())
-}
-
-#[cfg(unix)]
-fn symlink(target: &str, path: &Path) -> io::Result<()> {
-    std::os::unix::fs::symlink(target, path)
-}
-
-#[cfg(not(unix))]
-fn symlink(_: &str, _: &Path) -> io::Result<()> {
-    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// The lines of what was written.

@@ -13,7 +13,7 @@ const FLOAT32: f64 = 1e-9;
 const FLOAT16: f64 = 1e-5;
 
 fn goldens(kind: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../bundle/tests/golden").join(kind)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/import/tests/golden").join(kind)
 }
 
 /// The cases in a folder: those with `file` in them.

@@ -201,7 +201,8 @@ fn bad_input_is_refused_before_anything_is_written() {
 
 #[test]
 fn a_slide_that_breaks_off_names_the_tile_and_leaves_nothing() {
-    let whole = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/jpeg_rgb_tiles.tif")).unwrap();
+    let whole =
+        fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/slides/tests/data/jpeg_rgb_tiles.tif")).unwrap();
     let mut cut = whole.clone();
     let starts: Vec<usize> = (0..whole.len() - 3).filter(|&at| whole[at..at + 3] == [0xff, 0xd8, 0xff]).collect();
     let last = starts[starts.len() - 1];

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coverslip_bundle::Manifest;
-use coverslip_bundle::profile::{Draw, Profile};
+use coverslip_numerics::Draw;
 use coverslip_plugin_abi as abi;
 use coverslip_plugin_abi::SlideDesc;
+use coverslip_profile::Profile;
 use sha2::{Digest, Sha256};
 
 use super::range::{in_range, or_default};

@@ -4,9 +4,9 @@
 //! that it calibrates is a p-value against the scanner's calibration tiles, raised at the slide's α; and on tiles without
 //! tissue the general rules stay, since only tiles with tissue have calibrated it.
 
-use coverslip_bundle::profile::{Check, ModelOutputs, TileScores, measurement as at};
 use coverslip_plugin_abi as abi;
 use coverslip_plugin_abi::Feature;
+use coverslip_profile::{Check, ModelOutputs, TileScores, measurement as at};
 
 use super::rules::{Calibrated, OUT_OF_FOCUS_BELOW_DB, Rules, is_background, is_overexposed, is_underexposed};
 use crate::measure::exposure::Exposure;
@@ -15,7 +15,7 @@ use crate::tiles::slot::{Evidence, Outcome};
 
 // The contract's indices are the profile's: see `profile::measurement`.
 const _: () = {
-    assert!(abi::MEASUREMENT_COUNT == coverslip_bundle::profile::MEASUREMENTS);
+    assert!(abi::MEASUREMENT_COUNT == coverslip_profile::MEASUREMENTS);
     assert!(abi::FLAG_COUNT == Check::ALL.len() && abi::FLAG_UNSTABLE == 1 << Check::Unstable as u32);
     assert!(abi::MEASURE_TISSUE == at::TISSUE && abi::MEASURE_SHARPNESS == at::SHARPNESS);
     assert!(abi::MEASURE_BLACK == at::BLACK && abi::MEASURE_CLIPPED == at::CLIPPED);
@@ -148,7 +148,7 @@ pub(crate) fn levels(rules: &Rules) -> [f64; abi::SCORE_COUNT] {
 mod tests {
     use std::sync::Arc;
 
-    use coverslip_bundle::profile::Calibration;
+    use coverslip_profile::Calibration;
 
     use super::super::rules::tests::calibrated;
     use super::*;

@@ -1,12 +1,13 @@
 //! What a tile and a slide are judged by: every threshold, and the profile as far as it concerns one slide.
 //!
-//! The general thresholds are not calibrated: how they were chosen, and what they miss, is in `docs/qc-uncalibrated.md`.
+//! The general thresholds are not calibrated: how they were chosen, and what they miss, is in `docs/measured/general-rules.md`.
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use coverslip_bundle::Manifest;
-use coverslip_bundle::profile::{Calibration, Check, Draw, Profile, Scanner};
+use coverslip_numerics::Draw;
+use coverslip_profile::{Calibration, Check, Profile, Scanner};
 
 use crate::measure::exposure::Exposure;
 
@@ -129,8 +130,8 @@ pub(crate) fn reconstruction_limit(manifest: &Manifest, alpha: f64) -> Option<f3
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use coverslip_bundle::Digest;
     use coverslip_bundle::synthetic::{SyntheticSpec, recipe};
-    use coverslip_bundle::{Digest, profile};
 
     use super::*;
 
@@ -138,7 +139,7 @@ pub(crate) mod tests {
     /// embeddings, uniform everything else.
     pub(crate) fn calibrated(alpha: f64) -> Calibrated {
         let manifest = recipe(&SyntheticSpec::default()).manifest;
-        let profile = profile::synthetic::profile(&manifest, Digest([0; 32]), &["A"], 999);
+        let profile = coverslip_profile::synthetic::profile(&manifest, Digest([0; 32]), &["A"], 999);
         Calibrated::new(Arc::new(profile), "A", 32..64, alpha, Draw::new(5)).expect("A is known")
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Measured before the background gate, so that overexposed tissue cannot pass as glass.
 
-use coverslip_bundle::profile::{Measurements, measurement as at};
+use coverslip_profile::{Measurements, measurement as at};
 
 use super::banding::BandingMeter;
 use super::blocks::{Blocks, strips};

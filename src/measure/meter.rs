@@ -1,6 +1,6 @@
 //! Everything that is measured on a tile's native pixels, in one pass and one array.
 
-use coverslip_bundle::profile::{MEASUREMENTS, Measurements, measurement as at};
+use coverslip_profile::{MEASUREMENTS, Measurements, measurement as at};
 
 use super::banding::BandingMeter;
 use super::blocks::Blocks;

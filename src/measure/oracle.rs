@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use coverslip_bundle::profile::measurement as at;
+use coverslip_profile::measurement as at;
 
 use super::focus::FocusMeter;
 use super::meter::PixelMeter;

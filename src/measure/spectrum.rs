@@ -1,10 +1,11 @@
-//! A small Fourier transform: radix 2, in place, f32. Two real rows are one complex row.
+//! Power spectra of rows. Two real rows are one complex row.
 
-/// Transforms of one length; keeps its factors.
+use coverslip_numerics::Fourier;
+
+/// Transforms of one length; keeps its buffers.
 #[derive(Debug, Default)]
 pub(crate) struct Spectrum {
-    /// e^(−2πik/n), k < n/2.
-    factors: Vec<[f32; 2]>,
+    fourier: Fourier,
     line: Vec<[f32; 2]>,
 }
 
@@ -16,7 +17,7 @@ impl Spectrum {
         for i in 0..n {
             self.line[i] = [a.get(i).copied().unwrap_or(0.0), b.get(i).copied().unwrap_or(0.0)];
         }
-        self.transform();
+        self.fourier.transform(&mut self.line);
         let [of_a, of_b] = out;
         of_a.clear();
         of_b.clear();
@@ -30,37 +31,8 @@ impl Spectrum {
     }
 
     fn prepare(&mut self, n: usize) {
-        if self.factors.len() != n / 2 {
-            let angle = |k: usize| -2.0 * std::f64::consts::PI * k as f64 / n as f64;
-            self.factors.clear();
-            self.factors.extend((0..n / 2).map(|k| [angle(k).cos() as f32, angle(k).sin() as f32]));
-            self.line.resize(n, [0.0; 2]);
-        }
-    }
-
-    fn transform(&mut self) {
-        let n = self.line.len();
-        let bits = n.trailing_zeros();
-        for i in 0..n {
-            let j = i.reverse_bits() >> (usize::BITS - bits);
-            if i < j {
-                self.line.swap(i, j);
-            }
-        }
-        let mut size = 2;
-        while size <= n {
-            let stride = n / size;
-            for block in self.line.chunks_exact_mut(size) {
-                let (low, high) = block.split_at_mut(size / 2);
-                for (k, (l, h)) in low.iter_mut().zip(high).enumerate() {
-                    let [c, s] = self.factors[k * stride];
-                    let turned = [h[0] * c - h[1] * s, h[0] * s + h[1] * c];
-                    *h = [l[0] - turned[0], l[1] - turned[1]];
-                    *l = [l[0] + turned[0], l[1] + turned[1]];
-                }
-            }
-            size *= 2;
-        }
+        self.fourier.fit(n);
+        self.line.resize(n, [0.0; 2]);
     }
 }
 

@@ -5,7 +5,8 @@ use super::blocks::Blocks;
 use super::tissue::TissueTest;
 
 /// How far a block may lie outside before it counts, in optical density, for each of the three kinds below. Chosen on 586
-/// real tiles, of which none of clean tissue lies farther out with its farthest 2 %; see `docs/qc.md`.
+/// real tiles, of which none of clean tissue lies farther out with its farthest 2 %; see
+/// `docs/measured/flags-and-alerts.md`.
 const COLD: f32 = 0.06;
 const WARM: f32 = 0.10;
 const GREY: f32 = 0.01;

@@ -3,7 +3,7 @@
 //! A block of 8 × 8 native pixels is tissue when it absorbs light or is coloured, both as optical density:
 //! against the tile's own white point, so that grey glass is glass; and between its own channels, so that a tile that is
 //! tissue from edge to edge, and has no glass to compare with, is tissue. The levels below are
-//! general: see `docs/qc-uncalibrated.md`.
+//! general: see `docs/measured/general-rules.md`.
 
 use super::blocks::Blocks;
 

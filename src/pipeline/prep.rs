@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use coverslip_bundle::profile::measurement;
+use coverslip_profile::measurement;
 
 use super::queues::Job;
 use super::shared::Shared;

@@ -1,7 +1,7 @@
 //! UNSTABLE: some tiles are run a second time with their colours changed as another scanner would change them, and the
 //! features of both runs are compared.
 
-use coverslip_bundle::profile::instability;
+use coverslip_profile::instability;
 
 use crate::engine::{Failure, Lane, TileOutput};
 use crate::slide::state::Work;

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use coverslip_bundle::profile::{Draw, Perturbation};
+use coverslip_numerics::Draw;
 use coverslip_plugin_abi::SCORE_COUNT;
+use coverslip_profile::Perturbation;
 
 use crate::tiles::assembler::AssemblyRules;
 use crate::tiles::frame::FrameLimits;

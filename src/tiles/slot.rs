@@ -5,8 +5,8 @@
 
 use std::time::Instant;
 
-use coverslip_bundle::profile::{MEASUREMENTS, Measurements};
 use coverslip_plugin_abi::Feature;
+use coverslip_profile::{MEASUREMENTS, Measurements};
 
 use super::frame::{Frame, FrameTag};
 use super::grid::{Place, Rect};

@@ -13,8 +13,8 @@ use rten::{Model, ModelOptions, NodeId};
 use rten_tensor::NdTensorView;
 use rten_tensor::prelude::*;
 
+use crate::folder;
 use crate::support::host::{Answer, TestRuntime, open_with};
-use crate::{folder, support};
 
 /// The graph that the fake computes.
 struct Graph {
@@ -88,7 +88,7 @@ impl Site {
         let path = PathBuf::from(std::env::var_os("FAKE").unwrap());
         let flavor = path.parent().unwrap().file_name().unwrap().to_str().unwrap().to_owned();
         let (bundle, plans) = (folder(&format!("{name}-{flavor}-bundle")), folder(&format!("{name}-{flavor}-plans")));
-        support::synthetic::bundle(&bundle);
+        coverslip_testkit::bundle(&bundle);
         let _ = std::fs::remove_dir_all(&plans);
         let site = Site {
             driver: unsafe { Library::new("libcuda.so.1") }.unwrap(),
@@ -229,7 +229,7 @@ pub(crate) fn table(bundle: &Path) -> Vec<u8> {
 /// For other hosts on the fakes (`benches/gpu.rs`, `coverslip scan`): writes the table of the bundle that
 /// `COVERSLIP_TEST_BUNDLE` names to where `FAKE_TABLE` says.
 #[test]
-#[ignore = "run by hand: docs/gpu.md"]
+#[ignore = "run by hand: docs/measured/gpu.md"]
 fn write_table() {
     let [bundle, file] = ["COVERSLIP_TEST_BUNDLE", "FAKE_TABLE"].map(|name| std::env::var_os(name).expect(name));
     std::fs::write(file, table(Path::new(&bundle))).unwrap();

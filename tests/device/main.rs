@@ -12,19 +12,16 @@
 #[path = "../support"]
 mod support {
     pub(crate) mod host;
-    pub(crate) mod synthetic;
 }
 
 #[allow(dead_code, reason = "the binding's tests use the rest")]
-#[path = "../../tensorrt/tests/fake/compile.rs"]
+#[path = "../../crates/tensorrt/tests/fake/compile.rs"]
 mod compile;
 mod fake;
 mod losses;
 mod matrix;
 mod plans;
 mod play;
-#[path = "../support/mod.rs"]
-mod tools;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -78,22 +75,51 @@ fn compile_fakes() -> Option<(PathBuf, PathBuf, PathBuf)> {
 fn a_c_host_loads_runs_and_unloads_on_a_fake_gpu() {
     let Some((rtx, enterprise, drivers)) = fakes() else { return };
     let (bundle, table, plans) = (folder("reload-bundle"), folder("reload.table"), folder("reload-plans"));
-    support::synthetic::bundle(&bundle);
+    coverslip_testkit::bundle(&bundle);
     let _ = std::fs::remove_dir_all(&plans);
     std::fs::write(&table, fake::table(&bundle)).unwrap();
     let program = folder("reload");
-    let mut compiler = tools::cc();
+    let mut compiler = coverslip_testkit::cc();
     compiler.args(["-std=c11", "-O1", "-g", "-DCOVERSLIP_NO_IMPORT"]);
-    compiler.arg(tools::root().join("tests/c/reload.c")).arg("-o").arg(&program);
-    tools::run(compiler.args(["-ldl", "-pthread", "-lm"]));
+    compiler.arg(coverslip_testkit::root().join("tests/c/reload.c")).arg("-o").arg(&program);
+    coverslip_testkit::run(compiler.args(["-ldl", "-pthread", "-lm"]));
     for library in [rtx, enterprise] {
         let mut host = Command::new(&program);
-        host.arg(tools::library()).arg(&bundle).env("LD_LIBRARY_PATH", &drivers).env("FAKE_TABLE", &table);
+        host.arg(coverslip_testkit::library()).arg(&bundle).env("LD_LIBRARY_PATH", &drivers).env("FAKE_TABLE", &table);
         host.env("COVERSLIP_TEST_TENSORRT", &library).env("COVERSLIP_TEST_PLANS", &plans);
-        let output = tools::run(&mut host);
+        let output = coverslip_testkit::run(&mut host);
         assert!(output.stdout.is_empty() && output.stderr.is_empty(), "the library prints nothing: {output:?}");
     }
     assert!(std::fs::read_dir(&plans).unwrap().count() >= 3, "two plans, and what was kept beside them");
+}
+
+/// The example for hosts (lab/tests/hosts runs it without a GPU), linked as a host links it.
+#[test]
+fn the_gpu_example_runs_on_a_fake_gpu() {
+    let Some((rtx, enterprise, drivers)) = fakes() else { return };
+    let (bundle, home, plans) = (coverslip_testkit::demo_bundle(), folder("example"), folder("example-plans"));
+    let (program, table) = (home.join("06_gpu"), home.join("table"));
+    let _ = std::fs::remove_dir_all(&plans);
+    std::fs::create_dir_all(&home).unwrap();
+    std::fs::write(&table, fake::table(&bundle)).unwrap();
+    // Under the name that the loader looks for.
+    let library = home.join(format!("libcoverslip.so.{}", coverslip_plugin_abi::ABI_MAJOR));
+    std::fs::copy(coverslip_testkit::library(), &library).unwrap();
+    let mut compiler = coverslip_testkit::cc();
+    compiler
+        .args(["-std=c11", "-O1", "-g"])
+        .arg(coverslip_testkit::root().join("examples/c/06_gpu.c"))
+        .arg("-o")
+        .arg(&program);
+    coverslip_testkit::run(compiler.arg(&library).arg("-lm").arg(format!("-Wl,-rpath,{}", home.display())));
+    for tensorrt in [rtx, enterprise] {
+        let mut host = Command::new(&program);
+        host.arg(&bundle).arg(&tensorrt).arg(&plans).env("LD_LIBRARY_PATH", &drivers).env("FAKE_TABLE", &table);
+        let said = coverslip_testkit::stdout(&mut host);
+        assert!(said.contains(" on GPU GPU-") && !said.contains("refused"), "{said}");
+        assert!(said.contains("45 tiles, 36 analysed") && said.contains("; 0 after a change of engine"), "{said}");
+    }
+    assert!(std::fs::read_dir(&plans).unwrap().count() >= 2, "a plan for each library");
 }
 
 #[allow(clippy::print_stderr, reason = "a test says what it leaves out")]

@@ -5,13 +5,13 @@ use std::os::unix::ffi::OsStringExt;
 
 use coverslip_plugin_abi::*;
 
+use crate::folder;
 use crate::support::host::{Answer, TestRuntime, open_with};
-use crate::{folder, support};
 
 fn open(engine: i32, change: impl FnOnce(&mut RuntimeDesc)) -> Answer<TestRuntime> {
     let bundle = folder("matrix-bundle");
     if !bundle.exists() {
-        support::synthetic::bundle(&bundle);
+        coverslip_testkit::bundle(&bundle);
     }
     open_with(&bundle, |desc| {
         desc.engine = engine;

@@ -1,5 +1,5 @@
 // A TensorRT that computes nothing itself: the test says what goes in and out, and computes it in a function of its own.
-// Compiled against NVIDIA's headers as tensorrt/tests/fake is; stubs.h is made from them (tensorrt/tests/fake/compile.rs).
+// Compiled against NVIDIA's headers as crates/tensorrt/tests/fake is; stubs.h is made from them (crates/tensorrt/tests/fake/compile.rs).
 
 #include "NvInfer.h"
 #include "NvOnnxParser.h"

@@ -1,4 +1,4 @@
-"""Tiles and counts for docs/cell-counts.md from CoNSeP and BreCaHAD, which are not part of this repository.
+"""Tiles and counts for docs/measured/cell-counts.md from CoNSeP and BreCaHAD, which are not part of this repository.
 
     pip install numpy scipy pillow
     python tools/cell-counts/prepare.py DATA OUT

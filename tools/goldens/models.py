@@ -1,4 +1,4 @@
-"""Makes the golden files of `bundle/tests/golden/models`: tiny vision transformers with random weights as
+"""Makes the golden files of `crates/import/tests/golden/models`: tiny vision transformers with random weights as
 timm, transformers and DINOv2 save them, and what these libraries put out for two tiles. Run by hand, because
 torch is several gigabytes; the files are committed.
 
@@ -41,7 +41,7 @@ from safetensors.torch import load_file, save_file
 from timm.layers import SwiGLU, SwiGLUPacked
 
 ROOT = Path(__file__).resolve().parents[2]
-OUT = ROOT / "bundle/tests/golden/models"
+OUT = ROOT / "crates/import/tests/golden/models"
 IMAGENET = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 WIDTH, HEADS, DEPTH = 32, 4, 2
 LIMIT = 120_000  # bytes per case

@@ -2,7 +2,7 @@
 
     python tools/goldens/onnx_files.py        # torch 2.15, timm 1.0.31, onnx 1.22, onnxruntime 1.32 were used
 
-Each case is a directory of bundle/tests/golden/onnx: model.onnx as an exporter wrote it, model.json (taps, as a
+Each case is a directory of crates/import/tests/golden/onnx: model.onnx as an exporter wrote it, model.json (taps, as a
 user states them) and golden.safetensors: tiles u8 [2, side, side, 3] and embedding_<tap> f32, computed by
 onnxruntime from the untouched file. Cases in `refused` have a model.json with "refused": words that the message
 must have.
@@ -21,7 +21,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import save_file
 
-OUT = Path(__file__).resolve().parents[2] / "bundle/tests/golden/onnx"
+OUT = Path(__file__).resolve().parents[2] / "crates/import/tests/golden/onnx"
 timm.layers.set_fused_attn(False)
 MEAN, STD = [0.5, 0.4, 0.6], [0.25, 0.3, 0.2]
 SMALL = dict(embed_dim=32, depth=2, num_heads=4, num_classes=0)

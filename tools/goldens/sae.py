@@ -1,4 +1,4 @@
-"""Makes the golden files of `bundle/tests/golden/sae`: tiny sparse autoencoders with random weights as their own
+"""Makes the golden files of `crates/import/tests/golden/sae`: tiny sparse autoencoders with random weights as their own
 libraries save them, and what these libraries compute. Run by hand (the libraries bring gigabytes); the files are
 committed. A second run writes the same bytes (but for the joblib file, which has addresses in it).
 
@@ -52,7 +52,7 @@ from sae_lens import SAE
 from sae_lens.registry import get_sae_class, get_sae_training_class
 from sparsify import SparseCoder, SparseCoderConfig
 
-OUT = Path(__file__).resolve().parents[2] / "bundle/tests/golden/sae"
+OUT = Path(__file__).resolve().parents[2] / "crates/import/tests/golden/sae"
 D, M, K = 8, 24, 12
 MARGIN, LIMIT = 1e-3, 15_000  # least distance of a decision; most bytes of a case
 CASES = {}

@@ -1,6 +1,6 @@
 """A few training steps of every SAE objective in PyTorch, float64, by autograd: what coverslip_analysis::sae has to do.
 
-    python sae_training.py OUT.json        # analysis/tests/golden/sae_training.json
+    python sae_training.py OUT.json        # crates/analysis/tests/golden/sae_training.json
 
 Needs torch (CPU). The objectives are written from their papers, not from the Rust code; only the choice of units is shared:
 loss = mean ||x' - x||^2 + penalty, Adam by torch.optim.

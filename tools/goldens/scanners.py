@@ -1,4 +1,4 @@
-"""Prints the constants that analysis/src/scanners/ is tested against, from scikit-learn in float64.
+"""Prints the constants that crates/analysis/src/scanners/ is tested against, from scikit-learn in float64.
 
 Needs numpy and scikit-learn: python tools/goldens/scanners.py
 """

@@ -1,5 +1,5 @@
 """Goldens of the statistics in `analysis/`: NumPy in float64, SciPy and scikit-learn on small random data with ties,
-groups of different sizes and more features than rows. Writes analysis/tests/golden/statistics.json.
+groups of different sizes and more features than rows. Writes crates/analysis/tests/golden/statistics.json.
 
     pip install numpy scipy scikit-learn
     python tools/goldens/statistics.py
@@ -143,7 +143,7 @@ def main():
             "adjusted": step_down(xe, ye, equal, list(permutations(range(5)))).tolist(),
         },
     }
-    path = Path(__file__).parents[2] / "analysis/tests/golden/statistics.json"
+    path = Path(__file__).parents[2] / "crates/analysis/tests/golden/statistics.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(golden, default=float)
     path.write_text(text + "\n")

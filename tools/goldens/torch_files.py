@@ -1,6 +1,6 @@
-"""Small checkpoints as torch writes them, for the tests of bundle/src/import/{pickle,torch}.rs.
+"""Small checkpoints as torch writes them, for the tests of crates/import/src/{pickle,torch}.rs.
 
-    python tools/goldens/torch_files.py        # needs torch, numpy, joblib; writes bundle/tests/golden/torch/
+    python tools/goldens/torch_files.py        # needs torch, numpy, joblib; writes crates/import/tests/golden/torch/
 
 Beside every checkpoint that is read lies NAME.json: each tensor's element type, shape and values.
 Made with torch 2.15, Python 3.11.
@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import nn
 
-HERE = Path(__file__).resolve().parents[2] / "bundle/tests/golden/torch"
+HERE = Path(__file__).resolve().parents[2] / "crates/import/tests/golden/torch"
 # What Coverslip reads; tensors of other types (below: int16, uint16, complex) are left out.
 TYPES = {torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "Bf16", torch.int64: "I64",
          torch.int32: "I32", torch.uint8: "U8", torch.bool: "U8"}

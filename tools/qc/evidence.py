@@ -1,4 +1,4 @@
-"""Prints the tables of docs/qc-uncalibrated.md: what the thresholds do on the real tiles.
+"""Prints the tables of docs/measured/general-rules.md: what the thresholds do on the real tiles.
 
     python tools/qc/evidence.py > /tmp/tables.md
 """

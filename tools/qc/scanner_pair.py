@@ -5,7 +5,7 @@
     python tools/qc/scanner_pair.py judge --run pair-run.safetensors [--embeddings PREFIX]
 
 Judges every place by a geometry fitted on the other places (leave-location-out), in NumPy and scikit-learn: an oracle of
-analysis/src/scanners and bundle/src/profile. With --embeddings it also writes PREFIX-hamamatsu and PREFIX-olympus as
+crates/analysis/src/scanners and crates/profile/src. With --embeddings it also writes PREFIX-hamamatsu and PREFIX-olympus as
 embedding files for `coverslip analyze scanners PREFIX-*.safetensors --group place --pair place`.
 Needs numpy, scipy, scikit-learn, pillow, tifffile, safetensors.
 """

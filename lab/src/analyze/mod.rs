@@ -19,7 +19,7 @@ use std::path::Path;
 
 use clap::Subcommand;
 
-use crate::embeddings::put;
+use coverslip_files::put;
 
 /// Options of `coverslip analyze`.
 #[derive(Debug, clap::Args)]

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use coverslip_analysis::random::Random;
 
 use super::Outcome;
-use crate::embeddings::put;
-use crate::slide::generated::planted::{KINDS, Planted};
+use coverslip_files::put;
+use coverslip_slides::generated::planted::{KINDS, Planted};
 
 /// Options of `coverslip analyze planted`.
 #[derive(Debug, clap::Args)]

@@ -9,11 +9,11 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use coverslip_bundle::build::{Calibration, Recipe, write_bundle};
-use coverslip_bundle::import::{ImportedSae, SaeOptions, StoreAs, import_sae};
 use coverslip_bundle::tensors::TensorFile;
 use coverslip_bundle::{
     Agreement, Bundle, FORMAT, Manifest, Pooling, ReferenceOutputs, Sae, SaeReference, Tap, Tolerance,
 };
+use coverslip_import::{ImportedSae, SaeOptions, StoreAs, import_sae};
 use serde_json::Value;
 
 use super::engine;
@@ -29,7 +29,7 @@ pub(super) struct BuildArgs {
     /// The model's config.json [default: the one beside the weights]
     #[arg(long, value_name = "JSON")]
     config: Option<PathBuf>,
-    /// What neither says: mpp, mean, std, taps (docs/bundle-format.md)
+    /// What neither says: mpp, mean, std, taps (docs/reference/import.md)
     #[arg(long, value_name = "JSON")]
     model: Option<PathBuf>,
     /// The SAE's directory or file: SAELens, sparsify, dictionary_learning, OpenAI, overcomplete [default: none; the bundle
@@ -197,7 +197,7 @@ fn declared_sae(args: &BuildArgs, model: &Model, sae: Option<&ImportedSae>) -> R
     };
     Ok(Sae {
         tap: sae_tap(&model.about, &model.taps, sae)?,
-        architecture: sae.architecture,
+        architecture: Some(sae.architecture),
         d_in: sae.d_in,
         d_sae: sae.d_sae,
         k: sae.k,

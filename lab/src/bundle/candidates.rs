@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use coverslip_bundle::PixelLayout;
-use coverslip_bundle::import::{Candidate, Candidates};
+use coverslip_import::{Candidate, Candidates};
 
 use super::inspect::short;
 use crate::page::Page;

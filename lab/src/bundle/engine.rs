@@ -5,8 +5,8 @@ use std::error::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use coverslip_bundle::build::LoadResult;
-use coverslip_bundle::import::{LoadedProbe, ProbeGraph, Probed, Rewrite};
 use coverslip_bundle::{ComposedGraph, ReferenceOutputs};
+use coverslip_import::{LoadedProbe, ProbeGraph, Probed, Rewrite};
 use rten::{Model, ModelOptions, Value};
 use rten_tensor::NdTensor;
 use rten_tensor::prelude::*;
@@ -101,7 +101,7 @@ fn ints(value: Value) -> Result<Vec<i32>, &'static str> {
 
 #[cfg(test)]
 mod tests {
-    use coverslip_bundle::import::SUPPORTED_OPERATORS;
+    use coverslip_bundle::onnx::operators::SUPPORTED_OPERATORS;
 
     use super::*;
 

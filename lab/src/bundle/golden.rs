@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use coverslip_bundle::import::{ImportedSae, SaeOptions, StoreAs, import_sae};
 use coverslip_bundle::tensors::{TensorFile, to_safetensors};
 use coverslip_bundle::{ComposedGraph, Sae, SaeGraph, SaeReference};
+use coverslip_import::{ImportedSae, SaeOptions, StoreAs, import_sae};
 use rten::ModelOptions;
 use rten_tensor::NdTensor;
 use serde_json::Value;
@@ -20,7 +20,7 @@ const READ: usize = 57;
 const REFUSED: usize = 27;
 
 fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../bundle/tests/golden/sae")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/import/tests/golden/sae")
 }
 
 fn cases() -> Vec<PathBuf> {
@@ -83,7 +83,7 @@ impl Case {
 fn described(found: &ImportedSae) -> Sae {
     Sae {
         tap: "x".to_owned(),
-        architecture: found.architecture,
+        architecture: Some(found.architecture),
         d_in: found.d_in,
         d_sae: found.d_sae,
         k: found.k,

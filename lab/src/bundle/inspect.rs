@@ -114,16 +114,16 @@ fn taps(page: &mut Page, m: &Manifest) {
 fn sae(page: &mut Page, m: &Manifest) {
     let sae = &m.sae;
     page.gap();
-    let activation = match sae.architecture {
+    let Some(architecture) = sae.architecture else {
+        page.row("SAE", "none: embeddings only; train one on them and build the bundle again with --sae");
+        return;
+    };
+    let activation = match architecture {
         SaeArchitecture::Relu => "ReLU".to_owned(),
         SaeArchitecture::TopK => format!("TopK, k = {}", sae.outputs),
         SaeArchitecture::SignedTopK => format!("TopK without ReLU, k = {}", sae.outputs),
         SaeArchitecture::JumpRelu => "JumpReLU".to_owned(),
         SaeArchitecture::Gated => "gated".to_owned(),
-        SaeArchitecture::None => {
-            page.row("SAE", "none: embeddings only; train one on them and build the bundle again with --sae");
-            return;
-        }
         SaeArchitecture::GroupMax => format!("the largest of each of {} groups", sae.outputs),
     };
     page.row(

@@ -3,8 +3,8 @@
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
-use coverslip_bundle::import::read_safetensors;
 use coverslip_bundle::tensors::TensorFile;
+use coverslip_import::read_safetensors;
 
 /// Tiles, and the file they came from where it may have more to say.
 pub(super) struct Tiles {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::slide::SourceError;
+use coverslip_slides::SourceError;
 
 /// Files of a directory that are slides or images, by their names.
 const KNOWN: [&str; 7] = ["png", "jpg", "jpeg", "tif", "tiff", "svs", "btf"];

@@ -18,7 +18,6 @@ use crate::engine_args::EngineArgs;
 use crate::host::{Library, Runtime};
 use crate::locate;
 use crate::scan::{Line, bundle_path};
-use crate::slide;
 use unit::{Done, Session};
 
 /// What `coverslip embed` takes.
@@ -79,7 +78,7 @@ const COMMIT: Duration = Duration::from_secs(5);
 
 /// Embeds everything; the exit code is 130 after Ctrl-C.
 pub(crate) fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
-    if let Some(mpp) = args.mpp.filter(|mpp| !slide::MPP_RANGE.contains(mpp)) {
+    if let Some(mpp) = args.mpp.filter(|mpp| !coverslip_slides::MPP_RANGE.contains(mpp)) {
         return Err(format!("--mpp: expected 0.01 to 100 micrometres per pixel, found {mpp}").into());
     }
     let inputs = inputs::list(&args.inputs)?;

@@ -13,7 +13,7 @@ use super::{Args, Field};
 use crate::embeddings::{COLUMNS, TileRecord};
 use crate::host::{HostError, Results, RgbFrame, Runtime, Slide};
 use crate::scan::{FieldOfView, status_name};
-use crate::slide::{self, Mpp, Rect, SlideSource, SourceError};
+use coverslip_slides::{self, Mpp, Rect, SlideSource, SourceError};
 
 /// Results taken at a time.
 const BATCH: usize = 64;
@@ -74,7 +74,7 @@ struct Grid {
 impl Session<'_> {
     /// Embeds the tiles of `path`, ordered by row and column. `show`: part done and tiles so far.
     pub(super) fn embed(&self, path: &Path, mut show: impl FnMut(f64, usize)) -> Result<Done, Box<dyn Error>> {
-        let mut source = slide::open(path)?;
+        let mut source = coverslip_slides::open(path)?;
         let grid = self.grid(source.as_ref())?;
         let count = grid.columns as usize * grid.rows as usize;
         if count == 0 {

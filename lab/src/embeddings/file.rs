@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use coverslip_bundle::import::Checkpoint;
+use coverslip_bundle::RowSource;
 use coverslip_bundle::tensors::Element;
+use coverslip_import::Checkpoint;
 
 use super::parquet::ParquetFile;
 use super::rows::{Groups, Rows};
@@ -72,11 +73,6 @@ impl EmbeddingFile {
         }
         let taps = shapes.into_iter().map(|(tap, _)| tap).collect();
         Ok(Self { path: path.into(), store, taps, len })
-    }
-
-    /// Where it lies.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
     }
 
     /// Tiles.

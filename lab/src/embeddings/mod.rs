@@ -15,8 +15,8 @@ use std::fmt;
 use std::path::Path;
 
 pub(crate) use file::EmbeddingFile;
-pub(crate) use rows::{Groups, Rows};
-pub(crate) use write::{TileRecord, Writer, put, whole};
+pub(crate) use rows::Rows;
+pub(crate) use write::{TileRecord, Writer};
 
 /// The columns that this command writes, in their order.
 pub(crate) const COLUMNS: [&str; 15] = [

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use coverslip_files::whole;
+
 use super::parquet::{self, FeatureParts, Parts};
 use super::{COLUMNS, EmbeddingError, PREFIX, Result, TapInfo};
 
@@ -304,27 +306,6 @@ fn begin(folder: &Path, key: &str) -> Result<Journal> {
         )));
     }
     Ok(journal)
-}
-
-/// Writes a file under a temporary name, puts it on disk and gives it its name.
-pub(crate) fn whole(path: &Path, content: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
-    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
-    let temporary = path.with_file_name(format!(".{name}.partial"));
-    let written = File::create(&temporary).and_then(|mut file| {
-        content(&mut file)?;
-        file.sync_all()
-    });
-    if let Err(error) = written.and_then(|()| fs::rename(&temporary, path)) {
-        // What could not be written is in nobody's way when it is gone.
-        let _ = fs::remove_file(&temporary);
-        return Err(error);
-    }
-    Ok(())
-}
-
-/// [`whole`] of what is in memory; the error names the file.
-pub(crate) fn put(path: &Path, bytes: &[u8]) -> std::result::Result<(), String> {
-    whole(path, |file| file.write_all(bytes)).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 fn unwritable(path: &Path, error: &dyn std::fmt::Display) -> EmbeddingError {

@@ -6,8 +6,8 @@ use coverslip_plugin_abi::AbiStruct;
 use super::Report;
 use super::report::StrongFeature;
 use crate::scan::{Collected, FieldOfView, Played, Submission, Thumbnail};
-use crate::slide::generated::GeneratedSlide;
-use crate::slide::{Mpp, Rect, SlideSource};
+use coverslip_slides::generated::GeneratedSlide;
+use coverslip_slides::{Mpp, Rect, SlideSource};
 
 const SIDE: u32 = 224;
 

@@ -3,7 +3,6 @@
 mod canvas;
 #[cfg(test)]
 mod fabricated;
-mod files;
 mod geojson;
 mod heat;
 mod overview;
@@ -12,8 +11,10 @@ mod table;
 mod verdict;
 
 use std::error::Error;
+use std::path::{Path, PathBuf};
 
-pub(crate) use files::OutputSet;
+use coverslip_files::FileSet;
+
 pub(crate) use report::Report;
 pub(crate) use verdict::Verdict;
 
@@ -25,12 +26,25 @@ const SLIDE: &str = "slide.json";
 const QC: &str = "qc.geojson";
 const OVERVIEW: &str = "overview.png";
 
-/// Writes every file under a temporary name, then gives all of them their names. Returns paths and sizes.
+/// The output folder with a draft of every file.
+///
+/// # Errors
+/// Where the folder cannot be written; says what to do.
+pub(crate) fn prepare(folder: &Path) -> Result<FileSet, String> {
+    FileSet::prepare(folder, &[TILES, SLIDE, QC, OVERVIEW]).map_err(|error| {
+        format!(
+            "{}: expected a directory that can be written, found: {error}. Give another one with --out",
+            folder.display()
+        )
+    })
+}
+
+/// Writes every file, then gives all of them their names. Returns paths and sizes.
 pub(crate) fn write_all(
-    mut outputs: OutputSet,
+    mut outputs: FileSet,
     report: &Report,
     played: &Played,
-) -> Result<Vec<(String, u64)>, Box<dyn Error>> {
+) -> Result<Vec<(PathBuf, u64)>, Box<dyn Error>> {
     outputs.write(TILES, |file| table::write(file, played, report.embedding_width))?;
     outputs.write(SLIDE, |file| report.write(file))?;
     outputs.write(QC, |file| geojson::write(file, played))?;
@@ -39,7 +53,7 @@ pub(crate) fn write_all(
 }
 
 /// What a scan gave, before the verdict; 80 columns wide at most where paths allow.
-pub(crate) fn closing_lines(report: &Report, played: &Played, files: &[(String, u64)]) -> Vec<String> {
+pub(crate) fn closing_lines(report: &Report, played: &Played, files: &[(PathBuf, u64)]) -> Vec<String> {
     let summary = &played.summary;
     let mut lines = Vec::new();
     let statuses = STATUSES.iter().zip(&summary.results[1..]).filter(|(_, count)| **count > 0);
@@ -67,7 +81,7 @@ pub(crate) fn closing_lines(report: &Report, played: &Played, files: &[(String, 
         summary.opened as f64 / played.seconds,
         analysed / played.seconds
     ));
-    lines.extend(files.iter().map(|(path, bytes)| format!("{path} ({})", size(*bytes))));
+    lines.extend(files.iter().map(|(path, bytes)| format!("{} ({})", path.display(), size(*bytes))));
     lines
 }
 

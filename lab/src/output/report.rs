@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::host::{HostError, Library, Runtime, take_log, text};
 use crate::scan::{Args, FLAGS, Played, STATUSES, alert_name};
-use crate::slide::{Mpp, SourceInfo};
+use coverslip_slides::{Mpp, SourceInfo};
 
 /// Features that get a map in the overview.
 pub(super) const MAPS: usize = 8;

@@ -105,7 +105,7 @@ impl Rates {
             let text = format!("{name} {:.0} % of {checked}", 100.0 * rate);
             if calibrated(played, bit) {
                 let expected = level(bit);
-                if rate > 2.0 * expected && at_least(raised, checked, expected) < SURPRISE {
+                if rate > 2.0 * expected && coverslip_numerics::binomial_tail(checked, raised, expected) < SURPRISE {
                     high.push((rate / expected, format!("{text} (expected {:.0} %)", 100.0 * expected)));
                 }
             } else if rate > GENERAL_RATE {
@@ -176,38 +176,10 @@ fn fit(head: &str, parts: &[String], columns: usize) -> String {
     head.to_owned()
 }
 
-/// P(X ≥ `count`) for a binomial of `n` draws at `p`: the terms from `count` on, until they no longer matter.
-fn at_least(count: u64, n: u64, p: f64) -> f64 {
-    if count == 0 {
-        return 1.0;
-    }
-    let log_choose: f64 = (1..=count).map(|i| ((n - count + i) as f64 / i as f64).ln()).sum();
-    let mut term = (log_choose + count as f64 * p.ln() + (n - count) as f64 * (1.0 - p).ln()).exp();
-    let mut sum = 0.0;
-    for k in count..=n {
-        sum += term;
-        if term < 1e-17 * sum {
-            break;
-        }
-        term *= (n - k) as f64 / (k + 1) as f64 * p / (1.0 - p);
-    }
-    sum.min(1.0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::fabricated;
     use super::*;
-
-    #[test]
-    fn binomial_tails_by_hand() {
-        // 1 − 0.9⁵; 10 · 0.1³ · 0.9² + 5 · 0.1⁴ · 0.9 + 0.1⁵.
-        assert!((at_least(1, 5, 0.1) - 0.409_51).abs() < 1e-12);
-        assert!((at_least(3, 5, 0.1) - 0.008_56).abs() < 1e-12);
-        assert_eq!(at_least(0, 5, 0.1), 1.0);
-        // scipy.stats.binom.sf(39, 2000, 0.01)
-        assert!((at_least(40, 2000, 0.01) - 4.811_531_715_232_038e-5).abs() < 1e-12, "{}", at_least(40, 2000, 0.01));
-    }
 
     fn words(played: &Played) -> [String; 3] {
         let verdict = Verdict::new(played, |_| 0.01);

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use coverslip_bundle::Bundle;
-use coverslip_bundle::profile::{self, Perturbation, Profile, Provenance, Scanner};
+use coverslip_profile::{self, Perturbation, Profile, Provenance, Scanner};
 use serde_json::json;
 
 use super::calibrate::{calibrate, separation};
@@ -16,7 +16,6 @@ use super::sample::{Reader, Sample, Source, Tile};
 use super::{Outcome, inspect, single};
 use crate::host::Library;
 use crate::locate;
-use crate::slide;
 
 /// Options of `coverslip profile build`.
 #[derive(clap::Args, Debug)]
@@ -69,7 +68,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Outcome {
     let parts = fit(&fitted, &taps, args.paired || args.single)?;
     let mut profile = builder.uncalibrated(&bundle, parts, &fitted)?;
     builder.calibrate(&mut profile)?;
-    let digest = profile::write(&profile, &args.out, args.force)?;
+    let digest = coverslip_profile::write(&profile, &args.out, args.force)?;
     inspect::print(out, &profile, digest)?;
     Ok(writeln!(out, "{}", args.out.display())?)
 }
@@ -111,9 +110,9 @@ impl Builder<'_> {
         for (one, half) in self.given.iter().zip(self.halves) {
             let paths: Vec<&PathBuf> =
                 one.slides.iter().zip(half).filter(|(_, held)| !**held).map(|(path, _)| path).collect();
-            let samples = |change: &dyn Fn(f64) -> Option<crate::slide::simulated::Change>| {
+            let samples = |change: &dyn Fn(f64) -> Option<coverslip_slides::simulated::Change>| {
                 let one_slide = |path: &&PathBuf| -> Result<Sample, Box<dyn Error>> {
-                    let mpp = self.reader.resolution(slide::open(path)?.as_ref())?;
+                    let mpp = self.reader.resolution(coverslip_slides::open(path)?.as_ref())?;
                     self.reader.sample(path, &one.id, change(mpp.x))
                 };
                 paths.iter().map(one_slide).collect::<Result<Vec<_>, _>>()

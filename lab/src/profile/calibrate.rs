@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use coverslip_analysis::scanners::auroc;
-use coverslip_bundle::profile::{Calibration, Check, ModelOutputs, Profile, Scanner, TileScores, instability};
+use coverslip_profile::{Calibration, Check, ModelOutputs, Profile, Scanner, TileScores, instability};
 
 use super::sample::{Sample, Tile};
 

@@ -9,8 +9,8 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use coverslip_analysis::scanners::auroc;
-use coverslip_bundle::profile::{Check, TileScores};
 use coverslip_plugin_abi as abi;
+use coverslip_profile::{Check, TileScores};
 use serde_json::{Value, json};
 
 use super::Outcome;
@@ -102,7 +102,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Outcome {
         "faults": reports,
     });
     let path = args.out.join("challenge.json");
-    crate::embeddings::whole(&path, |file| serde_json::to_writer_pretty(file, &report).map_err(Into::into))
+    coverslip_files::whole(&path, |file| serde_json::to_writer_pretty(file, &report).map_err(Into::into))
         .map_err(|error| format!("{}: {error}", path.display()))?;
     Ok(writeln!(out, "{}", path.display())?)
 }
@@ -143,7 +143,7 @@ impl Challenge<'_> {
     fn play(&self, fault: Option<(&Fault, f64)>) -> Result<Seen, Box<dyn Error>> {
         let mut seen = Seen::default();
         for path in &self.args.slides {
-            let mpp = self.reader.resolution(crate::slide::open(path)?.as_ref())?.x;
+            let mpp = self.reader.resolution(coverslip_slides::open(path)?.as_ref())?.x;
             let change = fault.map(|(fault, severity)| (fault.change)(severity, self.reader.info.mpp / mpp));
             seen.add(&self.reader.play(path, &self.args.scanner, change.map(|change| (change, 0)))?);
             if let Some(change) = change.filter(|_| self.args.alerts) {
@@ -224,7 +224,7 @@ fn half_flagged(shares: &[(f64, f64)]) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use coverslip_bundle::profile::measurement;
+    use coverslip_profile::measurement;
 
     use super::*;
 

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::io::Write;
 
-use coverslip_bundle::profile::{COLOR_VALUES, Calibration, Check, Profile, Scanner, TapGeometry};
+use coverslip_profile::{COLOR_VALUES, Calibration, Check, Profile, Scanner, TapGeometry};
 use faer::Mat;
 
 /// The level at which checks are compared.

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 
 use coverslip_analysis::scanners::{Geometry, Labels, SparseRows, scanner_effects};
-use coverslip_bundle::profile::{ColorBaseline, MAX_FEATURES, TapGeometry, color_vector, measurement};
 use coverslip_plugin_abi as abi;
+use coverslip_profile::{ColorBaseline, MAX_FEATURES, TapGeometry, color_vector, measurement};
 use faer::Mat;
 
 use super::sample::{Sample, Tile};

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::path::PathBuf;
 
-use coverslip_bundle::profile::Draw;
+use coverslip_numerics::Draw;
 
 use crate::embed::inputs::twice;
 

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::io::Write;
 
 use coverslip_bundle::Digest;
-use coverslip_bundle::profile::{Check, Profile, Scanner};
+use coverslip_profile::{Check, Profile, Scanner};
 
 use crate::page::shortened;
 
@@ -81,7 +81,7 @@ fn one(out: &mut dyn Write, profile: &Profile, scanner: &Scanner) -> Result<(), 
 
 #[cfg(test)]
 mod tests {
-    use coverslip_bundle::profile::{Provenance, TapGeometry};
+    use coverslip_profile::{Provenance, TapGeometry};
 
     use super::*;
 

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use coverslip_bundle::Digest;
-use coverslip_bundle::profile::Profile;
+use coverslip_profile::Profile;
 
 /// Options of `coverslip profile`.
 #[derive(Debug, clap::Args)]

@@ -4,13 +4,14 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use coverslip_bundle::profile::{Draw, Measurements};
+use coverslip_numerics::Draw;
 use coverslip_plugin_abi as abi;
+use coverslip_profile::Measurements;
 
 use crate::host::{Library, Runtime};
 use crate::scan::{Layout, Played, Settings, play};
-use crate::slide::simulated::{Change, Simulated};
-use crate::slide::{self, Mpp, SlideSource};
+use coverslip_slides::simulated::{Change, Simulated};
+use coverslip_slides::{self, Mpp, SlideSource};
 
 /// A tile that was analysed.
 #[derive(Debug, Clone)]
@@ -88,7 +89,7 @@ impl<'l> Reader<'l> {
         scanner: &str,
         change: Option<(Change, u32)>,
     ) -> Result<Played, Box<dyn Error>> {
-        let mut source = slide::open(path)?;
+        let mut source = coverslip_slides::open(path)?;
         let mpp = self.resolution(source.as_ref())?;
         let settings = Settings {
             scanner_id: scanner.to_owned(),
@@ -134,7 +135,7 @@ impl<'l> Reader<'l> {
         scanner: &str,
         change: Change,
     ) -> Result<Vec<(i32, usize)>, Box<dyn Error>> {
-        let middle = slide::open(path)?.info().height / 2;
+        let middle = coverslip_slides::open(path)?.info().height / 2;
         let played = self.play(path, scanner, Some((change, middle)))?;
         let mut ends: Vec<(u64, i64)> =
             played.collected.tiles.iter().map(|tile| (tile.result.sequence, tile.result.y)).collect();

@@ -1,9 +1,9 @@
 //! What other scanners would have made of one scanner's slides: simple changes of light, optics, electronics and
 //! compression, for a site that has one scanner only. A profile that was fitted on them says so.
 
-use coverslip_bundle::profile::Perturbation;
+use coverslip_profile::Perturbation;
 
-use crate::slide::simulated::Change;
+use coverslip_slides::simulated::Change;
 
 /// The changes, by name. Blur is given at the model's µm/px and scaled to the slide's.
 pub(super) fn changes(model_mpp: f64, slide_mpp: f64) -> Vec<(&'static str, Change)> {

@@ -8,7 +8,7 @@ use image::imageops::FilterType;
 use image::{ImageEncoder, RgbImage};
 
 use crate::analyze::features::TopTile;
-use crate::slide::{self, Rect, SlideSource};
+use coverslip_slides::{self, Rect, SlideSource};
 
 /// Width and height of a tile in the page, px: sharp on screens of two device pixels per CSS pixel.
 const SIDE: u32 = 176;
@@ -51,7 +51,7 @@ impl Gallery {
     fn read(&mut self, tile: &TopTile) -> Result<String, String> {
         let path = self.find(&tile.image)?;
         if self.open.as_ref().is_none_or(|(open, _)| *open != path) {
-            self.open = Some((path.clone(), slide::open(&path).map_err(|error| error.to_string())?));
+            self.open = Some((path.clone(), coverslip_slides::open(&path).map_err(|error| error.to_string())?));
         }
         let Some((_, source)) = &mut self.open else { return Err("no slide is open".into()) };
         let (width, height) = (i64::from(source.info().width), i64::from(source.info().height));

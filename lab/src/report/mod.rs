@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 
 use crate::analyze::counts::{ALPHA, CountsReport};
-use crate::embeddings::put;
+use coverslip_files::put;
 use gallery::Gallery;
 
 /// Options of `coverslip report`.

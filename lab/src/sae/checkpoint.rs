@@ -7,7 +7,7 @@ use coverslip_analysis::sae::{Sae, TrainerState};
 use coverslip_bundle::tensors::{Element, Tensor, TensorFile, TensorMap, to_safetensors};
 use serde::{Deserialize, Serialize};
 
-use crate::embeddings::whole;
+use coverslip_files::whole;
 
 /// Its name in the output directory.
 pub(super) const FILE: &str = "checkpoint.safetensors";

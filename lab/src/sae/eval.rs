@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::data::{Data, Split};
 use super::files;
-use crate::embeddings::{EmbeddingError, put};
+use crate::embeddings::EmbeddingError;
+use coverslip_files::put;
 
 /// The slides that `sae train` held out, beside the SAE.
 pub(super) const SPLIT: &str = "split.json";

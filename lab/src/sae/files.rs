@@ -5,11 +5,11 @@ use std::path::Path;
 
 use coverslip_analysis::sae::{Architecture, Sae};
 use coverslip_bundle::SaeArchitecture;
-use coverslip_bundle::import::{ImportedSae, SaeOptions, import_sae};
 use coverslip_bundle::tensors::{Tensor, TensorMap, to_safetensors};
+use coverslip_import::{ImportedSae, SaeOptions, import_sae};
 use serde_json::json;
 
-use crate::embeddings::put;
+use coverslip_files::put;
 
 /// Writes the files; the weights last, so that a directory with weights is whole. `details`: how it was trained, into the
 /// configuration's metadata, which changes no number.

@@ -14,8 +14,8 @@ use serde_json::json;
 use super::checkpoint::{self, Meta};
 use super::data::{Data, Split, Stream};
 use super::files;
-use crate::embeddings::put;
 use crate::scan::Line;
+use coverslip_files::put;
 
 /// What `coverslip sae train` takes.
 #[derive(clap::Args, Debug, Clone)]

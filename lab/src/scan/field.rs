@@ -2,7 +2,7 @@
 //! together is honest at any ratio; making more of them than the scanner saw invents detail that features
 //! will be read from.
 
-use crate::slide::Mpp;
+use coverslip_slides::Mpp;
 
 /// By how much pixels may be enlarged before the model sees something that it was not trained on.
 const MOST_ENLARGED: f64 = 1.10;

@@ -1,6 +1,6 @@
 //! How a scanner cuts a slide: the frames, in the order in which they are captured.
 
-use crate::slide::Rect;
+use coverslip_slides::Rect;
 
 /// The kinds of frames.
 #[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]

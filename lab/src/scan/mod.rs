@@ -26,13 +26,13 @@ pub(crate) use play::{Played, Settings, alert_line, play};
 pub(crate) use progress::Line;
 pub(crate) use thumbnail::Thumbnail;
 
-use coverslip_bundle::profile::{Calibration, Check, Profile};
+use coverslip_profile::{Calibration, Check, Profile};
 
 use crate::engine_args::EngineArgs;
 use crate::host::{Library, Runtime};
 use crate::locate;
-use crate::output::{self, OutputSet, Report, Verdict};
-use crate::slide::{self, Mpp, SlideSource, SourceError};
+use crate::output::{self, Report, Verdict};
+use coverslip_slides::{self, Mpp, SlideSource, SourceError};
 
 /// What `coverslip scan` takes.
 #[derive(clap::Args, Debug, Clone)]
@@ -96,7 +96,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
     check(&args)?;
     let mut source = open_source(&args)?;
     let mpp = resolution(&args, source.as_ref())?;
-    let outputs = OutputSet::prepare(&args.out)?;
+    let outputs = output::prepare(&args.out)?;
     let stop = Arc::new(AtomicBool::new(false));
     let flag = stop.clone();
     // Fails only where a handler exists already; then Ctrl-C ends the process, and only temporary files are left.
@@ -193,7 +193,7 @@ fn settings(args: &Args, levels: &Levels) -> Settings {
 
 fn check(args: &Args) -> Result<(), Box<dyn Error>> {
     if let Some(mpp) = args.mpp
-        && !slide::MPP_RANGE.contains(&mpp)
+        && !coverslip_slides::MPP_RANGE.contains(&mpp)
     {
         return Err(format!("--mpp: expected 0.01 to 100 micrometres per pixel, found {mpp}").into());
     }
@@ -210,8 +210,8 @@ fn check(args: &Args) -> Result<(), Box<dyn Error>> {
 
 fn open_source(args: &Args) -> Result<Box<dyn SlideSource>, SourceError> {
     match &args.slide {
-        Some(path) => slide::open(path),
-        None => Ok(Box::new(slide::generated::GeneratedSlide::new())),
+        Some(path) => coverslip_slides::open(path),
+        None => Ok(Box::new(coverslip_slides::generated::GeneratedSlide::new())),
     }
 }
 

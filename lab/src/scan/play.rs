@@ -14,7 +14,7 @@ use super::frames::{Layout, Plan, Planned};
 use super::progress::Line;
 use super::{Collected, Thumbnail, alert_name};
 use crate::host::{HostError, Results, RgbFrame, Runtime, Slide};
-use crate::slide::{Mpp, Rect, SlideSource, SourceError};
+use coverslip_slides::{Mpp, Rect, SlideSource, SourceError};
 
 /// Frames that are read ahead.
 const AHEAD: usize = 4;

@@ -1,6 +1,6 @@
 //! A small picture of the slide, gathered from the frames as they pass: the slide is decoded once.
 
-use crate::slide::Rect;
+use coverslip_slides::Rect;
 
 /// Pixels of the thumbnail at most, wide and high.
 const LARGEST: u32 = 1400;

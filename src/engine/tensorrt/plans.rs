@@ -172,11 +172,7 @@ impl<'c> Plans<'c> {
 /// Writes what a library keeps beside its plans, whole or not at all. A failure is not reported, because the library
 /// makes the file again.
 pub(super) fn write_beside(path: &Path, bytes: &[u8]) {
-    let new = path.with_extension(format!("new-{}", std::process::id()));
-    let written = fs::write(&new, bytes).and_then(|()| fs::rename(&new, path));
-    if written.is_err() {
-        let _ = fs::remove_file(&new);
-    }
+    let _ = coverslip_files::put(path, bytes);
 }
 
 /// Bundle or composer refuse this engine.

@@ -9,8 +9,9 @@
 
 use std::collections::HashMap;
 
-use coverslip_bundle::profile::{Check, Draw};
+use coverslip_numerics::Draw;
 use coverslip_plugin_abi::TileResult;
+use coverslip_profile::Check;
 
 use super::super::rules::{Calibrated, DRIFT_ALIKE_BELOW, DRIFT_FEWEST_PAIRS};
 use super::finding::{Finding, Since, tile_box};

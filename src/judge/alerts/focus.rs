@@ -6,9 +6,9 @@
 //! have ended on this slide, begun with the weight of ten tiles at q = 0.5, so that neither a slide whose tissue is
 //! patchy nor one without a single blurry tile changes the level.
 
-use coverslip_bundle::profile::Check;
 use coverslip_plugin_abi as abi;
 use coverslip_plugin_abi::TileResult;
+use coverslip_profile::Check;
 
 use super::super::rules::{Calibrated, FOCUS_RUN, SHORTEST_FOCUS_RUN};
 use super::finding::{Finding, Known, Since, tile_box};

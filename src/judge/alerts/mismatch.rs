@@ -1,9 +1,9 @@
 //! SCANNER_MISMATCH: whether the slide as a whole looks like one of the scanner's slides. Its mean SCANNER_SHIFT score is
 //! ranked among those of the calibration slides when the slide is over.
 
-use coverslip_bundle::profile::{Calibration, Check};
 use coverslip_plugin_abi as abi;
 use coverslip_plugin_abi::TileResult;
+use coverslip_profile::{Calibration, Check};
 
 use super::super::rules::{Calibrated, MISMATCH_FEWEST_SLIDES, MISMATCH_FEWEST_TILES};
 use super::finding::{Finding, Since};

@@ -13,9 +13,9 @@ mod simulated;
 mod strips;
 mod wealth;
 
-use coverslip_bundle::profile::Check;
 use coverslip_plugin_abi as abi;
 use coverslip_plugin_abi::{Alert, TileResult};
+use coverslip_profile::Check;
 
 use self::drift::Drift;
 use self::finding::{Finding, Since};

@@ -3,6 +3,8 @@
 //! A slide's score is a slide effect (20 to 40 % of the variance) plus a Gaussian field over 15 × 15 mm of tiles of
 //! 0.112 mm, correlated as exp(−3 d / range) with ranges of 0.25 to 4 mm, scanned in serpentine rows.
 
+use coverslip_numerics::{Fourier, SplitMix64};
+
 use super::finding::tests::tile;
 use super::*;
 use crate::judge::rules::tests::calibrated;
@@ -15,55 +17,23 @@ const TORUS: usize = 256;
 const TILE_MM: f64 = 0.112;
 const RANGES_MM: [f64; 5] = [0.25, 0.5, 1.0, 2.0, 4.0];
 
-struct Random(u64);
+struct Random(SplitMix64);
 
 impl Random {
-    fn unit(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
-    }
-
     /// Two standard normal numbers (Box and Muller).
     fn normals(&mut self) -> [f64; 2] {
-        let (radius, angle) = ((-2.0 * (1.0 - self.unit()).ln()).sqrt(), 2.0 * std::f64::consts::PI * self.unit());
+        let (radius, angle) = ((-2.0 * (1.0 - self.0.unit()).ln()).sqrt(), 2.0 * std::f64::consts::PI * self.0.unit());
         [radius * angle.cos(), radius * angle.sin()]
     }
 }
 
-/// In place, radix 2, of a line of complex numbers.
-fn transform(line: &mut [[f64; 2]]) {
-    let n = line.len();
-    for i in 0..n {
-        let j = i.reverse_bits() >> (usize::BITS - n.trailing_zeros());
-        if i < j {
-            line.swap(i, j);
-        }
-    }
-    let mut size = 2;
-    while size <= n {
-        let angle = -2.0 * std::f64::consts::PI / size as f64;
-        let turns: Vec<[f64; 2]> =
-            (0..size / 2).map(|k| [(angle * k as f64).cos(), (angle * k as f64).sin()]).collect();
-        for block in line.chunks_exact_mut(size) {
-            let (low, high) = block.split_at_mut(size / 2);
-            for ((l, h), [c, s]) in low.iter_mut().zip(high).zip(&turns) {
-                let turned = [h[0] * c - h[1] * s, h[0] * s + h[1] * c];
-                *h = [l[0] - turned[0], l[1] - turned[1]];
-                *l = [l[0] + turned[0], l[1] + turned[1]];
-            }
-        }
-        size *= 2;
-    }
-}
-
-/// The same in both directions of a square.
-fn transform_square(square: &mut [[f64; 2]]) {
+/// The transform in both directions of a square.
+fn transform_square(square: &mut [[f32; 2]]) {
     let n = square.len().isqrt();
+    let mut fourier = Fourier::default();
+    fourier.fit(n);
     for _ in 0..2 {
-        square.chunks_exact_mut(n).for_each(transform);
+        square.chunks_exact_mut(n).for_each(|line| fourier.transform(line));
         for i in 0..n {
             for j in 0..i {
                 square.swap(i * n + j, j * n + i);
@@ -75,21 +45,22 @@ fn transform_square(square: &mut [[f64; 2]]) {
 /// Square roots of the field's spectrum.
 fn spectrum(range_mm: f64) -> Vec<f64> {
     let away = |i: usize| i.min(TORUS - i) as f64 * TILE_MM;
-    let mut square: Vec<[f64; 2]> =
-        (0..TORUS * TORUS).map(|i| [(-3.0 * away(i / TORUS).hypot(away(i % TORUS)) / range_mm).exp(), 0.0]).collect();
+    let mut square: Vec<[f32; 2]> = (0..TORUS * TORUS)
+        .map(|i| [(-3.0 * away(i / TORUS).hypot(away(i % TORUS)) / range_mm).exp() as f32, 0.0])
+        .collect();
     transform_square(&mut square);
-    square.into_iter().map(|value| (value[0].max(0.0) / (TORUS * TORUS) as f64).sqrt()).collect()
+    square.into_iter().map(|value| (f64::from(value[0].max(0.0)) / (TORUS * TORUS) as f64).sqrt()).collect()
 }
 
 /// Two independent fields of variance 1 in the order of the scan.
 fn fields(spectrum: &[f64], random: &mut Random) -> [Vec<f32>; 2] {
-    let mut square: Vec<[f64; 2]> = spectrum.iter().map(|root| random.normals().map(|v| v * root)).collect();
+    let mut square: Vec<[f32; 2]> = spectrum.iter().map(|root| random.normals().map(|v| (v * root) as f32)).collect();
     transform_square(&mut square);
     let place = |i: usize| {
         let (column, row) = place(i);
         row * TORUS + column
     };
-    [0, 1].map(|part| (0..SIDE * SIDE).map(|i| square[place(i)][part] as f32).collect())
+    [0, 1].map(|part| (0..SIDE * SIDE).map(|i| square[place(i)][part]).collect())
 }
 
 /// Column and row of the i-th tile of the scan.
@@ -108,7 +79,7 @@ fn grid() -> Grid {
 /// above −8, out of focus is what is above `blurry`.
 fn alerts(values: &[f32], blurry: f32, seed: u64) -> Vec<(usize, i32)> {
     let mut known = calibrated(0.01);
-    known.draw = coverslip_bundle::profile::Draw::new(seed);
+    known.draw = coverslip_numerics::Draw::new(seed);
     let grid = grid();
     let scene = Scene { calibrated: Some(&known), grid: &grid, max_tiles: SIDE * SIDE, tile_mm: TILE_MM };
     let mut state = AlertState::new(&scene).unwrap();
@@ -129,12 +100,12 @@ fn alerts(values: &[f32], blurry: f32, seed: u64) -> Vec<(usize, i32)> {
 fn slides(count: usize, seed: u64) -> impl Iterator<Item = Vec<f32>> {
     let per_range = count / RANGES_MM.len();
     RANGES_MM.into_iter().enumerate().flat_map(move |(i, range)| {
-        let mut random = Random(seed + i as u64);
+        let mut random = Random(SplitMix64::new(seed + i as u64));
         let spectrum = spectrum(range);
         (0..per_range.div_ceil(2)).flat_map(move |_| fields(&spectrum, &mut random)).zip(0..per_range).map(
             move |(mut field, slide)| {
-                let mut random = Random(seed ^ (1000 * i + slide) as u64);
-                let share = 0.2 + 0.2 * random.unit();
+                let mut random = Random(SplitMix64::new(seed ^ (1000 * i + slide) as u64));
+                let share = 0.2 + 0.2 * random.0.unit();
                 let (shift, scale) = (random.normals()[0] * share.sqrt(), (1.0 - share).sqrt());
                 field.iter_mut().for_each(|value| *value = shift as f32 + scale as f32 * *value);
                 field
@@ -149,7 +120,8 @@ const ONE_PERCENT: f32 = 2.326;
 #[allow(clippy::print_stderr, reason = "figures for the documentation")]
 #[cfg(test)]
 mod tests {
-    use coverslip_bundle::profile::{Calibration, Draw};
+    use coverslip_numerics::Draw;
+    use coverslip_profile::Calibration;
 
     use super::*;
 
@@ -174,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    #[ignore = "minutes; the figures are in docs/qc.md"]
+    #[ignore = "minutes; the figures are in docs/measured/flags-and-alerts.md"]
     fn a_thousand_slides_in_control() {
         let [drift, focus] = in_control(1000);
         eprintln!("of 1000 slides {drift} with a drift alert, {focus} with a focus alert");
@@ -185,11 +157,11 @@ mod tests {
     /// others that are right.
     fn mismatches(slides: &[Vec<f32>], shift: f32) -> usize {
         let means: Vec<f32> = slides.iter().map(|field| 8.0 + field.iter().sum::<f32>() / field.len() as f32).collect();
-        let mut random = Random(9);
+        let mut random = Random(SplitMix64::new(9));
         let mut known = calibrated(0.01);
         let mut is_mismatch = |(number, field): (usize, &Vec<f32>)| {
             let mut others: Vec<usize> = (0..means.len()).filter(|&other| other != number).collect();
-            others.sort_by_cached_key(|_| random.unit().to_bits());
+            others.sort_by_cached_key(|_| random.0.unit().to_bits());
             others.truncate(99);
             let mut profile = (*known.profile).clone();
             profile.scanners[0].slide_shift = Calibration::new(others.into_iter().map(|i| means[i]).collect());
@@ -216,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    #[ignore = "minutes; the figures are in docs/qc.md"]
+    #[ignore = "minutes; the figures are in docs/measured/flags-and-alerts.md"]
     fn a_thousand_slides_wrong_from_their_first_tile() {
         let slides: Vec<Vec<f32>> = slides(1000, 21).collect();
         for shift in [0.0, 0.5, 1.0, 2.0, 3.0] {
@@ -226,7 +198,7 @@ mod tests {
 
     /// Tiles from a change of one standard deviation (of the field) to the alert, by range and place: found, median.
     fn delays(range: f64, start: usize, slides: usize) -> (usize, Option<usize>) {
-        let mut random = Random(5);
+        let mut random = Random(SplitMix64::new(5));
         let spectrum = spectrum(range);
         let mut delays: Vec<usize> = (0..slides.div_ceil(2))
             .flat_map(|_| fields(&spectrum, &mut random))
@@ -251,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    #[ignore = "minutes; the figures are in docs/qc.md"]
+    #[ignore = "minutes; the figures are in docs/measured/flags-and-alerts.md"]
     fn delays_by_range_and_place() {
         for range in RANGES_MM {
             for start in [0, 250, 500, 1000, 2000, 5000, 10_000] {

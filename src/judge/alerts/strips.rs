@@ -3,6 +3,7 @@
 //! With tiles flagged at level a, k or more of a strip's n happen with the binomial tail P(X ≥ k). Neighbours are alike,
 //! so the tail is held against a ten-thousandth of α: at a = 1 % and 134 tiles a strip, 11 flagged ones.
 
+use coverslip_numerics::binomial_tail;
 use coverslip_plugin_abi as abi;
 use coverslip_plugin_abi::TileResult;
 
@@ -74,44 +75,10 @@ impl StripRule {
     }
 }
 
-/// P(X ≥ k) of X ~ Bin(n, p), 0 < p < 1, 1 ≤ k ≤ n.
-fn binomial_tail(n: u64, k: u64, p: f64) -> f64 {
-    let (n, k) = (n as f64, k as f64);
-    if k <= n * p {
-        // More than a third, and nothing to alarm; its first term may be too small for a number.
-        return 1.0;
-    }
-    // ln C(n, k), one factor at a time: k is small.
-    let choose: f64 = (0..k as u64).map(|i| ((n - i as f64) / (k - i as f64)).ln()).sum();
-    let mut term = (choose + k * p.ln() + (n - k) * (1.0 - p).ln()).exp();
-    let (mut total, mut i) = (0.0, k);
-    while i <= n && term > total * 1e-12 {
-        total += term;
-        term *= (n - i) / (i + 1.0) * p / (1.0 - p);
-        i += 1.0;
-    }
-    total.min(1.0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::finding::tests::tile;
     use super::*;
-
-    /// scipy.stats.binom.sf(k - 1, n, p)
-    #[test]
-    fn tails_are_scipys() {
-        for (n, k, p, want) in [
-            (134, 10, 0.01, 1.1817e-06),
-            (5, 5, 0.5, 0.03125),
-            (16000, 1, 0.05, 1.0),
-            (20, 1, 0.01, 0.18209306),
-            (1000, 30, 0.02, 0.020696519),
-        ] {
-            let found = binomial_tail(n, k, p);
-            assert!((found / want - 1.0).abs() < 1e-5, "{n} {k} {p}: {found}, not {want}");
-        }
-    }
 
     fn of(i: u64, strip: u64, raised: bool) -> TileResult {
         let flags_raised = if raised { abi::FLAG_BANDING } else { 0 };

@@ -6,7 +6,7 @@
 //! martingale that begins at 1: it reaches 1/α with probability α at most (Ville). Vovk, Nouretdinov & Gammerman, Testing
 //! exchangeability on-line, ICML 2003; restarts as in Vovk, Testing randomness online, 2021.
 
-use coverslip_bundle::profile::Draw;
+use coverslip_numerics::Draw;
 
 use crate::error::Result;
 use crate::memory::reserve;

@@ -19,7 +19,7 @@ pub(crate) use report::{Association, CellType, CountsReport, Reported, Source};
 use super::representation::{Kind, Representation};
 use super::study::{self, LabelArgs, Study};
 use super::{Failure, Outcome, save};
-use crate::embeddings::put;
+use coverslip_files::put;
 
 /// Options of `coverslip analyze counts`.
 #[derive(Debug, clap::Args)]

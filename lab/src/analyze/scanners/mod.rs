@@ -110,7 +110,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Outcome {
         "features": features,
     });
     let path = args.out.join("scanners.json");
-    crate::embeddings::whole(&path, |file| serde_json::to_writer_pretty(file, &report).map_err(Into::into))
+    coverslip_files::whole(&path, |file| serde_json::to_writer_pretty(file, &report).map_err(Into::into))
         .map_err(|error| format!("{}: {error}", path.display()))?;
     table::print(out, &material, &settings, &taps)?;
     Ok(writeln!(out, "{}", path.display())?)

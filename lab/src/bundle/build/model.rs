@@ -3,8 +3,8 @@
 use std::error::Error;
 use std::path::Path;
 
-use coverslip_bundle::import::{ModelSource, ModelSpec, OnnxFile, OnnxSpec, StoreAs, import_model, import_onnx};
 use coverslip_bundle::{Architecture, Tap, Weights};
+use coverslip_import::{ModelSource, ModelSpec, OnnxFile, OnnxSpec, StoreAs, import_model, import_onnx};
 
 use super::super::engine;
 use super::{BuildArgs, from_json, memory};

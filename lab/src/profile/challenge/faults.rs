@@ -2,9 +2,9 @@
 
 use std::error::Error;
 
-use coverslip_bundle::profile::Check;
+use coverslip_profile::Check;
 
-use crate::slide::simulated::Change;
+use coverslip_slides::simulated::Change;
 
 /// A fault at several severities, mild first.
 pub(super) struct Fault {

@@ -1,0 +1,132 @@
+//! The composer: manifest and weights become ONE ONNX graph, the same for every engine.
+//!
+//! `vit` writes a vision transformer, `splice` copies a graph that came as ONNX, `taps` pools the embeddings,
+//! `sae` adds the sparse autoencoder. What can be computed once is computed here, in float64, and stored as
+//! a float32 constant: preprocessing and position embedding go into the patch embedding, attention's 1/√d
+//! into the queries, LayerScale into the projections. Nothing in the graph mixes the tiles of a batch.
+//!
+//! At a precision below float32 the model's weights and what its matrix products read and give are of that type;
+//! norms, softmax, the residual stream, pooling and the SAE stay float32. The graph's types alone say so: engines take
+//! them as they are.
+
+mod composed;
+pub mod graph;
+mod sae;
+mod sae_graph;
+pub mod splice;
+mod taps;
+mod vit;
+
+use crate::error::{BundleError, fail};
+use crate::layout;
+use crate::manifest::{Architecture, Manifest, Tap, TapSource, Vit};
+use crate::onnx::{DataType, Dim, Model, OPSET, Placement};
+use crate::precision::Precision;
+use crate::tensors::TensorFile;
+pub use composed::{ComposedGraph, TapOutput};
+use graph::Graph;
+pub use sae_graph::SaeGraph;
+use taps::Tokens;
+
+/// The revision of the composer: raised whenever the same bundle gives another graph, so that plans built from the
+/// former one are told apart.
+pub const COMPOSER: u32 = 1;
+
+/// Composes the graph of a checked manifest and its checked weights. `topology` is an ONNX model's graph.
+pub fn compose(
+    manifest: &Manifest,
+    topology: Option<&[u8]>,
+    model: &TensorFile,
+    sae: &TensorFile,
+    precision: Precision,
+    placement: Placement,
+) -> Result<ComposedGraph, BundleError> {
+    let copied = topology.map(Model::read).transpose()?;
+    let opset = copied.as_ref().map_or(OPSET, |copied| copied.opset);
+    let expected = expected_bytes(manifest, topology, precision);
+    let mut graph = Graph::placed(&manifest.name, opset, expected, placement)?.at(precision);
+    let side = Dim::Fixed(manifest.side);
+    graph.input(ComposedGraph::PIXELS, DataType::Uint8, &[Dim::Batch, side, side, Dim::Fixed(3)]);
+    let tokens: Vec<Tokens> = match (&manifest.architecture, &copied) {
+        (Architecture::Vit(vit), _) => vit_tokens(&mut graph, manifest, vit, model)?,
+        (Architecture::Onnx(onnx), Some(copied)) => {
+            splice::compose(&mut graph, manifest, onnx, copied, model)?;
+            manifest.taps.iter().filter_map(copied_tokens).collect()
+        }
+        (Architecture::Onnx(_), None) => fail!(Missing, "the model's graph is missing"),
+    };
+    let taps: Vec<TapOutput> = manifest
+        .taps
+        .iter()
+        .map(|tap| TapOutput { name: format!("embedding_{}", tap.name), width: manifest.tap_width(tap) })
+        .collect();
+    for (tap, (output, tokens)) in manifest.taps.iter().zip(taps.iter().zip(&tokens)) {
+        tokens.pool(&mut graph, tap.pooling, &output.name);
+    }
+    sae::compose(&mut graph, &manifest.sae, sae, &format!("embedding_{}", manifest.sae.tap), None)?;
+    for tap in &taps {
+        graph.output(&tap.name, DataType::Float, &[Dim::Batch, Dim::Fixed(tap.width)]);
+    }
+    sae::outputs(&mut graph, &manifest.sae);
+    let (onnx, external) = graph.finish()?;
+    let (external, external_tensors) = external.map(|weights| (weights.bytes, weights.tensors)).unzip();
+    Ok(ComposedGraph {
+        onnx,
+        external,
+        external_tensors: external_tensors.unwrap_or_default(),
+        input: ComposedGraph::PIXELS.to_owned(),
+        taps,
+        features: manifest.sae.outputs,
+        side: manifest.side,
+        single_tile: matches!(&manifest.architecture, Architecture::Onnx(onnx) if onnx.single_tile),
+        precision,
+    })
+}
+
+/// Writes a vision transformer; what its taps read, in their order.
+fn vit_tokens(
+    graph: &mut Graph,
+    manifest: &Manifest,
+    vit: &Vit,
+    file: &TensorFile,
+) -> Result<Vec<Tokens>, BundleError> {
+    let after_block = vit::compose(graph, manifest, vit, file)?;
+    let weights = vit::Weights::new(vit, file);
+    let mut all = Vec::with_capacity(manifest.taps.len());
+    for tap in &manifest.taps {
+        let norm = if tap.final_norm() { Some(weights.norm("norm")?) } else { None };
+        let value = tap.after_block().and_then(|block| after_block.get(block)).cloned().unwrap_or_default();
+        all.push(Tokens { value, prefix: vit.prefix_tokens(), width: vit.embed_dim, norm });
+    }
+    Ok(all)
+}
+
+fn copied_tokens(tap: &Tap) -> Option<Tokens> {
+    match &tap.source {
+        TapSource::Tensor { tensor, width, prefix_tokens } => {
+            Some(Tokens { value: splice::renamed(tensor), prefix: *prefix_tokens, width: *width, norm: None })
+        }
+        TapSource::Block { .. } => None,
+    }
+}
+
+/// Size of the file, to reserve it once: the weights that are composed, and room for nodes.
+fn expected_bytes(manifest: &Manifest, topology: Option<&[u8]>, precision: Precision) -> usize {
+    let sae = 4 * layout::sae_parameters(&manifest.sae);
+    let bytes = match &manifest.architecture {
+        Architecture::Vit(vit) => {
+            let depth = vit::composed_depth(&manifest.taps);
+            let composed = Vit { depth, ..vit.clone() };
+            let table = 4 * (vit.tokens(manifest.side) * vit.embed_dim) as u128;
+            let weights = precision.bytes() as u128 * layout::vit_parameters(&composed, manifest.side);
+            // Norms are float32 whatever the precision.
+            let norms = 16 * vit.embed_dim as u128;
+            sae + weights + table + 64 * 1024 + (16 * 1024 + norms) * depth as u128
+        }
+        Architecture::Onnx(onnx) => {
+            let nodes = topology.map_or(0, |topology| 2 * topology.len() as u128);
+            sae + 4 * u128::from(onnx.parameters) + nodes + 64 * 1024
+        }
+    };
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}

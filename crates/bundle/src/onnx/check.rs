@@ -1,0 +1,75 @@
+//! What must hold of an ONNX file before an engine sees it: the structural part of ONNX's own checker.
+
+use std::collections::{HashMap, HashSet};
+
+use super::operators::{self, OPSETS};
+use super::read::Model;
+use crate::error::{BundleError, fail};
+
+/// What was counted while checking.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Checked {
+    /// Nodes.
+    pub nodes: usize,
+    /// Constants.
+    pub constants: usize,
+}
+
+/// Checks an ONNX file's structure: names are unique, every value is made before it is read, every output is
+/// made, operators are of the standard domain and known.
+///
+/// # Errors
+/// `Truncated`, `Invalid` or `Unsupported`, naming the node or value.
+pub fn check_onnx(bytes: &[u8]) -> Result<Checked, BundleError> {
+    let model = Model::read(bytes)?;
+    check_model(&model)?;
+    Ok(Checked { nodes: model.nodes.len(), constants: model.constants.len() })
+}
+
+/// Checks a model that was read.
+pub(crate) fn check_model(model: &Model) -> Result<(), BundleError> {
+    if !OPSETS.contains(&model.opset) || model.functions > 0 {
+        fail!(
+            Unsupported,
+            "opset {} and {} functions; expected opset {} to {} and none",
+            model.opset,
+            model.functions,
+            OPSETS.start(),
+            OPSETS.end()
+        );
+    }
+    check_names(model)?;
+    for constant in &model.constants {
+        constant.check()?;
+    }
+    let mut known: HashSet<&str> = model.inputs.iter().map(|input| input.name.as_str()).collect();
+    known.extend(model.constants.iter().map(|constant| constant.name.as_str()));
+    for node in &model.nodes {
+        if let Some(input) = node.inputs.iter().find(|input| !input.is_empty() && !known.contains(input.as_str())) {
+            fail!(Invalid, "node `{}` reads `{input}` before it is made", node.name);
+        }
+        known.extend(node.outputs.iter().map(String::as_str));
+    }
+    if let Some(output) = model.outputs.iter().find(|output| !known.contains(output.name.as_str())) {
+        fail!(Invalid, "output `{}` is never made", output.name);
+    }
+    let constants: HashMap<&str, _> = model.constants.iter().map(|c| (c.name.as_str(), c)).collect();
+    operators::check(&model.nodes, |name| constants.get(name).copied())
+}
+
+/// Every name stands for one value, every node's name (where it has one) for one node.
+pub fn check_names(model: &Model) -> Result<(), BundleError> {
+    let mut values: HashSet<&str> = HashSet::new();
+    let constants = model.constants.iter().map(|constant| &constant.name);
+    let outputs = model.nodes.iter().flat_map(|node| &node.outputs).filter(|name| !name.is_empty());
+    for name in constants.chain(outputs) {
+        if name.is_empty() || !values.insert(name) {
+            fail!(Invalid, "the value `{name}` is made twice, or has no name: the ONNX file is damaged");
+        }
+    }
+    let mut nodes: HashSet<&str> = HashSet::new();
+    if let Some(node) = model.nodes.iter().find(|node| !node.name.is_empty() && !nodes.insert(&node.name)) {
+        fail!(Invalid, "two nodes are called `{}`: the ONNX file is damaged", node.name);
+    }
+    Ok(())
+}

@@ -1,0 +1,240 @@
+//! The operators that an imported graph may have: those whose kernels in the embedded engine compute what
+//! ONNX says. A graph is refused with all that it has beyond them, not with the first.
+
+use std::collections::BTreeMap;
+
+use super::read::{AttributeValue, Constant, ConstantData, Node};
+use crate::error::{BundleError, fail};
+
+/// The versions of the standard operators whose meaning is known here.
+pub const OPSETS: std::ops::RangeInclusive<u64> = 13..=23;
+
+/// ONNX's `TensorProto.DataType.INT64`.
+const INT64: u64 = 7;
+/// Values of a tensor that a graph may make out of a shape that it states.
+const LARGEST_SHAPE: u64 = 1 << 28;
+
+/// Standard operators, sorted. `Resize` is looked at more closely.
+pub const SUPPORTED_OPERATORS: [&str; 104] = [
+    "Abs",
+    "Acos",
+    "Add",
+    "And",
+    "Asin",
+    "Atan",
+    "AveragePool",
+    "BatchNormalization",
+    "Cast",
+    "Ceil",
+    "Clip",
+    "Concat",
+    "ConstantOfShape",
+    "Conv",
+    "ConvTranspose",
+    "Cos",
+    "CumSum",
+    "DepthToSpace",
+    "Div",
+    "Einsum",
+    "Elu",
+    "Equal",
+    "Erf",
+    "Exp",
+    "Expand",
+    "EyeLike",
+    "Flatten",
+    "Floor",
+    "Gather",
+    "GatherElements",
+    "GatherND",
+    "Gelu",
+    "Gemm",
+    "GlobalAveragePool",
+    "GlobalMaxPool",
+    "Greater",
+    "GreaterOrEqual",
+    "HardSigmoid",
+    "HardSwish",
+    "Identity",
+    "InstanceNormalization",
+    "IsInf",
+    "IsNaN",
+    "LayerNormalization",
+    "LeakyRelu",
+    "Less",
+    "LessOrEqual",
+    "Log",
+    "LogSoftmax",
+    "LpNormalization",
+    "MatMul",
+    "Max",
+    "MaxPool",
+    "Mean",
+    "Min",
+    "Mod",
+    "Mul",
+    "Neg",
+    "NonZero",
+    "Not",
+    "OneHot",
+    "Or",
+    "PRelu",
+    "Pad",
+    "Pow",
+    "RMSNormalization",
+    "Range",
+    "Reciprocal",
+    "ReduceL1",
+    "ReduceL2",
+    "ReduceLogSumExp",
+    "ReduceMax",
+    "ReduceMean",
+    "ReduceMin",
+    "ReduceProd",
+    "ReduceSum",
+    "ReduceSumSquare",
+    "Relu",
+    "Reshape",
+    "Resize",
+    "Round",
+    "ScatterElements",
+    "ScatterND",
+    "Shape",
+    "Sigmoid",
+    "Sign",
+    "Sin",
+    "Size",
+    "Slice",
+    "Softmax",
+    "Softsign",
+    "Split",
+    "Sqrt",
+    "Squeeze",
+    "Sub",
+    "Sum",
+    "Tanh",
+    "Tile",
+    "TopK",
+    "Transpose",
+    "Trilu",
+    "Unsqueeze",
+    "Where",
+    "Xor",
+];
+
+/// Refuses a graph with operators that are not supported, all at once.
+///
+/// # Errors
+/// `Unsupported`.
+pub fn check<'a>(nodes: &'a [Node], constant: impl Fn(&str) -> Option<&'a Constant<'a>>) -> Result<(), BundleError> {
+    let mut refused: BTreeMap<String, (usize, &str)> = BTreeMap::new();
+    for node in nodes {
+        let what = match unsupported(node)? {
+            None => unsupported_constants(node, &constant),
+            found => found,
+        };
+        if let Some(what) = what {
+            let place = node.outputs.first().filter(|_| node.name.is_empty()).unwrap_or(&node.name);
+            refused.entry(what).or_insert((0, place)).0 += 1;
+        }
+    }
+    if refused.is_empty() {
+        return Ok(());
+    }
+    let listed: Vec<String> = refused
+        .iter()
+        .map(|(what, (count, first))| format!("{what} ({count} ×, first `{}`)", first.escape_default()))
+        .collect();
+    fail!(
+        Unsupported,
+        "not supported in this version: {}; expected standard operators without control flow: simplify the \
+         graph (onnxsim, onnxruntime's basic optimisations), or export it otherwise",
+        listed.join(", ")
+    );
+}
+
+/// What is not supported of a node, if anything.
+fn unsupported(node: &Node) -> Result<Option<String>, BundleError> {
+    if !node.domain.is_empty() {
+        return Ok(Some(format!("{}.{}", node.domain, node.op)));
+    }
+    if node.has_subgraph()? {
+        return Ok(Some(format!("{} (control flow)", node.op)));
+    }
+    let known = SUPPORTED_OPERATORS.binary_search(&node.op.as_str()).is_ok();
+    if !known {
+        return Ok(Some(node.op.clone()));
+    }
+    Ok(match node.op.as_str() {
+        "Resize" => resize(node)?,
+        // Integers and floating point; what becomes of others is an engine's own.
+        "Cast" => match node.attribute("to")? {
+            Some(AttributeValue::Int(1 | 6 | 7)) => None,
+            Some(AttributeValue::Int(to)) => Some(format!("Cast to ONNX type {to}")),
+            _ => Some("Cast to no type".to_owned()),
+        },
+        "Conv" | "ConvTranspose" | "AveragePool" | "MaxPool" => {
+            let lower = node.attribute("auto_pad")? == Some(AttributeValue::Text("SAME_LOWER"));
+            lower.then(|| format!("{} with auto_pad SAME_LOWER", node.op))
+        }
+        op if op.starts_with("Reduce") => {
+            let noop = node.attribute("noop_with_empty_axes")? == Some(AttributeValue::Int(1));
+            noop.then(|| format!("{op} with noop_with_empty_axes"))
+        }
+        _ => None,
+    })
+}
+
+/// Constants with which an operator means something else to the engine, or asks for absurd memory.
+fn unsupported_constants<'a>(node: &Node, constant: &impl Fn(&str) -> Option<&'a Constant<'a>>) -> Option<String> {
+    let input = |i: usize| node.inputs.get(i).and_then(|name| constant(name));
+    if node.op == "MatMul" && (0..2).any(|i| input(i).is_some_and(|c| c.dims.len() == 1)) {
+        return Some("MatMul of a vector".to_owned());
+    }
+    let shape = match node.op.as_str() {
+        "ConstantOfShape" => input(0),
+        "Expand" | "Tile" => input(1),
+        _ => None,
+    };
+    let size =
+        shape.and_then(integers).unwrap_or_default().iter().fold(1u64, |n, dim| n.saturating_mul(dim.unsigned_abs()));
+    if size > LARGEST_SHAPE {
+        return Some(format!("{} to {size} values", node.op));
+    }
+    // The engine's integers have 32 bits. Slices cut a bound beyond the axis to the axis.
+    let wide = |c: &Constant| integers(c).is_some_and(|all| all.iter().any(|v| i32::try_from(*v).is_err()));
+    if node.op != "Slice" && (0..node.inputs.len()).any(|i| input(i).is_some_and(wide)) {
+        return Some(format!("{} with an integer beyond 32 bits", node.op));
+    }
+    None
+}
+
+/// A small int64 constant's numbers.
+fn integers(constant: &Constant) -> Option<Vec<i64>> {
+    match &constant.data {
+        ConstantData::Here(data) if constant.data_type == INT64 && data.len() <= 1 << 20 => {
+            Some(data.as_chunks::<8>().0.iter().map(|b| i64::from_le_bytes(*b)).collect())
+        }
+        _ => None,
+    }
+}
+
+/// Interpolations that are computed as ONNX says. Cubic ones are replaced by products ([`super::resize`]).
+fn resize(node: &Node) -> Result<Option<String>, BundleError> {
+    let text = |name: &str, default: &'static str| {
+        Ok::<String, BundleError>(match node.attribute(name)? {
+            Some(AttributeValue::Text(text)) => text.to_owned(),
+            _ => default.to_owned(),
+        })
+    };
+    let (mode, coordinates) = (text("mode", "nearest")?, text("coordinate_transformation_mode", "half_pixel")?);
+    let flag = |name: &str| Ok::<bool, BundleError>(matches!(node.attribute(name)?, Some(AttributeValue::Int(1))));
+    let antialias = flag("antialias")?;
+    let plain = !antialias && !flag("exclude_outside")? && node.attribute("axes")?.is_none();
+    let known = match mode.as_str() {
+        "nearest" => plain && text("nearest_mode", "round_prefer_floor")? != "round_prefer_ceil",
+        "linear" => plain,
+        _ => plain && coordinates == "half_pixel",
+    };
+    Ok((!known).then(|| format!("Resize {mode} {coordinates}{}", if antialias { " with antialias" } else { "" })))
+}

@@ -1,0 +1,476 @@
+//! A reader of ONNX's messages. Field numbers are those of `onnx/onnx.proto3`; tensors' bytes are borrowed from the
+//! file.
+
+use std::borrow::Cow;
+
+use super::protobuf::{Fields, Value, Varints};
+use crate::error::{BundleError, fail};
+
+/// Largest constant, bytes: more than any model that is composed has in all.
+const LARGEST_CONSTANT: usize = 1 << 36;
+
+/// A node of the graph.
+#[derive(Clone, Debug, Default)]
+pub struct Node {
+    pub name: String,
+    pub op: String,
+    /// Empty for the standard operators.
+    pub domain: String,
+    /// An empty name: an optional input that is left out.
+    pub inputs: Vec<String>,
+    pub outputs: Vec<String>,
+    /// Encoded `AttributeProto`s, copied as they are.
+    pub attributes: Vec<Vec<u8>>,
+}
+
+/// What an attribute holds, as far as anybody here asks.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AttributeValue<'a> {
+    Float(f32),
+    Int(i64),
+    Ints(Vec<i64>),
+    Floats(Vec<f32>),
+    Text(&'a str),
+    Tensor(&'a [u8]),
+    /// Graphs, sparse tensors and lists of such.
+    Other,
+}
+
+/// A constant of the graph.
+#[derive(Clone, Debug)]
+pub struct Constant<'a> {
+    pub name: String,
+    pub dims: Vec<usize>,
+    /// ONNX's `TensorProto.DataType`.
+    pub data_type: u64,
+    pub data: ConstantData<'a>,
+}
+
+/// Where a constant's elements are, little-endian.
+#[derive(Clone, Debug)]
+pub enum ConstantData<'a> {
+    Here(Cow<'a, [u8]>),
+    /// In another file: its name, the first byte, the number of bytes where it is stated.
+    External {
+        location: String,
+        offset: u64,
+        length: Option<u64>,
+    },
+}
+
+/// An input or output of the graph.
+#[derive(Clone, Debug)]
+pub struct ValueInfo {
+    pub name: String,
+    /// ONNX's `TensorProto.DataType`; 0 where it is not stated.
+    pub data_type: u64,
+    /// Sizes; `None` where they are symbolic.
+    pub dims: Vec<Option<usize>>,
+}
+
+/// A model, read.
+#[derive(Clone, Debug, Default)]
+pub struct Model<'a> {
+    pub producer: String,
+    /// The version of the standard operators.
+    pub opset: u64,
+    /// Model-local functions.
+    pub functions: usize,
+    pub nodes: Vec<Node>,
+    pub constants: Vec<Constant<'a>>,
+    pub inputs: Vec<ValueInfo>,
+    pub outputs: Vec<ValueInfo>,
+}
+
+impl<'a> Model<'a> {
+    /// Reads a `ModelProto`.
+    ///
+    /// # Errors
+    /// `Truncated` or `Invalid`.
+    pub fn read(bytes: &'a [u8]) -> Result<Self, BundleError> {
+        let mut model = Model::default();
+        let mut graph = None;
+        for field in Fields(bytes) {
+            match field? {
+                (2, Value::Bytes(producer)) => model.producer = text(producer)?.to_owned(),
+                (7, Value::Bytes(bytes)) => graph = Some(bytes),
+                (8, Value::Bytes(import)) => {
+                    let (domain, version) = opset(import)?;
+                    if domain.is_empty() || domain == "ai.onnx" {
+                        model.opset = version;
+                    }
+                }
+                (25, _) => model.functions += 1,
+                _ => {}
+            }
+        }
+        let Some(graph) = graph else {
+            fail!(Invalid, "no graph: expected an ONNX model");
+        };
+        model.read_graph(graph)?;
+        Ok(model)
+    }
+
+    fn read_graph(&mut self, graph: &'a [u8]) -> Result<(), BundleError> {
+        for field in Fields(graph) {
+            match field? {
+                (1, Value::Bytes(node)) => self.nodes.push(read_node(node)?),
+                (5, Value::Bytes(tensor)) => self.constants.push(Constant::read(tensor)?),
+                (11, Value::Bytes(value)) => self.inputs.push(read_value_info(value)?),
+                (12, Value::Bytes(value)) => self.outputs.push(read_value_info(value)?),
+                (15, _) => fail!(
+                    Unsupported,
+                    "the graph has sparse constants: not supported in this version; export them as dense tensors"
+                ),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Node {
+    /// The attribute `name`, if there.
+    pub fn attribute(&self, name: &str) -> Result<Option<AttributeValue<'_>>, BundleError> {
+        for bytes in &self.attributes {
+            let (found, value) = read_attribute(bytes)?;
+            if found == name {
+                return Ok(Some(value));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Replaces the attribute `name`.
+    pub fn set_attribute(&mut self, name: &str, encoded: Vec<u8>) -> Result<(), BundleError> {
+        let mut kept = vec![encoded];
+        for bytes in std::mem::take(&mut self.attributes) {
+            if read_attribute(&bytes)?.0 != name {
+                kept.push(bytes);
+            }
+        }
+        self.attributes = kept;
+        Ok(())
+    }
+
+    /// Whether an attribute holds a graph: `If`, `Loop`, `Scan`.
+    pub(crate) fn has_subgraph(&self) -> Result<bool, BundleError> {
+        for bytes in &self.attributes {
+            for field in Fields(bytes) {
+                if matches!(field?, (6 | 11, _)) {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+}
+
+impl<'a> Constant<'a> {
+    /// Reads a `TensorProto`.
+    pub fn read(bytes: &'a [u8]) -> Result<Self, BundleError> {
+        let mut constant = Constant {
+            name: String::new(),
+            dims: Vec::new(),
+            data_type: 0,
+            data: ConstantData::Here(Cow::Borrowed(&[])),
+        };
+        let mut typed = Vec::new();
+        let mut external = Vec::new();
+        let mut elsewhere = false;
+        for field in Fields(bytes) {
+            match field? {
+                (1, Value::Number(dim)) => constant.dims.push(size(dim)?),
+                (1, Value::Bytes(packed)) => {
+                    for dim in Varints(packed) {
+                        constant.dims.push(size(dim?)?);
+                    }
+                }
+                (2, Value::Number(data_type)) => constant.data_type = data_type,
+                (8, Value::Bytes(name)) => constant.name = text(name)?.to_owned(),
+                (9, Value::Bytes(raw)) => constant.data = ConstantData::Here(Cow::Borrowed(raw)),
+                (4 | 5 | 7 | 10 | 11, value) => typed.push(value),
+                (6, _) => fail!(Unsupported, "constant `{}` holds text: not supported in this version", constant.name),
+                (13, Value::Bytes(entry)) => external.push(read_entry(entry)?),
+                (14, Value::Number(location)) => elsewhere = location == 1,
+                _ => {}
+            }
+        }
+        if elsewhere {
+            constant.data = external_data(&external, &constant.name)?;
+        } else if !typed.is_empty() {
+            constant.data = ConstantData::Here(Cow::Owned(typed_data(constant.data_type, &typed)?));
+        }
+        Ok(constant)
+    }
+
+    /// Its type is known, its size can be counted, and its bytes fill its shape.
+    pub fn check(&self) -> Result<(), BundleError> {
+        let Some(size) = element_size(self.data_type) else {
+            fail!(
+                Unsupported,
+                "constant `{}` is of ONNX type {}: not supported in this version; expected floating point or integers",
+                self.name,
+                self.data_type
+            );
+        };
+        let elements = self.dims.iter().try_fold(1usize, |n, dim| n.checked_mul(*dim));
+        let bytes = elements.and_then(|n| n.checked_mul(size)).filter(|bytes| *bytes <= LARGEST_CONSTANT);
+        match (&self.data, bytes) {
+            (_, None) => fail!(TooLarge, "constant `{}` has the shape {:?}", self.name, self.dims),
+            (ConstantData::Here(data), Some(bytes)) if data.len() != bytes => {
+                fail!(Invalid, "constant `{}` has {} bytes for the shape {:?}", self.name, data.len(), self.dims)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Number of elements.
+    pub fn elements(&self) -> usize {
+        self.dims.iter().fold(1, |n: usize, dim| n.saturating_mul(*dim))
+    }
+}
+
+/// `float_data` and its like as the bytes that `raw_data` would hold.
+fn typed_data(data_type: u64, fields: &[Value]) -> Result<Vec<u8>, BundleError> {
+    let width = match element_size(data_type) {
+        Some(width) => width,
+        None => fail!(Unsupported, "a constant of ONNX type {data_type}: not supported in this version"),
+    };
+    let floating = data_type == 1 || data_type == 11;
+    let mut out = Vec::new();
+    for field in fields {
+        match field {
+            Value::Bytes(packed) if floating => out.extend_from_slice(packed),
+            Value::Bytes(packed) => {
+                for value in Varints(packed) {
+                    out.extend_from_slice(&value?.to_le_bytes()[..width]);
+                }
+            }
+            Value::Fixed(bytes) => out.extend_from_slice(bytes),
+            Value::Number(value) => out.extend_from_slice(&value.to_le_bytes()[..width]),
+        }
+    }
+    Ok(out)
+}
+
+/// Bytes per element of ONNX's types that engines know.
+pub(super) fn element_size(data_type: u64) -> Option<usize> {
+    match data_type {
+        2 | 3 | 9 => Some(1),
+        4 | 5 | 10 | 16 => Some(2),
+        1 | 6 | 12 => Some(4),
+        7 | 11 | 13 => Some(8),
+        _ => None,
+    }
+}
+
+fn external_data<'a>(entries: &[(String, String)], name: &str) -> Result<ConstantData<'a>, BundleError> {
+    let find = |key: &str| entries.iter().find(|(found, _)| found == key).map(|(_, value)| value.as_str());
+    let number = |key: &str| match find(key).map(str::parse::<u64>) {
+        None => Ok(None),
+        Some(Ok(value)) => Ok(Some(value)),
+        Some(Err(_)) => fail!(Invalid, "constant `{name}`: external data's `{key}` is no number"),
+    };
+    let Some(location) = find("location") else {
+        fail!(Invalid, "constant `{name}` lies in another file, but which one is not stated");
+    };
+    Ok(ConstantData::External {
+        location: location.to_owned(),
+        offset: number("offset")?.unwrap_or(0),
+        length: number("length")?,
+    })
+}
+
+fn read_node(bytes: &[u8]) -> Result<Node, BundleError> {
+    let mut node = Node::default();
+    for field in Fields(bytes) {
+        match field? {
+            (1, Value::Bytes(input)) => node.inputs.push(text(input)?.to_owned()),
+            (2, Value::Bytes(output)) => node.outputs.push(text(output)?.to_owned()),
+            (3, Value::Bytes(name)) => node.name = text(name)?.to_owned(),
+            (4, Value::Bytes(op)) => node.op = text(op)?.to_owned(),
+            (5, Value::Bytes(attribute)) => node.attributes.push(attribute.to_vec()),
+            (7, Value::Bytes(domain)) => node.domain = text(domain)?.to_owned(),
+            _ => {}
+        }
+    }
+    if node.domain == "ai.onnx" {
+        node.domain.clear();
+    }
+    Ok(node)
+}
+
+fn read_attribute(bytes: &[u8]) -> Result<(&str, AttributeValue<'_>), BundleError> {
+    let (mut name, mut value) = ("", AttributeValue::Other);
+    let (mut ints, mut floats, mut kind) = (Vec::new(), Vec::new(), 0);
+    for field in Fields(bytes) {
+        match field? {
+            (1, Value::Bytes(found)) => name = text(found)?,
+            (2, Value::Fixed(bits)) => value = AttributeValue::Float(float(bits)),
+            (3, Value::Number(int)) => value = AttributeValue::Int(int as i64),
+            (4, Value::Bytes(bytes)) => value = AttributeValue::Text(text(bytes)?),
+            (5, Value::Bytes(tensor)) => value = AttributeValue::Tensor(tensor),
+            (7, Value::Fixed(bits)) => floats.push(float(bits)),
+            (7, Value::Bytes(packed)) => floats.extend(packed.chunks_exact(4).map(float)),
+            (8, Value::Number(int)) => ints.push(int as i64),
+            (8, Value::Bytes(packed)) => {
+                for int in Varints(packed) {
+                    ints.push(int? as i64);
+                }
+            }
+            (20, Value::Number(found)) => kind = found,
+            _ => {}
+        }
+    }
+    // Empty lists and zeros are left out of the file: the stated type tells.
+    Ok((
+        name,
+        match kind {
+            1 if value == AttributeValue::Other => AttributeValue::Float(0.0),
+            2 if value == AttributeValue::Other => AttributeValue::Int(0),
+            6 => AttributeValue::Floats(floats),
+            7 => AttributeValue::Ints(ints),
+            _ => value,
+        },
+    ))
+}
+
+fn read_value_info(bytes: &[u8]) -> Result<ValueInfo, BundleError> {
+    let mut info = ValueInfo { name: String::new(), data_type: 0, dims: Vec::new() };
+    for field in Fields(bytes) {
+        match field? {
+            (1, Value::Bytes(name)) => info.name = text(name)?.to_owned(),
+            (2, Value::Bytes(kind)) => {
+                for tensor in within(kind, 1)? {
+                    for field in Fields(tensor) {
+                        if let (1, Value::Number(data_type)) = field? {
+                            info.data_type = data_type;
+                        }
+                    }
+                    for dim in
+                        within(tensor, 2)?.into_iter().map(|shape| within(shape, 1)).collect::<Result<Vec<_>, _>>()?
+                    {
+                        for dim in dim {
+                            info.dims.push(fixed_size(dim)?);
+                        }
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(info)
+}
+
+fn fixed_size(dim: &[u8]) -> Result<Option<usize>, BundleError> {
+    for field in Fields(dim) {
+        if let (1, Value::Number(value)) = field? {
+            // Some exporters write 0 or −1 for "any".
+            return Ok(Some(value as i64).filter(|value| *value > 0).map(|value| value as usize));
+        }
+    }
+    Ok(None)
+}
+
+/// All length-delimited fields of one number.
+fn within(bytes: &[u8], number: u64) -> Result<Vec<&[u8]>, BundleError> {
+    let mut found = Vec::new();
+    for field in Fields(bytes) {
+        if let (n, Value::Bytes(value)) = field?
+            && n == number
+        {
+            found.push(value);
+        }
+    }
+    Ok(found)
+}
+
+fn opset(bytes: &[u8]) -> Result<(String, u64), BundleError> {
+    let (mut domain, mut version) = (String::new(), 0);
+    for field in Fields(bytes) {
+        match field? {
+            (1, Value::Bytes(found)) => domain = text(found)?.to_owned(),
+            (2, Value::Number(found)) => version = found,
+            _ => {}
+        }
+    }
+    Ok((domain, version))
+}
+
+fn read_entry(bytes: &[u8]) -> Result<(String, String), BundleError> {
+    let (mut key, mut value) = (String::new(), String::new());
+    for field in Fields(bytes) {
+        match field? {
+            (1, Value::Bytes(found)) => key = text(found)?.to_owned(),
+            (2, Value::Bytes(found)) => value = text(found)?.to_owned(),
+            _ => {}
+        }
+    }
+    Ok((key, value))
+}
+
+fn float(bits: &[u8]) -> f32 {
+    bits.try_into().map(f32::from_le_bytes).unwrap_or(f32::NAN)
+}
+
+fn size(dim: u64) -> Result<usize, BundleError> {
+    match usize::try_from(dim as i64) {
+        Ok(size) => Ok(size),
+        Err(_) => fail!(Invalid, "a constant has a dimension of {}", dim as i64),
+    }
+}
+
+fn text(bytes: &[u8]) -> Result<&str, BundleError> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Ok(text),
+        Err(_) => fail!(Invalid, "a name is no UTF-8; the ONNX file is damaged"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file() -> Vec<u8> {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../import/tests/golden/onnx/refused/antialias/model.onnx");
+        std::fs::read(path).unwrap()
+    }
+
+    #[test]
+    fn a_file_is_read() {
+        let bytes = file();
+        let model = Model::read(&bytes).unwrap();
+        assert_eq!((model.opset, model.nodes.len(), model.constants.len()), (18, 3, 2));
+        let resize = &model.nodes[0];
+        assert_eq!(resize.inputs, ["image", "", "", "sizes"]);
+        assert_eq!(resize.attribute("mode").unwrap(), Some(AttributeValue::Text("cubic")));
+        assert_eq!(resize.attribute("antialias").unwrap(), Some(AttributeValue::Int(1)));
+        assert_eq!(resize.attribute("roi").unwrap(), None);
+        assert_eq!(model.inputs[0].dims, [None, Some(3), Some(16), Some(16)]);
+        let sizes = &model.constants[0];
+        assert_eq!((&sizes.dims[..], sizes.data_type), (&[4][..], 7));
+    }
+
+    #[test]
+    fn damaged_files_are_errors_and_never_more() {
+        let whole = file();
+        let head = &whole[..whole.len().min(2000)];
+        for cut in 0..head.len() {
+            assert!(Model::read(&head[..cut]).is_err());
+        }
+        let mut state = 1u64;
+        for _ in 0..4000 {
+            let mut bytes = whole.clone();
+            for _ in 0..3 {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                let at = (state >> 33) as usize % 600;
+                bytes[at] = (state >> 20) as u8;
+            }
+            // Most are errors, some are other models: neither panics nor allocates what is not there.
+            if let Ok(model) = Model::read(&bytes) {
+                assert!(model.nodes.iter().all(|node| node.has_subgraph().is_ok() || node.has_subgraph().is_err()));
+            }
+        }
+    }
+}

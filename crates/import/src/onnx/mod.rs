@@ -1,0 +1,167 @@
+//! Any ONNX model: the graph is cut down to what the taps need, checked, run once to learn its shapes, and
+//! stored beside its weights. What it computes is left as it is.
+
+mod candidates;
+mod probe;
+mod resize;
+mod source;
+mod spec;
+mod store;
+mod taps;
+mod trial;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::StoreAs;
+pub use candidates::{Candidate, Candidates, candidates};
+use coverslip_bundle::Weights;
+use coverslip_bundle::onnx::{Constant, Model, operators};
+use coverslip_bundle::{BundleError, fail};
+use coverslip_bundle::{OnnxModel, Tap};
+use probe::{Front, Probe};
+pub use probe::{LoadedProbe, ProbeGraph, ProbeResult, Probed, Prober, Rewrite};
+use source::Source;
+pub use spec::{OnnxSpec, OnnxTap};
+
+/// An ONNX file, read.
+#[derive(Debug)]
+pub struct OnnxFile {
+    path: PathBuf,
+    bytes: Vec<u8>,
+}
+
+/// A model, read and tried.
+#[derive(Clone, Debug)]
+pub struct ImportedOnnx {
+    /// What the manifest says of it.
+    pub model: OnnxModel,
+    /// Model input, px.
+    pub side: usize,
+    /// Its taps.
+    pub taps: Vec<Tap>,
+    /// Its weights as they will be stored.
+    pub weights: Weights,
+    /// Its graph as it will be stored.
+    pub topology: Vec<u8>,
+    /// What a reader should know: what was replaced, assumed, found.
+    pub notes: Vec<String>,
+}
+
+impl OnnxFile {
+    /// Reads `path`. Weights in external files are read when they are asked for.
+    ///
+    /// # Errors
+    /// `Missing`, `Io`.
+    pub fn open(path: &Path) -> Result<Self, BundleError> {
+        let bytes = std::fs::read(path).map_err(|error| BundleError::io(path.display(), &error))?;
+        Ok(Self { path: path.to_owned(), bytes })
+    }
+
+    /// Values in the graph's constants.
+    ///
+    /// # Errors
+    /// `Truncated`, `Invalid`, `TooLarge`.
+    pub fn parameters(&self) -> Result<u64, BundleError> {
+        let within = |error: BundleError| error.within(self.path.display());
+        let model = Model::read(&self.bytes).map_err(within)?;
+        model.constants.iter().try_for_each(Constant::check).map_err(within)?;
+        Ok(model.constants.iter().map(|constant| constant.elements() as u64).fold(0, u64::saturating_add))
+    }
+}
+
+/// Reads an ONNX model. `engine` runs graphs: to learn shapes, and to see that a batch is its tiles.
+///
+/// # Errors
+/// `Unsupported`, with everything that is not supported, by name; `Missing` and `Invalid` where graph and
+/// `spec` contradict each other.
+pub fn import_onnx(
+    file: &OnnxFile,
+    spec: &OnnxSpec,
+    precision: StoreAs,
+    engine: &mut Prober,
+) -> Result<ImportedOnnx, BundleError> {
+    import(file, spec, precision, engine).map_err(|error| error.within(file.path.display()))
+}
+
+fn import(
+    file: &OnnxFile,
+    spec: &OnnxSpec,
+    precision: StoreAs,
+    engine: &mut Prober,
+) -> Result<ImportedOnnx, BundleError> {
+    let mut source = Source::read(&file.bytes, spec.input.as_deref())?;
+    let wanted = taps::tapped(&source, spec)?;
+    source.prune(&wanted)?;
+    operators::check(&source.nodes, |name| source.constants.get(name))?;
+    let side = side(&source, spec)?;
+    let checkpoint = Arc::new(store::checkpoint(&file.path, &file.bytes, &source)?);
+    store::take_in(&mut source, &checkpoint)?;
+    let mut front = front(&source, side, spec);
+
+    let mut values = resize::values(&source)?;
+    values.extend(probe::cost_values(&source.nodes));
+    values.extend(wanted.iter().cloned());
+    let made = |name: &String| source.nodes.iter().any(|node| node.outputs.contains(name));
+    values.retain(made);
+    values.sort();
+    values.dedup();
+    let tiles = noise(2, side);
+    let found =
+        Probe::load(&source, &checkpoint, &front, &values, Rewrite::No, engine)?.run(&tiles[..tiles.len() / 2], 1)?;
+    probe::refuse_vectors(&source.nodes, &found)?;
+    let mut notes = resize::lower(&mut source, &found)?;
+    source.prune(&wanted)?;
+    let taps = taps::taps(spec, &source, side, &found, &mut notes)?;
+    let single_tile = trial::single_tile(&source, &checkpoint, &front, &wanted, &tiles, engine, &mut notes)?;
+
+    let flops_per_tile = probe::flops(&source, &found);
+    front.model.flops_per_tile = flops_per_tile;
+    front.model.single_tile = single_tile;
+    front.model.parameters =
+        source.constants.values().map(|constant| constant.elements() as u64).fold(0, u64::saturating_add);
+    let weights = store::weights(&source, &checkpoint, precision)?;
+    let topology = store::topology(&source, &weights, &wanted, &taps, side)?;
+    Ok(ImportedOnnx { model: front.model, side, taps, weights, topology, notes })
+}
+
+fn side(source: &Source, spec: &OnnxSpec) -> Result<usize, BundleError> {
+    match (source.image.side, spec.img_size) {
+        (Some(found), Some(stated)) if found != stated => {
+            fail!(
+                Invalid,
+                "model.json says img_size {stated}, the graph's input is {found} px; they do not belong together"
+            )
+        }
+        (Some(side), _) | (None, Some(side)) if (1..=coverslip_bundle::limits::MAX_SIDE).contains(&side) => Ok(side),
+        (Some(side), _) | (None, Some(side)) => {
+            fail!(TooLarge, "the model's input is {side} px, expected 1 to {}", coverslip_bundle::limits::MAX_SIDE)
+        }
+        (None, None) => fail!(
+            Missing,
+            "the graph takes images of any size; expected \"img_size\" in model.json: the side that the model was trained at"
+        ),
+    }
+}
+
+/// The graph's input and preprocessing. Shapes do not depend on the latter, which need not be stated to be listed.
+fn front(source: &Source, side: usize, spec: &OnnxSpec) -> Front {
+    let model = OnnxModel {
+        input: source.image.name.clone(),
+        layout: source.image.layout,
+        single_tile: source.image.batch == Some(1),
+        parameters: 0,
+        flops_per_tile: 0,
+    };
+    Front { model, side, mean: spec.mean.unwrap_or([0.5; 3]), std: spec.std.unwrap_or([0.5; 3]) }
+}
+
+/// `n` tiles of noise (a linear congruential generator), of which no two are alike.
+fn noise(n: usize, side: usize) -> Vec<u8> {
+    let mut state = 1u32;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    (0..n * side * side * 3).map(|_| next()).collect()
+}

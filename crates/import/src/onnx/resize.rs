@@ -1,0 +1,124 @@
+//! Cubic interpolation as two matrix products. The embedded engine would compute it linearly; with the sizes
+//! known, as they are for a position embedding, the products are exact and run everywhere.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use super::probe::Probed;
+use super::source::{FLOAT, Source};
+use crate::interpolate::{Cubic, cubic_matrix};
+use coverslip_bundle::onnx::{AttributeValue, Constant, ConstantData, Node};
+use coverslip_bundle::{BundleError, fail};
+
+/// Whether `node` interpolates cubically.
+fn is_cubic(node: &Node) -> Result<bool, BundleError> {
+    Ok(node.op == "Resize" && node.attribute("mode")? == Some(AttributeValue::Text("cubic")))
+}
+
+/// The values to be probed before [`lower`]: what is resized, and to which size.
+pub(super) fn values(source: &Source) -> Result<Vec<String>, BundleError> {
+    let mut values = Vec::new();
+    for node in &source.nodes {
+        if is_cubic(node)? {
+            values.extend(
+                node.inputs.iter().enumerate().filter(|(i, name)| *i != 1 && !name.is_empty()).map(|(_, n)| n.clone()),
+            );
+            values.extend(node.outputs.first().cloned());
+        }
+    }
+    Ok(values)
+}
+
+/// Replaces every cubic `Resize` by products; says what it replaced.
+pub(super) fn lower(source: &mut Source, found: &HashMap<String, Probed>) -> Result<Vec<String>, BundleError> {
+    let mut notes = Vec::new();
+    for node in std::mem::take(&mut source.nodes) {
+        if !is_cubic(&node)? {
+            source.nodes.push(node);
+            continue;
+        }
+        let Geometry { from, to, scales } = geometry(&node, source, found)?;
+        let a = match node.attribute("cubic_coeff_a")? {
+            Some(AttributeValue::Float(a)) => f64::from(a),
+            _ => -0.75,
+        };
+        let (input, output) = (node.inputs[0].clone(), node.outputs[0].clone());
+        let matrix = |axis: usize| cubic_matrix(from[axis], to[axis], scales[axis], Cubic::Plain { a });
+        let [rows, columns, between] = ["rows", "columns", "between"].map(|part| source.unused_name(&output, part));
+        insert(source, &rows, [to[0], from[0]], &matrix(0));
+        insert(source, &columns, [from[1], to[1]], &transposed(&matrix(1), from[1]));
+        source.nodes.push(product(&rows, &input, &between));
+        source.nodes.push(product(&between, &columns, &output));
+        notes.push(format!(
+            "`{}` is a cubic interpolation from {} × {} to {} × {}: computed as two matrix products",
+            node.name, from[0], from[1], to[0], to[1]
+        ));
+    }
+    Ok(notes)
+}
+
+/// Of the last two axes: sizes before and after, and the scales that coordinates are computed with.
+struct Geometry {
+    from: [usize; 2],
+    to: [usize; 2],
+    scales: [f64; 2],
+}
+
+fn geometry(node: &Node, source: &Source, found: &HashMap<String, Probed>) -> Result<Geometry, BundleError> {
+    let numbers = |name: &String| -> Option<Vec<f64>> {
+        let probed = found.get(name).map(|probed| probed.values.iter().map(|v| f64::from(*v)).collect());
+        probed.or_else(|| source.constants.get(name).and_then(constant_floats))
+    };
+    let input = node.inputs.first().and_then(|name| {
+        found.get(name).map(|p| p.shape.clone()).or_else(|| source.constants.get(name).map(|c| c.dims.clone()))
+    });
+    let output = node.outputs.first().and_then(|name| found.get(name)).map(|probed| probed.shape.clone());
+    let (Some([a, b, h, w]), Some([c, d, height, width])) = (input.as_deref(), output.as_deref()) else {
+        fail!(Unsupported, "`{}`: a cubic Resize of other than four axes: not supported in this version", node.name);
+    };
+    if (a, b) != (c, d) {
+        fail!(
+            Unsupported,
+            "`{}`: a cubic Resize of other than the last two axes: not supported in this version",
+            node.name
+        );
+    }
+    let stated = node.inputs.get(2).filter(|name| !name.is_empty()).and_then(numbers);
+    let ratio = [*height as f64 / *h as f64, *width as f64 / *w as f64];
+    let scales = match stated.as_deref() {
+        Some([_, _, y, x]) => [*y, *x],
+        _ => ratio,
+    };
+    Ok(Geometry { from: [*h, *w], to: [*height, *width], scales })
+}
+
+fn constant_floats(constant: &Constant) -> Option<Vec<f64>> {
+    match &constant.data {
+        ConstantData::Here(data) if constant.data_type == FLOAT => {
+            Some(data.as_chunks::<4>().0.iter().map(|b| f64::from(f32::from_le_bytes(*b))).collect())
+        }
+        _ => None,
+    }
+}
+
+fn insert(source: &mut Source, name: &str, dims: [usize; 2], values: &[f64]) {
+    let bytes = values.iter().flat_map(|v| (*v as f32).to_le_bytes()).collect();
+    let data = ConstantData::Here(Cow::Owned(bytes));
+    let constant = Constant { name: name.to_owned(), dims: dims.to_vec(), data_type: FLOAT, data };
+    source.constants.insert(name.to_owned(), constant);
+}
+
+/// `[output, input]` as `[input, output]`.
+fn transposed(matrix: &[f64], inputs: usize) -> Vec<f64> {
+    (0..inputs).flat_map(|column| matrix.iter().skip(column).step_by(inputs).copied()).collect()
+}
+
+fn product(left: &str, right: &str, output: &str) -> Node {
+    Node {
+        name: output.to_owned(),
+        op: "MatMul".to_owned(),
+        inputs: vec![left.to_owned(), right.to_owned()],
+        outputs: vec![output.to_owned()],
+        ..Node::default()
+    }
+}

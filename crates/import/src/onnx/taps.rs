@@ -1,0 +1,108 @@
+//! What the user taps, held against what the graph computes.
+
+use std::collections::HashMap;
+
+use super::probe::Probed;
+use super::source::Source;
+use super::spec::{OnnxSpec, OnnxTap};
+use coverslip_bundle::{BundleError, fail};
+use coverslip_bundle::{Pooling, Tap, TapSource};
+
+/// The values that the taps read; all that are not there are named.
+pub(super) fn tapped(source: &Source, spec: &OnnxSpec) -> Result<Vec<String>, BundleError> {
+    if spec.taps.is_empty() {
+        fail!(
+            Missing,
+            "no taps: an ONNX model does not say which of its values are embeddings; expected \"taps\" in model.json: \
+             `coverslip bundle inspect MODEL.onnx` lists candidates"
+        );
+    }
+    let mut wanted: Vec<String> = spec.taps.iter().map(|tap| tap.tensor.clone()).collect();
+    let made = |name: &String| source.nodes.iter().any(|node| node.outputs.contains(name));
+    let missing: Vec<String> = wanted.iter().filter(|name| !made(name)).map(|name| format!("`{name}`")).collect();
+    if !missing.is_empty() {
+        fail!(
+            Missing,
+            "the graph does not compute {}; `coverslip bundle inspect MODEL.onnx` lists what it computes",
+            coverslip_bundle::layout::listed(&missing)
+        );
+    }
+    wanted.sort();
+    wanted.dedup();
+    Ok(wanted)
+}
+
+/// The taps with their widths and prefixes, from the shapes that were found.
+pub(super) fn taps(
+    spec: &OnnxSpec,
+    source: &Source,
+    side: usize,
+    found: &HashMap<String, Probed>,
+    notes: &mut Vec<String>,
+) -> Result<Vec<Tap>, BundleError> {
+    let mut taps = Vec::with_capacity(spec.taps.len());
+    for tap in &spec.taps {
+        let shape = found.get(&tap.tensor).map(|probed| &probed.shape[..]).unwrap_or_default();
+        let (width, prefix_tokens) = match (shape, tap.pooling) {
+            ([1, width], Pooling::None) => (*width, 0),
+            ([1, tokens, width], pooling) if pooling != Pooling::None => {
+                (*width, prefix(tap, *tokens, source, side, notes)?)
+            }
+            _ => fail!(
+                Invalid,
+                "tap `{}`: `{}` has the shape {shape:?} for one tile; expected [1, tokens, width] to be pooled, or \
+                 [1, width] with the pooling `none`",
+                tap.name,
+                tap.tensor.escape_default()
+            ),
+        };
+        let tensor = TapSource::Tensor { tensor: tap.tensor.clone(), width, prefix_tokens };
+        taps.push(Tap { name: tap.name.clone(), source: tensor, pooling: tap.pooling });
+    }
+    Ok(taps)
+}
+
+/// Tokens before the patches.
+fn prefix(
+    tap: &OnnxTap,
+    tokens: usize,
+    source: &Source,
+    side: usize,
+    notes: &mut Vec<String>,
+) -> Result<usize, BundleError> {
+    let square = |n: usize| n > 0 && n.isqrt().pow(2) == n;
+    if let Some(stated) = tap.prefix_tokens {
+        if stated >= tokens {
+            fail!(Invalid, "tap `{}`: {stated} tokens before the patches, but there are {tokens} in all", tap.name);
+        }
+        return Ok(stated);
+    }
+    // The patch embedding is the convolution whose stride is its kernel: it tells how many patches there are.
+    for node in source.nodes.iter().filter(|node| node.op == "Conv") {
+        let Some(weight) = node.inputs.get(1).and_then(|name| source.constants.get(name)) else { continue };
+        if let [_, 3, height, width] = weight.dims[..]
+            && height == width
+            && side.is_multiple_of(height)
+            && let patches = (side / height).pow(2)
+            && patches <= tokens
+        {
+            return Ok(tokens - patches);
+        }
+    }
+    if tap.pooling == Pooling::ClassToken || square(tokens - 1) {
+        notes.push(format!(
+            "tap `{}`: 1 of {tokens} tokens taken for the class token, the others for patches",
+            tap.name
+        ));
+        return Ok(1);
+    }
+    if square(tokens) {
+        return Ok(0);
+    }
+    fail!(
+        Missing,
+        "tap `{}`: {tokens} tokens; how many of them come before the patches (class token and registers) is not \
+         clear; expected \"prefix_tokens\"",
+        tap.name
+    );
+}

@@ -1,0 +1,94 @@
+//! A graph is tried before it is believed: an engine that rewrites it for speed must compute what it computes
+//! as it stands, and a batch must be its tiles.
+
+use std::collections::HashMap;
+
+use super::probe::{Front, Probe, Probed, Prober, Rewrite};
+use super::source::Source;
+use crate::Checkpoint;
+use coverslip_bundle::{BundleError, fail};
+
+/// How far values may be apart that ought to be the same, relative to the largest.
+const TOLERANCE: f32 = 1e-3;
+
+/// Tries the graph on two `tiles`. Returns whether it takes one tile at a time only.
+pub(super) fn single_tile(
+    source: &Source,
+    checkpoint: &Checkpoint,
+    front: &Front,
+    wanted: &[String],
+    tiles: &[u8],
+    engine: &mut Prober,
+    notes: &mut Vec<String>,
+) -> Result<bool, BundleError> {
+    if let Some(n) = source.image.batch.filter(|n| *n != 1) {
+        fail!(
+            Unsupported,
+            "the graph's batch is fixed at {n}: not supported in this version; expected a dynamic batch, or 1"
+        );
+    }
+    let (first, second) = tiles.split_at(tiles.len() / 2);
+    let mut alone = |rewrite| -> Result<(Probe, [HashMap<String, Probed>; 2]), BundleError> {
+        let mut probe = Probe::load(source, checkpoint, front, wanted, rewrite, engine)?;
+        let found = [probe.run(first, 1)?, probe.run(second, 1)?];
+        Ok((probe, found))
+    };
+    let (_, expected) = alone(Rewrite::No)?;
+    let (mut probe, found) = alone(Rewrite::Yes)?;
+    for name in wanted {
+        if !expected.iter().all(|tile| tile[name].values.iter().all(|value| value.is_finite())) {
+            fail!(
+                NotFinite,
+                "`{name}` is NaN or infinite on a tile of noise; expected a graph that is finite on any tile"
+            );
+        }
+        if !agree(&values(&expected, name), &values(&found, name)) {
+            fail!(
+                Unsupported,
+                "the engine's optimisation of this graph changes `{name}`: not supported in this version; simplify the \
+                 graph first (onnxsim, onnxruntime's basic optimisations), and report it"
+            );
+        }
+    }
+    if source.image.batch == Some(1) {
+        return Ok(true);
+    }
+    let together = match probe.run(tiles, 2) {
+        Ok(together) => together,
+        Err(error) => {
+            notes.push(format!(
+                "the graph says that it takes batches, but fails with two tiles ({error}): it will run one at a time"
+            ));
+            return Ok(true);
+        }
+    };
+    for name in wanted {
+        let (alone, together) = (values(&expected, name), &together[name]);
+        if together.values.len() != alone.len() {
+            notes.push(format!(
+                "with two tiles `{name}` has the shape {:?}: its batch is fixed, so it will run one at a time",
+                together.shape
+            ));
+            return Ok(true);
+        }
+        if !agree(&alone, &together.values) {
+            fail!(
+                Unsupported,
+                "`{name}` of a tile depends on the other tiles of the batch: not supported; expected the graph in \
+                 evaluation mode"
+            );
+        }
+    }
+    Ok(false)
+}
+
+/// A value of both tiles, one behind the other.
+fn values(tiles: &[HashMap<String, Probed>; 2], name: &str) -> Vec<f32> {
+    tiles.iter().flat_map(|tile| tile[name].values.iter().copied()).collect()
+}
+
+fn agree(expected: &[f32], found: &[f32]) -> bool {
+    let largest = expected.iter().fold(0f32, |most, value| most.max(value.abs()));
+    let close = |(a, b): (&f32, &f32)| (a - b).abs() <= TOLERANCE * largest;
+    expected.len() == found.len() && expected.iter().zip(found).all(close)
+}

@@ -1,0 +1,82 @@
+//! The checks of a tile, by the numbers of the contract's flag bits.
+
+/// A check; as a number it is the bit of `coverslip_result.flags_raised` and the index of its score.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[repr(u8)]
+pub enum Check {
+    /// Too little tissue. Never calibrated: the gate is the same for every scanner.
+    Background = 0,
+    /// Score: sharpness in dB with its sign turned, higher is blurrier.
+    OutOfFocus = 1,
+    /// Score: share of black pixels plus how dim the white point is.
+    Underexposed = 2,
+    /// Score: share of clipped pixels less the headroom.
+    Overexposed = 3,
+    /// Score: squared Mahalanobis distance, [`super::ColorBaseline::score`].
+    ColorShift = 4,
+    /// Score: the strongest line of the row and column spectra in dB.
+    Banding = 5,
+    /// Score: how far the farthest colours lie outside tissue's, in optical density.
+    Foreign = 6,
+    /// Score: [`super::Displacement::novel`].
+    Novel = 7,
+    /// Score: [`super::Displacement::scanner_shift`].
+    ScannerShift = 8,
+    /// Score: [`super::scanner_mass`].
+    ScannerFeatures = 9,
+    /// Score: the SAE's reconstruction error (FVU scale).
+    FeaturesUnreliable = 10,
+    /// Score: [`super::instability`].
+    Unstable = 11,
+}
+
+impl Check {
+    /// Every check, in the order of their bits.
+    pub const ALL: [Check; 12] = [
+        Check::Background,
+        Check::OutOfFocus,
+        Check::Underexposed,
+        Check::Overexposed,
+        Check::ColorShift,
+        Check::Banding,
+        Check::Foreign,
+        Check::Novel,
+        Check::ScannerShift,
+        Check::ScannerFeatures,
+        Check::FeaturesUnreliable,
+        Check::Unstable,
+    ];
+
+    /// The bit's number.
+    pub fn index(self) -> usize {
+        self as usize
+    }
+
+    /// The flag: one bit.
+    pub fn flag(self) -> u32 {
+        1 << self as u32
+    }
+
+    /// Its name in files, as in the header without its prefix and in lower case.
+    pub fn name(self) -> &'static str {
+        match self {
+            Check::Background => "background",
+            Check::OutOfFocus => "out_of_focus",
+            Check::Underexposed => "underexposed",
+            Check::Overexposed => "overexposed",
+            Check::ColorShift => "color_shift",
+            Check::Banding => "banding",
+            Check::Foreign => "foreign",
+            Check::Novel => "novel",
+            Check::ScannerShift => "scanner_shift",
+            Check::ScannerFeatures => "scanner_features",
+            Check::FeaturesUnreliable => "features_unreliable",
+            Check::Unstable => "unstable",
+        }
+    }
+
+    /// The check of this name.
+    pub(crate) fn from_name(name: &str) -> Option<Check> {
+        Check::ALL.into_iter().find(|check| check.name() == name)
+    }
+}

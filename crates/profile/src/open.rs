@@ -1,0 +1,247 @@
+//! Reading a profile: sizes before memory, digests before content, every number finite.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::manifest::{PROFILE_FILE, PROFILE_FORMAT, ProfileManifest, ScannerEntry, TENSORS_FILE, TapEntry};
+use super::{Calibration, Check, MAX_SCORES, Profile, Scanner, TapGeometry};
+use coverslip_bundle::Digest;
+use coverslip_bundle::Manifest;
+use coverslip_bundle::limits::{MAX_D_SAE, MAX_EMBED_DIM, MAX_TAPS};
+use coverslip_bundle::tensors::TensorFile;
+use coverslip_bundle::verified::{read_file, read_verified};
+use coverslip_bundle::{BundleError, BundleErrorKind, fail};
+
+/// Most scanners of a profile.
+pub const MAX_SCANNERS: usize = 64;
+/// Most axes of a tap's geometry: what the score of a tile costs.
+pub const MAX_RANK: usize = 512;
+/// Most SAE features that are marked.
+pub const MAX_FEATURES: usize = 4096;
+/// Most slides named per scanner.
+pub const MAX_SLIDES: usize = 4096;
+/// Largest `profile.json`, bytes.
+const MAX_JSON_BYTES: u64 = 16 << 20;
+/// Largest tensor file, bytes.
+const MAX_TENSOR_BYTES: u64 = 512 << 20;
+
+impl Profile {
+    /// Reads and verifies the profile in `dir`; gives it with its digest, the sha256 of `profile.json`.
+    ///
+    /// # Errors
+    /// Any [`BundleErrorKind`]; the message names the file or field.
+    pub fn open(dir: &Path) -> Result<(Profile, Digest), BundleError> {
+        let path = dir.join(PROFILE_FILE);
+        let bytes = read_file(&path, MAX_JSON_BYTES)?;
+        let manifest = parse(&bytes).map_err(|e| e.within(path.display()))?;
+        check(&manifest).map_err(|e| e.within(path.display()))?;
+        let Some(entry) = manifest.files.get(TENSORS_FILE).filter(|_| manifest.files.len() == 1) else {
+            fail!(
+                Invalid,
+                "{}: `files` lists {}, expected `{TENSORS_FILE}` alone",
+                path.display(),
+                manifest.files.len()
+            );
+        };
+        if entry.bytes > MAX_TENSOR_BYTES {
+            fail!(TooLarge, "{}: the tensors have {} bytes, at most {MAX_TENSOR_BYTES}", path.display(), entry.bytes);
+        }
+        let tensors = TensorFile::parse(read_verified(dir, TENSORS_FILE, entry)?);
+        let tensors = tensors.map_err(|e| e.within(dir.join(TENSORS_FILE).display()))?;
+        let profile = assemble(manifest, &tensors).map_err(|e| e.within(dir.display()))?;
+        Ok((profile, Digest::of(&bytes)))
+    }
+
+    /// Whether this profile was made with the bundle: its digest, its taps, its features.
+    ///
+    /// # Errors
+    /// `Invalid`, naming both.
+    pub fn check_bundle(&self, manifest: &Manifest, digest: Digest) -> Result<(), BundleError> {
+        if self.bundle != digest {
+            fail!(
+                Invalid,
+                "the profile `{}` was made for the bundle {}, the bundle opened is {digest} (`{}`): its scores mean \
+                 nothing here; build a profile with this bundle or open the bundle it belongs to",
+                self.name,
+                self.bundle,
+                manifest.name
+            );
+        }
+        for tap in &self.taps {
+            let width = manifest.taps.iter().find(|t| t.name == tap.name).map(|t| manifest.tap_width(t));
+            if width != Some(tap.width) {
+                fail!(Invalid, "the profile's tap `{}` of {} values is not the bundle's", tap.name, tap.width);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn parse(bytes: &[u8]) -> Result<ProfileManifest, BundleError> {
+    let invalid = |e: serde_json::Error| BundleError::new(BundleErrorKind::Invalid, format!("no profile: {e}"));
+    let value: serde_json::Value = serde_json::from_slice(bytes).map_err(invalid)?;
+    let format = value.get("format").and_then(serde_json::Value::as_str).unwrap_or_default();
+    if format != PROFILE_FORMAT {
+        fail!(UnsupportedVersion, "the format is `{}`, this version reads `{PROFILE_FORMAT}`", format.escape_default());
+    }
+    serde_json::from_value(value).map_err(invalid)
+}
+
+/// What can be checked without the tensors, before memory is asked for.
+fn check(manifest: &ProfileManifest) -> Result<(), BundleError> {
+    at_most("taps", manifest.taps.len(), MAX_TAPS)?;
+    if manifest.judged_tap >= manifest.taps.len().max(1) {
+        fail!(Invalid, "`judged_tap` is {}, there are {} taps", manifest.judged_tap, manifest.taps.len());
+    }
+    let mut names = BTreeSet::new();
+    for tap in &manifest.taps {
+        at_most("taps.width", tap.width, 2 * MAX_EMBED_DIM)?;
+        at_most("taps.rank", tap.rank, MAX_RANK.min(tap.width))?;
+        at_most("taps.scanner_rank", tap.scanner_rank, MAX_SCANNERS.min(tap.width))?;
+        if tap.width == 0 || !names.insert(&tap.name) {
+            fail!(Invalid, "tap `{}` is there twice or has no width", tap.name.escape_default());
+        }
+        positive("taps.floor", tap.floor)?;
+    }
+    if manifest.scanners.is_empty() {
+        fail!(Invalid, "`scanners` is empty: a profile knows at least one");
+    }
+    at_most("scanners", manifest.scanners.len(), MAX_SCANNERS)?;
+    let mut ids = BTreeSet::new();
+    for scanner in &manifest.scanners {
+        if scanner.id.is_empty() || !ids.insert(&scanner.id) {
+            fail!(Invalid, "scanner `{}` is there twice or has no id", scanner.id.escape_default());
+        }
+        check_scanner(scanner).map_err(|e| e.within(format!("scanner `{}`", scanner.id.escape_default())))?;
+    }
+    let finite = |values: &[f32]| values.iter().all(|v| v.is_finite());
+    if manifest.perturbation.is_some_and(|p| !p.matrix.iter().all(|row| finite(row)) || !finite(&p.offset)) {
+        fail!(NotFinite, "`perturbation` is not finite");
+    }
+    Ok(())
+}
+
+fn check_scanner(scanner: &ScannerEntry) -> Result<(), BundleError> {
+    at_most("fitted_slides", scanner.fitted_slides.len(), MAX_SLIDES)?;
+    at_most("calibration_slides", scanner.calibration_slides.len(), MAX_SLIDES)?;
+    let fitted: BTreeSet<&String> = scanner.fitted_slides.iter().collect();
+    if let Some(both) = scanner.calibration_slides.iter().find(|slide| fitted.contains(slide)) {
+        fail!(
+            Invalid,
+            "slide `{}` fitted the profile and calibrates it: its tiles would look too usual; use other slides",
+            both.escape_default()
+        );
+    }
+    for (name, &count) in &scanner.calibration {
+        match Check::from_name(name) {
+            None | Some(Check::Background) => fail!(Invalid, "`{}` is no calibrated check", name.escape_default()),
+            Some(_) => at_most("calibration scores", count, MAX_SCORES)?,
+        }
+    }
+    let finite = |color: &super::ColorBaseline| {
+        color.mean.iter().chain(color.whitening.iter().flatten()).all(|value| value.is_finite())
+    };
+    if scanner.color.as_ref().is_some_and(|color| !finite(color)) {
+        fail!(NotFinite, "`color` is not finite");
+    }
+    Ok(())
+}
+
+fn at_most(field: &str, found: usize, most: usize) -> Result<(), BundleError> {
+    if found > most {
+        fail!(TooLarge, "`{field}`: {found}, at most {most}");
+    }
+    Ok(())
+}
+
+fn positive(field: &str, value: f32) -> Result<(), BundleError> {
+    if !(value.is_finite() && value > 0.0) {
+        fail!(Invalid, "`{field}` is {value}, expected a variance above 0");
+    }
+    Ok(())
+}
+
+fn assemble(manifest: ProfileManifest, file: &TensorFile) -> Result<Profile, BundleError> {
+    let taps = manifest.taps.iter().map(|tap| geometry(tap, file)).collect::<Result<Vec<_>, _>>()?;
+    let features = features(file)?;
+    let scanners = manifest.scanners.iter().enumerate();
+    let scanners = scanners.map(|(i, entry)| scanner(i, entry, &taps, features.len(), file));
+    Ok(Profile {
+        scanners: scanners.collect::<Result<_, _>>()?,
+        name: manifest.name,
+        bundle: manifest.bundle,
+        provenance: manifest.provenance,
+        taps,
+        judged_tap: manifest.judged_tap,
+        features,
+        perturbation: manifest.perturbation,
+        annotations: manifest.annotations,
+    })
+}
+
+/// The values of a tensor with this shape, all finite.
+fn values(file: &TensorFile, name: &str, shape: &[usize]) -> Result<Vec<f32>, BundleError> {
+    let stored = file.expect(name, shape)?;
+    stored.check_finite()?;
+    stored.to_f32()
+}
+
+fn geometry(tap: &TapEntry, file: &TensorFile) -> Result<TapGeometry, BundleError> {
+    let tensor = |part: &str, shape: &[usize]| values(file, &format!("tap.{}.{part}", tap.name), shape);
+    let variances = tensor("variances", &[tap.rank])?;
+    variances.iter().try_for_each(|&variance| positive("variances", variance))?;
+    Ok(TapGeometry {
+        name: tap.name.clone(),
+        width: tap.width,
+        variances,
+        axes: tensor("axes", &[tap.rank, tap.width])?,
+        floor: tap.floor,
+        scanner_axes: tensor("scanner_axes", &[tap.scanner_rank, tap.width])?,
+    })
+}
+
+fn features(file: &TensorFile) -> Result<Vec<u32>, BundleError> {
+    let Some(stored) = file.get("features") else { fail!(Missing, "tensor `features` is missing") };
+    let indices = stored.to_i32()?;
+    at_most("features", indices.len(), MAX_FEATURES)?;
+    let ascending = indices.windows(2).all(|pair| pair[0] < pair[1]);
+    if !ascending || indices.iter().any(|&index| index < 0 || index as usize >= MAX_D_SAE) {
+        fail!(Invalid, "`features` do not ascend within 0..{MAX_D_SAE}");
+    }
+    Ok(indices.into_iter().map(|index| index as u32).collect())
+}
+
+fn scanner(
+    i: usize,
+    entry: &ScannerEntry,
+    taps: &[TapGeometry],
+    features: usize,
+    file: &TensorFile,
+) -> Result<Scanner, BundleError> {
+    let mean = |tap: &TapGeometry| values(file, &format!("scanner.{i}.mean.{}", tap.name), &[tap.width]);
+    let calibrated = entry.calibration.iter().filter_map(|(name, &count)| Some((Check::from_name(name)?, count)));
+    let calibration = calibrated
+        .map(|(check, count)| Ok((check, sorted(file, &format!("scanner.{i}.calibration.{}", check.name()), count)?)));
+    let slides = format!("scanner.{i}.slide_shift");
+    let count = file.get(&slides).map_or(0, |stored| stored.shape.iter().product());
+    at_most(&slides, count, MAX_SLIDES)?;
+    Ok(Scanner {
+        id: entry.id.clone(),
+        fitted_slides: entry.fitted_slides.clone(),
+        fitted_tiles: entry.fitted_tiles,
+        calibration_slides: entry.calibration_slides.clone(),
+        means: taps.iter().map(mean).collect::<Result<_, _>>()?,
+        effects: values(file, &format!("scanner.{i}.effects"), &[features])?,
+        color: entry.color,
+        calibration: calibration.collect::<Result<_, BundleError>>()?,
+        slide_shift: sorted(file, &slides, count)?,
+    })
+}
+
+fn sorted(file: &TensorFile, name: &str, count: usize) -> Result<Calibration, BundleError> {
+    let scores = values(file, name, &[count])?;
+    if !scores.is_sorted() {
+        fail!(Invalid, "tensor `{name}` is not in ascending order");
+    }
+    Ok(Calibration::new(scores))
+}

@@ -1,0 +1,86 @@
+//! Writing a profile: its two files beside the target, opened once, then renamed into place.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use coverslip_files::{Folder, Replace};
+
+use super::{Profile, Scanner};
+use crate::manifest::{PROFILE_FILE, PROFILE_FORMAT, ProfileManifest, ScannerEntry, TENSORS_FILE, TapEntry};
+use coverslip_bundle::Digest;
+use coverslip_bundle::build::entry;
+use coverslip_bundle::tensors::{Tensor, TensorMap, to_safetensors};
+use coverslip_bundle::{BundleError, BundleErrorKind};
+
+/// Writes `profile` to the directory `out` and gives its digest. `force` replaces a profile that is there; nothing else
+/// is ever replaced.
+///
+/// # Errors
+/// As [`Profile::open`], which reads what was written; `Io`.
+pub fn write(profile: &Profile, out: &Path, force: bool) -> Result<Digest, BundleError> {
+    let tensors = to_safetensors(&tensors(profile))?;
+    let manifest = manifest(profile, &tensors);
+    let mut bytes = serde_json::to_vec_pretty(&manifest)
+        .map_err(|e| BundleError::new(BundleErrorKind::Invalid, format!("the profile cannot be written: {e}")))?;
+    bytes.push(b'\n');
+    let folder = Folder::beside(out)?;
+    folder.write(TENSORS_FILE, &tensors)?;
+    folder.write(PROFILE_FILE, &bytes)?;
+    let (_, digest) = Profile::open(folder.path())?;
+    folder.settle(Replace { marker: PROFILE_FILE, kind: "profile", force })?;
+    Ok(digest)
+}
+
+fn manifest(profile: &Profile, tensors: &[u8]) -> ProfileManifest {
+    let tap = |tap: &super::TapGeometry| TapEntry {
+        name: tap.name.clone(),
+        width: tap.width,
+        rank: tap.variances.len(),
+        scanner_rank: tap.scanner_rank(),
+        floor: tap.floor,
+    };
+    let scanner = |scanner: &Scanner| ScannerEntry {
+        id: scanner.id.clone(),
+        fitted_slides: scanner.fitted_slides.clone(),
+        fitted_tiles: scanner.fitted_tiles,
+        calibration_slides: scanner.calibration_slides.clone(),
+        color: scanner.color,
+        calibration: scanner.calibration.iter().map(|(check, c)| (check.name().to_owned(), c.len())).collect(),
+    };
+    ProfileManifest {
+        format: PROFILE_FORMAT.to_owned(),
+        name: profile.name.clone(),
+        bundle: profile.bundle,
+        provenance: profile.provenance,
+        taps: profile.taps.iter().map(tap).collect(),
+        judged_tap: profile.judged_tap,
+        perturbation: profile.perturbation,
+        scanners: profile.scanners.iter().map(scanner).collect(),
+        files: BTreeMap::from([(TENSORS_FILE.to_owned(), entry(tensors))]),
+        annotations: profile.annotations.clone(),
+    }
+}
+
+fn tensors(profile: &Profile) -> TensorMap {
+    let mut all = TensorMap::new();
+    let line = |values: &[f32]| Tensor::f32(&[values.len()], values);
+    let features: Vec<i32> = profile.features.iter().map(|&index| index as i32).collect();
+    all.insert("features".to_owned(), Tensor::i32(&[features.len()], &features));
+    for tap in &profile.taps {
+        let rows = |values: &[f32]| Tensor::f32(&[values.len() / tap.width.max(1), tap.width], values);
+        all.insert(format!("tap.{}.variances", tap.name), line(&tap.variances));
+        all.insert(format!("tap.{}.axes", tap.name), rows(&tap.axes));
+        all.insert(format!("tap.{}.scanner_axes", tap.name), rows(&tap.scanner_axes));
+    }
+    for (i, scanner) in profile.scanners.iter().enumerate() {
+        for (tap, mean) in profile.taps.iter().zip(&scanner.means) {
+            all.insert(format!("scanner.{i}.mean.{}", tap.name), line(mean));
+        }
+        all.insert(format!("scanner.{i}.effects"), line(&scanner.effects));
+        all.insert(format!("scanner.{i}.slide_shift"), line(scanner.slide_shift.scores()));
+        for (check, calibration) in &scanner.calibration {
+            all.insert(format!("scanner.{i}.calibration.{}", check.name()), line(calibration.scores()));
+        }
+    }
+    all
+}

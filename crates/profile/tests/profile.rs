@@ -1,0 +1,131 @@
+//! Profiles as files: what was written is read back, and every way in which a file can be wrong is refused by name.
+
+use std::path::Path;
+
+use coverslip_bundle::synthetic::{SyntheticSpec, recipe};
+use coverslip_bundle::{BundleErrorKind, Digest};
+use coverslip_profile::{Check, PROFILE_FILE, Profile, TENSORS_FILE, synthetic, write};
+
+fn profile() -> Profile {
+    let manifest = recipe(&SyntheticSpec::default()).manifest;
+    synthetic::profile(&manifest, Digest::of(b"bundle"), &["A", "B"], 500)
+}
+
+/// Writes a profile, changes it on the disk, and gives what opening says.
+fn refusal(change: impl FnOnce(&Path)) -> (BundleErrorKind, String) {
+    let dir = coverslip_testkit::Scratch::new("test");
+    let place = dir.path().join("profile");
+    write(&profile(), &place, false).unwrap();
+    change(&place);
+    let error = Profile::open(&place).unwrap_err();
+    (error.kind(), error.to_string())
+}
+
+fn edit_json(place: &Path, from: &str, to: &str) {
+    let path = place.join(PROFILE_FILE);
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.contains(from), "{from}");
+    std::fs::write(path, text.replacen(from, to, 1)).unwrap();
+}
+
+/// What writing a changed profile says: it opens what it wrote before it puts it in place.
+fn not_written(change: impl FnOnce(&mut Profile)) -> (BundleErrorKind, String) {
+    let dir = coverslip_testkit::Scratch::new("test");
+    let mut profile = profile();
+    change(&mut profile);
+    let error = write(&profile, &dir.path().join("profile"), false).unwrap_err();
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "something stayed");
+    (error.kind(), error.to_string())
+}
+
+#[test]
+fn a_profile_round_trips_and_its_digest_is_its_manifest() {
+    let dir = coverslip_testkit::Scratch::new("test");
+    let place = dir.path().join("profile");
+    let digest = write(&profile(), &place, false).unwrap();
+    let (read, again) = Profile::open(&place).unwrap();
+    assert_eq!(read, profile());
+    assert_eq!(digest, again);
+    assert_eq!(digest, Digest::of(&std::fs::read(place.join(PROFILE_FILE)).unwrap()));
+    assert!(write(&profile(), &place, false).unwrap_err().to_string().contains("exists"));
+    assert_eq!(write(&profile(), &place, true).unwrap(), digest);
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    // What is no profile is not replaced.
+    let other = dir.path().join("other");
+    std::fs::create_dir(&other).unwrap();
+    assert!(write(&profile(), &other, true).unwrap_err().to_string().contains("not even by force"));
+}
+
+#[test]
+fn files_that_were_changed_are_refused() {
+    use BundleErrorKind as Kind;
+    assert_eq!(refusal(|at| std::fs::remove_file(at.join(PROFILE_FILE)).unwrap()).0, Kind::Missing);
+    assert_eq!(refusal(|at| std::fs::remove_file(at.join(TENSORS_FILE)).unwrap()).0, Kind::Missing);
+    let cut = |at: &Path| {
+        let path = at.join(TENSORS_FILE);
+        let bytes = std::fs::read(&path).unwrap();
+        std::fs::write(path, &bytes[..bytes.len() - 1]).unwrap();
+    };
+    assert_eq!(refusal(cut).0, Kind::Truncated);
+    let flip = |at: &Path| {
+        let path = at.join(TENSORS_FILE);
+        let mut bytes = std::fs::read(&path).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        std::fs::write(path, bytes).unwrap();
+    };
+    assert_eq!(refusal(flip).0, Kind::DigestMismatch);
+    assert_eq!(refusal(|at| edit_json(at, "coverslip.profile/1", "coverslip.profile/2")).0, Kind::UnsupportedVersion);
+    assert_eq!(refusal(|at| edit_json(at, "\"judged_tap\"", "\"unknown\": 1, \"judged_tap\"")).0, Kind::Invalid);
+    let (kind, text) = refusal(|at| edit_json(at, "\"rank\": 1", "\"rank\": 100000"));
+    assert!(kind == Kind::TooLarge && text.contains("taps.rank"), "{text}");
+    let (kind, text) = refusal(|at| edit_json(at, "\"novel\": 500", "\"novel\": 501"));
+    assert!(kind == Kind::Invalid && text.contains("calibration.novel"), "{text}");
+}
+
+#[test]
+fn profiles_that_would_mislead_are_not_written() {
+    use BundleErrorKind as Kind;
+    assert_eq!(not_written(|p| p.taps[0].axes[0] = f32::NAN).0, Kind::NotFinite);
+    assert_eq!(not_written(|p| p.scanners[0].means[1][0] = f32::INFINITY).0, Kind::NotFinite);
+    assert_eq!(not_written(|p| p.taps[1].floor = 0.0).0, Kind::Invalid);
+    assert_eq!(not_written(|p| p.taps[1].variances[0] = -1.0).0, Kind::Invalid);
+    assert_eq!(not_written(|p| p.features[1] = 0).0, Kind::Invalid);
+    assert_eq!(not_written(|p| p.scanners[1].id = "A".into()).0, Kind::Invalid);
+    assert_eq!(not_written(|p| p.scanners.clear()).0, Kind::Invalid);
+    let (kind, text) = not_written(|p| p.scanners[0].calibration_slides.push("A-fitted".into()));
+    assert!(kind == Kind::Invalid && text.contains("A-fitted"), "{text}");
+    let (kind, _) = not_written(|p| {
+        let scores = p.scanners[0].calibration[&Check::Novel].clone();
+        p.scanners[0].calibration.insert(Check::Background, scores);
+    });
+    assert_eq!(kind, Kind::Invalid);
+}
+
+#[test]
+fn a_profile_for_another_bundle_names_both() {
+    let manifest = recipe(&SyntheticSpec::default()).manifest;
+    let profile = profile();
+    profile.check_bundle(&manifest, Digest::of(b"bundle")).unwrap();
+    let text = profile.check_bundle(&manifest, Digest::of(b"other")).unwrap_err().to_string();
+    assert!(text.contains(&Digest::of(b"other").to_string()) && text.contains(&Digest::of(b"bundle").to_string()));
+    let wide = recipe(&SyntheticSpec { embed_dim: 64, ..SyntheticSpec::default() }).manifest;
+    assert!(profile.check_bundle(&wide, Digest::of(b"bundle")).is_err());
+}
+
+/// The parts together, at the judged tap: in control the p-values are uniform, out of control they are the least.
+#[test]
+fn a_tile_is_scored_against_its_scanner() {
+    let profile = profile();
+    let scanner = profile.scanner("B").unwrap();
+    assert!(profile.scanner("C").is_none());
+    let width = profile.taps[profile.judged_tap].width;
+    let mut embedding = vec![1.0; width];
+    embedding[0] = 30.0;
+    let found = profile.displacement(scanner, &embedding).unwrap();
+    assert_eq!((found.scanner_shift, found.novel), (30.0, ((width - 1) as f32).sqrt()));
+    let draw = coverslip_numerics::Draw::new(3);
+    assert_eq!(scanner.calibration[&Check::ScannerShift].p_value(found.scanner_shift, draw), 1.0 / 501.0);
+    assert!(scanner.calibration[&Check::Novel].p_value(found.novel, draw) > 0.05);
+    assert_eq!(profile.feature_score(scanner, [(0, 1.0), (1, 1.0), (99, 2.0)].into_iter()), Some(0.25));
+    assert_eq!(scanner.slide_shift.p_value(30.0, draw), 0.01);
+}

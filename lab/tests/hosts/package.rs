@@ -1,0 +1,53 @@
+//! What `coverslip install` writes, and what it refuses.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::installed;
+
+#[test]
+fn the_package_has_the_names_that_the_loader_expects() {
+    let scratch = coverslip_testkit::Scratch::new("package");
+    let lib = installed(&scratch).join("lib");
+    let target = |name: &str| std::fs::read_link(lib.join(name)).expect("a link").display().to_string();
+    assert_eq!(target("libcoverslip.so"), "libcoverslip.so.1");
+    assert_eq!(target("libcoverslip.so.1"), concat!("libcoverslip.so.", env!("CARGO_PKG_VERSION")));
+    for entry in std::fs::read_dir(&lib).expect("lib") {
+        let name = entry.expect("an entry").file_name();
+        assert!(!name.to_string_lossy().starts_with('.'), "a draft was left behind: {name:?}");
+    }
+    // Nothing knows where it was made.
+    for file in ["cmake/coverslip/coverslip-config.cmake", "pkgconfig/coverslip.pc"] {
+        let text = std::fs::read_to_string(lib.join(file)).expect(file);
+        assert!(!text.contains(&scratch.path().display().to_string()) && !text.contains('@'), "{text}");
+    }
+}
+
+#[test]
+fn installing_again_replaces_and_refusals_name_the_file() {
+    let scratch = coverslip_testkit::Scratch::new("install");
+    let prefix = scratch.join("prefix");
+    let install = |library: &Path, prefix: &Path| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_coverslip"));
+        command.arg("install").arg("--prefix").arg(prefix).arg("--library").arg(library);
+        command.output().expect("the command runs")
+    };
+    for _ in 0..2 {
+        assert!(install(&coverslip_testkit::library(), &prefix).status.success());
+    }
+    // The whole of it is checked before a byte is written.
+    let stranger = scratch.join("stranger.so");
+    std::fs::write(&stranger, "not a library").expect("a file");
+    for (library, words) in [(stranger, "stranger.so"), (scratch.join("missing.so"), "missing.so")] {
+        let refused = install(&library, &scratch.join("other"));
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(!refused.status.success() && said.contains(words), "{said}");
+        assert!(!scratch.join("other").exists());
+    }
+    // A prefix that is a file.
+    let file = scratch.join("file");
+    std::fs::write(&file, "").expect("a file");
+    let refused = install(&coverslip_testkit::library(), &file);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains(&file.display().to_string()), "{said}");
+}

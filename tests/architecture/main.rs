@@ -1,0 +1,105 @@
+//! The invariants of ARCHITECTURE.md that the source itself can break.
+
+mod circles;
+mod imports;
+mod sources;
+
+use std::path::PathBuf;
+
+use circles::{between_siblings, said};
+use sources::Source;
+
+/// Every crate of the workspace, by the name it has in code, and its sources.
+const CRATES: [(&str, &str); 12] = [
+    ("coverslip", "src"),
+    ("coverslip_plugin_abi", "plugin_abi/src"),
+    ("coverslip_analysis", "crates/analysis/src"),
+    ("coverslip_bundle", "crates/bundle/src"),
+    ("coverslip_files", "crates/files/src"),
+    ("coverslip_import", "crates/import/src"),
+    ("coverslip_lab", "lab/src"),
+    ("coverslip_numerics", "crates/numerics/src"),
+    ("coverslip_profile", "crates/profile/src"),
+    ("coverslip_slides", "crates/slides/src"),
+    ("coverslip_tensorrt", "crates/tensorrt/src"),
+    ("coverslip_testkit", "crates/testkit/src"),
+];
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn nothing_imports_in_a_circle() {
+    let files = imports::arrows(&root(), &CRATES);
+    assert!(files.len() > 100, "{} files with imports: the sources were not read", files.len());
+    let siblings = between_siblings(&files);
+    let found = [&files, &siblings].map(|arrows| said(&circles::circles(arrows), arrows)).concat();
+    assert!(found.is_empty(), "{found}");
+}
+
+/// Fails with every line of `place` that has one of `words`, comments apart.
+fn expect_without(place: &str, words: &[&str], why: &str) {
+    let mut found = Vec::new();
+    for Source { path, code } in Source::below(&root(), place) {
+        for (number, line) in code.lines().enumerate() {
+            if words.iter().any(|word| line.contains(word)) {
+                found.push(format!("{path}:{}: {}", number + 1, line.trim()));
+            }
+        }
+    }
+    assert!(found.is_empty(), "{why}\n{}", found.join("\n"));
+}
+
+#[test]
+fn engine_knows_nothing_of_slides() {
+    expect_without("src/engine", &["slide", "Slide", "tiles::", "judge", "pipeline"], "engines know tiles as bytes");
+}
+
+#[test]
+fn judge_knows_nothing_of_engines() {
+    expect_without("src/judge", &["engine::", "rten", "Lane"], "the judge sees evidence, not engines");
+}
+
+#[test]
+fn tiles_know_nothing_of_what_comes_after() {
+    expect_without("src/tiles", &["engine", "judge::", "outbox", "runtime", "slide::"], "data flows one way");
+}
+
+#[test]
+fn only_the_boundary_is_unsafe() {
+    let folders = ["src", "crates/bundle/src", "lab/src", "crates/tensorrt/src"];
+    for Source { path, code } in folders.into_iter().flat_map(|folder| Source::below(&root(), folder)) {
+        let allowed = path.starts_with("src/abi/")
+            || path == "src/engine/tensorrt/cuda.rs"
+            || path.starts_with("crates/tensorrt/src/sys/")
+            || ["lab/src/host.rs", "src/lib.rs", "crates/tensorrt/src/lib.rs"].contains(&path.as_str());
+        let tokens = sources::tokens(&code);
+        assert!(allowed || !tokens.iter().any(|token| token == "unsafe"), "{path} has unsafe");
+    }
+}
+
+#[test]
+fn the_library_never_prints() {
+    let words = ["println!", "eprintln!", "print!(", "dbg!", "std::io::stdout", "std::io::stderr"];
+    expect_without("src", &words, "the host's console is the host's");
+    expect_without("crates/bundle/src", &words, "the host's console is the host's");
+}
+
+#[test]
+fn the_lab_is_a_host_like_any_other() {
+    expect_without("lab/src", &["coverslip::"], "the lab speaks to the plugin through the C ABI only");
+}
+
+#[test]
+fn the_code_map_names_what_is_there() {
+    let page = std::fs::read_to_string(root().join("ARCHITECTURE.md")).expect("ARCHITECTURE.md");
+    for Source { path, .. } in Source::below(&root(), "src") {
+        let parts: Vec<&str> = path.trim_end_matches(".rs").split('/').collect();
+        let name = if parts.len() > 2 { parts[1] } else { parts[parts.len() - 1] };
+        assert!(
+            name == "lib" || name == "error" || name == "thread" || page.contains(name),
+            "{path} is not on the map"
+        );
+    }
+}
