@@ -8,7 +8,7 @@ use coverslip_bundle::{BundleError, BundleErrorKind};
 /// What every fallible function of the plugin returns.
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// A refusal or a failure, on its way to `coverslip_error`.
+/// A refusal or a failure, to be written into `coverslip_error`.
 #[derive(Clone)]
 pub(crate) struct Error {
     /// A code of the contract (`coverslip_plugin_abi::BUSY`, …), never OK.
@@ -18,10 +18,10 @@ pub(crate) struct Error {
     message: Message,
 }
 
-/// The length of `coverslip_error.message`, its NUL included.
+/// Bytes of `coverslip_error.message`, including its NUL.
 const MESSAGE_SIZE: usize = 512;
 
-/// Text in place, cut at a character's end where it does not fit.
+/// Text stored in place, cut at a character boundary where it does not fit.
 #[derive(Clone)]
 struct Message {
     bytes: [u8; MESSAGE_SIZE - 1],

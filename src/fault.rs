@@ -1,10 +1,10 @@
-//! Faults on purpose: named points where a test makes the plugin panic, fail or hang. Only in builds with debug
-//! assertions; in a release build `point` is nothing.
+//! Fault injection: named points where a test makes the plugin panic, fail or hang. It exists in builds with debug
+//! assertions; in a release build `point` does nothing.
 
 #[cfg(debug_assertions)]
 pub use armed::{Fault, arm, disarm};
 
-/// A place where a fault can be armed. Returns true where the caller is to fail in its own way.
+/// A place where a fault can be armed. Returns true when the caller must fail in its own way.
 #[inline]
 pub(crate) fn point(_name: &str) -> bool {
     #[cfg(debug_assertions)]
@@ -24,17 +24,17 @@ mod armed {
     pub enum Fault {
         /// A panic.
         Panic,
-        /// The point's own way of failing.
+        /// The caller fails in its own way.
         Fail,
-        /// Nothing happens for this long.
+        /// The thread sleeps for this long.
         Hang(Duration),
     }
 
     static ARMED: Mutex<Vec<(&'static str, Fault, usize)>> = Mutex::new(Vec::new());
-    /// So that a point that is not armed costs one load: `submit` passes some.
+    /// A point that is not armed costs one load, because `submit` passes some.
     static COUNT: AtomicUsize = AtomicUsize::new(0);
 
-    /// Arms the point `name` for the next `times` times that it is reached, in the whole process.
+    /// Arms the point `name` for the next `times` times that any thread of the process reaches it.
     pub fn arm(name: &'static str, fault: Fault, times: usize) {
         let mut armed = ARMED.lock().unwrap_or_else(|e| e.into_inner());
         armed.push((name, fault, times));

@@ -1,5 +1,5 @@
-//! Where host threads wait for a slide: for results, for room, for its end. One place, so that one interrupt reaches
-//! them all.
+//! Where host threads wait for a slide: for results, for free slots, for its end. There is one place, so that one
+//! interrupt reaches all waiters.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,15 +14,14 @@ pub(crate) enum WaitEnd {
 #[derive(Default)]
 struct Waiting {
     threads: usize,
-    /// Counts what was notified.
+    /// Counts the notifications.
     changes: u64,
-    /// Counts the interrupts that met a waiting thread.
+    /// Counts the interrupts that found a waiter.
     interrupts: u64,
-    /// An interrupt met no thread: the next wait takes it.
+    /// An interrupt found no waiter: the next wait returns at once.
     pending: bool,
 }
 
-/// See the module's text.
 #[derive(Default)]
 pub(crate) struct Gate {
     waiting: Mutex<Waiting>,
@@ -34,7 +33,7 @@ impl Gate {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Something that `ready` closures look at has changed. Not for the submit thread.
+    /// Tells waiters that something which `ready` closures look at has changed. Not for the submit thread.
     pub(crate) fn notify(&self) {
         let mut waiting = self.lock();
         waiting.changes += 1;
@@ -43,7 +42,7 @@ impl Gate {
         }
     }
 
-    /// Ends the waits of now, or the next one where there is none.
+    /// Wakes all current waiters; if there are none, the next wait returns at once.
     pub(crate) fn interrupt(&self) {
         let mut waiting = self.lock();
         if waiting.threads == 0 {
@@ -54,8 +53,8 @@ impl Gate {
         }
     }
 
-    /// Waits until `ready` gives something; None: without end. `ready` runs outside the gate's lock: it may take long
-    /// without holding up the judge.
+    /// Waits until `ready` gives something. A `timeout` of None waits without end. `ready` runs outside the gate's lock,
+    /// so that a slow one does not hold up the judge.
     pub(crate) fn wait<T>(
         &self,
         timeout: Option<Duration>,
@@ -73,7 +72,7 @@ impl Gate {
     }
 }
 
-/// A thread in [`Gate::wait`]; counted until it leaves, also by a panic.
+/// A thread in [`Gate::wait`]. It is counted until it leaves, also by a panic.
 struct Visit<'g> {
     gate: &'g Gate,
     interrupts: u64,
@@ -95,7 +94,7 @@ impl Visit<'_> {
             if waiting.interrupts != self.interrupts {
                 return Err(WaitEnd::Interrupted);
             }
-            // A day stands for "without end": the loop comes back to it.
+            // A day stands for "without end": the loop waits again.
             let left = end.map_or(Duration::from_secs(86_400), |end| end.saturating_duration_since(Instant::now()));
             if left.is_zero() {
                 return Err(WaitEnd::TimedOut);

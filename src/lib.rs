@@ -4,13 +4,17 @@
 //! through the modules:
 //!
 //! ```text
-//! host thread        prep workers          lanes            judge                    host thread
-//! abi → slide →      workers::prep    ─▶   workers::lane ─▶ judge → outbox      ─▶   abi
-//!       intake       (intake: QC,          (batch, engine)  (flags, alerts)
-//!       ::assembler   gate, resampling)
+//! host thread          prep workers            lanes              judge              host thread
+//! abi → slide::handle  pipeline::prep     ─▶   pipeline::lane ─▶  judge → outbox ─▶  abi
+//!       → tiles        (measure, resample)     (engine)           (flags, alerts)
 //! ```
 //!
-//! `runtime` opens bundle, engine and threads; `slide` is one acquisition; `gate` is where host threads wait.
+//! `config` decides what a host's wishes come to, `runtime` starts and stops bundle, engine and threads, `admission`
+//! begins slides, and host threads wait at `gate`. Each module names only modules that stand before it here:
+//!
+//! `error` `fault` `thread` `memory` `log` `gate` · `tiles` `measure` `resample` `outbox` · `slide` · `judge` · `engine` ·
+//! `pipeline` · `config` · `runtime` `admission` · `abi`
+//!
 //! Only `abi` sees host pointers; `unsafe` is only there and where the GPU's engine calls CUDA.
 
 #![deny(missing_docs)]
@@ -19,18 +23,23 @@
 #![allow(clippy::result_large_err)]
 
 mod abi;
-mod batch;
+mod admission;
+mod config;
 mod engine;
 mod error;
 #[cfg_attr(not(debug_assertions), allow(dead_code))]
 pub mod fault;
 mod gate;
-mod intake;
 mod judge;
+mod log;
+mod measure;
+mod memory;
 mod outbox;
+mod pipeline;
+mod resample;
 mod runtime;
 mod slide;
 mod thread;
-mod workers;
+mod tiles;
 
 pub use abi::coverslip_get_api;

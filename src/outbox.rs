@@ -1,5 +1,5 @@
-//! Results and alerts on their way to the host. Bounded: a full outbox refuses, the judge keeps the tile with its slot,
-//! and the slide slows down until the host polls. It holds records, never pixels.
+//! Results and alerts on their way to the host. The outbox is bounded: when it is full the judge keeps finished tiles
+//! with their slots, and the slide slows down until the host polls. It holds records, never pixels.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,12 +7,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use coverslip_plugin_abi::{Alert, Feature, TileResult};
 
 use crate::error::Result;
-use crate::intake::slot::reserve;
+use crate::memory::reserve;
 
-/// The alerts that are kept for a host that does not ask for them; the oldest stay.
+/// Unread alerts that are kept; the oldest stay.
 pub(crate) const MAX_ALERTS: usize = 1024;
 
-/// How much a caller's buffers hold; None: that part is left out.
+/// What a caller's buffers hold. None leaves that part out.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Room {
     pub(crate) records: usize,
@@ -20,7 +20,7 @@ pub(crate) struct Room {
     pub(crate) embeddings: Option<usize>,
 }
 
-/// Why [`Outbox::take`] gave nothing although there is something.
+/// Why [`Outbox::take`] gave nothing although results wait: the next one needs this much room.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TooSmall {
     pub(crate) features: usize,
@@ -36,9 +36,10 @@ struct Shelf {
     features: VecDeque<Feature>,
     embeddings: VecDeque<f32>,
     alerts: VecDeque<Alert>,
+    /// Nobody takes anything any more.
+    closed: bool,
 }
 
-/// One slide's results and alerts.
 pub(crate) struct Outbox {
     shelf: Mutex<Shelf>,
     max_records: usize,
@@ -57,6 +58,7 @@ impl Outbox {
             features: queue(max_records.saturating_mul(features))?,
             embeddings: queue(max_records.saturating_mul(embedding))?,
             alerts: queue(MAX_ALERTS)?,
+            closed: false,
         };
         Ok(Outbox { shelf: Mutex::new(shelf), max_records })
     }
@@ -71,18 +73,24 @@ impl Outbox {
         max_records * one + (MAX_ALERTS * size_of::<Alert>()) as u64
     }
 
-    /// Adds a result; false when the outbox is full.
-    pub(crate) fn put(&self, mut record: TileResult, features: &[Feature], embedding: &[f32]) -> bool {
+    /// Whether [`Outbox::put`] may be called. Only the judge puts, so that room which it has seen stays.
+    pub(crate) fn has_room(&self) -> bool {
+        let shelf = self.lock();
+        shelf.closed || shelf.records.len() < self.max_records
+    }
+
+    /// Adds a result, for which there is room.
+    pub(crate) fn put(&self, mut record: TileResult, features: &[Feature], embedding: &[f32]) {
         let mut shelf = self.lock();
-        if shelf.records.len() >= self.max_records {
-            return false;
+        if shelf.closed {
+            return;
         }
+        debug_assert!(shelf.records.len() < self.max_records, "has_room was asked");
         record.feature_count = features.len() as u32;
         record.embedding_count = embedding.len() as u32;
         shelf.records.push_back(record);
         shelf.features.extend(features);
         shelf.embeddings.extend(embedding);
-        true
     }
 
     /// Takes the oldest results, as many as fit, and gives each to `each` with its features and embedding.
@@ -111,15 +119,15 @@ impl Outbox {
         Ok(taken)
     }
 
-    /// Results that wait.
-    pub(crate) fn len(&self) -> usize {
-        self.lock().records.len()
+    /// No result waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().records.is_empty()
     }
 
-    /// Adds an alert; beyond [`MAX_ALERTS`] unread ones it is only counted.
+    /// Adds an alert; beyond [`MAX_ALERTS`] unread ones it is dropped.
     pub(crate) fn alert(&self, alert: Alert) {
         let mut shelf = self.lock();
-        if shelf.alerts.len() < MAX_ALERTS {
+        if !shelf.closed && shelf.alerts.len() < MAX_ALERTS {
             shelf.alerts.push_back(alert);
         }
     }
@@ -132,9 +140,9 @@ impl Outbox {
         count
     }
 
-    /// Drops what was not taken.
-    pub(crate) fn clear(&self) {
-        *self.lock() = Shelf::default();
+    /// Drops what was not taken, and from here on what is put.
+    pub(crate) fn close(&self) {
+        *self.lock() = Shelf { closed: true, ..Shelf::default() };
     }
 }
 
@@ -146,7 +154,11 @@ mod tests {
 
     fn put(outbox: &Outbox, sequence: u64) -> bool {
         let feature = Feature { index: sequence as u32, value: 1.0 };
-        outbox.put(TileResult { sequence, ..Default::default() }, &[feature; 4], &[0.5; 2])
+        let room = outbox.has_room();
+        if room {
+            outbox.put(TileResult { sequence, ..Default::default() }, &[feature; 4], &[0.5; 2]);
+        }
+        room
     }
 
     #[test]
@@ -170,6 +182,16 @@ mod tests {
         let two = Room { records: 9, features: Some(9), embeddings: None };
         let taken = outbox.take(two, &mut |record, features, _| seen.push((record.sequence, features.count())));
         assert_eq!((taken.ok(), seen), (Some(2), vec![(0, 4), (1, 4)]));
-        assert_eq!(outbox.len(), 1);
+        assert_eq!(outbox.lock().records.len(), 1);
+    }
+
+    #[test]
+    fn a_closed_outbox_takes_everything_and_keeps_nothing() {
+        let outbox = Outbox::new(1, 4, 2).unwrap();
+        assert!(put(&outbox, 0) && !put(&outbox, 1));
+        outbox.close();
+        assert!(put(&outbox, 1) && put(&outbox, 2) && outbox.is_empty());
+        outbox.alert(Alert::default());
+        assert_eq!(outbox.take_alerts(9, |_| ()), 0);
     }
 }

@@ -1,149 +1,50 @@
-//! Bundle, engine and threads: opened once, shared by slides.
+//! Bundle, engine and threads: started once, shared by slides, and stopped.
 
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use coverslip_bundle::{Bundle, Digest, Manifest};
 use coverslip_plugin_abi as abi;
 use coverslip_profile::Profile;
-use sha2::{Digest as _, Sha256};
 
-use crate::abi::log::LogSink;
-use crate::engine::config::EngineConfig;
-use crate::engine::duty::Duty;
-use crate::engine::open::{Opened, Report, open};
+use crate::config::digest;
+use crate::config::range::in_range;
+use crate::config::runtime::{ProfileConfig, RuntimeConfig};
+use crate::config::slide::Site;
+use crate::engine::open::{OnProgress, Opened, open};
 use crate::error::{Result, error, from_bundle};
 use crate::fault;
-use crate::judge;
-use crate::slide::{Slide, SlideConfig};
+use crate::judge::Judge;
+use crate::judge::event::Event;
+use crate::log::Log;
+use crate::pipeline::queues::Job;
+use crate::pipeline::shared::Shared;
+use crate::pipeline::{lane, prep};
+use crate::slide::registry::Registry;
+use crate::slide::state::Slide;
 use crate::thread::spawn;
-use crate::workers::{Job, MAX_SLOTS, Notice, Pipes, lane, prep};
 
-/// What the host asks for, with every default filled in.
-#[derive(Clone, Debug)]
-pub(crate) struct RuntimeConfig {
-    pub(crate) bundle: PathBuf,
-    pub(crate) bundle_digest: Option<[u8; 32]>,
-    pub(crate) profile: Option<ProfileConfig>,
-    pub(crate) engine: EngineConfig,
-    pub(crate) max_slides: usize,
-    pub(crate) memory_limit: u64,
-}
-
-/// The profile that the host asks for.
-#[derive(Clone, Debug)]
-pub(crate) struct ProfileConfig {
-    /// Its folder.
-    pub(crate) path: PathBuf,
-    /// What the host expects it to be.
-    pub(crate) digest: Option<[u8; 32]>,
-}
-
-/// Nanoseconds spent, by part.
-#[derive(Default)]
-pub(crate) struct Times {
-    pub(crate) prep: AtomicU64,
-    pub(crate) lane: AtomicU64,
-    pub(crate) judge: AtomicU64,
-    pub(crate) batches: AtomicU64,
-}
-
-/// Totals of slides that have ended.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Totals {
-    pub(crate) frames_accepted: u64,
-    pub(crate) frames_refused: u64,
-    pub(crate) results: [u64; 8],
-    pub(crate) submit_ns: u64,
-}
-
-impl Totals {
-    pub(crate) fn add(&mut self, slide: &Slide) {
-        self.frames_accepted += slide.counters.frames_accepted.load(Ordering::Acquire);
-        self.frames_refused += slide.counters.frames_refused.load(Ordering::Acquire);
-        self.submit_ns += slide.submit_ns.load(Ordering::Relaxed);
-        for (total, count) in self.results.iter_mut().zip(slide.tally.read()) {
-            *total += count;
-        }
-    }
-}
-
-#[derive(Default)]
-struct Slides {
-    /// Those that are open, and those that have ended but still have tiles on their way.
-    all: Vec<Arc<Slide>>,
-    past: Totals,
-}
-
-/// What the threads share.
-pub(crate) struct Shared {
-    pub(crate) pipes: Arc<Pipes>,
-    pub(crate) duty: Duty,
-    /// Pixels of the model's input.
-    pub(crate) side: usize,
-    pub(crate) log: Arc<LogSink>,
-    pub(crate) times: Times,
-    /// Percent of the lanes' time.
-    pub(crate) budget: AtomicU32,
-    /// Whose turn it is on a device that lanes share, while a budget is set.
-    pub(crate) turn: Mutex<()>,
-    pub(crate) stopping: AtomicBool,
-    slides: Mutex<Slides>,
-}
-
-impl Shared {
-    fn lock_slides(&self) -> MutexGuard<'_, Slides> {
-        self.slides.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn slides(&self) -> Vec<Arc<Slide>> {
-        self.lock_slides().all.clone()
-    }
-
-    /// Lets go of the slides that have ended and have nothing on its way.
-    pub(crate) fn forget_ended(&self) {
-        let mut slides = self.lock_slides();
-        // A lane or a queue may still hold one of its slots: its memory is taken until then.
-        let over = |slide: &mut Arc<Slide>| slide.is_ended() && slide.is_finished() && Arc::strong_count(slide) == 1;
-        let ended: Vec<Arc<Slide>> = slides.all.extract_if(.., over).collect();
-        ended.iter().for_each(|slide| slides.past.add(slide));
-        drop(slides);
-        // Freed here, outside the lock.
-        drop(ended);
-    }
-
-    /// The totals of all slides, the open ones among them.
-    pub(crate) fn totals(&self) -> (Totals, Vec<Arc<Slide>>) {
-        let slides = self.lock_slides();
-        let mut totals = slides.past;
-        slides.all.iter().for_each(|slide| totals.add(slide));
-        (totals, slides.all.clone())
-    }
-}
-
-/// An opened runtime.
 pub(crate) struct Runtime {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) config: RuntimeConfig,
+    config: RuntimeConfig,
     pub(crate) manifest: Arc<Manifest>,
     /// The features' numbers before some were removed, where that was done.
     pub(crate) original_features: Option<Vec<i32>>,
     pub(crate) bundle_digest: Digest,
-    pub(crate) profile: Option<Arc<Profile>>,
+    profile: Option<Arc<Profile>>,
     /// Zero without a profile.
     pub(crate) profile_digest: [u8; 32],
     /// sha256 of the configuration as understood.
     pub(crate) digest: [u8; 32],
     /// The largest 1 − cosine of the self-check.
     pub(crate) self_check_error: f64,
-    workers: Mutex<Workers>,
+    threads: Mutex<Threads>,
 }
 
 #[derive(Default)]
-struct Workers {
+struct Threads {
     prep: Vec<JoinHandle<()>>,
     lanes: Vec<JoinHandle<()>>,
     judge: Option<JoinHandle<()>>,
@@ -151,7 +52,7 @@ struct Workers {
 
 impl Runtime {
     /// Loads and verifies the bundle, loads the engine, checks it, starts the threads.
-    pub(crate) fn open(config: RuntimeConfig, log: Arc<LogSink>, report: &mut Report<'_>) -> Result<Runtime> {
+    pub(crate) fn open(config: RuntimeConfig, log: Arc<Log>, report: &mut OnProgress<'_>) -> Result<Runtime> {
         fault::point("open");
         report(abi::STAGE_VERIFY, 0.0)?;
         let bundle = Arc::new(Bundle::open(&config.bundle).map_err(from_bundle)?);
@@ -159,31 +60,20 @@ impl Runtime {
         let profile = config.profile.as_ref().map(|asked| open_profile(asked, &bundle)).transpose()?;
         let (profile, profile_digest) = profile.map_or((None, [0; 32]), |(profile, digest)| (Some(profile), digest));
         let original_features = bundle.index_map().map_err(from_bundle)?;
-        // From here on nothing fails before `close` can end the engine on a thread of ours.
+        // From here on nothing fails before `close` can drop the engine on a thread of the plugin.
         let Opened { duty, self_check_error } = open(&config.engine, &bundle, &log, report)?;
 
-        let shared = Arc::new(Shared {
-            pipes: Arc::new(Pipes::new()),
-            duty,
-            side: bundle.manifest().side,
-            log,
-            times: Times::default(),
-            budget: AtomicU32::new(100),
-            turn: Mutex::new(()),
-            stopping: AtomicBool::new(false),
-            slides: Mutex::default(),
-        });
-        let digest = Sha256::digest(format!("{config:?}").as_bytes()).into();
+        let slides = Registry::new(config.max_slides, config.memory_limit);
         let runtime = Runtime {
-            workers: Mutex::default(),
+            shared: Arc::new(Shared::new(slides, duty, bundle.manifest().side, log)),
+            threads: Mutex::default(),
             manifest: Arc::new(bundle.manifest().clone()),
             original_features,
             bundle_digest: bundle.digest(),
             profile,
             profile_digest,
-            digest,
+            digest: digest::of_runtime(&config),
             self_check_error,
-            shared,
             config,
         };
         runtime.start()?;
@@ -213,128 +103,67 @@ impl Runtime {
 
     fn start(&self) -> Result<()> {
         let placement = Arc::new(self.config.engine.placement.clone());
-        let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         let started = (|| {
             for i in 0..self.prep_workers() {
                 let shared = self.shared.clone();
-                workers.prep.push(spawn(format!("prep{i}"), &placement, move || prep::run(&shared))?);
+                threads.prep.push(spawn(format!("prep{i}"), &placement, move || prep::run(&shared))?);
             }
             for i in 0..self.shared.duty.threads() {
                 let shared = self.shared.clone();
-                workers.lanes.push(spawn(format!("lane{i}"), &placement, move || lane::run(&shared, i))?);
+                threads.lanes.push(spawn(format!("lane{i}"), &placement, move || lane::run(&shared, i))?);
             }
             let shared = self.shared.clone();
-            workers.judge = Some(spawn("judge".into(), &placement, move || judge::run(&shared))?);
+            let judge = Judge::new(shared.queues.judge.1.clone(), shared.slides.clone());
+            threads.judge = Some(spawn("judge".into(), &placement, move || judge.run(&shared.times.judge))?);
             Ok(())
         })();
-        drop(workers);
+        drop(threads);
         if started.is_err() {
             let _ = self.close(Some(Duration::from_secs(1)));
         }
         started
     }
 
-    // -- slides -----------------------------------------------------------------------------------------------
-
-    /// Tiles between the assembler and the outbox that keep every worker busy.
-    pub(crate) fn tiles_on_the_way(&self) -> usize {
+    /// What a slide's configuration depends on.
+    pub(crate) fn site(&self) -> Site<'_> {
         let about = self.shared.duty.about();
-        2 * about.lanes * about.max_batch + 2 * self.prep_workers() + 4
+        Site {
+            manifest: &self.manifest,
+            profile: self.profile.as_ref(),
+            runtime_digest: self.digest,
+            on_the_way: 2 * about.lanes * about.max_batch + 2 * self.prep_workers() + 4,
+            engine_epoch: self.shared.duty.epoch(),
+        }
     }
 
-    /// Bytes that one slide may take.
-    pub(crate) fn slide_quota(&self) -> u64 {
-        self.config.memory_limit / self.config.max_slides as u64
-    }
-
-    /// Begins a slide.
-    pub(crate) fn begin(&self, config: SlideConfig) -> Result<Arc<Slide>> {
-        fault::point("begin");
-        let quota = self.slide_quota();
-        if config.memory_bytes > quota {
-            return Err(error!(
-                OUT_OF_MEMORY,
-                "the slide needs {} MiB ({} slots), its share of memory_limit is {} MiB: announce smaller frames, a \
-                 smaller spread or fewer tiles, or raise memory_limit",
-                config.memory_bytes >> 20,
-                config.slots,
-                quota >> 20
-            ));
-        }
-        self.expect_place(&self.shared.lock_slides(), &config)?;
-        if let Err(loss) = self.shared.duty.expect_manned() {
-            let why = loss.map(|loss| loss.error);
-            let why = why.as_ref().map_or("the runtime is being closed", |why| why.text());
-            return Err(error!(ENGINE_UNAVAILABLE, "no engine runs any more: {why}; close this runtime, open another"));
-        }
-        let slide = Slide::begin(config, Arc::downgrade(&self.shared.pipes))?;
-        if slide.config.unknown_scanner {
-            let alert = slide.docket().alerts.unknown_scanner();
-            slide.announce(alert);
-        }
-        let mut slides = self.shared.lock_slides();
-        // Under the lock: `close` sets it before it looks for slides to end.
-        if self.is_closing() {
-            return Err(error!(INVALID_HANDLE, "the runtime is being closed"));
-        }
-        // Again: another thread may have begun one meanwhile.
-        self.expect_place(&slides, &slide.config)?;
-        slides.all.push(slide.clone());
-        drop(slides);
-        // After it is among those that hear of a loss: one that comes meanwhile is heard twice and said once.
-        if let Some(loss) = self.shared.duty.loss() {
-            slide.note_fallback(loss.reason, Instant::now());
-        }
-        Ok(slide)
-    }
-
-    fn expect_place(&self, slides: &Slides, config: &SlideConfig) -> Result<()> {
-        let open = slides.all.iter().filter(|slide| !slide.is_ended()).count();
-        if open >= self.config.max_slides {
-            return Err(error!(
-                LIMIT_REACHED,
-                "{open} slides are open and max_slides is {}: end one first, or raise max_slides",
-                self.config.max_slides
-            ));
-        }
-        let slots: usize = slides.all.iter().map(|slide| slide.config.slots).sum();
-        let bytes: u64 = slides.all.iter().map(|slide| slide.config.memory_bytes).sum();
-        if slots + config.slots > MAX_SLOTS || bytes + config.memory_bytes > self.config.memory_limit {
-            return Err(error!(
-                OUT_OF_MEMORY,
-                "the slide needs {} slots and {} MiB; of {MAX_SLOTS} slots {slots} and of {} MiB {} are taken: end a \
-                 slide first (one that has ended keeps its memory while the engine still works on it) or announce less",
-                config.slots,
-                config.memory_bytes >> 20,
-                self.config.memory_limit >> 20,
-                bytes >> 20
-            ));
-        }
+    /// Lets the engine use at most this share of its time, from the next batch on.
+    pub(crate) fn set_budget(&self, percent: u32) -> Result<()> {
+        in_range("percent", percent, 1..=100)?;
+        self.shared.budget.store(percent, Ordering::Relaxed);
         Ok(())
-    }
-
-    pub(crate) fn is_closing(&self) -> bool {
-        self.shared.stopping.load(Ordering::Acquire)
     }
 
     // -- the end ----------------------------------------------------------------------------------------------
 
-    /// Ends every slide and joins every thread; a lane that does not return in time is left behind.
+    /// Ends every slide and joins every thread. A thread that does not return in time is left behind.
     pub(crate) fn close(&self, timeout: Option<Duration>) -> Result<()> {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        self.shared.stopping.store(true, Ordering::Release);
-        self.shared.slides().iter().for_each(Slide::end);
-        let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
-        let pipes = &self.shared.pipes;
-        // The queues have room for these: see Pipes::new.
-        workers.prep.iter().for_each(|_| drop(pipes.prep.0.try_send(Job::Stop)));
-        let prep = join_all(&mut workers.prep, deadline);
+        self.shared.stop();
+        self.shared.slides.all().iter().for_each(Slide::end);
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let queues = &self.shared.queues;
+        // The queues have room for these.
+        threads.prep.iter().for_each(|_| drop(queues.prep.0.try_send(Job::Stop)));
+        let prep = join_all(&mut threads.prep, deadline);
         self.shared.duty.end();
-        workers.lanes.iter().for_each(|_| drop(pipes.ready.0.try_send(Job::Stop)));
-        let lanes = join_all(&mut workers.lanes, deadline);
-        let _ = pipes.judge.0.try_send(Notice::Stop);
-        let judge = join_all(&mut workers.judge.take().into_iter().collect(), deadline);
-        // A lane that hangs still has its engine, which then ends with it.
+        threads.lanes.iter().for_each(|_| drop(queues.ready.0.try_send(Job::Stop)));
+        let lanes = join_all(&mut threads.lanes, deadline);
+        let judge = threads.judge.take().map_or(0, |judge| {
+            queues.tell(Event::Stop);
+            join_all(&mut vec![judge], deadline)
+        });
+        // A lane that hangs keeps its engine, which ends with it.
         let unload = if lanes == 0 { self.unload(deadline) } else { 0 };
         self.shared.log.silence();
         let hung = prep + lanes + judge + unload;
@@ -346,10 +175,8 @@ impl Runtime {
         }
         Ok(())
     }
-}
 
-impl Runtime {
-    /// Ends the engines on a thread of ours: a GPU's engine must not touch the host's.
+    /// Drops the engines on a thread of the plugin: a GPU's engine must not touch the host's threads.
     fn unload(&self, deadline: Option<Instant>) -> usize {
         let engines = self.shared.duty.retire();
         if engines.is_empty() {
@@ -358,20 +185,20 @@ impl Runtime {
         let placement = Arc::new(self.config.engine.placement.clone());
         match spawn("unload".into(), &placement, move || drop(engines)) {
             Ok(thread) => join_all(&mut vec![thread], deadline),
-            // No thread is to be had; the engines have ended on this one.
+            // No thread could be started: the engines were dropped on this one.
             Err(_) => 0,
         }
     }
 }
 
 impl Drop for Runtime {
-    /// Runs after `close`; only a runtime that could not be handed to the host gets here with threads.
+    /// Runs after `close`. Only a runtime that could not be handed to the host still has threads here.
     fn drop(&mut self) {
         let _ = self.close(Some(Duration::from_secs(1)));
     }
 }
 
-/// Joins what ends before the deadline; gives how many did not.
+/// Joins the threads that end before the deadline. Gives the number of the others.
 fn join_all(threads: &mut Vec<JoinHandle<()>>, deadline: Option<Instant>) -> usize {
     let mut hung = 0;
     for thread in threads.drain(..) {
@@ -379,7 +206,7 @@ fn join_all(threads: &mut Vec<JoinHandle<()>>, deadline: Option<Instant>) -> usi
             std::thread::sleep(Duration::from_millis(1));
         }
         if thread.is_finished() {
-            // A worker's panics are caught in its loop; what is left to say is nothing.
+            // A worker catches panics in its loop: there is nothing to report.
             let _ = thread.join();
         } else {
             hung += 1;
@@ -388,7 +215,7 @@ fn join_all(threads: &mut Vec<JoinHandle<()>>, deadline: Option<Instant>) -> usi
     hung
 }
 
-/// The profile, if it belongs to the bundle and is the one that the host expects.
+/// Opens the profile, which must belong to the bundle and be the one that the host expects.
 fn open_profile(asked: &ProfileConfig, bundle: &Bundle) -> Result<(Arc<Profile>, [u8; 32])> {
     let (profile, digest) = Profile::open(&asked.path).map_err(from_bundle)?;
     expect_digest("profile", asked.digest, digest)?;

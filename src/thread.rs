@@ -1,4 +1,5 @@
-//! The plugin's own threads: named, below the host's priority, on the processors that the host allows.
+//! The plugin's own threads: they have names, a priority below the host's, and run on the processors that the host
+//! allows.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -17,10 +18,10 @@ pub(crate) struct Placement {
     pub(crate) normal_priority: bool,
 }
 
-/// How the names of all threads of the plugin begin; at most 15 bytes of a name are shown by Linux.
+/// The prefix of the names of all the plugin's threads. Linux shows at most 15 bytes of a name.
 pub(crate) const NAME_PREFIX: &str = "coverslip-";
 
-/// Starts a thread and puts it in its place.
+/// Starts a thread with this placement.
 pub(crate) fn spawn(
     name: String,
     placement: &Arc<Placement>,
@@ -39,8 +40,8 @@ pub(crate) fn spawn(
         })
 }
 
-/// Threads started by this one (rten's) inherit its place and its priority. Neither is worth failing for: a container
-/// may forbid both.
+/// Threads started by this one (rten's) inherit its processors and its priority. A container may forbid both, and neither
+/// is worth failing for.
 #[cfg(target_os = "linux")]
 fn settle(placement: &Placement) {
     if !placement.normal_priority {

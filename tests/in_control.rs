@@ -18,8 +18,8 @@ use coverslip_analysis::scanners::{Geometry, SparseRows, scanner_effects};
 use coverslip_bundle::Bundle;
 use coverslip_plugin_abi::*;
 use coverslip_profile::{
-    Calibration, Check, ColorBaseline, Perturbation, Profile, Provenance, Scanner, TapGeometry, color_vector,
-    measurement, write,
+    Calibration, Check, ColorBaseline, Perturbation, Profile, Provenance, Scanner, TapGeometry, TileScores,
+    color_vector, write,
 };
 use support::host::{Picture, TestRuntime, Tile, open_with};
 
@@ -215,15 +215,9 @@ fn marked(tiles: &[Tile], names: &[String], slides: &[String]) -> (Vec<u32>, Vec
     of_a.map(|effect| (effect.feature, effect.size as f32)).collect::<BTreeMap<u32, f32>>().into_iter().unzip()
 }
 
-/// The score behind a check's p-value.
-fn score(tile: &Tile, check: Check) -> f32 {
-    let m = &tile.record.measurements;
-    match check {
-        Check::OutOfFocus => -m[measurement::SHARPNESS],
-        Check::Underexposed => measurement::underexposure(m),
-        Check::Overexposed => measurement::overexposure(m),
-        _ => tile.record.scores[check.index()],
-    }
+/// The score that a check's p-value is of.
+fn score(tile: &Tile, check: Check) -> Option<f32> {
+    TileScores::recorded(&tile.record.measurements, &tile.record.scores).score(check)
 }
 
 #[test]
@@ -242,7 +236,7 @@ fn every_flag_is_raised_on_about_one_percent_of_tiles_in_control() {
         let tiles = scan(&first, number, &specimen(number, 'A'));
         calibration += tiles.len();
         for check in Check::ALL.into_iter().skip(1) {
-            scores.entry(check).or_default().extend(tiles.iter().map(|tile| score(tile, check)));
+            scores.entry(check).or_default().extend(tiles.iter().filter_map(|tile| score(tile, check)));
         }
         let shifts: Vec<f32> = tiles.iter().map(|tile| tile.record.scores[8]).collect();
         slide_shift.push(shifts.iter().sum::<f32>() / shifts.len() as f32);

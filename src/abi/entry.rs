@@ -3,7 +3,8 @@
 use coverslip_plugin_abi as abi;
 use coverslip_plugin_abi::{ABI_MAJOR, ABI_MINOR, Api, Error, HostInfo};
 
-use super::marshal::{read_struct, read_text};
+use super::structs::read_struct;
+use super::text::read_text;
 use super::{guard, log, table};
 use crate::error::{Result, error};
 

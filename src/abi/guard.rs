@@ -7,7 +7,7 @@ use std::sync::Once;
 use coverslip_plugin_abi as abi;
 
 use super::float::HostMode;
-use super::marshal::write_error;
+use super::structs::write_error;
 use crate::error::{Result, error};
 use crate::thread::NAME_PREFIX;
 
@@ -37,8 +37,8 @@ pub(super) fn fenced(error: *mut abi::Error, body: impl FnOnce() -> Result<()>) 
     refusal.code
 }
 
-/// Keeps Rust's panic message off the host's stderr. Threads that are not the library's (a Rust host that links it
-/// statically has some) keep their own hook.
+/// Keeps Rust's panic message off the host's stderr. Other threads keep their own hook: a Rust host that links the
+/// library statically has some.
 pub(super) fn silence_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

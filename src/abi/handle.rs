@@ -1,4 +1,4 @@
-//! Handles: a place and a generation, so that a stale one is recognised and never followed.
+//! Handles: a place and a generation, so that a stale handle is recognised and never followed.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -52,7 +52,7 @@ impl<T> Registry<T> {
             .ok_or_else(|| self.stale(handle))
     }
 
-    /// Ends a handle; gives what it stood for.
+    /// Ends a handle and gives its object.
     pub(super) fn remove(&self, handle: u64) -> Result<Arc<T>> {
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
         entries

@@ -1,22 +1,25 @@
 //! The C boundary: the only place that sees host pointers, and the only one with `unsafe`.
 //!
 //! Every call goes the same way: through the fence ([`guard`]), the host's structs are read into plain values
-//! ([`marshal`]), a handle becomes a reference ([`handle`]), the work is done in safe code, and what comes of it is
+//! ([`structs`], [`text`]), a handle becomes a reference ([`handle`]), the work is done in safe code, and what comes of it is
 //! written back, never past the size that the host gave.
 
 #![allow(unsafe_code)]
 
-mod begin;
+mod alerts;
 mod entry;
 mod float;
+mod frame;
 mod guard;
 mod handle;
-pub(crate) mod log;
-mod marshal;
-mod open;
+mod log;
+mod records;
 mod report;
 mod results;
-mod submit;
+mod runtime;
+mod slide;
+mod structs;
 mod table;
+mod text;
 
 pub use entry::coverslip_get_api;

@@ -1,17 +1,17 @@
-//! What a runtime and a slide tell about themselves, in the contract's structs.
+//! `coverslip_runtime_info`, `_runtime_stats`, `_feature_info` and `_slide_summary`.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use coverslip_plugin_abi as abi;
 use coverslip_plugin_abi::{AbiStruct, FeatureInfo, RuntimeInfo, RuntimeStats, SlideSummary};
 
-use super::marshal::put_text;
+use super::text::put_text;
 use crate::error::{Result, error};
-use crate::judge::alerts::Verdict;
-use crate::judge::flags::levels;
 use crate::runtime::Runtime;
-use crate::slide::Slide;
+use crate::slide::counts::ScannerVerdict;
+use crate::slide::standing::Phase;
+use crate::slide::state::Slide;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 const COMMIT: &str = env!("COVERSLIP_COMMIT");
@@ -71,22 +71,22 @@ pub(super) fn feature(runtime: &Runtime, index: u32) -> Result<FeatureInfo> {
 
 pub(super) fn stats(runtime: &Runtime) -> RuntimeStats {
     let shared = &runtime.shared;
-    let (totals, slides) = shared.totals();
-    let nanoseconds = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+    let (totals, slides) = shared.slides.totals();
+    let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     RuntimeStats {
-        slides_open: slides.iter().filter(|slide| !slide.is_ended()).count() as u32,
+        slides_open: slides.iter().filter(|slide| !slide.standing.is_ended()).count() as u32,
         frames_accepted: totals.frames_accepted,
         frames_refused: totals.frames_refused,
         results: totals.results,
-        tiles_in_flight: slides.iter().map(|slide| slide.in_flight()).sum(),
-        batches: nanoseconds(&shared.times.batches),
+        tiles_in_flight: totals.in_flight,
+        batches: read(&shared.batches),
         slots: slides.iter().map(|slide| slide.config.slots as u64).sum(),
         slots_free: slides.iter().map(|slide| slide.slots_free() as u64).sum(),
         memory_bytes: slides.iter().map(|slide| slide.config.memory_bytes).sum(),
         submit_ns: totals.submit_ns,
-        prep_ns: nanoseconds(&shared.times.prep),
-        lane_ns: nanoseconds(&shared.times.lane),
-        judge_ns: nanoseconds(&shared.times.judge),
+        prep_ns: read(&shared.times.prep),
+        lane_ns: read(&shared.times.lane),
+        judge_ns: read(&shared.times.judge),
         budget_percent: shared.budget.load(Ordering::Relaxed),
         ..RuntimeStats::init()
     }
@@ -94,50 +94,54 @@ pub(super) fn stats(runtime: &Runtime) -> RuntimeStats {
 
 pub(super) fn summary(runtime: &Runtime, slide: &Slide) -> SlideSummary {
     let mut summary = SlideSummary::init();
-    // The state and the results first: what happens in between shows as in flight, never as missing.
-    summary.state = slide.state();
-    summary.results = slide.tally.read();
-    let counter = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Acquire);
-    summary.opened = counter(&slide.counters.opened);
-    summary.in_flight = summary.opened - summary.results[0];
-    summary.cancelled = u32::from(slide.is_cancelled());
-    summary.poisoned = u32::from(slide.is_poisoned());
-    summary.unpolled = slide.outbox.len() as u64;
-    summary.frames_accepted = counter(&slide.counters.frames_accepted);
-    summary.frames_refused = counter(&slide.counters.frames_refused);
-    summary.pixels_used = counter(&slide.counters.pixels_used);
-    summary.pixels_duplicate = counter(&slide.counters.pixels_duplicate);
-    summary.pixels_late = counter(&slide.counters.pixels_late);
-    summary.pixels_outside = counter(&slide.counters.pixels_outside);
-    summary.retired_early = counter(&slide.counters.retired_early);
+    let (phase, counts) = slide.snapshot();
+    summary.state = match phase {
+        Phase::Open => abi::SLIDE_OPEN,
+        Phase::Draining => abi::SLIDE_DRAINING,
+        Phase::Finished => abi::SLIDE_FINISHED,
+    };
+    summary.cancelled = u32::from(slide.standing.is_cancelled());
+    summary.poisoned = u32::from(slide.standing.is_poisoned());
+    summary.opened = counts.intake.opened;
+    summary.in_flight = counts.in_flight();
+    summary.results = counts.judged.results;
+    summary.unpolled = counts.unpolled();
+    summary.frames_accepted = counts.intake.frames_accepted;
+    summary.frames_refused = counts.intake.frames_refused;
+    summary.pixels_used = counts.intake.pixels_used;
+    summary.pixels_duplicate = counts.intake.pixels_duplicate;
+    summary.pixels_late = counts.intake.pixels_late;
+    summary.pixels_outside = counts.intake.pixels_outside;
+    summary.retired_early = counts.intake.retired_early;
+    summary.alerts = counts.judged.alerts;
+    (summary.scanner_verdict, summary.scanner_p_value) = match counts.judged.scanner {
+        ScannerVerdict::Unknown => (abi::SCANNER_UNKNOWN, f64::NAN),
+        ScannerVerdict::Matches(p) => (abi::SCANNER_MATCHES, p),
+        ScannerVerdict::Mismatch(p) => (abi::SCANNER_MISMATCHES, p),
+    };
+    summary.flags_checked = counts.judged.flags_checked;
+    summary.flags_raised = counts.judged.flags_raised;
+    summary.latency_p50_ns = counts.judged.latencies.quantile(0.5);
+    summary.latency_p99_ns = counts.judged.latencies.quantile(0.99);
     summary.elapsed_ns = slide.age_ns(Instant::now()) as u64;
     summary.memory_bytes = slide.config.memory_bytes;
     summary.slots = slide.config.slots as u64;
     summary.alpha = slide.config.alpha;
     summary.configuration_digest = slide.config.digest;
-    summary.flag_alpha = levels(&slide.config.judged_by);
-    let docket = slide.docket();
-    summary.alerts = docket.alerts.count();
-    (summary.scanner_verdict, summary.scanner_p_value) = match docket.alerts.scanner() {
-        Verdict::Unknown => (abi::SCANNER_UNKNOWN, f64::NAN),
-        Verdict::Matches(p) => (abi::SCANNER_MATCHES, p),
-        Verdict::Mismatch(p) => (abi::SCANNER_MISMATCHES, p),
-    };
-    summary.flags_checked = docket.flags_checked;
-    summary.flags_raised = docket.flags_raised;
-    summary.latency_p50_ns = docket.latencies.quantile(0.5);
-    summary.latency_p99_ns = docket.latencies.quantile(0.99);
-    drop(docket);
-    let of_runtime = info(runtime);
-    summary.engine = of_runtime.engine;
-    summary.fallback_reason = of_runtime.fallback_reason;
-    summary.bundle_digest = of_runtime.bundle_digest;
-    summary.profile_digest = of_runtime.profile_digest;
-    summary.plugin_version = of_runtime.plugin_version;
-    summary.plugin_commit = of_runtime.plugin_commit;
-    summary.engine_version = of_runtime.engine_version;
-    summary.driver_version = of_runtime.driver_version;
-    summary.gpu_uuid = of_runtime.gpu_uuid;
-    debug_assert_eq!(abi::SCORE_COUNT, summary.flags_raised.len());
+    summary.flag_alpha = slide.config.flag_alpha;
+    put_provenance(&mut summary, &info(runtime));
     summary
+}
+
+/// What a slide repeats of its runtime.
+fn put_provenance(summary: &mut SlideSummary, runtime: &RuntimeInfo) {
+    summary.engine = runtime.engine;
+    summary.fallback_reason = runtime.fallback_reason;
+    summary.bundle_digest = runtime.bundle_digest;
+    summary.profile_digest = runtime.profile_digest;
+    summary.plugin_version = runtime.plugin_version;
+    summary.plugin_commit = runtime.plugin_commit;
+    summary.engine_version = runtime.engine_version;
+    summary.driver_version = runtime.driver_version;
+    summary.gpu_uuid = runtime.gpu_uuid;
 }

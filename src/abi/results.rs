@@ -1,42 +1,12 @@
-//! From the outbox into the host's buffers.
+//! `coverslip_result_batch`: from the outbox into the host's buffers.
 
-use coverslip_plugin_abi as abi;
-use coverslip_plugin_abi::{Alert, AlertBatch, Feature, ResultBatch, TileResult};
+use coverslip_plugin_abi::{Feature, ResultBatch, TileResult};
 
-use super::marshal::{read_struct, write_struct};
+use super::records::Records;
+use super::structs::{read_struct, write_struct};
 use crate::error::{Result, error};
 use crate::outbox::Room;
-use crate::slide::Slide;
-
-/// An array of the host's: records of this library's kind at the distance and in the size that the host knows.
-struct Records<T> {
-    place: *mut T,
-    distance: usize,
-}
-
-impl<T: Copy> Records<T> {
-    /// Checks an array of `capacity` records of `distance` bytes.
-    fn new(place: *mut T, distance: u32, capacity: u32, name: &str) -> Result<Records<T>> {
-        let (size, align) = (size_of::<T>(), align_of::<T>());
-        if (distance as usize) < size || !(distance as usize).is_multiple_of(align) {
-            return Err(error!(
-                INVALID_STRUCT,
-                "expected record_size of at least {size} bytes and a multiple of {align} ({name}), found {distance}"
-            ));
-        }
-        if capacity > 0 && (place.is_null() || !place.is_aligned()) {
-            return Err(error!(INVALID_ARGUMENT, "expected {capacity} {name}s, found a NULL or unaligned pointer"));
-        }
-        Ok(Records { place, distance: distance as usize })
-    }
-
-    /// # Safety
-    /// `index` is below the capacity that the host stated, and the host's array is as long as that.
-    unsafe fn write(&self, index: usize, record: T) {
-        // SAFETY: the caller's promise; `new` has checked distance and alignment.
-        unsafe { self.place.byte_add(index * self.distance).write(record) };
-    }
-}
+use crate::slide::state::Slide;
 
 /// A buffer that may be left out with capacity 0.
 fn capacity<T>(place: *mut T, capacity: u32, name: &str) -> Result<Option<usize>> {
@@ -47,7 +17,7 @@ fn capacity<T>(place: *mut T, capacity: u32, name: &str) -> Result<Option<usize>
     }
 }
 
-/// Where results go: the host's buffers, checked.
+/// The host's buffers, checked.
 pub(super) struct Target {
     batch: ResultBatch,
     records: Records<TileResult>,
@@ -95,7 +65,7 @@ impl Target {
                 unsafe { self.records.write(records, record) };
                 records += 1;
             };
-        let taken = slide.outbox.take(self.room, &mut each).map_err(|small| {
+        let taken = slide.take(self.room, &mut each).map_err(|small| {
             error!(
                 BUFFER_TOO_SMALL,
                 "the next result has {} features and {} embedding floats: give room for at least these",
@@ -127,35 +97,10 @@ unsafe fn put<T>(buffer: *mut T, at: &mut usize, value: T) {
     *at += 1;
 }
 
-/// Takes alerts into the host's buffer.
-///
-/// # Safety
-/// `batch` and its buffer are as the contract says.
-pub(super) unsafe fn alerts(slide: &Slide, batch: *mut AlertBatch) -> Result<()> {
-    // SAFETY: the caller's promise.
-    let mut target = unsafe { read_struct(batch, "coverslip_alert_batch") }?;
-    let records: Records<Alert> =
-        Records::new(target.records, target.record_size, target.record_capacity, "coverslip_alert")?;
-    let mut count = 0;
-    slide.outbox.take_alerts(target.record_capacity as usize, |alert| {
-        // SAFETY: at most record_capacity alerts are given.
-        unsafe { records.write(count, alert) };
-        count += 1;
-    });
-    target.record_count = count as u32;
-    // SAFETY: as above.
-    unsafe { write_struct(batch, &target, "coverslip_alert_batch") }
-}
-
 /// What slide_poll and slide_wait say when nothing was taken.
 pub(super) fn when_empty(slide: &Slide) -> Result<()> {
-    if slide.is_finished() && slide.outbox.len() == 0 {
+    if slide.is_exhausted() {
         return Err(error!(END_OF_RESULTS, "the slide is over and every result has been polled"));
     }
     Ok(())
-}
-
-/// A timeout of the contract; None: without end.
-pub(super) fn timeout(ms: u32) -> Option<std::time::Duration> {
-    (ms != abi::NO_TIMEOUT).then(|| std::time::Duration::from_millis(u64::from(ms)))
 }

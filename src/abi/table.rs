@@ -3,6 +3,7 @@
 use std::ffi::{c_char, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use coverslip_plugin_abi as abi;
 use coverslip_plugin_abi::{
@@ -12,14 +13,15 @@ use coverslip_plugin_abi::{
 
 use super::guard::fenced;
 use super::handle::Registry;
-use super::marshal::{expect_output, write_struct};
-use super::results::{self, Target, timeout};
-use super::{begin, open, report, submit};
+use super::results::{self, Target};
+use super::structs::{expect_output, write_struct};
+use super::{alerts, frame, report, runtime, slide};
+use crate::admission::admit;
 use crate::error::{Result, error};
 use crate::fault;
 use crate::gate::WaitEnd;
 use crate::runtime::Runtime;
-use crate::slide::Slide;
+use crate::slide::state::Slide;
 
 /// What `coverslip_get_api` gives out.
 pub(super) static TABLE: abi::Api = abi::Api {
@@ -61,7 +63,7 @@ fn with_slide(handle: u64, error: *mut Error, body: impl FnOnce(&Arc<Slide>, &Ru
     fenced(error, || {
         let object = SLIDES.get(handle)?;
         catch_unwind(AssertUnwindSafe(|| body(&object.slide, &object.runtime))).unwrap_or_else(|panic| {
-            object.slide.poison();
+            object.slide.standing.poison();
             resume_unwind(panic)
         })
     })
@@ -69,6 +71,11 @@ fn with_slide(handle: u64, error: *mut Error, body: impl FnOnce(&Arc<Slide>, &Ru
 
 fn with_runtime(handle: u64, error: *mut Error, body: impl FnOnce(&Arc<Runtime>) -> Result<()>) -> i32 {
     fenced(error, || body(&RUNTIMES.get(handle)?))
+}
+
+/// A timeout of the contract; None: without end.
+fn timeout(ms: u32) -> Option<Duration> {
+    (ms != abi::NO_TIMEOUT).then(|| Duration::from_millis(u64::from(ms)))
 }
 
 unsafe extern "C" fn get_extension(_name: *const c_char) -> *const c_void {
@@ -89,7 +96,7 @@ unsafe extern "C" fn runtime_open(
     fenced(error, || {
         expect_place(out)?;
         // SAFETY: see above.
-        let runtime = unsafe { open::open(desc, progress, user) }?;
+        let runtime = unsafe { runtime::open(desc, progress, user) }?;
         let handle = RUNTIMES.insert(runtime)?;
         // SAFETY: not null, and the host's.
         unsafe { out.write(handle) };
@@ -131,9 +138,7 @@ unsafe extern "C" fn runtime_stats(runtime: abi::Runtime, out: *mut RuntimeStats
 unsafe extern "C" fn runtime_set_budget(runtime: abi::Runtime, percent: u32, error: *mut Error) -> i32 {
     with_runtime(runtime, error, |runtime| {
         fault::point("budget");
-        open::in_range("percent", percent, 1..=100)?;
-        runtime.shared.budget.store(percent, std::sync::atomic::Ordering::Relaxed);
-        Ok(())
+        runtime.set_budget(percent)
     })
 }
 
@@ -157,11 +162,11 @@ unsafe extern "C" fn slide_begin(
     with_runtime(runtime, error, |runtime| {
         expect_place(out)?;
         // SAFETY: see above.
-        let config = unsafe { begin::config(desc, runtime) }?;
-        let slide = runtime.begin(config)?;
+        let plan = unsafe { slide::plan(desc, runtime) }?;
+        let slide = admit(&runtime.shared, plan)?;
         let object = Arc::new(OfRuntime { slide: slide.clone(), runtime: runtime.clone() });
         let handle = SLIDES.insert(object).inspect_err(|_| slide.end())?;
-        if runtime.is_closing() {
+        if runtime.shared.is_stopping() {
             // runtime_close looked for handles before this one was there.
             let _ = SLIDES.remove(handle);
             slide.end();
@@ -176,7 +181,7 @@ unsafe extern "C" fn slide_begin(
 unsafe extern "C" fn slide_submit(slide: abi::Slide, frame: *const Frame, error: *mut Error) -> i32 {
     with_slide(slide, error, |slide, _| {
         // SAFETY: see above; the pixels are only used during this call.
-        let (header, pixels) = unsafe { submit::read(frame, slide.config.limits) }?;
+        let (header, pixels) = unsafe { frame::read(frame, slide.config.limits) }?;
         slide.submit(&header, pixels)
     })
 }
@@ -189,7 +194,7 @@ unsafe extern "C" fn slide_submit_wait(
 ) -> i32 {
     with_slide(slide, error, |slide, _| {
         // SAFETY: see above; the pixels are only used during this call.
-        let (header, pixels) = unsafe { submit::read(frame, slide.config.limits) }?;
+        let (header, pixels) = unsafe { frame::read(frame, slide.config.limits) }?;
         slide.submit_wait(&header, pixels, timeout(timeout_ms))
     })
 }
@@ -217,7 +222,7 @@ unsafe extern "C" fn slide_wait(slide: abi::Slide, batch: *mut ResultBatch, time
 /// slide_poll takes what is there; slide_wait waits for something.
 enum Patience {
     None,
-    Until(Option<std::time::Duration>),
+    Until(Option<Duration>),
 }
 
 fn take_results(slide: abi::Slide, batch: *mut ResultBatch, patience: Patience, error: *mut Error) -> i32 {
@@ -271,7 +276,7 @@ unsafe extern "C" fn slide_alerts(slide: abi::Slide, batch: *mut AlertBatch, err
     with_slide(slide, error, |slide, _| {
         fault::point("alerts");
         // SAFETY: see above.
-        unsafe { results::alerts(slide, batch) }
+        unsafe { alerts::take(slide, batch) }
     })
 }
 

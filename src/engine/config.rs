@@ -1,4 +1,4 @@
-//! What a host says about engines, read and checked.
+//! Which engine the host wants, checked.
 
 use std::path::PathBuf;
 
@@ -22,7 +22,7 @@ pub(crate) struct EngineConfig {
 pub(crate) struct GpuConfig {
     /// TensorRT's library, an absolute path.
     pub(crate) library: Option<PathBuf>,
-    /// The loader may look for it.
+    /// The loader may search for it.
     pub(crate) search: bool,
     /// Which GPU; None: the first.
     pub(crate) uuid: Option<String>,

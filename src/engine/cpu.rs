@@ -1,5 +1,5 @@
-//! The embedded CPU engine: rten. Every lane runs whole tiles on a pool of one thread of its own, which is steadier
-//! than splitting a tile over cores.
+//! The embedded CPU engine: rten. Every lane runs whole tiles on a pool of one thread, which is steadier than splitting
+//! a tile over cores.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::outputs::{BatchOutputs, FeatureOutputs};
 use super::{About, Engine, Failure, Lane, TileOutput};
 use crate::error::{Result, error};
 
-/// Tiles per batch. A ViT's matrices are large enough with one tile, and a lane of one has no tail to wait for.
+/// Tiles per batch. A ViT's matrices are large enough with one tile, and a batch of one never waits for others.
 const MAX_BATCH: usize = 1;
 
 /// The graph in rten, shared by the lanes.
@@ -90,7 +90,7 @@ struct CpuLane {
     model: Arc<Model>,
     names: Arc<Names>,
     options: RunOptions,
-    /// The batch's tiles side by side, where there is more than one.
+    /// The batch's tiles, one after the other, when there is more than one.
     staging: Vec<u8>,
 }
 
@@ -124,7 +124,7 @@ fn scatter(widths: &[usize], values: Vec<Value>, outputs: &mut [TileOutput]) -> 
     BatchOutputs { embeddings, features: Some(features) }.scatter(widths, outputs)
 }
 
-/// Nothing where the type is another: its length is then refused.
+/// Empty when the type differs: `BatchOutputs` then refuses its length.
 fn floats(value: Option<Value>) -> Vec<f32> {
     value.and_then(|value| value.into_tensor::<f32>()).map(|tensor| tensor.into_data().to_vec()).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! Which engine is on duty, which takes over when it is lost, and which of the lanes' threads have work.
+//! Which engine is on duty, which one takes over when it is lost, and which lanes have work.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -11,13 +11,13 @@ pub(crate) struct Duty {
 }
 
 struct State {
-    /// None after a loss with nobody to take over, and after the end.
+    /// None after a loss with no spare, and after the end.
     engine: Option<Arc<dyn Engine>>,
     about: About,
     spare: Option<Arc<dyn Engine>>,
-    /// Counts the engines that have been on duty, from 1 on.
+    /// Counts the engines that have been on duty, from 1.
     epoch: u64,
-    /// Why not the engine that was asked for, or why none.
+    /// Why the engine that was asked for does not run.
     loss: Option<Loss>,
     ended: bool,
 }
@@ -50,8 +50,8 @@ impl Duty {
         }
     }
 
-    /// An engine is on duty, or why there is none. For a host's thread, which must never hold an engine: the last
-    /// one to let go of it drops it.
+    /// Refuses when no engine is on duty. For a host's thread, which must never hold an engine: whoever lets go of it
+    /// last drops it.
     pub(crate) fn expect_manned(&self) -> Result<(), Option<Loss>> {
         let state = self.lock();
         if state.engine.is_some() { Ok(()) } else { Err(state.loss.clone()) }
@@ -72,14 +72,14 @@ impl Duty {
         self.lock().loss.clone()
     }
 
-    /// Threads that the engines want: as many as the one with the most lanes.
+    /// Threads that the engines need: the larger number of lanes.
     pub(crate) fn threads(&self) -> usize {
         let state = self.lock();
         let spare = state.spare.as_ref().map_or(0, |spare| spare.about().lanes);
         state.about.lanes.max(spare)
     }
 
-    /// The engine of this epoch was lost: the spare takes over, or nobody. True for the first who says so.
+    /// The engine of this epoch was lost: the spare takes over, if there is one. Returns true for the first caller.
     pub(crate) fn lose(&self, epoch: u64, loss: Loss) -> bool {
         let mut state = self.lock();
         if state.epoch != epoch || state.engine.is_none() {
@@ -96,7 +96,7 @@ impl Duty {
         true
     }
 
-    /// Waits until the lane at `place` (0, 1, …) has work to look for; None at the end.
+    /// Waits until the engine has a lane of this number (0, 1, …). Returns None at the end.
     pub(crate) fn wait_turn(&self, place: usize) -> Option<About> {
         let mut state = self.lock();
         while state.about.lanes <= place {
@@ -108,13 +108,13 @@ impl Duty {
         Some(state.about.clone())
     }
 
-    /// Lanes that wait for their turn no longer do.
+    /// Ends all waits for a turn.
     pub(crate) fn end(&self) {
         self.lock().ended = true;
         self.changed.notify_all();
     }
 
-    /// Gives the engines away, to be dropped where that may be done.
+    /// Hands out the engines, to be dropped on a thread that may do so.
     pub(crate) fn retire(&self) -> Vec<Arc<dyn Engine>> {
         let mut state = self.lock();
         let engines = [state.engine.take(), state.spare.take()];

@@ -1,4 +1,4 @@
-//! What runs the bundle's graph. Engines know tiles as rows of bytes: nothing of slides.
+//! What runs the bundle's graph. An engine sees tiles as rows of bytes and knows nothing of slides.
 
 pub(crate) mod config;
 pub(crate) mod cpu;
@@ -12,9 +12,9 @@ use coverslip_plugin_abi::Feature;
 
 use crate::error::{Error, Result};
 
-/// An engine: the graph, loaded once, from which every lane makes its own runner.
+/// The graph, loaded once. Every lane makes its own runner from it.
 pub(crate) trait Engine: Send + Sync {
-    /// A runner for one lane; called on the lane's own thread, where it also runs and ends.
+    /// Makes a runner for one lane. Called on the lane's own thread, where the runner also runs and is dropped.
     fn lane(&self) -> Result<Box<dyn Lane>, Failure>;
     /// What runs, for `runtime_info`.
     fn about(&self) -> &About;
@@ -31,7 +31,7 @@ pub(crate) struct About {
     pub(crate) max_batch: usize,
     /// Threads that run it.
     pub(crate) lanes: usize,
-    /// The lanes share one device: a budget is of the device's time, not of each lane's.
+    /// The lanes share one device: a budget limits the device's time, not each lane's.
     pub(crate) shared_device: bool,
     /// `COVERSLIP_PRECISION_*`.
     pub(crate) precision: i32,
@@ -54,7 +54,7 @@ pub(crate) trait Lane: Send {
 pub(crate) enum Failure {
     /// This batch failed; the next may work.
     Batch(Error),
-    /// The engine is gone for as long as this runtime is open: its device was lost, or its memory is used up.
+    /// The engine is lost for as long as this runtime is open: its device is gone, or its memory is used up.
     Lost(Loss),
 }
 
@@ -72,12 +72,12 @@ impl From<Failure> for Error {
     }
 }
 
-/// Why an engine does not run, or no longer.
+/// Why an engine does not run, or runs no longer.
 #[derive(Clone, Debug)]
 pub(crate) struct Loss {
     /// `COVERSLIP_REASON_*`.
     pub(crate) reason: i32,
-    /// What a function returns where there is no other engine.
+    /// What a function returns when there is no other engine.
     pub(crate) error: Error,
 }
 

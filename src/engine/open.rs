@@ -1,7 +1,7 @@
-//! Picks the engine, loads it and checks it, on a thread of its own.
+//! Picks the engine, loads it and checks it on a thread of its own.
 //!
-//! Not on the host's thread: the pool that rten makes for itself, once per process, takes its place and its priority
-//! from the thread that is the first to use it, and CUDA makes a context current on every thread that calls it.
+//! The host's thread is not used, for two reasons. rten makes one thread pool per process, which inherits processors and
+//! priority from the first thread that uses it. CUDA makes a context current on every thread that calls it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -15,8 +15,8 @@ use super::cpu::CpuEngine;
 use super::duty::Duty;
 use super::selfcheck::self_check;
 use super::{Engine, Failure, Loss, tensorrt};
-use crate::abi::log::LogSink;
 use crate::error::{Result, error, from_bundle};
+use crate::log::Log;
 use crate::thread::spawn;
 
 /// The engines, checked.
@@ -26,15 +26,15 @@ pub(crate) struct Opened {
     pub(crate) self_check_error: f64,
 }
 
-/// Tells the host how far opening is; an error from it ends the opening.
-pub(crate) type Report<'a> = dyn FnMut(i32, f64) -> Result<()> + 'a;
+/// Tells the host the progress of the opening. An error from it ends the opening.
+pub(crate) type OnProgress<'a> = dyn FnMut(i32, f64) -> Result<()> + 'a;
 
 /// Opens what `config` asks for, or what takes its place; `report` is called on this thread.
 pub(crate) fn open(
     config: &EngineConfig,
     bundle: &Arc<Bundle>,
-    log: &Arc<LogSink>,
-    report: &mut Report<'_>,
+    log: &Arc<Log>,
+    report: &mut OnProgress<'_>,
 ) -> Result<Opened> {
     let (tell, progress) = bounded(1);
     let (done, result) = bounded(1);
@@ -45,12 +45,12 @@ pub(crate) fn open(
             let _ = done.send(loader.load());
         }
     })?;
-    // Until the thread hangs up.
+    // Until the thread drops its sender.
     let heard = progress.iter().try_for_each(|(stage, part)| report(stage, part));
     drop(progress);
     let _ = thread.join();
     if let Err(stop) = heard {
-        // It may be open already: what the loader said last is heard after it went on.
+        // The engine may be open already: the loader goes on while its last report is heard.
         if let Ok(Ok(opened)) = result.try_recv() {
             let _ = spawn("unload".into(), &Arc::new(config.placement.clone()), move || drop(opened));
         }
@@ -61,12 +61,12 @@ pub(crate) fn open(
     })
 }
 
-/// The host's ear, on the thread that loads.
+/// Reports to the host from the thread that loads.
 #[derive(Clone)]
 struct Listener(Sender<(i32, f64)>);
 
 impl Listener {
-    /// Waits until the host has heard. A host that has cancelled no longer listens.
+    /// Waits until the host has heard. Fails when the host has cancelled.
     fn tell(&self, stage: i32, part: f64) -> Result<()> {
         self.0.send((stage, part)).map_err(|_| error!(CANCELLED, "nobody listens"))
     }
@@ -78,7 +78,7 @@ const TENSORRT_ROUNDS: usize = 3;
 struct Loader {
     config: EngineConfig,
     bundle: Arc<Bundle>,
-    log: Arc<LogSink>,
+    log: Arc<Log>,
     tell: Listener,
 }
 
@@ -93,7 +93,7 @@ impl Loader {
         }
         match self.tensorrt() {
             Ok((engine, worst)) => {
-                // Loaded and checked now: in the middle of a slide there is no time for it.
+                // The spare is loaded and checked now, because a running slide leaves no time for it.
                 let on_cpu = self.config.fallback == abi::FALLBACK_ON_CPU;
                 let spare = if on_cpu { Some(self.cpu()?.0) } else { None };
                 Ok(Opened { duty: Duty::new(engine, spare, None), self_check_error: worst })
@@ -122,7 +122,7 @@ impl Loader {
     }
 
     fn tensorrt(&self) -> Result<Checked, Loss> {
-        // A library or a driver that is broken may do anything that Rust can still catch.
+        // A broken library or driver may cause a panic.
         catch_unwind(AssertUnwindSafe(|| self.checked_tensorrt())).unwrap_or_else(|_| {
             let error = error!(INTERNAL, "a defect was caught while TensorRT was loaded: report it");
             Err(Loss { reason: abi::REASON_DEFECT, error })
@@ -143,7 +143,7 @@ impl Loader {
     fn check(&self, engine: &dyn Engine, tolerance: Tolerance, rounds: usize) -> Result<f64, Failure> {
         let reference = self.bundle.reference().map_err(from_bundle)?;
         let mut lane = engine.lane()?;
-        // Batches of one size, so that a lane comes to record it.
+        // All batches have one size, so that a lane records it.
         let most = engine.about().max_batch.clamp(1, reference.count.max(1));
         let batch = (1..=most).rev().find(|batch| reference.count.is_multiple_of(*batch)).unwrap_or(1);
         let mut worst = 0.0_f64;

@@ -1,11 +1,11 @@
-//! From one tensor per output to one record per tile: the same for every engine.
+//! From one tensor per output to one record per tile, for every engine.
 
 use coverslip_plugin_abi::Feature;
 
 use super::TileOutput;
 use crate::error::{Result, error};
 
-/// A batch's outputs as the graph puts them out, tile after tile in each.
+/// A batch's outputs as the graph gives them: in each tensor one tile follows the other.
 pub(super) struct BatchOutputs<'b> {
     /// One per tap, `[tiles, width]`.
     pub(super) embeddings: Vec<&'b [f32]>,
@@ -59,7 +59,7 @@ impl FeatureOutputs<'_> {
             && self.error.len() == tiles
     }
 
-    /// Fewer than k may be active: the rest are zeros, and no features.
+    /// Fewer than k features may be active: the rest are zeros and are left out.
     fn give(&self, tile: usize, tiles: usize, output: &mut TileOutput) {
         let k = self.index.len() / tiles;
         let pairs = self.index[tile * k..(tile + 1) * k].iter().zip(&self.value[tile * k..(tile + 1) * k]);

@@ -38,7 +38,7 @@ pub(crate) fn self_check(
     Ok(agreement.worst_embedding())
 }
 
-/// One more tile, in the bundle's shape.
+/// Appends a tile in the bundle's shape.
 fn append(found: &mut ReferenceOutputs, manifest: &Manifest, output: &TileOutput) {
     let mut rest = &output.embedding[..];
     for (tap, all) in manifest.taps.iter().zip(&mut found.embeddings) {

@@ -1,6 +1,7 @@
 //! The judge's book on one slide: which tiles are on their way, and which have ended and wait for room in the outbox.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Instant;
 
 use coverslip_plugin_abi as abi;
@@ -8,12 +9,14 @@ use coverslip_plugin_abi::{Alert, TileResult};
 
 use super::alerts::{AlertState, Scene};
 use super::flags::{self, Flags};
-use super::latency::Latencies;
+use super::rules::Rules;
 use crate::error::Result;
 use crate::fault;
-use crate::intake::grid::{Place, Rect};
-use crate::intake::slot::{Evidence, Identity, Outcome, Slot, reserve};
-use crate::slide::Slide;
+use crate::memory::reserve;
+use crate::slide::config::SlideConfig;
+use crate::slide::state::Slide;
+use crate::tiles::grid::{Place, Rect};
+use crate::tiles::slot::{Evidence, Identity, Outcome, Slot};
 
 /// A tile that has left the assembler and has no result yet.
 struct Moving {
@@ -25,52 +28,99 @@ struct Moving {
     parked: bool,
 }
 
-/// See the module's text. Only the judge changes it.
 pub(crate) struct Docket {
+    slide: Arc<Slide>,
+    rules: Rules,
     /// By slot number.
     moving: Vec<Option<Moving>>,
     /// Tiles that have their outcome, in the order in which they came back, kept with their slots until there is room.
     parked: VecDeque<Box<Slot>>,
     sequence: u64,
-    pub(crate) alerts: AlertState,
-    pub(crate) latencies: Latencies,
-    pub(crate) flags_checked: [u64; 16],
-    pub(crate) flags_raised: [u64; 16],
+    alerts: AlertState,
+    /// Frames come with the time of their capture.
+    paced: bool,
+    /// The frames refused when the assembler was last tended.
+    refused: u64,
+    /// What can be said of the slide as a whole has been said.
+    concluded: bool,
+}
+
+/// What the alerts of a slide need to know of it.
+pub(crate) fn scene<'a>(config: &'a SlideConfig, rules: &'a Rules) -> Scene<'a> {
+    Scene {
+        calibrated: rules.calibrated.as_ref(),
+        grid: &config.grid,
+        max_tiles: config.max_tiles,
+        tile_mm: config.tile_mm,
+    }
+}
+
+/// Makes a slide finished, also when a panic cuts its conclusion short: `slide_finish` would wait for ever.
+struct Conclusion<'s>(&'s Slide);
+
+impl Drop for Conclusion<'_> {
+    fn drop(&mut self) {
+        self.0.standing.finish();
+    }
 }
 
 impl Docket {
-    pub(crate) fn new(slots: usize, scene: &Scene<'_>) -> Result<Docket> {
-        let mut moving = reserve(slots)?;
-        moving.resize_with(slots, || None);
-        Ok(Docket {
+    /// Reserves what a docket needs, and says what is known of the slide when it begins. `fallback`: why not the engine
+    /// that was asked for runs.
+    pub(crate) fn new(slide: Arc<Slide>, rules: Rules, fallback: Option<i32>) -> Result<Docket> {
+        let mut moving = reserve(slide.config.slots)?;
+        moving.resize_with(slide.config.slots, || None);
+        let mut docket = Docket {
             moving,
-            parked: VecDeque::from(reserve(slots)?),
+            parked: VecDeque::from(reserve(slide.config.slots)?),
             sequence: 0,
-            alerts: AlertState::new(scene)?,
-            latencies: Latencies::default(),
-            flags_checked: [0; 16],
-            flags_raised: [0; 16],
-        })
+            alerts: AlertState::new(&scene(&slide.config, &rules))?,
+            paced: false,
+            refused: 0,
+            concluded: false,
+            rules,
+            slide,
+        };
+        if docket.slide.config.unknown_scanner {
+            let alert = docket.alerts.unknown_scanner();
+            docket.slide.announce(alert);
+        }
+        if let Some(reason) = fallback {
+            docket.fallback(reason, Instant::now());
+        }
+        Ok(docket)
     }
 
+    pub(super) fn slide(&self) -> &Slide {
+        &self.slide
+    }
+
+    // -- tiles --------------------------------------------------------------------------------------------------------
+
     /// A tile has left the assembler.
-    pub(crate) fn departed(&mut self, slot: u32, identity: Identity, now: Instant) {
+    pub(super) fn departed(&mut self, slot: u32, identity: Identity, now: Instant) {
+        self.paced |= identity.first.captured_ns != 0 || identity.last.captured_ns != 0;
         self.moving[slot as usize] = Some(Moving { identity, since: now, verdict: None, parked: false });
     }
 
-    /// A tile comes back. Gives its slot when it can be used again now.
-    pub(crate) fn returned(&mut self, slide: &Slide, mut slot: Box<Slot>, now: Instant) -> Option<Box<Slot>> {
-        let Some(moving) = self.moving[slot.id as usize].as_mut() else {
-            return Some(slot); // it has ended without its slot
+    /// A tile comes back. Its slot is free again once its result has room.
+    pub(super) fn returned(&mut self, mut slot: Box<Slot>, now: Instant) {
+        let settled = match self.moving[slot.id as usize].as_mut() {
+            // It has ended without its slot.
+            None => true,
+            Some(moving) => {
+                // Decided, but not given yet: the slot must not be used again before it is.
+                slot.outcome = moving.verdict.take().unwrap_or(slot.outcome);
+                self.parked.is_empty() && self.settle_slot(&slot, now)
+            }
         };
-        // Decided, but not given yet: the slot must not be used again before it is.
-        slot.outcome = moving.verdict.take().unwrap_or(slot.outcome);
-        if self.parked.is_empty() && self.settle_slot(slide, &slot, now) {
-            return Some(slot);
+        if settled {
+            self.slide.release(slot);
+        } else {
+            self.set_parked(&slot, true);
+            self.parked.push_back(slot);
         }
-        self.set_parked(&slot, true);
-        self.parked.push_back(slot);
-        None
+        self.slide.gate.notify();
     }
 
     /// A tile is parked while its slot lies here, and not while it is settled: one that is lost in a panic there is decided
@@ -82,23 +132,55 @@ impl Docket {
     }
 
     /// Puts the result of a tile that came back into the outbox; false when there is no room.
-    fn settle_slot(&mut self, slide: &Slide, slot: &Slot, now: Instant) -> bool {
+    fn settle_slot(&mut self, slot: &Slot, now: Instant) -> bool {
         fault::point("judge");
         let seen = (&slot.features[..], &slot.embedding[..]);
-        let judged = flags::judge(&slot.evidence, seen, (slot.outcome, slot.identity.place), &slide.config.judged_by);
-        let record = self.record(slide, &slot.identity, slot.outcome, &slot.evidence, &judged, now);
+        let judged = flags::judge(&slot.evidence, seen, (slot.outcome, slot.identity.place), &self.rules);
+        let record = self.record(&slot.identity, slot.outcome, &slot.evidence, &judged, now);
         let (features, embedding) = if slot.outcome == Outcome::Done { seen } else { (&[][..], &[][..]) };
-        if !slide.put(record, features, if slide.config.embeddings { embedding } else { &[] }) {
+        let embedding = if self.slide.config.embeddings { embedding } else { &[] };
+        if !self.slide.put(record, features, embedding) {
             return false;
         }
         self.moving[slot.id as usize] = None;
-        self.count(slide, record, now);
+        self.note(record, now);
         true
+    }
+
+    fn settle_without_slot(&mut self, identity: &Identity, outcome: Outcome, now: Instant) -> bool {
+        let nothing = Evidence::default();
+        let judged = flags::judge(&nothing, (&[], &[]), (outcome, identity.place), &self.rules);
+        let record = self.record(identity, outcome, &nothing, &judged, now);
+        let put = self.slide.put(record, &[], &[]);
+        if put {
+            self.note(record, now);
+        }
+        put
+    }
+
+    /// The result of a tile that a refused frame would have touched and that never got a pixel.
+    fn settle_refused(&mut self, place: Place, area: Rect, now: Instant) -> bool {
+        let identity = Identity {
+            place,
+            area,
+            first: Default::default(),
+            last: Default::default(),
+            last_pixel: now,
+            coverage: 0.0,
+        };
+        let outcome = self.slide.verdict_when_over().unwrap_or(Outcome::Refused);
+        self.settle_without_slot(&identity, outcome, now)
+    }
+
+    /// A result has been given: what it says of the slide.
+    fn note(&mut self, record: TileResult, now: Instant) {
+        self.sequence += 1;
+        let alerts = self.alerts.observe(&record, self.paced, self.slide.age_ns(now));
+        alerts.into_iter().flatten().for_each(|alert| self.slide.announce(alert));
     }
 
     fn record(
         &self,
-        slide: &Slide,
         identity: &Identity,
         outcome: Outcome,
         evidence: &Evidence,
@@ -127,49 +209,63 @@ impl Docket {
             last_frame_id: identity.last.id,
             group_id: identity.first.group,
             latency_ns: now.saturating_duration_since(identity.last_pixel).as_nanos() as u64,
-            engine_epoch: evidence.epoch.unwrap_or(slide.config.engine_epoch),
+            engine_epoch: evidence.epoch.unwrap_or(self.slide.config.engine_epoch),
             p_values: flags.p_values,
             measurements: evidence.measurements,
             ..Default::default()
         }
     }
 
-    fn count(&mut self, slide: &Slide, record: TileResult, now: Instant) {
-        self.sequence += 1;
-        for bit in 0..16 {
-            self.flags_checked[bit] += u64::from(record.flags_checked >> bit & 1);
-            self.flags_raised[bit] += u64::from(record.flags_raised >> bit & 1);
-        }
-        if record.status == abi::TILE_DONE {
-            self.latencies.add(record.latency_ns);
-        }
-        let alerts = self.alerts.observe(&record, slide.is_paced(), slide.age_ns(now));
-        alerts.into_iter().flatten().for_each(|alert| self.announce(slide, alert));
+    // -- the slide ----------------------------------------------------------------------------------------------------
+
+    /// Another engine runs than the one asked for, or none any more.
+    pub(super) fn fallback(&mut self, reason: i32, now: Instant) {
+        let alert = self.alerts.fallback(reason, self.slide.age_ns(now));
+        self.announce(alert);
+        self.slide.gate.notify();
     }
 
-    /// Hands an alert to the host.
-    pub(crate) fn announce(&mut self, slide: &Slide, alert: Alert) {
-        slide.announce(alert);
-    }
-
-    /// Frames that were refused since the last look.
-    pub(crate) fn note_overrun(&mut self, slide: &Slide, overrun: &crate::intake::assembler::Overrun, now: Instant) {
-        if let Some(alert) = self.alerts.refused(overrun, self.sequence, slide.age_ns(now)) {
-            self.announce(slide, alert);
+    fn announce(&self, alert: Option<Alert>) {
+        if let Some(alert) = alert {
+            self.slide.announce(alert);
         }
     }
 
-    /// Every tile has its result: what can be said of the slide as a whole. Said once.
-    pub(crate) fn conclude(&mut self, slide: &Slide, now: Instant) {
-        if let Some(alert) = self.alerts.conclude(slide.age_ns(now)) {
-            self.announce(slide, alert);
+    /// Everything about a slide that is not the return of a tile.
+    pub(super) fn look(&mut self, now: Instant) {
+        self.tend_assembly(now);
+        self.decide(now);
+        self.flush(now);
+        if self.slide.standing.is_closed() {
+            let slide = self.slide.clone();
+            slide.sweep_refused(&mut |place, area| self.settle_refused(place, area, now));
+            if slide.published.in_flight() == 0 && !self.concluded {
+                self.conclude(now);
+            }
         }
+        self.slide.gate.notify();
+    }
+
+    /// Timeouts and refusals of the assembler; left for the next look while a frame is being copied.
+    fn tend_assembly(&mut self, now: Instant) {
+        if self.slide.verdict_when_over().is_some() {
+            self.slide.close();
+        }
+        let refused = self.slide.published.refused();
+        if self.slide.config.rules.timeout.is_none() && refused == self.refused {
+            return;
+        }
+        let Some(overrun) = self.slide.tend_assembly(now) else { return };
+        self.refused = refused;
+        let time = self.slide.age_ns(now);
+        let alert = overrun.and_then(|overrun| self.alerts.refused(&overrun, self.sequence, time));
+        self.announce(alert);
     }
 
     /// Decides the tiles that will not be waited for: past the deadline, or of a slide that is over.
-    pub(crate) fn decide(&mut self, slide: &Slide, now: Instant) {
-        let over = slide.verdict_when_over();
-        let deadline = slide.config.result_deadline;
+    fn decide(&mut self, now: Instant) {
+        let over = self.slide.verdict_when_over();
+        let deadline = self.slide.config.result_deadline;
         if let Some(verdict) = over {
             self.parked.iter_mut().for_each(|slot| slot.outcome = verdict);
         }
@@ -184,50 +280,35 @@ impl Docket {
         }
     }
 
-    /// Gives out what waits, as far as the outbox has room; slots that become free go to `free`.
-    pub(crate) fn flush(&mut self, slide: &Slide, now: Instant, free: &mut dyn FnMut(Box<Slot>)) {
+    /// Gives out what waits, as far as the outbox has room.
+    fn flush(&mut self, now: Instant) {
         while let Some(slot) = self.parked.pop_front() {
             self.set_parked(&slot, false);
-            if !self.settle_slot(slide, &slot, now) {
+            if !self.settle_slot(&slot, now) {
                 self.set_parked(&slot, true);
                 self.parked.push_front(slot);
                 return;
             }
-            free(slot);
+            self.slide.release(slot);
         }
         for id in 0..self.moving.len() {
             let decided = self.moving[id].as_ref().and_then(|m| m.verdict.map(|verdict| (m.identity, verdict)));
             let Some((identity, verdict)) = decided else { continue };
-            if !self.settle_without_slot(slide, &identity, verdict, now) {
+            if !self.settle_without_slot(&identity, verdict, now) {
                 return;
             }
             self.moving[id] = None;
         }
     }
 
-    fn settle_without_slot(&mut self, slide: &Slide, identity: &Identity, outcome: Outcome, now: Instant) -> bool {
-        let nothing = Evidence::default();
-        let judged = flags::judge(&nothing, (&[], &[]), (outcome, identity.place), &slide.config.judged_by);
-        let record = self.record(slide, identity, outcome, &nothing, &judged, now);
-        let put = slide.put(record, &[], &[]);
-        if put {
-            self.count(slide, record, now);
-        }
-        put
-    }
-
-    /// The result of a tile that a refused frame would have touched and that never got a pixel.
-    pub(crate) fn settle_refused(&mut self, slide: &Slide, place: Place, area: Rect, now: Instant) -> bool {
-        let identity = Identity {
-            place,
-            area,
-            first: Default::default(),
-            last: Default::default(),
-            last_pixel: now,
-            coverage: 0.0,
-        };
-        let outcome = slide.verdict_when_over().unwrap_or(Outcome::Refused);
-        self.settle_without_slot(slide, &identity, outcome, now)
+    /// Every tile has its result, and no more come: what can be said of the slide as a whole. Said once.
+    fn conclude(&mut self, now: Instant) {
+        self.concluded = true;
+        let slide = self.slide.clone();
+        let _finished = Conclusion(&slide);
+        let alert = self.alerts.conclude(slide.age_ns(now));
+        slide.published.set_scanner(self.alerts.scanner());
+        self.announce(alert);
     }
 }
 

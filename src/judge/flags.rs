@@ -4,19 +4,14 @@
 //! that it calibrates is a p-value against the scanner's calibration tiles, raised at the slide's α; and on tiles without
 //! tissue the general rules stay, since only tiles with tissue have calibrated it.
 
-use std::ops::Range;
-use std::sync::Arc;
-
-use coverslip_numerics::Draw;
 use coverslip_plugin_abi as abi;
 use coverslip_plugin_abi::Feature;
-use coverslip_profile::{Calibration, Check, Profile, Scanner, measurement as at};
+use coverslip_profile::{Check, ModelOutputs, TileScores, measurement as at};
 
-use crate::intake::exposure::Exposure;
-use crate::intake::focus::OUT_OF_FOCUS_BELOW_DB;
-use crate::intake::grid::Place;
-use crate::intake::slot::{Evidence, Outcome};
-use crate::intake::tissue::is_background;
+use super::rules::{Calibrated, OUT_OF_FOCUS_BELOW_DB, Rules, is_background, is_overexposed, is_underexposed};
+use crate::measure::exposure::Exposure;
+use crate::tiles::grid::Place;
+use crate::tiles::slot::{Evidence, Outcome};
 
 // The contract's indices are the profile's: see `profile::measurement`.
 const _: () = {
@@ -29,81 +24,6 @@ const _: () = {
     assert!(abi::MEASURE_BANDING_COLUMNS == at::BANDING_COLUMNS && abi::MEASURE_BANDING_PERIOD == at::BANDING_PERIOD);
     assert!(abi::MEASURE_FOREIGN == at::FOREIGN && abi::MEASURE_FOREIGN_SHARE == at::FOREIGN_SHARE);
 };
-
-/// What a slide's tiles are judged by; fixed when it begins.
-#[derive(Clone, Debug)]
-pub(crate) struct Rules {
-    /// The bundle's quantile of the reconstruction error; None: the bundle states none, the check is not made without a
-    /// profile.
-    pub(crate) reconstruction_error: Option<f32>,
-    calibrated: Option<Calibrated>,
-}
-
-/// The profile, as far as it concerns a slide.
-#[derive(Clone, Debug)]
-pub(crate) struct Calibrated {
-    pub(crate) profile: Arc<Profile>,
-    /// Index into the profile's scanners.
-    scanner: usize,
-    /// Where the judged tap lies among the taps' values.
-    tap: Range<usize>,
-    pub(crate) alpha: f64,
-    /// The slide's seed.
-    pub(crate) draw: Draw,
-}
-
-impl Calibrated {
-    /// None where the profile does not know the scanner. `tap` is where its judged tap lies in a tile's embedding.
-    pub(crate) fn new(
-        profile: Arc<Profile>,
-        scanner_id: &str,
-        tap: Range<usize>,
-        alpha: f64,
-        draw: Draw,
-    ) -> Option<Calibrated> {
-        let scanner = profile.scanners.iter().position(|scanner| scanner.id == scanner_id)?;
-        Some(Calibrated { profile, scanner, tap, alpha, draw })
-    }
-
-    pub(crate) fn scanner(&self) -> &Scanner {
-        &self.profile.scanners[self.scanner]
-    }
-}
-
-impl Rules {
-    #[cfg(test)]
-    pub(crate) fn uncalibrated(reconstruction_error: Option<f32>) -> Rules {
-        Rules { reconstruction_error, calibrated: None }
-    }
-
-    pub(crate) fn with(reconstruction_error: Option<f32>, calibrated: Option<Calibrated>) -> Rules {
-        Rules { reconstruction_error, calibrated }
-    }
-
-    pub(crate) fn calibrated(&self) -> Option<&Calibrated> {
-        self.calibrated.as_ref()
-    }
-
-    /// The slide's α; 1 without a profile.
-    pub(crate) fn alpha(&self) -> f64 {
-        self.calibrated.as_ref().map_or(1.0, |calibrated| calibrated.alpha)
-    }
-
-    /// The slide's seed.
-    pub(crate) fn draw(&self) -> Draw {
-        self.calibrated.as_ref().map_or(Draw::new(0), |calibrated| calibrated.draw)
-    }
-
-    fn calibration(&self, check: Check) -> Option<&Calibration> {
-        let scores = self.calibrated.as_ref()?.scanner().calibration.get(&check);
-        scores.filter(|scores| !scores.is_empty())
-    }
-
-    /// The level that a check runs at: α, or what its calibration supports; None where it is not calibrated.
-    pub(crate) fn level(&self, check: Check) -> Option<f64> {
-        self.calibration(check).map(|scores| scores.supported(self.alpha()))
-    }
-}
 
 /// A tile's flags, as in `coverslip_result`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -153,7 +73,7 @@ pub(crate) fn judge(
     let glass = outcome == Outcome::Background || is_background(evidence.measurements[at::TISSUE]);
     by_general_rules(&mut flags, evidence, glass, rules);
     if let Some(calibrated) = rules.calibrated.as_ref().filter(|_| !glass) {
-        by_profile(&mut flags, evidence, features, embedding, place, calibrated, rules);
+        by_profile(&mut flags, evidence, (features, embedding), place, calibrated);
     }
     flags
 }
@@ -164,8 +84,8 @@ fn by_general_rules(flags: &mut Flags, evidence: &Evidence, glass: bool, rules: 
     // Glass has no edges to be sharp.
     flags.check(Check::OutOfFocus, number(m[at::SHARPNESS]).filter(|_| !glass), |db| db < OUT_OF_FOCUS_BELOW_DB);
     if let Some(exposure) = Exposure::read(m) {
-        flags.check(Check::Underexposed, Some(exposure.under), |_| exposure.is_under());
-        flags.check(Check::Overexposed, Some(exposure.over), |_| exposure.is_over());
+        flags.check(Check::Underexposed, Some(exposure.under), |_| is_underexposed(&exposure));
+        flags.check(Check::Overexposed, Some(exposure.over), |_| is_overexposed(&exposure));
     }
     if let Some(limit) = rules.reconstruction_error {
         flags.check(Check::FeaturesUnreliable, evidence.reconstruction_error, |error| error > limit);
@@ -175,41 +95,26 @@ fn by_general_rules(flags: &mut Flags, evidence: &Evidence, glass: bool, rules: 
 fn by_profile(
     flags: &mut Flags,
     evidence: &Evidence,
-    features: &[Feature],
-    embedding: &[f32],
+    (features, embedding): (&[Feature], &[f32]),
     place: Place,
     calibrated: &Calibrated,
-    rules: &Rules,
 ) {
-    let (profile, scanner) = (&calibrated.profile, calibrated.scanner());
-    let tap = embedding.get(calibrated.tap.clone());
-    let displacement = tap.and_then(|tap| profile.displacement(scanner, tap));
-    let pairs = features.iter().map(|feature| (feature.index, feature.value));
-    let mass = profile.feature_score(scanner, pairs);
+    let outputs = ModelOutputs {
+        embedding: embedding.get(calibrated.tap.clone()),
+        features: features.iter().map(|feature| (feature.index, feature.value)),
+        reconstruction_error: evidence.reconstruction_error,
+        instability: evidence.instability,
+    };
+    let scored = TileScores::new(&calibrated.profile, calibrated.scanner(), &evidence.measurements, outputs);
     let draw = calibrated.draw.of(place.column as u64).of(place.row as u64).of(u64::from(place.pass));
-    let m = &evidence.measurements;
     for check in Check::ALL {
-        let score = match check {
-            Check::Background => None,
-            Check::OutOfFocus => number(-m[at::SHARPNESS]),
-            Check::Underexposed => number(at::underexposure(m)),
-            Check::Overexposed => number(at::overexposure(m)),
-            Check::ColorShift => scanner.color.as_ref().and_then(|color| color.score(m)),
-            Check::Banding => number(at::banding(m)),
-            Check::Foreign => number(m[at::FOREIGN]),
-            Check::Novel => displacement.map(|d| d.novel),
-            Check::ScannerShift => displacement.map(|d| d.scanner_shift),
-            Check::ScannerFeatures => mass,
-            Check::FeaturesUnreliable => evidence.reconstruction_error,
-            Check::Unstable => evidence.instability,
-        };
-        let Some(score) = score else { continue };
+        let Some(score) = scored.score(check) else { continue };
         // The general rules' scores stay as the contract has them. A score is given also where nothing calibrates it: a
         // profile's builder is a host like any other.
         if flags.scores[check.index()].is_nan() {
             flags.scores[check.index()] = score;
         }
-        let Some(scores) = rules.calibration(check) else { continue };
+        let Some(scores) = calibrated.calibration(check) else { continue };
         let p = scores.p_value(score, draw.of(check as u64));
         flags.checked |= check.flag();
         flags.calibrated |= check.flag();
@@ -233,31 +138,26 @@ fn number(value: f32) -> Option<f32> {
 pub(crate) fn levels(rules: &Rules) -> [f64; abi::SCORE_COUNT] {
     let mut levels = [0.0; abi::SCORE_COUNT];
     for check in Check::ALL {
-        levels[check.index()] = rules.level(check).unwrap_or(0.0);
+        let level = rules.calibrated.as_ref().and_then(|calibrated| calibrated.level(check));
+        levels[check.index()] = level.unwrap_or(0.0);
     }
     levels
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use coverslip_bundle::Digest;
-    use coverslip_bundle::synthetic::{SyntheticSpec, recipe};
+mod tests {
+    use std::sync::Arc;
 
+    use coverslip_profile::Calibration;
+
+    use super::super::rules::tests::calibrated;
     use super::*;
 
     const PLACE: Place = Place { column: 3, row: 4, pass: 0 };
     const GENERAL: u32 = 0x40f;
 
-    /// A profile of the scanner "A" for a synthetic bundle, with 999 calibration scores per check: standard normal
-    /// embeddings, uniform everything else.
-    pub(crate) fn calibrated(alpha: f64) -> Calibrated {
-        let manifest = recipe(&SyntheticSpec::default()).manifest;
-        let profile = coverslip_profile::synthetic::profile(&manifest, Digest([0; 32]), &["A"], 999);
-        Calibrated::new(Arc::new(profile), "A", 32..64, alpha, Draw::new(5)).expect("A is known")
-    }
-
     fn uncalibrated() -> Rules {
-        Rules::uncalibrated(Some(0.8))
+        Rules { reconstruction_error: Some(0.8), calibrated: None }
     }
 
     fn evidence() -> Evidence {
@@ -301,13 +201,13 @@ pub(crate) mod tests {
         let flags = judged(&background, Outcome::Background, &uncalibrated());
         assert_eq!((flags.checked, flags.raised), (0x00d, abi::FLAG_BACKGROUND));
         assert_eq!(judged(&evidence(), Outcome::Expired, &uncalibrated()).checked, 0);
-        let flags = judged(&evidence(), Outcome::Done, &Rules::uncalibrated(None));
+        let flags = judged(&evidence(), Outcome::Done, &Rules { reconstruction_error: None, calibrated: None });
         assert_eq!(flags.checked & abi::FLAG_FEATURES_UNRELIABLE, 0);
     }
 
     #[test]
     fn with_a_profile_every_check_that_has_evidence_has_a_p_value() {
-        let rules = Rules::with(Some(0.8), Some(calibrated(0.01)));
+        let rules = Rules { reconstruction_error: Some(0.8), calibrated: Some(calibrated(0.01)) };
         let mut evidence = evidence();
         for index in [at::BANDING_ROWS, at::BANDING_COLUMNS, at::FOREIGN] {
             evidence.measurements[index] = 0.5;
@@ -331,8 +231,8 @@ pub(crate) mod tests {
         profile.scanners[0].calibration.insert(Check::Foreign, Calibration::new(vec![0.0; 19]));
         profile.scanners[0].calibration.insert(Check::Banding, Calibration::new(Vec::new()));
         known.profile = Arc::new(profile);
-        let rules = Rules::with(None, Some(known));
-        assert_eq!((rules.level(Check::Foreign), rules.level(Check::Banding)), (Some(0.05), None));
+        assert_eq!((known.level(Check::Foreign), known.level(Check::Banding)), (Some(0.05), None));
+        let rules = Rules { reconstruction_error: None, calibrated: Some(known) };
         let mut evidence = evidence();
         evidence.measurements[at::FOREIGN] = 1.0;
         evidence.measurements[at::BANDING_ROWS] = 99.0;
@@ -345,7 +245,7 @@ pub(crate) mod tests {
 
     #[test]
     fn tiles_without_tissue_keep_the_general_rules() {
-        let rules = Rules::with(Some(0.8), Some(calibrated(0.01)));
+        let rules = Rules { reconstruction_error: Some(0.8), calibrated: Some(calibrated(0.01)) };
         let flags = judged(&evidence(), Outcome::Background, &rules);
         assert_eq!((flags.calibrated, flags.raised), (0, abi::FLAG_BACKGROUND));
         // Also where the model has seen it.

@@ -1,108 +1,104 @@
-//! The judge: one thread that gives every tile its result. It also keeps the time, so that a deadline holds while an
-//! engine hangs.
+//! The judge: one loop that gives every tile its result. It owns the dockets of all slides; everybody else sends events
+//! and reads what slides publish. It also keeps the time, so that a deadline holds while an engine hangs.
 
 pub(crate) mod alerts;
-mod docket;
+pub(crate) mod docket;
+pub(crate) mod event;
 pub(crate) mod flags;
-mod latency;
+pub(crate) mod rules;
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::RecvTimeoutError;
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 
-pub(crate) use docket::Docket;
-
-use crate::runtime::Shared;
-use crate::slide::Slide;
-use crate::workers::Notice;
+use self::docket::Docket;
+use self::event::Event;
+use crate::slide::registry::Registry;
+use crate::slide::state::Slide;
 
 /// How often deadlines, timeouts and refusals are looked at.
 const TICK: Duration = Duration::from_millis(10);
 
-/// The judge's loop.
-pub(crate) fn run(shared: &Shared) {
-    let mut last_tick = Instant::now();
-    loop {
-        let notice = shared.pipes.judge.1.recv_timeout(TICK);
-        let start = Instant::now();
-        match notice {
-            Ok(Notice::Stop) | Err(RecvTimeoutError::Disconnected) => return,
-            Ok(notice) => attend(shared, notice, start),
-            Err(RecvTimeoutError::Timeout) => {}
-        }
-        if last_tick.elapsed() >= TICK {
-            last_tick = start;
-            shared.slides().iter().for_each(|slide| guarded(slide, || look(slide, start)));
-            shared.forget_ended();
-        }
-        shared.times.judge.fetch_add(start.elapsed().as_nanos() as u64, Ordering::Relaxed);
-    }
+pub(crate) struct Judge {
+    events: Receiver<Event>,
+    slides: Arc<Registry>,
+    /// By the slides' numbers. A docket stays for as long as anything of its slide is on its way.
+    dockets: BTreeMap<u64, Docket>,
+    /// The last fallback that was heard of.
+    fallback: Option<i32>,
 }
 
-/// Runs one step on a slide; a panic in it poisons the slide and leaves the others alone.
-fn guarded(slide: &Arc<Slide>, step: impl FnOnce()) {
-    if catch_unwind(AssertUnwindSafe(step)).is_err() {
-        slide.poison();
+impl Judge {
+    pub(crate) fn new(events: Receiver<Event>, slides: Arc<Registry>) -> Judge {
+        Judge { events, slides, dockets: BTreeMap::new(), fallback: None }
     }
-}
 
-fn attend(shared: &Shared, notice: Notice, now: Instant) {
-    match notice {
-        Notice::Departed(slide, slot, identity) => {
-            guarded(&slide, || slide.docket().departed(slot, identity, now));
-        }
-        Notice::Returned(work) => {
-            let slide = work.slide;
-            guarded(&slide, || {
-                let free = slide.docket().returned(&slide, work.slot, now);
-                if let Some(slot) = free {
-                    slide.release(slot);
-                }
-                slide.gate.notify();
-            });
-        }
-        Notice::Look(slide) => guarded(&slide, || {
-            slide.begin_look();
-            look(&slide, now);
-        }),
-        Notice::Fallback(reason) => {
-            for slide in shared.slides() {
-                guarded(&slide, || slide.note_fallback(reason, now));
-                slide.gate.notify();
+    /// Runs until [`Event::Stop`]; adds the time that it works to `spent`, in nanoseconds.
+    pub(crate) fn run(mut self, spent: &AtomicU64) {
+        let mut last_tick = Instant::now();
+        loop {
+            let event = self.events.recv_timeout(TICK);
+            let now = Instant::now();
+            match event {
+                Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+                Ok(event) => self.attend(event, now),
+                Err(RecvTimeoutError::Timeout) => {}
             }
+            if last_tick.elapsed() >= TICK {
+                last_tick = now;
+                self.dockets.values_mut().for_each(|docket| guarded(docket, |docket| docket.look(now)));
+                self.forget_ended();
+            }
+            spent.fetch_add(now.elapsed().as_nanos() as u64, Ordering::Relaxed);
         }
-        Notice::Stop => {}
+    }
+
+    fn attend(&mut self, event: Event, now: Instant) {
+        match event {
+            Event::Begun(mut docket) => {
+                // An engine may have been lost while the slide began. What it has heard is said once.
+                if let Some(reason) = self.fallback {
+                    guarded(&mut docket, |docket| docket.fallback(reason, now));
+                }
+                self.dockets.insert(docket.slide().number, *docket);
+            }
+            Event::Departed(slide, slot, identity) => self.on(&slide, |docket| docket.departed(slot, identity, now)),
+            Event::Returned(work) => self.on(&work.slide, |docket| docket.returned(work.slot, now)),
+            Event::Look(slide) => {
+                slide.standing.begin_look();
+                self.on(&slide, |docket| docket.look(now));
+            }
+            Event::Fallback(reason) => {
+                self.fallback = Some(reason);
+                for docket in self.dockets.values_mut() {
+                    guarded(docket, |docket| docket.fallback(reason, now));
+                }
+            }
+            Event::Stop => {}
+        }
+    }
+
+    /// Runs one step on a slide's docket. There is none for a slide that is ended while it begins: the next tick looks.
+    fn on(&mut self, slide: &Slide, step: impl FnOnce(&mut Docket)) {
+        if let Some(docket) = self.dockets.get_mut(&slide.number) {
+            guarded(docket, step);
+        }
+    }
+
+    fn forget_ended(&mut self) {
+        for slide in self.slides.forget_ended() {
+            self.dockets.remove(&slide.number);
+        }
     }
 }
 
-/// Ends a slide's conclusion, also when a panic cuts it short: the slide would never be finished.
-struct Conclusion<'s>(&'s Slide);
-
-impl Drop for Conclusion<'_> {
-    fn drop(&mut self) {
-        self.0.end_conclusion();
+/// Runs one step on a docket; a panic in it poisons the slide and leaves the others alone.
+fn guarded(docket: &mut Docket, step: impl FnOnce(&mut Docket)) {
+    if catch_unwind(AssertUnwindSafe(|| step(&mut *docket))).is_err() {
+        docket.slide().standing.poison();
     }
-}
-
-/// Everything about a slide that is not the return of a tile.
-fn look(slide: &Arc<Slide>, now: Instant) {
-    let overrun = slide.tend_assembly(now);
-    let mut docket = slide.docket();
-    if let Some(overrun) = overrun {
-        docket.note_overrun(slide, &overrun, now);
-    }
-    docket.decide(slide, now);
-    docket.flush(slide, now, &mut |slot| slide.release(slot));
-    if slide.is_closed() {
-        slide.sweep_refused(&mut |place, area| docket.settle_refused(slide, place, area, now));
-        if slide.is_drained() && slide.begin_conclusion() {
-            let _ends = Conclusion(slide);
-            docket.conclude(slide, now);
-        }
-    }
-    drop(docket);
-    slide.gate.notify();
 }

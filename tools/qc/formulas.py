@@ -1,4 +1,4 @@
-"""The QC formulas of src/intake, written once more in NumPy float64: the oracle that the plugin is compared with."""
+"""The QC formulas of src/measure, written once more in NumPy float64: the oracle that the plugin is compared with."""
 import numpy as np
 
 BLOCK = 8

@@ -8,9 +8,9 @@ pub enum Check {
     Background = 0,
     /// Score: the negative of sharpness in dB; higher is blurrier.
     OutOfFocus = 1,
-    /// Score: fraction of black pixels plus the dimness of the white point, see [`super::measurement::underexposure`].
+    /// Score: share of black pixels plus how dim the white point is.
     Underexposed = 2,
-    /// Score: fraction of clipped pixels minus the headroom, see [`super::measurement::overexposure`].
+    /// Score: share of clipped pixels less the headroom.
     Overexposed = 3,
     /// Score: squared Mahalanobis distance, [`super::ColorBaseline::score`].
     ColorShift = 4,

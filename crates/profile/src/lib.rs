@@ -22,6 +22,7 @@ mod manifest;
 pub mod measurement;
 mod open;
 mod perturbation;
+mod score;
 pub mod synthetic;
 mod write;
 
@@ -34,6 +35,7 @@ pub use manifest::{PROFILE_FILE, PROFILE_FORMAT, Provenance, TENSORS_FILE};
 pub use measurement::{MEASUREMENTS, Measurements};
 pub use open::{MAX_FEATURES, MAX_RANK, MAX_SCANNERS, MAX_SLIDES};
 pub use perturbation::Perturbation;
+pub use score::{ModelOutputs, TileScores};
 pub use write::write;
 
 use std::collections::BTreeMap;

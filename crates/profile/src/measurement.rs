@@ -34,18 +34,18 @@ pub const FOREIGN_SHARE: usize = 17;
 
 /// The score of OVEREXPOSED: fraction of clipped pixels + the brightest channel's white point / 255 − 1. A negative
 /// score means headroom. NaN if not measured.
-pub fn overexposure(m: &Measurements) -> f32 {
+pub(crate) fn overexposure(m: &Measurements) -> f32 {
     m[CLIPPED] + brightest(m) / 255.0 - 1.0
 }
 
 /// The score of UNDEREXPOSED: fraction of black pixels + 1 − the brightest channel's white point / 255. NaN if not
 /// measured.
-pub fn underexposure(m: &Measurements) -> f32 {
+pub(crate) fn underexposure(m: &Measurements) -> f32 {
     m[BLACK] + 1.0 - brightest(m) / 255.0
 }
 
 /// The score of BANDING: the stronger of rows and columns, dB. NaN in either gives NaN.
-pub fn banding(m: &Measurements) -> f32 {
+pub(crate) fn banding(m: &Measurements) -> f32 {
     let (rows, columns) = (m[BANDING_ROWS], m[BANDING_COLUMNS]);
     if rows > columns || rows.is_nan() { rows } else { columns }
 }

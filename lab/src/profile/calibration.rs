@@ -3,35 +3,21 @@
 use std::collections::BTreeMap;
 
 use coverslip_analysis::scanners::auroc;
-use coverslip_profile::{Calibration, Check, Profile, Scanner, instability, measurement};
+use coverslip_profile::{Calibration, Check, ModelOutputs, Profile, Scanner, TileScores, instability};
 
 use super::sampler::{Sample, SampleTile};
 
-/// The scores of a tile, NaN where it has none. UNSTABLE needs the tile's perturbed copy.
-pub(super) fn scores(profile: &Profile, scanner: &Scanner, tile: &SampleTile) -> BTreeMap<Check, f32> {
-    let m = &tile.measurements;
+/// The scores of a tile. UNSTABLE needs the tile's perturbed copy and has none here.
+fn scores<'t>(profile: &Profile, scanner: &Scanner, tile: &'t SampleTile) -> TileScores<'t> {
     let judged: usize = profile.taps[..profile.judged_tap].iter().map(|tap| tap.width).sum();
     let width = profile.taps.get(profile.judged_tap).map_or(0, |tap| tap.width);
-    let displaced = profile.displacement(scanner, &tile.embedding[judged..judged + width]);
-    let mut scores = BTreeMap::from([
-        (Check::OutOfFocus, -m[measurement::SHARPNESS]),
-        (Check::Underexposed, measurement::underexposure(m)),
-        (Check::Overexposed, measurement::overexposure(m)),
-        (Check::Banding, measurement::banding(m)),
-        (Check::Foreign, m[measurement::FOREIGN]),
-        (Check::FeaturesUnreliable, tile.reconstruction_error),
-    ]);
-    if let Some(color) = &scanner.color {
-        scores.insert(Check::ColorShift, color.score(m).unwrap_or(f32::NAN));
-    }
-    if let Some(displaced) = displaced {
-        scores.insert(Check::Novel, displaced.novel);
-        scores.insert(Check::ScannerShift, displaced.scanner_shift);
-    }
-    if let Some(mass) = profile.feature_score(scanner, tile.features.iter().copied()) {
-        scores.insert(Check::ScannerFeatures, mass);
-    }
-    scores
+    let outputs = ModelOutputs {
+        embedding: Some(&tile.embedding[judged..judged + width]),
+        features: tile.features.iter().copied(),
+        reconstruction_error: Some(tile.reconstruction_error),
+        instability: None,
+    };
+    TileScores::new(profile, scanner, &tile.measurements, outputs)
 }
 
 /// Calibrates a scanner on its slides, each with its perturbed copy where there is one.
@@ -41,12 +27,11 @@ pub(super) fn calibrate(profile: &Profile, scanner: &Scanner, slides: &[(Sample,
     for (sample, perturbed) in slides {
         let mut shift = Vec::new();
         for tile in &sample.tiles {
-            for (check, score) in scores(profile, scanner, tile) {
-                by_check.entry(check).or_default().push(score);
-                if check == Check::ScannerShift {
-                    shift.push(score);
-                }
+            let scored = scores(profile, scanner, tile);
+            for check in Check::ALL {
+                by_check.entry(check).or_default().extend(scored.score(check));
             }
+            shift.extend(scored.score(Check::ScannerShift));
         }
         if !shift.is_empty() {
             shifts.push(shift.iter().sum::<f32>() / shift.len() as f32);
@@ -74,7 +59,7 @@ fn unstable(sample: &Sample, perturbed: &Sample) -> Vec<f32> {
 /// always.
 pub(super) fn separation(profile: &Profile, scanner: &Scanner, own: &[&SampleTile], other: &[&SampleTile]) -> f64 {
     let shift = |tiles: &[&SampleTile]| -> Vec<f64> {
-        let score = |tile: &&SampleTile| scores(profile, scanner, tile).get(&Check::ScannerShift).copied();
+        let score = |tile: &&SampleTile| scores(profile, scanner, tile).score(Check::ScannerShift);
         tiles.iter().filter_map(score).map(f64::from).collect()
     };
     auroc(&shift(own), &shift(other))

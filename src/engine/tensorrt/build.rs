@@ -1,4 +1,4 @@
-//! From the bundle to a plan for this machine's GPU, with the host's ear on it.
+//! From the bundle to a plan for this machine's GPU; the host hears of the progress.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,10 +18,10 @@ use crate::engine::Loss;
 use crate::error::{Result, error, from_bundle};
 use crate::thread::NAME_PREFIX;
 
-/// How often the host hears of a build.
+/// How often a build reports to the host.
 const NEWS: Duration = Duration::from_millis(100);
 
-/// Tells the host how far opening is; an error where it has cancelled.
+/// Tells the host the progress; fails when the host has cancelled.
 pub(super) type Tell<'t> = dyn Fn(i32, f64) -> Result<()> + Sync + 't;
 
 /// Builds what `key` says for the GPU that is current on this thread. `timings` is TensorRT's timing cache, kept for
@@ -41,7 +41,7 @@ pub(super) fn build(
     if let Some(weights) = &weights {
         model = model.weights(weights, &graph.external_tensors);
     }
-    // What cannot be read is made anew.
+    // A cache that cannot be read is made again.
     let known = timings.and_then(|path| std::fs::read(path).ok()).unwrap_or_default();
     let mut recipe = Recipe::new(model, Batch { min: key.min_batch, opt: key.opt_batch, max: key.max_batch });
     recipe.timing_cache = Some(&known);
@@ -66,7 +66,7 @@ fn watched<T>(tell: &Tell<'_>, work: impl FnOnce(&Arc<Progress>) -> T) -> T {
         }
     };
     std::thread::scope(|scope| {
-        // Without a thread to be had the host hears nothing until the end.
+        // If no thread can be started, the host hears nothing until the end.
         let watcher = std::thread::Builder::new().name(format!("{NAME_PREFIX}watch")).spawn_scoped(scope, watch);
         let _over = Over { over: &over, watcher: watcher.ok().map(|watcher| watcher.thread().clone()) };
         work(&progress)

@@ -1,5 +1,4 @@
-//! What must be there before a plan is of use: the driver, TensorRT's library, a GPU that it runs on. Each that is
-//! missing has its reason.
+//! What a plan needs: the driver, TensorRT's library, a GPU that it runs on. Each has its own reason when it is missing.
 
 use std::sync::Arc;
 
@@ -26,7 +25,7 @@ macro_rules! unavailable {
 }
 pub(super) use unavailable;
 
-/// TensorRT's library: the one that the host names, or the one that the loader finds where that is allowed.
+/// TensorRT's library: the one that the host names, or the one that the loader finds when that is allowed.
 pub(super) fn library(config: &GpuConfig) -> Result<Library, Loss> {
     let found = match (&config.library, config.search) {
         (Some(path), _) => Library::load(path),
@@ -39,12 +38,12 @@ pub(super) fn library(config: &GpuConfig) -> Result<Library, Loss> {
         }
     };
     let library = found.map_err(|e| Loss { reason: reason(&e), error: error!(ENGINE_UNAVAILABLE, "{e}") })?;
-    // The driver first: without one nothing else is worth saying.
+    // First the driver: without one no other message helps.
     Driver::initialise().map_err(|why| unavailable!(REASON_NO_DRIVER, "{why}"))?;
     Ok(library)
 }
 
-/// The contract's reason for what did not load.
+/// The contract's reason for a library that did not load.
 fn reason(error: &tensorrt::Error) -> i32 {
     let other_version = |error: &LoadError| matches!(error, LoadError::WrongMajor { .. });
     match error {
@@ -55,7 +54,7 @@ fn reason(error: &tensorrt::Error) -> i32 {
     }
 }
 
-/// The GPU that the host names, or the first. It is current on this thread afterwards.
+/// The GPU that the host names, or the first one. Makes it current on this thread.
 pub(super) fn device(config: &GpuConfig) -> Result<Arc<Device>, Loss> {
     let device = match Device::open(config.uuid.as_deref()).map_err(cuda_lost)? {
         Ok(device) => device,
@@ -89,7 +88,7 @@ pub(super) fn device(config: &GpuConfig) -> Result<Arc<Device>, Loss> {
     Ok(device)
 }
 
-/// 13000 as 13.0.
+/// 13000 becomes 13.0.
 pub(super) fn cuda_version(version: i32) -> String {
     format!("{}.{}", version / 1000, version % 1000 / 10)
 }

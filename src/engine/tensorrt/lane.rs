@@ -13,10 +13,10 @@ use crate::engine::outputs::{BatchOutputs, FeatureOutputs};
 use crate::engine::{Failure, Lane, Loss, TileOutput};
 use crate::error::{Error, error};
 
-/// Runs of the same batch before it is recorded: TensorRT settles what belongs to a new shape in the first.
+/// Runs of one batch size before it is recorded. In the first one TensorRT prepares what a new shape needs.
 const RUNS_BEFORE_RECORDING: u32 = 2;
 
-/// What a lane runs on: made at open, so that its memory is taken then and not in the middle of a slide.
+/// What a lane runs on. It is made at open, so that no memory is asked for while a slide runs.
 pub(super) struct Bench {
     // A graph ends before the context whose memory it uses, the context before the buffers that it is bound to.
     recording: Recording,
@@ -29,13 +29,13 @@ pub(super) struct Bench {
     shaped: usize,
 }
 
-/// The batch size that the context is shaped for, on its way to a CUDA graph. One at a time: what is recorded is only
-/// known to hold while the context keeps that shape.
+/// How far the context's batch size is from being recorded as a CUDA graph. Only one size is recorded at a time, because
+/// a recording holds only while the context keeps its shape.
 enum Recording {
-    /// Run so many times as it is.
+    /// Run this many times without recording.
     Settling(u32),
     Recorded(Graph),
-    /// The driver or TensorRT does not go along, or records by itself.
+    /// The driver or TensorRT refuses to record, or TensorRT records by itself.
     Refused,
 }
 
@@ -136,7 +136,7 @@ impl Bench {
     }
 }
 
-/// The benches that no lane works on.
+/// The benches that no lane uses.
 #[derive(Default)]
 pub(super) struct Pool(Mutex<Vec<Bench>>);
 
@@ -150,7 +150,7 @@ impl Pool {
     }
 }
 
-/// A bench while a lane works on it. It goes back to the pool where nothing went wrong.
+/// A bench in use. It goes back to the pool unless something went wrong.
 pub(super) struct TensorRtLane {
     bench: Option<Bench>,
     pool: Weak<Pool>,
@@ -166,7 +166,7 @@ impl TensorRtLane {
 
 impl Lane for TensorRtLane {
     fn run(&mut self, tiles: &[&[u8]], outputs: &mut [TileOutput]) -> Result<(), Failure> {
-        // Taken out meanwhile: after a panic nobody knows what state it is in.
+        // Taken out during the run: after a panic its state is unknown.
         let Some(mut bench) = self.bench.take() else {
             return Err(error!(INTERNAL, "this lane failed before").into());
         };

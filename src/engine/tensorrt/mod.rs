@@ -1,8 +1,8 @@
 //! TensorRT on the GPU.
 //!
 //! `device` finds the library and the GPU, `plans` a plan that fits, or `build` makes one; `signature` says what the
-//! graph takes and puts out; `lane` runs batches; `cuda` is what all of them know of CUDA. Everything here happens on
-//! threads of the plugin: that which loads, the lanes, that which unloads.
+//! graph's inputs and outputs are; `lane` runs batches; `cuda` is all that they know of CUDA. Everything here happens on
+//! threads of the plugin: the one that loads, the lanes, the one that unloads.
 
 mod build;
 mod cuda;
@@ -26,12 +26,12 @@ use self::plans::{Plan, Plans, no_graph, write_beside};
 use self::signature::Signature;
 use super::config::GpuConfig;
 use super::{About, Engine, Failure, Lane, Loss};
-use crate::abi::log::LogSink;
 use crate::error::error;
+use crate::log::Log;
 
 use self::build::Tell;
 
-/// Lanes: one copies while the other runs.
+/// Two lanes: one copies while the other runs.
 const LANES: usize = 2;
 /// Tiles per batch of a plan that is built here, unless the host says otherwise.
 const DEFAULT_BATCH: u32 = 32;
@@ -39,7 +39,7 @@ const DEFAULT_BATCH: u32 = 32;
 /// A plan on the GPU.
 pub(super) struct TensorRtEngine {
     about: About,
-    // In the order in which they end: the contexts, what they were made by, the engine, the device.
+    // Dropped in this order: the contexts, what made them, the engine, the device.
     pool: Arc<Pool>,
     by: Mutex<Option<RuntimeConfig>>,
     kept: Option<Kept>,
@@ -48,7 +48,7 @@ pub(super) struct TensorRtEngine {
     device: Arc<Device>,
 }
 
-/// What TensorRT-RTX compiled here, kept for the next start.
+/// What TensorRT-RTX has compiled, kept for the next start.
 struct Kept {
     cache: Mutex<RuntimeCache>,
     path: PathBuf,
@@ -78,11 +78,11 @@ pub(super) fn precision(config: &GpuConfig) -> Precision {
     }
 }
 
-/// Finds everything, brings a plan onto the GPU and makes its lanes' contexts.
+/// Finds library and GPU, brings a plan onto the GPU and makes its lanes' contexts.
 pub(super) fn open(
     config: &GpuConfig,
     bundle: &Bundle,
-    log: &Arc<LogSink>,
+    log: &Arc<Log>,
     tell: &Tell<'_>,
 ) -> Result<TensorRtEngine, Loss> {
     let library = device::library(config)?;
@@ -111,8 +111,8 @@ pub(super) fn open(
     })
 }
 
-/// What TensorRT warns of goes to the host's log: that of the runtime which was opened last, where there are several.
-fn pass_on_log(library: Library, log: &Arc<LogSink>) {
+/// TensorRT's warnings go to the host's log. With several runtimes open, the one opened last gets them.
+fn pass_on_log(library: Library, log: &Arc<Log>) {
     let log = log.clone();
     library.on_log(Severity::WARNING, move |severity, text| {
         let level = if severity == Severity::WARNING { abi::LOG_WARN } else { abi::LOG_ERROR };
@@ -120,11 +120,11 @@ fn pass_on_log(library: Library, log: &Arc<LogSink>) {
     });
 }
 
-/// What a plan must be for.
+/// The key that a plan must have.
 fn wanted(config: &GpuConfig, bundle: &Bundle, library: Library, device: &Device) -> PlanKey {
     let prebuilt = config.prebuilt_only || config.plan_digest.is_some();
     let max_batch = match config.max_batch {
-        // The plan that is found says how many.
+        // The plan that is found decides.
         0 if prebuilt || config.plans.as_deref().is_some_and(std::path::Path::is_file) => 1,
         0 => DEFAULT_BATCH,
         asked => asked,
@@ -177,7 +177,7 @@ impl Site<'_> {
         Ok(engine)
     }
 
-    /// As many lanes as the GPU's memory, or the host's limit, has room for. The plan's weights are there already.
+    /// As many lanes as fit into the GPU's memory and the host's limit. The plan's weights are loaded already.
     fn lanes(&self, engine: &tensorrt::Engine, signature: &Signature, plan: usize) -> Result<usize, Loss> {
         let lane = engine.device_memory() + (signature.input_bytes() + signature.output_bytes()) as u64;
         let free = self.device.free_memory().map_err(cuda_lost)?;
@@ -204,7 +204,7 @@ impl Site<'_> {
         }
     }
 
-    /// TensorRT-RTX records graphs by itself and keeps what it compiles.
+    /// TensorRT-RTX records graphs by itself and caches what it compiles.
     fn runtime_config(
         &self,
         engine: &tensorrt::Engine,
@@ -256,7 +256,7 @@ impl TensorRtEngine {
 impl Engine for TensorRtEngine {
     fn lane(&self) -> Result<Box<dyn Lane>, Failure> {
         self.device.enter().map_err(cuda_lost)?;
-        // One that was lost with a defect is made again.
+        // A bench that was lost in a panic is made again.
         let bench = self.pool.take().map_or_else(|| self.bench(), Ok)?;
         Ok(Box::new(TensorRtLane::new(bench, &self.pool)?))
     }

@@ -1,4 +1,4 @@
-//! The plans that are kept: found by what they were built from, verified, built again where none fits.
+//! The plan cache: plans are found by their key, verified, and built again when none fits.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -8,12 +8,12 @@ use coverslip_bundle::{BundleErrorKind, Digest, PlanFile, PlanKey};
 use coverslip_plugin_abi as abi;
 
 use super::device::unavailable;
-use crate::abi::log::LogSink;
 use crate::engine::Loss;
 use crate::engine::config::GpuConfig;
 use crate::error::{Error, error};
+use crate::log::Log;
 
-/// How the files of a cache end.
+/// The extension of the cache's files.
 const PLAN: &str = "plan";
 
 /// A plan that was found or built.
@@ -22,11 +22,11 @@ pub(super) struct Plan {
     pub(super) bytes: Vec<u8>,
     /// sha256 of its file; None: it is kept nowhere.
     pub(super) digest: Option<Digest>,
-    /// It was there before.
+    /// It was in the cache.
     pub(super) found: bool,
 }
 
-/// Where plans are kept, and which is wanted.
+/// Where plans are kept, and which one is wanted.
 pub(super) struct Plans<'c> {
     place: Option<&'c Path>,
     /// One file that is the plan, not a folder of plans.
@@ -34,25 +34,25 @@ pub(super) struct Plans<'c> {
     expected: Option<Digest>,
     may_build: bool,
     wanted: PlanKey,
-    log: &'c LogSink,
+    log: &'c Log,
 }
 
 impl<'c> Plans<'c> {
-    pub(super) fn new(config: &'c GpuConfig, wanted: PlanKey, log: &'c LogSink) -> Plans<'c> {
+    pub(super) fn new(config: &'c GpuConfig, wanted: PlanKey, log: &'c Log) -> Plans<'c> {
         let place = config.plans.as_deref();
         let single = place.is_some_and(Path::is_file);
         let expected = config.plan_digest.map(Digest);
-        // A build gives a file that nobody can have expected.
+        // The digest of a plan that is yet to be built cannot be known.
         let may_build = !(config.prebuilt_only || single || expected.is_some());
         Plans { place, single, expected, may_build, wanted, log }
     }
 
-    /// A plan that fits, from the cache; None where one is to be built.
+    /// A plan from the cache that fits. None: one must be built.
     pub(super) fn find(&self) -> Result<Option<Plan>, Loss> {
         let mut refusals = Vec::new();
         let mut other_digest = false;
         for path in self.candidates()? {
-            // What another key has is not read to its end.
+            // A file with another key is not read to its end.
             let misfit = PlanFile::read_key(&path).ok().and_then(|key| key.misfit(&self.wanted));
             if let Some(why) = misfit {
                 refusals.push(format!("{}: {why}", path.display()));
@@ -84,7 +84,7 @@ impl<'c> Plans<'c> {
         Err(self.none(&refusals, other_digest))
     }
 
-    /// Why there is no plan and none may be built.
+    /// The loss when there is no plan and none may be built.
     fn none(&self, refusals: &[String], other_digest: bool) -> Loss {
         let place = self.place.map_or("no plan_cache_path is set".into(), |place| place.display().to_string());
         let refusals = if refusals.is_empty() { "no plan is there".into() } else { refusals.join("; ") };
@@ -96,7 +96,7 @@ impl<'c> Plans<'c> {
         Loss { reason: abi::REASON_PLAN_REFUSED, error }
     }
 
-    /// The files to look at: the one that the key names, or, where none may be built, all there are.
+    /// The files to look at: the one that the key names, or all when none may be built.
     fn candidates(&self) -> Result<Vec<PathBuf>, Loss> {
         let Some(place) = self.place else { return Ok(Vec::new()) };
         if self.single {
@@ -123,7 +123,7 @@ impl<'c> Plans<'c> {
         Ok(paths)
     }
 
-    /// Where a plan that is built here goes.
+    /// Where a plan that is built here is stored.
     fn path_in(&self, folder: &Path) -> PathBuf {
         folder.join(format!("{}.{PLAN}", self.name()))
     }
@@ -132,7 +132,7 @@ impl<'c> Plans<'c> {
         self.wanted.digest().to_string().chars().take(16).collect()
     }
 
-    /// Keeps a plan that was built. A cache that cannot be written costs time at the next start, nothing now.
+    /// Keeps a plan that was built. If the cache cannot be written, the next start builds it again.
     pub(super) fn keep(&self, bytes: Vec<u8>) -> Plan {
         let digest = self.place.and_then(|folder| {
             let written = fs::create_dir_all(folder)
@@ -143,7 +143,7 @@ impl<'c> Plans<'c> {
         Plan { key: self.wanted.clone(), bytes, digest, found: false }
     }
 
-    /// A plan was found and does not work: true where another is to be built instead.
+    /// A plan that was found does not work. OK when another may be built instead.
     pub(super) fn give_up(&self, plan: &Plan, why: &str) -> Result<(), Loss> {
         if plan.found && self.may_build {
             self.note(format_args!("the plan in the cache is built again: {why}"));
@@ -152,7 +152,7 @@ impl<'c> Plans<'c> {
         Err(unavailable!(REASON_PLAN_REFUSED, "the plan does not work here: {why}"))
     }
 
-    /// The file of what a library keeps beside its plans. `of_plan`: one for each plan, else one for the GPU.
+    /// The path of what a library keeps beside its plans: one file per plan (`of_plan`), or one per GPU.
     pub(super) fn beside(&self, extension: &str, of_plan: bool) -> Option<PathBuf> {
         let folder = if self.single { self.place?.parent()? } else { self.place? };
         let PlanKey { flavor, version, targets, .. } = &self.wanted;
@@ -169,13 +169,13 @@ impl<'c> Plans<'c> {
     }
 }
 
-/// Writes what a library keeps beside its plans: whole or not at all, and nobody is told where it fails, since the
-/// library makes it again.
+/// Writes what a library keeps beside its plans, whole or not at all. A failure is not reported, because the library
+/// makes the file again.
 pub(super) fn write_beside(path: &Path, bytes: &[u8]) {
     let _ = coverslip_files::put(path, bytes);
 }
 
-/// What bundle and composer say against this engine.
+/// Bundle or composer refuse this engine.
 pub(super) fn no_graph(error: Error) -> Loss {
     Loss { reason: abi::REASON_PLAN_REFUSED, error }
 }

@@ -1,4 +1,4 @@
-//! What a bundle's graph takes and puts out, and where each output lies in a lane's buffers.
+//! The inputs and outputs of a bundle's graph, and where each output lies in a lane's buffers.
 
 use coverslip_bundle::{ComposedGraph, Manifest};
 use coverslip_tensorrt::{DataType, Engine, OptProfileSelector, Tensor};
@@ -10,7 +10,7 @@ use super::cuda::ALIGNMENT;
 pub(super) struct Output {
     pub(super) name: String,
     pub(super) data_type: DataType,
-    /// The shape without the batch: nothing, or so many numbers.
+    /// Numbers per tile; None: one, in a tensor without a second dimension.
     pub(super) width: Option<usize>,
     /// Where it begins in the buffers.
     pub(super) at: usize,
@@ -27,7 +27,7 @@ impl Output {
     }
 }
 
-/// The graph's outside, at a largest batch.
+/// The graph's inputs and outputs, for batches of at most `max_batch`.
 #[derive(Clone, Debug)]
 pub(super) struct Signature {
     /// Pixels of the input, wide and high.
@@ -84,7 +84,7 @@ impl Signature {
         [tiles, self.side as i64, self.side as i64, 3]
     }
 
-    /// What of an engine is otherwise; None where it can run this.
+    /// How an engine differs; None: it can run this graph.
     pub(super) fn misfit(&self, engine: &Engine) -> Option<String> {
         let (inputs, outputs) = (engine.inputs(), engine.outputs());
         let pixels = |tensor: &Tensor| {

@@ -13,10 +13,12 @@ use coverslip_numerics::Draw;
 use coverslip_plugin_abi::TileResult;
 use coverslip_profile::Check;
 
+use super::super::rules::{Calibrated, DRIFT_ALIKE_BELOW, DRIFT_FEWEST_PAIRS};
+use super::finding::{Finding, Since, tile_box};
+use super::scene::Scene;
 use super::wealth::Wealth;
-use super::{Finding, Scene, Since, tile_box};
 use crate::error::{Result, error};
-use crate::intake::grid::Rect;
+use crate::tiles::grid::Rect;
 
 /// The finest pitch, mm.
 const FINEST_MM: f64 = 0.2;
@@ -26,12 +28,7 @@ const LATTICES: usize = 4;
 const LAGS: usize = LATTICES + 1;
 /// Units of the finest lattice, at most: a larger slide gets a coarser one.
 const MOST_UNITS: u64 = 65_536;
-/// See the module's text.
-const ALIKE_BELOW: f64 = 0.85;
-/// With fewer pairs at twice the distance nothing is known.
-const FEWEST_PAIRS: f64 = 20.0;
 
-/// See the module's text.
 pub(super) struct Drift {
     code: i32,
     check: Check,
@@ -76,7 +73,7 @@ fn units(scene: &Scene<'_>, step: u64) -> u64 {
 }
 
 impl Drift {
-    pub(super) fn new(scene: &Scene<'_>, code: i32, check: Check) -> Result<Drift> {
+    pub(super) fn new(scene: &Scene<'_>, known: &Calibrated, code: i32, check: Check) -> Result<Drift> {
         let (step, most) = finest(scene);
         let watch = |i: usize| {
             let units = units(scene, step as u64 * (1 << i)).min(MOST_UNITS);
@@ -89,8 +86,8 @@ impl Drift {
         Ok(Drift {
             code,
             check,
-            draw: scene.rules.draw().of(check as u64),
-            threshold: LATTICES as f64 / scene.rules.alpha(),
+            draw: known.draw.of(check as u64),
+            threshold: LATTICES as f64 / known.alpha,
             step,
             watches: (0..LATTICES).map(watch).collect::<Result<_>>()?,
             units: places,
@@ -164,13 +161,13 @@ impl Drift {
     fn may_speak(&self, lattice: usize) -> bool {
         let semivariance = |lag: usize| {
             let (sum, pairs) = self.pairs[lag];
-            (pairs >= FEWEST_PAIRS).then(|| sum / pairs)
+            (pairs >= DRIFT_FEWEST_PAIRS).then(|| sum / pairs)
         };
         if lattice + 1 == LATTICES {
             return true;
         }
         let (Some(own), Some(twice)) = (semivariance(lattice), semivariance(lattice + 1)) else { return false };
         let farther = semivariance(lattice + 2).map_or(twice, |four_times| four_times.max(twice));
-        own >= ALIKE_BELOW * farther
+        own >= DRIFT_ALIKE_BELOW * farther
     }
 }

@@ -10,15 +10,11 @@ use coverslip_plugin_abi as abi;
 use coverslip_plugin_abi::TileResult;
 use coverslip_profile::Check;
 
-use super::{Finding, Known, Scene, Since, tile_box};
-use crate::intake::grid::Rect;
+use super::super::rules::{Calibrated, FOCUS_RUN, SHORTEST_FOCUS_RUN};
+use super::finding::{Finding, Known, Since, tile_box};
+use super::scene::Scene;
+use crate::tiles::grid::Rect;
 
-/// Analysed tiles in a row, all out of focus, that make a FOCUS_LOSS without a profile.
-const UNCALIBRATED_RUN: u64 = 5;
-/// The shortest run that a profile may make an alert.
-const SHORTEST: u64 = 4;
-
-/// See the module's text.
 pub(super) struct FocusRule {
     level: Option<Level>,
     run: Option<Run>,
@@ -47,9 +43,12 @@ struct Run {
 
 impl FocusRule {
     pub(super) fn new(scene: &Scene<'_>) -> FocusRule {
-        let level = |tile| Level { alpha: scene.rules.alpha(), tile, tiles: scene.max_tiles as f64 };
+        let level = |known: &Calibrated| {
+            let tile = known.level(Check::OutOfFocus)?;
+            Some(Level { alpha: known.alpha, tile, tiles: scene.max_tiles as f64 })
+        };
         FocusRule {
-            level: scene.rules.level(Check::OutOfFocus).map(level),
+            level: scene.calibrated.and_then(level),
             run: None,
             known: Known::default(),
             tiles: 0,
@@ -96,18 +95,18 @@ impl FocusRule {
 
     /// Tiles that a run needs now.
     fn needed(&self) -> u64 {
-        let Some(level) = &self.level else { return UNCALIBRATED_RUN };
+        let Some(level) = &self.level else { return FOCUS_RUN };
         let (runs, blurry) = (self.ended.0 as f64, self.ended.1 as f64);
         let q = ((blurry - runs + 5.0) / (blurry + 10.0)).clamp(0.05, 0.95);
         let starts = level.tile.max((runs + 1.0) / (self.tiles as f64 + 1.0 / level.tile));
         let length = 1.0 + ((level.alpha / (level.tiles * starts)).ln() / q.ln()).max(0.0);
-        (length.ceil() as u64).max(SHORTEST)
+        (length.ceil() as u64).max(SHORTEST_FOCUS_RUN)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::tile;
+    use super::super::finding::tests::tile;
     use super::*;
 
     fn rule(level: Option<Level>) -> FocusRule {

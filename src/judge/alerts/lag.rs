@@ -1,19 +1,15 @@
 //! LAGGING: results come later than frames are captured. Only where the host says when frames were captured: a file is
 //! played as fast as results come.
 
-use std::time::Duration;
-
 use coverslip_plugin_abi as abi;
 use coverslip_plugin_abi::TileResult;
 
-use super::{Finding, Since};
+use super::super::rules::LAGGING_ABOVE_NS;
+use super::finding::{Finding, Since};
 
-/// Mean latency over the last tiles that counts as LAGGING.
-const LIMIT: Duration = Duration::from_secs(2);
 /// How many tiles that mean looks back (an exponential mean of this length).
 const TILES: f64 = 32.0;
 
-/// See the module's text.
 #[derive(Default)]
 pub(super) struct LagRule {
     mean_ns: f64,
@@ -23,7 +19,7 @@ pub(super) struct LagRule {
 impl LagRule {
     pub(super) fn observe(&mut self, record: &TileResult) -> Option<Finding> {
         self.mean_ns += (record.latency_ns as f64 - self.mean_ns) / TILES;
-        let limit = LIMIT.as_nanos() as f64;
+        let limit = LAGGING_ABOVE_NS;
         if self.lagging {
             // Half the limit ends it, so that it is not said again and again.
             self.lagging = self.mean_ns > limit / 2.0;
@@ -43,7 +39,7 @@ impl LagRule {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::tile;
+    use super::super::finding::tests::tile;
     use super::*;
 
     #[test]

@@ -1,44 +1,28 @@
 //! SCANNER_MISMATCH: whether the slide as a whole looks like one of the scanner's slides. Its mean SCANNER_SHIFT score is
-//! ranked among those of the calibration slides; said when the slide is over.
+//! ranked among those of the calibration slides when the slide is over.
 
 use coverslip_plugin_abi as abi;
 use coverslip_plugin_abi::TileResult;
 use coverslip_profile::{Calibration, Check};
 
-use super::super::flags::Calibrated;
-use super::{Finding, Since};
+use super::super::rules::{Calibrated, MISMATCH_FEWEST_SLIDES, MISMATCH_FEWEST_TILES};
+use super::finding::{Finding, Since};
+use crate::slide::counts::ScannerVerdict;
 
-/// With fewer calibration slides (5 %) nothing can be said.
-const FEWEST_SLIDES: usize = 19;
-/// With fewer tiles a slide has no mean.
-const FEWEST_TILES: u64 = 30;
-
-/// What the slide has come to.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Verdict {
-    /// Not over yet, too few tiles, too few calibration slides, or no profile.
-    Unknown,
-    /// Its p-value is above the level.
-    Matches(f64),
-    /// It is not.
-    Mismatch(f64),
-}
-
-/// See the module's text.
 pub(super) struct Mismatch {
     slides: Calibration,
     level: f64,
     calibrated: Calibrated,
     sum: f64,
     tiles: u64,
-    verdict: Verdict,
+    verdict: ScannerVerdict,
 }
 
 impl Mismatch {
     pub(super) fn new(calibrated: &Calibrated) -> Mismatch {
         let slides = calibrated.scanner().slide_shift.clone();
         let level = slides.supported(calibrated.alpha);
-        Mismatch { slides, level, calibrated: calibrated.clone(), sum: 0.0, tiles: 0, verdict: Verdict::Unknown }
+        Mismatch { slides, level, calibrated: calibrated.clone(), sum: 0.0, tiles: 0, verdict: ScannerVerdict::Unknown }
     }
 
     pub(super) fn observe(&mut self, record: &TileResult) {
@@ -49,21 +33,21 @@ impl Mismatch {
         }
     }
 
-    pub(super) fn verdict(&self) -> Verdict {
+    pub(super) fn verdict(&self) -> ScannerVerdict {
         self.verdict
     }
 
     pub(super) fn conclude(&mut self) -> Option<Finding> {
-        if self.slides.len() < FEWEST_SLIDES || self.tiles < FEWEST_TILES {
+        if self.slides.len() < MISMATCH_FEWEST_SLIDES || self.tiles < MISMATCH_FEWEST_TILES {
             return None;
         }
         let mean = (self.sum / self.tiles as f64) as f32;
         let p = self.slides.p_value(mean, self.calibrated.draw);
         if p > self.level {
-            self.verdict = Verdict::Matches(p);
+            self.verdict = ScannerVerdict::Matches(p);
             return None;
         }
-        self.verdict = Verdict::Mismatch(p);
+        self.verdict = ScannerVerdict::Mismatch(p);
         // The lowest mean that would have been too much.
         let most = (self.level * (self.slides.len() as f64 + 1.0)).floor() as usize;
         let threshold = self.slides.scores()[self.slides.len() - most.clamp(1, self.slides.len())];
@@ -80,11 +64,11 @@ impl Mismatch {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::tile;
+    use super::super::finding::tests::tile;
     use super::*;
-    use crate::judge::flags::tests::calibrated;
+    use crate::judge::rules::tests::calibrated;
 
-    fn run(calibrated: &Calibrated, tiles: u64, score: f32) -> (Verdict, Option<Finding>) {
+    fn run(calibrated: &Calibrated, tiles: u64, score: f32) -> (ScannerVerdict, Option<Finding>) {
         let mut rule = Mismatch::new(calibrated);
         for i in 0..tiles {
             let mut record = tile(i, i as i64);
@@ -100,11 +84,11 @@ mod tests {
     fn a_slide_is_ranked_among_the_calibration_slides() {
         let known = calibrated(0.01);
         let (verdict, finding) = run(&known, 100, 2.0);
-        assert_eq!(verdict, Verdict::Mismatch(0.01));
+        assert_eq!(verdict, ScannerVerdict::Mismatch(0.01));
         let finding = finding.unwrap();
         assert!(finding.strength == 2.0 && (0.7..0.8).contains(&finding.threshold) && finding.calibrated);
-        assert!(matches!(run(&known, 100, 0.75), (Verdict::Matches(p), None) if p > 0.1));
-        assert_eq!(run(&known, 29, 2.0), (Verdict::Unknown, None));
+        assert!(matches!(run(&known, 100, 0.75), (ScannerVerdict::Matches(p), None) if p > 0.1));
+        assert_eq!(run(&known, 29, 2.0), (ScannerVerdict::Unknown, None));
     }
 
     #[test]
@@ -116,7 +100,7 @@ mod tests {
             known.profile = std::sync::Arc::new(profile);
             run(&known, 100, 2.0).0
         };
-        assert_eq!(with(18), Verdict::Unknown);
-        assert_eq!(with(19), Verdict::Mismatch(0.05));
+        assert_eq!(with(18), ScannerVerdict::Unknown);
+        assert_eq!(with(19), ScannerVerdict::Mismatch(0.05));
     }
 }

@@ -1,12 +1,11 @@
-//! OVERRUN: frames were refused. Said for the first and whenever their number has grown tenfold.
+//! OVERRUN: frames were refused. Raised for the first one and each time their number has grown tenfold.
 
 use coverslip_plugin_abi as abi;
 
-use super::{Finding, Since};
-use crate::intake::assembler::Overrun;
-use crate::intake::grid::Rect;
+use super::finding::{Finding, Since};
+use crate::tiles::assembler::Overrun;
+use crate::tiles::grid::Rect;
 
-/// See the module's text.
 #[derive(Default)]
 pub(super) struct OverrunRule {
     refused: u64,
@@ -34,7 +33,7 @@ impl OverrunRule {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::intake::frame::FrameTag;
+    use crate::tiles::frame::FrameTag;
 
     #[test]
     fn refused_frames_are_said_by_decades() {

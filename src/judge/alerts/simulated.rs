@@ -5,10 +5,10 @@
 
 use coverslip_numerics::{Fourier, SplitMix64};
 
-use super::tests::tile;
+use super::finding::tests::tile;
 use super::*;
-use crate::intake::grid::Grid;
-use crate::judge::flags::tests::calibrated;
+use crate::judge::rules::tests::calibrated;
+use crate::tiles::grid::Grid;
 
 /// Tiles to a side.
 const SIDE: usize = 134;
@@ -80,9 +80,8 @@ fn grid() -> Grid {
 fn alerts(values: &[f32], blurry: f32, seed: u64) -> Vec<(usize, i32)> {
     let mut known = calibrated(0.01);
     known.draw = coverslip_numerics::Draw::new(seed);
-    let rules = Rules::with(None, Some(known));
     let grid = grid();
-    let scene = Scene { rules: &rules, grid: &grid, max_tiles: SIDE * SIDE, tile_mm: TILE_MM };
+    let scene = Scene { calibrated: Some(&known), grid: &grid, max_tiles: SIDE * SIDE, tile_mm: TILE_MM };
     let mut state = AlertState::new(&scene).unwrap();
     let mut found = Vec::new();
     for (i, &value) in values.iter().enumerate() {

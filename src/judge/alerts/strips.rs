@@ -7,15 +7,13 @@ use coverslip_numerics::binomial_tail;
 use coverslip_plugin_abi as abi;
 use coverslip_plugin_abi::TileResult;
 
-use super::{Finding, Known, Since, tile_box};
-use crate::intake::grid::Rect;
+use super::super::rules::STRIP_STRICTER;
+use super::finding::{Finding, Known, Since, tile_box};
+use crate::tiles::grid::Rect;
 
-/// Strips that are remembered: their last tiles come while the next ones begin.
+/// Strips that are remembered, because a strip's last tiles come while the next ones begin.
 const OPEN_STRIPS: usize = 8;
-/// What α is divided by.
-const STRICTER: f64 = 1e4;
 
-/// See the module's text.
 pub(super) struct StripRule {
     /// Of a tile.
     level: f64,
@@ -61,7 +59,7 @@ impl StripRule {
             strip.since = Since::of(record);
         }
         (strip.area, strip.raised) = (Some(area), strip.raised + 1);
-        if strip.said || binomial_tail(strip.checked, strip.raised, self.level) > self.alpha / STRICTER {
+        if strip.said || binomial_tail(strip.checked, strip.raised, self.level) > self.alpha / STRIP_STRICTER {
             return None;
         }
         strip.said = true;
@@ -79,7 +77,7 @@ impl StripRule {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::tile;
+    use super::super::finding::tests::tile;
     use super::*;
 
     fn of(i: u64, strip: u64, raised: bool) -> TileResult {

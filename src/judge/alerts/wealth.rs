@@ -9,14 +9,13 @@
 use coverslip_numerics::Draw;
 
 use crate::error::Result;
-use crate::intake::slot::reserve;
+use crate::memory::reserve;
 
 /// The bets' exponents.
 const EPSILONS: [f64; 10] = [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9];
 /// Wealth is not counted beyond.
 const MOST: f64 = 1e100;
 
-/// See the module's text.
 pub(super) struct Wealth {
     /// The units so far, ascending.
     units: Vec<f32>,

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use coverslip_analysis::scanners::auroc;
 use coverslip_plugin_abi as abi;
-use coverslip_profile::{Check, measurement};
+use coverslip_profile::{Check, TileScores};
 
 use super::sampler::{Sampler, Sampling};
 use crate::findings::challenge::{ChallengeFindings, FaultAlert, FaultFindings, FaultLevel};
@@ -192,15 +192,9 @@ impl Challenge<'_> {
     }
 }
 
-/// A tile's score as the profile ranks it, higher is more unusual. The record's scores of pixel flags are those of the
-/// general rules, so these are computed from the measurements.
+/// A tile's score as the profile ranks it, higher is more unusual; NaN where it was not measured.
 fn unusual(tile: &abi::TileResult, bit: usize) -> f32 {
-    match Check::ALL[bit] {
-        Check::OutOfFocus => -tile.measurements[measurement::SHARPNESS],
-        Check::Underexposed => measurement::underexposure(&tile.measurements),
-        Check::Overexposed => measurement::overexposure(&tile.measurements),
-        _ => tile.scores[bit],
-    }
+    TileScores::recorded(&tile.measurements, &tile.scores).score(Check::ALL[bit]).unwrap_or(f32::NAN)
 }
 
 /// Scores that are numbers.
@@ -220,6 +214,8 @@ fn half_flagged(shares: &[(f64, f64)]) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use coverslip_profile::measurement;
+
     use super::*;
 
     #[test]

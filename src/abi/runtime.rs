@@ -1,0 +1,61 @@
+//! `coverslip_runtime_desc` and `coverslip_progress`.
+
+use std::ffi::c_void;
+use std::sync::Arc;
+
+use coverslip_plugin_abi::{AbiStruct, Progress, ProgressFn, RuntimeDesc};
+
+use super::log;
+use super::structs::{read_array, read_struct};
+use super::text::{read_digest, read_text, require_text};
+use crate::config::request::RuntimeRequest;
+use crate::config::runtime::{RuntimeConfig, expect_cpu_count};
+use crate::error::{Result, error};
+use crate::runtime::Runtime;
+
+/// Opens what `desc` describes.
+///
+/// # Safety
+/// `desc` and what it points to are as the contract says; `progress` is called with `user` on this thread.
+pub(super) unsafe fn open(
+    desc: *const RuntimeDesc,
+    progress: Option<ProgressFn>,
+    user: *mut c_void,
+) -> Result<Arc<Runtime>> {
+    // SAFETY: the caller's promise.
+    let desc = unsafe { read_struct(desc, "coverslip_runtime_desc") }?;
+    // SAFETY: as above.
+    let config = RuntimeConfig::new(unsafe { request(&desc) }?)?;
+    let mut report = |stage: i32, fraction: f64| {
+        let Some(progress) = progress else { return Ok(()) };
+        let state = Progress { stage, fraction, ..Progress::init() };
+        // SAFETY: the host gave this callback for this call.
+        match unsafe { progress(user, &state) } {
+            0 => Ok(()),
+            _ => Err(error!(CANCELLED, "the progress callback asked to stop")),
+        }
+    };
+    Runtime::open(config, Arc::new(log::of_host()), &mut report).map(Arc::new)
+}
+
+/// # Safety
+/// As [`open`].
+unsafe fn request(desc: &RuntimeDesc) -> Result<RuntimeRequest<'_>> {
+    expect_cpu_count(desc.cpu_count)?;
+    // SAFETY: by the contract strings are null or NUL-terminated, digests are null or 32 bytes, and cpus is null or has
+    // cpu_count entries.
+    unsafe {
+        Ok(RuntimeRequest {
+            desc,
+            bundle: require_text(desc.bundle_path, "runtime_desc.bundle_path")?,
+            bundle_digest: read_digest(desc.bundle_digest),
+            profile: read_text(desc.profile_path, "runtime_desc.profile_path")?,
+            profile_digest: read_digest(desc.profile_digest),
+            tensorrt_library: read_text(desc.tensorrt_library, "runtime_desc.tensorrt_library")?,
+            plans: read_text(desc.plan_cache_path, "runtime_desc.plan_cache_path")?,
+            plan_digest: read_digest(desc.plan_digest),
+            gpu_uuid: read_text(desc.gpu_uuid, "runtime_desc.gpu_uuid")?,
+            cpus: read_array(desc.cpus, desc.cpu_count, "runtime_desc.cpus, as cpu_count says")?,
+        })
+    }
+}

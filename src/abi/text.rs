@@ -1,0 +1,54 @@
+//! Text and digests across the line.
+
+use std::ffi::{CStr, c_char};
+
+use crate::error::{Result, error};
+
+/// Reads a path or a name; None: the host gave NULL.
+///
+/// # Safety
+/// `text` is null or NUL-terminated.
+pub(super) unsafe fn read_text(text: *const c_char, name: &str) -> Result<Option<String>> {
+    if text.is_null() {
+        return Ok(None);
+    }
+    // SAFETY: the caller's promise.
+    let text = unsafe { CStr::from_ptr(text) };
+    match text.to_str() {
+        Ok(text) => Ok(Some(text.to_owned())),
+        Err(_) => Err(error!(INVALID_ARGUMENT, "expected UTF-8 text in {name}, found {text:?}")),
+    }
+}
+
+/// Reads a text that must be there.
+///
+/// # Safety
+/// `text` is null or NUL-terminated.
+pub(super) unsafe fn require_text(text: *const c_char, name: &str) -> Result<String> {
+    // SAFETY: the caller's promise.
+    match unsafe { read_text(text, name) }? {
+        Some(text) if !text.is_empty() => Ok(text),
+        _ => Err(error!(INVALID_ARGUMENT, "expected {name}, found NULL or an empty text")),
+    }
+}
+
+/// Reads a digest; None: the host gave NULL.
+///
+/// # Safety
+/// `digest` is null or points to 32 readable bytes.
+pub(super) unsafe fn read_digest(digest: *const u8) -> Option<[u8; 32]> {
+    // SAFETY: the caller's promise; [u8; 32] has no alignment.
+    (!digest.is_null()).then(|| unsafe { digest.cast::<[u8; 32]>().read() })
+}
+
+/// Text into a fixed array of the contract, cut at a character's end, NUL-terminated.
+pub(super) fn put_text(target: &mut [c_char], text: &str) {
+    let mut end = text.len().min(target.len() - 1);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    for (place, &byte) in target.iter_mut().zip(&text.as_bytes()[..end]) {
+        *place = byte as c_char;
+    }
+    target[end..].fill(0);
+}

@@ -1,0 +1,32 @@
+//! Whether a slide may begin, and its beginning.
+
+use std::sync::Arc;
+
+use crate::config::slide::SlidePlan;
+use crate::error::{Result, error};
+use crate::fault;
+use crate::judge::docket::Docket;
+use crate::judge::event::Event;
+use crate::pipeline::shared::Shared;
+use crate::slide::state::{Downstream, Slide};
+
+/// Begins a slide: reserves its memory, adds it to the runtime's slides, and gives its docket to the judge.
+pub(crate) fn admit(shared: &Shared, plan: SlidePlan) -> Result<Arc<Slide>> {
+    fault::point("begin");
+    shared.slides.expect_room(&plan.config)?;
+    if let Err(loss) = shared.duty.expect_manned() {
+        let why = loss.map(|loss| loss.error);
+        let why = why.as_ref().map_or("the runtime is being closed", |why| why.text());
+        return Err(error!(ENGINE_UNAVAILABLE, "no engine runs any more: {why}; close this runtime, open another"));
+    }
+    let queues: Arc<dyn Downstream> = shared.queues.clone();
+    let slide = Slide::begin(shared.slides.number(), plan.config, Arc::downgrade(&queues))?;
+    let fallback = shared.duty.loss().map(|loss| loss.reason);
+    let docket = Docket::new(slide.clone(), plan.rules, fallback)?;
+    // Again: another thread may have begun one meanwhile.
+    shared.slides.add(&slide, || shared.is_stopping())?;
+    if !shared.queues.tell(Event::Begun(Box::new(docket))) {
+        slide.standing.poison();
+    }
+    Ok(slide)
+}

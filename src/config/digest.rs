@@ -1,0 +1,297 @@
+//! The configuration digests: sha256 of a text that names its version and then every field on a line of its own, in a
+//! fixed order. Nothing here follows from the names of types or fields in the code, so that renaming one of them changes
+//! no digest. A field that is added, dropped or written in another way is a new version.
+
+use std::fmt::{Display, Write};
+
+use coverslip_bundle::Digest;
+use sha2::{Digest as _, Sha256};
+
+use super::request::SlideRequest;
+use super::runtime::RuntimeConfig;
+use crate::engine::config::{EngineConfig, GpuConfig};
+use crate::slide::config::SlideConfig;
+use crate::thread::Placement;
+
+/// What is hashed.
+struct Fields(String);
+
+impl Fields {
+    fn new(title: &str) -> Fields {
+        Fields(format!("{title}\n"))
+    }
+
+    fn number(&mut self, name: &str, value: impl Display) {
+        // Writing into a String does not fail.
+        let _ = writeln!(self.0, "{name}={value}");
+    }
+
+    fn flag(&mut self, name: &str, value: bool) {
+        self.number(name, u8::from(value));
+    }
+
+    /// With its length in bytes, so that no text can pass for a field. `-`: none.
+    fn text(&mut self, name: &str, value: Option<&str>) {
+        match value {
+            Some(text) => self.number(name, format_args!("{}:{text}", text.len())),
+            None => self.number(name, '-'),
+        }
+    }
+
+    fn digest(&mut self, name: &str, value: Option<&[u8; 32]>) {
+        match value {
+            Some(&digest) => self.number(name, Digest(digest)),
+            None => self.number(name, '-'),
+        }
+    }
+
+    fn sha256(&self) -> [u8; 32] {
+        Sha256::digest(self.0.as_bytes()).into()
+    }
+}
+
+pub(crate) fn of_runtime(config: &RuntimeConfig) -> [u8; 32] {
+    runtime_fields(config).sha256()
+}
+
+fn runtime_fields(config: &RuntimeConfig) -> Fields {
+    // Taken apart, so that a new field does not compile until it is decided here whether it counts.
+    let RuntimeConfig { bundle, bundle_digest, profile, engine, max_slides, memory_limit } = config;
+    let EngineConfig { kind, fallback, cpu_lanes, placement: Placement { cpus, normal_priority }, gpu } = engine;
+    let mut fields = Fields::new("coverslip runtime configuration v2");
+    fields.text("bundle", bundle.to_str());
+    fields.digest("bundle_digest", bundle_digest.as_ref());
+    fields.text("profile", profile.as_ref().and_then(|profile| profile.path.to_str()));
+    fields.digest("profile_digest", profile.as_ref().and_then(|profile| profile.digest.as_ref()));
+    fields.number("engine", kind);
+    fields.number("fallback", fallback);
+    fields.number("cpu_lanes", cpu_lanes);
+    let cpus: Vec<String> = cpus.iter().map(u32::to_string).collect();
+    fields.number("cpus", cpus.join(","));
+    fields.flag("normal_priority", *normal_priority);
+    gpu_fields(&mut fields, gpu);
+    fields.number("max_slides", max_slides);
+    fields.number("memory_limit", memory_limit);
+    fields
+}
+
+fn gpu_fields(fields: &mut Fields, gpu: &GpuConfig) {
+    let GpuConfig { library, search, uuid, plans, plan_digest, prebuilt_only, precision, max_batch, memory_limit } =
+        gpu;
+    fields.text("tensorrt_library", library.as_ref().and_then(|path| path.to_str()));
+    fields.flag("library_search", *search);
+    fields.text("gpu_uuid", uuid.as_deref());
+    fields.text("plans", plans.as_ref().and_then(|path| path.to_str()));
+    fields.digest("plan_digest", plan_digest.as_ref());
+    fields.flag("prebuilt_only", *prebuilt_only);
+    fields.number("precision", precision);
+    fields.number("max_batch", max_batch);
+    fields.number("gpu_memory_limit", memory_limit);
+}
+
+/// `stability_interval` as it was asked for: the slide's configuration has none without a profile.
+pub(super) fn of_slide(
+    config: &SlideConfig,
+    request: &SlideRequest<'_>,
+    stability_interval: u32,
+    runtime: &[u8; 32],
+) -> [u8; 32] {
+    slide_fields(config, request, stability_interval, runtime).sha256()
+}
+
+fn slide_fields(
+    config: &SlideConfig,
+    request: &SlideRequest<'_>,
+    stability_interval: u32,
+    runtime: &[u8; 32],
+) -> Fields {
+    let SlideConfig {
+        grid,
+        shape,
+        slots,
+        max_tiles,
+        max_unpolled,
+        limits,
+        rules,
+        result_deadline,
+        alpha,
+        embeddings,
+        analyse_background,
+        // What follows from the other fields, the profile and the engine, which have digests of their own.
+        flag_alpha: _,
+        unknown_scanner: _,
+        tile_mm: _,
+        stability: _,
+        engine_epoch: _,
+        digest: _,
+        memory_bytes: _,
+    } = config;
+    let mut fields = Fields::new("coverslip slide configuration v2");
+    fields.digest("runtime", Some(runtime));
+    fields.text("scanner", Some(&request.scanner));
+    fields.text("slide", Some(&request.slide));
+    fields.text("color_name", request.color_name.as_deref());
+    fields.number("color_state", request.desc.color_state);
+    fields.number("origin", format_args!("{},{}", grid.origin.0, grid.origin.1));
+    fields.number("tile", format_args!("{},{}", grid.tile_width, grid.tile_height));
+    match grid.extent {
+        Some(extent) => fields.number("extent", format_args!("{},{}", extent.x1 - extent.x0, extent.y1 - extent.y0)),
+        None => fields.number("extent", '-'),
+    }
+    fields.number("side", shape.side);
+    fields.number("features", shape.features);
+    fields.number("embedding", shape.embedding);
+    fields.number("slots", slots);
+    fields.number("max_tiles", max_tiles);
+    fields.number("max_unpolled", max_unpolled);
+    fields.number("max_frame", format_args!("{},{}", limits.width, limits.height));
+    fields.number("assembly_timeout_ms", rules.timeout.map_or(0, |timeout| timeout.as_millis()));
+    fields.number("min_coverage", rules.min_coverage);
+    fields.number("result_deadline_ms", result_deadline.map_or(0, |deadline| deadline.as_millis()));
+    fields.number("alpha", alpha);
+    fields.flag("embeddings", *embeddings);
+    fields.flag("analyse_background", *analyse_background);
+    fields.number("stability_interval", stability_interval);
+    fields
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::time::Duration;
+
+    use coverslip_plugin_abi::{AbiStruct, SlideDesc};
+
+    use super::super::runtime::ProfileConfig;
+    use super::*;
+    use crate::tiles::assembler::AssemblyRules;
+    use crate::tiles::frame::FrameLimits;
+    use crate::tiles::grid::{Grid, Rect};
+    use crate::tiles::slot::SlotShape;
+
+    fn hex(digest: [u8; 32]) -> String {
+        Digest(digest).to_string()
+    }
+
+    fn runtime() -> RuntimeConfig {
+        RuntimeConfig {
+            bundle: PathBuf::from("/opt/bundles/demo"),
+            bundle_digest: Some([0xab; 32]),
+            profile: Some(ProfileConfig { path: PathBuf::from("/opt/profile µ"), digest: None }),
+            engine: EngineConfig {
+                kind: 1,
+                fallback: 2,
+                cpu_lanes: 3,
+                placement: Placement { cpus: vec![0, 2, 4], normal_priority: true },
+                gpu: GpuConfig {
+                    library: None,
+                    search: true,
+                    uuid: Some("GPU-1".into()),
+                    plans: None,
+                    plan_digest: None,
+                    prebuilt_only: false,
+                    precision: 0,
+                    max_batch: 32,
+                    memory_limit: 0,
+                },
+            },
+            max_slides: 4,
+            memory_limit: 1 << 32,
+        }
+    }
+
+    fn slide() -> SlideConfig {
+        SlideConfig {
+            grid: Grid {
+                origin: (-5, 7),
+                tile_width: 448,
+                tile_height: 447,
+                extent: Some(Rect { x0: -5, y0: 7, x1: 995, y1: 807 }),
+            },
+            shape: SlotShape { width: 448, height: 447, side: 224, features: 32, embedding: 0 },
+            slots: 99,
+            max_tiles: 6,
+            max_unpolled: 65_536,
+            limits: FrameLimits { width: 512, height: 256 },
+            rules: AssemblyRules { timeout: Some(Duration::from_millis(250)), min_coverage: 0.5 },
+            result_deadline: None,
+            alpha: 0.01,
+            flag_alpha: [0.0; 16],
+            embeddings: false,
+            analyse_background: true,
+            unknown_scanner: false,
+            tile_mm: 0.112,
+            stability: None,
+            engine_epoch: 1,
+            digest: [0; 32],
+            memory_bytes: 1,
+        }
+    }
+
+    /// Hosts compare these values with those that they logged: a change here is a new version.
+    #[test]
+    fn a_runtimes_digest_is_that_of_these_lines() {
+        let fields = runtime_fields(&runtime());
+        let expected = "coverslip runtime configuration v2
+bundle=17:/opt/bundles/demo
+bundle_digest=abababababababababababababababababababababababababababababababab
+profile=15:/opt/profile µ
+profile_digest=-
+engine=1
+fallback=2
+cpu_lanes=3
+cpus=0,2,4
+normal_priority=1
+tensorrt_library=-
+library_search=1
+gpu_uuid=5:GPU-1
+plans=-
+plan_digest=-
+prebuilt_only=0
+precision=0
+max_batch=32
+gpu_memory_limit=0
+max_slides=4
+memory_limit=4294967296
+";
+        assert_eq!(fields.0, expected);
+        assert_eq!(hex(of_runtime(&runtime())), "5b9f78e9f0e56250b15ed7589942403fa2b73b7b5adf3a3b3206644dabd88b88");
+    }
+
+    #[test]
+    fn a_slides_digest_is_that_of_these_lines() {
+        let desc = SlideDesc { color_state: 3, ..SlideDesc::init() };
+        let request = SlideRequest { desc: &desc, scanner: "S 1".into(), slide: "L\n2".into(), color_name: None };
+        let fields = slide_fields(&slide(), &request, 64, &[1; 32]);
+        let expected = "coverslip slide configuration v2
+runtime=0101010101010101010101010101010101010101010101010101010101010101
+scanner=3:S 1
+slide=3:L
+2
+color_name=-
+color_state=3
+origin=-5,7
+tile=448,447
+extent=1000,800
+side=224
+features=32
+embedding=0
+slots=99
+max_tiles=6
+max_unpolled=65536
+max_frame=512,256
+assembly_timeout_ms=250
+min_coverage=0.5
+result_deadline_ms=0
+alpha=0.01
+embeddings=0
+analyse_background=1
+stability_interval=64
+";
+        assert_eq!(fields.0, expected);
+        assert_eq!(
+            hex(of_slide(&slide(), &request, 64, &[1; 32])),
+            "51ccd6fd19aa8658a31f01499cd1cb79c8dbc639d1b47d2ed7d2902c7e2e047a"
+        );
+    }
+}

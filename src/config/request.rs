@@ -1,0 +1,23 @@
+//! What a host asks for: its structs, whose pointers are not looked at here, and what those pointers lead to.
+
+use coverslip_plugin_abi::{RuntimeDesc, SlideDesc};
+
+pub(crate) struct RuntimeRequest<'d> {
+    pub(crate) desc: &'d RuntimeDesc,
+    pub(crate) bundle: String,
+    pub(crate) bundle_digest: Option<[u8; 32]>,
+    pub(crate) profile: Option<String>,
+    pub(crate) profile_digest: Option<[u8; 32]>,
+    pub(crate) tensorrt_library: Option<String>,
+    pub(crate) plans: Option<String>,
+    pub(crate) plan_digest: Option<[u8; 32]>,
+    pub(crate) gpu_uuid: Option<String>,
+    pub(crate) cpus: Vec<u32>,
+}
+
+pub(crate) struct SlideRequest<'d> {
+    pub(crate) desc: &'d SlideDesc,
+    pub(crate) scanner: String,
+    pub(crate) slide: String,
+    pub(crate) color_name: Option<String>,
+}

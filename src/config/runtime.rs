@@ -1,0 +1,122 @@
+//! `coverslip_runtime_desc`, checked, with every default filled in.
+
+use std::path::PathBuf;
+
+use coverslip_plugin_abi as abi;
+
+use super::range::{in_range, or_default};
+use super::request::RuntimeRequest;
+use crate::engine::config::{EngineConfig, GpuConfig};
+use crate::error::{Result, error};
+use crate::pipeline::queues::MAX_WORKERS;
+use crate::thread::Placement;
+
+const MAX_SLIDES: u32 = 64;
+const DEFAULT_SLIDES: u32 = 4;
+const DEFAULT_MEMORY: u64 = 4 << 30;
+/// Tiles per batch on a GPU.
+const MAX_BATCH: u32 = 256;
+/// Logical processors are numbered below this.
+const MAX_CPUS: u32 = 1024;
+
+#[derive(Clone, Debug)]
+pub(crate) struct RuntimeConfig {
+    pub(crate) bundle: PathBuf,
+    pub(crate) bundle_digest: Option<[u8; 32]>,
+    pub(crate) profile: Option<ProfileConfig>,
+    pub(crate) engine: EngineConfig,
+    pub(crate) max_slides: usize,
+    pub(crate) memory_limit: u64,
+}
+
+/// The profile that the host asks for.
+#[derive(Clone, Debug)]
+pub(crate) struct ProfileConfig {
+    /// Its folder.
+    pub(crate) path: PathBuf,
+    /// What the host expects it to be.
+    pub(crate) digest: Option<[u8; 32]>,
+}
+
+/// How many entries `cpus` may have; to be asked before they are read.
+pub(crate) fn expect_cpu_count(count: u32) -> Result<()> {
+    in_range("runtime_desc.cpu_count", count, 0..=MAX_CPUS)
+}
+
+impl RuntimeConfig {
+    pub(crate) fn new(request: RuntimeRequest<'_>) -> Result<RuntimeConfig> {
+        let desc = request.desc;
+        in_range("runtime_desc.engine", desc.engine, abi::ENGINE_AUTO..=abi::ENGINE_TENSORRT)?;
+        in_range("runtime_desc.fallback", desc.fallback, abi::FALLBACK_AT_OPEN..=abi::FALLBACK_ON_CPU)?;
+        in_range("runtime_desc.max_threads", desc.max_threads, 0..=MAX_WORKERS as u32)?;
+        in_range("runtime_desc.max_slides", desc.max_slides, 0..=MAX_SLIDES)?;
+        in_range("runtime_desc.precision", desc.precision, abi::PRECISION_DEFAULT..=abi::PRECISION_BFLOAT16)?;
+        in_range("runtime_desc.max_batch", desc.max_batch, 0..=MAX_BATCH)?;
+        in_range("runtime_desc.reserved", desc.reserved, 0..=0)?;
+        let known = abi::RUNTIME_ALLOW_LIBRARY_SEARCH | abi::RUNTIME_PREBUILT_ONLY | abi::RUNTIME_NORMAL_PRIORITY;
+        in_range("unknown bits of runtime_desc.flags", desc.flags & !known, 0..=0)?;
+        for &cpu in &request.cpus {
+            in_range("an entry of runtime_desc.cpus", cpu, 0..=MAX_CPUS - 1)?;
+        }
+        Ok(RuntimeConfig {
+            bundle: PathBuf::from(&request.bundle),
+            bundle_digest: request.bundle_digest,
+            profile: profile(&request)?,
+            engine: EngineConfig {
+                kind: desc.engine,
+                fallback: desc.fallback,
+                cpu_lanes: lanes(desc.max_threads, request.cpus.len()),
+                gpu: gpu(&request)?,
+                placement: Placement {
+                    cpus: request.cpus,
+                    normal_priority: desc.flags & abi::RUNTIME_NORMAL_PRIORITY != 0,
+                },
+            },
+            max_slides: or_default(desc.max_slides, DEFAULT_SLIDES) as usize,
+            memory_limit: or_default(desc.memory_limit, DEFAULT_MEMORY),
+        })
+    }
+}
+
+fn profile(request: &RuntimeRequest<'_>) -> Result<Option<ProfileConfig>> {
+    match (&request.profile, request.profile_digest) {
+        (Some(path), digest) => Ok(Some(ProfileConfig { path: PathBuf::from(path), digest })),
+        (None, None) => Ok(None),
+        (None, Some(_)) => Err(error!(
+            INVALID_ARGUMENT,
+            "a profile's digest is expected, but runtime_desc.profile_path is NULL: name the profile's folder"
+        )),
+    }
+}
+
+fn gpu(request: &RuntimeRequest<'_>) -> Result<GpuConfig> {
+    let desc = request.desc;
+    let library = request.tensorrt_library.as_ref().map(PathBuf::from);
+    if let Some(relative) = library.as_ref().filter(|path| !path.is_absolute()) {
+        return Err(error!(
+            INVALID_ARGUMENT,
+            "expected an absolute path in runtime_desc.tensorrt_library, found {}: name the file from the root on",
+            relative.display()
+        ));
+    }
+    Ok(GpuConfig {
+        library,
+        search: desc.flags & abi::RUNTIME_ALLOW_LIBRARY_SEARCH != 0,
+        uuid: request.gpu_uuid.clone(),
+        plans: request.plans.as_ref().map(PathBuf::from),
+        plan_digest: request.plan_digest,
+        prebuilt_only: desc.flags & abi::RUNTIME_PREBUILT_ONLY != 0,
+        precision: desc.precision,
+        max_batch: desc.max_batch,
+        memory_limit: desc.gpu_memory_limit,
+    })
+}
+
+/// One lane per allowed processor, unless the host wants fewer (or more).
+fn lanes(max_threads: u32, cpus: usize) -> usize {
+    match (max_threads, cpus) {
+        (0, 0) => std::thread::available_parallelism().map_or(1, |n| n.get()).min(MAX_WORKERS),
+        (0, cpus) => cpus.min(MAX_WORKERS),
+        (lanes, _) => lanes as usize,
+    }
+}

@@ -1,0 +1,162 @@
+//! What a tile and a slide are judged by: every threshold, and the profile as far as it concerns one slide.
+//!
+//! The general thresholds are not calibrated: how they were chosen, and what they miss, is in `docs/measured/general-rules.md`.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use coverslip_bundle::Manifest;
+use coverslip_numerics::Draw;
+use coverslip_profile::{Calibration, Check, Profile, Scanner};
+
+use crate::measure::exposure::Exposure;
+
+// -- tiles ------------------------------------------------------------------------------------------------------------
+
+/// A tile with a smaller share (0..1) of tissue is BACKGROUND.
+const BACKGROUND_TISSUE_FRACTION: f32 = 0.05;
+/// OVEREXPOSED above this share of clipped pixels. Glass that the scanner puts at 255, and a file's padding at 255,
+/// count and raise it: from pixels alone they cannot be told from light that was too strong.
+const OVEREXPOSED_ABOVE: f32 = 0.20;
+/// UNDEREXPOSED above this share of black pixels.
+const UNDEREXPOSED_ABOVE: f32 = 0.05;
+/// UNDEREXPOSED also when no channel's white point reaches this level: half of the range. The dimmest light leaves
+/// tissue far above black, so that clipping alone does not show it.
+const UNDEREXPOSED_WHITE_BELOW: f32 = 128.0;
+/// A tile of tissue below this sharpness (dB) is OUT_OF_FOCUS.
+pub(super) const OUT_OF_FOCUS_BELOW_DB: f32 = -6.9;
+
+/// Whether a tile with this share of tissue is background. NaN, not measured, is not.
+pub(crate) fn is_background(tissue: f32) -> bool {
+    tissue < BACKGROUND_TISSUE_FRACTION
+}
+
+/// Whether OVEREXPOSED is raised.
+pub(super) fn is_overexposed(exposure: &Exposure) -> bool {
+    exposure.over > OVEREXPOSED_ABOVE
+}
+
+/// Whether UNDEREXPOSED is raised: by black pixels, or by a dim white point.
+pub(super) fn is_underexposed(exposure: &Exposure) -> bool {
+    let brightest = exposure.white_point.into_iter().fold(0.0, f32::max);
+    exposure.under > UNDEREXPOSED_ABOVE || brightest < UNDEREXPOSED_WHITE_BELOW
+}
+
+// -- alerts -----------------------------------------------------------------------------------------------------------
+
+/// FOCUS_LOSS without a profile: analysed tiles in a row, all out of focus.
+pub(super) const FOCUS_RUN: u64 = 5;
+/// FOCUS_LOSS with a profile: the shortest run that may be an alert.
+pub(super) const SHORTEST_FOCUS_RUN: u64 = 4;
+/// LAGGING: mean latency over the last tiles, ns.
+pub(super) const LAGGING_ABOVE_NS: f64 = 2e9;
+/// BANDING of a strip: α is divided by this, because neighbouring tiles are alike.
+pub(super) const STRIP_STRICTER: f64 = 1e4;
+/// Drift: a lattice may raise the alarm while its semivariance is at least this share of the farther ones'.
+pub(super) const DRIFT_ALIKE_BELOW: f64 = 0.85;
+/// Drift: with fewer pairs at twice the distance nothing is known.
+pub(super) const DRIFT_FEWEST_PAIRS: f64 = 20.0;
+/// SCANNER_MISMATCH: with fewer calibration slides (5 %) nothing can be said.
+pub(super) const MISMATCH_FEWEST_SLIDES: usize = 19;
+/// SCANNER_MISMATCH: with fewer tiles a slide has no mean.
+pub(super) const MISMATCH_FEWEST_TILES: u64 = 30;
+
+// -- a slide's rules --------------------------------------------------------------------------------------------------
+
+/// What a slide's tiles are judged by; fixed when it begins.
+#[derive(Clone, Debug)]
+pub(crate) struct Rules {
+    /// FEATURES_UNRELIABLE without a profile, from the bundle's quantiles; None: the bundle states none, and the check
+    /// needs a profile.
+    pub(crate) reconstruction_error: Option<f32>,
+    /// None: there is no profile, or it does not know the scanner. General rules alone then apply.
+    pub(crate) calibrated: Option<Calibrated>,
+}
+
+/// The profile, as far as it concerns a slide.
+#[derive(Clone, Debug)]
+pub(crate) struct Calibrated {
+    pub(crate) profile: Arc<Profile>,
+    /// Index into the profile's scanners.
+    scanner: usize,
+    /// Where the judged tap lies among the taps' values.
+    pub(super) tap: Range<usize>,
+    pub(crate) alpha: f64,
+    /// The slide's seed.
+    pub(crate) draw: Draw,
+}
+
+impl Calibrated {
+    /// None where the profile does not know the scanner. `tap` is where its judged tap lies in a tile's embedding.
+    pub(crate) fn new(
+        profile: Arc<Profile>,
+        scanner_id: &str,
+        tap: Range<usize>,
+        alpha: f64,
+        draw: Draw,
+    ) -> Option<Calibrated> {
+        let scanner = profile.scanners.iter().position(|scanner| scanner.id == scanner_id)?;
+        Some(Calibrated { profile, scanner, tap, alpha, draw })
+    }
+
+    pub(crate) fn scanner(&self) -> &Scanner {
+        &self.profile.scanners[self.scanner]
+    }
+
+    /// The scores that a check's p-value is ranked among; None where the check is not calibrated.
+    pub(super) fn calibration(&self, check: Check) -> Option<&Calibration> {
+        self.scanner().calibration.get(&check).filter(|scores| !scores.is_empty())
+    }
+
+    /// The level that a check runs at: α, or what its calibration supports; None where it is not calibrated.
+    pub(crate) fn level(&self, check: Check) -> Option<f64> {
+        self.calibration(check).map(|scores| scores.supported(self.alpha))
+    }
+}
+
+/// FEATURES_UNRELIABLE without a profile: the bundle's lowest stated quantile that at most α of its reference tiles
+/// exceed, or the highest it states.
+pub(crate) fn reconstruction_limit(manifest: &Manifest, alpha: f64) -> Option<f32> {
+    if manifest.sae.features() == 0 {
+        return None;
+    }
+    let stated = manifest.sae.reference.error_quantiles.iter();
+    let mut levels: Vec<(f64, f64)> =
+        stated.filter_map(|(level, &value)| level.parse().ok().map(|level| (level, value))).collect();
+    levels.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let fitting = levels.iter().find(|(level, _)| *level >= 1.0 - alpha - 1e-9).or(levels.last());
+    fitting.map(|&(_, value)| value as f32)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use coverslip_bundle::Digest;
+    use coverslip_bundle::synthetic::{SyntheticSpec, recipe};
+
+    use super::*;
+
+    /// A profile of the scanner "A" for a synthetic bundle, with 999 calibration scores per check: standard normal
+    /// embeddings, uniform everything else.
+    pub(crate) fn calibrated(alpha: f64) -> Calibrated {
+        let manifest = recipe(&SyntheticSpec::default()).manifest;
+        let profile = coverslip_profile::synthetic::profile(&manifest, Digest([0; 32]), &["A"], 999);
+        Calibrated::new(Arc::new(profile), "A", 32..64, alpha, Draw::new(5)).expect("A is known")
+    }
+
+    #[test]
+    fn too_much_light_and_too_little_are_told_from_enough() {
+        let of = |over, under, white| {
+            let exposure = Exposure { over, under, white_point: [white; 3] };
+            (is_overexposed(&exposure), is_underexposed(&exposure))
+        };
+        assert_eq!(of(0.0, 0.0, 241.0), (false, false));
+        assert_eq!(of(0.5, 0.0, 255.0), (true, false));
+        assert_eq!(of(0.0, 0.0, 110.0), (false, true), "dim");
+        assert_eq!(of(0.0, 1.0, 3.0), (false, true), "black");
+    }
+
+    #[test]
+    fn dust_is_background_and_what_was_not_measured_is_not() {
+        assert!(is_background(0.0) && is_background(0.049) && !is_background(0.05) && !is_background(f32::NAN));
+    }
+}

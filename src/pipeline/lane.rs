@@ -1,0 +1,218 @@
+//! One lane: gathers a batch, runs the graph, writes its outputs into the slots.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use coverslip_plugin_abi::{LOG_ERROR, REASON_DEVICE_LOST};
+use crossbeam_channel::RecvTimeoutError;
+
+use super::queues::Job;
+use super::shared::Shared;
+use super::twice::Twice;
+use crate::engine::duty::OnDuty;
+use crate::engine::{Failure, Lane, Loss, TileOutput};
+use crate::error::error;
+use crate::fault;
+use crate::judge::event::Event;
+use crate::slide::state::Work;
+use crate::tiles::slot::Outcome;
+
+/// How long the first tile of a batch waits for others.
+const LINGER: Duration = Duration::from_millis(2);
+/// How often a lane that pauses for the budget checks whether it must stop.
+const BREATH: Duration = Duration::from_millis(20);
+
+/// The loop of one lane. `place` is its number among the lanes; those beyond the engine's number wait.
+pub(crate) fn run(shared: &Shared, place: usize) {
+    let mut runner = None;
+    let mut outputs: Vec<TileOutput> = Vec::new();
+    while let Some(about) = shared.duty.wait_turn(place) {
+        let (works, stop) = gather(shared, about.max_batch);
+        if !works.is_empty() {
+            // A share of a shared device's time can only be kept when one batch runs at a time.
+            let alone = about.shared_device && shared.budget.load(Ordering::Relaxed) < 100;
+            let _turn = alone.then(|| shared.turn.lock().unwrap_or_else(PoisonError::into_inner));
+            let start = Instant::now();
+            run_batch(shared, &mut runner, works, &mut outputs);
+            let spent = start.elapsed();
+            shared.times.lane.fetch_add(spent.as_nanos() as u64, Ordering::Relaxed);
+            shared.batches.fetch_add(1, Ordering::Relaxed);
+            hold_back(shared, spent);
+        }
+        if stop {
+            return;
+        }
+    }
+}
+
+/// An engine's runner, and the engine's epoch.
+struct Runner {
+    lane: Box<dyn Lane>,
+    epoch: u64,
+    twice: Twice,
+}
+
+/// The next batch, of at most `most` tiles, and whether it is the last.
+fn gather(shared: &Shared, most: usize) -> (Vec<Work>, bool) {
+    let queue = &shared.queues.ready.1;
+    let Ok(Job::Tile(first)) = queue.recv() else { return (Vec::new(), true) };
+    let (mut works, deadline) = (vec![first], Instant::now() + LINGER);
+    while works.len() < most {
+        match queue.recv_deadline(deadline) {
+            Ok(Job::Tile(work)) => works.push(work),
+            Ok(Job::Stop) | Err(RecvTimeoutError::Disconnected) => return (works, true),
+            Err(RecvTimeoutError::Timeout) => break,
+        }
+    }
+    (works, false)
+}
+
+fn run_batch(shared: &Shared, runner: &mut Option<Runner>, mut works: Vec<Work>, outputs: &mut Vec<TileOutput>) {
+    works.iter_mut().for_each(Work::end_if_over);
+    let (mut live, over): (Vec<Work>, Vec<Work>) =
+        works.into_iter().partition(|work| work.slot.outcome == Outcome::Pending);
+    over.into_iter().for_each(|work| shared.queues.give_back(work));
+    while !live.is_empty() {
+        // An engine that took over may take smaller batches.
+        let most = shared.duty.about().max_batch.max(1);
+        let rest = live.split_off(live.len().min(most));
+        if run_part(shared, runner, &mut live, outputs) {
+            live.drain(..).for_each(|work| shared.queues.give_back(work));
+        }
+        live.extend(rest);
+    }
+}
+
+/// Runs one batch and gives each tile its outcome. Returns false when the engine was lost and another must try.
+fn run_part(shared: &Shared, runner: &mut Option<Runner>, live: &mut [Work], outputs: &mut Vec<TileOutput>) -> bool {
+    let on_duty = match shared.duty.current() {
+        Ok(on_duty) => on_duty,
+        Err(_) => {
+            live.iter_mut().for_each(|work| work.slot.outcome = Outcome::Failed);
+            return true;
+        }
+    };
+    outputs.resize_with(live.len(), TileOutput::default);
+    match catch_unwind(AssertUnwindSafe(|| infer(&on_duty, runner, live, outputs))) {
+        Ok(Ok(second)) => {
+            let finite = |output: &TileOutput| output.is_finite();
+            let broken = outputs.iter().filter(|output| !finite(output)).count();
+            if broken > 0 {
+                shared.log.write(LOG_ERROR, format_args!("the engine gave NaN or infinity for {broken} tiles"));
+            }
+            for (work, output) in live.iter_mut().zip(outputs) {
+                record(work, output, on_duty.epoch);
+            }
+            match second {
+                None => {}
+                Some(Failure::Batch(e)) => {
+                    shared.log.write(LOG_ERROR, format_args!("tiles could not be run a second time: {}", e.text()));
+                }
+                Some(Failure::Lost(loss)) => {
+                    *runner = None;
+                    engine_lost(shared, on_duty.epoch, loss);
+                }
+            }
+        }
+        Ok(Err(Failure::Batch(e))) => {
+            shared.log.write(LOG_ERROR, format_args!("a batch of {} tiles failed: {}", live.len(), e.text()));
+            live.iter_mut().for_each(|work| work.slot.outcome = Outcome::Failed);
+        }
+        Ok(Err(Failure::Lost(loss))) => {
+            // The runner is dropped on the thread that used it.
+            *runner = None;
+            engine_lost(shared, on_duty.epoch, loss);
+            return false;
+        }
+        Err(_) => {
+            // The runner's state is unknown: the next batch makes a new one.
+            *runner = None;
+            for work in live {
+                work.slot.outcome = Outcome::Failed;
+                work.slide.standing.poison();
+            }
+        }
+    }
+    true
+}
+
+/// Runs the tiles, and some of them twice. A second run that fails costs no tile: its failure is returned.
+fn infer(
+    on_duty: &OnDuty,
+    runner: &mut Option<Runner>,
+    works: &mut [Work],
+    outputs: &mut [TileOutput],
+) -> Result<Option<Failure>, Failure> {
+    if fault::point("lane") {
+        return Err(error!(INTERNAL, "armed fault at lane").into());
+    }
+    if fault::point("device") {
+        let error = error!(ENGINE_UNAVAILABLE, "armed fault at device");
+        return Err(Failure::Lost(Loss { reason: REASON_DEVICE_LOST, error }));
+    }
+    let fits = runner.as_ref().is_some_and(|runner| runner.epoch == on_duty.epoch);
+    if !fits {
+        *runner = None;
+    }
+    let runner = match runner {
+        Some(runner) => runner,
+        None => runner.insert(Runner { lane: on_duty.engine.lane()?, epoch: on_duty.epoch, twice: Twice::default() }),
+    };
+    let tiles: Vec<&[u8]> = works.iter().map(|work| work.slot.input()).collect();
+    runner.lane.run(&tiles, outputs)?;
+    if fault::point("nan") {
+        outputs.iter_mut().for_each(|output| output.reconstruction_error = f32::NAN);
+    }
+    let unstable: Vec<(usize, f32)> = match runner.twice.run(&mut *runner.lane, works, outputs) {
+        Ok(unstable) => unstable.collect(),
+        Err(failure) => return Ok(Some(failure)),
+    };
+    unstable.into_iter().for_each(|(i, value)| works[i].slot.evidence.instability = Some(value));
+    Ok(None)
+}
+
+/// Puts the spare engine on duty, or none, and tells the host once.
+fn engine_lost(shared: &Shared, epoch: u64, loss: Loss) {
+    let Loss { reason, error } = loss.clone();
+    if !shared.duty.lose(epoch, loss) {
+        return;
+    }
+    let next = match shared.duty.current() {
+        Ok(on_duty) => on_duty.engine.about().version.clone(),
+        Err(_) => "no engine".into(),
+    };
+    let text = error.text();
+    shared.log.write(LOG_ERROR, format_args!("the engine was lost, {next} runs from here on: {text}"));
+    shared.queues.tell(Event::Fallback(reason));
+}
+
+/// Copies a tile's output into its slot, whose vectors have room for it. A tile with a NaN fails, because a NaN could
+/// pass any check.
+fn record(work: &mut Work, output: &TileOutput, epoch: u64) {
+    let slot = &mut work.slot;
+    slot.features.extend_from_slice(&output.features);
+    if work.slide.config.shape.embedding > 0 {
+        slot.embedding.extend_from_slice(&output.embedding);
+    }
+    slot.evidence.epoch = Some(epoch);
+    slot.evidence.active_count = output.active_count;
+    // Without an SAE nothing was reconstructed.
+    slot.evidence.reconstruction_error = (work.slide.config.shape.features > 0).then_some(output.reconstruction_error);
+    slot.outcome = if output.is_finite() { Outcome::Done } else { Outcome::Failed };
+}
+
+/// Sleeps so that this lane runs for at most the budget's share of the time.
+fn hold_back(shared: &Shared, spent: Duration) {
+    let start = Instant::now();
+    loop {
+        let percent = shared.budget.load(Ordering::Relaxed).clamp(1, 100);
+        let pause = spent * (100 - percent) / percent;
+        let left = pause.saturating_sub(start.elapsed());
+        if left.is_zero() || shared.is_stopping() {
+            return;
+        }
+        std::thread::sleep(left.min(BREATH));
+    }
+}

@@ -1,0 +1,134 @@
+//! What is known about a slide at one moment: the snapshot that `slide_summary` reads.
+//!
+//! The assembler publishes what a frame opens before any of its tiles leaves, the judge counts a result before the outbox
+//! has it. Whoever wants both holds both locks while it copies, so that `opened = Σ results + in flight` holds in every
+//! copy. `submit` takes the assembler's lock alone: nobody holds that for more than a copy of some numbers, and the judge
+//! takes it once per look, not once per result.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use coverslip_plugin_abi::TileResult;
+
+use super::latency::Latencies;
+use crate::tiles::assembler::IntakeCounts;
+
+/// Whether the slide as a whole looks like one of its scanner's slides.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) enum ScannerVerdict {
+    /// The slide is not over, has too few tiles or calibration slides, or no profile.
+    #[default]
+    Unknown,
+    /// The p-value is above the level.
+    Matches(f64),
+    /// The p-value is not above the level.
+    Mismatch(f64),
+}
+
+/// What the judge counts, and what the host has taken of it.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Judged {
+    /// By `COVERSLIP_TILE_*`; `[0]` is their sum.
+    pub(crate) results: [u64; 8],
+    /// Results that the host has taken.
+    polled: u64,
+    pub(crate) alerts: u64,
+    /// Tiles by flag bit.
+    pub(crate) flags_checked: [u64; 16],
+    pub(crate) flags_raised: [u64; 16],
+    /// Of analysed tiles.
+    pub(crate) latencies: Latencies,
+    pub(crate) scanner: ScannerVerdict,
+}
+
+impl Judged {
+    fn add(&mut self, record: &TileResult) {
+        self.results[0] += 1;
+        self.results[record.status as usize] += 1;
+        for bit in 0..16 {
+            self.flags_checked[bit] += u64::from(record.flags_checked >> bit & 1);
+            self.flags_raised[bit] += u64::from(record.flags_raised >> bit & 1);
+        }
+        if record.status == coverslip_plugin_abi::TILE_DONE {
+            self.latencies.add(record.latency_ns);
+        }
+    }
+}
+
+/// One moment of a slide.
+#[derive(Clone, Copy)]
+pub(crate) struct Counts {
+    pub(crate) intake: IntakeCounts,
+    pub(crate) judged: Judged,
+}
+
+impl Counts {
+    /// Tiles that are opened and have no result.
+    pub(crate) fn in_flight(&self) -> u64 {
+        self.intake.opened - self.judged.results[0]
+    }
+
+    /// Results that wait for the host.
+    pub(crate) fn unpolled(&self) -> u64 {
+        self.judged.results[0] - self.judged.polled
+    }
+}
+
+/// The counts, shared.
+#[derive(Default)]
+pub(crate) struct Published {
+    // Locked in this order where both are.
+    judged: Mutex<Judged>,
+    intake: Mutex<IntakeCounts>,
+}
+
+impl Published {
+    fn judged(&self) -> MutexGuard<'_, Judged> {
+        self.judged.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn intake(&self) -> MutexGuard<'_, IntakeCounts> {
+        self.intake.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All counts of one moment.
+    pub(crate) fn snapshot(&self) -> Counts {
+        let held = self.judged();
+        let judged = *held;
+        let intake = *self.intake();
+        Counts { intake, judged }
+    }
+
+    /// Tiles that are opened and have no result.
+    pub(crate) fn in_flight(&self) -> u64 {
+        let judged = self.judged();
+        let opened = self.intake().opened;
+        opened - judged.results[0]
+    }
+
+    /// Frames refused so far.
+    pub(crate) fn refused(&self) -> u64 {
+        self.intake().frames_refused
+    }
+
+    /// Replaces what the assembler counts.
+    pub(super) fn set_intake(&self, counts: &IntakeCounts) {
+        *self.intake() = *counts;
+    }
+
+    pub(super) fn add_result(&self, record: &TileResult) {
+        self.judged().add(record);
+    }
+
+    /// Counts results that the host has taken.
+    pub(super) fn add_polled(&self, count: u64) {
+        self.judged().polled += count;
+    }
+
+    pub(super) fn add_alert(&self) {
+        self.judged().alerts += 1;
+    }
+
+    pub(crate) fn set_scanner(&self, verdict: ScannerVerdict) {
+        self.judged().scanner = verdict;
+    }
+}

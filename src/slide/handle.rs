@@ -1,0 +1,102 @@
+//! What the host does with a slide: frames, and the end.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::state::{Exit, Slide};
+use crate::error::{Error, Result, error};
+use crate::fault;
+use crate::gate::WaitEnd;
+use crate::tiles::assembler::is_busy;
+use crate::tiles::frame::{Frame, FrameHeader};
+
+impl Slide {
+    /// Takes a frame or refuses it at once; a refused one is remembered.
+    pub(crate) fn submit(self: &Arc<Self>, header: &FrameHeader, pixels: &[u8]) -> Result<()> {
+        self.offer(&header.over(pixels)?, true)
+    }
+
+    /// The same, but waits up to `timeout` (None: without end) for free slots. A frame is remembered as refused only
+    /// when that time has passed.
+    pub(crate) fn submit_wait(
+        self: &Arc<Self>,
+        header: &FrameHeader,
+        pixels: &[u8],
+        timeout: Option<Duration>,
+    ) -> Result<()> {
+        let frame = header.over(pixels)?;
+        let ready = || match self.offer(&frame, false) {
+            Err(e) if is_busy(&e) => None,
+            result => Some(result),
+        };
+        match self.gate.wait(timeout, ready) {
+            Ok(result) => result,
+            Err(WaitEnd::Interrupted) => Err(interrupted()),
+            Err(WaitEnd::TimedOut) => self.offer(&frame, true),
+        }
+    }
+
+    fn offer(self: &Arc<Self>, frame: &Frame<'_>, remember: bool) -> Result<()> {
+        let start = Instant::now();
+        let mut assembler = self.assembler();
+        if self.standing.is_poisoned() {
+            return Err(error!(INTERNAL, "the slide is poisoned by an earlier defect: end it and begin another"));
+        }
+        if self.standing.is_closed() {
+            return Err(error!(WRONG_STATE, "a frame after slide_finish or slide_cancel: begin another slide"));
+        }
+        fault::point("submit");
+        let mut exit = Exit(self);
+        let result = assembler.submit(frame, start, &mut exit);
+        if remember && result.as_ref().is_err_and(is_busy) {
+            assembler.remember_refused(frame, &mut exit);
+        }
+        drop(assembler);
+        self.add_submit_time(start.elapsed());
+        result
+    }
+
+    /// Closes, and waits until every tile has its result.
+    pub(crate) fn finish(self: &Arc<Self>, timeout: Option<Duration>) -> Result<()> {
+        fault::point("finish");
+        self.close();
+        self.nudge();
+        match self.gate.wait(timeout, || self.standing.is_finished().then_some(())) {
+            Ok(()) if self.standing.is_poisoned() => {
+                Err(error!(INTERNAL, "the slide is poisoned by a defect: its remaining tiles have failed"))
+            }
+            Ok(()) => Ok(()),
+            Err(WaitEnd::Interrupted) => Err(interrupted()),
+            Err(WaitEnd::TimedOut) => {
+                let counts = self.published.snapshot();
+                Err(error!(
+                    TIMEOUT,
+                    "{} tiles are on their way, {} results wait to be polled: poll them and call slide_finish again",
+                    counts.in_flight(),
+                    counts.unpolled()
+                ))
+            }
+        }
+    }
+
+    /// Closes; every tile without a result ends as cancelled.
+    pub(crate) fn cancel(self: &Arc<Self>) {
+        if !self.standing.is_finished() {
+            self.standing.cancel();
+        }
+        self.close();
+        self.nudge();
+    }
+
+    /// Cancels; the host polls no more.
+    pub(crate) fn end(self: &Arc<Self>) {
+        self.standing.end();
+        self.discard_results();
+        self.cancel();
+        self.gate.interrupt();
+    }
+}
+
+fn interrupted() -> Error {
+    error!(INTERRUPTED, "slide_interrupt was called")
+}

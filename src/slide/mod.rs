@@ -1,0 +1,9 @@
+//! One acquisition: takes frames until it is closed, then drains until every tile that it opened has its result.
+
+pub(crate) mod config;
+pub(crate) mod counts;
+mod handle;
+mod latency;
+pub(crate) mod registry;
+pub(crate) mod standing;
+pub(crate) mod state;

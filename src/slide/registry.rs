@@ -1,0 +1,148 @@
+//! The slides of a runtime: those that are open, and those that have ended but still have tiles on their way. Says
+//! whether another fits, and adds up what all of them have counted.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::config::SlideConfig;
+use super::state::Slide;
+use crate::error::{Result, error};
+
+/// Slots of all slides together, at most: what the queues are made for.
+pub(crate) const MAX_SLOTS: usize = 16_384;
+/// The fewest slots that a slide has.
+pub(crate) const LEAST_SLOTS: usize = 8;
+/// Slides at a time, the ended ones among them: each holds at least [`LEAST_SLOTS`] of [`MAX_SLOTS`].
+pub(crate) const MAX_SLIDES: usize = MAX_SLOTS / LEAST_SLOTS;
+
+/// Totals of slides.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Totals {
+    pub(crate) frames_accepted: u64,
+    pub(crate) frames_refused: u64,
+    pub(crate) results: [u64; 8],
+    pub(crate) in_flight: u64,
+    pub(crate) submit_ns: u64,
+}
+
+impl Totals {
+    fn add(&mut self, slide: &Slide) {
+        let counts = slide.published.snapshot();
+        self.frames_accepted += counts.intake.frames_accepted;
+        self.frames_refused += counts.intake.frames_refused;
+        self.in_flight += counts.in_flight();
+        self.submit_ns += slide.submit_ns();
+        for (total, count) in self.results.iter_mut().zip(counts.judged.results) {
+            *total += count;
+        }
+    }
+}
+
+#[derive(Default)]
+struct Held {
+    slides: Vec<Arc<Slide>>,
+    /// Of slides that are gone.
+    past: Totals,
+}
+
+pub(crate) struct Registry {
+    max_slides: usize,
+    memory_limit: u64,
+    next: AtomicU64,
+    held: Mutex<Held>,
+}
+
+impl Registry {
+    /// `max_slides` may be open at a time, `memory_limit` bytes be reserved by all of them.
+    pub(crate) fn new(max_slides: usize, memory_limit: u64) -> Registry {
+        Registry { max_slides, memory_limit, next: AtomicU64::new(0), held: Mutex::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A number for a slide.
+    pub(crate) fn number(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Refuses a slide for which there is no room.
+    pub(crate) fn expect_room(&self, config: &SlideConfig) -> Result<()> {
+        let quota = self.memory_limit / self.max_slides as u64;
+        if config.memory_bytes > quota {
+            return Err(error!(
+                OUT_OF_MEMORY,
+                "the slide needs {} MiB ({} slots), its share of memory_limit is {} MiB: announce smaller frames, a \
+                 smaller spread or fewer tiles, or raise memory_limit",
+                config.memory_bytes >> 20,
+                config.slots,
+                quota >> 20
+            ));
+        }
+        self.expect_place(&self.lock().slides, config)
+    }
+
+    fn expect_place(&self, slides: &[Arc<Slide>], config: &SlideConfig) -> Result<()> {
+        let open = slides.iter().filter(|slide| !slide.standing.is_ended()).count();
+        if open >= self.max_slides {
+            return Err(error!(
+                LIMIT_REACHED,
+                "{open} slides are open and max_slides is {}: end one first, or raise max_slides", self.max_slides
+            ));
+        }
+        let slots: usize = slides.iter().map(|slide| slide.config.slots).sum();
+        let bytes: u64 = slides.iter().map(|slide| slide.config.memory_bytes).sum();
+        if slots + config.slots.max(LEAST_SLOTS) > MAX_SLOTS || bytes + config.memory_bytes > self.memory_limit {
+            return Err(error!(
+                OUT_OF_MEMORY,
+                "the slide needs {} slots and {} MiB; of {MAX_SLOTS} slots {slots} and of {} MiB {} are taken: end a \
+                 slide first (one that has ended keeps its memory while the engine still works on it) or announce less",
+                config.slots,
+                config.memory_bytes >> 20,
+                self.memory_limit >> 20,
+                bytes >> 20
+            ));
+        }
+        Ok(())
+    }
+
+    /// Adds a slide, unless its place was taken meanwhile or `closing` says that no more are welcome. `closing` is asked
+    /// under the lock: a runtime that closes says so before it looks for slides to end.
+    pub(crate) fn add(&self, slide: &Arc<Slide>, closing: impl FnOnce() -> bool) -> Result<()> {
+        let mut held = self.lock();
+        if closing() {
+            return Err(error!(INVALID_HANDLE, "the runtime is being closed"));
+        }
+        self.expect_place(&held.slides, &slide.config)?;
+        held.slides.push(slide.clone());
+        Ok(())
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<Slide>> {
+        self.lock().slides.clone()
+    }
+
+    /// Lets go of the slides that have ended and have nothing on its way: those that only the registry and the judge's
+    /// docket hold. A slot in a lane or a queue keeps its slide, whose memory is taken until then. The caller frees what
+    /// it gets.
+    pub(crate) fn forget_ended(&self) -> Vec<Arc<Slide>> {
+        let mut held = self.lock();
+        let over = |slide: &mut Arc<Slide>| {
+            slide.standing.is_ended() && slide.standing.is_finished() && Arc::strong_count(slide) == 2
+        };
+        let over: Vec<Arc<Slide>> = held.slides.extract_if(.., over).collect();
+        for slide in &over {
+            held.past.add(slide);
+        }
+        over
+    }
+
+    /// The totals of all slides that there ever were, and the slides that are held.
+    pub(crate) fn totals(&self) -> (Totals, Vec<Arc<Slide>>) {
+        let held = self.lock();
+        let mut totals = held.past;
+        held.slides.iter().for_each(|slide| totals.add(slide));
+        (totals, held.slides.clone())
+    }
+}

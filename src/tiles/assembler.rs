@@ -1,0 +1,418 @@
+//! Frames in, complete tiles out. Pixels go straight into the slots of the tiles that they cover; a tile departs when all
+//! of it has arrived. Nothing here blocks or allocates.
+//!
+//! A frame is taken as a whole or not at all: the slots it needs are counted first. Where there are too few it is
+//! refused with BUSY, and remembered tile by tile: a tile that never gets those pixels ends as REFUSED. When partial
+//! tiles hold every slot, none would ever become free, so the oldest partial tile is retired as it is.
+
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Receiver;
+
+use super::frame::{Frame, FrameTag};
+use super::grid::{Grid, Place, Rect, Span};
+use super::ledger::{Entry, Ledger, State};
+use super::slot::{Hole, Outcome, Slot};
+use crate::error::{Error, Result, error};
+use crate::memory::reserve;
+
+/// What the assembler counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct IntakeCounts {
+    /// Tiles per pass that got a pixel or that a refused frame would have touched.
+    pub(crate) opened: u64,
+    pub(crate) frames_accepted: u64,
+    pub(crate) frames_refused: u64,
+    pub(crate) pixels_used: u64,
+    pub(crate) pixels_duplicate: u64,
+    pub(crate) pixels_late: u64,
+    pub(crate) pixels_outside: u64,
+    pub(crate) retired_early: u64,
+}
+
+/// Where tiles and counts go. A tile that departs has been published as opened.
+pub(crate) trait Outlet {
+    fn publish(&mut self, counts: &IntakeCounts);
+    fn depart(&mut self, slot: Box<Slot>);
+}
+
+/// When a tile departs although it is not complete, and what it needs to be analysed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AssemblyRules {
+    /// From a tile's last pixel; None: until finish.
+    pub(crate) timeout: Option<Duration>,
+    /// Share of the square's pixels, 0..=1.
+    pub(crate) min_coverage: f32,
+}
+
+/// Refused frames: what an OVERRUN alert reports.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Overrun {
+    pub(crate) area: Rect,
+    pub(crate) first: FrameTag,
+    pub(crate) frames: u64,
+}
+
+pub(crate) struct Assembler {
+    grid: Grid,
+    rules: AssemblyRules,
+    ledger: Ledger,
+    /// By slot number: the tiles that wait for pixels.
+    partial: Vec<Option<Box<Slot>>>,
+    partial_count: usize,
+    /// Scratch memory in which `make_room` sorts the partial tiles: touched by the frame, order of opening, slot.
+    by_age: Vec<(bool, u64, u32)>,
+    free: Receiver<Box<Slot>>,
+    opened: u64,
+    overrun: Option<Overrun>,
+    counts: IntakeCounts,
+}
+
+/// What a frame needs of the slide's memory.
+#[derive(Default)]
+struct Need {
+    slots: usize,
+    tiles: usize,
+    passes: usize,
+}
+
+impl Assembler {
+    /// `slots` is the number of slots; free ones come through `free`.
+    pub(crate) fn new(
+        grid: Grid,
+        rules: AssemblyRules,
+        max_tiles: usize,
+        slots: usize,
+        free: Receiver<Box<Slot>>,
+    ) -> Result<Assembler> {
+        let mut partial = reserve(slots)?;
+        partial.resize_with(slots, || None);
+        let ledger = Ledger::new(max_tiles)?;
+        Ok(Assembler {
+            grid,
+            rules,
+            ledger,
+            partial,
+            partial_count: 0,
+            by_age: reserve(slots)?,
+            free,
+            opened: 0,
+            overrun: None,
+            counts: IntakeCounts::default(),
+        })
+    }
+
+    /// Takes a frame, or says why not.
+    pub(crate) fn submit(&mut self, frame: &Frame<'_>, now: Instant, out: &mut dyn Outlet) -> Result<()> {
+        self.retire_stale(now, out);
+        let (area, span) = self.locate(frame)?;
+        let need = self.need(frame, span);
+        if !self.ledger.has_room(need.tiles, need.passes) {
+            self.counts.frames_refused += 1;
+            out.publish(&self.counts);
+            return Err(error!(
+                LIMIT_REACHED,
+                "the slide has reached its max_tiles and this frame opens {} more: announce the extent or more tiles",
+                need.tiles + need.passes
+            ));
+        }
+        if need.slots > self.free.len() {
+            self.make_room(need.slots, span, out);
+            return Err(error!(
+                BUSY,
+                "no free slots for this frame now: submit it again later, use slide_submit_wait, or go on without it"
+            ));
+        }
+        for (column, row) in span.places() {
+            self.open_for(Place { column, row, pass: frame.pass }, frame.tag, now, out);
+        }
+        self.counts.frames_accepted += 1;
+        self.counts.pixels_outside += frame.area.area() - area.area();
+        // Before any of its tiles departs, and all at once: a snapshot has the frame with all its tiles, or has neither.
+        out.publish(&self.counts);
+        self.copy(frame, &area, span, now, out);
+        out.publish(&self.counts);
+        Ok(())
+    }
+
+    /// The part of the frame on the slide, and the tiles it touches.
+    fn locate(&self, frame: &Frame<'_>) -> Result<(Rect, Span)> {
+        let area = self.grid.clip(&frame.area);
+        if area.is_empty() {
+            let Rect { x0, y0, x1, y1 } = frame.area;
+            return Err(error!(
+                OUT_OF_EXTENT,
+                "the frame ({x0}, {y0})..({x1}, {y1}) lies outside the extent given to slide_begin: check the stage \
+                 coordinates or declare the extent unknown"
+            ));
+        }
+        Ok((area, self.grid.span(&area)))
+    }
+
+    fn need(&self, frame: &Frame<'_>, span: Span) -> Need {
+        let mut need = Need::default();
+        for (column, row) in span.places() {
+            match self.ledger.get(column, row) {
+                None => (need.slots, need.tiles) = (need.slots + 1, need.tiles + 1),
+                Some(entry) if frame.pass > entry.place.pass => {
+                    need.slots += 1;
+                    need.passes += usize::from(matches!(entry.state, State::Refused(_)));
+                }
+                Some(entry) if frame.pass == entry.place.pass && matches!(entry.state, State::Refused(_)) => {
+                    need.slots += 1;
+                }
+                Some(_) => {}
+            }
+        }
+        need
+    }
+
+    /// Opens a tile, unless it is partial already or has departed.
+    fn open_for(&mut self, place: Place, tag: FrameTag, now: Instant, out: &mut dyn Outlet) {
+        let mut hole = None;
+        match self.ledger.get(place.column, place.row) {
+            Some(entry) if entry.place.pass > place.pass => return,
+            Some(entry) if entry.place.pass == place.pass => match entry.state {
+                State::Partial(_) | State::Gone => return,
+                // It was opened when the frame was refused.
+                State::Refused(refused) => hole = Some(refused),
+            },
+            Some(entry) => {
+                if let State::Partial(slot) = entry.state {
+                    self.retire(slot, out);
+                }
+                self.counts.opened += 1;
+            }
+            None => self.counts.opened += 1,
+        }
+        self.open(place, tag, hole, now);
+    }
+
+    fn copy(&mut self, frame: &Frame<'_>, area: &Rect, span: Span, now: Instant, out: &mut dyn Outlet) {
+        for (column, row) in span.places() {
+            let part = self.grid.tile(column, row).intersection(area);
+            let slot = match self.ledger.get(column, row) {
+                Some(Entry { place, state: State::Partial(slot) }) if place.pass == frame.pass => slot,
+                _ => {
+                    self.counts.pixels_late += part.area();
+                    continue;
+                }
+            };
+            let Some(tile) = self.partial[slot as usize].as_mut() else { continue };
+            let copied = tile.receive(frame, &part, now);
+            self.counts.pixels_used += copied.used;
+            self.counts.pixels_duplicate += copied.duplicate;
+            if tile.is_complete() {
+                self.retire(slot, out);
+            }
+        }
+    }
+
+    fn open(&mut self, place: Place, tag: FrameTag, hole: Option<Hole>, now: Instant) {
+        // `submit` has counted the free slots, and only this assembler takes from them.
+        let Ok(mut slot) = self.free.try_recv() else { return };
+        let area = self.grid.tile(place.column, place.row);
+        slot.open(place, area, self.grid.clip(&area).area(), tag, self.opened, now);
+        slot.hole = hole;
+        self.opened += 1;
+        let id = slot.id;
+        self.partial[id as usize] = Some(slot);
+        self.partial_count += 1;
+        self.ledger.set(place, State::Partial(id));
+    }
+
+    /// Lets a partial tile depart as it is.
+    fn retire(&mut self, slot: u32, out: &mut dyn Outlet) {
+        let Some(mut tile) = self.partial[slot as usize].take() else { return };
+        self.partial_count -= 1;
+        self.ledger.set(tile.identity.place, State::Gone);
+        tile.outcome = if !tile.is_complete() && tile.has_hole() {
+            Outcome::Refused
+        } else if tile.identity.coverage < self.rules.min_coverage {
+            Outcome::Incomplete
+        } else {
+            Outcome::Pending
+        };
+        out.depart(tile);
+    }
+
+    /// Too few slots are free. If partial tiles hold all others, the oldest depart, first those that the frame does not
+    /// touch.
+    fn make_room(&mut self, slots: usize, span: Span, out: &mut dyn Outlet) {
+        if self.partial_count + self.free.len() < self.partial.len() {
+            return; // a tile on its way will free its slot
+        }
+        let touched = |place: Place| {
+            (span.columns.0..=span.columns.1).contains(&place.column)
+                && (span.rows.0..=span.rows.1).contains(&place.row)
+        };
+        let tiles = self.partial.iter().flatten();
+        self.by_age.clear();
+        self.by_age.extend(tiles.map(|tile| (touched(tile.identity.place), tile.opened, tile.id)));
+        self.by_age.sort_unstable();
+        let needed = slots.saturating_sub(self.free.len()).min(self.by_age.len());
+        self.counts.retired_early += needed as u64;
+        out.publish(&self.counts);
+        for at in 0..needed {
+            self.retire(self.by_age[at].2, out);
+        }
+    }
+
+    /// Remembers a frame that was refused with BUSY: every tile it would have given pixels to owes a result.
+    pub(crate) fn remember_refused(&mut self, frame: &Frame<'_>, out: &mut dyn Outlet) {
+        let Ok((area, span)) = self.locate(frame) else { return };
+        self.counts.frames_refused += 1;
+        for (column, row) in span.places() {
+            let tile = self.grid.tile(column, row);
+            let hole = Hole::new(&tile, &tile.intersection(&area));
+            self.refuse_tile(Place { column, row, pass: frame.pass }, hole, out);
+        }
+        out.publish(&self.counts);
+        self.overrun = Some(match self.overrun {
+            None => Overrun { area, first: frame.tag, frames: 1 },
+            Some(seen) => Overrun { area: seen.area.union(&area), frames: seen.frames + 1, ..seen },
+        });
+    }
+
+    fn refuse_tile(&mut self, place: Place, hole: Hole, out: &mut dyn Outlet) {
+        match self.ledger.get(place.column, place.row) {
+            Some(entry) if entry.place.pass > place.pass => return,
+            Some(entry) if entry.place.pass == place.pass => {
+                if let State::Partial(slot) = entry.state
+                    && let Some(tile) = self.partial[slot as usize].as_mut()
+                {
+                    tile.hole = Some(hole.union(tile.hole));
+                }
+                if let State::Refused(known) = entry.state {
+                    self.ledger.set(place, State::Refused(hole.union(Some(known))));
+                }
+                return;
+            }
+            Some(entry) => {
+                if let State::Partial(slot) = entry.state {
+                    self.retire(slot, out);
+                }
+            }
+            None => {}
+        }
+        self.counts.opened += 1;
+        self.ledger.set(place, State::Refused(hole));
+    }
+
+    /// The refused frames since the last call.
+    pub(crate) fn take_overrun(&mut self) -> Option<Overrun> {
+        self.overrun.take()
+    }
+
+    /// Lets every tile depart whose assembly has timed out.
+    pub(crate) fn retire_stale(&mut self, now: Instant, out: &mut dyn Outlet) {
+        let Some(timeout) = self.rules.timeout else { return };
+        for id in 0..self.partial.len() {
+            let stale = |tile: &Slot| now.saturating_duration_since(tile.identity.last_pixel) >= timeout;
+            if self.partial[id].as_deref().is_some_and(stale) {
+                self.retire(id as u32, out);
+            }
+        }
+    }
+
+    /// Lets every partial tile depart, because no more frames come.
+    pub(crate) fn retire_all(&mut self, out: &mut dyn Outlet) {
+        // A panic while a frame was taken may have left tiles that were not published.
+        out.publish(&self.counts);
+        for id in 0..self.partial.len() {
+            self.retire(id as u32, out);
+        }
+    }
+
+    /// Settles the refused tiles that still owe a result: each is given to `settle`, until it returns false.
+    pub(crate) fn sweep_refused(&mut self, settle: &mut dyn FnMut(Place, Rect) -> bool) {
+        while let Some(place) = self.ledger.sweep() {
+            if !settle(place, self.grid.tile(place.column, place.row)) {
+                return;
+            }
+            self.ledger.swept();
+        }
+    }
+}
+
+/// Whether a refusal is one that [`Assembler::remember_refused`] is for.
+pub(crate) fn is_busy(error: &Error) -> bool {
+    error.code == coverslip_plugin_abi::BUSY
+}
+
+#[cfg(test)]
+mod tests {
+    use crossbeam_channel::{Sender, bounded};
+
+    use super::super::frame::FrameHeader;
+    use super::super::slot::SlotShape;
+    use super::*;
+
+    const SIDE: u32 = 16;
+
+    /// Checks every moment that it is told of.
+    struct Watch {
+        free: Sender<Box<Slot>>,
+        published: IntakeCounts,
+        departed: u64,
+    }
+
+    impl Outlet for Watch {
+        fn publish(&mut self, counts: &IntakeCounts) {
+            let frames = counts.frames_accepted + counts.frames_refused;
+            assert_eq!(counts.opened, 4 * frames, "a frame is published with all of its tiles");
+            self.published = *counts;
+        }
+
+        fn depart(&mut self, slot: Box<Slot>) {
+            self.departed += 1;
+            assert!(self.departed <= self.published.opened, "a tile departs that was not published");
+            if slot.outcome != Outcome::Incomplete {
+                let _ = self.free.try_send(slot);
+            }
+        }
+    }
+
+    #[test]
+    fn a_frame_is_published_whole_before_its_first_tile_departs() {
+        let (free, slots) = bounded(12);
+        let shape = SlotShape { width: SIDE, height: SIDE, side: SIDE, features: 0, embedding: 0 };
+        (0..12).for_each(|id| drop(free.try_send(Slot::new(id, shape).expect("memory"))));
+        let grid = Grid { origin: (0, 0), tile_width: SIDE, tile_height: SIDE, extent: None };
+        let rules = AssemblyRules { timeout: None, min_coverage: 0.5 };
+        let mut assembler = Assembler::new(grid, rules, 1000, 12, slots).expect("memory");
+        let mut watch = Watch { free, published: IntakeCounts::default(), departed: 0 };
+        let pixels = vec![7; 3 * 32 * 32];
+        let mut submit = |x: i64, height: u32, pass: u32, watch: &mut Watch| {
+            let header = FrameHeader {
+                format: coverslip_plugin_abi::PFNC_RGB8,
+                bit_depth: 8,
+                planes: 1,
+                x,
+                y: 0,
+                width: 32,
+                height,
+                stride: 96,
+                size: pixels.len() as u64,
+                pass,
+                focal_plane: 0,
+                tag: FrameTag::default(),
+            };
+            let frame = header.over(&pixels).expect("a frame");
+            let taken = assembler.submit(&frame, Instant::now(), watch);
+            if taken.as_ref().is_err_and(is_busy) {
+                assembler.remember_refused(&frame, watch);
+            }
+            (taken.is_ok(), watch.departed)
+        };
+        // Whole tiles, partial ones that a later pass retires, and refusals once the partial ones hold the slots.
+        assert_eq!(submit(0, 32, 0, &mut watch), (true, 4));
+        assert_eq!(submit(32, 20, 0, &mut watch), (true, 6));
+        assert_eq!(submit(32, 32, 1, &mut watch), (true, 12));
+        let refused = (2..20).filter(|i| !submit(i * 32, 17, 0, &mut watch).0).count();
+        assert!(refused > 0, "the slots of incomplete tiles do not come back");
+        assert_eq!(watch.published.frames_refused, refused as u64);
+        assembler.retire_all(&mut watch);
+        assert_eq!(watch.departed + 4 * refused as u64, watch.published.opened);
+    }
+}

@@ -1,0 +1,344 @@
+//! The preallocated place of one tile: its pixels, which of them have arrived, and what becomes known about it.
+//!
+//! A slot is owned by one part of the pipeline at a time: it moves from the assembler through prep, lane and judge
+//! back to the slide's free slots, and nothing else holds it.
+
+use std::time::Instant;
+
+use coverslip_plugin_abi::Feature;
+use coverslip_profile::{MEASUREMENTS, Measurements};
+
+use super::frame::{Frame, FrameTag};
+use super::grid::{Place, Rect};
+use super::pixels::copy_row;
+use crate::error::Result;
+use crate::memory::{filled, reserve};
+
+/// The white of pixels that never arrived.
+pub(crate) const WHITE: u8 = 255;
+
+/// What the slots of one slide hold.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SlotShape {
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+    /// Pixels of the model's input, wide and high.
+    pub(crate) side: u32,
+    /// Features reported per tile.
+    pub(crate) features: usize,
+    /// Floats of all taps together.
+    pub(crate) embedding: usize,
+}
+
+impl SlotShape {
+    /// Whether the tile's pixels are the model's input as they are.
+    pub(crate) fn is_native(&self) -> bool {
+        self.width == self.side && self.height == self.side
+    }
+
+    /// Bytes that one slot takes.
+    pub(crate) fn bytes(&self) -> u64 {
+        let pixels = u64::from(self.width) * u64::from(self.height);
+        let input = if self.is_native() { 0 } else { 3 * u64::from(self.side) * u64::from(self.side) };
+        let results = self.features * size_of::<Feature>() + self.embedding * 4;
+        3 * pixels + self.mask_words() as u64 * 8 + input + results as u64 + size_of::<Slot>() as u64
+    }
+
+    fn mask_words_per_row(&self) -> usize {
+        self.width.div_ceil(64) as usize
+    }
+
+    fn mask_words(&self) -> usize {
+        self.mask_words_per_row() * self.height as usize
+    }
+}
+
+/// How a tile leaves the pipeline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Not decided yet.
+    Pending,
+    Done,
+    Background,
+    Incomplete,
+    Refused,
+    Expired,
+    Cancelled,
+    Failed,
+}
+
+/// What was measured on a tile.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Evidence {
+    /// On its pixels; NaN: not measured.
+    pub(crate) measurements: Measurements,
+    pub(crate) reconstruction_error: Option<f32>,
+    /// How much its features change when its colours do, 0..=1; None: the tile was not run twice.
+    pub(crate) instability: Option<f32>,
+    pub(crate) active_count: u32,
+    /// Which engine analysed it.
+    pub(crate) epoch: Option<u64>,
+}
+
+impl Default for Evidence {
+    fn default() -> Evidence {
+        let measurements = [f32::NAN; MEASUREMENTS];
+        Evidence { measurements, reconstruction_error: None, instability: None, active_count: 0, epoch: None }
+    }
+}
+
+/// Which tile a slot holds, and when its pixels came: what a result repeats of the assembly.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Identity {
+    pub(crate) place: Place,
+    /// The whole square in the acquisition plane.
+    pub(crate) area: Rect,
+    pub(crate) first: FrameTag,
+    pub(crate) last: FrameTag,
+    pub(crate) last_pixel: Instant,
+    /// Share of the square's pixels that arrived, 0..=1.
+    pub(crate) coverage: f32,
+}
+
+/// The box within a tile that refused frames would have covered, in pixels from the tile's corner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Hole {
+    x: (u16, u16),
+    y: (u16, u16),
+}
+
+impl Hole {
+    /// `part` lies within `tile`, whose sides are at most 8192 (see `TILE_PIXELS`).
+    pub(crate) fn new(tile: &Rect, part: &Rect) -> Hole {
+        let along = |a: i64, b: i64, corner: i64| ((a - corner) as u16, (b - corner) as u16);
+        Hole { x: along(part.x0, part.x1, tile.x0), y: along(part.y0, part.y1, tile.y0) }
+    }
+
+    /// The smallest box around both.
+    pub(crate) fn union(self, other: Option<Hole>) -> Hole {
+        let Some(other) = other else { return self };
+        let along = |a: (u16, u16), b: (u16, u16)| (a.0.min(b.0), a.1.max(b.1));
+        Hole { x: along(self.x, other.x), y: along(self.y, other.y) }
+    }
+}
+
+pub(crate) struct Slot {
+    pub(crate) id: u32,
+    pub(crate) identity: Identity,
+    pub(crate) outcome: Outcome,
+    pub(crate) evidence: Evidence,
+    pub(crate) features: Vec<Feature>,
+    pub(crate) embedding: Vec<f32>,
+    /// Where frames were refused that had pixels for it.
+    pub(crate) hole: Option<Hole>,
+    /// The order in which slots were opened.
+    pub(crate) opened: u64,
+    shape: SlotShape,
+    expected: u64,
+    arrived: u64,
+    pixels: Vec<u8>,
+    input: Vec<u8>,
+    mask: Vec<u64>,
+}
+
+/// Counts of a frame's pixels in one tile.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Copied {
+    pub(crate) used: u64,
+    pub(crate) duplicate: u64,
+}
+
+impl Slot {
+    /// Reserves a slot and touches its memory, so that the first submit pays no page faults.
+    pub(crate) fn new(id: u32, shape: SlotShape) -> Result<Box<Slot>> {
+        let nowhere = Rect { x0: 0, y0: 0, x1: 0, y1: 0 };
+        let side = shape.side as usize;
+        let input = if shape.is_native() { 0 } else { 3 * side * side };
+        Ok(Box::new(Slot {
+            id,
+            identity: Identity {
+                place: Place { column: 0, row: 0, pass: 0 },
+                area: nowhere,
+                first: FrameTag::default(),
+                last: FrameTag::default(),
+                last_pixel: Instant::now(),
+                coverage: 0.0,
+            },
+            outcome: Outcome::Pending,
+            evidence: Evidence::default(),
+            features: reserve(shape.features)?,
+            embedding: reserve(shape.embedding)?,
+            hole: None,
+            opened: 0,
+            shape,
+            expected: 0,
+            arrived: 0,
+            pixels: filled(3 * shape.width as usize * shape.height as usize, WHITE)?,
+            input: filled(input, WHITE)?,
+            mask: filled(shape.mask_words(), 0)?,
+        }))
+    }
+
+    /// Assigns a tile to the slot; `expected` of the tile's pixels lie on the slide.
+    pub(crate) fn open(&mut self, place: Place, area: Rect, expected: u64, tag: FrameTag, opened: u64, now: Instant) {
+        self.identity = Identity { place, area, first: tag, last: tag, last_pixel: now, coverage: 0.0 };
+        self.outcome = Outcome::Pending;
+        self.evidence = Evidence::default();
+        self.features.clear();
+        self.embedding.clear();
+        self.hole = None;
+        self.opened = opened;
+        self.expected = expected;
+        self.arrived = 0;
+        self.mask.fill(0);
+    }
+
+    /// Copies those pixels of `frame` that lie in `part` and have not arrived yet. `part` lies within this tile, the frame
+    /// and the slide.
+    pub(crate) fn receive(&mut self, frame: &Frame<'_>, part: &Rect, now: Instant) -> Copied {
+        let (width, bytes) = (self.shape.width as usize, frame.format.bytes_per_pixel());
+        let words = self.shape.mask_words_per_row();
+        let from = (part.x0 - self.identity.area.x0) as usize;
+        let to = (part.x1 - self.identity.area.x0) as usize;
+        let mut used = 0;
+        for y in part.y0..part.y1 {
+            let row = (y - self.identity.area.y0) as usize;
+            let source = frame.row_from(part.x0, y);
+            let target = &mut self.pixels[3 * row * width..3 * (row + 1) * width];
+            for_each_clear_run(&mut self.mask[row * words..(row + 1) * words], from, to, |start, end| {
+                copy_row(
+                    frame.format,
+                    &source[(start - from) * bytes..(end - from) * bytes],
+                    &mut target[3 * start..3 * end],
+                );
+                used += (end - start) as u64;
+            });
+        }
+        self.arrived += used;
+        if used > 0 {
+            self.identity.last = frame.tag;
+            self.identity.last_pixel = now;
+        }
+        self.identity.coverage = (self.arrived as f64 / self.square()) as f32;
+        Copied { used, duplicate: part.area() - used }
+    }
+
+    fn square(&self) -> f64 {
+        f64::from(self.shape.width) * f64::from(self.shape.height)
+    }
+
+    /// Every pixel that lies on the slide has arrived.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.arrived >= self.expected
+    }
+
+    /// Some pixels of a refused frame never arrived.
+    pub(crate) fn has_hole(&self) -> bool {
+        let Some(Hole { x, y }) = self.hole else { return false };
+        let (words, length) = (self.shape.mask_words_per_row(), usize::from(x.1 - x.0));
+        let mut rows = self.mask.chunks_exact(words).take(y.1.into()).skip(y.0.into());
+        rows.any(|row| run_length(row, x.0.into(), x.1.into(), true) < length)
+    }
+
+    /// Pixels of the square that have not arrived; they are white after [`Slot::whiten`].
+    pub(crate) fn missing(&self) -> usize {
+        (u64::from(self.shape.width) * u64::from(self.shape.height) - self.arrived) as usize
+    }
+
+    /// Fills what never arrived with white, so that no pixel of an earlier tile can show.
+    pub(crate) fn whiten(&mut self) {
+        if self.missing() == 0 {
+            return;
+        }
+        let (width, words) = (self.shape.width as usize, self.shape.mask_words_per_row());
+        for (row, mask) in self.mask.chunks_exact_mut(words).enumerate() {
+            let target = &mut self.pixels[3 * row * width..3 * (row + 1) * width];
+            for_each_clear_run(mask, 0, width, |start, end| target[3 * start..3 * end].fill(WHITE));
+        }
+    }
+
+    /// The tile's own pixels: width, height, packed RGB rows.
+    pub(crate) fn native(&self) -> (usize, usize, &[u8]) {
+        (self.shape.width as usize, self.shape.height as usize, &self.pixels)
+    }
+
+    /// The tile's own pixels and the buffer of the model's input, for the resampler; None where they are the same.
+    pub(crate) fn native_and_input(&mut self) -> Option<(&[u8], &mut [u8])> {
+        (!self.shape.is_native()).then_some((&self.pixels[..], &mut self.input[..]))
+    }
+
+    /// The model's input, `side` × `side` packed RGB.
+    pub(crate) fn input(&self) -> &[u8] {
+        if self.shape.is_native() { &self.pixels } else { &self.input }
+    }
+}
+
+/// Calls `each` with every run of clear bits in `from..to`, and sets them.
+fn for_each_clear_run(words: &mut [u64], from: usize, to: usize, mut each: impl FnMut(usize, usize)) {
+    let mut at = from;
+    while at < to {
+        let set = run_length(words, at, to, true);
+        let start = at + set;
+        let length = run_length(words, start, to, false);
+        if length > 0 {
+            set_bits(words, start, start + length);
+            each(start, start + length);
+        }
+        at = start + length;
+    }
+}
+
+/// How many bits from `at` on, before `end`, are all set (or all clear).
+fn run_length(words: &[u64], at: usize, end: usize, set: bool) -> usize {
+    let mut length = 0;
+    while at + length < end {
+        let bit = (at + length) % 64;
+        let word = words[(at + length) / 64];
+        let differing = (if set { !word } else { word }) >> bit;
+        let run = (differing.trailing_zeros() as usize).min(64 - bit);
+        length += run;
+        if run < 64 - bit {
+            break;
+        }
+    }
+    length.min(end.saturating_sub(at))
+}
+
+fn set_bits(words: &mut [u64], from: usize, to: usize) {
+    let mut at = from;
+    while at < to {
+        let bit = at % 64;
+        let count = (64 - bit).min(to - at);
+        words[at / 64] |= (u64::MAX >> (64 - count)) << bit;
+        at += count;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Against one bool per bit, over many random ranges.
+    #[test]
+    fn clear_runs_are_those_of_the_naive_mask() {
+        let mut words = [0u64; 4];
+        let mut naive = [false; 256];
+        let mut state = 1u64;
+        for _ in 0..500 {
+            let mut random = |n: u64| {
+                state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                ((state >> 33) % n) as usize
+            };
+            if random(20) == 0 {
+                (words, naive) = ([0; 4], [false; 256]);
+            }
+            let from = random(256);
+            let to = from + random(257 - from as u64);
+            let mut new = Vec::new();
+            for_each_clear_run(&mut words, from, to, |a, b| new.extend(a..b));
+            let expected: Vec<usize> = (from..to).filter(|&i| !naive[i]).collect();
+            assert_eq!(new, expected, "{from}..{to}");
+            naive[from..to].fill(true);
+        }
+    }
+}
