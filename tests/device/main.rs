@@ -18,6 +18,8 @@ mod support {
 #[allow(dead_code, reason = "the binding's tests use the rest")]
 #[path = "../../tensorrt/tests/fake/compile.rs"]
 mod compile;
+#[path = "../fake/computed.rs"]
+mod computed;
 mod fake;
 mod losses;
 mod matrix;
@@ -80,7 +82,7 @@ fn a_c_host_loads_runs_and_unloads_on_a_fake_gpu() {
     let (bundle, table, plans) = (folder("reload-bundle"), folder("reload.table"), folder("reload-plans"));
     support::synthetic::bundle(&bundle);
     let _ = std::fs::remove_dir_all(&plans);
-    std::fs::write(&table, fake::table(&bundle)).unwrap();
+    std::fs::write(&table, computed::table(&bundle)).unwrap();
     let program = folder("reload");
     let mut compiler = tools::cc();
     compiler.args(["-std=c11", "-O1", "-g", "-DCOVERSLIP_NO_IMPORT"]);
