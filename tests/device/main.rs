@@ -60,8 +60,9 @@ fn compile_fakes() -> Option<(PathBuf, PathBuf, PathBuf)> {
         say("left out: COVERSLIP_TENSORRT_HEADERS does not name NVIDIA's headers");
         return None;
     };
-    let rtx = compile::fake(&headers, "TRT-RTX-1.7", &folder("rtx"));
-    let enterprise = compile::fake(&headers, "TRT-Enterprise-11.4", &folder("enterprise"));
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fake/fake.cpp");
+    let rtx = compile::fake(&source, &headers, "TRT-RTX-1.7", &folder("rtx"));
+    let enterprise = compile::fake(&source, &headers, "TRT-Enterprise-11.4", &folder("enterprise"));
     let drivers = folder("driver");
     std::fs::create_dir_all(&drivers).unwrap();
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fake/cuda.c");

@@ -305,6 +305,16 @@ struct FakeConfig : StubBuilderConfig
         return true;
     }
     void setMemoryPoolLimit(MemoryPoolType, std::size_t) noexcept override {}
+#ifdef FAKE_RTX
+    bool setNbComputeCapabilities(int32_t) noexcept override
+    {
+        return true;
+    }
+    bool setComputeCapability(ComputeCapability, int32_t) noexcept override
+    {
+        return true;
+    }
+#endif
     void setProgressMonitor(IProgressMonitor* given) noexcept override
     {
         monitor = given;
@@ -653,6 +663,10 @@ EXPORT void* createInferRuntime_INTERNAL(void* logger, int32_t) noexcept
 struct FakeParser : StubParser
 {
     ~FakeParser() noexcept override = default;
+    bool parse(void const*, size_t, char const*) noexcept override
+    {
+        return true;
+    }
     bool loadModelProto(void const*, size_t, char const*) noexcept override
     {
         return true;

@@ -39,9 +39,7 @@ pub(crate) fn run(on: &On) -> Outcome {
             if more > SLACK { failed(bytes(more)) } else { Ok(bytes(more)) }
         }),
     );
-    for (name, what) in [("VmRSS:", "of the host, resident"), ("VmPin:", "of the host, pinned")] {
-        rows.say(what, of_this_process(name));
-    }
+    rows.say("of the host, resident", resident());
     rows.row("closing", runtime.close(10_000).map(|()| "done"));
     rows.row(format_args!("of the card, after {ROUNDS} more rounds of open and close"), {
         let rounds: Outcome = (0..ROUNDS).try_for_each(|_| Ok(on.open(|_| ())?.close(10_000)?));
@@ -73,10 +71,10 @@ fn limited(on: &On, limit: u64) -> Outcome<String> {
     }
 }
 
-/// A line of /proc/self/status.
-fn of_this_process(name: &str) -> String {
+/// This process's memory, as the kernel counts it.
+fn resident() -> String {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kilobytes = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
     kilobytes.map_or("-".into(), |kilobytes| bytes(1024 * kilobytes))
 }
