@@ -102,7 +102,7 @@ enum { PAGE = 4096, FILLED = 64 << 20, OUT_OF_MEMORY = 2 };
 /* A block's size stands in the page before it. What is larger than FILLED is not touched before its user does. */
 static void *get(size_t bytes)
 {
-    size_t *block = bytes >> 40 ? NULL : aligned_alloc(PAGE, PAGE + (bytes + PAGE - 1) / PAGE * PAGE);
+    size_t *block = aligned_alloc(PAGE, PAGE + (bytes + PAGE - 1) / PAGE * PAGE);
     if (!block)
         return NULL;
     char *memory = (char *)block + PAGE;

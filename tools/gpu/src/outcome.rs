@@ -1,6 +1,6 @@
 //! How a step ends where it does not reach its end.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 
 use crate::host::Refusal;
 
@@ -10,6 +10,15 @@ pub(crate) enum Stop {
     /// This machine lacks what the step needs.
     LeftOut(String),
     Failed(String),
+}
+
+impl Display for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Stop::LeftOut(why) => write!(f, "left out: {why}"),
+            Stop::Failed(why) => f.write_str(why),
+        }
+    }
 }
 
 pub(crate) type Outcome<T = ()> = Result<T, Stop>;

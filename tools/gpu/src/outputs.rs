@@ -7,6 +7,7 @@ use coverslip_plugin_abi::*;
 
 use crate::host::{TestRuntime, Tile, open_with};
 use crate::outcome::{Outcome, Stop, failed};
+use crate::page::cell;
 use crate::play::row_of_tiles;
 use crate::site::On;
 
@@ -46,7 +47,11 @@ pub(crate) fn run(on: &On) -> Outcome {
             Ok(true) => {}
             Ok(false) => refused.push(format!("{precision} is beyond its limits")),
             Err(Stop::LeftOut(why) | Stop::Failed(why)) => {
-                println!("| {precision} | {:.1} | **failed**: {why} | | | | | |", began.elapsed().as_secs_f64());
+                println!(
+                    "| {precision} | {:.1} | **failed**: {} | | | | | |",
+                    began.elapsed().as_secs_f64(),
+                    cell(why)
+                );
                 refused.push(format!("{precision} does not run"));
             }
         }

@@ -17,7 +17,7 @@ impl Rows {
     }
 
     pub(crate) fn say(&self, what: impl Display, found: impl Display) {
-        println!("| {what} | {found} |");
+        println!("| {} | {} |", cell(what), cell(found));
     }
 
     /// What came of one try.
@@ -38,6 +38,11 @@ impl Rows {
         println!();
         if self.failed.is_empty() { Ok(()) } else { Err(Stop::Failed(self.failed.join("; "))) }
     }
+}
+
+/// Text as a table's cell takes it.
+pub(crate) fn cell(text: impl Display) -> String {
+    text.to_string().replace('|', "/").split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// 1234567 as 1.2 MB.

@@ -12,6 +12,7 @@ use coverslip_tensorrt::{Context, CudaGraphStrategy, Engine, Flavor, Library, Mo
 use crate::cuda::{Card, Memory, Pinned, Stream};
 use crate::layer::seconds;
 use crate::outcome::Outcome;
+use crate::page::cell;
 use crate::play::{play, tiles_for};
 use crate::product::product;
 use crate::site::{MOST, On};
@@ -28,27 +29,26 @@ pub(crate) fn run(on: &On) -> Outcome {
     let stream = card.stream(card.priorities()?.0)?;
     println!("{}, {} {}, {}, float16:\n", bundle.manifest().name, library.flavor(), library.version(), card.name);
     let time = on.pace.of_a_figure();
-    let floors = floors(library, &stream, &bundle, time)?;
+    let floors = floors(library, &stream, &bundle, time);
     let best = throughput(&on, library, &stream, floors)?;
     latency(&on, 0.8 * best)
 }
 
-/// Tiles per second that neither the card's matrix rate nor its bus lets anybody pass.
+/// Tiles per second that neither the card's matrix rate nor its bus lets anybody pass; NaN where it could not be measured.
 struct Floors {
     matrix: f64,
     bus: f64,
 }
 
-fn floors(library: Library, stream: &Arc<Stream>, bundle: &Bundle, time: Duration) -> Outcome<Floors> {
-    let (onnx, operations) = product();
-    let built =
-        plan::build(library, &Recipe::new(Model::new(&onnx), Batch { min: 1, opt: 1, max: 1 }), &Progress::new());
-    let engine = Runtime::new(library)?.deserialize(&built?.plan)?;
-    let rate = operations / enqueued(&engine, library, stream, 1, time)?;
-    const BYTES: usize = 64 << 20;
-    let (mut pinned, memory) = (Pinned::new(BYTES, true)?, Memory::new(BYTES)?);
-    let copy = seconds(time, || Ok(stream.upload(&memory, pinned.bytes())?), || Ok(stream.wait()?))?;
-    let bus = BYTES as f64 / copy;
+fn floors(library: Library, stream: &Arc<Stream>, bundle: &Bundle, time: Duration) -> Floors {
+    let known = |what: &str, rate: Outcome<f64>| {
+        rate.unwrap_or_else(|why| {
+            println!("{what}: {why}\n");
+            f64::NAN
+        })
+    };
+    let rate = known("The card's matrix rate is not known", matrix_rate(library, stream, time));
+    let bus = known("The bus's rate is not known", bus_rate(stream, time));
     let manifest = bundle.manifest();
     let (flops, bytes) = (manifest.flops_per_tile() as f64, (3 * manifest.side * manifest.side) as f64);
     println!(
@@ -58,7 +58,22 @@ fn floors(library: Library, stream: &Arc<Stream>, bundle: &Bundle, time: Duratio
         flops / 1e9,
         bytes / 1e3
     );
-    Ok(Floors { matrix: rate / flops, bus: bus / bytes })
+    Floors { matrix: rate / flops, bus: bus / bytes }
+}
+
+/// Operations per second of one large product.
+fn matrix_rate(library: Library, stream: &Arc<Stream>, time: Duration) -> Outcome<f64> {
+    let (onnx, operations) = product();
+    let recipe = Recipe::new(Model::new(&onnx), Batch { min: 1, opt: 1, max: 1 });
+    let engine = Runtime::new(library)?.deserialize(&plan::build(library, &recipe, &Progress::new())?.plan)?;
+    Ok(operations / enqueued(&engine, library, stream, 1, time)?)
+}
+
+/// Bytes per second from write-combined memory to the card.
+fn bus_rate(stream: &Arc<Stream>, time: Duration) -> Outcome<f64> {
+    const BYTES: usize = 64 << 20;
+    let (mut pinned, memory) = (Pinned::new(BYTES, true)?, Memory::new(BYTES)?);
+    Ok(BYTES as f64 / seconds(time, || Ok(stream.upload(&memory, pinned.bytes())?), || Ok(stream.wait()?))?)
 }
 
 /// Seconds of one run of the library's own enqueue loop: one stream, no copies, recorded graphs where RTX makes them.
@@ -90,30 +105,47 @@ fn context(engine: &Engine, library: Library, batch: u32) -> Outcome<(Context, V
     Ok((context, memory))
 }
 
-/// The table; gives the plugin's best.
+/// The table; gives the plugin's best. A batch that fails lets the others go on.
 fn throughput(on: &On, library: Library, stream: &Arc<Stream>, floors: Floors) -> Outcome<f64> {
     let (file, _) = PlanFile::read(&on.plans)?;
     let engine = Runtime::new(library)?.deserialize(&file.plan)?;
     let time = on.pace.of_a_figure();
     println!("| batch | plugin, tiles/s | enqueue loop | plugin / enqueue | of the matrix floor | of the bus floor |");
     println!("|---|---|---|---|---|---|");
-    let mut best = 0f64;
+    let mut best = Ok(0f64);
     for batch in BATCHES.into_iter().filter(|&batch| batch <= file.key.max_batch.min(MOST)) {
         let bare = f64::from(batch) / enqueued(&engine, library, stream, batch, time)?;
-        let runtime = on.open(|desc| desc.max_batch = batch)?;
-        play(&runtime, 2 * batch, None)?;
-        let plugin = play(&runtime, tiles_for(bare, time, 4 * batch), None)?.rate;
-        runtime.close(10_000)?;
-        best = best.max(plugin);
-        println!(
-            "| {batch} | {plugin:.1} | {bare:.1} | {:.3} | {:.3} | {:.4} |",
-            plugin / bare,
-            plugin / floors.matrix,
-            plugin / floors.bus
-        );
+        match through_the_plugin(on, batch, bare) {
+            Ok(plugin) => {
+                println!(
+                    "| {batch} | {plugin:.1} | {bare:.1} | {:.3} | {:.3} | {:.4} |",
+                    plugin / bare,
+                    plugin / floors.matrix,
+                    plugin / floors.bus
+                );
+                best = best.map(|best| best.max(plugin));
+            }
+            Err(why) => {
+                println!(
+                    "| {batch} | **failed**: {} | {bare:.1} | | {:.3} by the loop | |",
+                    cell(&why),
+                    bare / floors.matrix
+                );
+                best = Err(why);
+            }
+        }
     }
     println!();
-    Ok(best)
+    best
+}
+
+/// The plugin's tiles per second at this largest batch; `about`: what to expect.
+fn through_the_plugin(on: &On, batch: u32, about: f64) -> Outcome<f64> {
+    let runtime = on.open(|desc| desc.max_batch = batch)?;
+    play(&runtime, 2 * batch, None)?;
+    let rate = play(&runtime, tiles_for(about, on.pace.of_a_figure(), 4 * batch), None)?.rate;
+    runtime.close(10_000)?;
+    Ok(rate)
 }
 
 fn latency(on: &On, rate: f64) -> Outcome {
