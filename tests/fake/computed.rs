@@ -49,6 +49,14 @@ pub(crate) fn stand_in(tensorrt: &Library, bundle: &Path) -> bool {
     true
 }
 
+/// The same for the library at a path, which stays loaded.
+pub(crate) fn stand_in_at(library: &Path, bundle: &Path) -> Result<bool, libloading::Error> {
+    let library = unsafe { Library::new(library) }?;
+    let is = stand_in(&library, bundle);
+    std::mem::forget(library);
+    Ok(is)
+}
+
 /// Tells the fake what goes in and comes out.
 pub(crate) fn describe(tensorrt: &Library, text: &str) {
     let text = CString::new(text).unwrap();

@@ -5,13 +5,13 @@ use std::time::Instant;
 
 use coverslip_plugin_abi::*;
 
+use crate::computed;
 use crate::cuda::{Card, Cuda, Event, Kernels, Memory, Pinned};
 use crate::host::{Picture, TestRuntime, TestSlide, by_status};
 use crate::layer::PTX;
 use crate::outcome::{Outcome, failed};
 use crate::page::Rows;
 use crate::site::{On, Pace, text};
-use crate::standin;
 
 /// Tiles before the fault, and after it.
 const HALF: u32 = 40;
@@ -59,7 +59,7 @@ fn of_the_driver() -> Outcome {
 /// The plugin is in the middle of a slide.
 fn of_the_plugin(library: &Path, bundle: &Path) -> Outcome {
     let card = Card::open()?;
-    standin::prepare(library, bundle)?;
+    computed::stand_in_at(library, bundle)?;
     let on = On { library: library.into(), bundle: bundle.into(), plans: PathBuf::new(), pace: Pace::default() };
     let kernels = Kernels::load(PTX)?;
     let stream = card.stream(0)?;

@@ -45,25 +45,17 @@ pub(crate) fn run(on: &On) -> Outcome {
     rows.row("takes the card's memory before a slide but for 16 MiB", beside(Other::start(Some(16))));
     rows.row("takes the card's time", beside(Other::start(None)));
     rows.row("none again", play(&runtime, tiles, None).map(|played| figures(&played, &alone)));
-    rows.row(
-        "none, the plugin's budget at 50 %",
-        budget(&runtime, 50).and_then(|()| Ok(figures(&play(&runtime, tiles, None)?, &alone))),
-    );
+    let halved = || {
+        runtime.set_budget(50)?;
+        Ok::<_, Stop>(figures(&play(&runtime, tiles, None)?, &alone))
+    };
+    rows.row("none, the plugin's budget at 50 %", halved());
     rows.row("closing", runtime.close(10_000).map(|()| "done"));
     rows.end()
 }
 
 fn figures(played: &Played, alone: &Played) -> String {
     format!("{:.1} tiles/s, {:.2} of alone, every tile done", played.rate, played.rate / alone.rate)
-}
-
-#[allow(unsafe_code, reason = "a call of the C ABI")]
-fn budget(runtime: &crate::host::TestRuntime, percent: u32) -> Outcome {
-    // SAFETY: a live handle; null is allowed for the error.
-    match unsafe { (runtime.api.runtime_set_budget)(runtime.handle, percent, std::ptr::null_mut()) } {
-        OK => Ok(()),
-        code => failed(format_args!("runtime_set_budget gives {code}")),
-    }
 }
 
 /// Opens with AUTO while the card's memory is taken, and plays a slide on what there is.

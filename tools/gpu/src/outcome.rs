@@ -41,6 +41,12 @@ impl From<coverslip_bundle::BundleError> for Stop {
     }
 }
 
+impl From<libloading::Error> for Stop {
+    fn from(error: libloading::Error) -> Self {
+        Stop::Failed(error.to_string())
+    }
+}
+
 impl From<std::io::Error> for Stop {
     fn from(error: std::io::Error) -> Self {
         Stop::Failed(error.to_string())

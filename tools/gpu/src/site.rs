@@ -8,9 +8,9 @@ use coverslip_bundle::{Bundle, PlanFile, Precision};
 use coverslip_plugin_abi::*;
 use coverslip_tensorrt::Library;
 
+use crate::computed;
 use crate::host::{Answer, TestRuntime, open_with};
 use crate::outcome::{Outcome, Stop, failed};
-use crate::standin;
 
 /// The largest batch that is measured.
 pub(crate) const MOST: u32 = 64;
@@ -56,7 +56,7 @@ impl On {
     pub(crate) fn tensorrt(&self) -> Outcome<Library> {
         let library = Library::load(&self.library)?;
         library.driver().map_err(|why| Stop::LeftOut(why.to_string()))?;
-        if standin::prepare(&self.library, &self.bundle)? {
+        if computed::stand_in_at(&self.library, &self.bundle)? {
             println!("*This library is a stand-in that computes on the CPU: its figures say nothing of the card.*\n");
         }
         Ok(library)

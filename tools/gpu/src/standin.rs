@@ -1,35 +1,20 @@
 //! The whole plugin on the driver without TensorRT: a stand-in takes its place, copies each batch through the driver as
 //! TensorRT would, and computes it on the CPU. Every tile must come out as on the plugin's own CPU engine, to the last bit.
 
-use std::path::Path;
-
 use coverslip_plugin_abi::*;
 
 use crate::computed;
 use crate::cuda::Card;
 use crate::host::{Tile, open_with};
-use crate::outcome::{Outcome, Stop, failed};
+use crate::outcome::{Outcome, failed};
 use crate::page::{Rows, bytes};
 use crate::play::row_of_tiles;
 use crate::site::{On, text};
 
-/// Tells a stand-in what it stands in for; false where the library is none.
-///
-/// # Errors
-/// Where the library cannot be loaded.
-pub(crate) fn prepare(library: &Path, bundle: &Path) -> Outcome<bool> {
-    #[allow(unsafe_code, reason = "loads a library")]
-    // SAFETY: the library that the caller wants to run on; it stays loaded.
-    let library = unsafe { libloading::Library::new(library) }.map_err(|e| Stop::Failed(e.to_string()))?;
-    let is = computed::stand_in(&library, bundle);
-    std::mem::forget(library);
-    Ok(is)
-}
-
 pub(crate) fn run(on: &On) -> Outcome {
     let card = Card::open()?;
     let library = coverslip_tensorrt::Library::load(&on.library)?;
-    if !prepare(&on.library, &on.bundle)? {
+    if !computed::stand_in_at(&on.library, &on.bundle)? {
         return failed(format_args!("{}: expected a stand-in, found another library", on.library.display()));
     }
     println!("A stand-in for {} {}:\n", library.flavor(), library.version());
