@@ -14,9 +14,10 @@ mod computed;
 mod support;
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_coverslip-gpu-check");
 /// What `check` prints where a step has no driver.
@@ -181,6 +182,26 @@ fn what_fails_is_said_and_the_rest_goes_on() {
     let failed = steps.iter().filter(|(_, result)| result.starts_with("failed: exit code")).count();
     assert_eq!(failed + done.len(), steps.len(), "{page}");
     assert!(page.matches("cannot be loaded").count() > 5, "{page}");
+}
+
+#[test]
+fn a_step_that_hangs_is_ended_and_the_time_for_everything_holds() {
+    let Some(kit) = kit("hangs") else { return };
+    let (drivers, command) = (driver("hangs-driver"), kit.join("bin/coverslip"));
+    fs::remove_file(&command).expect("a link");
+    fs::write(&command, "#!/bin/sh\nsleep 100\n").expect("a file");
+    fs::set_permissions(&command, fs::Permissions::from_mode(0o755)).expect("a program");
+    let start = Instant::now();
+    let limits: [(&str, &Path); 2] = [("LD_LIBRARY_PATH", &drivers), ("COVERSLIP_CHECK_SECONDS", Path::new("6"))];
+    let (code, page) = check(&kit, None, &limits);
+    assert!(start.elapsed() < Duration::from_secs(60), "{page}");
+    // Without a library what needs TensorRT is left out; doctor hangs, and no time is left for the rest.
+    assert_eq!(code, 2 + 4 + 8, "{page}");
+    let result = |name: &str| summary(&page).iter().find(|(step, _)| *step == name).expect("the step").1.to_owned();
+    assert_eq!(result("The machine"), "done");
+    assert!(result("coverslip doctor").starts_with("failed: not over after"), "{page}");
+    assert_eq!(result("CUDA alone"), "not run: no time left");
+    assert_eq!(result("Memory, demo"), "left out");
 }
 
 /// For `tools/gpu/pack`: the stand-ins by the compiler that `CXX` names, into `COVERSLIP_STANDINS`.
