@@ -19,7 +19,7 @@ pub(crate) struct Site {
     library: CString,
 }
 
-/// Calls a function of a fake's.
+/// Calls a function of a fake.
 macro_rules! ask {
     ($library:expr, $name:literal, ($($argument:expr => $type:ty),*) $(-> $answer:ty)?) => {{
         let function: libloading::Symbol<'_, unsafe extern "C" fn($($type),*) $(-> $answer)?> =
@@ -29,7 +29,7 @@ macro_rules! ask {
 }
 
 impl Site {
-    /// Everything new, for the part `name`. This thread is the host's from here on: CUDA called on it is counted.
+    /// A new bundle and no plans, for the part `name`. From here on the fake driver counts its calls on this thread, the host's.
     pub(crate) fn new(name: &str) -> Site {
         let path = PathBuf::from(std::env::var_os("FAKE").unwrap());
         let flavor = path.parent().unwrap().file_name().unwrap().to_str().unwrap().to_owned();
@@ -68,13 +68,13 @@ impl Site {
         })
     }
 
-    /// From the call after the next `skip` on, this function of the driver gives `code`; 0: no longer.
+    /// After `skip` more calls, this function of the driver fails with `code`. Code 0 ends that.
     pub(crate) fn fail(&self, call: &str, skip: i32, code: i32) {
         let call = CString::new(call).unwrap();
         ask!(self.driver, "fake_fail", (call.as_ptr() => *const std::ffi::c_char, skip => i32, code => i32));
     }
 
-    /// After so many more runs TensorRT refuses, and logs this; -1: never.
+    /// After `left` more runs TensorRT fails and logs this text; -1: never.
     pub(crate) fn fail_runs(&self, left: i32, text: &str) {
         let text = CString::new(text).unwrap();
         ask!(self.tensorrt, "fake_fail_runs", (left => i32, text.as_ptr() => *const std::ffi::c_char));
@@ -112,7 +112,7 @@ impl Site {
         ask!(self.driver, "fake_write_combined", () -> i32)
     }
 
-    /// Nothing of CUDA's or TensorRT's is left, and nothing was called on the host's thread.
+    /// Checks that no object of CUDA or TensorRT is left and that no CUDA function was called on the host's thread.
     #[track_caller]
     pub(crate) fn expect_clean(&self) {
         assert_eq!(ask!(self.tensorrt, "fake_objects", () -> i32), 0, "engines and contexts");
@@ -126,13 +126,13 @@ pub(crate) fn c_path(path: &Path) -> CString {
     CString::new(path.as_os_str().as_bytes()).unwrap()
 }
 
-/// Text of a fixed array of the contract.
+/// The text in a fixed array of the contract.
 pub(crate) fn text(array: &[std::ffi::c_char]) -> String {
     let bytes: Vec<u8> = array.iter().map(|&c| c as u8).take_while(|&c| c != 0).collect();
     String::from_utf8(bytes).unwrap()
 }
 
-/// Opening was refused with this code, in words that hold `part`.
+/// Checks that opening was refused with this code and a message that contains `part`.
 #[track_caller]
 pub(crate) fn refused(answer: Answer<TestRuntime>, code: i32, part: &str) {
     let refusal = answer.err().expect("a refusal");

@@ -1,8 +1,8 @@
-//! The GPU's engine without a GPU: a fake driver and a fake TensorRT, compiled from NVIDIA's own headers, under the whole
-//! plugin. The fake computes what the bundle's graph says, by rten in this process, so that results can be compared.
+//! The GPU engine without a GPU: the whole plugin runs on a fake driver and a fake TensorRT, compiled from NVIDIA's own
+//! headers. The fake computes the bundle's graph by rten in this process, so that results can be compared.
 //!
 //! `COVERSLIP_TENSORRT_HEADERS` names the headers (see `compile::headers`); without them the parts that need them are
-//! left out and say so. Drivers are the process's: each part runs in a process of its own.
+//! left out and say so. A process has one driver, so each part runs in a process of its own.
 #![allow(
     clippy::undocumented_unsafe_blocks,
     reason = "each is a call of the C ABI or of the fakes, with live pointers or with what must be refused"

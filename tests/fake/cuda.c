@@ -34,7 +34,7 @@ void fake_forbid_thread(void) { forbidden = 1; }
 void fake_set_capability(int major, int minor) { capability_major = major, capability_minor = minor; }
 void fake_refuse_capture(int refuse) { capture_refused = refuse; }
 void fake_set_free_memory(uint64_t bytes) { free_bytes = bytes; }
-/* From the call after the next `skip` on, `call` gives `code`; 0: no longer. */
+/* After `skip` more calls, `call` fails with `code`. Code 0 ends that. */
 void fake_fail(const char *call, int skip, int code)
 {
     pthread_mutex_lock(&lock);
@@ -172,7 +172,7 @@ static void append(Item **first, Item **last, Work work, void *argument)
     *(*first ? &(*last)->next : first) = item;
     *last = item;
 }
-/* Puts work on a stream, or into what it records. The argument is freed by nobody: tests are short. */
+/* Appends work to a stream, or to what it records. Nothing frees the argument: tests are short. */
 static void put(void *stream, Work work, void *argument)
 {
     Stream *s = stream;

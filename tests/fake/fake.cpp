@@ -71,18 +71,18 @@ EXPORT int fake_runs()
 {
     return runs;
 }
-// Contexts and engines that live.
+// Live contexts and engines.
 EXPORT int fake_objects()
 {
     return live;
 }
-// After so many more runs enqueueV3 refuses, with this in the log; -1: never.
+// After `left` more runs enqueueV3 fails and logs this text; -1: never.
 EXPORT void fake_fail_runs(int left, char const* text)
 {
     complaint = text;
     enqueuesLeft = left;
 }
-// How long each of a build's ten steps takes.
+// The time that each of a build's ten steps takes.
 EXPORT void fake_slow_build(int milliseconds)
 {
     buildStepMilliseconds = milliseconds;

@@ -292,6 +292,12 @@ impl Drop for Pinned {
     }
 }
 
+/// What the driver compiles into [`Kernels`].
+const PTX: &CStr = match CStr::from_bytes_with_nul(concat!(include_str!("kernels.ptx"), "\0").as_bytes()) {
+    Ok(text) => text,
+    Err(_) => panic!("PTX has no NUL"),
+};
+
 /// Two kernels: one that the driver must kill, one that keeps the card busy.
 pub(crate) struct Kernels {
     fault: sys::CUfunction,
@@ -300,10 +306,10 @@ pub(crate) struct Kernels {
 
 impl Kernels {
     /// Compiled by the driver. They stay loaded as long as the context.
-    pub(crate) fn load(ptx: &CStr) -> Cuda<Kernels> {
+    pub(crate) fn load() -> Cuda<Kernels> {
         // SAFETY: PTX text that ends with a NUL; the functions are used as long as the context lives.
         unsafe {
-            let module = check("cuModuleLoadData", result::module::load_data(ptx.as_ptr().cast()))?;
+            let module = check("cuModuleLoadData", result::module::load_data(PTX.as_ptr().cast()))?;
             let get = |name: &CStr| check("cuModuleGetFunction", result::module::get_function(module, name.to_owned()));
             Ok(Kernels { fault: get(c"fault")?, spin: get(c"spin")? })
         }

@@ -3,16 +3,10 @@
 use std::time::{Duration, Instant};
 
 use crate::cuda::{Card, Event, Kernels, Memory, OUT_OF_MEMORY, Pinned};
+use crate::figure::{quantile, seconds};
 use crate::outcome::{Outcome, Stop, failed};
-use crate::page::{Rows, bytes, quantile};
+use crate::page::{Rows, bytes};
 use crate::site::Pace;
-
-/// What the driver compiles.
-pub(crate) const PTX: &std::ffi::CStr =
-    match std::ffi::CStr::from_bytes_with_nul(concat!(include_str!("kernels.ptx"), "\0").as_bytes()) {
-        Ok(text) => text,
-        Err(_) => panic!("PTX has no NUL"),
-    };
 
 /// The largest buffer.
 const LARGE: usize = 64 << 20;
@@ -190,7 +184,7 @@ fn too_much(card: &Card) -> Outcome<String> {
 
 /// What a scanner's own kernel waits for while the plugin's streams are full.
 fn preemption(card: &Card, time: Duration) -> Outcome<String> {
-    let kernels = Kernels::load(PTX)?;
+    let kernels = Kernels::load()?;
     let (least, greatest) = card.priorities()?;
     let (ours, high, low, out) = (card.stream(least)?, card.stream(greatest)?, card.stream(least)?, Memory::new(4)?);
     let blocks = 64 * u32::try_from(card.attribute(PROCESSORS)?.max(1)).unwrap_or(1);
@@ -217,24 +211,4 @@ const PROCESSORS: cudarc::driver::sys::CUdevice_attribute =
 
 fn rate(time: Duration, size: usize, begin: impl FnMut() -> Outcome, wait: impl FnMut() -> Outcome) -> Outcome<String> {
     Ok(format!("{:.1} GB/s", size as f64 / seconds(time, begin, wait)? / 1e9))
-}
-
-/// Repeats `begin` until the time is over, and waits after every few; seconds per repetition.
-///
-/// # Errors
-/// The first that a call gives.
-pub(crate) fn seconds(
-    time: Duration,
-    mut begin: impl FnMut() -> Outcome,
-    mut wait: impl FnMut() -> Outcome,
-) -> Outcome<f64> {
-    (0..3).try_for_each(|_| begin())?;
-    wait()?;
-    let (start, mut times) = (Instant::now(), 0);
-    while times == 0 || start.elapsed() < time {
-        (0..8).try_for_each(|_| begin())?;
-        wait()?;
-        times += 8;
-    }
-    Ok(start.elapsed().as_secs_f64() / f64::from(times))
 }

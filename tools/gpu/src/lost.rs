@@ -8,7 +8,6 @@ use coverslip_plugin_abi::*;
 use crate::computed;
 use crate::cuda::{Card, Cuda, Event, Kernels, Memory, Pinned};
 use crate::host::{Picture, TestRuntime, TestSlide, by_status};
-use crate::layer::PTX;
 use crate::outcome::{Outcome, failed};
 use crate::page::Rows;
 use crate::site::{On, Pace, text};
@@ -29,7 +28,7 @@ fn of_the_driver() -> Outcome {
     let mut card = Card::open()?;
     let (stream, memory, mut pinned, event) =
         (card.stream(card.priorities()?.0)?, Memory::new(4096)?, Pinned::new(4096, true)?, Event::new()?);
-    let kernels = Kernels::load(PTX)?;
+    let kernels = Kernels::load()?;
     let mut rows = Rows::begin("after a kernel that faults", "the driver answers");
     kernels.fault(&stream)?;
     let began = Instant::now();
@@ -61,7 +60,7 @@ fn of_the_plugin(library: &Path, bundle: &Path) -> Outcome {
     let card = Card::open()?;
     computed::stand_in_at(library, bundle)?;
     let on = On { library: library.into(), bundle: bundle.into(), plans: PathBuf::new(), pace: Pace::default() };
-    let kernels = Kernels::load(PTX)?;
+    let kernels = Kernels::load()?;
     let stream = card.stream(0)?;
     let mut rows = Rows::begin("a kernel that faults in the middle of a slide", "result");
     let runtime = on.open(|desc| {

@@ -10,6 +10,7 @@ mod card;
 #[path = "../../../tests/fake/computed.rs"]
 mod computed;
 mod cuda;
+mod figure;
 #[path = "../../../tests/support/host.rs"]
 mod host;
 mod layer;

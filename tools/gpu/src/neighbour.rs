@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use coverslip_plugin_abi::*;
 
 use crate::cuda::{Card, Kernels, Memory};
-use crate::layer::PTX;
 use crate::outcome::{Outcome, Stop, failed};
 use crate::page::{Rows, bytes};
 use crate::play::{Played, play, tiles_for};
@@ -143,7 +142,7 @@ fn take(card: &Card, leave: u64) -> Outcome<(Vec<Arc<Memory>>, u64)> {
 
 /// Keeps every multiprocessor busy.
 fn spin(card: &Card) -> Outcome {
-    let (kernels, stream, out) = (Kernels::load(PTX)?, card.stream(0)?, Memory::new(4)?);
+    let (kernels, stream, out) = (Kernels::load()?, card.stream(0)?, Memory::new(4)?);
     let over = Arc::new(AtomicBool::new(false));
     let flag = over.clone();
     std::thread::spawn(move || {

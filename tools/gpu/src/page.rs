@@ -53,10 +53,3 @@ pub(crate) fn bytes(bytes: u64) -> String {
         b => format!("{:.2} GB", b / 1e9),
     }
 }
-
-/// The value that `share` of them are at most; sorts them.
-pub(crate) fn quantile(values: &mut [f64], share: f64) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let at = (share * values.len() as f64).ceil() as usize;
-    values.get(at.clamp(1, values.len().max(1)) - 1).copied().unwrap_or(f64::NAN)
-}

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use coverslip_plugin_abi::*;
 
+use crate::figure::quantile;
 use crate::host::{Picture, TestRuntime, Tile, by_status};
 use crate::outcome::{Outcome, failed};
-use crate::page::quantile;
 
 /// Tiles of a row that is compared: more than a batch, and no multiple of one.
 const TILES: u32 = 75;

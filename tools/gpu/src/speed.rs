@@ -10,7 +10,7 @@ use coverslip_tensorrt::plan::{self, Batch, Progress, Recipe};
 use coverslip_tensorrt::{Context, CudaGraphStrategy, Engine, Flavor, Library, Model, Runtime};
 
 use crate::cuda::{Card, Memory, Pinned, Stream};
-use crate::layer::seconds;
+use crate::figure::seconds;
 use crate::outcome::Outcome;
 use crate::page::cell;
 use crate::play::{play, tiles_for};
