@@ -1,8 +1,8 @@
-//! The GPU's engine without a GPU: a fake driver and a fake TensorRT, compiled from NVIDIA's own headers, under the whole
-//! plugin. The fake computes what the bundle's graph says, by rten in this process, so that results can be compared.
+//! The GPU engine without a GPU: the whole plugin runs on a fake driver and a fake TensorRT, compiled from NVIDIA's own
+//! headers. The fake computes the bundle's graph by rten in this process, so that results can be compared.
 //!
 //! `COVERSLIP_TENSORRT_HEADERS` names the headers (see `compile::headers`); without them the parts that need them are
-//! left out and say so. Drivers are the process's: each part runs in a process of its own.
+//! left out and say so. A process has one driver, so each part runs in a process of its own.
 #![allow(
     clippy::undocumented_unsafe_blocks,
     reason = "each is a call of the C ABI or of the fakes, with live pointers or with what must be refused"
@@ -17,6 +17,8 @@ mod support {
 #[allow(dead_code, reason = "the binding's tests use the rest")]
 #[path = "../../crates/tensorrt/tests/fake/compile.rs"]
 mod compile;
+#[path = "../fake/computed.rs"]
+mod computed;
 mod fake;
 mod losses;
 mod matrix;
@@ -55,8 +57,9 @@ fn compile_fakes() -> Option<(PathBuf, PathBuf, PathBuf)> {
         say("left out: COVERSLIP_TENSORRT_HEADERS does not name NVIDIA's headers");
         return None;
     };
-    let rtx = compile::fake(&headers, "TRT-RTX-1.7", &folder("rtx"));
-    let enterprise = compile::fake(&headers, "TRT-Enterprise-11.4", &folder("enterprise"));
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fake/fake.cpp");
+    let rtx = compile::fake(&source, &headers, "TRT-RTX-1.7", &folder("rtx"));
+    let enterprise = compile::fake(&source, &headers, "TRT-Enterprise-11.4", &folder("enterprise"));
     let drivers = folder("driver");
     std::fs::create_dir_all(&drivers).unwrap();
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fake/cuda.c");
@@ -77,7 +80,7 @@ fn a_c_host_loads_runs_and_unloads_on_a_fake_gpu() {
     let (bundle, table, plans) = (folder("reload-bundle"), folder("reload.table"), folder("reload-plans"));
     coverslip_testkit::bundle(&bundle);
     let _ = std::fs::remove_dir_all(&plans);
-    std::fs::write(&table, fake::table(&bundle)).unwrap();
+    std::fs::write(&table, computed::table(&bundle)).unwrap();
     let program = folder("reload");
     let mut compiler = coverslip_testkit::cc();
     compiler.args(["-std=c11", "-O1", "-g", "-DCOVERSLIP_NO_IMPORT"]);
@@ -101,7 +104,7 @@ fn the_gpu_example_runs_on_a_fake_gpu() {
     let (program, table) = (home.join("06_gpu"), home.join("table"));
     let _ = std::fs::remove_dir_all(&plans);
     std::fs::create_dir_all(&home).unwrap();
-    std::fs::write(&table, fake::table(&bundle)).unwrap();
+    std::fs::write(&table, computed::table(&bundle)).unwrap();
     // Under the name that the loader looks for.
     let library = home.join(format!("libcoverslip.so.{}", coverslip_plugin_abi::ABI_MAJOR));
     std::fs::copy(coverslip_testkit::library(), &library).unwrap();

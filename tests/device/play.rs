@@ -59,8 +59,7 @@ fn results_are_the_cpus() {
     expect_same(&found, &expected);
     assert!(found.iter().all(|tile| tile.record.engine_epoch == 1));
     assert!(site.runs() - before < TILES as i32, "in batches");
-    // SAFETY: no pointer but the error's.
-    assert_eq!(unsafe { (runtime.api.runtime_set_budget)(runtime.handle, 50, std::ptr::null_mut()) }, OK);
+    runtime.set_budget(50).expect("half of the GPU's time");
     expect_same(&played(&runtime), &expected);
     runtime.close(10_000).expect("every thread ends");
     site.expect_clean();

@@ -1,5 +1,8 @@
 // A TensorRT that computes nothing itself: the test says what goes in and out, and computes it in a function of its own.
-// Compiled against NVIDIA's headers as crates/tensorrt/tests/fake is; stubs.h is made from them (crates/tensorrt/tests/fake/compile.rs).
+// It needs no GPU kernel, only a driver: a run copies its inputs to the host, calls the function there, and copies the
+// outputs to the device, all on the caller's stream. So it runs on a real driver as on the tests' own (cuda.c).
+// Compiled against NVIDIA's headers as crates/tensorrt/tests/fake is; stubs.h is made from them
+// (crates/tensorrt/tests/fake/compile.rs).
 
 #include "NvInfer.h"
 #include "NvOnnxParser.h"
@@ -69,18 +72,18 @@ EXPORT int fake_runs()
 {
     return runs;
 }
-// Contexts and engines that live.
+// Live contexts and engines.
 EXPORT int fake_objects()
 {
     return live;
 }
-// After so many more runs enqueueV3 refuses, with this in the log; -1: never.
+// After `left` more runs enqueueV3 fails and logs this text; -1: never.
 EXPORT void fake_fail_runs(int left, char const* text)
 {
     complaint = text;
     enqueuesLeft = left;
 }
-// How long each of a build's ten steps takes.
+// The time that each of a build's ten steps takes.
 EXPORT void fake_slow_build(int milliseconds)
 {
     buildStepMilliseconds = milliseconds;
@@ -104,6 +107,11 @@ struct Io
         else
             dims = Dims{1, {batch}};
         return dims;
+    }
+    // Of one tile.
+    size_t bytes() const
+    {
+        return type == 'u' ? 3 * width * width : 4 * (width ? width : 1);
     }
     DataType dataType() const
     {
@@ -151,7 +159,7 @@ struct Table
             bytes.append(part, got);
         fclose(file);
         for (auto const& io : Plan("0 " + description).io)
-            sizes.push_back(io.type == 'u' ? 3 * io.width * io.width : 4 * (io.width ? io.width : 1));
+            sizes.push_back(io.bytes());
         for (auto const size : sizes)
             record += size;
         compute = [](int64_t tiles, void const* pixels, void* const* outputs) { table.answer(tiles, pixels, outputs); };
@@ -298,6 +306,16 @@ struct FakeConfig : StubBuilderConfig
         return true;
     }
     void setMemoryPoolLimit(MemoryPoolType, std::size_t) noexcept override {}
+#ifdef FAKE_RTX
+    bool setNbComputeCapabilities(int32_t) noexcept override
+    {
+        return true;
+    }
+    bool setComputeCapability(ComputeCapability, int32_t) noexcept override
+    {
+        return true;
+    }
+#endif
     void setProgressMonitor(IProgressMonitor* given) noexcept override
     {
         monitor = given;
@@ -342,7 +360,56 @@ struct FakeBuilder : StubBuilder
 
 // -- running -----------------------------------------------------------------------------------------------------
 
-// One run, as the stream keeps it: a shape and addresses that later calls do not change.
+// What of the driver a run needs, whichever driver the process has.
+struct Driver
+{
+    int (*copy)(uint64_t to, uint64_t from, size_t bytes, void* stream);
+    int (*call)(void* stream, void (*work)(void*), void* argument);
+    int (*allocate)(void** memory, size_t bytes);
+    int (*release)(void* memory);
+
+    static Driver const& get()
+    {
+        static Driver const driver;
+        return driver;
+    }
+
+private:
+    Driver()
+    {
+        void* library = dlopen("libcuda.so.1", RTLD_NOW);
+        find(library, "cuMemcpyAsync", copy);
+        find(library, "cuLaunchHostFunc", call);
+        find(library, "cuMemAllocHost_v2", allocate);
+        find(library, "cuMemFreeHost", release);
+    }
+    template <class Function>
+    static void find(void* library, char const* name, Function& function)
+    {
+        function = reinterpret_cast<Function>(library ? dlsym(library, name) : nullptr);
+        if (!function)
+            unexpected(name);
+    }
+};
+
+// Pinned memory, which the driver copies to and from while the stream runs.
+struct Pinned
+{
+    explicit Pinned(size_t bytes)
+    {
+        code = Driver::get().allocate(&memory, bytes ? bytes : 1);
+    }
+    ~Pinned()
+    {
+        if (!code)
+            Driver::get().release(memory);
+    }
+    Pinned(Pinned const&) = delete;
+    void* memory{nullptr};
+    int code;
+};
+
+// One run, as the stream keeps it: a shape and host memory that later calls do not change.
 struct Run
 {
     int64_t batch;
@@ -356,14 +423,6 @@ static void run(void* argument)
     ++runs;
     if (compute)
         compute(one.batch, one.pixels, one.outputs.data());
-}
-
-// The fake driver's way to put work on a stream.
-static void put(void* stream, void (*work)(void*), void* argument)
-{
-    using Put = void (*)(void*, void (*)(void*), void*);
-    static auto const function = reinterpret_cast<Put>(dlsym(dlopen("libcuda.so.1", RTLD_NOW), "fake_put"));
-    function(stream, work, argument);
 }
 
 #ifdef FAKE_RTX
@@ -406,6 +465,15 @@ struct FakeContext : StubExecutionContext
         , logger(logger)
     {
         ++live;
+        for (auto const& io : plan.io)
+            staging.push_back(std::make_unique<Pinned>(plan.most * io.bytes()));
+    }
+    bool isWhole() const
+    {
+        for (auto const& memory : staging)
+            if (memory->code)
+                return false;
+        return true;
     }
     ~FakeContext() override
     {
@@ -434,14 +502,40 @@ struct FakeContext : StubExecutionContext
         }
         if (enqueuesLeft > 0)
             --enqueuesLeft;
-        put(stream, run, new Run{batch, addresses[0], {addresses.begin() + 1, addresses.end()}});
-        return true;
+        // Nobody frees it: a recorded graph runs it again.
+        auto* one = new Run{batch, staging[0]->memory, {}};
+        for (size_t output = 1; output < staging.size(); ++output)
+            one->outputs.push_back(staging[output]->memory);
+        int code = copy(0, staging[0]->memory, addresses[0], stream);
+        if (!code)
+            code = Driver::get().call(stream, run, one);
+        for (size_t output = 1; !code && output < staging.size(); ++output)
+            code = copy(output, addresses[output], staging[output]->memory, stream);
+        if (code)
+            logger.log(ILogger::Severity::kERROR, ("Cuda Driver (error " + std::to_string(code) + ")").c_str());
+        return !code;
+    }
+    int copy(size_t which, void* to, void const* from, void* stream) const
+    {
+        auto const address = [](void const* pointer) { return reinterpret_cast<uint64_t>(pointer); };
+        return Driver::get().copy(address(to), address(from), batch * plan.io[which].bytes(), stream);
     }
     Plan plan;
     int64_t batch{-1};
     std::vector<void*> addresses;
+    std::vector<std::unique_ptr<Pinned>> staging;
     ILogger& logger;
 };
+
+// The context, or nothing where the host's memory cannot be pinned.
+static IExecutionContext* context(Plan const& plan, ILogger& logger)
+{
+    auto made = std::make_unique<Object<IExecutionContext, FakeContext>>(plan, logger);
+    if (made->implementation.isWhole())
+        return made.release();
+    logger.log(ILogger::Severity::kERROR, "Cuda Driver (out of memory)");
+    return nullptr;
+}
 
 struct FakeEngine : StubCudaEngine
 {
@@ -457,11 +551,11 @@ struct FakeEngine : StubCudaEngine
     }
     IExecutionContext* createExecutionContext(ExecutionContextAllocationStrategy) noexcept override
     {
-        return new Object<IExecutionContext, FakeContext>(plan, logger);
+        return context(plan, logger);
     }
     IExecutionContext* createExecutionContextWithRuntimeConfig(IRuntimeConfig*) noexcept override
     {
-        return new Object<IExecutionContext, FakeContext>(plan, logger);
+        return context(plan, logger);
     }
     IRuntimeConfig* createRuntimeConfig() noexcept override
     {
@@ -570,6 +664,10 @@ EXPORT void* createInferRuntime_INTERNAL(void* logger, int32_t) noexcept
 struct FakeParser : StubParser
 {
     ~FakeParser() noexcept override = default;
+    bool parse(void const*, size_t, char const*) noexcept override
+    {
+        return true;
+    }
     bool loadModelProto(void const*, size_t, char const*) noexcept override
     {
         return true;

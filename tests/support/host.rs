@@ -80,6 +80,12 @@ impl TestRuntime {
         stats
     }
 
+    /// The share of the GPU, in percent, that the runtime may take.
+    pub(crate) fn set_budget(&self, percent: u32) -> Answer<()> {
+        // SAFETY: no pointer but the error's.
+        call(|error| unsafe { (self.api.runtime_set_budget)(self.handle, percent, error) })
+    }
+
     /// Begins a slide at the model's own scale, after `change` has changed the desc.
     pub(crate) fn begin_with(&self, change: impl FnOnce(&mut SlideDesc)) -> Answer<TestSlide> {
         let mpp = self.info().mpp;

@@ -28,8 +28,8 @@ pub(crate) fn headers() -> Option<PathBuf> {
     std::env::var_os("COVERSLIP_TENSORRT_HEADERS").filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
-/// Compiles the fake of one release into `out`; returns the library's path.
-pub(crate) fn fake(headers: &Path, release: &str, out: &Path) -> PathBuf {
+/// Compiles a fake's source for one release into `out`, and gives the path of the library.
+pub(crate) fn fake(source: &Path, headers: &Path, release: &str, out: &Path) -> PathBuf {
     std::fs::create_dir_all(out).unwrap();
     let include = headers.join(release);
     std::fs::write(out.join("stubs.h"), stubs(&include)).unwrap();
@@ -46,7 +46,7 @@ pub(crate) fn fake(headers: &Path, release: &str, out: &Path) -> PathBuf {
             compiler.arg("-DFAKE_RTX");
         }
         compiler.arg("-I").arg(&include).arg("-I").arg(headers).arg("-I").arg(out);
-        compiler.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fake/fake.cpp")).arg("-o").arg(out.join(name));
+        compiler.arg(source).arg("-o").arg(out.join(name));
         run(&mut compiler);
     }
     out.join(library)

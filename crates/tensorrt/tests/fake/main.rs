@@ -52,11 +52,12 @@ fn headers() -> Option<PathBuf> {
 fn every_method_is_where_the_headers_have_it() {
     let Some(headers) = headers() else { return };
     let drivers = folder("driver");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fake/fake.cpp");
     compile::driver(&drivers, 0, 1);
     let mut driven = 0;
     for release in ["TRT-RTX-1.5", "TRT-RTX-1.6", "TRT-RTX-1.7", "TRT-Enterprise-11.4"] {
         if headers.join(release).is_dir() {
-            child("driven", &compile::fake(&headers, release, &folder(release)), &drivers);
+            child("driven", &compile::fake(&source, &headers, release, &folder(release)), &drivers);
             driven += 1;
         }
     }
