@@ -15,6 +15,12 @@ pub struct Fixture {
     scratch: Scratch,
 }
 
+impl Default for Fixture {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Fixture {
     pub fn new() -> Self {
         Self::with(&SyntheticSpec::default())

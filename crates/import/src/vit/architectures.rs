@@ -1,7 +1,7 @@
 //! timm's architecture names, and the properties that they imply and that neither weights nor `config.json` state. Only
 //! plain `VisionTransformer`s are known, not those that compute something else (CLIP, SigLIP, parallel blocks).
 
-use super::stated::{Said, Stated};
+use super::statements::{Statement, Statements};
 use coverslip_bundle::{BundleError, fail};
 
 /// Name, width, blocks, heads.
@@ -28,7 +28,7 @@ const NEUTRAL: [&str; 5] = ["dino", "in21k", "miil", "sam", "augreg"];
 ///
 /// # Errors
 /// `Unsupported` for other names.
-pub(super) fn find(name: &Said<String>) -> Result<Stated, BundleError> {
+pub(super) fn find(name: &Statement<String>) -> Result<Statements, BundleError> {
     match parse(name.value.split('.').next().unwrap_or_default(), &format!("{} {}", name.by, name.value)) {
         Some(stated) => Ok(stated),
         None => fail!(
@@ -42,7 +42,7 @@ pub(super) fn find(name: &Said<String>) -> Result<Stated, BundleError> {
     }
 }
 
-fn parse(name: &str, by: &str) -> Option<Stated> {
+fn parse(name: &str, by: &str) -> Option<Statements> {
     let mut parts = name.split('_');
     let family = parts.next().filter(|family| ["vit", "deit", "deit3"].contains(family))?;
     let size = parts.next()?;
@@ -65,18 +65,18 @@ fn parse(name: &str, by: &str) -> Option<Stated> {
     if name == "vit_base_patch16_gap_224" {
         heads = 16;
     }
-    let text = |value: &str| Said::new(value.to_owned(), by);
-    Some(Stated {
-        embed_dim: Said::new(width, by),
-        depth: Said::new(depth, by),
-        heads: Said::new(heads, by),
-        eps: Said::new(1e-6, by),
-        no_embed_class: Said::new(family == "deit3" || registers && (dinov2 || gap && size != "so150m"), by),
+    let text = |value: &str| Statement::new(value.to_owned(), by);
+    Some(Statements {
+        embed_dim: Statement::new(width, by),
+        depth: Statement::new(depth, by),
+        heads: Statement::new(heads, by),
+        eps: Statement::new(1e-6, by),
+        no_embed_class: Statement::new(family == "deit3" || registers && (dinov2 || gap && size != "so150m"), by),
         mlp_layer: text("SwiGLUPacked").filter(|_| packed),
         activation: text("silu").filter(|_| packed),
         global_pool: text(if gap { "avg" } else { "token" }),
-        fc_norm: Said::new(false, by).filter(|_| gap && !registers),
-        ..Stated::default()
+        fc_norm: Statement::new(false, by).filter(|_| gap && !registers),
+        ..Statements::default()
     })
 }
 
@@ -107,7 +107,7 @@ mod tests {
         ];
         for (name, width, depth, heads, no_embed_class, packed, average) in known {
             let found = parse(name.split('.').next().unwrap(), "").unwrap();
-            let value = |said: Option<Said<usize>>| said.unwrap().value;
+            let value = |said: Option<Statement<usize>>| said.unwrap().value;
             assert_eq!(
                 (value(found.embed_dim), value(found.depth), value(found.heads)),
                 (width, depth, heads),
@@ -135,7 +135,7 @@ mod tests {
         ];
         for name in unknown {
             let error =
-                find(&Said { value: name.to_owned(), by: "config.json's architecture".to_owned() }).unwrap_err();
+                find(&Statement { value: name.to_owned(), by: "config.json's architecture".to_owned() }).unwrap_err();
             assert_eq!(error.kind(), BundleErrorKind::Unsupported);
             assert!(error.message().contains(name), "{error}");
         }

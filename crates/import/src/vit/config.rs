@@ -4,15 +4,15 @@ use serde_json::{Map, Value};
 
 use super::source::{Document, ModelSource};
 use super::spec::ModelSpec;
-use super::stated::{Fields, Said, Stated, square};
+use super::statements::{Fields, Statement, Statements, square};
 use coverslip_bundle::{BundleError, fail};
 
 /// The content of the configuration files.
 #[derive(Debug, Default)]
 pub(super) struct Config {
-    pub(super) stated: Stated,
+    pub(super) stated: Statements,
     /// timm's name of the architecture, which implies more.
-    pub(super) architecture: Option<Said<String>>,
+    pub(super) architecture: Option<Statement<String>>,
     /// The model's kind, for notes: `config.json says dinov2`.
     pub(super) says: Option<String>,
 }
@@ -101,7 +101,7 @@ fn timm(config: &Document) -> Result<Config, BundleError> {
     };
     refuse_arguments(&args)?;
     let scaled = args.number("init_values")?;
-    let stated = Stated {
+    let stated = Statements {
         embed_dim: args.size("embed_dim")?,
         features: all.size("num_features")?,
         depth: args.size("depth")?,
@@ -112,7 +112,7 @@ fn timm(config: &Document) -> Result<Config, BundleError> {
         mlp_ratio: args.number("mlp_ratio")?,
         class_token: args.flag("class_token")?,
         no_embed_class: args.flag("no_embed_class")?,
-        layer_scale: scaled.map(|said| Said { value: true, by: said.by }),
+        layer_scale: scaled.map(|said| Statement { value: true, by: said.by }),
         qkv_bias: args.flag("qkv_bias")?,
         activation: args.text("act_layer")?,
         mlp_layer: args.text("mlp_layer")?,
@@ -120,7 +120,7 @@ fn timm(config: &Document) -> Result<Config, BundleError> {
         fc_norm: args.flag("fc_norm")?,
         mean: pretrained.colours("mean")?,
         std: pretrained.colours("std")?,
-        ..Stated::default()
+        ..Statements::default()
     };
     let architecture = all.text("architecture")?;
     let says = architecture.as_ref().map(|said| format!("{name} says {}", said.value));
@@ -169,8 +169,8 @@ fn transformers(config: &Document, spec: &ModelSpec) -> Result<Config, BundleErr
              (\"architecture\": \"vit\")"
         ),
     };
-    let default_eps = default_eps.and_then(|eps| Said::new(eps, format!("transformers' default for {kind}")));
-    let stated = Stated {
+    let default_eps = default_eps.and_then(|eps| Statement::new(eps, format!("transformers' default for {kind}")));
+    let stated = Statements {
         embed_dim: fields.size("hidden_size")?,
         depth: fields.size("num_hidden_layers")?,
         heads: fields.size("num_attention_heads")?,
@@ -180,17 +180,17 @@ fn transformers(config: &Document, spec: &ModelSpec) -> Result<Config, BundleErr
         mlp_ratio: fields.number("mlp_ratio")?,
         hidden: fields.size("intermediate_size")?,
         eps: fields.number("layer_norm_eps")?.or(default_eps),
-        layer_scale: fields.number("layerscale_value")?.map(|said| Said { value: true, by: said.by }),
+        layer_scale: fields.number("layerscale_value")?.map(|said| Statement { value: true, by: said.by }),
         qkv_bias: fields.flag("qkv_bias")?,
         gated: fields.flag("use_swiglu_ffn")?,
         activation: fields.text("hidden_act")?,
-        ..Stated::default()
+        ..Statements::default()
     };
     Ok(Config { stated, architecture: None, says: Some(format!("{} says {kind}", config.name)) })
 }
 
 /// `preprocessor_config.json`: mean and std of (pixel/255 − mean)/std, and the input's size.
-fn preprocessing(document: &Document) -> Result<Stated, BundleError> {
+fn preprocessing(document: &Document) -> Result<Statements, BundleError> {
     let place = format!("{}'s ", document.name);
     let fields = Fields { map: &document.fields, place: &place };
     let factor = fields.number("rescale_factor")?;
@@ -213,15 +213,15 @@ fn preprocessing(document: &Document) -> Result<Stated, BundleError> {
         );
     }
     let (mean, std) = match off("do_normalize")? {
-        Some(off) => (Said::new([0.0; 3], off.by.clone()), Said::new([1.0; 3], off.by)),
+        Some(off) => (Statement::new([0.0; 3], off.by.clone()), Statement::new([1.0; 3], off.by)),
         None => (fields.colours("image_mean")?, fields.colours("image_std")?),
     };
     let size =
-        |key: &str| document.fields.get(key).and_then(square).and_then(|n| Said::new(n, format!("{place}{key}")));
+        |key: &str| document.fields.get(key).and_then(square).and_then(|n| Statement::new(n, format!("{place}{key}")));
     let side = match (off("do_center_crop")?, off("do_resize")?) {
         (None, _) if document.fields.contains_key("crop_size") => size("crop_size"),
         (_, None) => size("size"),
         _ => None,
     };
-    Ok(Stated { side, mean, std, ..Stated::default() })
+    Ok(Statements { side, mean, std, ..Statements::default() })
 }

@@ -3,7 +3,7 @@
 
 use super::conventions::Convention;
 use super::names::Found;
-use super::stated::{Said, Stated};
+use super::statements::{Statement, Statements};
 use coverslip_bundle::Mlp;
 use coverslip_bundle::{BundleError, fail};
 
@@ -41,8 +41,8 @@ impl Hidden {
     }
 
     /// A note on how the gate was recognised, for a gated MLP.
-    pub(super) fn note(self, stated: &Stated) -> Option<String> {
-        let by = |said: &Option<Said<String>>| said.as_ref().map_or(String::new(), |said| said.by.clone());
+    pub(super) fn note(self, stated: &Statements) -> Option<String> {
+        let by = |said: &Option<Statement<String>>| said.as_ref().map_or(String::new(), |said| said.by.clone());
         match self {
             Self::Plain => None,
             Self::Packed { gate_last } => Some(format!(
@@ -63,7 +63,7 @@ impl Hidden {
 /// # Errors
 /// `Missing` if there are no layers or nothing states which rows are the gate; `Unsupported` for other activations and
 /// classes; `Invalid` if statements and weights contradict each other.
-pub(super) fn read(found: &Found, stated: &Stated) -> Result<(Hidden, usize), BundleError> {
+pub(super) fn read(found: &Found, stated: &Statements) -> Result<(Hidden, usize), BundleError> {
     let has = |part: &str| found.in_a_block(&format!("mlp.{part}.weight")).is_some();
     let second = if has("w12") { "w3" } else { "fc2" };
     let width = matrix(found, second)?.1;
@@ -111,7 +111,7 @@ fn last_part(name: &str) -> String {
     name.rsplit('.').next().unwrap_or_default().to_ascii_lowercase()
 }
 
-fn plain(stated: &Stated) -> Result<Hidden, BundleError> {
+fn plain(stated: &Statements) -> Result<Hidden, BundleError> {
     match &stated.activation {
         Some(said) if activation(&said.value) != Activation::Gelu => fail!(
             Unsupported,
@@ -126,14 +126,14 @@ fn plain(stated: &Stated) -> Result<Hidden, BundleError> {
 
 /// Two layers. transformers' code fixes SiLU for the gate; timm's Block passes its own activation down, by default
 /// GELU.
-fn separate(found: &Found, stated: &Stated) -> Result<Hidden, BundleError> {
+fn separate(found: &Found, stated: &Statements) -> Result<Hidden, BundleError> {
     if found.convention != Convention::Transformers {
         expect_silu(found, "fc1_g", stated)?;
     }
     Ok(Hidden::Separate)
 }
 
-fn packed(found: &Found, stated: &Stated) -> Result<Hidden, BundleError> {
+fn packed(found: &Found, stated: &Statements) -> Result<Hidden, BundleError> {
     let Some(layer) = &stated.mlp_layer else {
         fail!(
             Missing,
@@ -159,7 +159,7 @@ fn packed(found: &Found, stated: &Stated) -> Result<Hidden, BundleError> {
     Ok(Hidden::Packed { gate_last })
 }
 
-fn unknown_layer(layer: &Said<String>) -> Result<Hidden, BundleError> {
+fn unknown_layer(layer: &Statement<String>) -> Result<Hidden, BundleError> {
     fail!(
         Unsupported,
         "{} is `{}`: not supported in this version; expected Mlp, SwiGLUPacked, GluMlp or SwiGLU",
@@ -168,7 +168,7 @@ fn unknown_layer(layer: &Said<String>) -> Result<Hidden, BundleError> {
     )
 }
 
-fn expect_silu(found: &Found, layer: &str, stated: &Stated) -> Result<(), BundleError> {
+fn expect_silu(found: &Found, layer: &str, stated: &Statements) -> Result<(), BundleError> {
     match &stated.activation {
         Some(said) if activation(&said.value) == Activation::Silu => Ok(()),
         Some(said) => fail!(
@@ -188,7 +188,7 @@ fn expect_silu(found: &Found, layer: &str, stated: &Stated) -> Result<(), Bundle
 }
 
 /// Compares statements about the class and the gate with the weights.
-fn compare(found: &Found, stated: &Stated, hidden: Hidden) -> Result<(), BundleError> {
+fn compare(found: &Found, stated: &Statements, hidden: Hidden) -> Result<(), BundleError> {
     let there = if hidden == Hidden::Plain { "a plain MLP" } else { "a gated MLP" };
     if let Some(said) = stated.gated.as_ref().filter(|said| said.value == (hidden == Hidden::Plain)) {
         fail!(Invalid, "{} is {}, the weights have {there}; they do not belong together", said.by, said.value);

@@ -12,7 +12,7 @@ mod positions;
 mod shape;
 mod source;
 mod spec;
-mod stated;
+mod statements;
 mod taps;
 mod unknown;
 
@@ -23,7 +23,7 @@ use super::StoreAs;
 use coverslip_bundle::BundleError;
 use coverslip_bundle::Weights;
 use coverslip_bundle::{Tap, Vit};
-use stated::Said;
+use statements::Statement;
 
 /// An imported model.
 #[derive(Clone, Debug)]
@@ -55,7 +55,7 @@ pub struct ImportedModel {
 pub fn import_model(source: &ModelSource, spec: &ModelSpec, precision: StoreAs) -> Result<ImportedModel, BundleError> {
     let mut found = names::read(&source.checkpoint)?;
     let config = config::read(source, spec)?;
-    let (stated, all) = shape::everything_said(&mut found, &config, spec)?;
+    let (stated, all) = shape::all_statements(&mut found, &config, spec)?;
     let mut shape = shape::read(&found, &stated, &all)?;
     let (taps, tap_note) = taps::read(&found, &shape.vit, spec, &all)?;
     let mut weights = parts::weights(&found, &shape, taps.iter().any(Tap::final_norm), precision)?;
@@ -86,7 +86,7 @@ pub fn import_model(source: &ModelSource, spec: &ModelSpec, precision: StoreAs) 
 }
 
 /// A note if a person's preprocessing overrides a different one in the model's files.
-fn overruled(taken: &Option<Said<[f64; 3]>>, file: &Option<Said<[f64; 3]>>) -> Option<String> {
+fn overruled(taken: &Option<Statement<[f64; 3]>>, file: &Option<Statement<[f64; 3]>>) -> Option<String> {
     let (taken, file) = (taken.as_ref()?, file.as_ref()?);
     (taken.value != file.value)
         .then(|| format!("{} {:?} is taken, {} is {:?}", taken.by, taken.value, file.by, file.value))

@@ -6,7 +6,7 @@ use super::conventions::Convention;
 use super::names::Found;
 use super::shape::Shape;
 use super::spec::{Interpolation, ModelSpec};
-use super::stated::{Said, Stated};
+use super::statements::{Statement, Statements};
 use crate::cubic::{Cubic, cubic_matrix};
 use coverslip_bundle::Weight;
 use coverslip_bundle::limits::MAX_SIDE;
@@ -42,8 +42,8 @@ struct Rows {
 pub(super) fn read(
     found: &Found,
     shape: &Shape,
-    stated: &Stated,
-    all: &Stated,
+    stated: &Statements,
+    all: &Statements,
     spec: &ModelSpec,
     precision: StoreAs,
 ) -> Result<Positions, BundleError> {
@@ -120,12 +120,18 @@ fn values(found: &Found) -> Result<Vec<f32>, BundleError> {
 
 /// Determines the meaning of `rows` rows. Usually only one number of prefix rows leaves a square; if two do, the
 /// statements decide.
-fn rows_of(found: &Found, shape: &Shape, rows: usize, stated: &Stated, all: &Stated) -> Result<Rows, BundleError> {
+fn rows_of(
+    found: &Found,
+    shape: &Shape,
+    rows: usize,
+    stated: &Statements,
+    all: &Statements,
+) -> Result<Rows, BundleError> {
     let vit = &shape.vit;
     let tokens = vit.prefix_tokens();
     let prefixes = match (found.convention, &stated.no_embed_class) {
-        (Convention::Timm, Some(Said { value: true, .. })) => vec![0],
-        (Convention::Timm, Some(Said { value: false, .. })) => vec![tokens],
+        (Convention::Timm, Some(Statement { value: true, .. })) => vec![0],
+        (Convention::Timm, Some(Statement { value: false, .. })) => vec![tokens],
         (Convention::Timm, None) if tokens > 0 => vec![tokens, 0],
         (Convention::Timm, None) => vec![0],
         // These libraries' code knows no other form.
@@ -167,7 +173,7 @@ fn rows_of(found: &Found, shape: &Shape, rows: usize, stated: &Stated, all: &Sta
 }
 
 /// The model's input, px: the stated size or, by default, the stored one.
-fn side(stated: &Stated, stored: usize, patch: usize) -> Result<usize, BundleError> {
+fn side(stated: &Statements, stored: usize, patch: usize) -> Result<usize, BundleError> {
     let Some(said) = &stated.side else { return Ok(stored) };
     if said.value == 0 || said.value > MAX_SIDE || !said.value.is_multiple_of(patch) {
         fail!(

@@ -5,7 +5,7 @@ use super::config::Config;
 use super::conventions::Convention;
 use super::hidden::{self, Hidden};
 use super::names::Found;
-use super::stated::{Said, Stated};
+use super::statements::{Statement, Statements};
 use super::{architectures, spec::ModelSpec};
 use coverslip_bundle::Vit;
 use coverslip_bundle::limits::{MAX_EMBED_DIM, MAX_MLP_DIM, MAX_REGISTERS};
@@ -22,16 +22,16 @@ pub(super) struct Shape {
 /// The statements of model.json and config.json, and the same with those that the architecture's name implies. The name
 /// counts only if the weights are as wide and deep as timm would build them from `config.json`. Otherwise Python code
 /// passed other arguments (UNI2-h), and those that the weights do not show, such as the heads, are unknown.
-pub(super) fn everything_said(
+pub(super) fn all_statements(
     found: &mut Found,
     config: &Config,
     spec: &ModelSpec,
-) -> Result<(Stated, Stated), BundleError> {
-    let stated = Stated::of_spec(spec).over(config.stated.clone());
+) -> Result<(Statements, Statements), BundleError> {
+    let stated = Statements::of_spec(spec).over(config.stated.clone());
     let Some(name) = architecture(config, spec)? else { return Ok((stated.clone(), stated)) };
     let named = architectures::find(&name)?;
-    let size = |stated: &Stated| {
-        let value = |said: &Option<Said<usize>>| said.as_ref().map(|said| said.value);
+    let size = |stated: &Statements| {
+        let value = |said: &Option<Statement<usize>>| said.as_ref().map(|said| said.value);
         (value(&stated.embed_dim), value(&stated.depth))
     };
     let made = size(&config.stated.clone().over(named.clone()));
@@ -50,7 +50,7 @@ pub(super) fn everything_said(
 }
 
 /// timm's name of the architecture, unless model.json says that the model is a plain ViT.
-fn architecture(config: &Config, spec: &ModelSpec) -> Result<Option<Said<String>>, BundleError> {
+fn architecture(config: &Config, spec: &ModelSpec) -> Result<Option<Statement<String>>, BundleError> {
     let Some(stated) = &spec.architecture else { return Ok(config.architecture.clone()) };
     if ["vit", "VisionTransformer", "timm.VisionTransformer"].contains(&stated.as_str()) {
         return Ok(None);
@@ -58,7 +58,7 @@ fn architecture(config: &Config, spec: &ModelSpec) -> Result<Option<Said<String>
     if !stated.starts_with("vit_") && !stated.starts_with("deit") {
         fail!(Unsupported, "architecture `{stated}`: not supported in this version; expected timm's VisionTransformer");
     }
-    Ok(Said::new(stated.clone(), "model.json's architecture"))
+    Ok(Statement::new(stated.clone(), "model.json's architecture"))
 }
 
 /// Reads the shape. `stated` has the statements about these weights; `all` also those that the architecture's name
@@ -66,7 +66,7 @@ fn architecture(config: &Config, spec: &ModelSpec) -> Result<Option<Said<String>
 ///
 /// # Errors
 /// `Missing`, `Invalid`, `TooLarge`, and the errors of [`hidden::read`].
-pub(super) fn read(found: &Found, stated: &Stated, all: &Stated) -> Result<Shape, BundleError> {
+pub(super) fn read(found: &Found, stated: &Statements, all: &Statements) -> Result<Shape, BundleError> {
     let (embed_dim, patch) = patch_embedding(found)?;
     let registers = match found.shape("reg_token") {
         None => 0,
@@ -120,7 +120,7 @@ fn patch_embedding(found: &Found) -> Result<(usize, usize), BundleError> {
     }
 }
 
-fn heads(vit: &Vit, all: &Stated) -> Result<usize, BundleError> {
+fn heads(vit: &Vit, all: &Statements) -> Result<usize, BundleError> {
     let Some(heads) = &all.heads else {
         fail!(
             Missing,
@@ -141,7 +141,7 @@ fn heads(vit: &Vit, all: &Stated) -> Result<usize, BundleError> {
     Ok(heads.value)
 }
 
-fn eps(found: &Found, all: &Stated) -> Result<f64, BundleError> {
+fn eps(found: &Found, all: &Statements) -> Result<f64, BundleError> {
     match &all.eps {
         Some(said) => Ok(said.value),
         None if found.convention != Convention::Transformers => Ok(1e-6),
@@ -154,7 +154,7 @@ fn eps(found: &Found, all: &Stated) -> Result<f64, BundleError> {
 }
 
 /// Refuses statements that the weights contradict; one error names all of them.
-fn compare(vit: &Vit, hidden: Hidden, found: &Found, stated: &Stated) -> Result<(), BundleError> {
+fn compare(vit: &Vit, hidden: Hidden, found: &Found, stated: &Statements) -> Result<(), BundleError> {
     let mut wrong = Vec::new();
     let sizes = [
         (&stated.embed_dim, vit.embed_dim, "width"),

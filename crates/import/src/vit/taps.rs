@@ -2,7 +2,7 @@
 
 use super::names::Found;
 use super::spec::{ModelSpec, TapSpec};
-use super::stated::Stated;
+use super::statements::Statements;
 use coverslip_bundle::{BundleError, fail};
 use coverslip_bundle::{Pooling, Tap, TapSource, Vit};
 
@@ -17,7 +17,7 @@ pub(super) fn read(
     found: &Found,
     vit: &Vit,
     spec: &ModelSpec,
-    all: &Stated,
+    all: &Statements,
 ) -> Result<(Vec<Tap>, Option<String>), BundleError> {
     let tap = |tap: &TapSpec| Tap {
         name: tap.name.clone(),
@@ -49,7 +49,7 @@ pub(super) fn read(
 }
 
 /// The pooling of the tokens, and the statement's origin.
-fn pooling(found: &Found, spec: &ModelSpec, all: &Stated) -> Result<(Pooling, String), BundleError> {
+fn pooling(found: &Found, spec: &ModelSpec, all: &Statements) -> Result<(Pooling, String), BundleError> {
     const WHAT_TO_SAY: &str = "say in model.json \"pooling\": \"class_token\", \"mean_patch_tokens\" or \
                                \"class_and_mean\", or \"taps\"";
     if let Some(pooling) = spec.pooling {

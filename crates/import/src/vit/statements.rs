@@ -7,52 +7,52 @@ use coverslip_bundle::{BundleError, fail};
 
 /// A statement and its origin, such as `config.json's hidden_size`.
 #[derive(Clone, Debug)]
-pub(super) struct Said<T> {
+pub(super) struct Statement<T> {
     pub(super) value: T,
     pub(super) by: String,
 }
 
 /// All statements about a model. What only the weights show is not here.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Stated {
-    pub(super) embed_dim: Option<Said<usize>>,
+pub(super) struct Statements {
+    pub(super) embed_dim: Option<Statement<usize>>,
     /// timm's `num_features`: the width, which timm states for information only.
-    pub(super) features: Option<Said<usize>>,
-    pub(super) depth: Option<Said<usize>>,
-    pub(super) heads: Option<Said<usize>>,
-    pub(super) patch: Option<Said<usize>>,
+    pub(super) features: Option<Statement<usize>>,
+    pub(super) depth: Option<Statement<usize>>,
+    pub(super) heads: Option<Statement<usize>>,
+    pub(super) patch: Option<Statement<usize>>,
     /// The model's input, px.
-    pub(super) side: Option<Said<usize>>,
+    pub(super) side: Option<Statement<usize>>,
     /// The input, px, for which the stored position embedding was made.
-    pub(super) stored_side: Option<Said<usize>>,
-    pub(super) registers: Option<Said<usize>>,
-    pub(super) mlp_ratio: Option<Said<f64>>,
+    pub(super) stored_side: Option<Statement<usize>>,
+    pub(super) registers: Option<Statement<usize>>,
+    pub(super) mlp_ratio: Option<Statement<f64>>,
     /// Hidden width of the MLP.
-    pub(super) hidden: Option<Said<usize>>,
-    pub(super) eps: Option<Said<f64>>,
-    pub(super) class_token: Option<Said<bool>>,
-    pub(super) no_embed_class: Option<Said<bool>>,
-    pub(super) layer_scale: Option<Said<bool>>,
-    pub(super) qkv_bias: Option<Said<bool>>,
+    pub(super) hidden: Option<Statement<usize>>,
+    pub(super) eps: Option<Statement<f64>>,
+    pub(super) class_token: Option<Statement<bool>>,
+    pub(super) no_embed_class: Option<Statement<bool>>,
+    pub(super) layer_scale: Option<Statement<bool>>,
+    pub(super) qkv_bias: Option<Statement<bool>>,
     /// Whether the MLP is gated.
-    pub(super) gated: Option<Said<bool>>,
-    pub(super) activation: Option<Said<String>>,
-    pub(super) mlp_layer: Option<Said<String>>,
+    pub(super) gated: Option<Statement<bool>>,
+    pub(super) activation: Option<Statement<String>>,
+    pub(super) mlp_layer: Option<Statement<String>>,
     /// timm's `global_pool`.
-    pub(super) global_pool: Option<Said<String>>,
+    pub(super) global_pool: Option<Statement<String>>,
     /// timm's `fc_norm`.
-    pub(super) fc_norm: Option<Said<bool>>,
-    pub(super) mean: Option<Said<[f64; 3]>>,
-    pub(super) std: Option<Said<[f64; 3]>>,
+    pub(super) fc_norm: Option<Statement<bool>>,
+    pub(super) mean: Option<Statement<[f64; 3]>>,
+    pub(super) std: Option<Statement<[f64; 3]>>,
 }
 
-impl<T> Said<T> {
+impl<T> Statement<T> {
     pub(super) fn new(value: T, by: impl Into<String>) -> Option<Self> {
         Some(Self { value, by: by.into() })
     }
 }
 
-impl Stated {
+impl Statements {
     /// Takes what it does not state from `below`.
     pub(super) fn over(self, below: Self) -> Self {
         Self {
@@ -83,25 +83,25 @@ impl Stated {
 
     /// The statements of `model.json`.
     pub(super) fn of_spec(spec: &ModelSpec) -> Self {
-        fn said<T: Clone>(value: &Option<T>, field: &str) -> Option<Said<T>> {
-            value.clone().and_then(|value| Said::new(value, format!("model.json's {field}")))
+        fn statement<T: Clone>(value: &Option<T>, field: &str) -> Option<Statement<T>> {
+            value.clone().and_then(|value| Statement::new(value, format!("model.json's {field}")))
         }
         Self {
-            embed_dim: said(&spec.embed_dim, "embed_dim"),
-            depth: said(&spec.depth, "depth"),
-            heads: said(&spec.num_heads, "num_heads"),
-            patch: said(&spec.patch_size, "patch_size"),
-            side: said(&spec.img_size, "img_size"),
-            registers: said(&spec.register_tokens, "register_tokens"),
-            mlp_ratio: said(&spec.mlp_ratio, "mlp_ratio"),
-            eps: said(&spec.layer_norm_eps, "layer_norm_eps"),
-            class_token: said(&spec.class_token, "class_token"),
-            no_embed_class: said(&spec.no_embed_class, "no_embed_class"),
-            layer_scale: said(&spec.layer_scale, "layer_scale"),
-            activation: said(&spec.activation, "act_layer"),
-            mlp_layer: said(&spec.mlp_layer, "mlp_layer"),
-            mean: said(&spec.mean, "mean"),
-            std: said(&spec.std, "std"),
+            embed_dim: statement(&spec.embed_dim, "embed_dim"),
+            depth: statement(&spec.depth, "depth"),
+            heads: statement(&spec.num_heads, "num_heads"),
+            patch: statement(&spec.patch_size, "patch_size"),
+            side: statement(&spec.img_size, "img_size"),
+            registers: statement(&spec.register_tokens, "register_tokens"),
+            mlp_ratio: statement(&spec.mlp_ratio, "mlp_ratio"),
+            eps: statement(&spec.layer_norm_eps, "layer_norm_eps"),
+            class_token: statement(&spec.class_token, "class_token"),
+            no_embed_class: statement(&spec.no_embed_class, "no_embed_class"),
+            layer_scale: statement(&spec.layer_scale, "layer_scale"),
+            activation: statement(&spec.activation, "act_layer"),
+            mlp_layer: statement(&spec.mlp_layer, "mlp_layer"),
+            mean: statement(&spec.mean, "mean"),
+            std: statement(&spec.std, "std"),
             ..Self::default()
         }
     }
@@ -121,40 +121,40 @@ impl Fields<'_> {
     }
 
     /// Reads the field `key` with `read`.
-    fn said<T>(
+    fn read<T>(
         &self,
         key: &str,
         expected: &str,
         read: impl Fn(&Value) -> Option<T>,
-    ) -> Result<Option<Said<T>>, BundleError> {
+    ) -> Result<Option<Statement<T>>, BundleError> {
         let Some(value) = self.get(key) else { return Ok(None) };
         let by = format!("{}{key}", self.place);
         match read(value) {
-            Some(value) => Ok(Some(Said { value, by })),
+            Some(value) => Ok(Some(Statement { value, by })),
             None => fail!(Invalid, "{by} is {value}, expected {expected}"),
         }
     }
 
     /// A size, or the same one for height and width.
-    pub(super) fn size(&self, key: &str) -> Result<Option<Said<usize>>, BundleError> {
-        self.said(key, "a whole number, or the same one for height and width", square)
+    pub(super) fn size(&self, key: &str) -> Result<Option<Statement<usize>>, BundleError> {
+        self.read(key, "a whole number, or the same one for height and width", square)
     }
 
-    pub(super) fn number(&self, key: &str) -> Result<Option<Said<f64>>, BundleError> {
-        self.said(key, "a number", Value::as_f64)
+    pub(super) fn number(&self, key: &str) -> Result<Option<Statement<f64>>, BundleError> {
+        self.read(key, "a number", Value::as_f64)
     }
 
-    pub(super) fn flag(&self, key: &str) -> Result<Option<Said<bool>>, BundleError> {
-        self.said(key, "true or false", Value::as_bool)
+    pub(super) fn flag(&self, key: &str) -> Result<Option<Statement<bool>>, BundleError> {
+        self.read(key, "true or false", Value::as_bool)
     }
 
-    pub(super) fn text(&self, key: &str) -> Result<Option<Said<String>>, BundleError> {
-        self.said(key, "a text", |value| value.as_str().map(str::to_owned))
+    pub(super) fn text(&self, key: &str) -> Result<Option<Statement<String>>, BundleError> {
+        self.read(key, "a text", |value| value.as_str().map(str::to_owned))
     }
 
     /// Values for R, G and B.
-    pub(super) fn colours(&self, key: &str) -> Result<Option<Said<[f64; 3]>>, BundleError> {
-        self.said(key, "three numbers", |value| {
+    pub(super) fn colours(&self, key: &str) -> Result<Option<Statement<[f64; 3]>>, BundleError> {
+        self.read(key, "three numbers", |value| {
             let values: Option<Vec<f64>> = value.as_array()?.iter().map(Value::as_f64).collect();
             values?.try_into().ok()
         })
