@@ -324,7 +324,7 @@ fn check_sae(manifest: &Manifest) -> Result<(), BundleError> {
         if label.index >= sae.d_sae || !seen.insert(label.index) {
             fail!(
                 Invalid,
-                "`sae.labels` names feature {} twice, or the SAE has only {} features",
+                "`sae.labels` names feature {} twice, or beyond the SAE's {} features",
                 label.index,
                 sae.d_sae
             );

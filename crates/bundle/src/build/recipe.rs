@@ -6,10 +6,10 @@ use crate::manifest::Manifest;
 use crate::tensors::TensorMap;
 use crate::weights::Weights;
 
-/// The parts of a bundle to be written by [`write_bundle`].
+/// The parts of a bundle to be written by [`super::write_bundle`].
 #[derive(Clone, Debug)]
 pub struct Recipe {
-    /// The bundle's description. [`write_bundle`] fills in `files` and `sae.reference`.
+    /// The bundle's description. [`super::write_bundle`] fills in `files` and `sae.reference`.
     pub manifest: Manifest,
     /// The model's weights in their stored form: a ViT's under timm's names, an ONNX model's under its graph's.
     pub model: Weights,

@@ -1,7 +1,7 @@
 //! An ONNX model's graph, copied between the composer's preprocessing and its taps. A prefix keeps the copied values'
 //! names apart from the composer's; large weights come from the bundle's tensors.
 //!
-//! Below float32 the graph's matrix products and convolutions ([`PRODUCTS`]) read and write narrow values. All other
+//! Below float32 the graph's matrix products and convolutions (`PRODUCTS`) read and write narrow values. All other
 //! nodes stay float32, because it is not known where a foreign graph can lose digits.
 
 use std::collections::HashSet;

@@ -24,9 +24,16 @@ const HEIGHT: u32 = 2688;
 /// Rows of pixels that are out of focus: tile rows 7 and 8.
 const BLURRED: std::ops::Range<u32> = 1568..2016;
 const BLUR_SIGMA: f32 = 2.5;
+
 /// The generated slide.
 pub struct GeneratedSlide {
     info: SourceInfo,
+}
+
+impl Default for GeneratedSlide {
+    fn default() -> GeneratedSlide {
+        GeneratedSlide::new()
+    }
 }
 
 impl GeneratedSlide {
