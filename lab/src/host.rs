@@ -98,7 +98,7 @@ impl Library {
         let api = unsafe { api.as_ref() };
         let api =
             api.filter(|api| api.struct_size as usize >= size_of::<abi::Api>() && api.abi_major == abi::ABI_MAJOR);
-        let api = api.ok_or_else(|| not_loaded("one with a table that does not fit version 1.0", &"abi"))?;
+        let api = api.ok_or_else(|| not_loaded("one with a table that does not fit version 1.1", &"abi"))?;
         Ok(Library { api, path: path.into(), _library: library })
     }
 
@@ -409,7 +409,7 @@ fn milliseconds(duration: Duration) -> u32 {
 
 /// A code's name in the header, without its prefix.
 pub(crate) fn code_name(code: i32) -> &'static str {
-    const NAMES: [&str; 26] = [
+    const NAMES: [&str; 27] = [
         "OK",
         "INVALID_ARGUMENT",
         "INVALID_STRUCT",
@@ -436,6 +436,7 @@ pub(crate) fn code_name(code: i32) -> &'static str {
         "SELF_CHECK_FAILED",
         "ENGINE_HUNG",
         "INTERNAL",
+        "SIGNATURE_INVALID",
     ];
     usize::try_from(code).ok().and_then(|code| NAMES.get(code)).copied().unwrap_or("unknown code")
 }
