@@ -9,7 +9,8 @@ use coverslip_plugin_abi::SlideDesc;
 use sha2::{Digest, Sha256};
 
 use super::marshal::{read_struct, read_text, require_text};
-use super::open::{in_range, or_default};
+use super::range::{in_range, or_default};
+use super::unsupported;
 use crate::error::{Result, error};
 use crate::intake::Ledger;
 use crate::intake::assembler::AssemblyRules;
@@ -104,8 +105,12 @@ fn check_ranges(desc: &SlideDesc) -> Result<()> {
     in_range("slide_desc.max_unpolled", desc.max_unpolled, 0..=MOST_UNPOLLED)?;
     in_range("slide_desc.min_coverage", desc.min_coverage, 0.0..=1.0)?;
     in_range("slide_desc.alpha", desc.alpha, 0.0..=0.5)?;
-    let known = abi::SLIDE_EMBEDDINGS | abi::SLIDE_ANALYSE_BACKGROUND;
+    let known = abi::SLIDE_EMBEDDINGS
+        | abi::SLIDE_ANALYSE_BACKGROUND
+        | abi::SLIDE_NOT_SCANNED_VALUE
+        | abi::SLIDE_ALPHA_IS_VALIDITY;
     in_range("unknown bits of slide_desc.flags", desc.flags & !known, 0..=0)?;
+    unsupported::in_slide_desc(desc)?;
     if (desc.extent_width == 0) != (desc.extent_height == 0) {
         return Err(error!(
             INVALID_ARGUMENT,

@@ -8,15 +8,18 @@
 
 mod begin;
 mod entry;
+mod fields;
 mod float;
 mod guard;
 mod handle;
 pub(crate) mod log;
 mod marshal;
 mod open;
+mod range;
 mod report;
 mod results;
 mod submit;
 mod table;
+mod unsupported;
 
 pub use entry::coverslip_get_api;

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use coverslip_plugin_abi as abi;
 use coverslip_plugin_abi::{AbiStruct, Progress, ProgressFn, RuntimeDesc};
 
-use super::log;
 use super::marshal::{read_digest, read_struct, read_text, require_text};
+use super::range::{in_range, or_default};
+use super::{log, unsupported};
 use crate::engine::config::{EngineConfig, GpuConfig};
 use crate::error::{Result, error};
 use crate::runtime::{ProfileConfig, Runtime, RuntimeConfig};
@@ -59,8 +60,12 @@ unsafe fn read_config(desc: *const RuntimeDesc) -> Result<RuntimeConfig> {
     in_range("runtime_desc.max_threads", desc.max_threads, 0..=MAX_LANES)?;
     in_range("runtime_desc.max_slides", desc.max_slides, 0..=MAX_SLIDES)?;
     in_range("runtime_desc.reserved", desc.reserved, 0..=0)?;
-    let known = abi::RUNTIME_ALLOW_LIBRARY_SEARCH | abi::RUNTIME_PREBUILT_ONLY | abi::RUNTIME_NORMAL_PRIORITY;
+    let known = abi::RUNTIME_ALLOW_LIBRARY_SEARCH
+        | abi::RUNTIME_PREBUILT_ONLY
+        | abi::RUNTIME_NORMAL_PRIORITY
+        | abi::RUNTIME_REQUIRE_SIGNATURE;
     in_range("unknown bits of runtime_desc.flags", desc.flags & !known, 0..=0)?;
+    unsupported::in_runtime_desc(&desc)?;
     // SAFETY: cpus is null or has cpu_count entries, by the contract.
     let cpus = unsafe { read_cpus(&desc) }?;
     Ok(RuntimeConfig {
@@ -162,20 +167,4 @@ fn lanes(max_threads: u32, cpus: usize) -> usize {
         (0, cpus) => cpus.min(MAX_LANES as usize),
         (lanes, _) => lanes as usize,
     }
-}
-
-pub(super) fn or_default(value: u32, default: u32) -> u32 {
-    if value == 0 { default } else { value }
-}
-
-/// INVALID_ARGUMENT unless `value` is in `range`.
-pub(super) fn in_range<T: PartialOrd + std::fmt::Display + Copy>(
-    name: &str,
-    value: T,
-    range: std::ops::RangeInclusive<T>,
-) -> Result<()> {
-    if range.contains(&value) {
-        return Ok(());
-    }
-    Err(error!(INVALID_ARGUMENT, "expected {name} in {}..={}, found {value}", range.start(), range.end()))
 }

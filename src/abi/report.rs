@@ -138,6 +138,7 @@ pub(super) fn summary(runtime: &Runtime, slide: &Slide) -> SlideSummary {
     summary.engine_version = of_runtime.engine_version;
     summary.driver_version = of_runtime.driver_version;
     summary.gpu_uuid = of_runtime.gpu_uuid;
+    summary.precision = of_runtime.precision;
     debug_assert_eq!(abi::SCORE_COUNT, summary.flags_raised.len());
     summary
 }

@@ -13,6 +13,7 @@ use coverslip_plugin_abi::{
 use super::guard::fenced;
 use super::handle::Registry;
 use super::marshal::{expect_output, write_struct};
+use super::range::in_range;
 use super::results::{self, Target, timeout};
 use super::{begin, open, report, submit};
 use crate::error::{Result, error};
@@ -132,7 +133,7 @@ unsafe extern "C" fn runtime_stats(runtime: abi::Runtime, out: *mut RuntimeStats
 unsafe extern "C" fn runtime_set_budget(runtime: abi::Runtime, percent: u32, error: *mut Error) -> i32 {
     with_runtime(runtime, error, |runtime| {
         fault::point("budget");
-        open::in_range("percent", percent, 1..=100)?;
+        in_range("percent", percent, 1..=100)?;
         runtime.shared.budget.store(percent, std::sync::atomic::Ordering::Relaxed);
         Ok(())
     })
