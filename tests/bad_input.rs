@@ -114,6 +114,33 @@ fn a_runtime_desc_out_of_range_is_refused() {
     refused(open(&|d| d.tensorrt_library = c"libnvinfer.so.11".as_ptr()), INVALID_ARGUMENT, "absolute path");
 }
 
+/// Named by version 1.1, not built yet: said before anything is opened, and ranges hold already.
+#[test]
+fn runtime_fields_that_are_not_built_yet_are_unsupported() {
+    let folder = bundle("runtime-1-1");
+    let open = |change: &dyn Fn(&mut RuntimeDesc)| open_with(&folder, change);
+    let keys = [c"RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3".as_ptr()];
+    refused(open(&|d| d.worker_path = c"/opt/coverslip-worker".as_ptr()), UNSUPPORTED, "worker_path");
+    refused(open(&|d| d.isolation = ISOLATION_ALWAYS), UNSUPPORTED, "ISOLATION_ALWAYS");
+    refused(open(&|d| d.isolation = 3), INVALID_ARGUMENT, "isolation");
+    refused(open(&|d| d.worker_timeout_ms = 1), UNSUPPORTED, "worker_timeout_ms");
+    refused(open(&|d| d.trusted_keys = keys.as_ptr()), UNSUPPORTED, "trusted_keys");
+    refused(open(&|d| (d.trusted_keys, d.trusted_key_count) = (keys.as_ptr(), 1)), UNSUPPORTED, "trusted_keys");
+    refused(open(&|d| d.trusted_key_count = 1), INVALID_ARGUMENT, "trusted_key_count without");
+    refused(open(&|d| d.trusted_key_count = 65), INVALID_ARGUMENT, "trusted_key_count");
+    refused(open(&|d| d.flags = RUNTIME_REQUIRE_SIGNATURE), UNSUPPORTED, "REQUIRE_SIGNATURE");
+    refused(open(&|d| d.cpu_precision = CPU_PRECISION_HALF), UNSUPPORTED, "cpu_precision");
+    refused(open(&|d| d.cpu_precision = CPU_PRECISION_INT8), UNSUPPORTED, "cpu_precision");
+    refused(open(&|d| d.cpu_precision = -1), INVALID_ARGUMENT, "cpu_precision");
+    refused(open(&|d| d.cpu_tuning_path = c"".as_ptr()), UNSUPPORTED, "cpu_tuning_path");
+    // In this process, which is what there is.
+    let runtime = open(&|d| d.isolation = ISOLATION_NEVER).expect("no worker is what NEVER asks for");
+    let (info, stats) = (runtime.info(), runtime.stats());
+    assert_eq!((info.worker_process_id, info.cpu_precision, info.cpu_kernels[0]), (0, CPU_PRECISION_FLOAT32, 0));
+    assert_eq!((stats.worker_process_id, stats.worker_restarts), (0, 0));
+    assert_eq!(runtime.begin(|_| ()).summary().precision, PRECISION_FLOAT32);
+}
+
 #[test]
 fn a_fallback_is_reported_with_a_reason_a_log_line_and_an_alert() {
     let runtime = open_with(&bundle("auto"), |desc| desc.engine = ENGINE_AUTO).expect("the CPU instead");
@@ -170,6 +197,37 @@ fn a_slide_desc_out_of_range_is_refused() {
     refused(small.begin_with(|_| ()), OUT_OF_MEMORY, "memory_limit");
 }
 
+#[test]
+fn slide_fields_that_are_not_built_yet_are_unsupported() {
+    let runtime = open(&bundle("slide-1-1"));
+    let begin = |change: &dyn Fn(&mut SlideDesc)| runtime.begin_with(change);
+    let table = [0u8, 255];
+    for value in [-1.0, 0.1, f64::NAN, f64::INFINITY] {
+        refused(begin(&|d| d.tone_black = value), UNSUPPORTED, "tone_black");
+        refused(begin(&|d| d.tone_white = value), UNSUPPORTED, "tone_white");
+        refused(begin(&|d| d.tone_gamma = value), UNSUPPORTED, "tone_gamma");
+        refused(begin(&|d| d.white_balance[2] = value), UNSUPPORTED, "white_balance");
+        refused(begin(&|d| d.color_matrix[8] = value), UNSUPPORTED, "color_matrix");
+        refused(begin(&|d| d.white_reference[1] = value), UNSUPPORTED, "white_reference");
+    }
+    refused(begin(&|d| d.tone_table = table.as_ptr()), UNSUPPORTED, "tone_table");
+    refused(begin(&|d| d.tone_table_size = 2), UNSUPPORTED, "tone_table");
+    refused(begin(&|d| d.stain = STAIN_HE), UNSUPPORTED, "stain");
+    refused(begin(&|d| d.stain = 4), INVALID_ARGUMENT, "stain");
+    refused(begin(&|d| d.not_scanned[2] = 1), UNSUPPORTED, "not_scanned");
+    refused(begin(&|d| d.flags = SLIDE_NOT_SCANNED_VALUE), UNSUPPORTED, "NOT_SCANNED_VALUE");
+    refused(begin(&|d| d.flags = SLIDE_ALPHA_IS_VALIDITY), UNSUPPORTED, "ALPHA_IS_VALIDITY");
+    refused(begin(&|d| d.flags = 0x10), INVALID_ARGUMENT, "flags");
+    refused(begin(&|d| d.reserved = 1), INVALID_ARGUMENT, "reserved");
+    let slide = runtime.begin(|_| ());
+    let mut needed = 77;
+    // SAFETY: null is allowed with capacity 0.
+    let report = |handle, needed| call(|e| unsafe { (slide.api.slide_report_json)(handle, null_mut(), 0, needed, e) });
+    refused(report(slide.handle, &mut needed), UNSUPPORTED, "slide_report_json");
+    assert_eq!(needed, 77);
+    refused(report(0, null_mut()), INVALID_HANDLE, "slide");
+}
+
 // -- frames -------------------------------------------------------------------------------------------------
 
 #[test]
@@ -204,6 +262,32 @@ fn a_contradictory_frame_is_refused() {
     assert_eq!(slide.results().len(), 2);
     let summary = slide.summary();
     assert_eq!((summary.opened, summary.pixels_outside, summary.pixels_used), (2, 64 * 64 - 32 * 40, 32 * 40));
+}
+
+#[test]
+fn frame_fields_that_are_not_built_yet_are_unsupported() {
+    let runtime = open(&bundle("frame-1-1"));
+    let slide = runtime.begin(|_| ());
+    let picture = Picture::tissue(64, 64, 1);
+    let submit = |change: &dyn Fn(&mut Frame)| {
+        let mut frame = picture.frame(0, 0, 64, 64);
+        change(&mut frame);
+        slide.submit(&frame)
+    };
+    let mask = Plane { data: picture.rgb.as_ptr(), stride: 64, size: 64 * 64 };
+    refused(submit(&|f| f.channel = CHANNEL_RED), UNSUPPORTED, "channel");
+    refused(submit(&|f| f.channel = 4), INVALID_ARGUMENT, "channel");
+    refused(submit(&|f| f.flags = FRAME_CONTIGUOUS), UNSUPPORTED, "CONTIGUOUS");
+    refused(submit(&|f| f.flags = 2), INVALID_ARGUMENT, "flags");
+    refused(submit(&|f| f.mask = mask), UNSUPPORTED, "mask");
+    refused(submit(&|f| (f.mask, f.mask_format) = (mask, MASK_BYTES)), UNSUPPORTED, "mask");
+    refused(submit(&|f| f.mask_format = MASK_BITS), UNSUPPORTED, "mask_format");
+    refused(submit(&|f| f.mask_format = 3), INVALID_ARGUMENT, "mask_format");
+    refused(submit(&|f| f.reserved = 1), INVALID_ARGUMENT, "reserved");
+    for format in [PFNC_MONO16, PFNC_BAYER_RG12_PACKED, PFNC_RGB10P, PFNC_RGBA16, PFNC_RGB8_PLANAR] {
+        refused(submit(&|f| f.pixel_format = format), UNSUPPORTED_FORMAT, &format!("{format:#010x}"));
+    }
+    assert_eq!(slide.summary().opened, 0);
 }
 
 #[test]
@@ -289,4 +373,73 @@ fn buffers_that_are_too_small_lose_nothing() {
     poll(&mut batch).expect("features can be left out");
     assert_eq!((batch.record_count, record.status, record.feature_count), (1, TILE_DONE, 0));
     refused(call(|e| unsafe { (slide.api.slide_poll)(slide.handle, null_mut(), e) }), INVALID_ARGUMENT, "NULL");
+}
+
+// -- sizes --------------------------------------------------------------------------------------------------
+
+/// Whether a struct of `size` bytes ends inside a field, by the golden layout of the header.
+fn ends_inside_a_field(name: &str, size: usize) -> bool {
+    let prefix = format!("{name}.");
+    let members = include_str!("../plugin_abi/golden/layout.txt").lines().filter(|line| line.starts_with(&prefix));
+    let mut cut = members.filter(|line| {
+        let words: Vec<&str> = line.split(' ').collect();
+        let (start, bytes): (usize, usize) = (words[3].parse().unwrap(), words[5].parse().unwrap());
+        // A frame may end after each of its planes.
+        let part = if words[0].ends_with(".planes") { size_of::<Plane>() } else { bytes };
+        start < size && size < start + bytes && !(size - start).is_multiple_of(part)
+    });
+    cut.next().is_some()
+}
+
+/// Calls with every size from 8 to the struct's, and expects INVALID_STRUCT where a field is cut, and only there.
+#[track_caller]
+fn every_size(name: &str, whole: usize, call: &dyn Fn(u32) -> Answer<()>) {
+    let mut refused = 0;
+    for size in 8..=whole {
+        let cut = ends_inside_a_field(name, size);
+        let code = call(size as u32).err().map_or(OK, |refusal| refusal.code);
+        assert_eq!(code == INVALID_STRUCT, cut, "{name} of {size} bytes: code {code}");
+        refused += usize::from(cut);
+    }
+    assert!(refused > whole / 2, "{refused} of {whole} sizes are inside a field");
+}
+
+#[test]
+fn a_size_that_ends_inside_a_field_is_refused() {
+    let runtime = open(&bundle("sizes"));
+    let slide = runtime.begin(|_| ());
+    let (api, of_runtime, of_slide) = (runtime.api, runtime.handle, slide.handle);
+    // Inputs: what is not refused for its size is refused for what it lacks, before anything is opened or begun.
+    every_size("coverslip_runtime_desc", size_of::<RuntimeDesc>(), &|size| {
+        open_with(Path::new(""), |desc| desc.struct_size = size).map(drop)
+    });
+    every_size("coverslip_slide_desc", size_of::<SlideDesc>(), &|size| {
+        runtime.begin_with(|desc| (desc.struct_size, desc.scanner_id) = (size, null())).map(drop)
+    });
+    every_size("coverslip_frame", size_of::<Frame>(), &|size| {
+        slide.submit(&Frame { struct_size: size, ..Frame::init() })
+    });
+    // SAFETY (of all below): the structs are whole; the size that they state is at most theirs.
+    every_size("coverslip_host_info", size_of::<HostInfo>(), &|size| {
+        let host = HostInfo { struct_size: size, abi_major: 9, ..HostInfo::init() };
+        let mut table = null();
+        call(|e| unsafe { coverslip::coverslip_get_api(&host, &mut table, e) })
+    });
+    // Outputs.
+    every_size("coverslip_runtime_info", size_of::<RuntimeInfo>(), &|size| {
+        let mut out = RuntimeInfo { struct_size: size, ..RuntimeInfo::init() };
+        call(|e| unsafe { (api.runtime_info)(of_runtime, &mut out, e) })
+    });
+    every_size("coverslip_feature_info", size_of::<FeatureInfo>(), &|size| {
+        let mut out = FeatureInfo { struct_size: size, ..FeatureInfo::init() };
+        call(|e| unsafe { (api.feature_info)(of_runtime, 0, &mut out, e) })
+    });
+    every_size("coverslip_runtime_stats", size_of::<RuntimeStats>(), &|size| {
+        let mut out = RuntimeStats { struct_size: size, ..RuntimeStats::init() };
+        call(|e| unsafe { (api.runtime_stats)(of_runtime, &mut out, e) })
+    });
+    every_size("coverslip_slide_summary", size_of::<SlideSummary>(), &|size| {
+        let mut out = SlideSummary { struct_size: size, ..SlideSummary::init() };
+        call(|e| unsafe { (api.slide_summary)(of_slide, &mut out, e) })
+    });
 }

@@ -55,37 +55,43 @@ fn rust_layout() -> String {
         "coverslip_runtime_desc" RuntimeDesc {
             struct_size, engine, bundle_path, profile_path, plan_cache_path, tensorrt_library, gpu_uuid,
             bundle_digest, profile_digest, plan_digest, cpus, cpu_count, flags, max_threads, max_slides, fallback,
-            precision, memory_limit, gpu_memory_limit, max_batch, reserved,
+            precision, memory_limit, gpu_memory_limit, max_batch, reserved, worker_path, isolation,
+            worker_timeout_ms, trusted_keys, trusted_key_count, cpu_precision, cpu_tuning_path,
         }
         "coverslip_progress" Progress { struct_size, stage, fraction }
         "coverslip_runtime_info" RuntimeInfo {
             struct_size, engine, fallback_reason, lanes, max_batch, side, mpp, tap_count, tap_widths,
             embedding_width, feature_count, features_per_tile, self_check_error, bundle_digest, profile_digest,
             configuration_digest, bundle_name, plugin_version, plugin_commit, engine_version, driver_version,
-            gpu_uuid, fallback_message, plan_digest, precision, reserved,
+            gpu_uuid, fallback_message, plan_digest, precision, reserved, worker_process_id, worker_restarts,
+            engine_memory_bytes, bundle_key_id, profile_key_id, cpu_precision, profile_precision, cpu_kernels,
         }
-        "coverslip_feature_info" FeatureInfo { struct_size, index, correlation, tiles, label, cell_type, dataset }
+        "coverslip_feature_info" FeatureInfo {
+            struct_size, index, correlation, tiles, label, cell_type, dataset, partial_correlation, p_value, groups,
+        }
         "coverslip_runtime_stats" RuntimeStats {
             struct_size, slides_open, frames_accepted, frames_refused, results, tiles_in_flight, batches, slots,
             slots_free, memory_bytes, submit_ns, prep_ns, lane_ns, judge_ns, budget_percent, reserved,
+            worker_process_id, worker_restarts, batches_retried, wake_ups,
         }
         "coverslip_slide_desc" SlideDesc {
             struct_size, color_state, scanner_id, slide_id, color_name, mpp_x, mpp_y, extent_x, extent_y,
-            extent_width, extent_height, max_frame_width, max_frame_height, spread_width, spread_height,
-            max_tiles, max_unpolled, assembly_timeout_ms, result_deadline_ms, min_coverage, alpha, flags,
-            stability_interval,
+            extent_width, extent_height, max_frame_width, max_frame_height, spread_width, spread_height, max_tiles,
+            max_unpolled, assembly_timeout_ms, result_deadline_ms, min_coverage, alpha, flags, stability_interval,
+            tone_black, tone_white, tone_gamma, tone_table, tone_table_size, stain, white_balance, color_matrix,
+            white_reference, not_scanned, reserved,
         }
         "coverslip_plane" Plane { data, stride, size }
         "coverslip_frame" Frame {
             struct_size, pixel_format, bit_depth, plane_count, x, y, width, height, planes, frame_id,
-            capture_time_ns, group_id, pass, focal_plane,
+            capture_time_ns, group_id, pass, focal_plane, channel, flags, mask, mask_format, reserved,
         }
         "coverslip_feature" Feature { index, value }
         "coverslip_result" TileResult {
-            sequence, column, row, x, y, width, height, pass, status, flags_checked, flags_raised,
-            flags_calibrated, coverage, scores, reconstruction_error, active_count, feature_offset, feature_count,
-            embedding_offset, embedding_count, first_frame_id, last_frame_id, group_id, latency_ns, engine_epoch,
-            p_values, measurements,
+            sequence, column, row, x, y, width, height, pass, status, flags_checked, flags_raised, flags_calibrated,
+            coverage, scores, reconstruction_error, active_count, feature_offset, feature_count, embedding_offset,
+            embedding_count, first_frame_id, last_frame_id, group_id, latency_ns, engine_epoch, p_values,
+            measurements, channels_missing, not_scanned,
         }
         "coverslip_result_batch" ResultBatch {
             struct_size, record_size, records, features, embeddings, record_capacity, feature_capacity,
@@ -93,7 +99,7 @@ fn rust_layout() -> String {
         }
         "coverslip_alert" Alert {
             sequence, code, calibrated, x, y, width, height, since_sequence, since_frame_id, strength, threshold,
-            time_ns,
+            time_ns, reason, reserved,
         }
         "coverslip_alert_batch" AlertBatch { struct_size, record_size, records, record_capacity, record_count }
         "coverslip_slide_summary" SlideSummary {
@@ -102,13 +108,14 @@ fn rust_layout() -> String {
             flags_checked, flags_raised, latency_p50_ns, latency_p99_ns, elapsed_ns, memory_bytes, slots, alpha,
             engine, fallback_reason, bundle_digest, profile_digest, configuration_digest, plugin_version,
             plugin_commit, engine_version, driver_version, gpu_uuid, flag_alpha, scanner_p_value, scanner_verdict,
-            reserved,
+            reserved, pixels_not_scanned, channel_refused, tiles_retried, worker_restarts, bundle_key_id,
+            profile_key_id, white_point, novelty_p_value, novelty_verdict, precision, cpu_kernels,
         }
         "coverslip_api" Api {
             struct_size, abi_major, abi_minor, reserved, get_extension, runtime_open, runtime_info, feature_info,
             runtime_stats, runtime_set_budget, runtime_close, slide_begin, slide_submit, slide_submit_wait,
             slide_finish, slide_cancel, slide_poll, slide_wait, slide_interrupt, slide_alerts, slide_summary,
-            slide_end,
+            slide_end, slide_report_json,
         }
     }
     out
@@ -133,10 +140,13 @@ fn rust_constants() -> String {
 
 // ----------------------------------------------------------------------------------------------- the C side --
 
-/// The header without its comments.
-fn header() -> String {
-    let text =
-        std::fs::read_to_string(coverslip_testkit::root().join("include/coverslip/coverslip.h")).expect("the header");
+const HEADER: &str = "include/coverslip/coverslip.h";
+/// As hosts of version 1.0 were compiled with it. It never changes.
+const HEADER_1_0: &str = "tests/c/abi_1_0/coverslip.h";
+
+/// A header without its comments.
+fn header(path: &str) -> String {
+    let text = std::fs::read_to_string(coverslip_testkit::root().join(path)).expect("the header");
     let mut out = String::new();
     let mut rest = text.as_str();
     while let Some((code, comment)) = rest.split_once("/*") {
@@ -191,22 +201,22 @@ fn constants(header: &str) -> Vec<String> {
         .collect()
 }
 
-/// Compiles and runs a C program whose main consists of these statements.
-fn ask_c(statements: &str) -> String {
+/// Compiles and runs a C program that includes the header and whose main consists of these statements.
+fn ask_c(header: &str, statements: &str) -> String {
     let scratch = coverslip_testkit::Scratch::new("layout");
     let (source, program) = (scratch.join("layout.c"), scratch.join("layout"));
     let text = format!(
-        "#include <coverslip/coverslip.h>\n#include <stdalign.h>\n#include <stdio.h>\nint main(void) {{\n\
-         {statements}return 0;\n}}\n"
+        "#include \"{}\"\n#include <stdalign.h>\n#include <stdio.h>\nint main(void) {{\n{statements}return 0;\n}}\n",
+        coverslip_testkit::root().join(header).display()
     );
     std::fs::write(&source, text).expect("the source");
     coverslip_testkit::run(coverslip_testkit::cc().arg("-std=c11").arg(&source).arg("-o").arg(&program));
     coverslip_testkit::stdout(&mut Command::new(program))
 }
 
-fn c_layout() -> String {
+fn c_layout(path: &str) -> String {
     let mut statements = String::new();
-    for (name, members) in structs(&header()) {
+    for (name, members) in structs(&header(path)) {
         writeln!(statements, "printf(\"{name} size %zu align %zu\\n\", sizeof({name}), alignof({name}));").unwrap();
         for Member { name: member, kind } in members {
             writeln!(
@@ -217,15 +227,15 @@ fn c_layout() -> String {
             .unwrap();
         }
     }
-    ask_c(&statements)
+    ask_c(path, &statements)
 }
 
-fn c_constants() -> String {
+fn c_constants(path: &str) -> String {
     let mut statements = String::new();
-    for name in constants(&header()) {
+    for name in constants(&header(path)) {
         writeln!(statements, "printf(\"{name} = %lld\\n\", (long long)COVERSLIP_{name});").unwrap();
     }
-    ask_c(&statements)
+    ask_c(path, &statements)
 }
 
 // ------------------------------------------------------------------------------------------------ the tests --
@@ -237,7 +247,7 @@ fn golden(name: &str) -> PathBuf {
 #[test]
 #[cfg(target_pointer_width = "64")]
 fn every_member_has_the_same_offset_in_the_header_in_rust_and_in_the_golden_file() {
-    let c = c_layout();
+    let c = c_layout(HEADER);
     // If C's char is unsigned, Rust's c_char and u8 are one type.
     let comparable = if std::ffi::c_char::MIN == 0 { c.replace(" char ", " uint8_t ") } else { c.clone() };
     coverslip_testkit::assert_same("the header (expected) and plugin_abi (found)", &comparable, &rust_layout());
@@ -246,16 +256,30 @@ fn every_member_has_the_same_offset_in_the_header_in_rust_and_in_the_golden_file
 
 #[test]
 fn every_constant_has_the_same_value() {
-    let c = c_constants();
+    let c = c_constants(HEADER);
     coverslip_testkit::assert_same("the header (expected) and plugin_abi (found)", &c, &rust_constants());
     coverslip_testkit::assert_golden(&golden("constants.txt"), &c);
+}
+
+/// Hosts compiled against 1.0 go on: every member and every constant of its header is where and what it was.
+#[test]
+#[cfg(target_pointer_width = "64")]
+fn nothing_of_1_0_has_moved() {
+    let (layout, values) = (c_layout(HEADER), c_constants(HEADER));
+    let (layout_1_0, values_1_0) = (c_layout(HEADER_1_0), c_constants(HEADER_1_0));
+    let is_not_in = |text: &str, line: &&str| !text.lines().any(|other| other == *line);
+    let moved: Vec<&str> =
+        layout_1_0.lines().filter(|line| line.contains(" at ") && is_not_in(&layout, line)).collect();
+    assert!(moved.is_empty(), "members of 1.0 have moved: {moved:#?}");
+    let changed: Vec<&str> = values_1_0.lines().filter(|line| is_not_in(&values, line)).collect();
+    assert_eq!(changed, ["ABI_MINOR = 0"], "constants of 1.0 have changed");
 }
 
 /// A constant's C type decides how it compares with a member: flags and formats are unsigned, codes are signed.
 #[test]
 fn every_constant_has_the_sign_of_its_rust_type() {
     let mut statements = String::new();
-    for name in constants(&header()) {
+    for name in constants(&header(HEADER)) {
         let sign = format!("_Generic((COVERSLIP_{name}), unsigned: \"unsigned\", int: \"int\", default: \"other\")");
         writeln!(statements, "printf(\"{name} %s\\n\", {sign});").unwrap();
     }
@@ -268,7 +292,7 @@ fn every_constant_has_the_sign_of_its_rust_type() {
         let sign = if rest.starts_with("u32") { "unsigned" } else { "int" };
         writeln!(rust, "{name} {sign}").unwrap();
     }
-    coverslip_testkit::assert_same("the header (expected) and plugin_abi (found)", &ask_c(&statements), &rust);
+    coverslip_testkit::assert_same("the header (expected) and plugin_abi (found)", &ask_c(HEADER, &statements), &rust);
 }
 
 /// The wrapper names every code, tile status, flag and alert of the header.
@@ -276,9 +300,9 @@ fn every_constant_has_the_sign_of_its_rust_type() {
 fn the_cpp_header_names_every_constant_of_its_enumerations() {
     let text =
         std::fs::read_to_string(coverslip_testkit::root().join("include/coverslip/coverslip.hpp")).expect("the header");
-    let all = constants(&header());
-    let last_code = all.iter().position(|name| name == "INTERNAL").expect("the last code");
-    let codes = all[..=last_code].iter().filter(|name| !name.starts_with("ABI_M") || *name == "ABI_MISMATCH");
+    let all = constants(&header(HEADER));
+    let behind_the_codes = all.iter().position(|name| name == "ENGINE_AUTO").expect("what follows the codes");
+    let codes = all[..behind_the_codes].iter().filter(|name| !name.starts_with("ABI_M") || *name == "ABI_MISMATCH");
     let prefixed = all.iter().filter(|name| ["TILE_", "FLAG_", "ALERT_"].iter().any(|p| name.starts_with(p)));
     let missing: BTreeSet<&String> = codes
         .chain(prefixed)
@@ -294,7 +318,7 @@ fn the_cpp_header_names_every_constant_of_its_enumerations() {
 /// The reader above finds every struct of the header, and every struct begins with its size.
 #[test]
 fn the_reader_sees_the_whole_header() {
-    let header = header();
+    let header = header(HEADER);
     let structs = structs(&header);
     assert_eq!(structs.len(), header.matches("typedef struct").count());
     for (name, members) in &structs {

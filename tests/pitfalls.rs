@@ -19,9 +19,22 @@ static BUNDLE: LazyLock<PathBuf> = LazyLock::new(|| {
 /// Compiles `tests/c/<name>.c` and runs it with the library and the bundle.
 #[track_caller]
 fn host(name: &str) -> Output {
-    let scratch = coverslip_testkit::Scratch::new(name);
-    let program = scratch.join(name);
+    compiled(coverslip_testkit::cc(), name)
+}
+
+/// The same, compiled against the header of version 1.0.
+#[track_caller]
+fn host_of_1_0(name: &str) -> Output {
     let mut compiler = coverslip_testkit::cc();
+    // It comes first, and its guard keeps the header of today out.
+    compiler.args(["-D_GNU_SOURCE", "-include"]).arg(coverslip_testkit::root().join("tests/c/abi_1_0/coverslip.h"));
+    compiled(compiler, name)
+}
+
+#[track_caller]
+fn compiled(mut compiler: Command, name: &str) -> Output {
+    let scratch = coverslip_testkit::Scratch::new(&name.replace('/', "-"));
+    let program = scratch.join("host");
     compiler.args(["-std=c11", "-O1", "-g", "-Wconversion", "-Wshadow", "-DCOVERSLIP_NO_IMPORT"]);
     if let Ok(sanitizer) = std::env::var("COVERSLIP_SANITIZE") {
         compiler.arg(format!("-fsanitize={sanitizer}"));
@@ -69,6 +82,13 @@ fn another_contract_is_refused_with_words() {
 #[test]
 fn structs_of_other_sizes_are_understood() {
     host("sizes");
+}
+
+/// Pitfalls 5 and 6: a host that was compiled against 1.0 runs as it did.
+#[test]
+fn a_host_of_1_0_runs_unchanged() {
+    host_of_1_0("abi_1_0/host");
+    host_of_1_0("misuse");
 }
 
 /// Pitfall 7.

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * coverslip.h — the C contract of Coverslip, version 1.
+ * coverslip.h — the C contract of Coverslip, version 1.1.
  *
  * Coverslip is a shared library that slide-scanner software loads. The host opens a bundle (a pathology
  * foundation model with a sparse autoencoder, SAE) and submits the frames of a slide as they are captured. It
@@ -17,6 +17,7 @@
  *         slide_alerts             likewise
  *       slide_finish               no more frames; waits for the rest
  *       slide_summary              counters, digests, versions
+ *       slide_report_json          the same and more as one text (1.1)
  *       slide_end                  the handle becomes invalid
  *     runtime_close                joins every thread
  *
@@ -33,10 +34,22 @@
  *   in. The library keeps no pointer to one after the call returns. The two exceptions are the log callback
  *   and its `user` pointer: they must stay valid until every runtime opened after the coverslip_get_api call
  *   that passed them is closed.
- * Structs. Each begins with `struct_size`, which the host sets to sizeof. The library reads at most that many
- *   bytes of an input. Missing bytes count as zero. Bytes that the library does not know must be zero, else it
- *   returns INVALID_STRUCT. It writes at most that many bytes of an output. Zero means "the default" wherever
- *   a default is named. COVERSLIP_INIT(s) zeroes a struct and sets its size.
+ * Versions. A minor version only appends: fields to structs, functions to the table, constants. Nothing moves or
+ *   changes its meaning, and a host compiled against 1.0 runs as it did. What 1.1 adds is marked "1.1". "Not built
+ *   yet" marks what this library knows by name and does not do: an input other than 0 or NULL is refused with
+ *   UNSUPPORTED (a pixel format with UNSUPPORTED_FORMAT), and an output is 0. A value outside the range that the
+ *   text states is INVALID_ARGUMENT all the same.
+ * Structs. Each begins with `struct_size`, which the host sets to sizeof. It tells which fields the host knows.
+ *   The library reads at most that many bytes of an input. Missing fields count as zero. Bytes that the library
+ *   does not know must be zero, else it returns INVALID_STRUCT. It writes at most that many bytes of an output;
+ *   fields that it does not know stay as the host left them. A size that ends inside a field is INVALID_STRUCT,
+ *   for inputs and outputs: a field is known as a whole or not at all. Two structs may end elsewhere too: a frame
+ *   after any of its planes, and coverslip_error inside its message, which is then cut to fit. Zero means "the
+ *   default" wherever a default is named. COVERSLIP_INIT(s) zeroes a struct and sets its size.
+ * Records. Results and alerts lie in arrays. Their batch states `record_size`, the host's sizeof of one record,
+ *   which is also the distance to the next. A record that the host knows shorter is cut at the end of a field;
+ *   one that it knows longer is written as far as the library knows it. INVALID_STRUCT: a size below that of 1.0,
+ *   inside a field, or not a multiple of 8.
  * Errors. Every function returns a COVERSLIP_* code; COVERSLIP_OK is 0. Unless a function says otherwise, it
  *   writes nothing to its outputs on an error. `error` may be NULL. Otherwise it receives the code and a
  *   message that says what was expected, what was found and what to do. Any function may return
@@ -46,9 +59,35 @@
  *   stale handle is refused with INVALID_HANDLE.
  * Panics. A defect inside the library is caught at this boundary and returned as INTERNAL. It poisons the slide
  *   it happened in, whose remaining tiles end as FAILED, and nothing else.
- * The host's process. The library never writes to stdout or stderr. It sets no signal handler, locale, floating-
- *   point mode, atexit handler or allocator. It starts no thread before runtime_open. It stays mapped after
- *   dlclose, so a thread that once called it may end later than that.
+ * The host's process. The library never writes to stdout or stderr (one exception: see Memory). It sets no signal
+ *   handler, locale, floating-point mode, atexit handler or allocator. It starts no thread before runtime_open. It
+ *   stays mapped after dlclose, so a thread that once called it may end later than that.
+ * Signals. The library installs no handler, raises no signal on purpose and changes no signal mask. Its threads
+ *   inherit the mask of the thread that calls runtime_open, and that of the first runtime_open lasts for the pool
+ *   of the CPU engine. A host that takes signals with sigwait or signalfd must therefore block them before the
+ *   first runtime_open. If it blocks them only afterwards, a signal can reach a thread of the library, where its
+ *   default action ends the process. Not built yet: that the library's threads block every signal themselves.
+ * Fork. A child made by fork() has none of the library's threads and must not call the library; the parent's
+ *   runtimes and slides go on. A child that calls only exec or _exit is safe. Not built yet: the child's calls are
+ *   not refused. Today runtime_open may never return in a child whose parent has opened a runtime, and the tiles of
+ *   a slide that the child inherited never end. A later library refuses both with WRONG_STATE.
+ * Memory. slide_begin reserves what a slide needs, or returns OUT_OF_MEMORY; slide_submit allocates nothing.
+ *   runtime_open, runs of the CPU engine and bookkeeping allocate. If the operating system refuses such an
+ *   allocation (an address-space or job limit, no overcommitment), the process is aborted with a line on stderr.
+ *   A host under a limit must leave room for it: memory_limit bounds only the memory of slides. Not built yet:
+ *   runtime_info.engine_memory_bytes, which says how much the engine takes.
+ * Trust. A digest proves that a file did not change, not who made it. The library hashes every file of a bundle
+ *   and profile before it uses it, checks sizes against limits, and runs no code from them. But the graph of a
+ *   hostile bundle can take all memory or end the process in runtime_open; TensorRT trusts a plan as code; and a
+ *   pipe in the place of a file makes runtime_open wait. Open only what came from someone you trust: pass the
+ *   digests that you expect, and keep these folders, and the plan cache, where only trusted software writes. Not
+ *   built yet: signatures (trusted_keys, COVERSLIP_RUNTIME_REQUIRE_SIGNATURE).
+ * A lost GPU. CUDA's errors 700, 702, 710 and 714 to 719 end CUDA for the whole process: by NVIDIA's documentation
+ *   it must be terminated and started anew to use CUDA again. The GPU engine runs in the host's process and shares
+ *   the device's primary context with it, so such an error of either ends the GPU work of both, and a crash in the
+ *   driver ends the host. After the loss, tiles go on as coverslip_runtime_desc.fallback says. A runtime that is
+ *   then opened in the same process can use the CPU; to use the GPU again, start the process again. Not built
+ *   yet: an engine in a process of its own (isolation), which takes these losses out of the host.
  * Text. Text is UTF-8 and NUL-terminated. Paths are too, also on Windows. Text that does not fit an output is
  *   cut at the end of a character.
  * Times are in nanoseconds; durations whose names end in _ms are in milliseconds.
@@ -90,7 +129,7 @@ extern "C" {
 
 /** The version of this header. Another major version is another contract; minor versions only append. */
 #define COVERSLIP_ABI_MAJOR 1u
-#define COVERSLIP_ABI_MINOR 0u
+#define COVERSLIP_ABI_MINOR 1u
 
 /** Zeroes a struct of this header and sets its struct_size. */
 #define COVERSLIP_INIT(s) (memset(&(s), 0, sizeof(s)), (s).struct_size = (uint32_t)sizeof(s))
@@ -101,7 +140,8 @@ extern "C" {
 #define COVERSLIP_OK 0
 /** A null pointer, or a value out of its range. */
 #define COVERSLIP_INVALID_ARGUMENT 1
-/** A struct_size that is too small, or non-zero bytes beyond what this library knows. */
+/** A struct_size or record_size that is too small or ends inside a field, or non-zero bytes beyond what this library
+ *  knows. */
 #define COVERSLIP_INVALID_STRUCT 2
 /** Not a handle, or the handle of a runtime or slide that is closed. */
 #define COVERSLIP_INVALID_HANDLE 3
@@ -111,7 +151,7 @@ extern "C" {
 #define COVERSLIP_ABI_MISMATCH 5
 /** The contract knows it, but this library or this version does not have it. */
 #define COVERSLIP_UNSUPPORTED 6
-/** This version does not accept the pixel format, bit depth or number of planes. */
+/** This library does not accept the pixel format, bit depth or number of planes. */
 #define COVERSLIP_UNSUPPORTED_FORMAT 7
 /** The memory needed is not available, or exceeds the limit that the host set; the message says how much. */
 #define COVERSLIP_OUT_OF_MEMORY 8
@@ -149,6 +189,9 @@ extern "C" {
 #define COVERSLIP_ENGINE_HUNG 24
 /** A defect in the library was caught. The slide is poisoned; the host is unaffected. */
 #define COVERSLIP_INTERNAL 25
+/** 1.1. A bundle or profile is unsigned although COVERSLIP_RUNTIME_REQUIRE_SIGNATURE is set, or its signature is wrong,
+ *  or it is by none of the trusted keys. Not built yet. */
+#define COVERSLIP_SIGNATURE_INVALID 26
 
 /* ------------------------------------------------------------------------------ constants of fields -- */
 
@@ -161,6 +204,8 @@ extern "C" {
 #define COVERSLIP_RUNTIME_ALLOW_LIBRARY_SEARCH 0x1u /**< The loader may search for TensorRT. */
 #define COVERSLIP_RUNTIME_PREBUILT_ONLY 0x2u        /**< Never build a plan on this machine. */
 #define COVERSLIP_RUNTIME_NORMAL_PRIORITY 0x4u      /**< Workers run at the host's priority, not below it. */
+#define COVERSLIP_RUNTIME_REQUIRE_SIGNATURE 0x8u    /**< 1.1. Bundle and profile must be signed by one of trusted_keys.
+                                                         Not built yet. */
 
 /** coverslip_runtime_desc.fallback: what happens when a GPU engine fails */
 #define COVERSLIP_FALLBACK_AT_OPEN 0 /**< At open: use the CPU. In mid-slide: the remaining tiles fail. */
@@ -172,6 +217,21 @@ extern "C" {
 #define COVERSLIP_PRECISION_FLOAT32 1  /**< float32, without TF32. */
 #define COVERSLIP_PRECISION_FLOAT16 2  /**< float16 where it is safe; norms, softmax, SAE and errors in float32. */
 #define COVERSLIP_PRECISION_BFLOAT16 3 /**< bfloat16, with the same exceptions. */
+#define COVERSLIP_PRECISION_INT8 4     /**< 1.1. Only in outputs: what the CPU runs for COVERSLIP_CPU_PRECISION_INT8. */
+
+/** coverslip_runtime_desc.cpu_precision: that of the CPU engine. 1.1 */
+#define COVERSLIP_CPU_PRECISION_FLOAT32 0 /**< float32, as in 1.0. */
+#define COVERSLIP_CPU_PRECISION_HALF 1    /**< float16 or bfloat16, by what the processor has. Norms, softmax, SAE and
+                                               errors in float32. Not built yet. */
+#define COVERSLIP_CPU_PRECISION_INT8 2    /**< The mix of int8, half and float32 that passed the bundle's gate; a bundle
+                                               without one is refused with UNSUPPORTED. Not built yet. */
+
+/** coverslip_runtime_desc.isolation: where the engine runs. 1.1 */
+#define COVERSLIP_ISOLATION_AUTO 0   /**< TensorRT in a worker process if the worker's program is there and the host's
+                                          abi_minor is at least 1; else in this process. Until workers are built: in
+                                          this process. */
+#define COVERSLIP_ISOLATION_NEVER 1  /**< In this process. See "A lost GPU". */
+#define COVERSLIP_ISOLATION_ALWAYS 2 /**< In a worker process, the CPU engine too, or an error. Not built yet. */
 
 /** coverslip_runtime_info.fallback_reason, and strength of COVERSLIP_ALERT_ENGINE_FALLBACK */
 #define COVERSLIP_REASON_NONE 0                /**< The engine requested runs. */
@@ -185,6 +245,10 @@ extern "C" {
 #define COVERSLIP_REASON_DEVICE_LOST 8         /**< The GPU failed while running. */
 #define COVERSLIP_REASON_OUT_OF_MEMORY 9       /**< The GPU's memory or gpu_memory_limit is too small. */
 #define COVERSLIP_REASON_DEFECT 10             /**< A defect was caught while the engine loaded. */
+#define COVERSLIP_REASON_NO_WORKER 11          /**< 1.1. The worker's program is missing or does not start. */
+#define COVERSLIP_REASON_WORKER_CRASHED 12     /**< 1.1. The worker process ended by itself. */
+#define COVERSLIP_REASON_WORKER_HUNG 13        /**< 1.1. A batch took longer than worker_timeout_ms; it was killed. */
+#define COVERSLIP_REASON_WORKER_PROTOCOL 14    /**< 1.1. The worker broke its protocol or answered nonsense. */
 
 /** coverslip_progress.stage */
 #define COVERSLIP_STAGE_VERIFY 0     /**< Reading and hashing the bundle. */
@@ -198,15 +262,100 @@ extern "C" {
 #define COVERSLIP_COLOR_SRGB 2    /**< sRGB. */
 #define COVERSLIP_COLOR_VENDOR 3  /**< A vendor's own colours; color_name names them. */
 
+/** coverslip_slide_desc.stain. FOREIGN without a profile depends on it. 1.1 */
+#define COVERSLIP_STAIN_UNKNOWN 0 /**< As in 1.0: FOREIGN needs a profile. */
+#define COVERSLIP_STAIN_HE 1      /**< Haematoxylin and eosin. Not built yet. */
+#define COVERSLIP_STAIN_H_DAB 2   /**< Haematoxylin and DAB. Not built yet. */
+#define COVERSLIP_STAIN_OTHER 3   /**< Another one: no rule by stain applies. Not built yet. */
+
 /** coverslip_slide_desc.flags */
 #define COVERSLIP_SLIDE_EMBEDDINGS 0x1u         /**< Results carry the embeddings of every tap. */
 #define COVERSLIP_SLIDE_ANALYSE_BACKGROUND 0x2u /**< The model sees every tile, even without tissue. */
+#define COVERSLIP_SLIDE_NOT_SCANNED_VALUE 0x4u  /**< 1.1. coverslip_slide_desc.not_scanned holds. Not built yet. */
+#define COVERSLIP_SLIDE_ALPHA_IS_VALIDITY 0x8u  /**< 1.1. Pixels with alpha 0 were not scanned. Not built yet. */
 
 /** coverslip_frame.pixel_format: codes of the Pixel Format Naming Convention (PFNC, EMVA/GenICam) */
 #define COVERSLIP_PFNC_RGB8 0x02180014u
 #define COVERSLIP_PFNC_BGR8 0x02180015u
 #define COVERSLIP_PFNC_RGBA8 0x02200016u /**< Alpha is ignored. */
 #define COVERSLIP_PFNC_BGRA8 0x02200017u /**< Alpha is ignored. */
+/** 1.1. Not built yet: the formats from here on are UNSUPPORTED_FORMAT.
+ *  Unpacked channels of 10 to 16 bits are little-endian 16-bit words with the value in the low bits. P: PFNC's packing,
+ *  from the least significant bit on, without gaps within a row. _PACKED: GigE Vision's older packing, two pixels in
+ *  three bytes. Each row begins at a byte. Deeper channels become 8 bits by the slide's tone (coverslip_slide_desc).
+ *  A Mono frame is grey, or one channel (coverslip_frame.channel). A Bayer code names the colours of the frame's own
+ *  first two pixels, wherever the stage was; its width and height are even. */
+#define COVERSLIP_PFNC_MONO8 0x01080001u
+#define COVERSLIP_PFNC_MONO10 0x01100003u
+#define COVERSLIP_PFNC_MONO12 0x01100005u
+#define COVERSLIP_PFNC_MONO14 0x01100025u
+#define COVERSLIP_PFNC_MONO16 0x01100007u
+#define COVERSLIP_PFNC_MONO10P 0x010A0046u
+#define COVERSLIP_PFNC_MONO12P 0x010C0047u
+#define COVERSLIP_PFNC_MONO14P 0x010E0104u
+#define COVERSLIP_PFNC_MONO10_PACKED 0x010C0004u
+#define COVERSLIP_PFNC_MONO12_PACKED 0x010C0006u
+#define COVERSLIP_PFNC_BAYER_GR8 0x01080008u
+#define COVERSLIP_PFNC_BAYER_RG8 0x01080009u
+#define COVERSLIP_PFNC_BAYER_GB8 0x0108000Au
+#define COVERSLIP_PFNC_BAYER_BG8 0x0108000Bu
+#define COVERSLIP_PFNC_BAYER_GR10 0x0110000Cu
+#define COVERSLIP_PFNC_BAYER_RG10 0x0110000Du
+#define COVERSLIP_PFNC_BAYER_GB10 0x0110000Eu
+#define COVERSLIP_PFNC_BAYER_BG10 0x0110000Fu
+#define COVERSLIP_PFNC_BAYER_GR12 0x01100010u
+#define COVERSLIP_PFNC_BAYER_RG12 0x01100011u
+#define COVERSLIP_PFNC_BAYER_GB12 0x01100012u
+#define COVERSLIP_PFNC_BAYER_BG12 0x01100013u
+#define COVERSLIP_PFNC_BAYER_GR16 0x0110002Eu
+#define COVERSLIP_PFNC_BAYER_RG16 0x0110002Fu
+#define COVERSLIP_PFNC_BAYER_GB16 0x01100030u
+#define COVERSLIP_PFNC_BAYER_BG16 0x01100031u
+#define COVERSLIP_PFNC_BAYER_BG10P 0x010A0052u
+#define COVERSLIP_PFNC_BAYER_GB10P 0x010A0054u
+#define COVERSLIP_PFNC_BAYER_GR10P 0x010A0056u
+#define COVERSLIP_PFNC_BAYER_RG10P 0x010A0058u
+#define COVERSLIP_PFNC_BAYER_BG12P 0x010C0053u
+#define COVERSLIP_PFNC_BAYER_GB12P 0x010C0055u
+#define COVERSLIP_PFNC_BAYER_GR12P 0x010C0057u
+#define COVERSLIP_PFNC_BAYER_RG12P 0x010C0059u
+#define COVERSLIP_PFNC_BAYER_GR10_PACKED 0x010C0026u
+#define COVERSLIP_PFNC_BAYER_RG10_PACKED 0x010C0027u
+#define COVERSLIP_PFNC_BAYER_GB10_PACKED 0x010C0028u
+#define COVERSLIP_PFNC_BAYER_BG10_PACKED 0x010C0029u
+#define COVERSLIP_PFNC_BAYER_GR12_PACKED 0x010C002Au
+#define COVERSLIP_PFNC_BAYER_RG12_PACKED 0x010C002Bu
+#define COVERSLIP_PFNC_BAYER_GB12_PACKED 0x010C002Cu
+#define COVERSLIP_PFNC_BAYER_BG12_PACKED 0x010C002Du
+#define COVERSLIP_PFNC_RGB10 0x02300018u
+#define COVERSLIP_PFNC_BGR10 0x02300019u
+#define COVERSLIP_PFNC_RGB12 0x0230001Au
+#define COVERSLIP_PFNC_BGR12 0x0230001Bu
+#define COVERSLIP_PFNC_RGB16 0x02300033u
+#define COVERSLIP_PFNC_BGR16 0x0230004Bu
+#define COVERSLIP_PFNC_RGBA16 0x02400064u
+#define COVERSLIP_PFNC_BGRA16 0x02400051u
+#define COVERSLIP_PFNC_RGB10P 0x021E005Cu
+#define COVERSLIP_PFNC_BGR10P 0x021E0048u
+#define COVERSLIP_PFNC_RGB12P 0x0224005Du
+#define COVERSLIP_PFNC_BGR12P 0x02240049u
+#define COVERSLIP_PFNC_RGB8_PLANAR 0x02180021u /**< Three planes: red, green, blue. */
+
+/** coverslip_frame.channel: what a Mono frame carries. 1.1 */
+#define COVERSLIP_CHANNEL_ALL 0   /**< Every channel; Mono is grey. As in 1.0. */
+#define COVERSLIP_CHANNEL_RED 1   /**< Red alone. Not built yet. */
+#define COVERSLIP_CHANNEL_GREEN 2 /**< Green alone. Not built yet. */
+#define COVERSLIP_CHANNEL_BLUE 3  /**< Blue alone. Not built yet. */
+
+/** coverslip_frame.mask_format: which pixels were captured. 1.1 */
+#define COVERSLIP_MASK_NONE 0  /**< No mask: every pixel was captured. As in 1.0. */
+#define COVERSLIP_MASK_BYTES 1 /**< A byte per pixel; 0: not scanned. Not built yet. */
+#define COVERSLIP_MASK_BITS 2  /**< A bit per pixel, the first in the least significant bit; each row begins at a byte;
+                                    0: not scanned. Not built yet. */
+
+/** coverslip_frame.flags. 1.1 */
+#define COVERSLIP_FRAME_CONTIGUOUS 0x1u /**< Its rows follow those of the last frame of this group_id without a gap: the
+                                             two share a halo for demosaicing. Not built yet. */
 
 /** coverslip_result.status: how a tile ended */
 #define COVERSLIP_TILE_DONE 1       /**< Analysed: features and flags are valid. */
@@ -237,9 +386,11 @@ extern "C" {
 #define COVERSLIP_FLAG_SCANNER_FEATURES 0x200u    /**< score 9: share of activation on other scanners' features, 0..1 */
 #define COVERSLIP_FLAG_FEATURES_UNRELIABLE 0x400u /**< score 10: SAE reconstruction error (FVU scale), >= 0 */
 #define COVERSLIP_FLAG_UNSTABLE 0x800u            /**< score 11: change of the features when the colours change, 0..1 */
+#define COVERSLIP_FLAG_FOLD 0x1000u               /**< score 12: share of the tile that is folded tissue, 0..1. 1.1, not
+                                                       built yet: never checked */
 /** The length of coverslip_result.scores and p_values. */
 #define COVERSLIP_SCORE_COUNT 16
-/** The number of flags of this version. */
+/** The number of flags that this library can check: all but FOLD. */
 #define COVERSLIP_FLAG_COUNT 12
 
 /** Indices into coverslip_result.measurements: what was measured on the tile's pixels. NaN: not measured. */
@@ -255,6 +406,10 @@ extern "C" {
 #define COVERSLIP_MEASURE_BANDING_PERIOD 15 /**< The period of the stronger of the two, pixels. */
 #define COVERSLIP_MEASURE_FOREIGN 16        /**< Optical density; below 0, nothing is outside tissue's colours. */
 #define COVERSLIP_MEASURE_FOREIGN_SHARE 17  /**< Share of the tile outside tissue's colours, 0..1. */
+#define COVERSLIP_MEASURE_SHARPNESS_ACROSS 18 /**< 1.1. 18..21: sharpness across 0, 45, 90 and 135 degrees, dB.
+                                                   Not built yet. */
+#define COVERSLIP_MEASURE_FOCUS_LEARNED 22  /**< 1.1. A learned score of focus, higher is sharper. Not built yet. */
+#define COVERSLIP_MEASURE_FOLD 23           /**< 1.1. Share of the tile that is folded tissue, 0..1. Not built yet. */
 /** The length of coverslip_result.measurements. */
 #define COVERSLIP_MEASUREMENT_COUNT 32
 
@@ -267,6 +422,11 @@ extern "C" {
 #define COVERSLIP_SCANNER_MATCHES 1    /**< The slide looks like one of the scanner's slides. */
 #define COVERSLIP_SCANNER_MISMATCHES 2 /**< It does not; the alert was raised. */
 
+/** coverslip_slide_summary.novelty_verdict: NOVEL for the slide as a whole. 1.1 */
+#define COVERSLIP_NOVELTY_UNKNOWN 0 /**< As COVERSLIP_SCANNER_UNKNOWN, or not built yet. */
+#define COVERSLIP_NOVELTY_KNOWN 1   /**< The slide looks like slides of at least one scanner of the profile. */
+#define COVERSLIP_NOVELTY_NONE 2    /**< It looks like those of none of them. */
+
 /** coverslip_alert.code */
 #define COVERSLIP_ALERT_FOCUS_LOSS 1       /**< A run of tissue tiles in a strip is out of focus; strength: tiles. */
 #define COVERSLIP_ALERT_COLOR_DRIFT 2      /**< Colours have moved away from this slide's earlier ones; strength: an
@@ -278,6 +438,14 @@ extern "C" {
 #define COVERSLIP_ALERT_OVERRUN 7          /**< Frames were refused; strength: frames. */
 #define COVERSLIP_ALERT_ENGINE_FALLBACK 8  /**< Another engine runs than the one requested, or none any more. */
 #define COVERSLIP_ALERT_UNKNOWN_SCANNER 9  /**< The profile does not know scanner_id; no check is calibrated. */
+#define COVERSLIP_ALERT_WORKER_RESTARTED 10 /**< 1.1. The engine's process was started again, for the alert's reason;
+                                                strength: restarts within a minute; threshold: how many end it. Not
+                                                built yet. */
+#define COVERSLIP_ALERT_PROFILE_PRECISION 11 /**< 1.1. The profile was calibrated at another precision; strength:
+                                                COVERSLIP_PRECISION_* of the profile; threshold: that of the engine. Not
+                                                built yet. */
+#define COVERSLIP_ALERT_SCANNER_DRIFT 12   /**< 1.1. What SCANNER_MISMATCH says at the end, said while the slide is on
+                                                the stage; strength: an e-value. Not built yet. */
 
 /** coverslip_slide_summary.state */
 #define COVERSLIP_SLIDE_OPEN 1     /**< Accepts frames. */
@@ -350,6 +518,18 @@ typedef struct coverslip_runtime_desc {
     uint64_t gpu_memory_limit;     /**< Bytes that plan, contexts and buffers may take together; 0: no limit. */
     uint32_t max_batch;            /**< Tiles per batch on the GPU; 0: the plan's, 32 when built. At most 256. */
     uint32_t reserved;             /**< 0. */
+    /* 1.1. Not built yet. */
+    const char *worker_path;       /**< The program that runs the engine in a process of its own; NULL: coverslip-worker
+                                        beside the library. An absolute path. */
+    int32_t isolation;             /**< COVERSLIP_ISOLATION_*. AUTO and NEVER are built: no worker is started. */
+    uint32_t worker_timeout_ms;    /**< Time for one batch before the worker is killed and started again; 0: 30,000;
+                                        COVERSLIP_NO_TIMEOUT: never. */
+    const char *const *trusted_keys; /**< Public keys of minisign, a base64 text each, whose signatures of bundle and
+                                        profile are accepted. NULL: signatures are not checked. */
+    uint32_t trusted_key_count;    /**< Length of trusted_keys. At most 64. */
+    int32_t cpu_precision;         /**< COVERSLIP_CPU_PRECISION_*. */
+    const char *cpu_tuning_path;   /**< The file of `coverslip engine tune`, which overrides the choice of CPU kernels;
+                                        NULL: chosen from a fixed table by the processor's features. */
 } coverslip_runtime_desc;
 
 /** The progress of runtime_open. */
@@ -390,6 +570,17 @@ typedef struct coverslip_runtime_info {
     uint8_t plan_digest[32];   /**< sha256 of the GPU plan's file; zeros on the CPU, and for a plan that is not kept. */
     int32_t precision;         /**< The precision that runs: COVERSLIP_PRECISION_FLOAT32, _FLOAT16 or _BFLOAT16. */
     uint32_t reserved;         /**< 0. */
+    /* 1.1. Not built yet, but for cpu_precision. */
+    uint64_t worker_process_id;   /**< 0: the engine runs in this process. Changes when the worker is started again. */
+    uint64_t worker_restarts;     /**< Since the runtime was opened. */
+    uint64_t engine_memory_bytes; /**< Host memory that the engine holds, with the most that its runs add; 0: not
+                                       known. */
+    uint64_t bundle_key_id;       /**< The key whose signature was accepted, as minisign numbers it; 0: none. */
+    uint64_t profile_key_id;      /**< The same for the profile. */
+    int32_t cpu_precision;        /**< COVERSLIP_CPU_PRECISION_* of the CPU engine, also while it stands by. */
+    int32_t profile_precision;    /**< COVERSLIP_PRECISION_* at which the profile was calibrated; 0: not known. */
+    char cpu_kernels[64];         /**< The kernel families that the CPU engine runs, separated by blanks; empty: on the
+                                       GPU, and where a library (see engine_version) chooses its own. */
 } coverslip_runtime_info;
 
 /** What one SAE feature means, if the lab has labelled it. */
@@ -401,6 +592,11 @@ typedef struct coverslip_feature_info {
     char label[128];     /**< Empty: not labelled. In a pruned SAE without labels: the original number. */
     char cell_type[64];  /**< The cells whose counts it follows; empty: not measured. */
     char dataset[128];   /**< The data set of these tiles. */
+    /* 1.1. Not built yet. */
+    double partial_correlation; /**< The same r with the tile's colour held fixed; valid if groups is not 0. */
+    double p_value;             /**< Of the label, on groups that did not choose it, corrected for all features and
+                                     labels; valid if groups is not 0. */
+    uint64_t groups;            /**< Independent groups (slides, patients) on which the label was tested; 0: none. */
 } coverslip_feature_info;
 
 /** Totals of a runtime since it was opened. */
@@ -421,6 +617,11 @@ typedef struct coverslip_runtime_stats {
     uint64_t judge_ns;         /**< Time spent on scores, flags and alerts. */
     uint32_t budget_percent;
     uint32_t reserved;
+    /* 1.1. Not built yet. */
+    uint64_t worker_process_id; /**< 0: the engine runs in this process. */
+    uint64_t worker_restarts;
+    uint64_t batches_retried;  /**< Batches that were run again on another worker. */
+    uint64_t wake_ups;         /**< Times that a waiting thread of this runtime woke; 0: not counted. */
 } coverslip_runtime_stats;
 
 /* ----------------------------------------------------------------------------------- slide structs -- */
@@ -448,6 +649,25 @@ typedef struct coverslip_slide_desc {
     double alpha;                  /**< False-alarm level of calibrated flags; 0: 0.01. At most 0.5. */
     uint32_t flags;                /**< COVERSLIP_SLIDE_*. */
     uint32_t stability_interval;   /**< With a profile, one tile in this many is run twice for UNSTABLE; 0: 64. */
+    /* 1.1. Not built yet. How the camera's levels become the 8-bit channels that tiles, model and flags see, pixel by
+       pixel and for every pixel format. With all of it 0, 8-bit formats are used as they are, as in 1.0.
+         v = clip((level - tone_black) / (tone_white - tone_black)), times white_balance, then color_matrix, clipped;
+         channel = round(255 * v^(1 / tone_gamma)), or tone_table[round(v * (tone_table_size - 1))].
+       clip: to 0..1. Mosaics are demosaiced before, as levels. Grey has one channel: no balance, no matrix. */
+    double tone_black;             /**< Level of black; 0: 0. At least 0 and below tone_white. */
+    double tone_white;             /**< Level of white; 0: the format's highest, 2^bits - 1. At most that. */
+    double tone_gamma;             /**< 0.1 to 10; 0: 1, a straight line. 0 with tone_table. */
+    const uint8_t *tone_table;     /**< The curve as 8-bit channels, read in slide_begin; NULL: tone_gamma. */
+    uint32_t tone_table_size;      /**< Length of tone_table, 2 to 65,536. */
+    int32_t stain;                 /**< COVERSLIP_STAIN_*. */
+    double white_balance[3];       /**< Factors for red, green, blue, each above 0 and at most 16; all 0: 1. */
+    double color_matrix[9];        /**< Row by row, from red, green, blue to red, green, blue; each -16 to 16; all 0:
+                                        the identity. */
+    double white_reference[3];     /**< Red, green, blue of clear glass as 8-bit channels, above 0 and at most 255, for
+                                        exposure; all 0: taken from the glass that the slide shows. */
+    uint32_t not_scanned[3];       /**< With NOT_SCANNED_VALUE: a pixel of exactly these levels (red, green, blue;
+                                        grey: the first) was not scanned. Else 0. */
+    uint32_t reserved;             /**< 0. */
 } coverslip_slide_desc;
 
 /** One memory plane of a frame. */
@@ -461,8 +681,8 @@ typedef struct coverslip_plane {
 typedef struct coverslip_frame {
     uint32_t struct_size;
     uint32_t pixel_format;     /**< COVERSLIP_PFNC_*. */
-    uint32_t bit_depth;        /**< Bits per channel; 0: the format's. Version 1 accepts 8. */
-    uint32_t plane_count;      /**< Version 1 accepts 1. */
+    uint32_t bit_depth;        /**< Bits per channel; 0: the format's. Other values: UNSUPPORTED_FORMAT. */
+    uint32_t plane_count;      /**< 1; of RGB8_PLANAR, 3. Other values: UNSUPPORTED_FORMAT. */
     int64_t x, y;              /**< Upper left pixel in the acquisition plane. */
     uint32_t width, height;
     coverslip_plane planes[4];
@@ -471,6 +691,14 @@ typedef struct coverslip_frame {
     uint64_t group_id;         /**< The strip or swath; 0: none. */
     uint32_t pass;             /**< 0, and 1 more each time a region is scanned again. At most 65,535. */
     int32_t focal_plane;       /**< 0. Others: UNSUPPORTED in version 1. */
+    /* 1.1. Not built yet. */
+    int32_t channel;           /**< COVERSLIP_CHANNEL_*. Others than ALL for Mono formats alone. Arrival is kept per
+                                    channel: a tile is complete when every channel of its pixels has arrived. */
+    uint32_t flags;            /**< COVERSLIP_FRAME_*. */
+    coverslip_plane mask;      /**< As mask_format says, width x height. Pixels that were not scanned count as not
+                                    arrived: in coverage, exposure, white point and tissue. All 0 with MASK_NONE. */
+    int32_t mask_format;       /**< COVERSLIP_MASK_*. */
+    uint32_t reserved;         /**< 0. */
 } coverslip_frame;
 
 /** One active SAE feature of a tile. */
@@ -506,12 +734,16 @@ typedef struct coverslip_result {
     float p_values[COVERSLIP_SCORE_COUNT]; /**< By flag bit, for calibrated flags; raised if <= flag_alpha. Otherwise
                                                 NaN. */
     float measurements[COVERSLIP_MEASUREMENT_COUNT]; /**< By COVERSLIP_MEASURE_*. */
+    /* 1.1. Not built yet. */
+    uint32_t channels_missing; /**< Bit c: the channel COVERSLIP_CHANNEL_* = c never came, but another did. The tile is
+                                    REFUSED. */
+    float not_scanned;         /**< Share of the tile's pixels that the host said were not scanned, 0..1. */
 } coverslip_result;
 
 /** Buffers for slide_poll and slide_wait. */
 typedef struct coverslip_result_batch {
     uint32_t struct_size;
-    uint32_t record_size;         /**< sizeof(coverslip_result): bytes from one record to the next. */
+    uint32_t record_size;         /**< sizeof(coverslip_result) of the host's header: see Records. */
     coverslip_result *records;
     coverslip_feature *features;  /**< May be NULL with capacity 0; features are then left out (count 0). */
     float *embeddings;            /**< May be NULL with capacity 0; embeddings are then left out. */
@@ -535,12 +767,15 @@ typedef struct coverslip_alert {
     double strength;         /**< The value measured, in the unit of threshold. */
     double threshold;        /**< The value it was compared with. */
     int64_t time_ns;         /**< Since slide_begin. */
+    /* 1.1. Not built yet. */
+    int32_t reason;          /**< WORKER_RESTARTED: COVERSLIP_REASON_*. Otherwise 0. */
+    uint32_t reserved;       /**< 0. */
 } coverslip_alert;
 
 /** Buffer for slide_alerts. */
 typedef struct coverslip_alert_batch {
     uint32_t struct_size;
-    uint32_t record_size;  /**< sizeof(coverslip_alert). */
+    uint32_t record_size;  /**< sizeof(coverslip_alert) of the host's header: see Records. */
     coverslip_alert *records;
     uint32_t record_capacity;
     uint32_t record_count; /**< Out. */
@@ -587,6 +822,19 @@ typedef struct coverslip_slide_summary {
     double scanner_p_value;   /**< NaN while the verdict is UNKNOWN. */
     int32_t scanner_verdict;  /**< COVERSLIP_SCANNER_*. */
     uint32_t reserved;        /**< 0. */
+    /* 1.1. Not built yet, but for precision. */
+    uint64_t pixels_not_scanned;  /**< Pixels of accepted frames that were not scanned: mask, alpha or value. */
+    uint64_t channel_refused[4];  /**< REFUSED tiles by the COVERSLIP_CHANNEL_* that never came; [0]: their tiles. */
+    uint64_t tiles_retried;       /**< Tiles that were run again on another worker. */
+    uint64_t worker_restarts;     /**< During this slide. */
+    uint64_t bundle_key_id;       /**< As in coverslip_runtime_info. */
+    uint64_t profile_key_id;
+    double white_point[3];        /**< Red, green, blue of the slide's glass, 0..255, as stated or as seen; 0: not
+                                       known. */
+    double novelty_p_value;       /**< Valid unless the verdict is UNKNOWN. */
+    int32_t novelty_verdict;      /**< COVERSLIP_NOVELTY_*. */
+    int32_t precision;            /**< As in coverslip_runtime_info. */
+    char cpu_kernels[64];         /**< As in coverslip_runtime_info. */
 } coverslip_slide_summary;
 
 /* --------------------------------------------------------------------------------------- functions -- */
@@ -600,18 +848,20 @@ typedef struct coverslip_api {
     uint32_t reserved;
 
     /** [any] Returns the table of an extension, named "coverslip.<name>/<version>", or NULL if the library does not
-     *  know it. Version 1.0 has none. */
+     *  know it. Version 1.1 has none. */
     const void *(COVERSLIP_CALL *get_extension)(const char *name);
 
     /** [control] Loads and verifies the bundle, chooses and checks the engine, starts the threads. Takes seconds,
      *  or minutes if a GPU plan is built. Calls `progress` (may be NULL) on this thread. The bundle's codes
      *  apply to the profile too; a profile for another bundle is BUNDLE_INVALID.
      *  @return OK; IO, BUNDLE_INVALID, BUNDLE_UNSUPPORTED, DIGEST_MISMATCH; ENGINE_UNAVAILABLE,
-     *          SELF_CHECK_FAILED; UNSUPPORTED (a field of a later version); OUT_OF_MEMORY; CANCELLED. */
+     *          SELF_CHECK_FAILED; SIGNATURE_INVALID (1.1); UNSUPPORTED (a field of 1.1 that is not built yet);
+     *          OUT_OF_MEMORY; CANCELLED. */
     int32_t(COVERSLIP_CALL *runtime_open)(const coverslip_runtime_desc *desc, coverslip_progress_fn progress,
                                           void *progress_user, coverslip_runtime *out, coverslip_error *error);
 
-    /** [any] Says what was opened. Constant, except for the engine after a fallback. @return OK. */
+    /** [any] Says what was opened. Constant, except for the engine after a fallback and its worker after a
+     *  restart. @return OK. */
     int32_t(COVERSLIP_CALL *runtime_info)(coverslip_runtime runtime, coverslip_runtime_info *out,
                                           coverslip_error *error);
 
@@ -638,15 +888,17 @@ typedef struct coverslip_api {
     /** [control] Reserves all memory of a slide. Does not wait for other slides.
      *  @return OK; OUT_OF_MEMORY (what the slide needs exceeds its share of memory_limit, or is not
      *          available); LIMIT_REACHED (max_slides, or an extent of more than max_tiles tiles);
-     *          ENGINE_UNAVAILABLE (the engine was lost and there is no other; open another runtime). */
+     *          UNSUPPORTED (a field of 1.1 that is not built yet); ENGINE_UNAVAILABLE (the engine was lost and
+     *          there is no other; close the runtime, and see "A lost GPU"). */
     int32_t(COVERSLIP_CALL *slide_begin)(coverslip_runtime runtime, const coverslip_slide_desc *desc,
                                          coverslip_slide *out, coverslip_error *error);
 
     /** [submit] Copies a frame's pixels into its tiles. The host may reuse the frame's memory on return. A frame
      *  is accepted as a whole or not at all. A frame refused with BUSY is remembered: its tiles end as REFUSED
      *  unless their pixels come later. Pixels outside the extent are counted and left out.
-     *  @return OK; BUSY; FRAME_TOO_LARGE; OUT_OF_EXTENT; UNSUPPORTED_FORMAT; UNSUPPORTED (focal_plane);
-     *          LIMIT_REACHED (max_tiles); WRONG_STATE (after finish or cancel). */
+     *  @return OK; BUSY; FRAME_TOO_LARGE; OUT_OF_EXTENT; UNSUPPORTED_FORMAT; UNSUPPORTED (focal_plane,
+     *          and the fields of 1.1 that are not built yet); LIMIT_REACHED (max_tiles); WRONG_STATE (after finish
+     *          or cancel). */
     int32_t(COVERSLIP_CALL *slide_submit)(coverslip_slide slide, const coverslip_frame *frame,
                                           coverslip_error *error);
 
@@ -692,6 +944,16 @@ typedef struct coverslip_api {
     /** [control] Ends the slide: cancels what is left, drops what was not polled, and frees its memory as
      *  soon as no lane uses it. Does not wait for the engine. @return OK. */
     int32_t(COVERSLIP_CALL *slide_end)(coverslip_slide slide, coverslip_error *error);
+
+    /* 1.1 */
+
+    /** [any] Writes the slide's report into `buffer` as NUL-terminated JSON, at any time: what slide_summary and
+     *  runtime_info say, the counts of every flag and its level, and the alerts, taken or not. `capacity` is the
+     *  size of `buffer` in bytes; with 0 `buffer` may be NULL. `needed`, if not NULL, receives the bytes that the
+     *  report takes with its NUL, also with BUFFER_TOO_SMALL. The report can grow until the slide is FINISHED.
+     *  @return OK; BUFFER_TOO_SMALL (nothing but `needed` is written); UNSUPPORTED: not built yet. */
+    int32_t(COVERSLIP_CALL *slide_report_json)(coverslip_slide slide, char *buffer, uint64_t capacity,
+                                               uint64_t *needed, coverslip_error *error);
 } coverslip_api;
 
 /** [any] The one exported symbol. Gives the function table to a host whose version of the contract fits. It is

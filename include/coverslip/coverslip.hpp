@@ -92,7 +92,8 @@ enum class Code : std::int32_t {
     EngineUnavailable = COVERSLIP_ENGINE_UNAVAILABLE,
     SelfCheckFailed = COVERSLIP_SELF_CHECK_FAILED,
     EngineHung = COVERSLIP_ENGINE_HUNG,
-    Internal = COVERSLIP_INTERNAL
+    Internal = COVERSLIP_INTERNAL,
+    SignatureInvalid = COVERSLIP_SIGNATURE_INVALID
 };
 
 /** The code's name in the C header, without the prefix; "UNKNOWN" for a code of a later version. */
@@ -124,6 +125,7 @@ constexpr std::string_view code_name(Code code) noexcept {
     case Code::SelfCheckFailed: return "SELF_CHECK_FAILED";
     case Code::EngineHung: return "ENGINE_HUNG";
     case Code::Internal: return "INTERNAL";
+    case Code::SignatureInvalid: return "SIGNATURE_INVALID";
     }
     return "UNKNOWN";
 }
@@ -157,6 +159,7 @@ constexpr std::string_view flag_name(std::uint32_t flag) noexcept {
     case COVERSLIP_FLAG_SCANNER_FEATURES: return "SCANNER_FEATURES";
     case COVERSLIP_FLAG_FEATURES_UNRELIABLE: return "FEATURES_UNRELIABLE";
     case COVERSLIP_FLAG_UNSTABLE: return "UNSTABLE";
+    case COVERSLIP_FLAG_FOLD: return "FOLD";
     default: return "UNKNOWN";
     }
 }
@@ -173,6 +176,9 @@ constexpr std::string_view alert_name(std::int32_t code) noexcept {
     case COVERSLIP_ALERT_OVERRUN: return "OVERRUN";
     case COVERSLIP_ALERT_ENGINE_FALLBACK: return "ENGINE_FALLBACK";
     case COVERSLIP_ALERT_UNKNOWN_SCANNER: return "UNKNOWN_SCANNER";
+    case COVERSLIP_ALERT_WORKER_RESTARTED: return "WORKER_RESTARTED";
+    case COVERSLIP_ALERT_PROFILE_PRECISION: return "PROFILE_PRECISION";
+    case COVERSLIP_ALERT_SCANNER_DRIFT: return "SCANNER_DRIFT";
     default: return "UNKNOWN";
     }
 }
@@ -258,9 +264,9 @@ inline coverslip_frame make_frame(std::uint32_t pixel_format, const std::uint8_t
     frame.height = height;
     frame.planes[0].data = pixels;
     frame.planes[0].stride = stride;
-    // PFNC codes carry the bits per pixel in bits 16 to 23. The last row ends with its pixels: the bytes up to
-    // a whole stride may not be readable.
-    const std::uint64_t row = std::uint64_t{width} * ((pixel_format >> 16) & 0xFFu) / 8;
+    // PFNC codes carry the bits per pixel in bits 16 to 23. A packed row may end within a byte. The last row ends
+    // with its pixels: the bytes up to a whole stride may not be readable.
+    const std::uint64_t row = (std::uint64_t{width} * ((pixel_format >> 16) & 0xFFu) + 7) / 8;
     frame.planes[0].size = height == 0 ? 0 : (std::uint64_t{height} - 1) * stride + row;
     return frame;
 }
@@ -291,6 +297,10 @@ inline std::uint32_t to_ms(std::chrono::milliseconds time) noexcept {
 }
 
 inline const char *or_null(const std::string &value) noexcept { return value.empty() ? nullptr : value.c_str(); }
+
+template <class T, std::size_t N> void copy(const std::array<T, N> &from, T (&to)[N]) noexcept {
+    std::memcpy(to, from.data(), sizeof to);
+}
 
 [[noreturn]] inline void raise(std::int32_t code, const coverslip_error &error) {
     throw Error(static_cast<Code>(code), error.native_code, std::string(text(error.message)));
@@ -364,7 +374,7 @@ struct Host {
     void connect() {
         coverslip_host_info info = make<coverslip_host_info>();
         info.abi_major = COVERSLIP_ABI_MAJOR;
-        info.abi_minor_min = 0; // This wrapper uses nothing newer than 1.0.
+        info.abi_minor_min = 0; // Options of 1.1 that are not set are zeros, which a library of 1.0 accepts.
         info.abi_minor = COVERSLIP_ABI_MINOR;
         info.name = or_null(options.name);
         info.log = options.log ? &log_line : nullptr;
@@ -604,6 +614,16 @@ struct SlideOptions {
     /** One tile in this many is run twice for UNSTABLE. 0: 64. COVERSLIP_STABILITY_NEVER: none. */
     std::uint32_t stability_interval = 0;
     std::uint32_t flags = 0; /**< COVERSLIP_SLIDE_*. */
+    // 1.1: see coverslip_slide_desc.
+    double tone_black = 0;
+    double tone_white = 0;
+    double tone_gamma = 0;
+    std::vector<std::uint8_t> tone_table;
+    std::int32_t stain = COVERSLIP_STAIN_UNKNOWN;
+    std::array<double, 3> white_balance{};
+    std::array<double, 9> color_matrix{};
+    std::array<double, 3> white_reference{};
+    std::array<std::uint32_t, 3> not_scanned{};
 };
 
 /** One acquisition. Runtime::begin_slide makes it; end() or the destructor ends it. */
@@ -684,7 +704,7 @@ public:
     /** [any] Takes all available alerts, oldest first. */
     std::vector<coverslip_alert> alerts() {
         std::vector<coverslip_alert> all;
-        std::array<coverslip_alert, 16> some;
+        std::array<coverslip_alert, 16> some{}; // A library of 1.0 leaves the fields of 1.1 as they are.
         const coverslip_api &table = api();
         for (;;) {
             coverslip_error error = make<coverslip_error>();
@@ -704,6 +724,27 @@ public:
         coverslip_slide_summary out = make<coverslip_slide_summary>();
         detail::check(api().slide_summary(handle_, &out, &error), error);
         return out;
+    }
+
+    /** [any] Gives the slide's report as JSON. @throws Error: Unsupported, also by a library of 1.0. */
+    std::string report_json() const {
+        const coverslip_api &table = api();
+        if (table.struct_size < offsetof(coverslip_api, slide_report_json) + sizeof table.slide_report_json) {
+            throw Error(Code::Unsupported, 0, "this library is of version 1.0, which has no slide_report_json");
+        }
+        std::string out;
+        for (;;) {
+            coverslip_error error = make<coverslip_error>();
+            std::uint64_t needed = 0;
+            const std::int32_t code =
+                table.slide_report_json(handle_, out.empty() ? nullptr : out.data(), out.size(), &needed, &error);
+            if (detail::check(code, error, Code::BufferTooSmall) == Code::Ok) {
+                out.resize(std::strlen(out.c_str()));
+                return out;
+            }
+            // It may have grown since; never smaller than before, so this ends.
+            out.resize(needed > out.size() ? static_cast<std::size_t>(needed) : 2 * out.size() + 1);
+        }
     }
 
     /** [control] Ends the slide and drops what was not polled. Does nothing if it was ended before. */
@@ -760,6 +801,13 @@ struct RuntimeOptions {
     std::uint32_t max_batch = 0;
     /** How long the destructor waits for running batches. */
     std::chrono::milliseconds close_timeout{10000};
+    // 1.1: see coverslip_runtime_desc.
+    std::string worker_path;
+    std::int32_t isolation = COVERSLIP_ISOLATION_AUTO;
+    std::chrono::milliseconds worker_timeout{0};
+    std::vector<std::string> trusted_keys;
+    std::int32_t cpu_precision = COVERSLIP_CPU_PRECISION_FLOAT32;
+    std::string cpu_tuning_path;
 };
 
 /** Bundle, engine and threads, opened once and shared by its slides. */
@@ -789,6 +837,15 @@ public:
         desc.gpu_memory_limit = options.gpu_memory_limit;
         desc.precision = options.precision;
         desc.max_batch = options.max_batch;
+        desc.worker_path = detail::or_null(options.worker_path);
+        desc.isolation = options.isolation;
+        desc.worker_timeout_ms = detail::to_ms(options.worker_timeout);
+        std::vector<const char *> keys;
+        for (const std::string &key : options.trusted_keys) keys.push_back(key.c_str());
+        desc.trusted_keys = keys.empty() ? nullptr : keys.data();
+        desc.trusted_key_count = static_cast<std::uint32_t>(keys.size());
+        desc.cpu_precision = options.cpu_precision;
+        desc.cpu_tuning_path = detail::or_null(options.cpu_tuning_path);
 
         // The owner exists before the handle, so nothing can fail between the two.
         auto owner = std::make_shared<detail::RuntimeHandle>(library.host_, options.close_timeout);
@@ -874,6 +931,16 @@ public:
         desc.alpha = options.alpha;
         desc.stability_interval = options.stability_interval;
         desc.flags = options.flags;
+        desc.tone_black = options.tone_black;
+        desc.tone_white = options.tone_white;
+        desc.tone_gamma = options.tone_gamma;
+        desc.tone_table = options.tone_table.empty() ? nullptr : options.tone_table.data();
+        desc.tone_table_size = static_cast<std::uint32_t>(options.tone_table.size());
+        desc.stain = options.stain;
+        detail::copy(options.white_balance, desc.white_balance);
+        detail::copy(options.color_matrix, desc.color_matrix);
+        detail::copy(options.white_reference, desc.white_reference);
+        detail::copy(options.not_scanned, desc.not_scanned);
 
         coverslip_error error = make<coverslip_error>();
         coverslip_slide slide = 0;

@@ -63,6 +63,13 @@ pub struct RuntimeDesc {
     pub gpu_memory_limit: u64,
     pub max_batch: u32,
     pub reserved: u32,
+    pub worker_path: *const c_char,
+    pub isolation: i32,
+    pub worker_timeout_ms: u32,
+    pub trusted_keys: *const *const c_char,
+    pub trusted_key_count: u32,
+    pub cpu_precision: i32,
+    pub cpu_tuning_path: *const c_char,
 }
 
 /// `coverslip_progress`
@@ -104,6 +111,14 @@ pub struct RuntimeInfo {
     pub plan_digest: [u8; 32],
     pub precision: i32,
     pub reserved: u32,
+    pub worker_process_id: u64,
+    pub worker_restarts: u64,
+    pub engine_memory_bytes: u64,
+    pub bundle_key_id: u64,
+    pub profile_key_id: u64,
+    pub cpu_precision: i32,
+    pub profile_precision: i32,
+    pub cpu_kernels: [c_char; 64],
 }
 
 /// `coverslip_feature_info`
@@ -117,6 +132,9 @@ pub struct FeatureInfo {
     pub label: [c_char; 128],
     pub cell_type: [c_char; 64],
     pub dataset: [c_char; 128],
+    pub partial_correlation: f64,
+    pub p_value: f64,
+    pub groups: u64,
 }
 
 /// `coverslip_runtime_stats`
@@ -139,6 +157,10 @@ pub struct RuntimeStats {
     pub judge_ns: u64,
     pub budget_percent: u32,
     pub reserved: u32,
+    pub worker_process_id: u64,
+    pub worker_restarts: u64,
+    pub batches_retried: u64,
+    pub wake_ups: u64,
 }
 
 /// `coverslip_slide_desc`
@@ -168,6 +190,17 @@ pub struct SlideDesc {
     pub alpha: f64,
     pub flags: u32,
     pub stability_interval: u32,
+    pub tone_black: f64,
+    pub tone_white: f64,
+    pub tone_gamma: f64,
+    pub tone_table: *const u8,
+    pub tone_table_size: u32,
+    pub stain: i32,
+    pub white_balance: [f64; 3],
+    pub color_matrix: [f64; 9],
+    pub white_reference: [f64; 3],
+    pub not_scanned: [u32; 3],
+    pub reserved: u32,
 }
 
 /// `coverslip_plane`
@@ -197,6 +230,11 @@ pub struct Frame {
     pub group_id: u64,
     pub pass: u32,
     pub focal_plane: i32,
+    pub channel: i32,
+    pub flags: u32,
+    pub mask: Plane,
+    pub mask_format: i32,
+    pub reserved: u32,
 }
 
 /// `coverslip_feature`
@@ -238,6 +276,8 @@ pub struct TileResult {
     pub engine_epoch: u64,
     pub p_values: [f32; SCORE_COUNT],
     pub measurements: [f32; MEASUREMENT_COUNT],
+    pub channels_missing: u32,
+    pub not_scanned: f32,
 }
 
 /// `coverslip_result_batch`
@@ -273,6 +313,8 @@ pub struct Alert {
     pub strength: f64,
     pub threshold: f64,
     pub time_ns: i64,
+    pub reason: i32,
+    pub reserved: u32,
 }
 
 /// `coverslip_alert_batch`
@@ -328,6 +370,17 @@ pub struct SlideSummary {
     pub scanner_p_value: f64,
     pub scanner_verdict: i32,
     pub reserved: u32,
+    pub pixels_not_scanned: u64,
+    pub channel_refused: [u64; 4],
+    pub tiles_retried: u64,
+    pub worker_restarts: u64,
+    pub bundle_key_id: u64,
+    pub profile_key_id: u64,
+    pub white_point: [f64; 3],
+    pub novelty_p_value: f64,
+    pub novelty_verdict: i32,
+    pub precision: i32,
+    pub cpu_kernels: [c_char; 64],
 }
 
 /// `coverslip_api`: the function table.
@@ -366,6 +419,13 @@ pub struct Api {
     pub slide_alerts: unsafe extern "C" fn(slide: Slide, batch: *mut AlertBatch, error: *mut Error) -> i32,
     pub slide_summary: unsafe extern "C" fn(slide: Slide, out: *mut SlideSummary, error: *mut Error) -> i32,
     pub slide_end: unsafe extern "C" fn(slide: Slide, error: *mut Error) -> i32,
+    pub slide_report_json: unsafe extern "C" fn(
+        slide: Slide,
+        buffer: *mut c_char,
+        capacity: u64,
+        needed: *mut u64,
+        error: *mut Error,
+    ) -> i32,
 }
 
 /// A struct that crosses the line: plain data that begins with `struct_size`.

@@ -3,6 +3,7 @@
 use coverslip_plugin_abi as abi;
 
 use super::structs::read_struct;
+use crate::config::unsupported::expect_built_frame;
 use crate::error::{Result, error};
 use crate::tiles::frame::{FrameHeader, FrameLimits, FrameTag};
 
@@ -13,6 +14,7 @@ use crate::tiles::frame::{FrameHeader, FrameLimits, FrameTag};
 pub(super) unsafe fn read<'a>(frame: *const abi::Frame, limits: FrameLimits) -> Result<(FrameHeader, &'a [u8])> {
     // SAFETY: the caller's promise.
     let frame = unsafe { read_struct(frame, "coverslip_frame") }?;
+    expect_built_frame(&frame)?;
     let plane = &frame.planes[0];
     let header = FrameHeader {
         format: frame.pixel_format,

@@ -8,6 +8,7 @@
 
 mod alerts;
 mod entry;
+mod fields;
 mod float;
 mod frame;
 mod guard;

@@ -144,4 +144,5 @@ fn put_provenance(summary: &mut SlideSummary, runtime: &RuntimeInfo) {
     summary.engine_version = runtime.engine_version;
     summary.driver_version = runtime.driver_version;
     summary.gpu_uuid = runtime.gpu_uuid;
+    summary.precision = runtime.precision;
 }

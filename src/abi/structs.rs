@@ -1,9 +1,11 @@
 //! Structs across the line, by the contract's rules: an input is read up to its `struct_size` and the rest
-//! counts as zero; what is longer must end in zeros; an output is written up to the caller's size.
+//! counts as zero; what is longer must end in zeros; an output is written up to the caller's size. A size that ends
+//! inside a field is refused.
 
 use coverslip_plugin_abi as abi;
-use coverslip_plugin_abi::AbiStruct;
+use coverslip_plugin_abi::{AbiStruct, Fields};
 
+use super::fields::expect_whole_fields;
 use super::text::put_text;
 use crate::error::{Error, Result, error};
 
@@ -37,9 +39,10 @@ unsafe fn stated_size<T>(place: *const T, name: &str) -> Result<usize> {
 ///
 /// # Safety
 /// `place` is null or points to a struct of which `struct_size` bytes are readable.
-pub(super) unsafe fn read_struct<T: AbiStruct>(place: *const T, name: &str) -> Result<T> {
+pub(super) unsafe fn read_struct<T: AbiStruct + Fields>(place: *const T, name: &str) -> Result<T> {
     // SAFETY: the caller's promise.
     let size = unsafe { stated_size(place, name) }?;
+    expect_whole_fields::<T>(size, name)?;
     let known = size.min(size_of::<T>());
     // SAFETY: `size` bytes are readable.
     let bytes = unsafe { std::slice::from_raw_parts(place.cast::<u8>(), size) };
@@ -61,24 +64,34 @@ pub(super) unsafe fn read_struct<T: AbiStruct>(place: *const T, name: &str) -> R
 ///
 /// # Safety
 /// `place` is null or points to a struct of which `struct_size` bytes are readable and writable.
-pub(super) unsafe fn write_struct<T: AbiStruct>(place: *mut T, value: &T, name: &str) -> Result<()> {
+pub(super) unsafe fn write_struct<T: AbiStruct + Fields>(place: *mut T, value: &T, name: &str) -> Result<()> {
     // SAFETY: the caller's promise.
-    let size = unsafe { stated_size(place, name) }?.min(size_of::<T>());
+    let size = unsafe { stated_size(place, name) }?;
+    expect_whole_fields::<T>(size, name)?;
+    // SAFETY: the caller's promise; `size` is what the struct states.
+    unsafe { copy_out(place, value, size) };
+    Ok(())
+}
+
+/// # Safety
+/// `size` bytes, at least four, are writable at `place`.
+unsafe fn copy_out<T: AbiStruct>(place: *mut T, value: &T, size: usize) {
+    let size = size.min(size_of::<T>());
     // SAFETY: `size` bytes are writable at `place` and readable at `value`; the first four stay as they are.
     unsafe {
         let (source, target) = ((value as *const T).cast::<u8>(), place.cast::<u8>());
         std::ptr::copy_nonoverlapping(source.add(4), target.add(4), size - 4);
     }
-    Ok(())
 }
 
 /// Checks that an output can be written, before any work is done for it.
 ///
 /// # Safety
 /// As [`write_struct`].
-pub(super) unsafe fn expect_output<T: AbiStruct>(place: *const T, name: &str) -> Result<()> {
+pub(super) unsafe fn expect_output<T: AbiStruct + Fields>(place: *const T, name: &str) -> Result<()> {
     // SAFETY: the caller's promise.
-    unsafe { stated_size(place, name) }.map(drop)
+    let size = unsafe { stated_size(place, name) }?;
+    expect_whole_fields::<T>(size, name)
 }
 
 /// Fills the host's error struct, if there is one of a possible size.
@@ -89,7 +102,8 @@ pub(super) unsafe fn write_error(place: *mut abi::Error, refusal: &Error) {
     if place.is_null() {
         return;
     }
-    // SAFETY: the caller's promise. A struct of an impossible size is left alone: there is nowhere to complain.
+    // SAFETY: the caller's promise. A struct of an impossible size is left alone: there is nowhere to complain. One that
+    // ends inside the message gets what fits.
     let Ok(size) = (unsafe { stated_size(place, "coverslip_error") }) else { return };
     let mut value = abi::Error::init();
     value.code = refusal.code;
@@ -99,7 +113,7 @@ pub(super) unsafe fn write_error(place: *mut abi::Error, refusal: &Error) {
         put_text(&mut value.message[..room], refusal.text());
     }
     // SAFETY: as above.
-    let _ = unsafe { write_struct(place, &value, "coverslip_error") };
+    unsafe { copy_out(place, &value, size) };
 }
 
 /// Reads an array of `count` entries; nothing where the host gave none.

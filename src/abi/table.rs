@@ -47,6 +47,7 @@ pub(super) static TABLE: abi::Api = abi::Api {
     slide_alerts,
     slide_summary,
     slide_end,
+    slide_report_json,
 };
 
 static RUNTIMES: Registry<Runtime> = Registry::new("runtime", 1);
@@ -79,7 +80,7 @@ fn timeout(ms: u32) -> Option<Duration> {
 }
 
 unsafe extern "C" fn get_extension(_name: *const c_char) -> *const c_void {
-    // Version 1.0 has none.
+    // Version 1.1 has none.
     std::ptr::null()
 }
 
@@ -297,5 +298,22 @@ unsafe extern "C" fn slide_end(slide: abi::Slide, error: *mut Error) -> i32 {
         object.slide.end();
         fault::point("end");
         Ok(())
+    })
+}
+
+unsafe extern "C" fn slide_report_json(
+    slide: abi::Slide,
+    _buffer: *mut c_char,
+    _capacity: u64,
+    _needed: *mut u64,
+    error: *mut Error,
+) -> i32 {
+    with_slide(slide, error, |_, _| {
+        Err(error!(
+            UNSUPPORTED,
+            "version {}.{} of the contract names slide_report_json, and this library does not have it yet: use              slide_summary and slide_alerts",
+            abi::ABI_MAJOR,
+            abi::ABI_MINOR
+        ))
     })
 }

@@ -7,3 +7,4 @@ pub(crate) mod range;
 pub(crate) mod request;
 pub(crate) mod runtime;
 pub(crate) mod slide;
+pub(crate) mod unsupported;

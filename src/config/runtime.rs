@@ -6,6 +6,7 @@ use coverslip_plugin_abi as abi;
 
 use super::range::{in_range, or_default};
 use super::request::RuntimeRequest;
+use super::unsupported::expect_built_runtime;
 use crate::engine::config::{EngineConfig, GpuConfig};
 use crate::error::{Result, error};
 use crate::pipeline::queues::MAX_WORKERS;
@@ -53,8 +54,12 @@ impl RuntimeConfig {
         in_range("runtime_desc.precision", desc.precision, abi::PRECISION_DEFAULT..=abi::PRECISION_BFLOAT16)?;
         in_range("runtime_desc.max_batch", desc.max_batch, 0..=MAX_BATCH)?;
         in_range("runtime_desc.reserved", desc.reserved, 0..=0)?;
-        let known = abi::RUNTIME_ALLOW_LIBRARY_SEARCH | abi::RUNTIME_PREBUILT_ONLY | abi::RUNTIME_NORMAL_PRIORITY;
+        let known = abi::RUNTIME_ALLOW_LIBRARY_SEARCH
+            | abi::RUNTIME_PREBUILT_ONLY
+            | abi::RUNTIME_NORMAL_PRIORITY
+            | abi::RUNTIME_REQUIRE_SIGNATURE;
         in_range("unknown bits of runtime_desc.flags", desc.flags & !known, 0..=0)?;
+        expect_built_runtime(desc)?;
         for &cpu in &request.cpus {
             in_range("an entry of runtime_desc.cpus", cpu, 0..=MAX_CPUS - 1)?;
         }

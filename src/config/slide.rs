@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::range::{in_range, or_default};
 use super::request::SlideRequest;
+use super::unsupported::expect_built_slide;
 use super::{digest, memory};
 use crate::error::{Result, error};
 use crate::judge::flags::levels;
@@ -102,8 +103,12 @@ fn check_ranges(desc: &SlideDesc) -> Result<()> {
     in_range("slide_desc.max_unpolled", desc.max_unpolled, 0..=MOST_UNPOLLED)?;
     in_range("slide_desc.min_coverage", desc.min_coverage, 0.0..=1.0)?;
     in_range("slide_desc.alpha", desc.alpha, 0.0..=0.5)?;
-    let known = abi::SLIDE_EMBEDDINGS | abi::SLIDE_ANALYSE_BACKGROUND;
+    let known = abi::SLIDE_EMBEDDINGS
+        | abi::SLIDE_ANALYSE_BACKGROUND
+        | abi::SLIDE_NOT_SCANNED_VALUE
+        | abi::SLIDE_ALPHA_IS_VALIDITY;
     in_range("unknown bits of slide_desc.flags", desc.flags & !known, 0..=0)?;
+    expect_built_slide(desc)?;
     if (desc.extent_width == 0) != (desc.extent_height == 0) {
         return Err(error!(
             INVALID_ARGUMENT,

@@ -66,7 +66,21 @@ static void inputs(const char *bundle) {
     open.reserved = 1;
     CHECK(api->runtime_open(&open, NULL, NULL, &opened, NULL) != COVERSLIP_OK);
 
-    /* Impossible sizes. */
+    /* A size that ends inside a field: half a pointer is refused before anything is read through it. */
+    coverslip_runtime_desc pointers = open;
+    pointers.profile_path = pointers.plan_cache_path = pointers.tensorrt_library = bundle;
+    pointers.worker_path = pointers.cpu_tuning_path = bundle;
+    for (size_t size = 9; size < sizeof pointers; size++) {
+        const int in_a_path = size > offsetof(coverslip_runtime_desc, bundle_path) &&
+                              size < offsetof(coverslip_runtime_desc, cpu_count) && size % 8 != 0;
+        if (size % 4 == 0 && !in_a_path) continue;
+        opened = 77;
+        const int32_t code = api->runtime_open(CUT(pointers, size), NULL, NULL, &opened, &host_error);
+        CHECK(code == COVERSLIP_INVALID_STRUCT && opened == 77);
+        CHECK(strstr(host_error.message, "inside `") != NULL);
+    }
+
+    /* Sizes that are none. */
     coverslip_slide_desc desc;
     const coverslip_runtime_info info = host_about(api, runtime);
     const uint32_t impossible[] = {0, 1, 4, 7, 0x7FFFFFFF, 0xFFFFFFFF};
@@ -127,15 +141,23 @@ static void *output(size_t size) {
 
 static void outputs(void) {
     const coverslip_runtime_info whole = host_about(api, runtime);
-    /* Shorter: what fits is written, the rest is not touched, and the size stays the host's. */
-    for (size_t size = 8; size <= sizeof whole; size += 4) {
+    /* Shorter: whole fields are written, the rest is not touched, the size stays the host's. A size inside a field
+     * gets nothing. */
+    int written = 0;
+    for (size_t size = 8; size <= sizeof whole; size++) {
         coverslip_runtime_info *out = output(size);
-        CHECK_OK(api->runtime_info(runtime, out, &host_error));
+        const int32_t code = api->runtime_info(runtime, out, &host_error);
         CHECK(out->struct_size == size);
-        CHECK(memcmp((uint8_t *)out + 4, (const uint8_t *)&whole + 4, size - 4) == 0);
         CHECK(is_canary(out, size, (size + 7) / 8 * 8));
+        if (code == COVERSLIP_OK) {
+            CHECK(memcmp((uint8_t *)out + 4, (const uint8_t *)&whole + 4, size - 4) == 0);
+            written++;
+        } else {
+            CHECK(code == COVERSLIP_INVALID_STRUCT && is_canary(out, 4, size));
+        }
     }
-    /* Longer: the library writes only the members that it knows. */
+    CHECK(written == 33); /* 34 fields; struct_size alone is too short. */
+    /* Longer: the library knows no more than it knows. */
     coverslip_runtime_info *newer = output(sizeof whole + 64);
     CHECK_OK(api->runtime_info(runtime, newer, &host_error));
     CHECK(newer->struct_size == sizeof whole + 64 && newer->side == whole.side);
@@ -195,6 +217,7 @@ static coverslip_slide finished_slide(void) {
 
 static void batches(void) {
     enum { NEWER = sizeof(coverslip_result) + 32, CAPACITY = 3 };
+    enum { OLDER = offsetof(coverslip_result, channels_missing) }; /* The record of 1.0. */
     const coverslip_runtime_info info = host_about(api, runtime);
     const coverslip_slide slide = finished_slide();
     coverslip_result_batch batch;
@@ -260,6 +283,11 @@ static void batches(void) {
     batch.feature_capacity = 0;
     batch.record_size = 0;
     CHECK(api->slide_poll(slide, &batch, NULL) == COVERSLIP_INVALID_STRUCT);
+    const uint32_t none[] = {1, 8, OLDER - 8, OLDER + 4, sizeof *exact - 1, sizeof *exact + 4, 0xFFFFFFFF};
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++) {
+        batch.record_size = none[i];
+        CHECK(api->slide_poll(slide, &batch, NULL) == COVERSLIP_INVALID_STRUCT);
+    }
     batch.record_size = sizeof *exact;
     uint8_t *newer = CUT(batch, sizeof batch + 8);
     newer[sizeof batch + 3] = 1;
@@ -269,6 +297,19 @@ static void batches(void) {
     CHECK_OK(api->slide_poll(slide, &batch, &host_error));
     CHECK(exact[0].sequence == next && batch.feature_count == 0 && exact[0].feature_count == 0);
     next += batch.record_count;
+
+    /* Records of a host of 1.0: cut where its own end. */
+    uint8_t *older = at_the_edge((size_t)2 * OLDER);
+    batch.record_size = OLDER;
+    batch.records = (coverslip_result *)(void *)older;
+    batch.record_capacity = 2;
+    CHECK_OK(api->slide_poll(slide, &batch, &host_error));
+    CHECK(batch.record_count == 2);
+    for (uint32_t i = 0; i < 2; i++) {
+        const coverslip_result *record = (void *)(older + (size_t)i * OLDER);
+        CHECK(record->sequence == next + i && record->status == COVERSLIP_TILE_DONE && record->coverage == 1.0f);
+    }
+    next += 2;
     next += host_drain(api, slide);
     CHECK(next == TILES_ACROSS * TILES_DOWN);
     /* At the end of results the counts are written although the code is not OK. */

@@ -14,8 +14,8 @@ static void refused(coverslip_get_api_fn get_api, coverslip_host_info info, cons
     CHECK(error.code == COVERSLIP_ABI_MISMATCH && api == untouched);
     /* The message names both versions. */
     if (strstr(error.message, host_version) == NULL) fprintf(stderr, "%s\n", error.message);
-    CHECK(strstr(error.message, host_version) != NULL && strstr(error.message, "1.0") != NULL);
-    /* Without an error struct only the code is returned. */
+    CHECK(strstr(error.message, host_version) != NULL && strstr(error.message, "1.1") != NULL);
+    /* Without an error struct the code alone comes. */
     CHECK(get_api(&info, &api, NULL) == COVERSLIP_ABI_MISMATCH && api == untouched);
 }
 
@@ -26,9 +26,9 @@ int main(int argc, char **argv) {
     coverslip_host_info info = host_info();
 
     info.abi_major = 2;
-    refused(get_api, info, "2.0");
+    refused(get_api, info, "2.1");
     info.abi_major = 0;
-    refused(get_api, info, "0.0");
+    refused(get_api, info, "0.1");
     info = host_info();
     info.abi_minor_min = info.abi_minor = 7;
     refused(get_api, info, "1.7");
@@ -37,11 +37,20 @@ int main(int argc, char **argv) {
     info = host_info();
     info.abi_minor = 7;
     CHECK_OK(get_api(&info, &api, &host_error));
-    CHECK(api->abi_major == 1 && api->abi_minor == 0 && api->struct_size == sizeof(coverslip_api));
+    CHECK(api->abi_major == 1 && api->abi_minor == 1 && api->struct_size == sizeof(coverslip_api));
     CHECK(api->get_extension("coverslip.none/1") == NULL && api->get_extension("") == NULL);
     CHECK(api->get_extension(NULL) == NULL);
 
-    /* Structs that cannot be a host's. */
+    /* Hosts of each version so far, and one that needs the newest. */
+    for (uint32_t minor = 0; minor <= COVERSLIP_ABI_MINOR; minor++) {
+        info = host_info();
+        info.abi_minor = minor;
+        CHECK_OK(get_api(&info, &api, &host_error));
+        info.abi_minor_min = minor;
+        CHECK_OK(get_api(&info, &api, &host_error));
+    }
+
+    /* What cannot be a host at all. */
     api = untouched;
     CHECK(get_api(NULL, &api, NULL) == COVERSLIP_INVALID_ARGUMENT && api == untouched);
     info = host_info();
@@ -50,7 +59,11 @@ int main(int argc, char **argv) {
     CHECK(get_api(&info, &api, NULL) == COVERSLIP_INVALID_STRUCT && api == untouched);
     /* A reversed range: the host needs more than it was compiled for. */
     info = host_info();
+    info.abi_minor = 0;
     info.abi_minor_min = 1;
+    CHECK(get_api(&info, &api, NULL) != COVERSLIP_OK && api == untouched);
+    info = host_info();
+    info.abi_minor_min = COVERSLIP_ABI_MINOR + 1;
     CHECK(get_api(&info, &api, NULL) != COVERSLIP_OK && api == untouched);
     return 0;
 }

@@ -21,6 +21,9 @@ void *log_user;
 std::int32_t next_code;              // What the next submit, wait or close returns.
 std::uint32_t asked_timeout;
 std::uint32_t alerts_left;
+std::string opened_with;             // The fields of 1.1 of the last runtime_open.
+coverslip_slide_desc begun_with;     // The last slide_begin's; its pointers are stale.
+std::uint8_t last_tone;
 
 void expect(bool holds, const char *what, int line) {
     if (holds) return;
@@ -65,6 +68,11 @@ std::int32_t runtime_open(const coverslip_runtime_desc *desc, coverslip_progress
     now.fraction = 0.5;
     if (progress != nullptr && progress(user, &now) != 0) return fail(error, COVERSLIP_CANCELLED, "cancelled");
     if (log_function != nullptr) log_function(log_user, COVERSLIP_LOG_INFO, "opened");
+    opened_with = std::to_string(desc->isolation) + " " + std::to_string(desc->worker_timeout_ms) + " " +
+                  std::to_string(desc->cpu_precision) + (desc->worker_path ? desc->worker_path : " -") +
+                  (desc->cpu_tuning_path ? desc->cpu_tuning_path : " -");
+    EXPECT((desc->trusted_keys == nullptr) == (desc->trusted_key_count == 0));
+    for (std::uint32_t i = 0; i < desc->trusted_key_count; ++i) opened_with += desc->trusted_keys[i];
     *out = 7;
     return COVERSLIP_OK;
 }
@@ -89,6 +97,8 @@ std::int32_t runtime_close(coverslip_runtime runtime, std::uint32_t timeout_ms, 
 }
 std::int32_t slide_begin(coverslip_runtime, const coverslip_slide_desc *desc, coverslip_slide *out, coverslip_error *) {
     EXPECT(std::string(desc->scanner_id) == "scanner" && desc->color_name == nullptr);
+    begun_with = *desc;
+    last_tone = desc->tone_table_size == 0 ? 0 : desc->tone_table[desc->tone_table_size - 1];
     static coverslip_slide next = 100;
     *out = next++;
     calls.emplace_back("slide_begin");
@@ -148,11 +158,30 @@ std::int32_t slide_end(coverslip_slide, coverslip_error *) {
     return COVERSLIP_OK;
 }
 
+std::string report = "{}";
+std::int32_t slide_report_json(coverslip_slide, char *buffer, std::uint64_t capacity, std::uint64_t *needed,
+                               coverslip_error *error) {
+    *needed = report.size() + 1;
+    if (capacity < *needed) {
+        if (capacity == 0) report += " "; // It grows before the next call.
+        return fail(error, COVERSLIP_BUFFER_TOO_SMALL, "a larger buffer");
+    }
+    std::memcpy(buffer, report.c_str(), static_cast<std::size_t>(*needed));
+    return COVERSLIP_OK;
+}
+
 const coverslip_api table = {sizeof(coverslip_api), COVERSLIP_ABI_MAJOR, COVERSLIP_ABI_MINOR, 0, get_extension,
                              runtime_open, runtime_info, feature_info, runtime_stats, runtime_set_budget,
                              runtime_close, slide_begin, slide_submit, slide_submit_wait, slide_finish,
                              slide_cancel, slide_poll, slide_wait, slide_interrupt, slide_alerts, slide_summary,
-                             slide_end};
+                             slide_end, slide_report_json};
+/** The table as a library of 1.0 states it. */
+const coverslip_api table_1_0 = [] {
+    coverslip_api old = table;
+    old.struct_size = offsetof(coverslip_api, slide_report_json);
+    old.abi_minor = 0;
+    return old;
+}();
 
 } // namespace
 
@@ -163,7 +192,7 @@ extern "C" std::int32_t coverslip_get_api(const coverslip_host_info *host, const
     }
     log_function = host->log;
     log_user = host->log_user;
-    *api = &table;
+    *api = host->name != nullptr && std::string(host->name) == "with a library of 1.0" ? &table_1_0 : &table;
     return COVERSLIP_OK;
 }
 
@@ -337,12 +366,56 @@ void callbacks() {
     EXPECT(lines == "opened++");
 }
 
+void fields_of_1_1() {
+    auto runtime = open();
+    EXPECT(opened_with == "0 0 0 - -");
+    auto plain = runtime.begin_slide(slide_options());
+    EXPECT(begun_with.tone_table == nullptr && last_tone == 0 && begun_with.not_scanned[2] == 0);
+
+    auto options = runtime_options();
+    options.isolation = COVERSLIP_ISOLATION_ALWAYS;
+    options.worker_timeout = 5s;
+    options.cpu_precision = COVERSLIP_CPU_PRECISION_HALF;
+    options.worker_path = " worker";
+    options.cpu_tuning_path = " tuning";
+    options.trusted_keys = {" one", " two"};
+    const auto other = coverslip::Runtime::open(coverslip::Library::linked(), options);
+    EXPECT(opened_with == "2 5000 1 worker tuning one two");
+
+    auto begin = slide_options();
+    begin.tone_black = 64;
+    begin.tone_white = 4000;
+    begin.tone_gamma = 2.2;
+    begin.tone_table = {0, 9, 250};
+    begin.stain = COVERSLIP_STAIN_H_DAB;
+    begin.white_balance = {1.5, 1, 2};
+    begin.color_matrix[8] = 3;
+    begin.white_reference[0] = 240;
+    begin.not_scanned[2] = 65535;
+    auto slide = runtime.begin_slide(begin);
+    EXPECT(begun_with.tone_table_size == 3 && last_tone == 250 && begun_with.stain == COVERSLIP_STAIN_H_DAB);
+    EXPECT(begun_with.tone_black + begun_with.tone_white + begun_with.tone_gamma > 4066.1);
+    EXPECT(begun_with.white_balance[2] > 1.9 && begun_with.color_matrix[8] > 2.9);
+    EXPECT(begun_with.white_reference[0] > 239 && begun_with.not_scanned[2] == 65535);
+
+    report = "{\"tiles\": 3}";
+    EXPECT(slide.report_json() == "{\"tiles\": 3} "); // It grew while it was read.
+    coverslip::HostOptions host;
+    host.name = "with a library of 1.0";
+    auto older = coverslip::Runtime::open(coverslip::Library::linked(host), runtime_options());
+    auto there = older.begin_slide(slide_options());
+    EXPECT(thrown_by([&] { (void)there.report_json(); }) == Code::Unsupported);
+    there.end();
+    EXPECT(thrown_by([&] { (void)there.report_json(); }) == Code::InvalidHandle);
+}
+
 void frames() {
     const std::uint8_t pixels[64] = {};
     const auto frame = coverslip::make_frame(COVERSLIP_PFNC_BGRA8, pixels, 20, 4, 3, -7, 9);
     EXPECT(frame.struct_size == sizeof frame && frame.plane_count == 1 && frame.x == -7 && frame.y == 9);
     EXPECT(frame.planes[0].size == 2 * 20 + 4 * 4);
     EXPECT(coverslip::make_frame(COVERSLIP_PFNC_RGB8, pixels, 12, 4, 1, 0, 0).planes[0].size == 12);
+    EXPECT(coverslip::make_frame(COVERSLIP_PFNC_MONO10P, pixels, 8, 5, 2, 0, 0).planes[0].size == 8 + 7); // 50 bits.
     EXPECT(coverslip::make_frame(COVERSLIP_PFNC_RGB8, pixels, 12, 4, 0, 0, 0).planes[0].size == 0);
 }
 
@@ -360,6 +433,7 @@ int main() {
     codes_and_exceptions();
     batches();
     callbacks();
+    fields_of_1_1();
     frames();
     return 0;
 }

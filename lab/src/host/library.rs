@@ -82,7 +82,7 @@ impl Library {
         let api = unsafe { api.as_ref() };
         let api =
             api.filter(|api| api.struct_size as usize >= size_of::<abi::Api>() && api.abi_major == abi::ABI_MAJOR);
-        let api = api.ok_or_else(|| not_loaded("one with a table that does not fit version 1.0", &"abi"))?;
+        let api = api.ok_or_else(|| not_loaded("one with a table that does not fit version 1.1", &"abi"))?;
         Ok(Library { api, path: path.into(), _library: library })
     }
 

@@ -71,7 +71,7 @@ pub(crate) fn stage_name(stage: i32) -> &'static str {
 
 /// A code's name in the header, without its prefix.
 pub(super) fn code_name(code: i32) -> &'static str {
-    const NAMES: [&str; 26] = [
+    const NAMES: [&str; 27] = [
         "OK",
         "INVALID_ARGUMENT",
         "INVALID_STRUCT",
@@ -98,6 +98,7 @@ pub(super) fn code_name(code: i32) -> &'static str {
         "SELF_CHECK_FAILED",
         "ENGINE_HUNG",
         "INTERNAL",
+        "SIGNATURE_INVALID",
     ];
     usize::try_from(code).ok().and_then(|code| NAMES.get(code)).copied().unwrap_or("unknown code")
 }

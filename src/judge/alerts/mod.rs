@@ -140,6 +140,7 @@ impl AlertState {
             strength: finding.strength,
             threshold: finding.threshold,
             time_ns,
+            ..Default::default()
         };
         self.sequence += 1;
         alert
