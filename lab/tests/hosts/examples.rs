@@ -12,7 +12,7 @@ const SAID_IN_C: [(&str, &[&str]); 6] = [
     (
         "01_load",
         &[
-            "contract 1.0",
+            "contract 1.1",
             "another contract: the host speaks version 2.0 …, this library 1.0 …",
             "a missing bundle: error 19, no such bundle …",
             "  verify",
@@ -68,7 +68,7 @@ const SAID_IN_CPP: [(&str, &[&str]); 3] = [
         "01_load",
         &[
             "refused: IO: no such library…",
-            "contract 1.0",
+            "contract 1.1",
             "refused: BUNDLE_INVALID: no such bundle …",
             "  stage 3",
             "bundle …: tiles of 224 px at 0.5 um/px, … features",
