@@ -224,6 +224,36 @@ fn close_reports_a_hung_lane_that_it_leaves_behind() {
     assert_eq!(stale.code, INVALID_HANDLE);
 }
 
+/// Closing a runtime finishes its slides: a wait without a timeout that begins meanwhile ends too.
+#[test]
+fn a_wait_that_begins_while_the_runtime_closes_ends() {
+    let _alone = alone();
+    let runtime = open(&bundle("wait"));
+    let slide = runtime.begin(|_| ());
+    let picture = Picture::tissue(64, 32, 1);
+    // The judge is busy with a whole tile until the runtime has told it to stop.
+    arm("judge", Fault::Hang(Duration::from_secs(1)), 1);
+    slide.submit(&picture.frame(0, 0, 32, 32)).expect("room");
+    // A partial tile departs when the runtime is closed, after the look that this poll asks for.
+    slide.submit(&picture.frame(32, 0, 16, 32)).expect("room");
+    std::thread::sleep(Duration::from_millis(300));
+    slide.take(None).expect("nothing yet");
+    let (tell, told) = std::sync::mpsc::channel();
+    let waiting = std::thread::spawn(move || {
+        loop {
+            match slide.take(Some(NO_TIMEOUT)) {
+                Err(refusal) if refusal.code == INTERRUPTED => {}
+                answer => return tell.send(answer.map(|tiles| tiles.len()).map_err(|refusal| refusal.code)),
+            }
+        }
+    });
+    std::thread::sleep(Duration::from_millis(100));
+    runtime.close(10_000).expect("every thread ends");
+    let answer = told.recv_timeout(Duration::from_secs(10)).expect("the wait ends");
+    assert!(matches!(answer, Err(END_OF_RESULTS | INVALID_HANDLE)), "{answer:?}");
+    assert!(waiting.join().is_ok());
+}
+
 #[test]
 fn nothing_is_printed_by_a_caught_panic() {
     let _alone = alone();

@@ -7,9 +7,10 @@ mod support {
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use coverslip_plugin_abi::*;
-use support::host::{Answer, Picture, TestRuntime, TestSlide, open};
+use support::host::{Answer, Picture, TestRuntime, TestSlide, call, open};
 
 /// A repeatable source of choices.
 struct Dice(u64);
@@ -97,11 +98,68 @@ fn random_orders_from_several_threads_never_hang() {
                 let (runtime, picture, over) = (&runtime, &picture, &over);
                 scope.spawn(move || live(runtime, picture, 1 + 31 * round + 7 * thread, over));
             }
-            std::thread::sleep(std::time::Duration::from_millis(700));
+            std::thread::sleep(Duration::from_millis(700));
             over.store(true, Ordering::Relaxed);
         });
         let stats = runtime.stats();
         assert!(stats.results[0] > 0 && stats.slides_open == 0);
         runtime.close(60_000).expect("every thread joins");
+    }
+}
+
+/// Calls everything that may wait without a timeout, until the runtime is gone.
+fn live_until_closed(api: &'static Api, runtime: Runtime, mpp: f64, picture: &Picture, mut dice: Dice) {
+    let desc = SlideDesc {
+        scanner_id: c"test scanner".as_ptr(),
+        slide_id: c"test slide".as_ptr(),
+        mpp_x: mpp,
+        mpp_y: mpp,
+        max_frame_width: 64,
+        max_frame_height: 64,
+        ..SlideDesc::init()
+    };
+    loop {
+        let mut handle = 0;
+        // SAFETY: all pointers are to live structs.
+        match call(|error| unsafe { (api.slide_begin)(runtime, &desc, &mut handle, error) }) {
+            Err(refusal) if refusal.code == INVALID_HANDLE => return,
+            began => began.expect("four slides are allowed"),
+        }
+        let slide = TestSlide { api, handle };
+        std::thread::scope(|scope| {
+            // Results come, or the slide is over.
+            scope.spawn(|| while slide.take(Some(NO_TIMEOUT)).map_or_else(|e| e.code == INTERRUPTED, |_| true) {});
+            for _ in 0..dice.roll(20) {
+                let mut frame = picture.frame(0, 0, 16 + dice.roll(49) as u32, 16 + dice.roll(49) as u32);
+                (frame.x, frame.y) = (dice.roll(500) as i64, dice.roll(300) as i64);
+                fits(slide.submit_wait(&frame, NO_TIMEOUT));
+            }
+            while slide.finish(NO_TIMEOUT).is_err_and(|e| e.code == INTERRUPTED) {}
+        });
+    }
+}
+
+#[test]
+fn a_runtime_that_is_closed_under_its_slides_leaves_nobody_waiting() {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("stress-closed");
+    coverslip_testkit::bundle(&folder);
+    let mut dice = Dice(11);
+    for round in 0..20 {
+        let runtime = open(&folder);
+        let (api, handle, mpp) = (runtime.api, runtime.handle, runtime.info().mpp);
+        let (tell, told) = std::sync::mpsc::channel();
+        for thread in 0..3u64 {
+            let (tell, dice) = (tell.clone(), Dice(1 + 31 * round + 7 * thread));
+            std::thread::spawn(move || {
+                live_until_closed(api, handle, mpp, &Picture::tissue(64, 64, 1), dice);
+                let _ = tell.send(());
+            });
+        }
+        drop(tell);
+        std::thread::sleep(Duration::from_millis(1 + dice.roll(60)));
+        runtime.close(60_000).expect("every thread joins");
+        for _ in 0..3 {
+            told.recv_timeout(Duration::from_secs(30)).unwrap_or_else(|e| panic!("round {round}: {e}"));
+        }
     }
 }

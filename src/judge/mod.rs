@@ -44,17 +44,22 @@ impl Judge {
             let event = self.events.recv_timeout(TICK);
             let now = Instant::now();
             match event {
-                Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+                // The slides have been ended. Threads that still wait for one must see it finished: nobody looks later.
+                Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => return self.look_at_all(now),
                 Ok(event) => self.attend(event, now),
                 Err(RecvTimeoutError::Timeout) => {}
             }
             if last_tick.elapsed() >= TICK {
                 last_tick = now;
-                self.dockets.values_mut().for_each(|docket| guarded(docket, |docket| docket.look(now)));
+                self.look_at_all(now);
                 self.forget_ended();
             }
             spent.fetch_add(now.elapsed().as_nanos() as u64, Ordering::Relaxed);
         }
+    }
+
+    fn look_at_all(&mut self, now: Instant) {
+        self.dockets.values_mut().for_each(|docket| guarded(docket, |docket| docket.look(now)));
     }
 
     fn attend(&mut self, event: Event, now: Instant) {
