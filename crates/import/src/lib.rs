@@ -16,6 +16,6 @@ pub use onnx::{
     Candidate, Candidates, ImportedOnnx, LoadedProbe, OnnxFile, OnnxSpec, OnnxTap, ProbeGraph, ProbeResult, Probed,
     Prober, Rewrite, candidates, import_onnx,
 };
-pub use sae::{ImportedSae, SaeOptions, import_sae};
+pub use sae::{CONFIGURATION_FILE, ImportedSae, SAELENS_WEIGHTS_FILE, SaeOptions, import_sae};
 pub use stored::{StoreAs, read_safetensors};
 pub use vit::{ImportedModel, Interpolation, ModelSource, ModelSpec, TapSpec, import_model};

@@ -7,12 +7,8 @@ use coverslip_analysis::sae::{Objective, Sae};
 use coverslip_bundle::SaeArchitecture;
 use coverslip_bundle::tensors::{Tensor, TensorMap, to_safetensors};
 use coverslip_files::put;
-use coverslip_import::{ImportedSae, SaeOptions, import_sae};
+use coverslip_import::{CONFIGURATION_FILE, ImportedSae, SAELENS_WEIGHTS_FILE, SaeOptions, import_sae};
 use serde_json::json;
-
-/// The configuration.
-pub(super) const CONFIG: &str = "cfg.json";
-const WEIGHTS: &str = "sae_weights.safetensors";
 
 /// Writes the files; the weights last, so that a directory with weights is whole. `details`: how it was trained, into the
 /// configuration's metadata, which changes no number.
@@ -50,7 +46,7 @@ pub(super) fn write(
         }
     }
     let (config, weights) = (serde_json::to_vec_pretty(&config)?, to_safetensors(&tensors)?);
-    for (name, bytes) in [(CONFIG, config), (WEIGHTS, weights)] {
+    for (name, bytes) in [(CONFIGURATION_FILE, config), (SAELENS_WEIGHTS_FILE, weights)] {
         put(&folder.join(name), &bytes)?;
     }
     Ok(())

@@ -161,7 +161,7 @@ impl<'a> Run<'a> {
             }
             (Trainer::resume(settings, state)?, meta)
         } else {
-            if !options.restart && options.out.join(files::CONFIG).exists() {
+            if !options.restart && options.out.join(coverslip_import::CONFIGURATION_FILE).exists() {
                 let out = options.out.display();
                 return Err(format!("{out}: an SAE is there already. Give another --out, or --restart").into());
             }

@@ -13,11 +13,11 @@ use coverslip_bundle::layout::listed;
 use coverslip_bundle::{BundleError, fail};
 
 /// The configuration of SAELens, sparsify and `coverslip.sae/1`.
-const CFG: &str = "cfg.json";
+pub const CONFIGURATION_FILE: &str = "cfg.json";
 /// The configuration of dictionary_learning.
 const CONFIG: &str = "config.json";
 /// SAELens' weights.
-const SAELENS: &str = "sae_weights.safetensors";
+pub const SAELENS_WEIGHTS_FILE: &str = "sae_weights.safetensors";
 /// sparsify's weights, and those of `coverslip.sae/1`.
 const SAE: &str = "sae.safetensors";
 /// dictionary_learning's weights.
@@ -52,7 +52,7 @@ fn weights_in(dir: &Path) -> Result<PathBuf, BundleError> {
     let mut all: Vec<PathBuf> = files.filter(|path| is_weights(path)).collect();
     all.sort();
     let known: Vec<PathBuf> =
-        all.iter().filter(|path| [SAELENS, SAE, AE].contains(&name(path).as_str())).cloned().collect();
+        all.iter().filter(|path| [SAELENS_WEIGHTS_FILE, SAE, AE].contains(&name(path).as_str())).cloned().collect();
     let mut candidates = if known.is_empty() { all } else { known };
     match candidates.len() {
         1 => Ok(candidates.remove(0)),
@@ -72,7 +72,7 @@ fn weights_in(dir: &Path) -> Result<PathBuf, BundleError> {
 /// A file's name and the libraries that use it.
 fn described(name: &str) -> String {
     match name {
-        SAELENS => format!("`{name}` (SAELens)"),
+        SAELENS_WEIGHTS_FILE => format!("`{name}` (SAELens)"),
         SAE => format!("`{name}` (sparsify or coverslip.sae/1)"),
         AE => format!("`{name}` (dictionary_learning)"),
         _ => format!("`{name}`"),
@@ -85,12 +85,17 @@ pub(super) fn read(weights: &Path, options: &SaeOptions) -> Result<(&'static str
     let config = |name: &str| read_json(&weights.with_file_name(name));
     let needed = |config: Option<Map<String, Value>>| match config {
         Some(config) => Ok(config),
-        None => fail!(Missing, "no `{CFG}` beside it, which says what the weights are; expected {KNOWN}"),
+        None => {
+            fail!(Missing, "no `{CONFIGURATION_FILE}` beside it, which says what the weights are; expected {KNOWN}")
+        }
     };
     match name {
-        SAELENS => Ok((saelens::FORMAT, saelens::read(needed(config(CFG)?)?, &Checkpoint::open(weights)?, options)?)),
+        SAELENS_WEIGHTS_FILE => Ok((
+            saelens::FORMAT,
+            saelens::read(needed(config(CONFIGURATION_FILE)?)?, &Checkpoint::open(weights)?, options)?,
+        )),
         SAE => {
-            let config = needed(config(CFG)?)?;
+            let config = needed(config(CONFIGURATION_FILE)?)?;
             let file = Checkpoint::open(weights)?;
             if own::is_ours(&config)? {
                 return Ok((own::FORMAT, own::read(config, &file)?));

@@ -26,6 +26,7 @@ use coverslip_bundle::limits::MAX_D_SAE;
 use coverslip_bundle::tensors::{Tensor, TensorMap};
 use coverslip_bundle::{BundleError, fail};
 use coverslip_bundle::{InputStep, SaeArchitecture};
+pub use format::{CONFIGURATION_FILE, SAELENS_WEIGHTS_FILE};
 use found::Found;
 pub use found::SaeOptions;
 
