@@ -156,7 +156,7 @@ fn on_the_fake_driver_it_runs_to_its_end() {
             "| GPU | Fake 0, ",
             "cuEventSynchronize: CUDA error 700",
             "| a slide, tile by tile as on the CPU | 75 tiles, every bit |",
-            "the GPU failed: cuEventSynchronize failed with CUDA error 700",
+            "failed with CUDA error 700; see nvidia-smi",
             "sm89, batches of 1 to 64",
             "| bfloat16 |",
             "| batch | plugin, tiles/s |",
