@@ -181,6 +181,28 @@ fn the_deadline_holds_while_the_engine_hangs() {
 }
 
 #[test]
+fn an_ended_slide_is_held_until_its_last_slot_comes_back() {
+    let _alone = alone();
+    let runtime = open_with(&bundle("ended"), |desc| desc.max_threads = 1).expect("opens");
+    let (slide, picture) = row(&runtime, 6, |desc| desc.result_deadline_ms = 20);
+    arm("lane", Fault::Hang(Duration::from_secs(2)), 1);
+    let start = Instant::now();
+    slide.submit(&picture.frame(0, 0, 192, 32)).expect("room");
+    slide.finish(1_000).expect("the deadline does not wait for the lane");
+    drop(slide);
+    std::thread::sleep(Duration::from_millis(100));
+    let held = runtime.stats();
+    assert!(start.elapsed() < Duration::from_secs(2), "too slow to tell");
+    assert!(held.slides_open == 0 && held.slots > 0 && held.memory_bytes > 0, "the lane has slots of it");
+    while runtime.stats().slots > 0 {
+        assert!(start.elapsed() < Duration::from_secs(20), "it is held for ever");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let stats = runtime.stats();
+    assert_eq!((stats.results[TILE_EXPIRED as usize], stats.tiles_in_flight, stats.memory_bytes), (6, 0, 0));
+}
+
+#[test]
 fn an_expired_tile_keeps_its_slot_until_its_result_has_room() {
     let _alone = alone();
     let runtime = open_with(&bundle("room"), |desc| desc.max_threads = 1).expect("opens");

@@ -233,10 +233,15 @@ impl Docket {
 
     /// Everything about a slide that is not the return of a tile.
     pub(super) fn look(&mut self, now: Instant) {
+        if self.slide.verdict_when_over().is_some() {
+            self.slide.close();
+        }
+        // Asked before the assembler is tended: what it refused is said before the slide is finished.
+        let closed = self.slide.standing.is_closed();
         self.tend_assembly(now);
         self.decide(now);
         self.flush(now);
-        if self.slide.standing.is_closed() {
+        if closed {
             let slide = self.slide.clone();
             slide.sweep_refused(&mut |place, area| self.settle_refused(place, area, now));
             if slide.published.in_flight() == 0 && !self.concluded {
@@ -248,9 +253,6 @@ impl Docket {
 
     /// Timeouts and refusals of the assembler; left for the next look while a frame is being copied.
     fn tend_assembly(&mut self, now: Instant) {
-        if self.slide.verdict_when_over().is_some() {
-            self.slide.close();
-        }
         let refused = self.slide.published.refused();
         if self.slide.config.rules.timeout.is_none() && refused == self.refused {
             return;
@@ -322,5 +324,98 @@ fn status(outcome: Outcome) -> i32 {
         Outcome::Cancelled => abi::TILE_CANCELLED,
         // A tile cannot come back pending; if it did, something has failed.
         Outcome::Failed | Outcome::Pending => abi::TILE_FAILED,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+    use std::sync::{Arc, Weak};
+    use std::time::Duration;
+
+    use super::*;
+    use crate::slide::state::{Downstream, Work};
+    use crate::tiles::assembler::{AssemblyRules, is_busy};
+    use crate::tiles::frame::{FrameHeader, FrameLimits, FrameTag};
+    use crate::tiles::grid::Grid;
+    use crate::tiles::slot::SlotShape;
+
+    struct Nowhere;
+
+    impl Downstream for Nowhere {
+        fn depart(&self, _: Work) {}
+        fn look(&self, _: Arc<Slide>) {}
+    }
+
+    /// A slide of one slot, so that a frame of four tiles is refused.
+    fn slide() -> Arc<Slide> {
+        let config = SlideConfig {
+            grid: Grid { origin: (0, 0), tile_width: 16, tile_height: 16, extent: None },
+            shape: SlotShape { width: 16, height: 16, side: 16, features: 0, embedding: 0 },
+            slots: 1,
+            max_tiles: 100,
+            max_unpolled: 100,
+            limits: FrameLimits { width: 32, height: 32 },
+            rules: AssemblyRules { timeout: None, min_coverage: 0.5 },
+            result_deadline: None,
+            alpha: 0.01,
+            flag_alpha: [0.0; abi::SCORE_COUNT],
+            embeddings: false,
+            analyse_background: false,
+            unknown_scanner: false,
+            tile_mm: 0.1,
+            stability: None,
+            engine_epoch: 1,
+            digest: [0; 32],
+            memory_bytes: 0,
+        };
+        Slide::begin(0, config, Weak::<Nowhere>::new()).expect("memory")
+    }
+
+    fn submit_four_tiles(slide: &Arc<Slide>) {
+        let pixels = [7; 3 * 32 * 32];
+        let header = FrameHeader {
+            format: abi::PFNC_RGB8,
+            bit_depth: 8,
+            planes: 1,
+            x: 0,
+            y: 0,
+            width: 32,
+            height: 32,
+            stride: 96,
+            size: pixels.len() as u64,
+            pass: 0,
+            focal_plane: 0,
+            tag: FrameTag::default(),
+        };
+        assert!(slide.submit(&header, &pixels).is_err_and(|e| is_busy(&e)));
+    }
+
+    #[test]
+    fn what_was_refused_is_said_before_the_slide_is_finished() {
+        let slide = slide();
+        let rules = Rules { reconstruction_error: None, calibrated: None };
+        let mut docket = Docket::new(slide.clone(), rules, None).expect("memory");
+        submit_four_tiles(&slide);
+        slide.close();
+        // The host's thread is still in the assembler, as in slide_finish.
+        let (tell, held) = channel();
+        let host = std::thread::spawn({
+            let slide = slide.clone();
+            move || {
+                slide.sweep_refused(&mut |_, _| {
+                    let _ = tell.send(());
+                    std::thread::sleep(Duration::from_millis(50));
+                    false
+                });
+            }
+        });
+        held.recv().expect("a refused tile");
+        docket.look(Instant::now());
+        host.join().expect("no panic");
+        assert!(slide.standing.is_finished() && slide.published.snapshot().unpolled() == 4);
+        let mut codes = Vec::new();
+        slide.take_alerts(9, |alert| codes.push(alert.code));
+        assert_eq!(codes, [abi::ALERT_OVERRUN]);
     }
 }

@@ -2,9 +2,10 @@
 //!
 //! The assembler publishes what a frame opens before any of its tiles leaves, the judge counts a result before the outbox
 //! has it. Whoever wants both holds both locks while it copies, so that `opened = Σ results + in flight` holds in every
-//! copy. `submit` takes the assembler's lock alone: nobody holds that for more than a copy of some numbers, and the judge
-//! takes it once per look, not once per result.
+//! copy. `submit` takes the assembler's lock alone. Whoever else takes it copies some numbers, and while the slide is open
+//! the judge does not take it: it runs below the host's priority.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use coverslip_plugin_abi::TileResult;
@@ -79,6 +80,8 @@ pub(crate) struct Published {
     // Locked in this order where both are.
     judged: Mutex<Judged>,
     intake: Mutex<IntakeCounts>,
+    /// `frames_refused` of `intake`, which the judge compares at every look.
+    refused: AtomicU64,
 }
 
 impl Published {
@@ -107,12 +110,13 @@ impl Published {
 
     /// Frames refused so far.
     pub(crate) fn refused(&self) -> u64 {
-        self.intake().frames_refused
+        self.refused.load(Ordering::Acquire)
     }
 
     /// Replaces what the assembler counts.
     pub(super) fn set_intake(&self, counts: &IntakeCounts) {
         *self.intake() = *counts;
+        self.refused.store(counts.frames_refused, Ordering::Release);
     }
 
     pub(super) fn add_result(&self, record: &TileResult) {
@@ -130,5 +134,26 @@ impl Published {
 
     pub(crate) fn set_scanner(&self, verdict: ScannerVerdict) {
         self.judged().scanner = verdict;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn refusals_are_asked_for_without_the_lock_that_submit_takes() {
+        let published = Arc::new(Published::default());
+        published.set_intake(&IntakeCounts { frames_refused: 3, ..IntakeCounts::default() });
+        let held = published.intake();
+        let (tell, told) = channel();
+        let judge = published.clone();
+        std::thread::spawn(move || tell.send(judge.refused()));
+        assert_eq!(told.recv_timeout(Duration::from_secs(10)), Ok(3));
+        drop(held);
     }
 }

@@ -107,6 +107,8 @@ impl Slide {
         let mut assembler = match self.assembler.try_lock() {
             Ok(assembler) => assembler,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            // No frame is copied any more.
+            Err(TryLockError::WouldBlock) if self.standing.is_closed() => self.assembler(),
             Err(TryLockError::WouldBlock) => return None,
         };
         assembler.retire_stale(now, &mut Exit(self));
