@@ -13,7 +13,7 @@ const SAID_IN_C: [(&str, &[&str]); 6] = [
         "01_load",
         &[
             "contract 1.1",
-            "another contract: the host speaks version 2.0 …, this library 1.0 …",
+            "another contract: the host speaks version 2.1 …, this library 1.1 …",
             "a missing bundle: error 19, no such bundle …",
             "  verify",
             "  compose",
