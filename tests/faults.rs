@@ -303,3 +303,62 @@ fn a_nan_from_the_engine_fails_its_tile() {
     let counts = by_status(&slide.results());
     assert_eq!((counts[TILE_FAILED as usize], counts[TILE_DONE as usize]), (2, 4));
 }
+
+/// Submits random frames to a slide, polls it now and then, and arms a panic at a random point on the way. Gives the
+/// number of results taken.
+fn play_with_a_panic(slide: &TestSlide, picture: &Picture, roll: &mut dyn FnMut(u64) -> u64) -> usize {
+    let (mut taken, when) = (0, roll(30));
+    for at in 0..roll(40) {
+        if at == when {
+            let point = ["judge", "prep", "lane", "poll", "submit"][roll(5) as usize];
+            arm(point, Fault::Panic, 1 + roll(3) as usize);
+        }
+        let mut frame = picture.frame(0, 0, 16 + roll(49) as u32, 16 + roll(49) as u32);
+        (frame.x, frame.y, frame.pass) = (roll(500) as i64, roll(300) as i64, (roll(20) == 0).into());
+        let _ = slide.submit(&frame);
+        slide.summary();
+        if roll(4) == 0 {
+            taken += slide.take(None).map_or(0, |tiles| tiles.len());
+            std::thread::sleep(Duration::from_millis(roll(4)));
+        }
+    }
+    disarm();
+    taken
+}
+
+#[test]
+fn panics_at_random_moments_leave_no_tile_without_its_one_result() {
+    let _alone = alone();
+    let runtime = open(&bundle("random"));
+    let picture = Picture::tissue(64, 64, 1);
+    let mut state = 17u64;
+    let mut roll = |sides: u64| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 20) % sides
+    };
+    let mut poisoned = 0;
+    for round in 0..100 {
+        let slide = runtime.begin(|desc| {
+            (desc.extent_width, desc.extent_height) = (480, 320);
+            (desc.assembly_timeout_ms, desc.result_deadline_ms) = (roll(12) as u32, (roll(2) * roll(30)) as u32);
+            desc.max_unpolled = 1 + roll(100) as u32;
+        });
+        let mut taken = play_with_a_panic(&slide, &picture, &mut roll);
+        let start = Instant::now();
+        while let Err(refusal) = slide.finish(5) {
+            if refusal.code == INTERNAL {
+                break;
+            }
+            assert_eq!(refusal.code, TIMEOUT, "round {round}: {}", refusal.message);
+            assert!(start.elapsed() < Duration::from_secs(20), "round {round}: {}", refusal.message);
+            taken += slide.take(None).expect("results while it drains").len();
+        }
+        taken += slide.drain().len();
+        let s = slide.summary();
+        assert_eq!((s.state, s.opened, s.results[0]), (SLIDE_FINISHED, taken as u64, taken as u64), "round {round}");
+        poisoned += s.poisoned;
+    }
+    assert!(poisoned > 20, "{poisoned} of 100 slides were poisoned");
+}
