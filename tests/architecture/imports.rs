@@ -88,7 +88,7 @@ fn walk(modules: &BTreeMap<Path_, Module>, at: &[String], rest: &[String], depth
         return walk(modules, &at[..at.len() - 1], below, depth);
     }
     if module.children.contains(name) {
-        return walk(modules, &[at, &[name.clone()]].concat(), below, depth);
+        return walk(modules, &[at, std::slice::from_ref(name)].concat(), below, depth);
     }
     if let Some(brought) = module.names.get(name) {
         return define(modules, at, &[brought.as_slice(), below].concat(), depth + 1);
