@@ -19,7 +19,7 @@ use std::sync::Arc;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::judge::event::Event;
-use crate::slide::registry::{MAX_SLIDES, MAX_SLOTS};
+use crate::slide::registry::{MAX_HELD_SLIDES, MAX_SLOTS};
 use crate::slide::state::{Downstream, Slide, Work};
 use crate::tiles::slot::Outcome;
 
@@ -46,7 +46,7 @@ impl Queues {
         Queues {
             prep: bounded(MAX_SLOTS + MAX_WORKERS),
             ready: bounded(MAX_SLOTS + MAX_WORKERS),
-            judge: bounded(2 * MAX_SLOTS + 2 * MAX_SLIDES + MAX_LOSSES + 1),
+            judge: bounded(2 * MAX_SLOTS + 2 * MAX_HELD_SLIDES + MAX_LOSSES + 1),
         }
     }
 
@@ -108,12 +108,12 @@ mod tests {
     fn the_judges_queue_has_room_for_all_events_at_once() {
         let bound = |event: &Event| match event {
             Event::Departed(..) | Event::Returned(_) => MAX_SLOTS,
-            Event::Begun(_) | Event::Look(_) => MAX_SLIDES,
+            Event::Begun(_) | Event::Look(_) => MAX_HELD_SLIDES,
             Event::Fallback(_) => MAX_LOSSES,
             Event::Stop => 1,
         };
         assert_eq!((bound(&Event::Fallback(0)), bound(&Event::Stop)), (2, 1));
-        let all = 2 * MAX_SLOTS + 2 * MAX_SLIDES + MAX_LOSSES + 1;
+        let all = 2 * MAX_SLOTS + 2 * MAX_HELD_SLIDES + MAX_LOSSES + 1;
         let queues = Queues::new();
         assert_eq!(queues.judge.0.capacity(), Some(all));
         for _ in 0..all {

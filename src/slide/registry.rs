@@ -13,7 +13,7 @@ pub(crate) const MAX_SLOTS: usize = 16_384;
 /// The fewest slots that a slide has.
 pub(crate) const LEAST_SLOTS: usize = 8;
 /// Slides at a time, the ended ones among them: each holds at least [`LEAST_SLOTS`] of [`MAX_SLOTS`].
-pub(crate) const MAX_SLIDES: usize = MAX_SLOTS / LEAST_SLOTS;
+pub(crate) const MAX_HELD_SLIDES: usize = MAX_SLOTS / LEAST_SLOTS;
 
 /// Totals of slides.
 #[derive(Clone, Copy, Default)]

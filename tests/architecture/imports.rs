@@ -9,24 +9,24 @@ use std::path::Path;
 use crate::sources::{Source, tokens};
 
 /// The segments of a path.
-type Path_ = Vec<String>;
+type Names = Vec<String>;
 
 /// A module: its file, and the paths that its `use` items import, by their local names.
 #[derive(Default)]
 struct Module {
     file: String,
-    names: BTreeMap<String, Path_>,
-    globs: Vec<Path_>,
+    names: BTreeMap<String, Names>,
+    globs: Vec<Names>,
     /// Every path in the code, as written.
-    mentioned: Vec<Path_>,
+    mentioned: Vec<Names>,
     /// Re-exported names (`pub use`), which count as used only if the code itself mentions them.
-    handed_on: BTreeMap<String, Path_>,
+    handed_on: BTreeMap<String, Names>,
     children: BTreeSet<String>,
 }
 
 /// The workspace's arrows, file to file.
 pub(crate) fn arrows(root: &Path, crates: &[(&str, &str)]) -> BTreeMap<String, BTreeSet<String>> {
-    let mut modules: BTreeMap<Path_, Module> = BTreeMap::new();
+    let mut modules: BTreeMap<Names, Module> = BTreeMap::new();
     for (name, folder) in crates {
         for source in Source::below(root, folder) {
             let mut path = vec![(*name).to_owned()];
@@ -37,7 +37,7 @@ pub(crate) fn arrows(root: &Path, crates: &[(&str, &str)]) -> BTreeMap<String, B
             read(&tokens(&source.code), path, &source.path, &mut modules);
         }
     }
-    let paths: Vec<Path_> = modules.keys().cloned().collect();
+    let paths: Vec<Names> = modules.keys().cloned().collect();
     for path in paths.iter().filter(|path| path.len() > 1) {
         let (name, parent) = path.split_last().expect("two parts at least");
         if let Some(parent) = modules.get_mut(parent) {
@@ -57,13 +57,13 @@ pub(crate) fn arrows(root: &Path, crates: &[(&str, &str)]) -> BTreeMap<String, B
 }
 
 /// The file that defines what `mention` names in the module at `here`.
-fn define(modules: &BTreeMap<Path_, Module>, here: &[String], mention: &[String], depth: usize) -> Option<String> {
+fn define(modules: &BTreeMap<Names, Module>, here: &[String], mention: &[String], depth: usize) -> Option<String> {
     if depth > 16 {
         return None;
     }
     let module = modules.get(here)?;
     let (first, rest) = mention.split_first()?;
-    let start: Path_ = match first.as_str() {
+    let start: Names = match first.as_str() {
         "crate" => here[..1].to_vec(),
         "self" => here.to_vec(),
         "super" => here[..here.len().checked_sub(1).filter(|len| *len > 0)?].to_vec(),
@@ -78,7 +78,7 @@ fn define(modules: &BTreeMap<Path_, Module>, here: &[String], mention: &[String]
 }
 
 /// Follows `rest` from the module `at` down.
-fn walk(modules: &BTreeMap<Path_, Module>, at: &[String], rest: &[String], depth: usize) -> Option<String> {
+fn walk(modules: &BTreeMap<Names, Module>, at: &[String], rest: &[String], depth: usize) -> Option<String> {
     let module = modules.get(at)?;
     let Some((name, below)) = rest.split_first() else {
         // A module as a whole is not an item; the items used from it are mentioned elsewhere.
@@ -93,7 +93,7 @@ fn walk(modules: &BTreeMap<Path_, Module>, at: &[String], rest: &[String], depth
     if let Some(brought) = module.names.get(name) {
         return define(modules, at, &[brought.as_slice(), below].concat(), depth + 1);
     }
-    let through_glob = |glob: &Path_| {
+    let through_glob = |glob: &Names| {
         let target = [glob.as_slice(), rest].concat();
         (glob.first().map(String::as_str) != Some("super")).then(|| define(modules, at, &target, depth + 1)).flatten()
     };
@@ -101,7 +101,7 @@ fn walk(modules: &BTreeMap<Path_, Module>, at: &[String], rest: &[String], depth
 }
 
 /// Reads one file's tokens: its `use` items, its inline modules and every path.
-fn read(tokens: &[String], path: Path_, file: &str, modules: &mut BTreeMap<Path_, Module>) {
+fn read(tokens: &[String], path: Names, file: &str, modules: &mut BTreeMap<Names, Module>) {
     let mut module = Module { file: file.to_owned(), ..Module::default() };
     let (mut at, mut named) = (0, BTreeSet::new());
     while at < tokens.len() {
@@ -196,7 +196,7 @@ fn uses(tree: &[String], before: &[String], hands_on: bool, module: &mut Module)
     }
 }
 
-fn bring(name: String, mut path: Path_, hands_on: bool, module: &mut Module) {
+fn bring(name: String, mut path: Names, hands_on: bool, module: &mut Module) {
     if path.last().is_some_and(|last| last == "self") {
         path.pop();
     }

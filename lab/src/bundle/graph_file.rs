@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::Path;
 
 use coverslip_bundle::{Bundle, ComposedGraph, Precision, check_onnx};
+use coverslip_files::put;
 
 use super::verification::disagreement;
 
@@ -19,18 +20,14 @@ pub(crate) fn export(
     out: &mut impl Write,
 ) -> Result<(), Box<dyn Error>> {
     let graph = bundle.compose_at(precision)?;
-    write(path, &graph.onnx)?;
+    put(path, &graph.onnx)?;
     writeln!(out, "{}: {} bytes", path.display(), graph.onnx.len())?;
     if let Some(weights) = &graph.external {
         let beside = path.with_file_name(ComposedGraph::EXTERNAL_FILE);
-        write(&beside, weights)?;
+        put(&beside, weights)?;
         writeln!(out, "{}: {} bytes, the weights; keep it beside the model", beside.display(), weights.len())?;
     }
     Ok(())
-}
-
-fn write(path: &Path, bytes: &[u8]) -> Result<(), String> {
-    coverslip_files::put(path, bytes).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 /// Checks the structure of the file at `path`, runs it, and compares with the bundle's reference outputs. A precision

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use coverslip_bundle::tensors::{Tensor, TensorMap, to_safetensors};
 use coverslip_bundle::{Bundle, ComposedGraph, ReferenceOutputs};
+use coverslip_files::put;
 
 use super::tiles;
 
@@ -16,8 +17,7 @@ use super::tiles;
 pub(crate) fn run(bundle: &Bundle, tiles: &[PathBuf], path: &Path, out: &mut impl Write) -> Result<(), Box<dyn Error>> {
     let tiles = tiles::read(tiles, bundle.manifest().side)?;
     let outputs = coverslip_runner::outputs(bundle.compose()?, &tiles.pixels)?;
-    coverslip_files::put(path, &to_safetensors(&tensors(bundle, &outputs))?)
-        .map_err(|error| format!("{}: {error}", path.display()))?;
+    put(path, &to_safetensors(&tensors(bundle, &outputs))?)?;
     Ok(writeln!(out, "{}: outputs for {} tiles", path.display(), outputs.count)?)
 }
 

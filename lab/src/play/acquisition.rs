@@ -23,6 +23,21 @@ pub(crate) struct Settings {
     pub(crate) alpha: f64,
 }
 
+impl Default for Settings {
+    /// The source's own tiles, as fast as the plugin takes them, at a level of 1 %.
+    fn default() -> Settings {
+        Settings {
+            layout: Layout::Tiles,
+            frame_size: None,
+            rate: None,
+            hold: 0,
+            embeddings: false,
+            stretch: false,
+            alpha: 0.01,
+        }
+    }
+}
+
 /// The pace of a scanner that does not wait.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pace {

@@ -11,7 +11,7 @@ use coverslip_slides::simulated::{Change, Simulated};
 use coverslip_slides::{Rect, SlideSource};
 
 use crate::host::{Session, Setup};
-use crate::play::{Acquisition, Layout, Played, Settings, StatusLine, play, resolution};
+use crate::play::{Acquisition, Played, Settings, StatusLine, play, resolution};
 
 /// An analysed tile.
 #[derive(Debug, Clone)]
@@ -82,15 +82,7 @@ impl Sampler {
     ) -> Result<Played, Box<dyn Error>> {
         let mut source = coverslip_slides::open(path)?;
         let mpp = resolution(source.info(), self.sampling.mpp)?;
-        let settings = Settings {
-            layout: Layout::Tiles,
-            frame_size: None,
-            rate: None,
-            hold: 0,
-            embeddings: true,
-            stretch: false,
-            alpha: 0.01,
-        };
+        let settings = Settings { embeddings: true, ..Settings::default() };
         let (acquisition, _) = Acquisition::whole_slide(&settings, scanner, &self.session.info, source.info(), &mpp)?;
         let run = |source: &mut dyn SlideSource| {
             let (see, watch) = (&mut |_: Rect, _: &[u8]| {}, &mut StatusLine::new(false));

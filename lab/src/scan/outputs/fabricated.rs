@@ -8,7 +8,7 @@ use coverslip_slides::{Mpp, Rect, SlideSource};
 
 use super::scanned::{Scanned, StrongFeature};
 use super::thumbnail::Thumbnail;
-use crate::play::{Collected, FieldOfView, Layout, Played, Settings, Submission};
+use crate::play::{Collected, FieldOfView, Played, Settings, Submission};
 
 const SIDE: u32 = 224;
 
@@ -67,15 +67,7 @@ pub(super) fn scanned() -> Scanned {
     });
     let strongest = strongest.collect();
     let mpp = Mpp { x: 0.5, y: 0.5, source: "made up".into() };
-    let settings = Settings {
-        layout: Layout::Tiles,
-        frame_size: None,
-        rate: None,
-        hold: 0,
-        embeddings: true,
-        stretch: false,
-        alpha: 0.01,
-    };
+    let settings = Settings { embeddings: true, ..Settings::default() };
     Scanned {
         source: GeneratedSlide::new().info().clone(),
         field: FieldOfView::new(SIDE, 0.5, &mpp, false).expect("the model's own resolution"),
