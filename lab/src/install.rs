@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use coverslip_files::{Folder, Replace, whole};
 
 use crate::host::Library;
+use crate::term::{Screen, screen};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -54,7 +55,7 @@ pub(crate) fn run(request: &Request) -> Outcome<()> {
         coverslip_bundle::Bundle::open(bundle)?;
     }
 
-    let mut written = Written(io::stdout().lock());
+    let mut written = Written(screen());
     let lib = request.prefix.join("lib");
     let soname = format!("{LINK_NAME}.{}", contract.0);
     let real_name = format!("{LINK_NAME}.{VERSION}");
@@ -137,7 +138,7 @@ fn set_mode(_: &fs::File, _: u32) -> io::Result<()> {
 }
 
 /// Prints a line for each file that was written.
-struct Written(io::StdoutLock<'static>);
+struct Written(Screen<io::StdoutLock<'static>>);
 
 impl Written {
     fn line(&mut self, text: std::fmt::Arguments<'_>) -> Outcome<()> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::Failure;
-use crate::embeddings::Table;
+use crate::embeddings::{Table, open_csv};
 use crate::embeddings::names::{COLUMNS, IMAGE, SLIDE, TILE};
 
 /// Columns that may name the tile, in the order in which they are looked for.
@@ -36,7 +36,7 @@ impl CountTable {
     /// When it cannot be read, names no tile, or names a tile or a column twice.
     pub(super) fn read(path: &Path) -> Result<CountTable, Failure> {
         let place = path.display().to_string();
-        let mut reader = csv::Reader::from_path(path).map_err(|error| format!("{place}: {error}"))?;
+        let mut reader = open_csv(path).map_err(|error| format!("{place}: {error}"))?;
         let header = reader.headers().map_err(|error| format!("{place}: {error}"))?;
         let header: Vec<String> = header.iter().map(|n| n.trim_start_matches('\u{feff}').trim().to_owned()).collect();
         let twice = |(at, name): &(usize, &String)| !name.is_empty() && header[..*at].contains(*name);

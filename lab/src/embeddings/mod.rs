@@ -4,16 +4,20 @@
 //! and `feature_value` float \[tiles, k\]; `NAME.csv` beside it has a row per tile in the same order. `NAME.parquet` has
 //! all of it in one file. The columns of the table are [`COLUMNS`]; `slide` is required, others are kept as they are.
 
+mod claims;
 mod content;
+mod csv_file;
 mod error;
 mod file;
 pub(crate) mod names;
 mod parquet;
 mod set;
 mod table;
+mod thrift;
 mod writer;
 
 pub use content::{SparseFeatures, TapInfo};
+pub(crate) use csv_file::open_csv;
 pub use error::{EmbeddingError, Result};
 pub use file::EmbeddingFile;
 pub use names::COLUMNS;

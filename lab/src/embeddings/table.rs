@@ -4,6 +4,7 @@ use std::path::Path;
 
 use coverslip_analysis::Categories;
 
+use super::csv_file::open_csv;
 use super::error::{EmbeddingError, Result};
 
 /// A table of text, by columns.
@@ -99,7 +100,7 @@ pub(crate) fn check_filled(place: &str, cells: &[String]) -> Result<()> {
 }
 
 fn open(path: &Path) -> Result<csv::Reader<std::fs::File>> {
-    csv::ReaderBuilder::new().from_path(path).map_err(|error| {
+    open_csv(path).map_err(|error| {
         EmbeddingError::at(
             path,
             &format!(
