@@ -7,8 +7,11 @@ pub const MAX_HEADER_BYTES: u64 = 16 << 20;
 /// the file's size alone would bound nothing.
 pub const MAX_JSON_VALUES: usize = 2 << 20;
 /// Most parts of an ONNX graph: nodes, names, attributes, constants. One takes up to 200 bytes in memory, and 2 in a
-/// file. Large exports have some 50,000.
-pub const MAX_GRAPH_PARTS: usize = 1 << 20;
+/// file; engines take time with the square of the nodes. Large exports have some 50,000.
+pub const MAX_GRAPH_PARTS: usize = 1 << 18;
+/// Longest chain of nodes of which each reads the one before. rten plans a graph by a recursion along it, on threads with
+/// a stack of 2 MiB. A ViT of 64 blocks with its norms taken apart has 3,000.
+pub const MAX_GRAPH_DEPTH: usize = 4096;
 /// Most numbers of an attribute.
 pub const MAX_ATTRIBUTE_NUMBERS: usize = 1 << 20;
 
