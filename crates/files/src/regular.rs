@@ -52,7 +52,7 @@ pub(crate) fn regular(kind: FileType) -> io::Result<()> {
         return Ok(());
     }
     let error = if kind.is_dir() { io::ErrorKind::IsADirectory } else { io::ErrorKind::InvalidInput };
-    Err(io::Error::new(error, format!("expected a file, found {}", name(kind))))
+    Err(io::Error::new(error, format!("it is not a file but {}", name(kind))))
 }
 
 #[cfg(unix)]
@@ -109,16 +109,16 @@ mod tests {
     fn what_is_not_a_file_is_named() {
         let folder = Scratch::new("named");
         let refused = |path: &Path| open(path).unwrap_err().to_string();
-        assert_eq!(refused(folder.path()), "expected a file, found a folder");
+        assert_eq!(refused(folder.path()), "it is not a file but a folder");
         #[cfg(unix)]
         {
             let pipe = folder.path().join("pipe");
             rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
-            assert_eq!(refused(&pipe), "expected a file, found a named pipe (FIFO)");
+            assert_eq!(refused(&pipe), "it is not a file but a named pipe (FIFO)");
             let socket = folder.path().join("socket");
             let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
-            assert_eq!(refused(&socket), "expected a file, found a socket");
-            assert_eq!(refused(Path::new("/dev/null")), "expected a file, found a device");
+            assert_eq!(refused(&socket), "it is not a file but a socket");
+            assert_eq!(refused(Path::new("/dev/null")), "it is not a file but a device");
             // Opened past the first look, as when the path is exchanged in between, the pipe does not block either.
             let mut options = File::options();
             without_waiting(options.read(true));
