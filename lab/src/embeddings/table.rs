@@ -100,7 +100,7 @@ pub(crate) fn check_filled(place: &str, cells: &[String]) -> Result<()> {
 }
 
 fn open(path: &Path) -> Result<csv::Reader<std::fs::File>> {
-    csv::ReaderBuilder::new().from_path(path).map_err(|error| {
+    coverslip_files::open(path).map(csv::Reader::from_reader).map_err(|error| {
         EmbeddingError::at(
             path,
             &format!(
