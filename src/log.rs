@@ -2,7 +2,8 @@
 
 use std::ffi::{CStr, CString};
 use std::fmt::{Arguments, Write};
-use std::sync::{PoisonError, RwLock};
+
+use crate::sync::{PoisonError, RwLock};
 
 /// Takes one line at `COVERSLIP_LOG_*`; called from any thread.
 pub(crate) type Sink = Box<dyn Fn(i32, &CStr) + Send + Sync>;

@@ -5,12 +5,13 @@ pub(crate) mod alerts;
 pub(crate) mod docket;
 pub(crate) mod event;
 pub(crate) mod flags;
+#[cfg(loom)]
+#[cfg(test)]
+mod models;
 pub(crate) mod rules;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
@@ -19,6 +20,7 @@ use self::docket::Docket;
 use self::event::Event;
 use crate::slide::registry::Registry;
 use crate::slide::state::Slide;
+use crate::sync::{Arc, AtomicU64, Ordering};
 
 /// How often deadlines, timeouts and refusals are looked at.
 const TICK: Duration = Duration::from_millis(10);

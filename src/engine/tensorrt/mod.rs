@@ -12,7 +12,6 @@ mod plans;
 mod signature;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use coverslip_bundle::{Bundle, Manifest, PlanKey, PlanTarget, Precision};
 use coverslip_plugin_abi as abi;
@@ -28,6 +27,7 @@ use super::config::GpuConfig;
 use super::{About, Engine, Failure, Lane, Loss};
 use crate::error::error;
 use crate::log::Log;
+use crate::sync::{Arc, Mutex, PoisonError};
 
 use self::build::Tell;
 
