@@ -115,7 +115,7 @@ impl Runtime {
             }
             let shared = self.shared.clone();
             let judge = Judge::new(shared.queues.judge.1.clone(), shared.slides.clone());
-            threads.judge = Some(spawn("judge".into(), &placement, move || judge.run(&shared.times.judge))?);
+            threads.judge = Some(spawn("judge".into(), &placement, move || judge.run(&shared.times.judge, &shared.wakes))?);
             Ok(())
         })();
         drop(threads);

@@ -1,8 +1,12 @@
 //! The plugin's own threads: they have names, a priority below the host's, and run on the processors that the host
-//! allows.
+//! allows. A thread with nothing to do sleeps until something comes or is due.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
 
 use crate::error::{Result, error};
 
@@ -57,3 +61,28 @@ fn settle(placement: &Placement) {
 
 #[cfg(not(target_os = "linux"))]
 fn settle(_: &Placement) {}
+
+/// How often threads that waited for work have woken.
+#[derive(Default)]
+pub(crate) struct Wakes(AtomicU64);
+
+impl Wakes {
+    /// The next item of a queue; sleeps until there is one, at most until `due`.
+    pub(crate) fn next<T>(&self, queue: &Receiver<T>, due: Option<Instant>) -> Result<T, RecvTimeoutError> {
+        match queue.try_recv() {
+            Ok(item) => return Ok(item),
+            Err(TryRecvError::Disconnected) => return Err(RecvTimeoutError::Disconnected),
+            Err(TryRecvError::Empty) => {}
+        }
+        let item = match due {
+            Some(due) => queue.recv_deadline(due),
+            None => queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        };
+        self.0.fetch_add(1, Ordering::Relaxed);
+        item
+    }
+
+    pub(crate) fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}

@@ -103,6 +103,12 @@ fn no_thread_and_no_file_stays_behind() {
     host("threads");
 }
 
+/// An open runtime that does nothing wakes no thread.
+#[test]
+fn nothing_wakes_while_nothing_is_due() {
+    host("idle");
+}
+
 /// Pitfall 13, including calls that fail.
 #[test]
 fn not_a_byte_on_stdout_and_stderr() {

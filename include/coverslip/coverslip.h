@@ -617,11 +617,12 @@ typedef struct coverslip_runtime_stats {
     uint64_t judge_ns;         /**< Time spent on scores, flags and alerts. */
     uint32_t budget_percent;
     uint32_t reserved;
-    /* 1.1. Not built yet. */
+    /* 1.1. Not built yet, but for wake_ups. */
     uint64_t worker_process_id; /**< 0: the engine runs in this process. */
     uint64_t worker_restarts;
     uint64_t batches_retried;  /**< Batches that were run again on another worker. */
-    uint64_t wake_ups;         /**< Times that a waiting thread of this runtime woke; 0: not counted. */
+    uint64_t wake_ups;         /**< Times that a thread of this runtime woke that had waited for work. It stays as it is
+                                    while nothing comes and nothing is due. */
 } coverslip_runtime_stats;
 
 /* ----------------------------------------------------------------------------------- slide structs -- */

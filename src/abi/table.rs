@@ -64,7 +64,7 @@ fn with_slide(handle: u64, error: *mut Error, body: impl FnOnce(&Arc<Slide>, &Ru
     fenced(error, || {
         let object = SLIDES.get(handle)?;
         catch_unwind(AssertUnwindSafe(|| body(&object.slide, &object.runtime))).unwrap_or_else(|panic| {
-            object.slide.standing.poison();
+            object.slide.poison();
             resume_unwind(panic)
         })
     })

@@ -19,7 +19,7 @@ use crate::tiles::slot::Outcome;
 /// The loop of one prep worker.
 pub(crate) fn run(shared: &Shared) {
     let mut bench = Bench::new(shared.side);
-    while let Ok(Job::Tile(mut work)) = shared.queues.prep.1.recv() {
+    while let Ok(Job::Tile(mut work)) = shared.wakes.next(&shared.queues.prep.1, None) {
         let start = Instant::now();
         fenced(&mut work, |work| bench.prepare(work));
         shared.times.prep.fetch_add(start.elapsed().as_nanos() as u64, Ordering::Relaxed);
@@ -35,7 +35,7 @@ pub(crate) fn run(shared: &Shared) {
 fn fenced(work: &mut Work, step: impl FnOnce(&mut Work)) {
     if catch_unwind(AssertUnwindSafe(|| step(work))).is_err() {
         work.slot.outcome = Outcome::Failed;
-        work.slide.standing.poison();
+        work.slide.poison();
     }
 }
 

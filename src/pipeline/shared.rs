@@ -7,6 +7,7 @@ use super::queues::Queues;
 use crate::engine::duty::Duty;
 use crate::log::Log;
 use crate::slide::registry::Registry;
+use crate::thread::Wakes;
 
 /// Nanoseconds spent, by part.
 #[derive(Default)]
@@ -24,6 +25,7 @@ pub(crate) struct Shared {
     pub(crate) side: usize,
     pub(crate) log: Arc<Log>,
     pub(crate) times: Times,
+    pub(crate) wakes: Wakes,
     /// Batches that were run.
     pub(crate) batches: AtomicU64,
     /// Percent of the lanes' time.
@@ -42,6 +44,7 @@ impl Shared {
             side,
             log,
             times: Times::default(),
+            wakes: Wakes::default(),
             batches: AtomicU64::new(0),
             budget: AtomicU32::new(100),
             turn: Mutex::new(()),

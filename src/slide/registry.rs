@@ -129,7 +129,7 @@ impl Registry {
     pub(crate) fn forget_ended(&self) -> Vec<Arc<Slide>> {
         let mut held = self.lock();
         let over = |slide: &mut Arc<Slide>| {
-            slide.standing.is_ended() && slide.standing.is_finished() && Arc::strong_count(slide) == 2
+            slide.standing.is_over() && Arc::strong_count(slide) == 2
         };
         let over: Vec<Arc<Slide>> = held.slides.extract_if(.., over).collect();
         for slide in &over {

@@ -16,7 +16,7 @@ use super::standing::{Phase, Standing};
 use crate::error::Result;
 use crate::gate::Gate;
 use crate::outbox::{Outbox, Put, Room, TooSmall};
-use crate::tiles::assembler::{Assembler, IntakeCounts, Outlet, Overrun};
+use crate::tiles::assembler::{Assembler, IntakeCounts, Outlet, Tended};
 use crate::tiles::grid::{Place, Rect};
 use crate::tiles::slot::{Outcome, Slot};
 
@@ -101,9 +101,8 @@ impl Slide {
         }
     }
 
-    /// Sends on what has timed out, and gives the frames that were refused since the last time. None where a frame is
-    /// being copied: nobody waits for that.
-    pub(crate) fn tend_assembly(self: &Arc<Self>, now: Instant) -> Option<Option<Overrun>> {
+    /// Sends on what has timed out. None where a frame is being copied: nobody waits for that.
+    pub(crate) fn tend_assembly(self: &Arc<Self>, now: Instant) -> Option<Tended> {
         let mut assembler = match self.assembler.try_lock() {
             Ok(assembler) => assembler,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
@@ -111,8 +110,7 @@ impl Slide {
             Err(TryLockError::WouldBlock) if self.standing.is_closed() => self.assembler(),
             Err(TryLockError::WouldBlock) => return None,
         };
-        assembler.retire_stale(now, &mut Exit(self));
-        Some(assembler.take_overrun())
+        Some(assembler.tend(now, &mut Exit(self)))
     }
 
     /// Offers every refused tile that still owes a result to `settle`, until it returns false.
@@ -179,6 +177,12 @@ impl Slide {
         {
             downstream.look(self.clone());
         }
+    }
+
+    /// A defect was caught in the slide's work: the judge closes the slide and fails its tiles.
+    pub(crate) fn poison(self: &Arc<Self>) {
+        self.standing.poison();
+        self.nudge();
     }
 
     /// After a poll: results may have waited for room, with their slots or, once the slide is closed, without.
