@@ -15,7 +15,7 @@ use super::guard::fenced;
 use super::handle::Registry;
 use super::results::{self, Target};
 use super::structs::{expect_output, write_struct};
-use super::{alerts, frame, report, runtime, slide};
+use super::{alerts, fork, frame, report, runtime, slide};
 use crate::admission::admit;
 use crate::error::{Result, error};
 use crate::fault;
@@ -95,6 +95,7 @@ unsafe extern "C" fn runtime_open(
     error: *mut Error,
 ) -> i32 {
     fenced(error, || {
+        fork::remember_process();
         expect_place(out)?;
         // SAFETY: see above.
         let runtime = unsafe { runtime::open(desc, progress, user) }?;

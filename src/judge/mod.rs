@@ -17,6 +17,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use self::docket::Docket;
 use self::event::Event;
+use crate::log::Log;
 use crate::slide::registry::Registry;
 use crate::slide::state::Slide;
 use crate::thread::Wakes;
@@ -33,11 +34,12 @@ pub(crate) struct Judge {
     fallback: Option<i32>,
     /// When slides that are over are asked for again, and the pause before that. None: none of them is held.
     leaving: Option<(Instant, Duration)>,
+    log: Arc<Log>,
 }
 
 impl Judge {
-    pub(crate) fn new(events: Receiver<Event>, slides: Arc<Registry>) -> Judge {
-        Judge { events, slides, dockets: BTreeMap::new(), fallback: None, leaving: None }
+    pub(crate) fn new(events: Receiver<Event>, slides: Arc<Registry>, log: Arc<Log>) -> Judge {
+        Judge { events, slides, dockets: BTreeMap::new(), fallback: None, leaving: None, log }
     }
 
     /// Runs until [`Event::Stop`]; adds the time that it works to `spent`, in nanoseconds. Between events it sleeps until
@@ -66,11 +68,14 @@ impl Judge {
 
     fn look_where_due(&mut self, now: Instant) {
         let due = |docket: &&mut Docket| docket.due().is_some_and(|due| due <= now);
-        self.dockets.values_mut().filter(due).for_each(|docket| guarded(docket, now, |docket| docket.look(now)));
+        self.dockets
+            .values_mut()
+            .filter(due)
+            .for_each(|docket| guarded(&self.log, docket, now, |docket| docket.look(now)));
     }
 
     fn look_at_all(&mut self, now: Instant) {
-        self.dockets.values_mut().for_each(|docket| guarded(docket, now, |docket| docket.look(now)));
+        self.dockets.values_mut().for_each(|docket| guarded(&self.log, docket, now, |docket| docket.look(now)));
     }
 
     fn attend(&mut self, event: Event, now: Instant) {
@@ -78,10 +83,10 @@ impl Judge {
             Event::Begun(mut docket) => {
                 // An engine may have been lost while the slide began. What it has heard is said once.
                 if let Some(reason) = self.fallback {
-                    guarded(&mut docket, now, |docket| docket.fallback(reason, now));
+                    guarded(&self.log, &mut docket, now, |docket| docket.fallback(reason, now));
                 }
                 // It may have been ended while it began: the look that this asked for found no docket.
-                guarded(&mut docket, now, |docket| docket.look(now));
+                guarded(&self.log, &mut docket, now, |docket| docket.look(now));
                 self.dockets.insert(docket.slide().number, *docket);
             }
             Event::Departed(slide, slot, identity) => {
@@ -95,7 +100,7 @@ impl Judge {
             Event::Fallback(reason) => {
                 self.fallback = Some(reason);
                 for docket in self.dockets.values_mut() {
-                    guarded(docket, now, |docket| docket.fallback(reason, now));
+                    guarded(&self.log, docket, now, |docket| docket.fallback(reason, now));
                 }
             }
             Event::Stop => {}
@@ -105,7 +110,7 @@ impl Judge {
     /// Runs one step on a slide's docket. There is none for a slide that is ended while it begins.
     fn on(&mut self, slide: &Slide, now: Instant, step: impl FnOnce(&mut Docket)) {
         if let Some(docket) = self.dockets.get_mut(&slide.number) {
-            guarded(docket, now, step);
+            guarded(&self.log, docket, now, step);
         }
     }
 
@@ -130,8 +135,9 @@ impl Judge {
 }
 
 /// Runs one step on a docket; a panic in it poisons the slide and leaves the others alone.
-fn guarded(docket: &mut Docket, now: Instant, step: impl FnOnce(&mut Docket)) {
-    if catch_unwind(AssertUnwindSafe(|| step(&mut *docket))).is_err() {
+fn guarded(log: &Log, docket: &mut Docket, now: Instant, step: impl FnOnce(&mut Docket)) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| step(&mut *docket))) {
+        log.defect("the judge", &*panic);
         docket.slide().standing.poison();
         docket.look_soon(now);
     }

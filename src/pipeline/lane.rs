@@ -126,7 +126,8 @@ fn run_part(shared: &Shared, runner: &mut Option<Runner>, live: &mut [Work], out
             engine_lost(shared, on_duty.epoch, loss);
             return false;
         }
-        Err(_) => {
+        Err(panic) => {
+            shared.log.defect("a lane", &*panic);
             // The runner's state is unknown: the next batch makes a new one.
             *runner = None;
             for work in live {

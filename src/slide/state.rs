@@ -148,9 +148,7 @@ impl Slide {
 
     /// Takes the oldest results, as many as fit.
     pub(crate) fn take(&self, room: Room, each: &mut Put<'_>) -> std::result::Result<usize, TooSmall> {
-        let taken = self.outbox.take(room, each)?;
-        self.published.add_polled(taken as u64);
-        Ok(taken)
+        self.outbox.take(room, each, |taken| self.published.add_polled(taken as u64))
     }
 
     /// Takes the oldest alerts, at most `room`.
