@@ -93,8 +93,14 @@ impl Outbox {
         shelf.embeddings.extend(embedding);
     }
 
-    /// Takes the oldest results, as many as fit, and gives each to `each` with its features and embedding.
-    pub(crate) fn take(&self, room: Room, each: &mut Put<'_>) -> std::result::Result<usize, TooSmall> {
+    /// Takes the oldest results, as many as fit, and gives each to `each` with its features and embedding. `count` hears
+    /// their number before anybody can see that they are gone.
+    pub(crate) fn take(
+        &self,
+        room: Room,
+        each: &mut Put<'_>,
+        count: impl FnOnce(usize),
+    ) -> std::result::Result<usize, TooSmall> {
         let mut shelf = self.lock();
         let (mut taken, mut features_left, mut embeddings_left) = (0, room.features, room.embeddings);
         while let Some(&record) = shelf.records.front() {
@@ -116,6 +122,7 @@ impl Outbox {
             embeddings_left = embeddings_left.map(|left| left - embeddings);
             taken += 1;
         }
+        count(taken);
         Ok(taken)
     }
 
@@ -166,7 +173,7 @@ mod tests {
         let outbox = Outbox::new(1, 4, 2).unwrap();
         assert!(put(&outbox, 0));
         assert!(!put(&outbox, 1));
-        assert_eq!(outbox.take(ALL, &mut |_, _, _| {}).ok(), Some(1));
+        assert_eq!(outbox.take(ALL, &mut |_, _, _| {}, |_| ()).ok(), Some(1));
         assert!(put(&outbox, 1));
     }
 
@@ -177,10 +184,14 @@ mod tests {
             assert!(put(&outbox, sequence));
         }
         let small = Room { records: 9, features: Some(3), embeddings: None };
-        assert_eq!(outbox.take(small, &mut |_, _, _| {}).err().map(|e| e.features), Some(4));
+        assert_eq!(outbox.take(small, &mut |_, _, _| {}, |_| ()).err().map(|e| e.features), Some(4));
         let mut seen = Vec::new();
         let two = Room { records: 9, features: Some(9), embeddings: None };
-        let taken = outbox.take(two, &mut |record, features, _| seen.push((record.sequence, features.count())));
+        let mut each =
+            |record: TileResult, features: &mut dyn Iterator<Item = Feature>, _: &mut dyn Iterator<Item = f32>| {
+                seen.push((record.sequence, features.count()));
+            };
+        let taken = outbox.take(two, &mut each, |_| ());
         assert_eq!((taken.ok(), seen), (Some(2), vec![(0, 4), (1, 4)]));
         assert_eq!(outbox.lock().records.len(), 1);
     }

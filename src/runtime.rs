@@ -113,8 +113,9 @@ impl Runtime {
                 threads.lanes.push(spawn(format!("lane{i}"), &placement, move || lane::run(&shared, i))?);
             }
             let shared = self.shared.clone();
-            let judge = Judge::new(shared.queues.judge.1.clone(), shared.slides.clone());
-            threads.judge = Some(spawn("judge".into(), &placement, move || judge.run(&shared.times.judge))?);
+            let judge = Judge::new(shared.queues.judge.1.clone(), shared.slides.clone(), shared.log.clone());
+            threads.judge =
+                Some(spawn("judge".into(), &placement, move || judge.run(&shared.times.judge, &shared.wakes))?);
             Ok(())
         })();
         drop(threads);

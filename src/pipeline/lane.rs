@@ -56,10 +56,10 @@ struct Runner {
 /// The next batch, of at most `most` tiles, and whether it is the last.
 fn gather(shared: &Shared, most: usize) -> (Vec<Work>, bool) {
     let queue = &shared.queues.ready.1;
-    let Ok(Job::Tile(first)) = queue.recv() else { return (Vec::new(), true) };
+    let Ok(Job::Tile(first)) = shared.wakes.next(queue, None) else { return (Vec::new(), true) };
     let (mut works, deadline) = (vec![first], Instant::now() + LINGER);
     while works.len() < most {
-        match queue.recv_deadline(deadline) {
+        match shared.wakes.next(queue, Some(deadline)) {
             Ok(Job::Tile(work)) => works.push(work),
             Ok(Job::Stop) | Err(RecvTimeoutError::Disconnected) => return (works, true),
             Err(RecvTimeoutError::Timeout) => break,
@@ -125,12 +125,13 @@ fn run_part(shared: &Shared, runner: &mut Option<Runner>, live: &mut [Work], out
             engine_lost(shared, on_duty.epoch, loss);
             return false;
         }
-        Err(_) => {
+        Err(panic) => {
+            shared.log.defect("a lane", &*panic);
             // The runner's state is unknown: the next batch makes a new one.
             *runner = None;
             for work in live {
                 work.slot.outcome = Outcome::Failed;
-                work.slide.standing.poison();
+                work.slide.poison();
             }
         }
     }

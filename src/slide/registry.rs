@@ -126,9 +126,7 @@ impl Registry {
     /// it gets.
     pub(crate) fn forget_ended(&self) -> Vec<Arc<Slide>> {
         let mut held = self.lock();
-        let over = |slide: &mut Arc<Slide>| {
-            slide.standing.is_ended() && slide.standing.is_finished() && Arc::strong_count(slide) == 2
-        };
+        let over = |slide: &mut Arc<Slide>| slide.standing.is_over() && Arc::strong_count(slide) == 2;
         let over: Vec<Arc<Slide>> = held.slides.extract_if(.., over).collect();
         for slide in &over {
             held.past.add(slide);
