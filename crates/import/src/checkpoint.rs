@@ -11,7 +11,7 @@ use safetensors::tensor::Metadata;
 use serde::Deserialize;
 
 use super::torch;
-use coverslip_bundle::limits::MAX_HEADER_BYTES;
+use coverslip_bundle::budget::MAX_HEADER_BYTES;
 use coverslip_bundle::tensors::{Element, Tensor};
 use coverslip_bundle::{BundleError, BundleErrorKind, RowSource, fail};
 
