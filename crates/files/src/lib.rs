@@ -4,9 +4,11 @@
 //! This is the only place in the workspace that renames.
 
 mod folder;
+mod secret;
 mod set;
 mod whole;
 
 pub use folder::{Folder, Replace, check_target};
+pub use secret::secret;
 pub use set::FileSet;
 pub use whole::{link, put, whole};
