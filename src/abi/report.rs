@@ -34,6 +34,8 @@ pub(super) fn info(runtime: &Runtime) -> RuntimeInfo {
     info.self_check_error = runtime.self_check_error;
     info.bundle_digest = runtime.bundle_digest.0;
     info.profile_digest = runtime.profile_digest;
+    info.bundle_key_id = runtime.bundle_key.map_or(0, |key| key.0);
+    info.profile_key_id = runtime.profile_key.map_or(0, |key| key.0);
     info.configuration_digest = runtime.digest;
     put_text(&mut info.bundle_name, &manifest.name);
     put_text(&mut info.plugin_version, VERSION);

@@ -13,6 +13,8 @@ pub(crate) struct RuntimeRequest<'d> {
     pub(crate) plan_digest: Option<[u8; 32]>,
     pub(crate) gpu_uuid: Option<String>,
     pub(crate) cpus: Vec<u32>,
+    /// As the host wrote them.
+    pub(crate) trusted_keys: Vec<String>,
 }
 
 pub(crate) struct SlideRequest<'d> {
