@@ -104,7 +104,8 @@ fn read(bytes: &[u8]) -> TensorMap {
 
 /// The smallest bundle with everything that a bundle can have.
 fn spec() -> SyntheticSpec {
-    let mut spec = SyntheticSpec { side: 8, patch: 4, embed_dim: 8, depth: 1, heads: 2, d_sae: 16, k: 2, ..Default::default() };
+    let mut spec =
+        SyntheticSpec { side: 8, patch: 4, embed_dim: 8, depth: 1, heads: 2, d_sae: 16, k: 2, ..Default::default() };
     spec.taps.remove(0);
     for tap in &mut spec.taps {
         tap.source = coverslip_bundle::TapSource::Block { after_block: 0, final_norm: true };
@@ -115,7 +116,9 @@ fn spec() -> SyntheticSpec {
 /// A tiny ViT with reference outputs of the embedded engine.
 pub(crate) fn vit() -> &'static Files {
     static FILES: OnceLock<Files> = OnceLock::new();
-    FILES.get_or_init(|| made(|folder| drop(synthetic::write(folder, &spec(), coverslip_runner::load).expect("a bundle"))))
+    FILES.get_or_init(|| {
+        made(|folder| drop(synthetic::write(folder, &spec(), coverslip_runner::load).expect("a bundle")))
+    })
 }
 
 /// The same with the graph of [`crate::onnx`] in place of the ViT.

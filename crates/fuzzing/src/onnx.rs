@@ -98,7 +98,17 @@ pub(crate) fn imported() -> ImportedOnnx {
 /// Numbers that a stranger's shapes, axes and repeats may have.
 const NUMBERS: [i64; 16] = [0, 1, 2, 3, 4, 8, -1, -2, 7, 16, 64, 1 << 16, 1 << 33, 1 << 62, i64::MIN, i64::MAX];
 const INTEGERS: [&str; 12] = [
-    "axis", "keepdims", "to", "group", "num_outputs", "largest", "upper", "exclusive", "reverse", "blocksize", "fmod",
+    "axis",
+    "keepdims",
+    "to",
+    "group",
+    "num_outputs",
+    "largest",
+    "upper",
+    "exclusive",
+    "reverse",
+    "blocksize",
+    "fmod",
     "k",
 ];
 const LISTS: [&str; 7] = ["axes", "perm", "kernel_shape", "strides", "pads", "dilations", "output_shape"];

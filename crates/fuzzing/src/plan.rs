@@ -18,7 +18,8 @@ pub fn plan(data: &[u8]) -> bool {
     let rest = input.rest();
     let scratch = Scratch::new("fuzz");
     let path = scratch.join("model.plan");
-    let bytes = if framed { [MAGIC, &(rest.len() as u32).to_le_bytes(), rest, b"plan"].concat() } else { rest.to_vec() };
+    let bytes =
+        if framed { [MAGIC, &(rest.len() as u32).to_le_bytes(), rest, b"plan"].concat() } else { rest.to_vec() };
     fs::write(&path, bytes).expect("a scratch file");
     let key = PlanFile::read_key(&path);
     if let Ok(key) = &key {

@@ -34,7 +34,9 @@ pub fn profile(data: &[u8]) -> bool {
             tensors = to_safetensors(&all).expect("tensors of equal lengths");
         }
     }
-    if choice > 0 && let Ok(mut stated) = serde_json::from_slice::<Value>(&manifest) {
+    if choice > 0
+        && let Ok(mut stated) = serde_json::from_slice::<Value>(&manifest)
+    {
         if let Some(entry) = stated.pointer_mut(&format!("/files/{TENSORS_FILE}")) {
             *entry = json!({ "bytes": tensors.len(), "sha256": Digest::of(&tensors).to_string() });
         }

@@ -113,7 +113,8 @@ pub(crate) fn tiff_seeds() -> Seeds {
         image::ImageEncoder::write_image(encoder, part.as_raw(), 16, 16, ExtendedColorType::Rgb8).expect("a picture");
         bytes
     });
-    let packed: Vec<u8> = picture().into_raw().chunks(64).flat_map(|run| [&[run.len() as u8 - 1], run].concat()).collect();
+    let packed: Vec<u8> =
+        picture().into_raw().chunks(64).flat_map(|run| [&[run.len() as u8 - 1], run].concat()).collect();
     let form = |compression, photometric, tiled, chunk| Form { compression, photometric, tiled, chunk };
     let aperio = Value::Text(b"Aperio Image Library v1|AppMag = 20|MPP = 0.4990".to_vec());
     let mut seeds: Seeds = vec![
@@ -122,10 +123,12 @@ pub(crate) fn tiff_seeds() -> Seeds {
         ("jpeg".to_owned(), tiff_image(SIDE, form(7, 6, true, 16), &jpegs, &[(DESCRIPTION, aperio)])),
         (
             "old".to_owned(),
-            tiff_image(SIDE, form(1, 2, false, 8), &picture().into_raw().chunks(8 * 72).map(<[u8]>::to_vec).collect::<Vec<_>>(), &[
-                (339, Value::Short(vec![1; 3])),
-                (700, Value::Bytes(vec![1, 2, 3, 4, 5])),
-            ]),
+            tiff_image(
+                SIDE,
+                form(1, 2, false, 8),
+                &picture().into_raw().chunks(8 * 72).map(<[u8]>::to_vec).collect::<Vec<_>>(),
+                &[(339, Value::Short(vec![1; 3])), (700, Value::Bytes(vec![1, 2, 3, 4, 5]))],
+            ),
         ),
     ];
     let committed = ["jpeg_jfif_under_rgb_tag", "jpeg_rgb_tiles", "jpeg_tables_rgb_strips", "jpeg_tables_ycbcr_strips"];
@@ -149,7 +152,8 @@ pub(crate) fn png_seeds() -> Seeds {
 pub(crate) fn mpp_seeds() -> Seeds {
     let ome = "<?xml version=\"1.0\"?><OME><Image><Pixels PhysicalSizeX=\"0.5\" PhysicalSizeXUnit=\"µm\" \
                PhysicalSizeY=\"500\" PhysicalSizeYUnit=\"nm\"/></Image></OME>";
-    let texts = [("aperio", "Aperio Image Library v11|AppMag = 20|MPP = 0.4990|Left = 25"), ("ome", ome), ("plain", "a slide")];
+    let texts =
+        [("aperio", "Aperio Image Library v11|AppMag = 20|MPP = 0.4990|Left = 25"), ("ome", ome), ("plain", "a slide")];
     let resolution = [20_000u32, 1, 20_000, 1].map(u32::to_le_bytes).concat();
     texts.map(|(name, text)| (name.to_owned(), [&resolution, &[3][..], text.as_bytes()].concat())).to_vec()
 }

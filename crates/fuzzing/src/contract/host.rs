@@ -38,7 +38,8 @@ pub(super) fn call(input: &mut Input, function: impl FnOnce(*mut Error) -> i32) 
     let said = error.read(Error::init());
     if size == whole && code != OK {
         let text = said.message.map(|byte| byte as u8);
-        let text = CStr::from_bytes_until_nul(&text).expect("a message that ends").to_str().expect("a message in UTF-8");
+        let text =
+            CStr::from_bytes_until_nul(&text).expect("a message that ends").to_str().expect("a message in UTF-8");
         assert!(said.code == code && !text.is_empty(), "the struct says {} {text:?}, the function {code}", said.code);
         assert!(code != INTERNAL, "a defect: {text}");
     }

@@ -23,9 +23,11 @@ const SLIDES: usize = 3;
 /// Most calls of a sequence.
 const CALLS: usize = 64;
 
-/// A sequence of calls.
+/// A sequence of calls. Its first byte says whether it may open a runtime of its own, which takes longer than all else.
 pub fn contract(data: &[u8]) -> bool {
-    let mut sequence = Sequence { input: Input::new(data), slides: Vec::new(), old: vec![0], opened: None, results: false };
+    let mut input = Input::new(data);
+    let opens = input.once_in(64);
+    let mut sequence = Sequence { input, slides: Vec::new(), old: vec![0], opens, opened: None, results: false };
     for _ in 0..CALLS {
         if sequence.input.is_empty() {
             break;
@@ -48,6 +50,8 @@ struct Sequence<'a> {
     slides: Vec<Open>,
     /// Handles that are not valid any more.
     old: Vec<u64>,
+    /// Whether a runtime may still be opened.
+    opens: bool,
     /// A runtime that this sequence opened.
     opened: Option<Runtime>,
     /// Whether a slide ended with every result polled.
@@ -65,7 +69,8 @@ fn opened(input: &mut Input) -> Option<Runtime> {
     let scratch = Scratch::new("fuzz");
     written(vit(), scratch.path());
     let path = std::ffi::CString::new(scratch.path().to_str().expect("a path in UTF-8")).expect("no NUL");
-    let mut desc = RuntimeDesc { engine: ENGINE_CPU, bundle_path: path.as_ptr(), max_threads: 2, ..RuntimeDesc::init() };
+    let mut desc =
+        RuntimeDesc { engine: ENGINE_CPU, bundle_path: path.as_ptr(), max_threads: 2, ..RuntimeDesc::init() };
     let (cpus, digest) = ([0u32, 1, 77], [0u8; 32]);
     if input.byte() & 1 != 0 {
         desc.engine = constant(input, &[ENGINE_CPU, ENGINE_AUTO, ENGINE_CPU]);
@@ -87,9 +92,8 @@ fn opened(input: &mut Input) -> Option<Runtime> {
     let (given, _) = Given::of(input, desc, |desc, size| desc.struct_size = size);
     let mut handle = u64::MAX;
     // SAFETY: the struct is as long as it says or null, and what it points to outlives the call.
-    let code = call(input, |error| unsafe {
-        (api().runtime_open)(given.pointer(), None, null_mut(), &mut handle, error)
-    });
+    let code =
+        call(input, |error| unsafe { (api().runtime_open)(given.pointer(), None, null_mut(), &mut handle, error) });
     assert_eq!(code == OK, handle != u64::MAX, "the handle is written on success only");
     (code == OK).then_some(handle)
 }
@@ -145,9 +149,8 @@ impl Sequence<'_> {
         let (given, _) = Given::of(&mut self.input, desc, |desc, size| desc.struct_size = size);
         let mut handle = u64::MAX;
         // SAFETY: the struct is as long as it says or null, and what it points to outlives the call.
-        let code = call(&mut self.input, |error| unsafe {
-            (api().slide_begin)(runtime, given.pointer(), &mut handle, error)
-        });
+        let code =
+            call(&mut self.input, |error| unsafe { (api().slide_begin)(runtime, given.pointer(), &mut handle, error) });
         assert_eq!(code == OK, handle != u64::MAX, "the handle is written on success only");
         if code == OK {
             self.slides.push(Open { handle, polled: 0 });
@@ -348,10 +351,8 @@ impl Sequence<'_> {
             call(&mut self.input, |error| unsafe { (api().runtime_close)(runtime, timeout, error) });
             self.old.push(runtime);
             self.slides.retain(|slide| is_open(slide.handle));
-        } else if self.old.len() == 1 {
+        } else if std::mem::take(&mut self.opens) {
             self.opened = opened(&mut self.input);
-            // A second one costs as much again and shows nothing new.
-            self.old.push(1);
         }
     }
 
@@ -393,9 +394,8 @@ fn drain(slide: Slide, polled: &mut u64) {
             ..ResultBatch::init()
         };
         // SAFETY: null is allowed for the error; the buffer is as long as stated.
-        let codes = unsafe {
-            [(api().slide_finish)(slide, 50, null_mut()), (api().slide_poll)(slide, &mut batch, null_mut())]
-        };
+        let codes =
+            unsafe { [(api().slide_finish)(slide, 50, null_mut()), (api().slide_poll)(slide, &mut batch, null_mut())] };
         *polled += u64::from(batch.record_count);
         match codes {
             [_, END_OF_RESULTS] => return,
@@ -440,7 +440,9 @@ pub(crate) fn seeds() -> Seeds {
     let submit = |x: u8, y: u8| [[4].as_slice(), &[0, 0, 0, 31, 31, 8 + x, 8 + y, 0, 0, 0, 0], &[1, 0, 0, 0]].concat();
     let poll = [12, 0, 39, 255, 63, 0, 1, 3, 0, 0, 0];
     let end = [25, 0, 0];
-    let lived = [&begin[..], &submit(0, 0), &submit(32, 0), &poll, &[22, 0, 0, 0, 0], &[17, 0, 15, 0], &poll, &end].concat();
-    let runtime = [&[31, 1][..], &[0; 22], &begin, &[31, 0, 0]].concat();
+    let lived =
+        [&[0], &begin[..], &submit(0, 0), &submit(32, 0), &poll, &[22, 0, 0, 0, 0], &[17, 0, 15, 0], &poll, &end]
+            .concat();
+    let runtime = [&[63, 31, 1][..], &[0; 22], &begin, &[31, 0, 0]].concat();
     vec![("lived".to_owned(), lived), ("runtime".to_owned(), runtime)]
 }
