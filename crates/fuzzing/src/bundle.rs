@@ -14,8 +14,7 @@ use coverslip_bundle::{
 use coverslip_testkit::Scratch;
 use serde_json::{Value, json};
 
-use crate::Seeds;
-use crate::input::{Input, joined};
+use crate::input::{Input, Seeds, joined};
 use crate::onnx::imported;
 use crate::tensors::of_text;
 
@@ -30,7 +29,7 @@ const ONNX: u8 = 0x80;
 const TEXT: u8 = 0x40;
 
 /// A manifest. With an odd first byte, sizes and digests of the other files are corrected, as an attacker would.
-pub fn manifest(data: &[u8]) -> bool {
+pub(crate) fn manifest(data: &[u8]) -> bool {
     let mut input = Input::new(data);
     let choice = input.byte();
     let mut files = if choice & ONNX == 0 { vit().clone() } else { graph().clone() };
@@ -46,7 +45,7 @@ pub fn manifest(data: &[u8]) -> bool {
 }
 
 /// The weights of the model or the SAE, the reference outputs, or the graph.
-pub fn bundle(data: &[u8]) -> bool {
+pub(crate) fn bundle(data: &[u8]) -> bool {
     let mut input = Input::new(data);
     let choice = input.byte();
     let mut files = if choice & ONNX == 0 { vit().clone() } else { graph().clone() };

@@ -9,8 +9,7 @@ use coverslip_import::{ImportedOnnx, OnnxFile, OnnxSpec, OnnxTap, StoreAs, candi
 use coverslip_runner::load_probe;
 use coverslip_testkit::Scratch;
 
-use crate::Seeds;
-use crate::input::{Input, joined};
+use crate::input::{Input, Seeds, joined};
 
 /// Width and height of the model's input, px.
 const SIDE: usize = 8;
@@ -22,7 +21,7 @@ const NODES: usize = 24;
 const CHOICES: u8 = 0x80;
 
 /// A file, or choices of which a file is made: a mutation of a file seldom stays a graph.
-pub fn onnx(data: &[u8]) -> bool {
+pub(crate) fn onnx(data: &[u8]) -> bool {
     let mut input = Input::new(data);
     let choice = input.byte();
     let file = if choice & CHOICES == 0 { input.rest().to_vec() } else { chosen(input) };

@@ -5,14 +5,13 @@ use std::fs;
 use coverslip_bundle::{COMPOSER, Digest, PlanFile, PlanKey, Precision};
 use coverslip_testkit::Scratch;
 
-use crate::Seeds;
-use crate::input::{Input, joined};
+use crate::input::{Input, Seeds, joined};
 
 /// What stands before the header's length.
 const MAGIC: &[u8] = b"coverslip.plan/1\n";
 
 /// A plan file; with an odd first byte, a header within one whose lengths fit.
-pub fn plan(data: &[u8]) -> bool {
+pub(crate) fn plan(data: &[u8]) -> bool {
     let mut input = Input::new(data);
     let framed = input.byte() & 1 != 0;
     let rest = input.rest();

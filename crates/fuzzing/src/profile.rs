@@ -9,13 +9,12 @@ use coverslip_testkit::{Scratch, read_tensors};
 use serde_json::{Value, json};
 use std::sync::OnceLock;
 
-use crate::Seeds;
 use crate::bundle::{vit, written};
-use crate::input::{Input, joined};
+use crate::input::{Input, Seeds, joined};
 use crate::tensors::of_text;
 
 /// A manifest as it stands; with the true digest of the tensors; tensors; tensors as text over those that are there.
-pub fn profile(data: &[u8]) -> bool {
+pub(crate) fn profile(data: &[u8]) -> bool {
     let mut input = Input::new(data);
     let choice = input.below(4);
     let part = input.rest();

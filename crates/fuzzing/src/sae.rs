@@ -5,8 +5,7 @@ use std::fs;
 use coverslip_import::{SaeOptions, StoreAs, import_sae};
 use coverslip_testkit::Scratch;
 
-use crate::Seeds;
-use crate::input::{Input, file, folders, golden, joined};
+use crate::input::{Input, Seeds, file, folders, golden, joined};
 use crate::tensors::{file_of_text, text_of};
 use crate::torch::{archive, pickle_of};
 
@@ -23,7 +22,7 @@ const FILES: [(&str, &str); 5] = [
 const BARE: u8 = 0x40;
 
 /// A configuration and weights.
-pub fn sae(data: &[u8]) -> bool {
+pub(crate) fn sae(data: &[u8]) -> bool {
     let mut input = Input::new(data);
     let (choice, options) = (input.byte(), input.byte());
     let (configuration_file, weights_file) = FILES[usize::from(choice & !BARE) % FILES.len()];

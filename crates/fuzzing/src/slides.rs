@@ -8,8 +8,7 @@ use coverslip_testkit::{Scratch, root};
 use image::codecs::jpeg::JpegEncoder;
 use image::{DynamicImage, ExtendedColorType, ImageFormat, RgbImage, RgbaImage};
 
-use crate::Seeds;
-use crate::input::{Input, file};
+use crate::input::{Input, Seeds, file};
 use crate::tiff::{DESCRIPTION, Form, RESOLUTION_UNIT, Value, X_RESOLUTION, Y_RESOLUTION, image as tiff_image};
 
 /// Width and height of a part that is read, px.
@@ -18,22 +17,22 @@ const PART: u32 = 64;
 const SIDE: u32 = 24;
 
 /// A TIFF.
-pub fn tiff(data: &[u8]) -> bool {
+pub(crate) fn tiff(data: &[u8]) -> bool {
     read("slide.tif", data)
 }
 
 /// A JPEG as a slide and, in a folder, as a tile. The start is that of a JPEG whatever the input says.
-pub fn jpeg(data: &[u8]) -> bool {
+pub(crate) fn jpeg(data: &[u8]) -> bool {
     read("slide.jpg", &with_start(b"\xff\xd8\xff", data))
 }
 
 /// A PNG as a slide and, in a folder, as a tile. The start is that of a PNG whatever the input says.
-pub fn png(data: &[u8]) -> bool {
+pub(crate) fn png(data: &[u8]) -> bool {
     read("slide.png", &with_start(b"\x89PNG\r\n\x1a\n", data))
 }
 
 /// An ImageDescription, with resolution tags before it: two numerators, two denominators and the unit.
-pub fn mpp(data: &[u8]) -> bool {
+pub(crate) fn mpp(data: &[u8]) -> bool {
     let mut input = Input::new(data);
     let mut number = || u32::from_le_bytes(input.take());
     let [x, y] = [[number(), number()], [number(), number()]];

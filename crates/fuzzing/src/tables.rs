@@ -9,8 +9,7 @@ use coverslip_lab::cli::analyze;
 use coverslip_lab::embeddings::{COLUMNS, EmbeddingFile, EmbeddingSet, TapInfo, TileRecord, Writer};
 use coverslip_testkit::Scratch;
 
-use crate::Seeds;
-use crate::input::{Input, joined};
+use crate::input::{Input, Seeds, joined};
 
 /// Tiles of the embeddings beside a CSV.
 const TILES: usize = 6;
@@ -18,7 +17,7 @@ const TILES: usize = 6;
 const MOST: usize = 1 << 20;
 
 /// A Parquet file of embeddings.
-pub fn parquet(data: &[u8]) -> bool {
+pub(crate) fn parquet(data: &[u8]) -> bool {
     let scratch = Scratch::new("fuzz");
     let path = scratch.join("embeddings.parquet");
     fs::write(&path, data).expect("a scratch file");
@@ -36,7 +35,7 @@ pub fn parquet(data: &[u8]) -> bool {
 }
 
 /// The table beside embeddings; with an odd first byte, the table of counts.
-pub fn csv(data: &[u8]) -> bool {
+pub(crate) fn csv(data: &[u8]) -> bool {
     let mut input = Input::new(data);
     let counts = input.byte() & 1 != 0;
     let scratch = Scratch::new("fuzz");

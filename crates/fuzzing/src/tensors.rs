@@ -9,7 +9,7 @@ use coverslip_bundle::tensors::{Element, Tensor, TensorFile, TensorMap, to_safet
 use coverslip_import::Checkpoint;
 use coverslip_testkit::Scratch;
 
-use crate::Seeds;
+use crate::input::Seeds;
 
 /// Most bytes that a text of tensors may ask for.
 const MOST: usize = 1 << 20;
@@ -24,7 +24,7 @@ const ELEMENTS: [(&str, Element); 7] = [
 ];
 
 /// A safetensors file, in memory and as a checkpoint.
-pub fn safetensors(data: &[u8]) -> bool {
+pub(crate) fn safetensors(data: &[u8]) -> bool {
     let taken = TensorFile::parse(data.to_vec()).is_ok_and(|file| {
         for name in file.names() {
             let tensor = file.get(name).expect("a name of its own list");

@@ -4,8 +4,7 @@ use std::fs;
 
 use coverslip_testkit::Scratch;
 
-use crate::Seeds;
-use crate::input::{file, golden};
+use crate::input::{Seeds, file, golden};
 use crate::tensors::read_all;
 
 /// Storages beside a pickle, and the bytes of each.
@@ -13,12 +12,12 @@ const STORAGES: usize = 12;
 const STORAGE: usize = 2048;
 
 /// A `.pt` file.
-pub fn torch(data: &[u8]) -> bool {
+pub(crate) fn torch(data: &[u8]) -> bool {
     opened(data)
 }
 
 /// A pickle in a whole zip with storages `0` to `11`.
-pub fn pickle(data: &[u8]) -> bool {
+pub(crate) fn pickle(data: &[u8]) -> bool {
     opened(&archive(data))
 }
 

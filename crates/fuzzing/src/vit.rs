@@ -5,12 +5,11 @@ use std::fs;
 use coverslip_import::{ModelSource, ModelSpec, StoreAs, import_model};
 use coverslip_testkit::Scratch;
 
-use crate::Seeds;
-use crate::input::{Input, file, folders, golden, joined};
+use crate::input::{Input, Seeds, file, folders, golden, joined};
 use crate::tensors::{file_of_text, text_of};
 
 /// Three JSON files and a text of tensors; an empty JSON file is not there.
-pub fn vit(data: &[u8]) -> bool {
+pub(crate) fn vit(data: &[u8]) -> bool {
     let mut input = Input::new(data);
     let precision = input.one(&[StoreAs::Keep, StoreAs::Half, StoreAs::Single]);
     let [config, preprocessor, stated] = [input.part(), input.part(), input.part()];

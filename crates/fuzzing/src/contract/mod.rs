@@ -12,9 +12,8 @@ use std::sync::OnceLock;
 use coverslip_plugin_abi::*;
 use coverslip_testkit::Scratch;
 
-use crate::Seeds;
 use crate::bundle::{vit, written};
-use crate::input::Input;
+use crate::input::{Input, Seeds};
 use host::{Given, api, call, constant, number, small, text};
 use memory::Memory;
 
@@ -24,7 +23,7 @@ const SLIDES: usize = 3;
 const CALLS: usize = 64;
 
 /// A sequence of calls. Its first byte says whether it may open a runtime of its own, which takes longer than all else.
-pub fn contract(data: &[u8]) -> bool {
+pub(crate) fn contract(data: &[u8]) -> bool {
     let mut input = Input::new(data);
     let opens = input.once_in(64);
     let mut sequence = Sequence { input, slides: Vec::new(), old: vec![0], opens, opened: None, results: false };
