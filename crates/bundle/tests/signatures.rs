@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use coverslip_bundle::BundleErrorKind::{DigestMismatch, Invalid, SignatureInvalid};
+use coverslip_bundle::BundleErrorKind::{DigestMismatch, Invalid, SignatureInvalid, TooLarge};
 use coverslip_bundle::signature::{KeyId, PublicKey, Signature, Trust};
 use coverslip_bundle::{Bundle, BundleError, Digest, MANIFEST_FILE, MODEL_FILE};
 use coverslip_testkit::{Fixture, Scratch, Signer, assert_refused};
@@ -69,6 +69,31 @@ fn a_signature_that_is_there_must_be_right_even_where_none_is_required() {
         fs::write(&place, text.replace("the trusted", "a forged")).unwrap();
         assert_refused(open(&fixture, &trust(&[&ours], required)), SignatureInvalid, &["was changed after"]);
     }
+}
+
+#[test]
+fn every_changed_byte_of_a_signature_is_noticed() {
+    let (folder, ours) = (Scratch::new("flips"), Signer::new());
+    fs::write(folder.join("x"), "content").unwrap();
+    let place = ours.sign(&folder.join("x"), "a comment");
+    let (trust, whole) = (trust(&[&ours], true), fs::read(&place).unwrap());
+    let check = || trust.check(folder.path(), "x", b"content");
+    check().unwrap();
+    // The first line is the untrusted comment.
+    for at in whole.iter().position(|&byte| byte == b'\n').unwrap()..whole.len() {
+        for bit in [1, 4, 0x80] {
+            let mut changed = whole.clone();
+            changed[at] ^= bit;
+            fs::write(&place, changed).unwrap();
+            assert_refused(check(), SignatureInvalid, &["x.minisig"]);
+        }
+    }
+    for cut in 0..whole.len() - 1 {
+        fs::write(&place, &whole[..cut]).unwrap();
+        assert_refused(check(), SignatureInvalid, &["x.minisig"]);
+    }
+    fs::write(&place, vec![b'x'; 1 << 20]).unwrap();
+    assert_refused(check(), TooLarge, &["x.minisig", "at most"]);
 }
 
 #[test]

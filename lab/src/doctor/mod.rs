@@ -117,7 +117,7 @@ fn ask(setup: &Setup) -> Result<Asked, Box<dyn Error>> {
     let (library, contract) = (loaded.library.path().to_owned(), loaded.library.abi_version());
     let bundle = loaded.bundle.clone();
     // The comment: the plugin gives the number of the key alone.
-    let signed = setup.trust.check(&bundle, MANIFEST_FILE, &std::fs::read(bundle.join(MANIFEST_FILE))?);
+    let signed = setup.trust.check(&bundle, MANIFEST_FILE, &coverslip_files::read(&bundle.join(MANIFEST_FILE))?);
     let origin = signed.map(|signed| origin(&bundle, MANIFEST_FILE, signed.as_ref()));
     let origin = origin.unwrap_or_else(|error| error.to_string());
     let mut line = Line::new();

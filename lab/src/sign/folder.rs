@@ -1,7 +1,6 @@
 //! Signing a bundle or a profile, and checking that it is signed.
 
 use std::error::Error;
-use std::fs;
 use std::io::{Cursor, Write};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -87,7 +86,7 @@ pub(crate) fn sign(
 ) -> Result<(), Box<dyn Error>> {
     let opened = kind.open(folder, &Trust::default())?;
     let path = folder.join(kind.file());
-    let content = fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let content = coverslip_files::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
     if Digest::of(&content) != opened.digest {
         return Err(format!(
             "{} was changed while it was read; sign it again when nobody writes to it",

@@ -1,7 +1,6 @@
 //! Keys in minisign's files.
 
 use std::error::Error;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use coverslip_bundle::signature::PublicKey;
@@ -22,7 +21,7 @@ impl Password {
     /// The password; `None`: minisign asks for it.
     fn text(&self) -> Result<Option<String>, Box<dyn Error>> {
         let Password::InFile(path) = self else { return Ok(None) };
-        let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let text = coverslip_files::read_text(path).map_err(|error| format!("{}: {error}", path.display()))?;
         Ok(Some(text.lines().next().unwrap_or_default().to_owned()))
     }
 }
@@ -66,7 +65,7 @@ fn key_number(key: &SecretKey) -> u64 {
 /// Where the file is no secret key of minisign, or the password is wrong.
 pub(crate) fn secret(path: &Path, password: &Password) -> Result<SecretKey, Box<dyn Error>> {
     let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-    let text = fs::read_to_string(path).map_err(|error| failed(&error))?;
+    let text = coverslip_files::read_text(path).map_err(|error| failed(&error))?;
     let protected = text.lines().nth(1).is_some_and(|line| line.starts_with(WITH_PASSWORD));
     let stored = SecretKeyBox::from(text);
     let key = match protected {
@@ -86,6 +85,6 @@ pub(crate) fn public(given: &str) -> Result<PublicKey, Box<dyn Error>> {
         return PublicKey::parse(given)
             .map_err(|error| format!("{error}; there is no file of this name either").into());
     }
-    let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let text = coverslip_files::read_text(path).map_err(|error| format!("{}: {error}", path.display()))?;
     PublicKey::parse(&text).map_err(|error| format!("{}: {error}", path.display()).into())
 }
