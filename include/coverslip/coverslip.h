@@ -78,11 +78,15 @@
  *   A host under a limit must leave room for it: memory_limit bounds only the memory of slides. Not built yet:
  *   runtime_info.engine_memory_bytes, which says how much the engine takes.
  * Trust. A digest proves that a file did not change, not who made it. The library hashes every file of a bundle
- *   and profile before it uses it, checks sizes against limits, and runs no code from them. But the graph of a
- *   hostile bundle can take all memory or end the process in runtime_open; TensorRT trusts a plan as code; and a
- *   pipe in the place of a file makes runtime_open wait. Open only what came from someone you trust: name the keys
- *   of those who make your bundles and profiles (trusted_keys) and set COVERSLIP_RUNTIME_REQUIRE_SIGNATURE, or pass
- *   the digests that you expect. The signature is checked before anything else is read, and the bytes that were
+ *   and profile before it uses it, checks sizes against limits, and runs no code from them. Before a graph runs, what
+ *   it needs is inferred for its batch: a graph that needs more than 4 GiB of values and 16 times its weights, or
+ *   more than 2^40 operations and 2^14 for each weight, is refused with BUNDLE_INVALID, and one whose sizes cannot be
+ *   inferred with BUNDLE_UNSUPPORTED; memory below that is asked for in runtime_open, which returns OUT_OF_MEMORY
+ *   where it is not given. What is left: within these bounds a hostile bundle may use the memory and the time of an
+ *   honest one, and its numbers mean nothing; memory that the operating system promised in runtime_open and cannot
+ *   give later ends the process; TensorRT trusts a plan as code. Open only what came from someone you trust: name the
+ *   keys of those who make your bundles and profiles (trusted_keys) and set COVERSLIP_RUNTIME_REQUIRE_SIGNATURE, or
+ *   pass the digests that you expect. The signature is checked before anything else is read, and the bytes that were
  *   checked are the bytes that are used. Plans are built on the scanner and are not signed: with the flag set, they
  *   are used only from a place that no other user but root can write to.
  * A lost GPU. CUDA's errors 700, 702, 710 and 714 to 719 end CUDA for the whole process: by NVIDIA's documentation

@@ -4,6 +4,8 @@
 use std::sync::Arc;
 
 use coverslip_bundle::ComposedGraph;
+use coverslip_bundle::budget::there_is;
+use coverslip_bundle::fence::fenced;
 use coverslip_plugin_abi::{ENGINE_CPU, PRECISION_FLOAT32};
 use rten::{Model, ModelOptions, NodeId, RunOptions, ThreadPool, Value};
 use rten_tensor::NdTensorView;
@@ -37,13 +39,22 @@ impl CpuEngine {
         let unavailable = |what: &dyn std::fmt::Display| {
             error!(ENGINE_UNAVAILABLE, "rten does not run this bundle's graph: {what}; run `coverslip bundle verify`")
         };
+        // An engine that gets no memory aborts, so it is asked for here.
+        let working = graph.working_bytes.saturating_mul(lanes as u64);
+        if !there_is(working) {
+            return Err(error!(
+                OUT_OF_MEMORY,
+                "the bundle's graph may need {working} bytes on {lanes} lanes, which this machine does not give: open \
+                 fewer lanes, or a smaller bundle"
+            ));
+        }
         let mut options = ModelOptions::with_all_ops();
         // Packing the weights ahead costs memory once and saves it in every lane.
         options.prepack_weights(true);
         if let Some(weights) = graph.external {
             options.external_data(ComposedGraph::EXTERNAL_FILE, weights);
         }
-        let model = options.load(graph.onnx).map_err(|e| unavailable(&e))?;
+        let model = fenced(|| options.load(graph.onnx)).map_err(|e| unavailable(&e))?.map_err(|e| unavailable(&e))?;
         let node = |name: &str| model.node_id(name).map_err(|e| unavailable(&e));
         let mut outputs = Vec::new();
         for tap in &graph.taps {
@@ -105,10 +116,11 @@ impl Lane for CpuLane {
             &self.staging[..]
         };
         let input = NdTensorView::from_data([tiles.len(), side, side, 3], pixels);
-        let values = self
-            .model
-            .run(vec![(self.names.input, input.into())], &self.names.outputs, Some(self.options.clone()))
-            .map_err(|e| error!(INTERNAL, "rten failed on a tile: {e}"))?;
+        let run = || {
+            self.model.run(vec![(self.names.input, input.into())], &self.names.outputs, Some(self.options.clone()))
+        };
+        let values = fenced(run).map_err(|e| error!(INTERNAL, "rten failed on a tile: {e}"))?;
+        let values = values.map_err(|e| error!(INTERNAL, "rten failed on a tile: {e}"))?;
         Ok(scatter(&self.names.widths, values, outputs)?)
     }
 }

@@ -32,7 +32,7 @@ pub(crate) fn run(setup: &Setup) -> Result<(), Box<dyn Error>> {
     choice(&mut page, setup, &mut advice);
     page.gap();
     advice.write(&mut page);
-    Ok(write!(std::io::stdout().lock(), "{}", page.finish())?)
+    Ok(write!(crate::term::screen(), "{}", page.finish())?)
 }
 
 fn gpus(page: &mut Page, driver: &Result<&Driver, NoDriver>, advice: &mut Advice) {

@@ -14,8 +14,10 @@ use std::path::{Path, PathBuf};
 use coverslip_bundle::Digest;
 use coverslip_files::{Folder, Replace, whole};
 
-use crate::host::{Library, find_library};
 use sbom::{Product, sbom};
+
+use crate::host::{Library, find_library};
+use crate::term::{Screen, screen};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -59,7 +61,7 @@ pub(crate) fn run(request: &Request) -> Outcome<()> {
         coverslip_bundle::Bundle::open(bundle)?;
     }
 
-    let mut written = Written(io::stdout().lock());
+    let mut written = Written(screen());
     let lib = request.prefix.join("lib");
     let soname = format!("{LINK_NAME}.{}", contract.0);
     let real_name = format!("{LINK_NAME}.{VERSION}");
@@ -162,7 +164,7 @@ fn set_mode(_: &fs::File, _: u32) -> io::Result<()> {
 }
 
 /// Prints a line for each file that was written.
-struct Written(io::StdoutLock<'static>);
+struct Written(Screen<io::StdoutLock<'static>>);
 
 impl Written {
     fn line(&mut self, text: std::fmt::Arguments<'_>) -> Outcome<()> {
