@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
+use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError, bounded};
 #[cfg(unix)]
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 
 use crate::error::{Result, error};
+use crate::memory::with_room;
 
 /// The niceness of workers: acquisition comes first.
 #[cfg(target_os = "linux")]
@@ -24,6 +25,9 @@ pub(crate) struct Placement {
     pub(crate) normal_priority: bool,
 }
 
+/// What the standard library allocates for a thread, beside its stack.
+const SPAWN_BYTES: usize = 16 << 10;
+
 /// The prefix of the names of all the plugin's threads. Linux shows at most 15 bytes of a name.
 pub(crate) const NAME_PREFIX: &str = "coverslip-";
 
@@ -36,16 +40,37 @@ pub(crate) fn spawn(
     let placement = placement.clone();
     let name = format!("{NAME_PREFIX}{name}");
     let _quiet = Quiet::begin();
-    std::thread::Builder::new()
-        .name(name)
-        .spawn(move || {
+    let start = || {
+        std::thread::Builder::new().name(name).spawn(move || {
             settle(&placement);
             run();
         })
-        .map_err(|e| {
-            error!(OUT_OF_MEMORY, "the system starts no more threads: {e}; lower max_threads")
-                .with_native(i64::from(e.raw_os_error().unwrap_or(0)))
-        })
+    };
+    with_room(SPAWN_BYTES, start)?.map_err(|e| {
+        error!(
+            OUT_OF_MEMORY,
+            "the system starts no more threads: {e}; lower max_threads, or raise the limit of threads"
+        )
+        .with_native(i64::from(e.raw_os_error().unwrap_or(0)))
+    })
+}
+
+/// Refuses where the system does not start `count` more threads at once. They end before this returns.
+pub(crate) fn expect_room(count: usize) -> Result<()> {
+    let (hold, held) = bounded::<()>(0);
+    let placement = Arc::new(Placement { cpus: Vec::new(), normal_priority: true });
+    let mut threads = Vec::with_capacity(count);
+    let started = (0..count).try_for_each(|_| {
+        let held = held.clone();
+        // Until the sender is dropped.
+        threads.push(spawn("room".into(), &placement, move || {
+            let _ = held.recv();
+        })?);
+        Ok(())
+    });
+    drop(hold);
+    threads.into_iter().for_each(|thread| drop(thread.join()));
+    started
 }
 
 /// While it lives, signals are blocked on the calling thread. A thread starts with the mask of the one that starts it, and

@@ -3,6 +3,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::error::{Result, error};
+use crate::memory::grow;
 
 struct Entry<T> {
     generation: u32,
@@ -33,6 +34,7 @@ impl<T> Registry<T> {
             return Err(error!(LIMIT_REACHED, "{MAX_OBJECTS} {}s are open in this process: close some", self.what));
         }
         if place == entries.len() {
+            grow(&mut entries, place + 1)?;
             entries.push(Entry { generation: 0, object: None });
         }
         let entry = &mut entries[place];
