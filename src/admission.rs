@@ -7,7 +7,7 @@ use crate::error::{Result, error};
 use crate::fault;
 use crate::judge::docket::Docket;
 use crate::judge::event::Event;
-use crate::memory::{Boxed, with_room};
+use crate::memory::{Boxed, expect_room};
 use crate::pipeline::shared::Shared;
 use crate::slide::state::{Downstream, Slide};
 
@@ -25,7 +25,7 @@ pub(crate) fn admit(shared: &Shared, plan: SlidePlan) -> Result<Arc<Slide>> {
     let fallback = shared.duty.loss().map(|loss| loss.reason);
     let docket = Boxed::new(Docket::new(slide.clone(), plan.rules, fallback)?)?;
     // What the engine takes for a tile must be left.
-    with_room(shared.duty.about().all_runs(), || ())?;
+    expect_room("the engine's runs", shared.duty.about().all_runs())?;
     // Again: another thread may have begun one meanwhile.
     shared.slides.add(&slide, || shared.is_stopping())?;
     if !shared.queues.tell(Event::Begun(docket)) {

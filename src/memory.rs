@@ -56,23 +56,36 @@ impl<T> DerefMut for Boxed<T> {
     }
 }
 
-/// Runs what allocates without being able to refuse, which ends the process where there is no memory: a library. It is
-/// run only if `bytes`, the most that it takes, can be had now. They are given back just before, and between the two
-/// another thread of the process can take them: bytes by bytes the C library hands a small piece to the thread that
-/// gave it back, but a large one is anybody's.
-pub(crate) fn with_room<R>(bytes: usize, run: impl FnOnce() -> R) -> Result<R> {
-    let room: Vec<u8> = reserve(bytes)?;
-    // Otherwise a compiler may leave out memory that nobody looks at.
-    drop(std::hint::black_box(room));
+/// Runs what allocates and cannot be refused: a library, which ends the process where there is no memory. It runs only if
+/// `bytes`, the most that it takes, can be had now. They are given back just before, and between the two another thread
+/// of the process can take them. A C library hands a small piece to the thread that gave it back; a large one is
+/// anybody's.
+pub(crate) fn with_room<R>(what: &str, bytes: usize, run: impl FnOnce() -> R) -> Result<R> {
+    expect_room(what, bytes)?;
     let _foreign = fault::Foreign::enter();
     Ok(run())
+}
+
+/// OUT_OF_MEMORY unless `bytes` can be had now.
+pub(crate) fn expect_room(what: &str, bytes: usize) -> Result<()> {
+    let mut room: Vec<u8> = Vec::new();
+    let found = room.try_reserve_exact(bytes);
+    // Otherwise a compiler may leave out memory that nobody looks at.
+    drop(std::hint::black_box(room));
+    found.map_err(|_| {
+        error!(
+            OUT_OF_MEMORY,
+            "no memory for {what}, which takes {bytes} bytes: raise the limit of this process's memory, or lower \
+             max_threads, the number of slides or what else it holds"
+        )
+    })
 }
 
 /// A shared value, or OUT_OF_MEMORY.
 pub(crate) fn shared<T>(value: T) -> Result<Arc<T>> {
     // The two counts of an Arc, at its alignment.
     let counts = (2 * size_of::<usize>()).next_multiple_of(align_of::<T>());
-    with_room(size_of::<T>() + counts, || Arc::new(value))
+    with_room("a shared value", size_of::<T>() + counts, || Arc::new(value))
 }
 
 #[cfg(test)]
@@ -83,7 +96,7 @@ mod tests {
     fn what_cannot_be_had_is_refused() {
         let refused = |e: crate::error::Error| e.code == coverslip_plugin_abi::OUT_OF_MEMORY;
         assert!(reserve::<u64>(usize::MAX / 8).is_err_and(refused));
-        assert!(with_room(isize::MAX as usize, || ()).is_err_and(refused));
+        assert!(with_room("everything", isize::MAX as usize, || ()).is_err_and(refused));
         let mut some = vec![1, 2, 3];
         assert!(grow(&mut some, usize::MAX).is_err_and(refused));
         grow(&mut some, 10).unwrap();

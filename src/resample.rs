@@ -52,7 +52,7 @@ impl Resampler {
         let mut dst: TypedImage<'_, U8x3> =
             TypedImage::from_buffer(self.side, self.side, out).expect("a buffer of the model's size");
         let (resizer, options) = (&mut self.resizer, &self.options);
-        with_room(self.bytes, || {
+        with_room("the resampler", self.bytes, || {
             resizer.resize_typed(&src, &mut dst, options).expect("the whole image is a valid crop")
         })
     }

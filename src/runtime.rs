@@ -20,7 +20,7 @@ use crate::fault;
 use crate::judge::Judge;
 use crate::judge::event::Event;
 use crate::log::Log;
-use crate::memory::with_room;
+use crate::memory::expect_room;
 use crate::pipeline::queues::{Job, Queues};
 use crate::pipeline::shared::Shared;
 use crate::pipeline::{lane, prep};
@@ -69,7 +69,7 @@ impl Runtime {
 
         let slides = Registry::new(config.max_slides, config.memory_limit);
         let side = bundle.manifest().side;
-        let shared = match with_room(Queues::BYTES + SMALL, || ()) {
+        let shared = match expect_room("the queues", Queues::BYTES + SMALL) {
             Ok(()) => Arc::new(Shared::new(slides, duty, side, log)),
             Err(refusal) => {
                 drop_elsewhere(duty, &config.engine.placement);

@@ -49,7 +49,8 @@ impl CpuEngine {
         if let Some(weights) = graph.external {
             options.external_data(ComposedGraph::EXTERNAL_FILE, weights);
         }
-        let model = with_room(load_bytes, || options.load(graph.onnx))?.map_err(|e| unavailable(&e))?;
+        let model =
+            with_room("the CPU engine", load_bytes, || options.load(graph.onnx))?.map_err(|e| unavailable(&e))?;
         let node = |name: &str| model.node_id(name).map_err(|e| unavailable(&e));
         let mut outputs = Vec::new();
         for tap in &graph.taps {
@@ -79,7 +80,7 @@ impl CpuEngine {
 
 impl Engine for CpuEngine {
     fn lane(&self) -> Result<Box<dyn Lane>, Failure> {
-        let pool = with_room(POOL_BYTES, || Arc::new(ThreadPool::with_num_threads(1)))?;
+        let pool = with_room("a pool of threads", POOL_BYTES, || Arc::new(ThreadPool::with_num_threads(1)))?;
         // Where the system starts no thread, a pool is none, and what is run on it runs on this thread.
         if !pool.run(is_of_a_pool) {
             return Err(error!(OUT_OF_MEMORY, "the system starts no thread for a lane: {MORE_THREADS}").into());
@@ -91,7 +92,7 @@ impl Engine for CpuEngine {
             staging: Vec::new(),
             run_bytes: self.about.all_runs(),
         };
-        Ok(with_room(size_of::<CpuLane>(), || -> Box<dyn Lane> { Box::new(lane) })?)
+        Ok(with_room("a lane", size_of::<CpuLane>(), || -> Box<dyn Lane> { Box::new(lane) })?)
     }
 
     fn about(&self) -> &About {
@@ -151,7 +152,7 @@ impl Lane for CpuLane {
         let input = NdTensorView::from_data([tiles.len(), side, side, 3], pixels);
         let (model, names, options) = (&self.model, &self.names, &self.options);
         // rten cannot be refused memory.
-        let found = with_room(self.run_bytes, || {
+        let found = with_room("the engine's runs", self.run_bytes, || {
             let values = model.run(vec![(names.input, input.into())], &names.outputs, Some(options.clone()));
             values.map(|values| Found::new(&names.widths, values))
         })?;

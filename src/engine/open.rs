@@ -117,7 +117,8 @@ impl Loader {
         self.tell.tell(abi::STAGE_COMPOSE, 0.0)?;
         let manifest = self.bundle.manifest();
         let weights = usize::try_from(4 * (manifest.model_parameters() + manifest.sae_parameters()));
-        let graph = with_room(weights.unwrap_or(usize::MAX), || self.bundle.compose())?.map_err(from_bundle)?;
+        let graph =
+            with_room("the weights", weights.unwrap_or(usize::MAX), || self.bundle.compose())?.map_err(from_bundle)?;
         self.tell.tell(abi::STAGE_ENGINE, 0.0)?;
         let engine = CpuEngine::load(graph, self.config.cpu_lanes, manifest.run_bytes())?;
         let worst = self.check(&engine, Tolerance::FLOAT32_ANYWHERE, 1)?;

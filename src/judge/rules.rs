@@ -50,6 +50,8 @@ pub(super) const FOCUS_RUN: u64 = 5;
 pub(super) const SHORTEST_FOCUS_RUN: u64 = 4;
 /// LAGGING: mean latency over the last tiles, ns.
 pub(super) const LAGGING_ABOVE_NS: f64 = 2e9;
+/// LAGGING: for so much of the capture.
+pub(super) const LAGGING_FOR_NS: i64 = 2_000_000_000;
 /// BANDING of a strip: α is divided by this, because neighbouring tiles are alike.
 pub(super) const STRIP_STRICTER: f64 = 1e4;
 /// Drift: a lattice may raise the alarm while its semivariance is at least this share of the farther ones'.

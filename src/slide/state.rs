@@ -66,7 +66,7 @@ impl Slide {
     pub(crate) fn begin(number: u64, config: SlideConfig, downstream: Weak<dyn Downstream>) -> Result<Arc<Slide>> {
         // Of the channel for each slot a stamp beside it, and its two ends.
         let channel = config.slots * (size_of::<Boxed<Slot>>() + size_of::<usize>()) + 1024;
-        let (free, slots) = with_room(channel, || bounded(config.slots))?;
+        let (free, slots) = with_room("the free slots", channel, || bounded(config.slots))?;
         for id in 0..config.slots {
             let slot = Slot::new(id as u32, config.shape)?;
             // The channel was made for exactly these.
