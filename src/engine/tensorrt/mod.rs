@@ -230,6 +230,8 @@ impl Site<'_> {
             max_batch: signature.max_batch,
             lanes,
             shared_device: true,
+            // Its buffers are made at open.
+            run_bytes: 0,
             precision: match plan.key.precision {
                 Precision::Float32 => abi::PRECISION_FLOAT32,
                 Precision::Float16 | Precision::Float16Sae => abi::PRECISION_FLOAT16,
