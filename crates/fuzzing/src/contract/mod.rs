@@ -434,14 +434,13 @@ fn check_record(record: &TileResult, counts: [usize; 3]) {
 }
 
 pub(crate) fn seeds() -> Seeds {
-    // Zeros are the usual choice of everything, and calls are named by their first byte. The arguments' bytes follow.
-    let begin = [[0].as_slice(), &[0; 16]].concat();
-    let submit = |x: u8, y: u8| [[4].as_slice(), &[0, 0, 0, 31, 31, 8 + x, 8 + y, 0, 0, 0, 0], &[1, 0, 0, 0]].concat();
+    // Zeros are the usual choice of everything, and a call is named by its first byte. Its choices follow.
+    let begin = |runtime: u8| [&[0, runtime][..], &[0; 15]].concat();
+    let submit = |x: u8, y: u8| [4, 0, 0, 0, 31, 31, 8 + x, 8 + y, 0, 0, 0, 0, 0, 1, 0, 0, 0];
     let poll = [12, 0, 39, 255, 63, 0, 1, 3, 0, 0, 0];
-    let end = [25, 0, 0];
-    let lived =
-        [&[0], &begin[..], &submit(0, 0), &submit(32, 0), &poll, &[22, 0, 0, 0, 0], &[17, 0, 15, 0], &poll, &end]
-            .concat();
-    let runtime = [&[63, 31, 1][..], &[0; 22], &begin, &[31, 0, 0]].concat();
+    let (summary, finish, end) = ([22, 0, 0, 0, 0], [17, 0, 15, 0], [25, 0, 0]);
+    let lived = [&[0], &begin(0)[..], &submit(0, 0), &submit(32, 0), &poll, &summary, &finish, &poll, &end].concat();
+    let (open, close) = ([31, 0, 0, 0, 0], [31, 255, 0]);
+    let runtime = [&[63], &open[..], &begin(12), &submit(16, 16), &end, &close].concat();
     vec![("lived".to_owned(), lived), ("runtime".to_owned(), runtime)]
 }
