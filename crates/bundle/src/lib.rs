@@ -23,6 +23,7 @@ pub mod onnx;
 mod plan;
 mod precision;
 mod reference;
+pub mod signature;
 pub mod synthetic;
 pub mod tensors;
 pub mod verified;

@@ -116,7 +116,7 @@ impl Checkpoint {
     }
 
     fn add_file(&mut self, path: &Path) -> Result<usize, BundleError> {
-        let opened = File::open(path).and_then(|file| {
+        let opened = coverslip_files::open(path).and_then(|file| {
             let bytes = file.metadata()?.len();
             Ok(Opened { path: path.to_owned(), file, bytes })
         });
@@ -165,7 +165,7 @@ impl Checkpoint {
     }
 
     fn add_index(&mut self, path: &Path) -> Result<(), BundleError> {
-        let bytes = std::fs::read(path).map_err(|error| BundleError::io(path.display(), &error))?;
+        let bytes = coverslip_files::read(path).map_err(|error| BundleError::io(path.display(), &error))?;
         let index: Index = match coverslip_bundle::json::parse(&bytes) {
             Ok(index) => index,
             Err(error) => fail!(Invalid, "{}: expected an index of shards: {error}", path.display()),

@@ -1,6 +1,7 @@
 //! Tiles for building and comparing bundles: from images, directories of images, or safetensors.
 
 use std::error::Error;
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use coverslip_bundle::budget::there_is;
@@ -79,7 +80,7 @@ const PIXEL_BYTES: u64 = 8 + 3;
 
 /// Decodes a picture whose size was held against a budget first.
 fn picture(path: &Path) -> Result<RgbImage, Box<dyn Error>> {
-    let open = || Ok::<_, Box<dyn Error>>(ImageReader::open(path)?.with_guessed_format()?);
+    let open = || Ok::<_, Box<dyn Error>>(ImageReader::new(BufReader::new(coverslip_files::open(path)?)).with_guessed_format()?);
     let (reader, sizes) = (open()?, open()?);
     let (width, height) = fenced(|| sizes.into_dimensions())??;
     let pixels = u64::from(width) * u64::from(height);

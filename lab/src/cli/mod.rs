@@ -11,6 +11,8 @@ mod profile;
 pub mod report;
 pub mod sae;
 mod scan;
+mod sign;
+mod trust;
 
 use std::io::{Write, stderr};
 use std::process::ExitCode;
@@ -47,6 +49,8 @@ enum Command {
     Embed(embed::Args),
     /// Train sparse autoencoders on embeddings, and measure them
     Sae(sae::Args),
+    /// Sign bundles and profiles, and make the keys for it
+    Sign(sign::Args),
     /// Install the library, its headers and what CMake and pkg-config need
     Install(install::Args),
 }
@@ -63,6 +67,7 @@ pub fn run() -> ExitCode {
         Command::Report(args) => report::run(&args, &mut screen()).map(|()| ExitCode::SUCCESS),
         Command::Embed(args) => embed::run(args),
         Command::Sae(args) => sae::run(args, &mut screen()),
+        Command::Sign(args) => sign::run(args).map(|()| ExitCode::SUCCESS),
         Command::Install(args) => install::run(args).map(|()| ExitCode::SUCCESS),
     };
     outcome.unwrap_or_else(|error| {

@@ -15,7 +15,7 @@ const CELL_BYTES: u64 = 64;
 /// # Errors
 /// When it cannot be read, and when there is no memory for its cells; the text does not name the file.
 pub(crate) fn open_csv(path: &Path) -> Result<csv::Reader<File>, String> {
-    let mut file = File::open(path).map_err(|error| error.to_string())?;
+    let mut file = coverslip_files::open(path).map_err(|error| error.to_string())?;
     let (cells, size) = cells(&mut file).map_err(|error| error.to_string())?;
     // Rows are collected in lists that double as they grow.
     if !there_is(cells.saturating_mul(2 * CELL_BYTES).saturating_add(size)) {

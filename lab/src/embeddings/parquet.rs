@@ -47,7 +47,7 @@ impl fmt::Debug for ParquetFile {
 
 impl ParquetFile {
     pub(super) fn open(path: &Path) -> Result<Self> {
-        let mut file = File::open(path).map_err(|error| EmbeddingError::at(path, &error))?;
+        let mut file = coverslip_files::open(path).map_err(|error| EmbeddingError::at(path, &error))?;
         claims::check_footer(&mut file).map_err(|error| EmbeddingError::at(path, &error))?;
         let again = file.try_clone().map_err(|error| EmbeddingError::at(path, &error))?;
         let reader = guarded(path, || SerializedFileReader::new(again))?;

@@ -40,7 +40,7 @@ pub(crate) fn paragraph(text: &str) -> String {
 }
 
 /// Text in lines of at most `columns`, where the words are short enough.
-fn wrapped(text: &str, columns: usize) -> Vec<String> {
+pub(crate) fn wrapped(text: &str, columns: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace().map(plain) {
         match lines.last_mut() {
