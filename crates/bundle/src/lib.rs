@@ -13,6 +13,7 @@ pub mod compose;
 mod cost;
 mod digest;
 mod error;
+pub mod fold;
 pub mod layout;
 pub mod limits;
 mod manifest;
