@@ -24,7 +24,6 @@ use crate::pipeline::queues::{Job, Queues};
 use crate::pipeline::shared::Shared;
 use crate::pipeline::{lane, prep};
 use crate::slide::registry::Registry;
-use crate::slide::state::Slide;
 use crate::sync::{Arc, Mutex, Ordering, PoisonError};
 use crate::thread::{Placement, spawn};
 

@@ -316,13 +316,14 @@ memory_limit=4294967296
             let keys = order.map(|i| PublicKey::parse(keys[i]).unwrap()).to_vec();
             RuntimeConfig { trust: Trust { keys, required: true }, ..runtime() }
         };
-        let (plain, fields) = (runtime_fields(&runtime()).0, runtime_fields(&trusting([0, 1])).0);
+        let lines = |config: &RuntimeConfig| runtime_fields(String::new(), config);
+        let (plain, fields) = (lines(&runtime()), lines(&trusting([0, 1])));
         let expected =
             format!("{}trusted_keys={},{}\nrequire_signature=1\n", plain.replace("v2", "v3"), keys[1], keys[0]);
         assert_eq!(fields, expected);
         assert_eq!(of_runtime(&trusting([0, 1])), of_runtime(&trusting([1, 0])));
         let optional = RuntimeConfig { trust: Trust { required: false, ..trusting([0, 1]).trust }, ..runtime() };
-        assert!(runtime_fields(&optional).0.ends_with("require_signature=0\n"));
+        assert!(lines(&optional).ends_with("require_signature=0\n"));
     }
 
     #[test]

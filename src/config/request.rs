@@ -14,7 +14,7 @@ pub(crate) struct RuntimeRequest<'d> {
     pub(crate) gpu_uuid: Option<&'d str>,
     pub(crate) cpus: Vec<u32>,
     /// As the host wrote them.
-    pub(crate) trusted_keys: Vec<String>,
+    pub(crate) trusted_keys: Vec<&'d str>,
 }
 
 pub(crate) struct SlideRequest<'d> {

@@ -117,7 +117,7 @@ fn trust(request: &RuntimeRequest<'_>) -> Result<Trust> {
              be opened: name the keys"
         ));
     }
-    let parse = |(place, text): (usize, &String)| {
+    let parse = |(place, text): (usize, &&str)| {
         PublicKey::parse(text).map_err(|e| error!(INVALID_ARGUMENT, "runtime_desc.trusted_keys[{place}]: {e}"))
     };
     let keys = request.trusted_keys.iter().enumerate().map(parse).collect::<Result<_>>()?;

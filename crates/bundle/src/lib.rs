@@ -15,6 +15,7 @@ mod cost;
 mod digest;
 mod error;
 pub mod fence;
+pub mod fold;
 pub mod json;
 pub mod layout;
 pub mod limits;

@@ -218,8 +218,11 @@ fn graph() -> (Vec<u8>, Vec<String>, Vec<&'static str>) {
         let (name, call) = line.split_once(" = ").unwrap();
         let (op, rest) = call.trim_end_matches(')').split_once('(').unwrap();
         let (given, attributes) = rest.split_once("; ").unwrap_or((rest, ""));
-        let given: Vec<String> =
-            inputs(given).iter().enumerate().map(|(i, text)| input(&mut writer, text, &format!("{name}.{i}"))).collect();
+        let given: Vec<String> = inputs(given)
+            .iter()
+            .enumerate()
+            .map(|(i, text)| input(&mut writer, text, &format!("{name}.{i}")))
+            .collect();
         let given: Vec<&str> = given.iter().map(String::as_str).collect();
         let attributes: Vec<_> = attributes.split(' ').filter(|text| !text.is_empty()).map(attribute).collect();
         let second = format!("{name}.second");

@@ -80,12 +80,16 @@ const PIXEL_BYTES: u64 = 8 + 3;
 
 /// Decodes a picture whose size was held against a budget first.
 fn picture(path: &Path) -> Result<RgbImage, Box<dyn Error>> {
-    let open = || Ok::<_, Box<dyn Error>>(ImageReader::new(BufReader::new(coverslip_files::open(path)?)).with_guessed_format()?);
+    let open = || {
+        Ok::<_, Box<dyn Error>>(ImageReader::new(BufReader::new(coverslip_files::open(path)?)).with_guessed_format()?)
+    };
     let (reader, sizes) = (open()?, open()?);
     let (width, height) = fenced(|| sizes.into_dimensions())??;
     let pixels = u64::from(width) * u64::from(height);
     if pixels > MOST_PIXELS {
-        return Err(format!("found {width} × {height} px, expected at most {MOST_PIXELS} pixels: cut it into parts").into());
+        return Err(
+            format!("found {width} × {height} px, expected at most {MOST_PIXELS} pixels: cut it into parts").into()
+        );
     }
     if !there_is(pixels * PIXEL_BYTES) {
         return Err(format!("no memory for its {width} × {height} px: cut it into parts").into());

@@ -31,7 +31,8 @@ fn part(file: &mut File, start: u64, length: usize) -> Checked<Vec<u8>> {
 pub(super) fn check_footer(file: &mut File) -> Checked<()> {
     let size = file.metadata().map_err(|error| error.to_string())?.len();
     let end = part(file, size.saturating_sub(8), 8)?;
-    let Some((length, b"PAR1")) = end.split_first_chunk::<4>().map(|(length, magic)| (u32::from_le_bytes(*length), magic))
+    let Some((length, b"PAR1")) =
+        end.split_first_chunk::<4>().map(|(length, magic)| (u32::from_le_bytes(*length), magic))
     else {
         return Err("expected a Parquet file, found one that does not end as one; write or copy it again".into());
     };

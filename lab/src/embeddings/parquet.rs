@@ -54,7 +54,8 @@ impl ParquetFile {
         let mut len = 0usize;
         for group in reader.metadata().row_groups() {
             let rows = usize::try_from(group.num_rows()).ok().and_then(|rows| len.checked_add(rows));
-            len = rows.ok_or_else(|| EmbeddingError::at(path, &"a row group claims a number of rows that cannot be"))?;
+            len =
+                rows.ok_or_else(|| EmbeddingError::at(path, &"a row group claims a number of rows that cannot be"))?;
             for column in group.columns() {
                 claims::check_column(&mut file, column).map_err(|error| EmbeddingError::at(path, &error))?;
             }

@@ -88,7 +88,10 @@ impl EmbeddingSet {
         if there_is(tiles.saturating_mul(width).saturating_mul(size_of::<f64>() as u64)) {
             return Ok(());
         }
-        Err(EmbeddingError::at(&self.path, &format!("no memory for {tiles} embeddings of {width} values; split the file")))
+        Err(EmbeddingError::at(
+            &self.path,
+            &format!("no memory for {tiles} embeddings of {width} values; split the file"),
+        ))
     }
 
     /// The SAE's features, where the file has them.

@@ -18,7 +18,10 @@ fn safetensors(header: &str, length: Option<u64>) -> Vec<u8> {
 /// Safetensors that claim sizes.
 fn weights() -> Vec<(&'static str, Vec<u8>)> {
     let one = |dtype: &str, shape: &str, offsets: &str| {
-        safetensors(&format!(r#"{{"embedding_a":{{"dtype":"{dtype}","shape":{shape},"data_offsets":{offsets}}}}}"#), None)
+        safetensors(
+            &format!(r#"{{"embedding_a":{{"dtype":"{dtype}","shape":{shape},"data_offsets":{offsets}}}}}"#),
+            None,
+        )
     };
     let many = |count: usize, shape: &str| {
         let each = |at| format!(r#""{at}":{{"dtype":"F32","shape":{shape},"data_offsets":[0,0]}}"#);
@@ -196,9 +199,11 @@ fn claims_of_a_plan_are_not_believed() {
     let whole = fs::read(&path).unwrap();
     assert_done("an honest plan is shown in 1 GiB", &coverslip(&["engine", "inspect", text(&path)]));
     let header = |length: u32| [&whole[..17], &length.to_le_bytes(), &whole[21..]].concat();
-    let claimed = String::from_utf8_lossy(&whole[21..whole.len() - 64]).replace("\"plan_bytes\":64", "\"plan_bytes\":9999999999999");
+    let claimed = String::from_utf8_lossy(&whole[21..whole.len() - 64])
+        .replace("\"plan_bytes\":64", "\"plan_bytes\":9999999999999");
     let long = [&whole[..17], &(claimed.len() as u32).to_le_bytes(), claimed.as_bytes(), &[7; 64]].concat();
-    for (what, bytes) in [("a header of any length", header(u32::MAX)), ("a plan of any length", long), ("nothing", Vec::new())]
+    for (what, bytes) in
+        [("a header of any length", header(u32::MAX)), ("a plan of any length", long), ("nothing", Vec::new())]
     {
         fs::write(&path, bytes).unwrap();
         assert_refused(what, &coverslip(&["engine", "inspect", text(&path)]));

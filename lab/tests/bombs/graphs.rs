@@ -274,7 +274,15 @@ fn build(folder: &Path, onnx: &[u8], out: &Path) -> std::process::Output {
     fs::write(&weights, onnx).unwrap();
     let tiles = tiles(folder);
     coverslip(&[
-        "bundle", "build", "--weights", text(&weights), "--model", text(&model), "--tiles", text(&tiles), "--out",
+        "bundle",
+        "build",
+        "--weights",
+        text(&weights),
+        "--model",
+        text(&model),
+        "--tiles",
+        text(&tiles),
+        "--out",
         text(out),
     ])
 }

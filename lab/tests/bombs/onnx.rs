@@ -72,7 +72,14 @@ impl Net {
         let name = self.name();
         let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         let (inputs, outputs) = (owned(inputs), owned(&[&name]));
-        self.writer.copied_node(&Node { name: name.clone(), op: op.into(), inputs, outputs, attributes, ..Node::default() });
+        self.writer.copied_node(&Node {
+            name: name.clone(),
+            op: op.into(),
+            inputs,
+            outputs,
+            attributes,
+            ..Node::default()
+        });
         name
     }
 

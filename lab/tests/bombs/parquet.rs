@@ -69,7 +69,8 @@ fn footer(file: &[u8], changes: &[(i64, i64)]) -> Vec<u8> {
     let (rest, end) = file.split_at(file.len() - 8);
     let length = u32::from_le_bytes(end[..4].try_into().unwrap()) as usize;
     let (pages, footer) = rest.split_at(rest.len() - length);
-    let footer = changes.iter().fold(footer.to_vec(), |footer, (from, to)| exchanged(&footer, &thrift(*from), &thrift(*to)));
+    let footer =
+        changes.iter().fold(footer.to_vec(), |footer, (from, to)| exchanged(&footer, &thrift(*from), &thrift(*to)));
     [pages, &footer, &(footer.len() as u32).to_le_bytes(), b"PAR1"].concat()
 }
 
@@ -91,7 +92,16 @@ fn claims_of_a_parquet_file_are_not_believed() {
         let out = scratch.join("sae");
         let _ = fs::remove_dir_all(&out);
         coverslip(&[
-            "sae", "train", "--embeddings", text(&path), "--out", text(&out), "--features", "8", "--steps", "4",
+            "sae",
+            "train",
+            "--embeddings",
+            text(&path),
+            "--out",
+            text(&out),
+            "--features",
+            "8",
+            "--steps",
+            "4",
         ])
     };
     assert_done("an honest file is read in 1 GiB", &read(&file));

@@ -95,7 +95,8 @@ mod tests {
 
     #[test]
     fn a_chain_has_two_values_and_branches_have_all() {
-        let chain: Vec<Step> = (0..20usize).map(|at| step(&at.checked_sub(1).into_iter().collect::<Vec<_>>())).collect();
+        let chain: Vec<Step> =
+            (0..20usize).map(|at| step(&at.checked_sub(1).into_iter().collect::<Vec<_>>())).collect();
         assert_eq!(most_alive(&chain), 2);
         let mut fan: Vec<Step> = (0..10).map(|_| step(&[])).collect();
         fan.push(step(&(0..10).collect::<Vec<_>>()));

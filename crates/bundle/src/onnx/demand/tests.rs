@@ -69,7 +69,10 @@ fn integers_beyond_32_bits_are_not_followed() {
 #[test]
 fn the_budget_grows_with_the_weights_and_the_batch() {
     let (small, large) = (Budget::of(1 << 10, 1), Budget::of(1 << 30, 1));
-    assert_eq!((large.bytes - small.bytes, large.work - small.work), (16 * ((1 << 30) - (1 << 10)), (1 << 42) - (1 << 22)));
+    assert_eq!(
+        (large.bytes - small.bytes, large.work - small.work),
+        (16 * ((1 << 30) - (1 << 10)), (1 << 42) - (1 << 22))
+    );
     assert_eq!(Budget::of(1 << 10, 8).bytes, 8 * small.bytes);
     assert_eq!(Budget::of(u64::MAX, 8).bytes, u64::MAX);
 }
