@@ -71,5 +71,5 @@ unsafe fn read_texts<'h>(texts: *const *const c_char, count: u32, name: &str) ->
     let texts = unsafe { read_array(texts, count, name) }?;
     // SAFETY: as above.
     let read = |(place, &text): (usize, &*const c_char)| unsafe { require_text(text, &format!("{name}[{place}]")) };
-    texts.iter().enumerate().map(|text| read(text).map(str::to_owned)).collect()
+    texts.iter().enumerate().map(read).collect()
 }
