@@ -1,15 +1,17 @@
 //! `coverslip install`: the shared library, its headers and what CMake and pkg-config need, under one prefix.
 //!
-//! The tree can be moved afterwards: no file in it holds an absolute path. Each file is written beside its place and then
-//! renamed, so that a host that is running keeps the library that it has mapped, and never sees half of one.
+//! The tree can be moved afterwards: no file in it holds an absolute path. All files are written beside their places and
+//! then renamed, so that a host that is running keeps the library that it has mapped, and never sees half of one.
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use coverslip_files::{Folder, Replace, whole};
+use coverslip_files::{Claim, FileSet, Folder, Replace};
 
+use crate::claim;
 use crate::host::Library;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -54,62 +56,81 @@ pub(crate) fn run(request: &Request) -> Outcome<()> {
         coverslip_bundle::Bundle::open(bundle)?;
     }
 
-    let mut written = Written(io::stdout().lock());
-    let lib = request.prefix.join("lib");
-    let soname = format!("{LINK_NAME}.{}", contract.0);
     let real_name = format!("{LINK_NAME}.{VERSION}");
-    write(&lib, &real_name, &fs::read(library.path()).map_err(named(library.path()))?, 0o755, &mut written)?;
-    link(&lib, &soname, &real_name, &mut written)?;
-    link(&lib, LINK_NAME, &soname, &mut written)?;
+    let soname = format!("{LINK_NAME}.{}", contract.0);
+    let content = coverslip_files::read(library.path()).map_err(named(library.path()))?;
+    let mut files = vec![(format!("lib/{real_name}"), content, 0o755)];
+    files.extend(texts(&real_name, &soname).into_iter().map(|(name, text)| (name, text.into_bytes(), 0o644)));
+    let links = [(format!("lib/{soname}"), &real_name), (format!("lib/{LINK_NAME}"), &soname)];
 
-    let fill = |template: &str| {
-        template
-            .replace("@VERSION@", VERSION)
-            .replace("@LIBRARY@", &real_name)
-            .replace("@SONAME@", &soname)
-            .replace("@POINTER_BYTES@", &size_of::<usize>().to_string())
-    };
-    for (name, text) in HEADERS {
-        write(&request.prefix.join("include/coverslip"), name, text.as_bytes(), 0o644, &mut written)?;
+    let mut written = Written(io::stdout().lock());
+    let claim = claim(&request.prefix, &files)?;
+    settle(&claim, &files, &links)?;
+    for (name, ..) in &files {
+        written.line(format_args!("{}", show(&request.prefix.join(name))))?;
     }
-    for (name, template) in CMAKE {
-        write(&lib.join("cmake/coverslip"), name, fill(template).as_bytes(), 0o644, &mut written)?;
+    for (name, target) in &links {
+        written.line(format_args!("{} -> {target}", show(&request.prefix.join(name))))?;
     }
-    write(&lib.join("pkgconfig"), PKG_CONFIG.0, fill(PKG_CONFIG.1).as_bytes(), 0o644, &mut written)?;
     if let Some(bundle) = &request.bundle {
         copy_bundle(bundle, &request.prefix.join("share/coverslip/bundles"), &mut written)?;
     }
     written.line(format_args!("coverslip {VERSION}, contract {}.{}: done", contract.0, contract.1))
 }
 
-/// Writes `folder/name` in one step: hosts see the old file or the new one.
-fn write(folder: &Path, name: &str, content: &[u8], mode: u32, written: &mut Written) -> Outcome<()> {
-    fs::create_dir_all(folder).map_err(named(folder))?;
-    let path = folder.join(name);
-    let made = whole(&path, |file| {
-        file.write_all(content)?;
-        set_mode(file, mode)
-    });
-    made.map_err(named(&path))?;
-    written.line(format_args!("{}", show(&path)))
+/// The headers and what CMake and pkg-config read, by their places below the prefix.
+fn texts(real_name: &str, soname: &str) -> Vec<(String, String)> {
+    let fill = |template: &str| {
+        template
+            .replace("@VERSION@", VERSION)
+            .replace("@LIBRARY@", real_name)
+            .replace("@SONAME@", soname)
+            .replace("@POINTER_BYTES@", &size_of::<usize>().to_string())
+    };
+    let mut texts: Vec<(String, String)> =
+        HEADERS.iter().map(|(name, text)| (format!("include/coverslip/{name}"), (*text).to_owned())).collect();
+    texts.extend(CMAKE.iter().map(|(name, template)| (format!("lib/cmake/coverslip/{name}"), fill(template))));
+    texts.push((format!("lib/pkgconfig/{}", PKG_CONFIG.0), fill(PKG_CONFIG.1)));
+    texts
 }
 
-/// Makes `folder/name` a link to its neighbour `target`.
-fn link(folder: &Path, name: &str, target: &str, written: &mut Written) -> Outcome<()> {
-    let path = folder.join(name);
-    coverslip_files::link(target, &path).map_err(named(&path))?;
-    written.line(format_args!("{} -> {target}", show(&path)))
+/// A file's place below the prefix, its content and its mode.
+type File = (String, Vec<u8>, u32);
+
+/// Claims the prefix, and removes what earlier runs left in the folders of the files.
+fn claim(prefix: &Path, files: &[File]) -> io::Result<Claim> {
+    let mut claim = claim::within(prefix)?;
+    let folders: BTreeSet<PathBuf> =
+        files.iter().filter_map(|(name, ..)| Some(prefix.join(Path::new(name).parent()?))).collect();
+    folders.iter().filter(|folder| folder.is_dir()).try_for_each(|folder| claim.sweep(folder))?;
+    claim::said(&claim.notes());
+    Ok(claim)
+}
+
+/// Writes every file and link, then gives all of them their names.
+fn settle(claim: &Claim, files: &[File], links: &[(String, &String)]) -> io::Result<()> {
+    let names: Vec<&str> = files.iter().map(|(name, ..)| name.as_str()).collect();
+    let mut set = FileSet::prepare(claim, &names)?;
+    for (name, content, mode) in files {
+        set.write(name, |file| {
+            file.write_all(content)?;
+            set_mode(file.get_ref(), *mode)
+        })?;
+    }
+    links.iter().try_for_each(|(name, target)| set.link(name, target))?;
+    set.commit().map(|_| ())
 }
 
 /// Copies a bundle, a folder without folders, under its own name. One that is there already is replaced as a whole.
 fn copy_bundle(from: &Path, folder: &Path, written: &mut Written) -> Outcome<()> {
     let from = from.canonicalize().map_err(named(from))?;
     let place = folder.join(from.file_name().ok_or("the bundle's path has no name")?);
-    let draft = Folder::beside(&place).map_err(named(&place))?;
+    let claim = claim::beside(&place)?;
+    let draft = Folder::beside(&claim)?;
     for entry in fs::read_dir(&from).map_err(named(&from))? {
         let entry = entry?;
         if entry.file_type()?.is_file() {
-            fs::copy(entry.path(), draft.path().join(entry.file_name())).map_err(named(&entry.path()))?;
+            draft.copy(&entry.path(), entry.file_name().to_str().ok_or("a file's name is not UTF-8")?)?;
         }
     }
     draft.settle(Replace { marker: coverslip_bundle::MANIFEST_FILE, kind: "bundle", force: true })?;

@@ -36,7 +36,8 @@ impl CountTable {
     /// When it cannot be read, names no tile, or names a tile or a column twice.
     pub(super) fn read(path: &Path) -> Result<CountTable, Failure> {
         let place = path.display().to_string();
-        let mut reader = csv::Reader::from_reader(coverslip_files::open(path).map_err(|error| format!("{place}: {error}"))?);
+        let mut reader =
+            csv::Reader::from_reader(coverslip_files::open(path).map_err(|error| format!("{place}: {error}"))?);
         let header = reader.headers().map_err(|error| format!("{place}: {error}"))?;
         let header: Vec<String> = header.iter().map(|n| n.trim_start_matches('\u{feff}').trim().to_owned()).collect();
         let twice = |(at, name): &(usize, &String)| !name.is_empty() && header[..*at].contains(*name);

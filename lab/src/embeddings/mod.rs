@@ -6,7 +6,9 @@
 
 mod content;
 mod error;
+mod extracts;
 mod file;
+mod journal;
 pub(crate) mod names;
 mod parquet;
 mod set;
@@ -16,6 +18,7 @@ mod writer;
 pub use content::{SparseFeatures, TapInfo};
 pub use error::{EmbeddingError, Result};
 pub use file::EmbeddingFile;
+pub use journal::InputState;
 pub use names::COLUMNS;
 pub use set::EmbeddingSet;
 pub(crate) use set::stacked;
