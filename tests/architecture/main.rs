@@ -1,6 +1,7 @@
 //! The invariants of ARCHITECTURE.md that can be checked in the sources.
 
 mod circles;
+mod files;
 mod imports;
 mod sources;
 
@@ -114,23 +115,6 @@ fn the_plugin_links_no_importer() {
     let expected =
         ["crates/bundle", "crates/files", "crates/numerics", "crates/profile", "crates/tensorrt", "plugin_abi"];
     assert_eq!(linked().iter().map(String::as_str).collect::<Vec<_>>(), expected);
-}
-
-/// A file that appears under its name before it is whole is half a file after a power cut or on a full disk.
-#[test]
-fn files_are_written_in_one_place() {
-    let ways =
-        [&["fs", "::", "write"][..], &["fs", "::", "rename"], &["File", "::", "create"], &["File", "::", "options"]];
-    let folders = CRATES.iter().map(|(_, folder)| *folder).filter(|folder| *folder != "crates/testkit/src");
-    for Source { path, code } in folders.flat_map(|folder| Source::below(&root(), folder)) {
-        // A run of embed that goes on adds to files in a folder of its own, which `crates/files` settles at the end.
-        let allowed = path.starts_with("crates/files/src/") || path == "lab/src/embeddings/writer.rs";
-        let tokens = sources::tokens(&code);
-        let names: Vec<&str> = tokens.iter().map(String::as_str).collect();
-        let writes =
-            names.contains(&"OpenOptions") || ways.iter().any(|way| names.windows(3).any(|found| found == *way));
-        assert!(allowed || !writes, "{path} writes by itself: use coverslip-files");
-    }
 }
 
 #[test]
