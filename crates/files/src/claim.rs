@@ -49,7 +49,7 @@ impl Claim {
         fs::create_dir_all(folder).map_err(|error| named(folder, &error))?;
         let mut claim = Claim::take(folder, folder, WITHIN)?;
         claim._created = created;
-        claim.notes.extend(commit::finish(&claim)?);
+        claim.finish_renames()?;
         claim.sweep(folder)?;
         Ok(claim)
     }
@@ -67,7 +67,7 @@ impl Claim {
         fs::create_dir_all(parent).map_err(|error| named(parent, &error))?;
         let of = of(out);
         let mut claim = Claim::take(out, parent, &of)?;
-        claim.notes.extend(commit::finish(&claim)?);
+        claim.finish_renames()?;
         claim.notes.extend(finish_replacement(out)?);
         let swept = sweep(parent, Some(&of)).map_err(|error| named(parent, &error))?;
         claim.notes.extend(swept.notes(out));
@@ -92,6 +92,11 @@ impl Claim {
             _lock: lock,
             _created: None,
         })
+    }
+
+    fn finish_renames(&mut self) -> io::Result<()> {
+        self.notes.extend(commit::finish(&self.folder, &self.journal, &self.place)?);
+        Ok(())
     }
 
     /// Removes what ended processes left in another folder that belongs to the place.

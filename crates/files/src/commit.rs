@@ -8,7 +8,6 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Component, Path, PathBuf};
 
-use crate::claim::Claim;
 use crate::draft::{FILE, Name, named, sync_folder};
 use crate::owner::host;
 use crate::whole::whole;
@@ -22,8 +21,7 @@ pub(crate) struct Renaming {
 }
 
 /// Writes the journal. On an error there is none.
-pub(crate) fn begin(claim: &Claim, renamings: &[Renaming]) -> io::Result<()> {
-    let journal = claim.journal();
+pub(crate) fn begin(journal: &Path, renamings: &[Renaming]) -> io::Result<()> {
     let mut text = format!("{FORMAT}\n{}\n", host());
     for Renaming { draft, name } in renamings {
         text.push_str(&format!("{}\n{}\n", plain(draft)?, plain(name)?));
@@ -35,13 +33,13 @@ pub(crate) fn begin(claim: &Claim, renamings: &[Renaming]) -> io::Result<()> {
 }
 
 /// Removes the journal: every file has its name.
-pub(crate) fn end(claim: &Claim) -> io::Result<()> {
-    fs::remove_file(claim.journal()).map_err(|error| named(claim.journal(), &error))
+pub(crate) fn end(journal: &Path) -> io::Result<()> {
+    fs::remove_file(journal).map_err(|error| named(journal, &error))
 }
 
-/// Finishes the renames that an earlier run was cut off in.
-pub(crate) fn finish(claim: &Claim) -> io::Result<Option<String>> {
-    let (folder, journal, place) = (claim.folder(), claim.journal(), claim.place().display());
+/// Finishes the renames in `folder` that an earlier run of what writes `place` was cut off in.
+pub(crate) fn finish(folder: &Path, journal: &Path, place: &Path) -> io::Result<Option<String>> {
+    let place = place.display();
     let text = match crate::read_text(journal) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -65,7 +63,7 @@ pub(crate) fn finish(claim: &Claim) -> io::Result<Option<String>> {
         }
     }
     sync_folder(folder)?;
-    end(claim)?;
+    end(journal)?;
     Ok(Some(format!("{place}: an earlier run ended while it named its files; {renamed} of them have their names now")))
 }
 

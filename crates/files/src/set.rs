@@ -96,7 +96,7 @@ impl<'c> FileSet<'c> {
             };
             let renamings: Vec<Renaming> = drafts.iter().map(renaming).collect();
             drafts.iter().try_for_each(|(_, draft)| sync_parent(draft.path()))?;
-            commit::begin(self.claim, &renamings)?;
+            commit::begin(self.claim.journal(), &renamings)?;
         }
         if let Err(error) = rename_all(folder, &mut drafts) {
             if journal {
@@ -106,7 +106,7 @@ impl<'c> FileSet<'c> {
             return Err(error);
         }
         if journal {
-            commit::end(self.claim)?;
+            commit::end(self.claim.journal())?;
         }
         let size = |(name, _): &(String, DraftFile)| {
             let path = folder.join(name);
@@ -188,7 +188,7 @@ mod tests {
             .zip(NAMES)
             .map(|(draft, name)| Renaming { draft: draft.file_name().unwrap().into(), name: name.into() })
             .collect();
-        commit::begin(&killed, &renamings).unwrap();
+        commit::begin(killed.journal(), &renamings).unwrap();
         fs::rename(&drafts[0], folder.path().join("a.json")).unwrap();
         set.files.iter_mut().for_each(|(_, draft)| draft.settle());
         drop(set);
