@@ -5,6 +5,8 @@ use std::path::Path;
 
 use coverslip_files::Claim;
 
+use crate::term::plain;
+
 /// Claims the files of the folder `--out`.
 ///
 /// # Errors
@@ -30,6 +32,6 @@ fn told(mut claim: Claim) -> Claim {
 pub(crate) fn said(notes: &[String]) {
     for note in notes {
         // Nothing is left to do if stderr is gone.
-        let _ = writeln!(io::stderr(), "{note}");
+        let _ = writeln!(io::stderr(), "{}", plain(note));
     }
 }

@@ -15,6 +15,7 @@ mod owner;
 mod regular;
 #[cfg(test)]
 mod scratch;
+mod secret;
 mod set;
 mod sweep;
 mod whole;
@@ -23,5 +24,6 @@ pub use append::{append, folder_to_append};
 pub use claim::{Claim, IntoClaim};
 pub use folder::{Folder, Replace, check_target};
 pub use regular::{open, read, read_text};
+pub use secret::secret;
 pub use set::FileSet;
 pub use whole::{put, whole};

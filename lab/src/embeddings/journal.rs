@@ -107,11 +107,11 @@ impl Journal {
             EmbeddingError::at(folder, &text)
         };
         // The key first: it tells versions apart, whose journals have other fields.
-        let Begun { key: found } = serde_json::from_slice(&bytes).map_err(damaged)?;
+        let Begun { key: found } = coverslip_bundle::json::parse(&bytes).map_err(damaged)?;
         if let Some(why) = crate::resume::misfit(key, &found) {
             return Err(EmbeddingError::at(folder, &format!("{why}; give another --out, or {advice}")));
         }
-        serde_json::from_slice(&bytes).map_err(damaged)
+        coverslip_bundle::json::parse(&bytes).map_err(damaged)
     }
 
     /// Writes it: from now on it is the last commit.

@@ -9,10 +9,10 @@ mod cuda;
 mod device;
 mod lane;
 mod plans;
+mod private;
 mod signature;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use coverslip_bundle::{Bundle, Manifest, PlanKey, PlanTarget, Precision};
 use coverslip_plugin_abi as abi;
@@ -28,6 +28,7 @@ use super::config::GpuConfig;
 use super::{About, Engine, Failure, Lane, Loss};
 use crate::error::error;
 use crate::log::Log;
+use crate::sync::{Arc, Mutex, PoisonError};
 
 use self::build::Tell;
 
@@ -88,7 +89,7 @@ pub(super) fn open(
     let library = device::library(config)?;
     pass_on_log(library, log);
     let device = device::device(config)?;
-    let plans = Plans::new(config, wanted(config, bundle, library, &device), log);
+    let plans = Plans::new(config, wanted(config, bundle, library, &device), log)?;
     let runtime = tensorrt::Runtime::new(library).map_err(|error| match error {
         tensorrt::Error::NoDriver(why) => unavailable!(REASON_NO_DRIVER, "{why}"),
         error => unavailable!(REASON_UNSUPPORTED_DEVICE, "TensorRT makes no runtime on {}: {error}", device.name),
@@ -230,6 +231,8 @@ impl Site<'_> {
             max_batch: signature.max_batch,
             lanes,
             shared_device: true,
+            // Its buffers are made at open.
+            run_bytes: 0,
             precision: match plan.key.precision {
                 Precision::Float32 => abi::PRECISION_FLOAT32,
                 Precision::Float16 | Precision::Float16Sae => abi::PRECISION_FLOAT16,

@@ -1,7 +1,10 @@
-//! `coverslip install`: the shared library, its headers and what CMake and pkg-config need, under one prefix.
+//! `coverslip install`: the shared library, its headers, what CMake and pkg-config need, and what it was linked from
+//! ([`sbom`]), under one prefix.
 //!
 //! The tree can be moved afterwards: no file in it holds an absolute path. All files are written beside their places and
 //! then renamed, so that a host that is running keeps the library that it has mapped, and never sees half of one.
+
+mod sbom;
 
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -9,22 +12,26 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use coverslip_bundle::Digest;
 use coverslip_files::{Claim, FileSet, Folder, Replace};
 
+use sbom::{Product, sbom};
+
 use crate::claim;
-use crate::host::Library;
+use crate::host::{Library, find_library};
+use crate::term::{Screen, screen};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
 const HEADERS: [(&str, &str); 2] = [
-    ("coverslip.h", include_str!("../../include/coverslip/coverslip.h")),
-    ("coverslip.hpp", include_str!("../../include/coverslip/coverslip.hpp")),
+    ("coverslip.h", include_str!("../../../include/coverslip/coverslip.h")),
+    ("coverslip.hpp", include_str!("../../../include/coverslip/coverslip.hpp")),
 ];
 const CMAKE: [(&str, &str); 2] = [
-    ("coverslip-config.cmake", include_str!("../../packaging/coverslip-config.cmake.in")),
-    ("coverslip-config-version.cmake", include_str!("../../packaging/coverslip-config-version.cmake.in")),
+    ("coverslip-config.cmake", include_str!("../../../packaging/coverslip-config.cmake.in")),
+    ("coverslip-config-version.cmake", include_str!("../../../packaging/coverslip-config-version.cmake.in")),
 ];
-const PKG_CONFIG: (&str, &str) = ("coverslip.pc", include_str!("../../packaging/coverslip.pc.in"));
+const PKG_CONFIG: (&str, &str) = ("coverslip.pc", include_str!("../../../packaging/coverslip.pc.in"));
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// What a host links with; also the end of the chain of links.
@@ -59,11 +66,13 @@ pub(crate) fn run(request: &Request) -> Outcome<()> {
     let real_name = format!("{LINK_NAME}.{VERSION}");
     let soname = format!("{LINK_NAME}.{}", contract.0);
     let content = coverslip_files::read(library.path()).map_err(named(library.path()))?;
+    let (bills, unknown) = bills(&real_name, &content)?;
     let mut files = vec![(format!("lib/{real_name}"), content, 0o755)];
-    files.extend(texts(&real_name, &soname).into_iter().map(|(name, text)| (name, text.into_bytes(), 0o644)));
+    let texts = texts(&real_name, &soname).into_iter().chain(bills);
+    files.extend(texts.map(|(name, text)| (name, text.into_bytes(), 0o644)));
     let links = [(format!("lib/{soname}"), &real_name), (format!("lib/{LINK_NAME}"), &soname)];
 
-    let mut written = Written(io::stdout().lock());
+    let mut written = Written(screen());
     let claim = claim(&request.prefix, &files)?;
     settle(&claim, &files, &links)?;
     for (name, ..) in &files {
@@ -71,6 +80,9 @@ pub(crate) fn run(request: &Request) -> Outcome<()> {
     }
     for (name, target) in &links {
         written.line(format_args!("{} -> {target}", show(&request.prefix.join(name))))?;
+    }
+    if let Some(unknown) = unknown {
+        written.line(format_args!("{unknown}"))?;
     }
     if let Some(bundle) = &request.bundle {
         copy_bundle(bundle, &request.prefix.join("share/coverslip/bundles"), &mut written)?;
@@ -92,6 +104,27 @@ fn texts(real_name: &str, soname: &str) -> Vec<(String, String)> {
     texts.extend(CMAKE.iter().map(|(name, template)| (format!("lib/cmake/coverslip/{name}"), fill(template))));
     texts.push((format!("lib/pkgconfig/{}", PKG_CONFIG.0), fill(PKG_CONFIG.1)));
     texts
+}
+
+/// What library and command were linked from, by their places below the prefix. What another build of the library links
+/// is not known here: then a line says so.
+fn bills(library: &str, content: &[u8]) -> Outcome<(Vec<(String, String)>, Option<String>)> {
+    let place = |product: Product| format!("share/coverslip/sbom/{}", product.file());
+    let (mut bills, mut unknown) = (Vec::new(), None);
+    let ours = find_library(None).ok().and_then(|path| coverslip_files::read(&path).ok());
+    if ours.is_some_and(|ours| ours == content) {
+        bills.push((place(Product::Library), sbom(Product::Library, library, Digest::of(content))));
+    } else {
+        unknown = Some(format!(
+            "no {}: the library was not built together with this command, so what it links is not known",
+            Product::Library.file()
+        ));
+    }
+    let command = std::env::current_exe()?;
+    let name = command.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let digest = Digest::of(&coverslip_files::read(&command).map_err(named(&command))?);
+    bills.push((place(Product::Command), sbom(Product::Command, &name, digest)));
+    Ok((bills, unknown))
 }
 
 /// A file's place below the prefix, its content and its mode.
@@ -158,7 +191,7 @@ fn set_mode(_: &fs::File, _: u32) -> io::Result<()> {
 }
 
 /// Prints a line for each file that was written.
-struct Written(io::StdoutLock<'static>);
+struct Written(Screen<io::StdoutLock<'static>>);
 
 impl Written {
     fn line(&mut self, text: std::fmt::Arguments<'_>) -> Outcome<()> {
