@@ -118,6 +118,10 @@ ssize_t read(int fd, void *bytes, size_t count) {
     return fd > 2 && open_below(fd) && fails(READ) ? -1 : REAL(read)(fd, bytes, count);
 }
 
+ssize_t pread64(int fd, void *bytes, size_t count, off64_t from) {
+    return open_below(fd) && fails(READ) ? -1 : REAL(pread64)(fd, bytes, count, from);
+}
+
 #define ON_FILE(name, does, parameters, arguments)                                                                         \
     int name parameters {                                                                                                  \
         return open_below(fd) && fails(does) ? -1 : REAL(name) arguments;                                                  \
