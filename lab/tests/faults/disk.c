@@ -80,7 +80,7 @@ static int fails(int does) {
     return 1;
 }
 
-#define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
+#define REAL(name) (__extension__(__typeof__(&name))dlsym(RTLD_NEXT, #name))
 
 static int opens(const char *path, int flags) {
     return below(path) && (flags & (O_CREAT | O_TRUNC)) && fails(ROOM | CHANGE);
