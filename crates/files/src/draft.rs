@@ -100,7 +100,8 @@ impl DraftFile {
             // A file system without locks leaves drafts of ended processes alone; nothing else depends on this one.
             let swept = matches!(draft.file.try_lock(), Err(TryLockError::WouldBlock));
             if !swept && is_at(&draft.file, &draft.path) {
-                keep_private(&draft.file, 0o600)?;
+                // A file system without permissions keeps nobody out, from the finished file as little.
+                let _ = keep_private(&draft.file, 0o600);
                 return Ok(draft);
             }
             // Another process took it for one that was left, before it was locked.
@@ -142,7 +143,7 @@ impl DraftFolder {
         let permissions = fs::symlink_metadata(&path)?.permissions();
         let draft = DraftFolder { path, permissions };
         #[cfg(unix)]
-        keep_private(&open_folder(&draft.path)?, 0o700)?;
+        let _ = open_folder(&draft.path).and_then(|folder| keep_private(&folder, 0o700));
         Ok(draft)
     }
 
@@ -158,7 +159,12 @@ impl DraftFolder {
     /// The content is complete: all of it is synced, with final permissions.
     pub(crate) fn complete(&self) -> io::Result<()> {
         #[cfg(unix)]
-        open_folder(&self.path)?.set_permissions(self.permissions.clone())?;
+        {
+            let folder = open_folder(&self.path)?;
+            if is_private(&folder.metadata()?.permissions(), 0o700) {
+                folder.set_permissions(self.permissions.clone())?;
+            }
+        }
         sync_below(&self.path)
     }
 }
