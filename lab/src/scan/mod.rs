@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use coverslip_slides::generated::GeneratedSlide;
 use coverslip_slides::{Mpp, SlideSource};
 
+use crate::claim;
 use crate::host::{Session, Setup, stage_name};
 use crate::play::{Acquisition, Settings, StatusLine, play, resolution};
 use crate::term::{Line, stop_flag};
@@ -56,7 +57,8 @@ pub(crate) fn run(scan: &Scan) -> Result<Ending, Box<dyn Error>> {
         None => Box::new(GeneratedSlide::new()),
     };
     let mpp = resolution(source.info(), scan.mpp)?;
-    let drafts = outputs::prepare(&scan.out)?;
+    let claim = claim::within(&scan.out)?;
+    let drafts = outputs::prepare(&claim)?;
     let stop = stop_flag();
     let session = open(&scan.setup, &stop)?;
     let levels = Levels::of(scan.setup.profile.as_deref(), scan.scanner.as_deref(), scan.settings.alpha)?;

@@ -15,9 +15,9 @@ mod thumbnail;
 
 use std::error::Error;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use coverslip_files::FileSet;
+use coverslip_files::{Claim, FileSet};
 use serde_json::Value;
 
 pub(super) use scanned::{Scanned, strongest};
@@ -38,18 +38,16 @@ const OVERVIEW: &str = "overview.png";
 ///
 /// # Errors
 /// Where the folder cannot be written; says what to do.
-pub(super) fn prepare(folder: &Path) -> Result<FileSet, String> {
-    FileSet::prepare(folder, &[TILES, SLIDE, QC, OVERVIEW]).map_err(|error| {
-        format!(
-            "{}: expected a directory that can be written, found: {error}. Give another one with --out",
-            folder.display()
-        )
+pub(super) fn prepare(claim: &Claim) -> Result<FileSet<'_>, String> {
+    FileSet::prepare(claim, &[TILES, SLIDE, QC, OVERVIEW]).map_err(|error| {
+        let folder = claim.place().display();
+        format!("{folder}: expected a directory that can be written, found: {error}. Give another one with --out")
     })
 }
 
 /// Writes every file, then gives all of them their names. Returns the paths and sizes.
 pub(super) fn write_all(
-    mut outputs: FileSet,
+    mut outputs: FileSet<'_>,
     scanned: &Scanned,
     slide_json: &Value,
 ) -> Result<Vec<(PathBuf, u64)>, Box<dyn Error>> {
