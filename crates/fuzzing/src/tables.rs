@@ -6,7 +6,7 @@ use std::path::Path;
 use clap::Parser;
 use coverslip_bundle::tensors::{Tensor, TensorMap, to_safetensors};
 use coverslip_lab::cli::analyze;
-use coverslip_lab::embeddings::{COLUMNS, EmbeddingFile, EmbeddingSet, TapInfo, TileRecord, Writer};
+use coverslip_lab::embeddings::{COLUMNS, EmbeddingFile, EmbeddingSet, SlideColumn, TapInfo, TileRecord, Writer};
 use coverslip_testkit::Scratch;
 
 use crate::input::{Input, Seeds, joined};
@@ -29,7 +29,7 @@ pub(crate) fn parquet(data: &[u8]) -> bool {
                 let _ = file.read(&tap.name, 0, file.len(), &mut values);
             }
         }
-        let _ = file.categories("slide");
+        let _ = file.slides(&SlideColumn::default());
     }
     set(&path)
 }
@@ -60,7 +60,7 @@ pub(crate) fn csv(data: &[u8]) -> bool {
 
 /// Opens embeddings with their table and reads what analyses read.
 fn set(path: &Path) -> bool {
-    let Ok(set) = EmbeddingSet::open(path) else { return false };
+    let Ok(set) = EmbeddingSet::open(path, &SlideColumn::default()) else { return false };
     for name in set.table().names() {
         let _ = set.table().number(name);
     }
