@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::options::{EngineArgs, checked_mpp};
+use super::trust::TrustArgs;
 use crate::embed::{self, Cutting, Field, Naming, Request};
 use crate::host::Setup;
 
@@ -45,6 +46,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE")]
     library: Option<PathBuf>,
     #[command(flatten)]
+    trust: TrustArgs,
+    #[command(flatten)]
     engine: EngineArgs,
     /// Threads of the engine [default: one per CPU]
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
@@ -63,6 +66,7 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
             library: args.library,
             bundle: args.bundle,
             profile: None,
+            trust: args.trust.trust()?,
             engine: args.engine.choice(),
             threads: args.threads,
         },
