@@ -19,7 +19,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let out = PathBuf::from(arguments.next().ok_or("expected a folder to write to")?);
     for file in arguments {
-        let line = read(Path::new(&file), &selection, &out).unwrap_or_else(|error| json!({ "error": error.to_string() }));
+        let line =
+            read(Path::new(&file), &selection, &out).unwrap_or_else(|error| json!({ "error": error.to_string() }));
         writeln!(std::io::stdout().lock(), "{line}")?;
     }
     Ok(())

@@ -32,7 +32,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     ratios.sort_by(f64::total_cmp);
     if let Some(median) = ratios.get(ratios.len() / 2) {
-        writeln!(out, "coverslip takes {median:.3} of OpenSlide's time, {:.3} to {:.3}", ratios[0], ratios[ratios.len() - 1])?;
+        writeln!(
+            out,
+            "coverslip takes {median:.3} of OpenSlide's time, {:.3} to {:.3}",
+            ratios[0],
+            ratios[ratios.len() - 1]
+        )?;
     }
     // Linux alone says it.
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

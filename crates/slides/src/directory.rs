@@ -34,7 +34,8 @@ impl TileDirectory {
         let mut names = image_files(path)?;
         names.sort();
         let files = names.into_iter().map(Tile::new).collect::<Result<Vec<_>, _>>()?;
-        let cell = files.iter().fold((0, 0), |cell: (u32, u32), tile| (cell.0.max(tile.size.0), cell.1.max(tile.size.1)));
+        let cell =
+            files.iter().fold((0, 0), |cell: (u32, u32), tile| (cell.0.max(tile.size.0), cell.1.max(tile.size.1)));
         let count = files.len() as u32;
         let columns = (1..).find(|columns| columns * columns >= count).unwrap_or(1);
         let extent = columns.checked_mul(cell.0).zip(count.div_ceil(columns).checked_mul(cell.1));

@@ -94,7 +94,11 @@ fn through_openslide(path: &Path, scene: Option<u32>) -> Result<Box<dyn SlideSou
     only_scene(slide, scene, path)
 }
 
-fn only_scene(slide: openslide::OpenSlide, scene: Option<u32>, path: &Path) -> Result<Box<dyn SlideSource>, SourceError> {
+fn only_scene(
+    slide: openslide::OpenSlide,
+    scene: Option<u32>,
+    path: &Path,
+) -> Result<Box<dyn SlideSource>, SourceError> {
     match scene {
         None | Some(1) => Ok(Box::new(slide)),
         Some(number) => Err(SourceError(format!(

@@ -31,7 +31,8 @@ impl Refusal {
 
     /// A file that is not read here.
     pub(super) fn unread(path: &Path, expected: &str, found: &str, help: Help) -> Refusal {
-        let text = format!("{}: expected {expected}; found {found}, which is not read", path.display());
+        let stop = if expected.contains(',') { ';' } else { ',' };
+        let text = format!("{}: expected {expected}{stop} found {found}, which is not read", path.display());
         Refusal { text, help: Some(help) }
     }
 }

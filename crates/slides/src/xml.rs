@@ -15,7 +15,11 @@ const MOST_NAMESPACES: usize = 256;
 ///
 /// # Errors
 /// Where the text is damaged, or larger than any scanner's.
-pub(super) fn look<T>(text: &str, what: &str, look: impl FnOnce(&Document<'_>) -> Result<T, String>) -> Result<T, String> {
+pub(super) fn look<T>(
+    text: &str,
+    what: &str,
+    look: impl FnOnce(&Document<'_>) -> Result<T, String>,
+) -> Result<T, String> {
     let text = text.trim_matches(['\0', '\u{feff}']).trim_start();
     if text.len() > LONGEST || busiest(text) > MOST_ATTRIBUTES || text.matches("xmlns").count() > MOST_NAMESPACES {
         return Err(format!(

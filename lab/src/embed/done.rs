@@ -28,7 +28,10 @@ impl Done {
             0 => String::new(),
             tiles => format!(", {tiles} mostly not scanned"),
         };
-        format!("left out: {} without tissue, {} inputs smaller than a tile{unscanned}", self.background, self.too_small)
+        format!(
+            "left out: {} without tissue, {} inputs smaller than a tile{unscanned}",
+            self.background, self.too_small
+        )
     }
 
     /// Says why there is not one tile.

@@ -50,6 +50,9 @@ struct Walk<'a> {
     /// Precision that each coefficient of each component still lacks, by the scans so far; 255: all of it.
     lacking: [[u8; 64]; 4],
     entropy_bytes: u64,
+    scans: u32,
+    /// Whether scans have restart markers.
+    restarts: bool,
 }
 
 impl Stream {
@@ -71,6 +74,8 @@ impl Stream {
             adobe: false,
             lacking: [[255; 64]; 4],
             entropy_bytes: 0,
+            scans: 0,
+            restarts: false,
         };
         walk.out.extend([0xff, 0xd8]);
         walk.tables(tables.unwrap_or_default());
@@ -92,6 +97,7 @@ impl Walk<'_> {
             let end = at + 2 + usize::from(u16::from_be_bytes([high, low]));
             let Some(segment) = tables.get(at..end) else { return };
             if matches!(marker, 0xc4 | 0xdb | 0xdd) {
+                self.restarts |= marker == 0xdd && segment[4..].iter().any(|&byte| byte > 0);
                 self.out.extend_from_slice(segment);
             }
             at = end;
@@ -119,11 +125,14 @@ impl Walk<'_> {
         self.at += length.max(2);
         match marker {
             0xc0..=0xc2 => self.frame(marker, body)?,
-            0xc4 | 0xdb | 0xdd => {}
+            0xdd => self.restarts |= body.iter().any(|&byte| byte > 0),
+            0xc4 | 0xdb => {}
             0xc3 | 0xc5..=0xc7 | 0xc8..=0xcf => {
-                return Err("expected a Huffman-coded JPEG of 8 bits, found a lossless, hierarchical or arithmetic one, \
+                return Err(
+                    "expected a Huffman-coded JPEG of 8 bits, found a lossless, hierarchical or arithmetic one, \
                      which is not read"
-                    .into());
+                        .into(),
+                );
             }
             0xd8 => return Err("its data are damaged: a second image begins inside the first".into()),
             0xda => {
@@ -218,6 +227,10 @@ impl Walk<'_> {
 
     /// Copies a scan's data up to its end, with ones before each marker.
     fn entropy(&mut self) {
+        self.scans += 1;
+        // The decoder looks for the marker behind the first progressive scan in what it has read ahead, and nowhere else.
+        // A file that is cut there lacks its other scans.
+        let guarded = self.restarts || self.scans > 1 || self.header.is_some_and(|header| !header.progressive);
         loop {
             let rest = &self.data[self.at..];
             let mut end = 0;
@@ -236,7 +249,9 @@ impl Walk<'_> {
                 }
             };
             self.out.extend_from_slice(&rest[..end]);
-            self.out.extend(SENTINEL);
+            if guarded {
+                self.out.extend(SENTINEL);
+            }
             self.entropy_bytes += end as u64;
             self.at += end;
             match marker {

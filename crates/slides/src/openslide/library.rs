@@ -62,9 +62,8 @@ fn look() -> Result<Library, String> {
     };
     if let Some(named) = std::env::var_os(VARIABLE).filter(|named| !named.is_empty()) {
         let path = PathBuf::from(named);
-        return load(&path).map_err(|error| {
-            format!("{VARIABLE}={}: expected OpenSlide's library, found: {error}", path.display())
-        });
+        return load(&path)
+            .map_err(|error| format!("{VARIABLE}={}: expected OpenSlide's library, found: {error}", path.display()));
     }
     let wheels = in_python();
     let places = NAMES.iter().flat_map(|name| {

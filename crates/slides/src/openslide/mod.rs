@@ -14,8 +14,8 @@ use super::description::{Associated, Mpp, Reader, Size, SourceInfo};
 use super::mpp::RANGE;
 use super::scanned::{Mask, Scanned};
 use super::source::{Rect, SlideSource, SourceError, file_name};
-pub(super) use library::{Library, library};
 pub use library::{Found, INSTALL, found};
+pub(super) use library::{Library, library};
 use sys::Slide;
 
 /// An open slide.

@@ -23,7 +23,7 @@ pub(super) struct Drawn {
     pub(super) chunks: Vec<Vec<u8>>,
     /// What the directory says of the chunks' lengths, where that is not the truth.
     pub(super) lengths: Option<Vec<u32>>,
-    tiled: bool,
+    pub(super) tiled: bool,
 }
 
 impl Drawn {
@@ -52,7 +52,8 @@ impl Drawn {
 
     /// Tiles of that picture, each made of RGB by `pack`.
     pub(super) fn tiles(width: u32, height: u32, compression: u16, pack: impl Fn(Vec<u8>) -> Vec<u8>) -> Drawn {
-        let corners = (0..height).step_by(SIDE as usize).flat_map(|y| (0..width).step_by(SIDE as usize).map(move |x| (x, y)));
+        let corners =
+            (0..height).step_by(SIDE as usize).flat_map(|y| (0..width).step_by(SIDE as usize).map(move |x| (x, y)));
         let tiles = corners.map(|(x, y)| pack(pixels(Rect { x, y, width: SIDE, height: SIDE }))).collect();
         let drawn = Drawn::new(width, height, compression, true, tiles);
         drawn.with(322, Value::Long(vec![SIDE])).with(323, Value::Long(vec![SIDE]))
@@ -84,6 +85,13 @@ pub(super) fn jpeg(rgb: &[u8], width: u32, height: u32) -> Vec<u8> {
     let mut encoder = image::codecs::jpeg::JpegEncoder::new_with_quality(&mut out, 95);
     encoder.encode(rgb, width, height, image::ExtendedColorType::Rgb8).unwrap();
     out
+}
+
+/// A zlib stream of RGB pixels.
+pub(super) fn deflate(rgb: Vec<u8>) -> Vec<u8> {
+    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut encoder, &rgb).unwrap();
+    encoder.finish().unwrap()
 }
 
 /// Writes a TIFF of these images.

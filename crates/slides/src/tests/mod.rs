@@ -59,7 +59,9 @@ fn committed(name: &str) -> PathBuf {
 
 fn read(path: &Path, rect: Rect) -> Result<Vec<u8>, String> {
     let mut out = vec![9; 5];
-    open(path, &Selection::default()).and_then(|mut slide| slide.read(rect, &mut out)).map_err(|error| error.to_string())?;
+    open(path, &Selection::default())
+        .and_then(|mut slide| slide.read(rect, &mut out))
+        .map_err(|error| error.to_string())?;
     Ok(out)
 }
 

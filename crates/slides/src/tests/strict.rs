@@ -1,6 +1,6 @@
 //! Whole data are read, whatever is odd around them; half data and bombs are refused by name.
 
-use super::drawn::{Drawn, SIDE, Value, jpeg, write};
+use super::drawn::{Drawn, SIDE, Value, deflate, jpeg, write};
 use super::*;
 
 fn file(name: &str, image: &Drawn) -> Temporary {
@@ -11,12 +11,6 @@ fn file(name: &str, image: &Drawn) -> Temporary {
 
 fn lzw(rgb: Vec<u8>) -> Vec<u8> {
     weezl::encode::Encoder::with_tiff_size_switch(weezl::BitOrder::Msb, 8).encode(&rgb).unwrap()
-}
-
-fn deflate(rgb: Vec<u8>) -> Vec<u8> {
-    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
-    std::io::Write::write_all(&mut encoder, &rgb).unwrap();
-    encoder.finish().unwrap()
 }
 
 #[test]

@@ -103,7 +103,13 @@ fn scenes_are_named_by_number_and_can_be_chosen() {
 
     let plain = self::file("plain.tif", &[Drawn::strips(WIDTH, HEIGHT, 30)]);
     assert!(scene(&plain, 1).is_ok());
-    assert!(scene(&plain, 2).map(|_| ()).unwrap_err().0.contains("--scene 2: expected 1"));
+    assert!(
+        scene(&plain, 2)
+            .map(|_| ())
+            .unwrap_err()
+            .0
+            .contains("--scene 2: expected one of the file's scenes, 1 (130 x 90 px)")
+    );
 }
 
 #[test]
@@ -146,12 +152,18 @@ fn what_a_file_says_of_a_patient_stays_there() {
         drawn
     };
     let commented = |drawn: Drawn| Drawn {
-        chunks: drawn.chunks.iter().map(|jpeg| [&jpeg[..2], &[0xff, 0xfe, 0, 15], NAME.as_bytes(), &jpeg[2..]].concat()).collect(),
+        chunks: drawn
+            .chunks
+            .iter()
+            .map(|jpeg| [&jpeg[..2], &[0xff, 0xfe, 0, 15], NAME.as_bytes(), &jpeg[2..]].concat())
+            .collect(),
         ..drawn
     };
     let texts = [
         format!("Aperio {NAME}\r\n130x90|Filename = {NAME}|Barcode = {NAME}|MPP = {NAME}"),
-        format!("<OME><Image Name=\"{NAME}\"><Description>{NAME}</Description><Pixels PhysicalSizeX=\"{NAME}\"/></Image></OME>"),
+        format!(
+            "<OME><Image Name=\"{NAME}\"><Description>{NAME}</Description><Pixels PhysicalSizeX=\"{NAME}\"/></Image></OME>"
+        ),
         format!("<OME><Pixels PhysicalSizeX=\"1\" PhysicalSizeXUnit=\"{NAME}\"/></OME>"),
         format!("<OME><{NAME}></OME>"),
         format!("label of {NAME}"),

@@ -60,15 +60,16 @@ pub(super) fn choose(
     let largest = all.iter().copied().rev().max_by_key(|&image| area(images[image].size));
     let image = match asked {
         None => largest.unwrap_or(0),
-        Some(number) => *all.get((number as usize).wrapping_sub(1)).ok_or_else(|| no_such_scene(images, &all, number))?,
+        Some(number) => {
+            *all.get((number as usize).wrapping_sub(1)).ok_or_else(|| no_such_scene(images, &all, number))?
+        }
     };
-    let scenes = all.iter().zip(1..).map(|(&scene, number)| Scene {
-        number,
-        size: images[scene].size,
-        chosen: scene == image,
-    });
-    let mut levels: Vec<Size> =
-        (0..images.len()).filter(|&one| one == image || roles[one] == Role::CopyOf(image)).map(|one| images[one].size).collect();
+    let scenes =
+        all.iter().zip(1..).map(|(&scene, number)| Scene { number, size: images[scene].size, chosen: scene == image });
+    let mut levels: Vec<Size> = (0..images.len())
+        .filter(|&one| one == image || roles[one] == Role::CopyOf(image))
+        .map(|one| images[one].size)
+        .collect();
     levels.sort_by_key(|size| std::cmp::Reverse(area(*size)));
     Ok(Chosen {
         image,
@@ -141,7 +142,9 @@ fn plain_roles(images: &[Image], flavour: Flavour) -> Vec<Role> {
         })
         .collect();
     let mut by_size: Vec<usize> = (0..images.len()).filter(|&image| roles[image] == Role::Scene).collect();
-    by_size.sort_by_key(|&image| (images[image].is_reduced() || images[image].part, std::cmp::Reverse(area(images[image].size))));
+    by_size.sort_by_key(|&image| {
+        (images[image].is_reduced() || images[image].part, std::cmp::Reverse(area(images[image].size)))
+    });
     let mut scenes: Vec<usize> = Vec::new();
     for image in by_size {
         let of_same = |scene: &&usize| !images[image].part || images[**scene].index == images[image].index;
@@ -166,7 +169,10 @@ fn ome_roles(images: &[Image], described: &[OmeImage]) -> Vec<Role> {
         roles[first] = one.role.map_or(Role::Scene, Role::Associated);
         for (start, count) in &one.planes {
             for (at, image) in images.iter().enumerate().filter(|(at, image)| *at != first && !image.part) {
-                if image.index >= *start && image.index - start < *count && roles[at] == Role::Other("not described by the OME-XML") {
+                if image.index >= *start
+                    && image.index - start < *count
+                    && roles[at] == Role::Other("not described by the OME-XML")
+                {
                     roles[at] = Role::PlaneOf(first);
                 }
             }
@@ -189,10 +195,12 @@ fn place_of(images: &[Image], described: &OmeImage) -> Option<usize> {
     let first = described.planes.first().map_or(0, |(first, _)| *first);
     let stated = all.iter().find(|(_, image)| !image.part && image.index == first).filter(fits);
     let by_size = || all.iter().filter(fits).take(2).collect::<Vec<_>>();
-    stated.or_else(|| match by_size().as_slice() {
-        [only] if described.size.is_some() => Some(*only),
-        _ => None,
-    }).map(|(at, _)| *at)
+    stated
+        .or_else(|| match by_size().as_slice() {
+            [only] if described.size.is_some() => Some(*only),
+            _ => None,
+        })
+        .map(|(at, _)| *at)
 }
 
 fn associated(images: &[Image], roles: &[Role]) -> Vec<Associated> {

@@ -12,7 +12,10 @@ use crate::source::Rect;
 enum Place {
     /// The scanner left it out.
     Missing,
-    At { offset: u64, length: u64 },
+    At {
+        offset: u64,
+        length: u64,
+    },
 }
 
 /// A decoded chunk.

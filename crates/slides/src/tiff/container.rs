@@ -185,9 +185,11 @@ impl Container {
     /// Where the file ends before.
     fn read(&self, at: u64, length: u64) -> Result<Vec<u8>, String> {
         if at.checked_add(length).is_none_or(|end| end > self.bytes) {
-            return Err("expected a whole TIFF, found the end of the file inside its directory: the file is truncated. \
+            return Err(
+                "expected a whole TIFF, found the end of the file inside its directory: the file is truncated. \
                  Copy the slide again from where it came"
-                .into());
+                    .into(),
+            );
         }
         self.piece(at, length)
     }

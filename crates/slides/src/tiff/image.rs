@@ -191,7 +191,7 @@ impl Layout {
             planar,
             tiled: image.tiled,
             compression,
-            differences: number(tag::PREDICTOR)? == Some(2) && matches!(compression, 5 | 8 | 32946),
+            differences: number(tag::PREDICTOR)? == Some(2) && compression != 7,
             reversed: number(tag::FILL_ORDER)? == Some(2) && compression != 7,
             color,
             alpha,

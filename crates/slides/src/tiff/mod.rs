@@ -127,7 +127,8 @@ fn foreign(path: &Path, format: &'static str) -> Refusal {
 
 /// Names what this reader does not support, and what leads to a file that opens.
 fn unsupported(path: &Path, why: Unsupported) -> Refusal {
-    const PIXELS: &str = "Convert it, for example with `vips tiffsave in.tif out.tif --tile --compression jpeg --bigtiff`";
+    const PIXELS: &str =
+        "Convert it, for example with `vips tiffsave in.tif out.tif --tile --compression jpeg --bigtiff`";
     const COLORS: &str = "Convert it, for example with `vips colourspace in.tif rgb.v srgb && vips tiffsave rgb.v out.tif --tile \
                           --compression jpeg --bigtiff`";
     let (expected, found, help) = match why {
