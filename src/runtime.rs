@@ -1,7 +1,5 @@
 //! Bundle, engine and threads: started once, shared by slides, and stopped.
 
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -24,6 +22,7 @@ use crate::pipeline::shared::Shared;
 use crate::pipeline::{lane, prep};
 use crate::slide::registry::Registry;
 use crate::slide::state::Slide;
+use crate::sync::{Arc, Mutex, Ordering, PoisonError};
 use crate::thread::spawn;
 
 pub(crate) struct Runtime {
@@ -114,8 +113,9 @@ impl Runtime {
                 threads.lanes.push(spawn(format!("lane{i}"), &placement, move || lane::run(&shared, i))?);
             }
             let shared = self.shared.clone();
-            let judge = Judge::new(shared.queues.judge.1.clone(), shared.slides.clone());
-            threads.judge = Some(spawn("judge".into(), &placement, move || judge.run(&shared.times.judge))?);
+            let judge = Judge::new(shared.queues.judge.1.clone(), shared.slides.clone(), shared.log.clone());
+            threads.judge =
+                Some(spawn("judge".into(), &placement, move || judge.run(&shared.times.judge, &shared.wakes))?);
             Ok(())
         })();
         drop(threads);

@@ -1,8 +1,14 @@
 //! The plugin's own threads: they have names, a priority below the host's, and run on the processors that the host
-//! allows.
+//! allows. A thread with nothing to do sleeps until something comes or is due.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
+#[cfg(unix)]
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 
 use crate::error::{Result, error};
 
@@ -28,8 +34,10 @@ pub(crate) fn spawn(
     run: impl FnOnce() + Send + 'static,
 ) -> Result<JoinHandle<()>> {
     let placement = placement.clone();
+    let name = format!("{NAME_PREFIX}{name}");
+    let _quiet = Quiet::begin();
     std::thread::Builder::new()
-        .name(format!("{NAME_PREFIX}{name}"))
+        .name(name)
         .spawn(move || {
             settle(&placement);
             run();
@@ -38,6 +46,47 @@ pub(crate) fn spawn(
             error!(OUT_OF_MEMORY, "the system starts no more threads: {e}; lower max_threads")
                 .with_native(i64::from(e.raw_os_error().unwrap_or(0)))
         })
+}
+
+/// While it lives, signals are blocked on the calling thread. A thread starts with the mask of the one that starts it, and
+/// hands it on to those that it starts itself (rten's, TensorRT's): a signal to the process never reaches one of them,
+/// and one that the host takes by sigwait or signalfd ends no process.
+///
+/// The signals of a thread's own faults stay open. One that comes blocked ends the process at once, without the host's
+/// crash handler, and a sandbox answers system calls in SIGSYS's.
+#[cfg(unix)]
+struct Quiet(Option<SigSet>);
+
+#[cfg(unix)]
+impl Quiet {
+    const FAULTS: [Signal; 6] =
+        [Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGFPE, Signal::SIGILL, Signal::SIGTRAP, Signal::SIGSYS];
+
+    fn begin() -> Quiet {
+        let mut blocked = SigSet::all();
+        Quiet::FAULTS.into_iter().for_each(|signal| blocked.remove(signal));
+        Quiet(blocked.thread_swap_mask(SigmaskHow::SIG_SETMASK).ok())
+    }
+}
+
+#[cfg(unix)]
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        if let Some(before) = self.0.take() {
+            // It was this thread's mask a moment ago.
+            let _ = before.thread_set_mask();
+        }
+    }
+}
+
+#[cfg(not(unix))]
+struct Quiet;
+
+#[cfg(not(unix))]
+impl Quiet {
+    fn begin() -> Quiet {
+        Quiet
+    }
 }
 
 /// Threads started by this one (rten's) inherit its processors and its priority. A container may forbid both, and neither
@@ -57,3 +106,28 @@ fn settle(placement: &Placement) {
 
 #[cfg(not(target_os = "linux"))]
 fn settle(_: &Placement) {}
+
+/// How often threads that waited for work have woken.
+#[derive(Default)]
+pub(crate) struct Wakes(AtomicU64);
+
+impl Wakes {
+    /// The next item of a queue; sleeps until there is one, at most until `due`.
+    pub(crate) fn next<T>(&self, queue: &Receiver<T>, due: Option<Instant>) -> Result<T, RecvTimeoutError> {
+        match queue.try_recv() {
+            Ok(item) => return Ok(item),
+            Err(TryRecvError::Disconnected) => return Err(RecvTimeoutError::Disconnected),
+            Err(TryRecvError::Empty) => {}
+        }
+        let item = match due {
+            Some(due) => queue.recv_deadline(due),
+            None => queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        };
+        self.0.fetch_add(1, Ordering::Relaxed);
+        item
+    }
+
+    pub(crate) fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}

@@ -103,6 +103,24 @@ fn no_thread_and_no_file_stays_behind() {
     host("threads");
 }
 
+/// An open runtime that does nothing wakes no thread.
+#[test]
+fn nothing_wakes_while_nothing_is_due() {
+    host("idle");
+}
+
+/// A host's signals are the host's, whenever it blocks them.
+#[test]
+fn no_signal_reaches_a_thread_of_the_library() {
+    host("signals");
+}
+
+/// A child made by fork() is refused at once, and the parent goes on.
+#[test]
+fn a_forked_child_is_refused_and_nothing_hangs() {
+    host("fork");
+}
+
 /// Pitfall 13, including calls that fail.
 #[test]
 fn not_a_byte_on_stdout_and_stderr() {

@@ -53,8 +53,8 @@
  * Errors. Every function returns a COVERSLIP_* code; COVERSLIP_OK is 0. Unless a function says otherwise, it
  *   writes nothing to its outputs on an error. `error` may be NULL. Otherwise it receives the code and a
  *   message that says what was expected, what was found and what to do. Any function may return
- *   INVALID_ARGUMENT (a null pointer, a value out of range), INVALID_STRUCT, INVALID_HANDLE and INTERNAL; the
- *   texts below name the others.
+ *   INVALID_ARGUMENT (a null pointer, a value out of range), INVALID_STRUCT, INVALID_HANDLE, INTERNAL and, in a
+ *   forked child, WRONG_STATE; the texts below name the others.
  * Handles. A handle is a 64-bit value. It is not reused within 2^31 lives of its place. 0 is never valid. A
  *   stale handle is refused with INVALID_HANDLE.
  * Panics. A defect inside the library is caught at this boundary and returned as INTERNAL. It poisons the slide
@@ -62,15 +62,16 @@
  * The host's process. The library never writes to stdout or stderr (one exception: see Memory). It sets no signal
  *   handler, locale, floating-point mode, atexit handler or allocator. It starts no thread before runtime_open. It
  *   stays mapped after dlclose, so a thread that once called it may end later than that.
- * Signals. The library installs no handler, raises no signal on purpose and changes no signal mask. Its threads
- *   inherit the mask of the thread that calls runtime_open, and that of the first runtime_open lasts for the pool
- *   of the CPU engine. A host that takes signals with sigwait or signalfd must therefore block them before the
- *   first runtime_open. If it blocks them only afterwards, a signal can reach a thread of the library, where its
- *   default action ends the process. Not built yet: that the library's threads block every signal themselves.
- * Fork. A child made by fork() has none of the library's threads and must not call the library; the parent's
- *   runtimes and slides go on. A child that calls only exec or _exit is safe. Not built yet: the child's calls are
- *   not refused. Today runtime_open may never return in a child whose parent has opened a runtime, and the tiles of
- *   a slide that the child inherited never end. A later library refuses both with WRONG_STATE.
+ * Signals. The library installs no handler, raises no signal on purpose and leaves the masks of the host's threads as
+ *   they are. Its own threads, those of its engines among them, block every signal but the six of a thread's own faults
+ *   (SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS). So a signal sent to the process is the host's, whenever the
+ *   host blocks it for sigwait or signalfd, and a crash in the library reaches the host's crash handler: if it came
+ *   blocked, the process would end without it. The handler then runs on the library's thread. A profiler that samples
+ *   by signals sees none of these threads.
+ * Fork. A child made by fork() after the first runtime_open has none of the library's threads. There every function,
+ *   coverslip_get_api too, returns WRONG_STATE at once and does nothing; get_extension returns NULL. The child may
+ *   exit, exec or go on without the library; the parent's runtimes and slides go on. A child made before the first
+ *   runtime_open may use the library as any process. A child of vfork() must only call exec or _exit.
  * Memory. slide_begin reserves what a slide needs, or returns OUT_OF_MEMORY; slide_submit allocates nothing.
  *   runtime_open, runs of the CPU engine and bookkeeping allocate. If the operating system refuses such an
  *   allocation (an address-space or job limit, no overcommitment), the process is aborted with a line on stderr.
@@ -145,7 +146,7 @@ extern "C" {
 #define COVERSLIP_INVALID_STRUCT 2
 /** Not a handle, or the handle of a runtime or slide that is closed. */
 #define COVERSLIP_INVALID_HANDLE 3
-/** The call is not allowed in this state, for example a frame after finish. */
+/** The call is not allowed in this state, for example a frame after finish, or in a child made by fork(). */
 #define COVERSLIP_WRONG_STATE 4
 /** Host and library share no version of the contract; the message names both versions. */
 #define COVERSLIP_ABI_MISMATCH 5
@@ -617,11 +618,12 @@ typedef struct coverslip_runtime_stats {
     uint64_t judge_ns;         /**< Time spent on scores, flags and alerts. */
     uint32_t budget_percent;
     uint32_t reserved;
-    /* 1.1. Not built yet. */
+    /* 1.1. Not built yet, but for wake_ups. */
     uint64_t worker_process_id; /**< 0: the engine runs in this process. */
     uint64_t worker_restarts;
     uint64_t batches_retried;  /**< Batches that were run again on another worker. */
-    uint64_t wake_ups;         /**< Times that a waiting thread of this runtime woke; 0: not counted. */
+    uint64_t wake_ups;         /**< Times that a thread of this runtime woke that had waited for work. It stays as it is
+                                    while nothing comes and nothing is due. */
 } coverslip_runtime_stats;
 
 /* ----------------------------------------------------------------------------------- slide structs -- */

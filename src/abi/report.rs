@@ -88,6 +88,7 @@ pub(super) fn stats(runtime: &Runtime) -> RuntimeStats {
         lane_ns: read(&shared.times.lane),
         judge_ns: read(&shared.times.judge),
         budget_percent: shared.budget.load(Ordering::Relaxed),
+        wake_ups: shared.wakes.count(),
         ..RuntimeStats::init()
     }
 }

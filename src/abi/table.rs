@@ -2,7 +2,7 @@
 
 use std::ffi::{c_char, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use coverslip_plugin_abi as abi;
@@ -15,7 +15,7 @@ use super::guard::fenced;
 use super::handle::Registry;
 use super::results::{self, Target};
 use super::structs::{expect_output, write_struct};
-use super::{alerts, frame, report, runtime, slide};
+use super::{alerts, fork, frame, report, runtime, slide};
 use crate::admission::admit;
 use crate::error::{Result, error};
 use crate::fault;
@@ -50,8 +50,8 @@ pub(super) static TABLE: abi::Api = abi::Api {
     slide_report_json,
 };
 
-static RUNTIMES: Registry<Runtime> = Registry::new("runtime", 1);
-static SLIDES: Registry<OfRuntime> = Registry::new("slide", 2);
+static RUNTIMES: LazyLock<Registry<Runtime>> = LazyLock::new(|| Registry::new("runtime", 1));
+static SLIDES: LazyLock<Registry<OfRuntime>> = LazyLock::new(|| Registry::new("slide", 2));
 
 /// A slide's handle keeps its runtime alive until `runtime_close` ends both.
 struct OfRuntime {
@@ -64,7 +64,7 @@ fn with_slide(handle: u64, error: *mut Error, body: impl FnOnce(&Arc<Slide>, &Ru
     fenced(error, || {
         let object = SLIDES.get(handle)?;
         catch_unwind(AssertUnwindSafe(|| body(&object.slide, &object.runtime))).unwrap_or_else(|panic| {
-            object.slide.standing.poison();
+            object.slide.poison();
             resume_unwind(panic)
         })
     })
@@ -95,6 +95,7 @@ unsafe extern "C" fn runtime_open(
     error: *mut Error,
 ) -> i32 {
     fenced(error, || {
+        fork::remember_process();
         expect_place(out)?;
         // SAFETY: see above.
         let runtime = unsafe { runtime::open(desc, progress, user) }?;

@@ -2,7 +2,7 @@
 
 use std::ffi::{CStr, c_char};
 
-use crate::error::{Result, error};
+use crate::error::{Result, cut_to_fit, error};
 
 /// Reads a path or a name; None: the host gave NULL.
 ///
@@ -41,14 +41,11 @@ pub(super) unsafe fn read_digest(digest: *const u8) -> Option<[u8; 32]> {
     (!digest.is_null()).then(|| unsafe { digest.cast::<[u8; 32]>().read() })
 }
 
-/// Text into a fixed array of the contract, cut at a character's end, NUL-terminated.
+/// Text into a fixed array of the contract, cut after a word where it does not fit, NUL-terminated.
 pub(super) fn put_text(target: &mut [c_char], text: &str) {
-    let mut end = text.len().min(target.len() - 1);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    for (place, &byte) in target.iter_mut().zip(&text.as_bytes()[..end]) {
+    let (kept, mark) = cut_to_fit(text, target.len() - 1);
+    target.fill(0);
+    for (place, byte) in target.iter_mut().zip(kept.bytes().chain(mark.bytes())) {
         *place = byte as c_char;
     }
-    target[end..].fill(0);
 }

@@ -1,8 +1,6 @@
 //! One lane: gathers a batch, runs the graph, writes its outputs into the slots.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::PoisonError;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use coverslip_plugin_abi::{LOG_ERROR, REASON_DEVICE_LOST};
@@ -17,6 +15,7 @@ use crate::error::error;
 use crate::fault;
 use crate::judge::event::Event;
 use crate::slide::state::Work;
+use crate::sync::{Ordering, PoisonError};
 use crate::tiles::slot::Outcome;
 
 /// How long the first tile of a batch waits for others.
@@ -57,10 +56,10 @@ struct Runner {
 /// The next batch, of at most `most` tiles, and whether it is the last.
 fn gather(shared: &Shared, most: usize) -> (Vec<Work>, bool) {
     let queue = &shared.queues.ready.1;
-    let Ok(Job::Tile(first)) = queue.recv() else { return (Vec::new(), true) };
+    let Ok(Job::Tile(first)) = shared.wakes.next(queue, None) else { return (Vec::new(), true) };
     let (mut works, deadline) = (vec![first], Instant::now() + LINGER);
     while works.len() < most {
-        match queue.recv_deadline(deadline) {
+        match shared.wakes.next(queue, Some(deadline)) {
             Ok(Job::Tile(work)) => works.push(work),
             Ok(Job::Stop) | Err(RecvTimeoutError::Disconnected) => return (works, true),
             Err(RecvTimeoutError::Timeout) => break,
@@ -126,12 +125,13 @@ fn run_part(shared: &Shared, runner: &mut Option<Runner>, live: &mut [Work], out
             engine_lost(shared, on_duty.epoch, loss);
             return false;
         }
-        Err(_) => {
+        Err(panic) => {
+            shared.log.defect("a lane", &*panic);
             // The runner's state is unknown: the next batch makes a new one.
             *runner = None;
             for work in live {
                 work.slot.outcome = Outcome::Failed;
-                work.slide.standing.poison();
+                work.slide.poison();
             }
         }
     }

@@ -1,7 +1,6 @@
 //! From native pixels to the model's input: image QC, background gate, resampling.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use coverslip_profile::measurement;
@@ -14,14 +13,15 @@ use crate::measure::focus::FocusMeter;
 use crate::measure::meter::PixelMeter;
 use crate::resample::Resampler;
 use crate::slide::state::Work;
+use crate::sync::Ordering;
 use crate::tiles::slot::Outcome;
 
 /// The loop of one prep worker.
 pub(crate) fn run(shared: &Shared) {
     let mut bench = Bench::new(shared.side);
-    while let Ok(Job::Tile(mut work)) = shared.queues.prep.1.recv() {
+    while let Ok(Job::Tile(mut work)) = shared.wakes.next(&shared.queues.prep.1, None) {
         let start = Instant::now();
-        fenced(&mut work, |work| bench.prepare(work));
+        fenced(shared, &mut work, |work| bench.prepare(work));
         shared.times.prep.fetch_add(start.elapsed().as_nanos() as u64, Ordering::Relaxed);
         if work.slot.outcome == Outcome::Pending {
             shared.queues.make_ready(work);
@@ -32,10 +32,11 @@ pub(crate) fn run(shared: &Shared) {
 }
 
 /// Runs one step on a tile. A panic in it fails the tile and poisons its slide; the worker goes on.
-fn fenced(work: &mut Work, step: impl FnOnce(&mut Work)) {
-    if catch_unwind(AssertUnwindSafe(|| step(work))).is_err() {
+fn fenced(shared: &Shared, work: &mut Work, step: impl FnOnce(&mut Work)) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| step(work))) {
+        shared.log.defect("prep", &*panic);
         work.slot.outcome = Outcome::Failed;
-        work.slide.standing.poison();
+        work.slide.poison();
     }
 }
 

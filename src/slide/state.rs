@@ -3,8 +3,6 @@
 //! The assembler is the submit thread's; others take it only to close the slide or to look at timeouts. The outbox is
 //! whoever polls. Between them tiles move by value.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 use std::time::{Duration, Instant};
 
 use coverslip_plugin_abi::{Alert, Feature, TileResult};
@@ -16,7 +14,8 @@ use super::standing::{Phase, Standing};
 use crate::error::Result;
 use crate::gate::Gate;
 use crate::outbox::{Outbox, Put, Room, TooSmall};
-use crate::tiles::assembler::{Assembler, IntakeCounts, Outlet, Overrun};
+use crate::sync::{Arc, AtomicU64, Mutex, MutexGuard, Ordering, PoisonError, TryLockError, Weak};
+use crate::tiles::assembler::{Assembler, IntakeCounts, Outlet, Tended};
 use crate::tiles::grid::{Place, Rect};
 use crate::tiles::slot::{Outcome, Slot};
 
@@ -101,9 +100,8 @@ impl Slide {
         }
     }
 
-    /// Sends on what has timed out, and gives the frames that were refused since the last time. None where a frame is
-    /// being copied: nobody waits for that.
-    pub(crate) fn tend_assembly(self: &Arc<Self>, now: Instant) -> Option<Option<Overrun>> {
+    /// Sends on what has timed out. None where a frame is being copied: nobody waits for that.
+    pub(crate) fn tend_assembly(self: &Arc<Self>, now: Instant) -> Option<Tended> {
         let mut assembler = match self.assembler.try_lock() {
             Ok(assembler) => assembler,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
@@ -111,8 +109,7 @@ impl Slide {
             Err(TryLockError::WouldBlock) if self.standing.is_closed() => self.assembler(),
             Err(TryLockError::WouldBlock) => return None,
         };
-        assembler.retire_stale(now, &mut Exit(self));
-        Some(assembler.take_overrun())
+        Some(assembler.tend(now, &mut Exit(self)))
     }
 
     /// Offers every refused tile that still owes a result to `settle`, until it returns false.
@@ -150,9 +147,7 @@ impl Slide {
 
     /// Takes the oldest results, as many as fit.
     pub(crate) fn take(&self, room: Room, each: &mut Put<'_>) -> std::result::Result<usize, TooSmall> {
-        let taken = self.outbox.take(room, each)?;
-        self.published.add_polled(taken as u64);
-        Ok(taken)
+        self.outbox.take(room, each, |taken| self.published.add_polled(taken as u64))
     }
 
     /// Takes the oldest alerts, at most `room`.
@@ -179,6 +174,12 @@ impl Slide {
         {
             downstream.look(self.clone());
         }
+    }
+
+    /// A defect was caught in the slide's work: the judge closes the slide and fails its tiles.
+    pub(crate) fn poison(self: &Arc<Self>) {
+        self.standing.poison();
+        self.nudge();
     }
 
     /// After a poll: results may have waited for room, with their slots or, once the slide is closed, without.

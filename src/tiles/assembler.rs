@@ -53,6 +53,14 @@ pub(crate) struct Overrun {
     pub(crate) frames: u64,
 }
 
+/// What tending the assembly came to.
+pub(crate) struct Tended {
+    /// The frames that were refused since the last time.
+    pub(crate) overrun: Option<Overrun>,
+    /// When the next tile times out; None: no tile waits for that.
+    pub(crate) due: Option<Instant>,
+}
+
 pub(crate) struct Assembler {
     grid: Grid,
     rules: AssemblyRules,
@@ -65,6 +73,12 @@ pub(crate) struct Assembler {
     free: Receiver<Box<Slot>>,
     opened: u64,
     overrun: Option<Overrun>,
+    /// Frames remembered as refused, in all.
+    overruns: u64,
+    /// Who tends the assembly knows of partial tiles, and comes when one times out.
+    tended: bool,
+    /// What `wants_care` has to say.
+    wants_care: bool,
     counts: IntakeCounts,
 }
 
@@ -98,6 +112,9 @@ impl Assembler {
             free,
             opened: 0,
             overrun: None,
+            overruns: 0,
+            tended: false,
+            wants_care: false,
             counts: IntakeCounts::default(),
         })
     }
@@ -272,6 +289,8 @@ impl Assembler {
             None => Overrun { area, first: frame.tag, frames: 1 },
             Some(seen) => Overrun { area: seen.area.union(&area), frames: seen.frames + 1, ..seen },
         });
+        self.overruns += 1;
+        self.wants_care |= is_power_of_ten(self.overruns);
     }
 
     fn refuse_tile(&mut self, place: Place, hole: Hole, out: &mut dyn Outlet) {
@@ -299,13 +318,27 @@ impl Assembler {
         self.ledger.set(place, State::Refused(hole));
     }
 
-    /// The refused frames since the last call.
-    pub(crate) fn take_overrun(&mut self) -> Option<Overrun> {
-        self.overrun.take()
+    /// Whether the assembly wants to be tended: the number of refused frames has reached another power of ten, which is
+    /// when an alert is due, or tiles have begun to wait of which [`Assembler::tend`] does not know. Said once.
+    pub(crate) fn wants_care(&mut self) -> bool {
+        if self.rules.timeout.is_some() && self.partial_count > 0 && !self.tended {
+            self.tended = true;
+            self.wants_care = true;
+        }
+        std::mem::take(&mut self.wants_care)
+    }
+
+    /// Lets every tile depart whose assembly has timed out. The caller comes again when it is due.
+    pub(crate) fn tend(&mut self, now: Instant, out: &mut dyn Outlet) -> Tended {
+        self.retire_stale(now, out);
+        let oldest = self.partial.iter().flatten().map(|tile| tile.identity.last_pixel).min();
+        let due = self.rules.timeout.zip(oldest).and_then(|(timeout, oldest)| oldest.checked_add(timeout));
+        self.tended = due.is_some();
+        Tended { overrun: self.overrun.take(), due }
     }
 
     /// Lets every tile depart whose assembly has timed out.
-    pub(crate) fn retire_stale(&mut self, now: Instant, out: &mut dyn Outlet) {
+    fn retire_stale(&mut self, now: Instant, out: &mut dyn Outlet) {
         let Some(timeout) = self.rules.timeout else { return };
         for id in 0..self.partial.len() {
             let stale = |tile: &Slot| now.saturating_duration_since(tile.identity.last_pixel) >= timeout;
@@ -333,6 +366,10 @@ impl Assembler {
             self.ledger.swept();
         }
     }
+}
+
+fn is_power_of_ten(n: u64) -> bool {
+    n.checked_ilog10().is_some_and(|digits| 10u64.pow(digits) == n)
 }
 
 /// Whether a refusal is one that [`Assembler::remember_refused`] is for.

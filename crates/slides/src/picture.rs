@@ -1,7 +1,7 @@
 //! A PNG or JPEG image as a slide. It is decoded as a whole, because these formats cannot be read in parts.
 
 use std::fs::File;
-use std::io::{BufReader, Seek};
+use std::io::BufReader;
 use std::path::Path;
 
 use image::codecs::png::PngDecoder;
@@ -124,7 +124,7 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
     if length > LARGEST_PICTURE {
         return Err(format!("{} MB, more than {} MB", length >> 20, LARGEST_PICTURE >> 20));
     }
-    std::fs::read(path).map_err(unreadable)
+    coverslip_files::read(path).map_err(unreadable)
 }
 
 fn jpeg_pixels(data: &[u8]) -> Result<Pixels, String> {
@@ -139,8 +139,7 @@ fn jpeg_pixels(data: &[u8]) -> Result<Pixels, String> {
 }
 
 fn png(path: &Path) -> Result<PngDecoder<BufReader<File>>, String> {
-    let mut file = BufReader::new(File::open(path).map_err(|error| format!("could not be read: {error}"))?);
-    file.rewind().map_err(|error| format!("could not be read: {error}"))?;
+    let file = BufReader::new(coverslip_files::open(path).map_err(|error| format!("could not be read: {error}"))?);
     let mut limits = Limits::default();
     limits.max_alloc = Some(LARGEST_PICTURE);
     PngDecoder::with_limits(file, limits).map_err(|error| error.to_string())

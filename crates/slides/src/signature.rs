@@ -1,7 +1,6 @@
 //! What a file is, by its content. A container whose file is also a valid picture, a preview, is told by what lies
 //! beside it and by its name, because its content says "picture".
 
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -37,7 +36,7 @@ impl Signature {
     /// Of a regular file.
     pub(super) fn of(path: &Path) -> std::io::Result<Signature> {
         let mut head = Vec::new();
-        File::open(path)?.take(256).read_to_end(&mut head)?;
+        coverslip_files::open(path)?.take(256).read_to_end(&mut head)?;
         let by_content = by_content(&head);
         let is_picture = matches!(by_content, Signature::Tiff | Signature::Png | Signature::Jpeg);
         match container(path).filter(|_| is_picture) {

@@ -57,7 +57,7 @@ impl Container {
     /// Where the file cannot be read or is no TIFF.
     pub(super) fn open(path: &Path) -> Result<Container, String> {
         let unreadable = |error: std::io::Error| format!("could not be read: {error}");
-        let file = File::open(path).map_err(unreadable)?;
+        let file = coverslip_files::open(path).map_err(unreadable)?;
         let bytes = file.metadata().map_err(unreadable)?.len();
         let mut container = Container { file, bytes, big_endian: false, big: false, first: 0 };
         let head: [u8; 4] = container.array(0)?;
