@@ -1,5 +1,5 @@
 //! The command `coverslip` as a library: plays slides through the plugin, builds bundles, profiles and plans, trains SAEs,
-//! analyses embeddings, installs.
+//! analyses embeddings, signs, installs.
 
 mod analyze;
 mod bundle;
@@ -17,4 +17,5 @@ mod report;
 mod resume;
 mod sae;
 mod scan;
+mod sign;
 mod term;

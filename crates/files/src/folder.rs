@@ -82,19 +82,6 @@ impl Folder {
         written.map_err(|error| named(&path, &error))
     }
 
-    /// Gives a file that a library created the permissions that our own files have.
-    ///
-    /// # Errors
-    /// The operating system's, with the file's name.
-    pub fn share(&self, name: &str) -> io::Result<()> {
-        let (probe, path) = (self.draft.0.join(".permissions"), self.draft.0.join(name));
-        let shared = File::create(&probe)
-            .and_then(|file| file.metadata())
-            .and_then(|metadata| fs::set_permissions(&path, metadata.permissions()))
-            .and_then(|()| fs::remove_file(&probe));
-        shared.map_err(|error| named(&path, &error))
-    }
-
     /// Gives the folder its name, and replaces an existing one if `replace` allows it.
     ///
     /// # Errors

@@ -7,10 +7,12 @@ mod folder;
 mod regular;
 #[cfg(test)]
 mod scratch;
+mod secret;
 mod set;
 mod whole;
 
 pub use folder::{Folder, Replace, check_target};
 pub use regular::{open, read, read_text};
+pub use secret::secret;
 pub use set::FileSet;
 pub use whole::{link, put, whole};

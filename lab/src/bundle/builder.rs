@@ -51,7 +51,7 @@ pub(crate) fn run(request: &BuildRequest, out: &mut impl Write) -> Result<(), Bo
         compare_with_exporter(&bundle, file, out)?;
     }
     writeln!(out, "{}", request.out.display())?;
-    Ok(write!(out, "{}", page::page(&bundle)?)?)
+    Ok(write!(out, "{}", page::page(&bundle, "none")?)?)
 }
 
 /// A value that somebody has to state.

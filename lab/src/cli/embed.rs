@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::options::{EngineArgs, SlideArgs, checked_mpp};
+use super::trust::TrustArgs;
 use crate::embed::{self, Cutting, Field, Naming, Request};
 use crate::host::Setup;
 
@@ -47,6 +48,8 @@ pub(super) struct Args {
     #[command(flatten)]
     which: SlideArgs,
     #[command(flatten)]
+    trust: TrustArgs,
+    #[command(flatten)]
     engine: EngineArgs,
     /// Threads of the engine [default: one per CPU]
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
@@ -70,6 +73,7 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
             library: args.library,
             bundle: args.bundle,
             profile: None,
+            trust: args.trust.trust()?,
             engine: args.engine.choice(),
             threads: args.threads,
         },

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::options::{EngineArgs, SlideArgs, checked_mpp};
+use super::trust::TrustArgs;
 use crate::host::Setup;
 use crate::play::{Layout, Settings};
 use crate::scan::{self, Ending, Scan};
@@ -48,6 +49,8 @@ pub(super) struct Args {
     #[command(flatten)]
     which: SlideArgs,
     #[command(flatten)]
+    trust: TrustArgs,
+    #[command(flatten)]
     engine: EngineArgs,
     /// Threads of the engine [default: one per CPU]
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
@@ -78,13 +81,13 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
     })
 }
 
-fn wanted(args: Args) -> Result<Scan, String> {
+fn wanted(args: Args) -> Result<Scan, Box<dyn Error>> {
     let mpp = checked_mpp(args.mpp)?;
     if let Some(rate) = args.rate.filter(|rate| !(rate.is_finite() && *rate > 0.0)) {
-        return Err(format!("--rate: expected tiles per second above 0, found {rate}"));
+        return Err(format!("--rate: expected tiles per second above 0, found {rate}").into());
     }
     if !(args.alpha > 0.0 && args.alpha < 0.5) {
-        return Err(format!("--alpha: expected a level between 0 and 0.5, found {}", args.alpha));
+        return Err(format!("--alpha: expected a level between 0 and 0.5, found {}", args.alpha).into());
     }
     Ok(Scan {
         slide: args.slide,
@@ -96,6 +99,7 @@ fn wanted(args: Args) -> Result<Scan, String> {
             library: args.library,
             bundle: args.bundle,
             profile: args.profile,
+            trust: args.trust.trust()?,
             engine: args.engine.choice(),
             threads: args.threads,
         },

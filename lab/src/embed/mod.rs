@@ -42,7 +42,7 @@ pub(crate) fn run(request: &Request) -> Result<bool, Box<dyn Error>> {
     let resumed = writer.tiles();
     let done = embed(request, &session, &inputs, &mut writer, &stop)?;
     session.close()?;
-    let mut out = std::io::stdout().lock();
+    let mut out = crate::term::screen();
     if stop.load(Ordering::SeqCst) {
         writeln!(out, "stopped after {} tiles; the same command goes on from there", writer.tiles())?;
         return Ok(false);
@@ -57,7 +57,8 @@ pub(crate) fn run(request: &Request) -> Result<bool, Box<dyn Error>> {
 
 /// Begins the file, or goes on with one that was cut off.
 fn writer(request: &Request, session: &Session) -> Result<Writer, Box<dyn Error>> {
-    let manifest: Manifest = serde_json::from_slice(&coverslip_files::read(&session.bundle.join(MANIFEST_FILE))?)?;
+    let manifest: Manifest =
+        coverslip_bundle::json::parse(&coverslip_files::read(&session.bundle.join(MANIFEST_FILE))?)?;
     let taps = manifest.taps.iter().map(|tap| TapInfo { name: tap.name.clone(), width: manifest.tap_width(tap) });
     let (key, k) = (key::of(request, &session.info.bundle_digest), session.info.features_per_tile as usize);
     Ok(Writer::open(&request.out, taps.collect(), k, &key, request.force)?)

@@ -5,7 +5,9 @@
 //! all of it in one file. The columns of the table are [`COLUMNS`]; one that names the slide is required, others are kept
 //! as they are.
 
+mod claims;
 mod content;
+mod csv_file;
 mod error;
 mod file;
 pub(crate) mod names;
@@ -13,9 +15,11 @@ mod parquet;
 mod set;
 mod slide_column;
 mod table;
+mod thrift;
 mod writer;
 
 pub use content::{SparseFeatures, TapInfo};
+pub(crate) use csv_file::open_csv;
 pub use error::{EmbeddingError, Result};
 pub use file::EmbeddingFile;
 pub use names::COLUMNS;

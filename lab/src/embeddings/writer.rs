@@ -262,7 +262,7 @@ fn vacant(out: &Path) -> Result<()> {
 fn begin(folder: &Path, key: &str) -> Result<Journal> {
     fs::create_dir_all(folder).map_err(|error| unwritable(folder, &error))?;
     let journal = match fs::read(folder.join(JOURNAL)) {
-        Ok(bytes) => serde_json::from_slice::<Journal>(&bytes).map_err(|error| {
+        Ok(bytes) => coverslip_bundle::json::parse::<Journal>(&bytes).map_err(|error| {
             EmbeddingError(format!(
                 "{}: the journal of an earlier run is damaged ({error}); remove the folder and begin again",
                 folder.display()

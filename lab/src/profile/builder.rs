@@ -60,7 +60,7 @@ pub(crate) fn run(request: &Request, out: &mut dyn Write) -> Result<(), Box<dyn 
     let mut profile = builder.uncalibrated(&bundle, parts, &fitted)?;
     builder.calibrate(&mut profile)?;
     let digest = coverslip_profile::write(&profile, &request.out, request.force)?;
-    page::print(out, &profile, digest)?;
+    page::print(out, &profile, digest, "none")?;
     Ok(writeln!(out, "{}", request.out.display())?)
 }
 

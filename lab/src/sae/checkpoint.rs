@@ -71,7 +71,7 @@ pub(super) fn load(path: &Path) -> Result<(Meta, TrainerState), String> {
     let file = TensorFile::parse(bytes).map_err(|error| damaged(&error))?;
     let tensor = |name: &str| file.get(name).ok_or_else(|| damaged(&format!("no tensor {name}")));
     let values = |name: &str| tensor(name)?.to_f32().map_err(|error| damaged(&error));
-    let meta: Meta = serde_json::from_slice(tensor("meta")?.bytes).map_err(|error| damaged(&error))?;
+    let meta: Meta = coverslip_bundle::json::parse(tensor("meta")?.bytes).map_err(|error| damaged(&error))?;
     let idle = tensor("idle")?.bytes.chunks_exact(8);
     let idle = idle.map(|b| u64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]])).collect();
     let mut moments: [(Vec<f32>, Vec<f32>); 5] = Default::default();

@@ -68,7 +68,7 @@ pub(crate) fn run(scan: &Scan) -> Result<Ending, Box<dyn Error>> {
 
     let files = outputs::write_all(drafts, &scanned, &slide_json)?;
     let played = &scanned.played;
-    let mut stdout = std::io::stdout().lock();
+    let mut stdout = crate::term::screen();
     let verdict = Verdict::new(played, |bit| levels.at(bit));
     for line in outputs::closing_lines(&scanned, &files).iter().chain(&verdict.lines) {
         writeln!(stdout, "{line}")?;

@@ -9,6 +9,7 @@ mod cuda;
 mod device;
 mod lane;
 mod plans;
+mod private;
 mod signature;
 
 use std::path::PathBuf;
@@ -88,7 +89,7 @@ pub(super) fn open(
     let library = device::library(config)?;
     pass_on_log(library, log);
     let device = device::device(config)?;
-    let plans = Plans::new(config, wanted(config, bundle, library, &device), log);
+    let plans = Plans::new(config, wanted(config, bundle, library, &device), log)?;
     let runtime = tensorrt::Runtime::new(library).map_err(|error| match error {
         tensorrt::Error::NoDriver(why) => unavailable!(REASON_NO_DRIVER, "{why}"),
         error => unavailable!(REASON_UNSUPPORTED_DEVICE, "TensorRT makes no runtime on {}: {error}", device.name),
@@ -229,6 +230,8 @@ impl Site<'_> {
             max_batch: signature.max_batch,
             lanes,
             shared_device: true,
+            // Its buffers are made at open.
+            run_bytes: 0,
             precision: match plan.key.precision {
                 Precision::Float32 => abi::PRECISION_FLOAT32,
                 Precision::Float16 | Precision::Float16Sae => abi::PRECISION_FLOAT16,

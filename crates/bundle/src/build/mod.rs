@@ -67,8 +67,8 @@ fn assemble(recipe: Recipe, folder: &Folder, load: impl FnMut(ComposedGraph) -> 
     layout::check_sae(&manifest.sae, &sae).map_err(|e| e.within("SAE"))?;
     let path = folder.path().join(MODEL_FILE);
     recipe.model.write(&path)?;
-    folder.share(MODEL_FILE)?;
-    let model = TensorFile::parse(coverslip_files::read(&path).map_err(|error| BundleError::io(path.display(), &error))?)?;
+    let model =
+        TensorFile::parse(coverslip_files::read(&path).map_err(|error| BundleError::io(path.display(), &error))?)?;
     let topology = recipe.topology.as_deref();
     layout::check_model(&manifest, topology, &model).map_err(|e| e.within("model"))?;
 

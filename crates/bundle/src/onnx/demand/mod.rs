@@ -11,6 +11,8 @@ mod movement;
 mod products;
 mod rules;
 mod sizes;
+#[cfg(test)]
+mod tests;
 mod value;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -46,6 +48,18 @@ pub struct Demand {
 /// `TooLarge` beyond the budget, `Unsupported` for sizes that have no bound, `Invalid` for shapes that contradict each
 /// other; each names the node.
 pub fn demand(model: &Model, image: (&str, &[usize]), tiles: usize) -> Result<Demand, BundleError> {
+    inferred(model, image, tiles).map(|(demand, _)| demand)
+}
+
+/// As [`demand`], with the shapes of the graph's outputs as far as they do not depend on the pixels.
+///
+/// # Errors
+/// As [`demand`].
+pub fn inferred(
+    model: &Model,
+    image: (&str, &[usize]),
+    tiles: usize,
+) -> Result<(Demand, HashMap<String, Vec<usize>>), BundleError> {
     let mut walk = Walk::default();
     let mut weights = 0u64;
     for constant in &model.constants {
@@ -83,7 +97,9 @@ pub fn demand(model: &Model, image: (&str, &[usize]), tiles: usize) -> Result<De
             budget.bytes
         );
     }
-    Ok(demand)
+    let shape = |name: &&str| Some(((*name).to_owned(), walk.known.get(*name)?.value.shape()?.to_vec()));
+    let shapes = outputs.iter().filter_map(shape).collect();
+    Ok((demand, shapes))
 }
 
 /// A value, and the step that makes it; none if it does not depend on the image.

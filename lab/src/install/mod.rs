@@ -1,28 +1,35 @@
-//! `coverslip install`: the shared library, its headers and what CMake and pkg-config need, under one prefix.
+//! `coverslip install`: the shared library, its headers, what CMake and pkg-config need, and what it was linked from
+//! ([`sbom`]), under one prefix.
 //!
 //! The tree can be moved afterwards: no file in it holds an absolute path. Each file is written beside its place and then
 //! renamed, so that a host that is running keeps the library that it has mapped, and never sees half of one.
+
+mod sbom;
 
 use std::error::Error;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use coverslip_bundle::Digest;
 use coverslip_files::{Folder, Replace, whole};
 
-use crate::host::Library;
+use sbom::{Product, sbom};
+
+use crate::host::{Library, find_library};
+use crate::term::{Screen, screen};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
 const HEADERS: [(&str, &str); 2] = [
-    ("coverslip.h", include_str!("../../include/coverslip/coverslip.h")),
-    ("coverslip.hpp", include_str!("../../include/coverslip/coverslip.hpp")),
+    ("coverslip.h", include_str!("../../../include/coverslip/coverslip.h")),
+    ("coverslip.hpp", include_str!("../../../include/coverslip/coverslip.hpp")),
 ];
 const CMAKE: [(&str, &str); 2] = [
-    ("coverslip-config.cmake", include_str!("../../packaging/coverslip-config.cmake.in")),
-    ("coverslip-config-version.cmake", include_str!("../../packaging/coverslip-config-version.cmake.in")),
+    ("coverslip-config.cmake", include_str!("../../../packaging/coverslip-config.cmake.in")),
+    ("coverslip-config-version.cmake", include_str!("../../../packaging/coverslip-config-version.cmake.in")),
 ];
-const PKG_CONFIG: (&str, &str) = ("coverslip.pc", include_str!("../../packaging/coverslip.pc.in"));
+const PKG_CONFIG: (&str, &str) = ("coverslip.pc", include_str!("../../../packaging/coverslip.pc.in"));
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// What a host links with; also the end of the chain of links.
@@ -54,11 +61,12 @@ pub(crate) fn run(request: &Request) -> Outcome<()> {
         coverslip_bundle::Bundle::open(bundle)?;
     }
 
-    let mut written = Written(io::stdout().lock());
+    let mut written = Written(screen());
     let lib = request.prefix.join("lib");
     let soname = format!("{LINK_NAME}.{}", contract.0);
     let real_name = format!("{LINK_NAME}.{VERSION}");
-    write(&lib, &real_name, &fs::read(library.path()).map_err(named(library.path()))?, 0o755, &mut written)?;
+    let content = fs::read(library.path()).map_err(named(library.path()))?;
+    write(&lib, &real_name, &content, 0o755, &mut written)?;
     link(&lib, &soname, &real_name, &mut written)?;
     link(&lib, LINK_NAME, &soname, &mut written)?;
 
@@ -76,10 +84,29 @@ pub(crate) fn run(request: &Request) -> Outcome<()> {
         write(&lib.join("cmake/coverslip"), name, fill(template).as_bytes(), 0o644, &mut written)?;
     }
     write(&lib.join("pkgconfig"), PKG_CONFIG.0, fill(PKG_CONFIG.1).as_bytes(), 0o644, &mut written)?;
+    bills(&request.prefix.join("share/coverslip/sbom"), &real_name, &content, &mut written)?;
     if let Some(bundle) = &request.bundle {
         copy_bundle(bundle, &request.prefix.join("share/coverslip/bundles"), &mut written)?;
     }
     written.line(format_args!("coverslip {VERSION}, contract {}.{}: done", contract.0, contract.1))
+}
+
+/// Writes what library and command were linked from. What another build of the library links is not known here.
+fn bills(folder: &Path, library: &str, content: &[u8], written: &mut Written) -> Outcome<()> {
+    let ours = find_library(None).ok().and_then(|path| fs::read(path).ok());
+    if ours.is_some_and(|ours| ours == content) {
+        let bill = sbom(Product::Library, library, Digest::of(content));
+        write(folder, Product::Library.file(), bill.as_bytes(), 0o644, written)?;
+    } else {
+        written.line(format_args!(
+            "no {}: the library was not built together with this command, so what it links is not known",
+            Product::Library.file()
+        ))?;
+    }
+    let command = std::env::current_exe()?;
+    let name = command.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let digest = Digest::of(&fs::read(&command).map_err(named(&command))?);
+    write(folder, Product::Command.file(), sbom(Product::Command, &name, digest).as_bytes(), 0o644, written)
 }
 
 /// Writes `folder/name` in one step: hosts see the old file or the new one.
@@ -137,7 +164,7 @@ fn set_mode(_: &fs::File, _: u32) -> io::Result<()> {
 }
 
 /// Prints a line for each file that was written.
-struct Written(io::StdoutLock<'static>);
+struct Written(Screen<io::StdoutLock<'static>>);
 
 impl Written {
     fn line(&mut self, text: std::fmt::Arguments<'_>) -> Outcome<()> {
