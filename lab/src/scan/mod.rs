@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use coverslip_slides::generated::GeneratedSlide;
-use coverslip_slides::{Mpp, SlideSource};
+use coverslip_slides::{Mpp, Selection, SlideSource};
 
 use crate::claim;
 use crate::host::{Session, Setup, stage_name};
@@ -27,6 +27,8 @@ pub(crate) struct Scan {
     pub(crate) slide: Option<PathBuf>,
     /// The folder of the outputs.
     pub(crate) out: PathBuf,
+    /// Which image of the file, by which reader.
+    pub(crate) selection: Selection,
     /// Micrometres per pixel, by the user.
     pub(crate) mpp: Option<f64>,
     /// The scanner's name in the profile; None: the only one there.
@@ -53,7 +55,7 @@ pub(crate) enum Ending {
 /// Where the slide, the bundle or the folder of the outputs cannot be used, or the scan ends early.
 pub(crate) fn run(scan: &Scan) -> Result<Ending, Box<dyn Error>> {
     let mut source: Box<dyn SlideSource> = match &scan.slide {
-        Some(path) => coverslip_slides::open(path)?,
+        Some(path) => coverslip_slides::open(path, &scan.selection)?,
         None => Box::new(GeneratedSlide::new()),
     };
     let mpp = resolution(source.info(), scan.mpp)?;
