@@ -4,7 +4,8 @@
 use std::any::Any;
 use std::ffi::CStr;
 use std::fmt::{Arguments, Write};
-use std::sync::{PoisonError, RwLock};
+
+use crate::sync::{PoisonError, RwLock};
 
 use coverslip_plugin_abi::LOG_ERROR;
 

@@ -2,12 +2,12 @@
 //! with their slots, and the slide slows down until the host polls. It holds records, never pixels.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use coverslip_plugin_abi::{Alert, Feature, TileResult};
 
 use crate::error::Result;
 use crate::memory::reserve;
+use crate::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Unread alerts that are kept; the oldest stay.
 pub(crate) const MAX_ALERTS: usize = 1024;
@@ -218,5 +218,84 @@ mod tests {
         assert!(put(&outbox, 1) && put(&outbox, 2) && outbox.is_empty());
         outbox.alert(Alert::default());
         assert_eq!(outbox.take_alerts(9, |_| ()), 0);
+    }
+}
+
+#[cfg(loom)]
+#[cfg(test)]
+mod models {
+    use super::*;
+    use crate::sync::{Arc, every_order, thread};
+
+    /// What the judge does with a tile; false where there is no room.
+    fn put(outbox: &Outbox, sequence: u64) -> bool {
+        let room = outbox.has_room();
+        if room {
+            let feature = Feature { index: sequence as u32, value: 1.0 };
+            outbox.put(TileResult { sequence, ..Default::default() }, &[feature], &[]);
+        }
+        room
+    }
+
+    fn take(outbox: &Outbox) -> Vec<u64> {
+        let (mut taken, room) = (Vec::new(), Room { records: 9, features: Some(9), embeddings: None });
+        let mut each =
+            |record: TileResult, features: &mut dyn Iterator<Item = Feature>, _: &mut dyn Iterator<Item = f32>| {
+                assert!(
+                    features.map(|feature| u64::from(feature.index)).eq([record.sequence]),
+                    "a result has its features"
+                );
+                taken.push(record.sequence);
+            };
+        assert!(outbox.take(room, &mut each, |_| ()).is_ok());
+        taken
+    }
+
+    #[test]
+    fn what_is_put_is_taken_once_in_its_order() {
+        every_order(None, || {
+            let outbox = Arc::new(Outbox::new(1, 1, 0).unwrap());
+            let judge = thread::spawn({
+                let outbox = outbox.clone();
+                move || (0..3).filter(|sequence| put(&outbox, *sequence)).collect::<Vec<_>>()
+            });
+            let mut taken = take(&outbox);
+            taken.extend(take(&outbox));
+            let put = judge.join().unwrap();
+            taken.extend(take(&outbox));
+            assert_eq!(taken, put);
+        });
+    }
+
+    #[test]
+    fn two_who_poll_share_what_there_is() {
+        every_order(Some(3), || {
+            let outbox = Arc::new(Outbox::new(2, 1, 0).unwrap());
+            let pollers = [(); 2].map(|()| {
+                let outbox = outbox.clone();
+                thread::spawn(move || take(&outbox))
+            });
+            let put = (0..3).filter(|sequence| put(&outbox, *sequence)).collect::<Vec<_>>();
+            let mut taken = pollers.map(|poller| poller.join().unwrap()).concat();
+            taken.extend(take(&outbox));
+            taken.sort_unstable();
+            assert_eq!(taken, put);
+        });
+    }
+
+    #[test]
+    fn nothing_is_left_in_a_closed_outbox() {
+        every_order(None, || {
+            let outbox = Arc::new(Outbox::new(1, 1, 0).unwrap());
+            let host = thread::spawn({
+                let outbox = outbox.clone();
+                move || outbox.close()
+            });
+            let _ = put(&outbox, 0);
+            outbox.alert(Alert::default());
+            host.join().unwrap();
+            assert!(put(&outbox, 1) && outbox.is_empty());
+            assert_eq!(outbox.take_alerts(9, |_| ()), 0);
+        });
     }
 }

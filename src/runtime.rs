@@ -1,7 +1,5 @@
 //! Bundle, engine and threads: started once, shared by slides, and stopped.
 
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -25,6 +23,7 @@ use crate::pipeline::queues::{Job, Queues};
 use crate::pipeline::shared::Shared;
 use crate::pipeline::{lane, prep};
 use crate::slide::registry::Registry;
+use crate::sync::{Arc, Mutex, Ordering, PoisonError};
 use crate::thread::{Placement, spawn};
 
 /// What a runtime takes beside its queues, its threads and its engine.

@@ -71,6 +71,30 @@ fn damaged_bundles_are_refused() {
     refused(spoiled("huge", |f| edit_manifest(f, "\"side\": 32", "\"side\": 4000000000")), BUNDLE_INVALID, "side");
 }
 
+/// Nobody writes into the pipes: a runtime that opened one would wait for ever.
+#[cfg(unix)]
+#[test]
+fn what_is_not_a_file_is_refused_and_nobody_waits() {
+    use coverslip_testkit::pipe;
+
+    let pipes = ["manifest.json", "model.safetensors", "sae.safetensors", "reference.safetensors"];
+    for (number, name) in pipes.into_iter().enumerate() {
+        let opened = spoiled(&format!("pipe-{number}"), |folder| pipe(&folder.join(name)));
+        refused(opened, BUNDLE_INVALID, &format!("{name}: it is not a file but a named pipe"));
+    }
+    let device = |folder: &Path| {
+        std::fs::remove_file(folder.join("manifest.json")).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", folder.join("manifest.json")).unwrap();
+    };
+    refused(spoiled("device", device), BUNDLE_INVALID, "manifest.json: it is not a file but a device");
+    let profile = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("bad-pipe-profile");
+    std::fs::create_dir_all(&profile).unwrap();
+    pipe(&profile.join("profile.json"));
+    let path = CString::new(profile.to_str().unwrap()).unwrap();
+    let opened = open_with(&bundle("pipe-profile"), |desc| desc.profile_path = path.as_ptr());
+    refused(opened, BUNDLE_INVALID, "profile.json: it is not a file but a named pipe");
+}
+
 #[test]
 fn the_host_can_pin_the_bundle() {
     let folder = bundle("pin");

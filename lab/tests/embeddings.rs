@@ -4,7 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use coverslip_bundle::tensors::{Tensor, TensorMap, to_safetensors};
-use coverslip_lab::embeddings::{COLUMNS, EmbeddingFile, EmbeddingSet, TapInfo, TileRecord, Writer};
+use coverslip_lab::embeddings::{
+    COLUMNS, EmbeddingError, EmbeddingFile, EmbeddingSet, SlideColumn, TapInfo, TileRecord, Writer,
+};
 use coverslip_testkit::Scratch;
 
 /// A file with one tap `a` of two values per tile, and its table.
@@ -32,7 +34,7 @@ fn tile(slide: &str, at: usize) -> TileRecord {
 }
 
 fn check(path: &Path, slides: &[&str]) {
-    let set = EmbeddingSet::open(path).unwrap();
+    let set = EmbeddingSet::open(path, &SlideColumn::default()).unwrap();
     assert_eq!((set.len(), set.taps()), (slides.len(), &taps()[..]));
     let (first, last) = (set.matrix("block_3").unwrap(), set.matrix("final").unwrap());
     for row in 0..set.len() {
@@ -112,32 +114,32 @@ fn blocks_are_read_from_their_place_across_row_groups() {
         assert_eq!(block.len(), 8400);
         assert_eq!((block[0], block[1], block[8398]), (4090.0, -4090.0, 8289.0));
         assert!(file.read("a", 8999, 2, &mut block).unwrap_err().0.contains("expected rows below 9000"));
-        let slides = file.categories("slide").unwrap();
+        let slides = file.slides(&SlideColumn::default()).unwrap();
         assert_eq!((slides.names(), slides.len()), (&["s".to_owned()][..], 9000));
-        assert_eq!(EmbeddingSet::open(&out).unwrap().features().unwrap(), None);
+        assert_eq!(EmbeddingSet::open(&out, &SlideColumn::default()).unwrap().features().unwrap(), None);
     }
 }
 
 #[test]
 fn bad_files_are_named() {
     let folder = Scratch::new("bad");
-    let error = |path: &Path| EmbeddingSet::open(path).unwrap_err().0;
+    let error = |path: &Path| EmbeddingSet::open(path, &SlideColumn::default()).unwrap_err().0;
     let path = set(&folder, &[1.0, 2.0, 3.0, f32::NAN], "slide\na\nb\n");
-    let found = EmbeddingSet::open(&path).unwrap().matrix("a").unwrap_err().0;
+    let found = EmbeddingSet::open(&path, &SlideColumn::default()).unwrap().matrix("a").unwrap_err().0;
     assert!(found.contains("found NaN in tile 1 (counted from 0), value 1 of tap a"), "{found}");
-    let found = EmbeddingSet::open(&path).unwrap().matrix("b").unwrap_err().0;
+    let found = EmbeddingSet::open(&path, &SlideColumn::default()).unwrap().matrix("b").unwrap_err().0;
     assert!(found.contains("expected a tap `b`, found a"), "{found}");
     let path = set(&folder, &[1.0, 2.0, 3.0, f32::INFINITY], "slide\na\n");
     assert!(error(&path).contains("expected a row for each of the 2 tiles, found 1 rows"), "{}", error(&path));
     let path = set(&folder, &[1.0, 2.0], "image\na\n");
-    assert!(error(&path).contains("expected a column `slide`, found image"), "{}", error(&path));
+    assert!(error(&path).contains("expected a column `slide`, `slide_id`, `sample_id` with each tile's slide, or --slide-column NAME; found image"), "{}", error(&path));
     let path = set(&folder, &[1.0, 2.0], "slide,mpp\na,half\n");
-    let found = EmbeddingSet::open(&path).unwrap().table().number("mpp").unwrap_err().0;
+    let found = EmbeddingSet::open(&path, &SlideColumn::default()).unwrap().table().number("mpp").unwrap_err().0;
     assert!(found.contains("column mpp, row 0") && found.contains("\"half\""), "{found}");
     let path = set(&folder, &[1.0, 2.0], "slide,mpp\na\n");
     assert!(error(&path).contains("set.csv"), "{}", error(&path));
     fs::remove_file(path.with_extension("csv")).unwrap();
-    assert!(error(&path).contains("CSV with a column `slide`"), "{}", error(&path));
+    assert!(error(&path).contains("CSV with a column that names the slide"), "{}", error(&path));
     let path = set(&folder, &[], "slide\n");
     assert!(error(&path).contains("at least one tile"), "{}", error(&path));
     assert!(error(&folder.join("x.npy")).contains(".safetensors or .parquet"), "{}", error(&folder.join("x.npy")));
@@ -155,8 +157,29 @@ fn other_matrices_of_floats_are_taps_under_their_own_names() {
     ]);
     fs::write(&path, to_safetensors(&tensors).unwrap()).unwrap();
     fs::write(path.with_extension("csv"), "slide,grade\na,2\nb,3\n").unwrap();
-    let set = EmbeddingSet::open(&path).unwrap();
+    let set = EmbeddingSet::open(&path, &SlideColumn::default()).unwrap();
     assert_eq!(set.taps(), [TapInfo { name: "features".into(), width: 3 }]);
     assert_eq!(set.matrix("features").unwrap()[(0, 2)], -2.0);
     assert_eq!(set.table().names(), ["slide", "grade"]);
+}
+
+#[test]
+fn the_slide_is_named_by_a_known_column_or_by_the_one_that_is_asked_for() {
+    let folder = Scratch::new("slide-column");
+    let slides = |table: &str, column: Option<&str>| {
+        let path = set(&folder, &[1.0, 2.0, 3.0, 4.0], table);
+        let column = SlideColumn::new(column.map(str::to_owned));
+        let set = EmbeddingSet::open(&path, &column)?;
+        // The file that is read in blocks says the same as the one that is read whole.
+        let streamed = EmbeddingFile::open(&path).unwrap().slides(&column)?;
+        let cells = set.table().column("slide").unwrap().to_vec();
+        assert_eq!(streamed.codes().iter().map(|&code| streamed.names()[code].clone()).collect::<Vec<_>>(), cells);
+        Ok::<_, EmbeddingError>(cells)
+    };
+    assert_eq!(slides("tile,slide_id\n1,a\n2,b\n", None).unwrap(), ["a", "b"]);
+    assert_eq!(slides("sample_id,tile\nc,1\nd,2\n", None).unwrap(), ["c", "d"]);
+    assert_eq!(slides("slide_id,slide\na,s\nb,t\n", None).unwrap(), ["s", "t"]);
+    assert_eq!(slides("slide,case\na,x\nb,x\n", Some("case")).unwrap(), ["x", "x"]);
+    let refused = slides("slide,case\na,x\nb,x\n", Some("patient")).unwrap_err().0;
+    assert!(refused.contains("the column `patient` of --slide-column; found slide, case"), "{refused}");
 }

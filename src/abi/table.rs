@@ -2,7 +2,7 @@
 
 use std::ffi::{c_char, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use coverslip_plugin_abi as abi;
@@ -51,8 +51,8 @@ pub(super) static TABLE: abi::Api = abi::Api {
     slide_report_json,
 };
 
-static RUNTIMES: Registry<Runtime> = Registry::new("runtime", 1);
-static SLIDES: Registry<OfRuntime> = Registry::new("slide", 2);
+static RUNTIMES: LazyLock<Registry<Runtime>> = LazyLock::new(|| Registry::new("runtime", 1));
+static SLIDES: LazyLock<Registry<OfRuntime>> = LazyLock::new(|| Registry::new("slide", 2));
 
 /// A slide's handle keeps its runtime alive until `runtime_close` ends both.
 struct OfRuntime {

@@ -1,8 +1,7 @@
 //! Which engine is on duty, which one takes over when it is lost, and which lanes have work.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-
 use super::{About, Engine, Loss};
+use crate::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// The engines of one runtime. An engine that was lost never comes back.
 pub(crate) struct Duty {
@@ -145,11 +144,11 @@ mod tests {
         }
     }
 
-    fn engine(lanes: usize) -> Arc<dyn Engine> {
+    pub(super) fn engine(lanes: usize) -> Arc<dyn Engine> {
         Arc::new(Named(About { lanes, ..About::default() }))
     }
 
-    fn loss(reason: i32) -> Loss {
+    pub(super) fn loss(reason: i32) -> Loss {
         Loss { reason, error: error!(INTERNAL, "lost") }
     }
 
@@ -177,5 +176,78 @@ mod tests {
         assert!(duty.wait_turn(1).is_none());
         assert!(duty.wait_turn(0).is_some(), "its queue still has tiles");
         assert_eq!(duty.retire().len(), 1);
+    }
+}
+
+#[cfg(loom)]
+#[cfg(test)]
+mod models {
+    use coverslip_plugin_abi::REASON_DEVICE_LOST;
+
+    use super::tests::{engine, loss};
+    use super::*;
+    use crate::sync::{every_order, thread};
+
+    #[test]
+    fn a_loss_wakes_the_lanes_that_the_spare_needs() {
+        every_order(None, || {
+            let duty = Arc::new(Duty::new(engine(1), Some(engine(2)), None));
+            let idle = thread::spawn({
+                let duty = duty.clone();
+                move || duty.wait_turn(1).map(|about| about.lanes)
+            });
+            assert!(duty.lose(1, loss(REASON_DEVICE_LOST)));
+            assert_eq!(idle.join().unwrap(), Some(2));
+        });
+    }
+
+    #[test]
+    fn the_end_wakes_a_lane_that_has_no_turn() {
+        every_order(None, || {
+            let duty = Arc::new(Duty::new(engine(1), None, None));
+            let idle = thread::spawn({
+                let duty = duty.clone();
+                move || duty.wait_turn(1).is_none()
+            });
+            duty.end();
+            assert!(idle.join().unwrap());
+        });
+    }
+
+    #[test]
+    fn of_two_lanes_that_see_one_loss_one_tells_it() {
+        every_order(Some(3), || {
+            let duty = Arc::new(Duty::new(engine(2), Some(engine(2)), None));
+            let lanes = [(); 2].map(|()| {
+                let duty = duty.clone();
+                thread::spawn(move || {
+                    let epoch = duty.current().ok().map(|on| on.epoch)?;
+                    // Whoever comes after the change sees the spare, and has lost nothing.
+                    (epoch == 1).then(|| duty.lose(epoch, loss(REASON_DEVICE_LOST)))
+                })
+            });
+            let told = lanes.map(|lane| lane.join().unwrap());
+            assert_eq!(told.iter().filter(|told| **told == Some(true)).count(), 1);
+            assert_eq!((duty.epoch(), duty.current().ok().map(|on| on.epoch)), (2, Some(2)));
+        });
+    }
+
+    #[test]
+    fn a_loss_at_the_end_leaves_no_lane_waiting() {
+        every_order(Some(3), || {
+            let duty = Arc::new(Duty::new(engine(1), Some(engine(2)), None));
+            let idle = thread::spawn({
+                let duty = duty.clone();
+                move || duty.wait_turn(1)
+            });
+            let lane = thread::spawn({
+                let duty = duty.clone();
+                move || duty.lose(1, loss(REASON_DEVICE_LOST))
+            });
+            duty.end();
+            assert!(lane.join().unwrap());
+            let _ = idle.join().unwrap();
+            assert_eq!(duty.retire().len(), 1);
+        });
     }
 }

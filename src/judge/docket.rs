@@ -391,11 +391,9 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::slide::fixture;
     use crate::slide::state::{Downstream, Work};
-    use crate::tiles::assembler::{AssemblyRules, is_busy};
-    use crate::tiles::frame::{FrameHeader, FrameLimits, FrameTag};
-    use crate::tiles::grid::Grid;
-    use crate::tiles::slot::SlotShape;
+    use crate::tiles::assembler::is_busy;
 
     struct Nowhere;
 
@@ -404,56 +402,13 @@ mod tests {
         fn look(&self, _: Arc<Slide>) {}
     }
 
-    /// A slide of one slot, so that a frame of four tiles is refused.
-    fn slide() -> Arc<Slide> {
-        let config = SlideConfig {
-            grid: Grid { origin: (0, 0), tile_width: 16, tile_height: 16, extent: None },
-            shape: SlotShape { width: 16, height: 16, side: 16, features: 0, embedding: 0 },
-            slots: 1,
-            max_tiles: 100,
-            max_unpolled: 100,
-            limits: FrameLimits { width: 32, height: 32 },
-            rules: AssemblyRules { timeout: None, min_coverage: 0.5 },
-            result_deadline: None,
-            alpha: 0.01,
-            flag_alpha: [0.0; abi::SCORE_COUNT],
-            embeddings: false,
-            analyse_background: false,
-            unknown_scanner: false,
-            tile_mm: 0.1,
-            stability: None,
-            engine_epoch: 1,
-            digest: [0; 32],
-            memory_bytes: 0,
-        };
-        Slide::begin(0, config, Weak::<Nowhere>::new()).expect("memory")
-    }
-
-    fn submit_four_tiles(slide: &Arc<Slide>) {
-        let pixels = [7; 3 * 32 * 32];
-        let header = FrameHeader {
-            format: abi::PFNC_RGB8,
-            bit_depth: 8,
-            planes: 1,
-            x: 0,
-            y: 0,
-            width: 32,
-            height: 32,
-            stride: 96,
-            size: pixels.len() as u64,
-            pass: 0,
-            focal_plane: 0,
-            tag: FrameTag::default(),
-        };
-        assert!(slide.submit(&header, &pixels).is_err_and(|e| is_busy(&e)));
-    }
-
     #[test]
     fn what_was_refused_is_said_before_the_slide_is_finished() {
-        let slide = slide();
+        // A frame of four tiles does not fit one slot.
+        let slide = fixture::slide(1, 100, Weak::<Nowhere>::new());
         let rules = Rules { reconstruction_error: None, calibrated: None };
         let mut docket = Docket::new(slide.clone(), rules, None).expect("memory");
-        submit_four_tiles(&slide);
+        assert!(fixture::submit(&slide, 0, (2, 2)).is_err_and(|e| is_busy(&e)));
         slide.close();
         // The host's thread is still in the assembler, as in slide_finish.
         let (tell, held) = channel();

@@ -5,11 +5,12 @@ pub(crate) mod alerts;
 pub(crate) mod docket;
 pub(crate) mod event;
 pub(crate) mod flags;
+#[cfg(loom)]
+#[cfg(test)]
+mod models;
 pub(crate) mod rules;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
@@ -20,6 +21,7 @@ use crate::log::Log;
 use crate::memory::Boxed;
 use crate::slide::registry::{MAX_HELD_SLIDES, Registry};
 use crate::slide::state::Slide;
+use crate::sync::{Arc, AtomicU64, Ordering};
 use crate::thread::Wakes;
 
 /// The first and the longest pause before the judge asks again whether anybody still holds a slide that is over.

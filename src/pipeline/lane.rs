@@ -1,8 +1,6 @@
 //! One lane: gathers a batch, runs the graph, writes its outputs into the slots.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::PoisonError;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use coverslip_plugin_abi::{LOG_ERROR, REASON_DEVICE_LOST};
@@ -18,6 +16,7 @@ use crate::fault;
 use crate::judge::event::Event;
 use crate::memory::{grow, reserve};
 use crate::slide::state::Work;
+use crate::sync::{Ordering, PoisonError};
 use crate::tiles::slot::Outcome;
 
 /// How long the first tile of a batch waits for others.

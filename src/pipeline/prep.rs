@@ -1,7 +1,6 @@
 //! From native pixels to the model's input: image QC, background gate, resampling.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use coverslip_plugin_abi::LOG_ERROR;
@@ -16,6 +15,7 @@ use crate::measure::focus::FocusMeter;
 use crate::measure::meter::PixelMeter;
 use crate::resample::Resampler;
 use crate::slide::state::Work;
+use crate::sync::Ordering;
 use crate::tiles::slot::Outcome;
 
 /// The loop of one prep worker.

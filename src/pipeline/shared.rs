@@ -1,12 +1,10 @@
 //! What the threads of a runtime share.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
-
 use super::queues::Queues;
 use crate::engine::duty::Duty;
 use crate::log::Log;
 use crate::slide::registry::Registry;
+use crate::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering};
 use crate::thread::Wakes;
 
 /// Nanoseconds spent, by part.

@@ -1,12 +1,10 @@
 //! The slides of a runtime: those that are open, and those that have ended but still have tiles on their way. Says
 //! whether another fits, and adds up what all of them have counted.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
 use super::config::SlideConfig;
 use super::state::Slide;
 use crate::error::{Result, error};
+use crate::sync::{Arc, AtomicU64, Mutex, MutexGuard, Ordering, PoisonError};
 
 /// Slots of all slides together, at most: what the queues are made for.
 pub(crate) const MAX_SLOTS: usize = 16_384;
@@ -148,5 +146,73 @@ impl Registry {
         held.slides.iter().for_each(|slide| totals.add(slide));
         held.slides.iter().map(|slide| &**slide).for_each(each);
         totals
+    }
+}
+
+#[cfg(loom)]
+#[cfg(test)]
+mod models {
+    use super::*;
+    use crate::slide::fixture;
+    use crate::slide::state::{Downstream, Work};
+    use crate::sync::{AtomicBool, Weak, every_order, thread};
+
+    struct Nowhere;
+
+    impl Downstream for Nowhere {
+        fn depart(&self, _: Work) {}
+        fn look(&self, _: Arc<Slide>) {}
+    }
+
+    #[test]
+    fn a_slide_that_begins_while_the_runtime_closes_is_refused_or_ended() {
+        every_order(None, || {
+            let slides = Arc::new(Registry::new(4, 1 << 30));
+            let stopping = Arc::new(AtomicBool::new(false));
+            let slide = fixture::slide(1, 1, Weak::<Nowhere>::new());
+            let host = thread::spawn({
+                let (slides, slide, stopping) = (slides.clone(), slide.clone(), stopping.clone());
+                move || slides.add(&slide, || stopping.load(Ordering::Acquire)).is_ok()
+            });
+            // As Runtime::close.
+            stopping.store(true, Ordering::Release);
+            slides.end_all();
+            assert_eq!(host.join().unwrap(), slide.standing.is_ended());
+        });
+    }
+
+    #[test]
+    fn of_two_slides_one_gets_the_last_place() {
+        every_order(Some(3), || {
+            let slides = Arc::new(Registry::new(1, 1 << 30));
+            let hosts = [(); 2].map(|()| {
+                let slides = slides.clone();
+                let slide = fixture::slide(1, 1, Weak::<Nowhere>::new());
+                thread::spawn(move || slides.add(&slide, || false).is_ok())
+            });
+            assert_eq!(hosts.map(|host| usize::from(host.join().unwrap())).iter().sum::<usize>(), 1);
+        });
+    }
+
+    #[test]
+    fn totals_hold_while_a_slide_is_forgotten() {
+        every_order(None, || {
+            let slides = Arc::new(Registry::new(1, 1 << 30));
+            let slide = fixture::slide(1, 1, Weak::<Nowhere>::new());
+            slides.add(&slide, || false).unwrap();
+            slide.put(coverslip_plugin_abi::TileResult::default(), &[], &[]);
+            slide.standing.end();
+            slide.standing.finish();
+            let judge = thread::spawn({
+                let slides = slides.clone();
+                // The caller's and the registry's are the two that are left.
+                move || slides.forget_one().is_some()
+            });
+            let mut held = 0;
+            let totals = slides.totals(|_| held += 1);
+            assert_eq!((totals.results[0], held <= 1), (1, true));
+            judge.join().unwrap();
+            assert_eq!(slides.totals(|_| ()).results[0], 1);
+        });
     }
 }

@@ -3,8 +3,6 @@
 //! The assembler is the submit thread's; others take it only to close the slide or to look at timeouts. The outbox is
 //! whoever polls. Between them tiles move by value.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 use std::time::{Duration, Instant};
 
 use coverslip_plugin_abi::{Alert, Feature, TileResult};
@@ -17,6 +15,7 @@ use crate::error::Result;
 use crate::gate::Gate;
 use crate::memory::{Boxed, shared, with_room};
 use crate::outbox::{Outbox, Put, Room, TooSmall};
+use crate::sync::{Arc, AtomicU64, Mutex, MutexGuard, Ordering, PoisonError, TryLockError, Weak};
 use crate::tiles::assembler::{Assembler, IntakeCounts, Outlet, Tended};
 use crate::tiles::grid::{Place, Rect};
 use crate::tiles::slot::{Outcome, Slot};

@@ -73,11 +73,14 @@ impl BundleError {
         self
     }
 
-    /// Turns a failed operation on the file `what` into `Missing`, `Truncated` or `Io`.
+    /// Turns a failed operation on the file `what` into `Missing`, `Truncated`, `Invalid`, `TooLarge` or `Io`.
     pub fn io(what: impl fmt::Display, error: &std::io::Error) -> Self {
         let kind = match error.kind() {
             std::io::ErrorKind::NotFound => BundleErrorKind::Missing,
             std::io::ErrorKind::UnexpectedEof => BundleErrorKind::Truncated,
+            // What is there is no file; `coverslip_files::open` says what it is.
+            std::io::ErrorKind::IsADirectory | std::io::ErrorKind::InvalidInput => BundleErrorKind::Invalid,
+            std::io::ErrorKind::OutOfMemory => BundleErrorKind::TooLarge,
             _ => BundleErrorKind::Io,
         };
         Self::new(kind, format!("{what}: {error}"))

@@ -7,12 +7,14 @@
 //! the caller passes in an engine.
 
 mod agreement;
+pub mod budget;
 pub mod build;
 mod bundle;
 pub mod compose;
 mod cost;
 mod digest;
 mod error;
+pub mod fence;
 pub mod layout;
 pub mod limits;
 mod manifest;

@@ -11,7 +11,7 @@ use safetensors::tensor::Metadata;
 use serde::Deserialize;
 
 use super::torch;
-use coverslip_bundle::limits::MAX_HEADER_BYTES;
+use coverslip_bundle::budget::MAX_HEADER_BYTES;
 use coverslip_bundle::tensors::{Element, Tensor};
 use coverslip_bundle::{BundleError, BundleErrorKind, RowSource, fail};
 
@@ -115,7 +115,7 @@ impl Checkpoint {
     }
 
     fn add_file(&mut self, path: &Path) -> Result<usize, BundleError> {
-        let opened = File::open(path).and_then(|file| {
+        let opened = coverslip_files::open(path).and_then(|file| {
             let bytes = file.metadata()?.len();
             Ok(Opened { path: path.to_owned(), file, bytes })
         });
@@ -164,7 +164,7 @@ impl Checkpoint {
     }
 
     fn add_index(&mut self, path: &Path) -> Result<(), BundleError> {
-        let bytes = std::fs::read(path).map_err(|error| BundleError::io(path.display(), &error))?;
+        let bytes = coverslip_files::read(path).map_err(|error| BundleError::io(path.display(), &error))?;
         let index: Index = match serde_json::from_slice(&bytes) {
             Ok(index) => index,
             Err(error) => fail!(Invalid, "{}: expected an index of shards: {error}", path.display()),

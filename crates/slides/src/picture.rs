@@ -1,5 +1,7 @@
 //! A PNG or JPEG image as a slide. It is decoded as a whole, because these formats cannot be read in parts.
 
+use std::fs::File;
+use std::io::BufReader;
 use std::path::Path;
 
 use image::{ImageDecoder, ImageReader, Limits};
@@ -46,8 +48,9 @@ impl SlideSource for Picture {
     }
 }
 
-fn reader(path: &Path) -> Result<ImageReader<std::io::BufReader<std::fs::File>>, SourceError> {
-    let mut reader = ImageReader::open(path)
+fn reader(path: &Path) -> Result<ImageReader<BufReader<File>>, SourceError> {
+    let mut reader = coverslip_files::open(path)
+        .map(|file| ImageReader::new(BufReader::new(file)))
         .and_then(ImageReader::with_guessed_format)
         .map_err(|error| SourceError(format!("{}: could not be read: {error}", path.display())))?;
     let mut limits = Limits::default();

@@ -40,7 +40,7 @@ enum Signature {
 fn signature(path: &Path) -> Result<Signature, SourceError> {
     use std::io::Read;
     let mut head = Vec::new();
-    std::fs::File::open(path)
+    coverslip_files::open(path)
         .and_then(|file| file.take(12).read_to_end(&mut head))
         .map_err(|error| SourceError(format!("{}: could not be read: {error}", path.display())))?;
     const CONVERT: &str = "Convert it to a tiled TIFF with `vips tiffsave` or bfconvert";

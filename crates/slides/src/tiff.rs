@@ -54,7 +54,7 @@ pub(super) struct TiffSlide {
 impl TiffSlide {
     pub(super) fn open(path: &Path) -> Result<TiffSlide, SourceError> {
         let fail = |text: String| SourceError(format!("{}: {text}", path.display()));
-        let file = File::open(path).map_err(|error| fail(format!("could not be read: {error}")))?;
+        let file = coverslip_files::open(path).map_err(|error| fail(format!("could not be read: {error}")))?;
         let file_bytes = file.metadata().map_err(|error| fail(format!("could not be read: {error}")))?.len();
         let mut decoder = Decoder::new(BufReader::new(file)).map_err(|error| fail(directory_error(&error)))?;
         let mut limits = Limits::default();

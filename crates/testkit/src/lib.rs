@@ -121,6 +121,13 @@ impl Drop for Scratch {
     }
 }
 
+/// Puts a named pipe at `path`, in place of what is there: whoever opens it for reading without care waits for ever.
+pub fn pipe(path: &Path) {
+    let _ = fs::remove_file(path);
+    let made = Command::new("mkfifo").arg(path).status().expect("mkfifo");
+    assert!(made.success(), "mkfifo {}: {made}", path.display());
+}
+
 /// Compares with a golden file. `COVERSLIP_BLESS=1 cargo test` writes the file instead: use it after an intended change
 /// of the contract, and read the difference.
 #[track_caller]

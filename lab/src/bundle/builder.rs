@@ -138,7 +138,7 @@ fn documents(paths: &[PathBuf]) -> Result<BTreeMap<String, Vec<u8>>, Box<dyn Err
     for path in paths {
         let name = path.file_name().and_then(|name| name.to_str());
         let name = name.ok_or_else(|| format!("{}: no file name", path.display()))?;
-        let bytes = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let bytes = coverslip_files::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
         documents.insert(name.to_owned(), bytes);
     }
     Ok(documents)

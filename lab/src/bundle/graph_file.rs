@@ -41,7 +41,7 @@ pub(crate) fn check(
     path: &Path,
     out: &mut impl Write,
 ) -> Result<(), Box<dyn Error>> {
-    let read = |path: &Path| std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()));
+    let read = |path: &Path| coverslip_files::read(path).map_err(|error| format!("{}: {error}", path.display()));
     let mut graph = bundle.compose()?;
     let checked = check_onnx(&read(path)?)?;
     writeln!(

@@ -70,7 +70,10 @@ fn images(path: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
 }
 
 fn cut(path: &Path, side: usize) -> Result<Vec<u8>, Box<dyn Error>> {
-    let image = image::open(path).map_err(|error| format!("{}: {error}", path.display()))?.into_rgb8();
+    let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    let file = coverslip_files::open(path).map_err(|error| failed(&error))?;
+    let reader = image::ImageReader::new(std::io::BufReader::new(file)).with_guessed_format();
+    let image = reader.map_err(|error| failed(&error))?.decode().map_err(|error| failed(&error))?.into_rgb8();
     let (width, height) = (image.width() as usize, image.height() as usize);
     let rows: Vec<&[u8]> = image.as_raw().chunks_exact(width * 3).collect();
     let mut tiles = Vec::new();

@@ -4,7 +4,22 @@ use std::path::{Path, PathBuf};
 
 use coverslip_plugin_abi as abi;
 
+use crate::embeddings::SlideColumn;
 use crate::host::EngineChoice;
+
+/// Which slide a tile is from
+#[derive(clap::Args, Debug, Clone)]
+pub(super) struct SlideColumnArg {
+    /// The column of the embeddings' table that names the slide [default: slide, slide_id or sample_id]
+    #[arg(long, value_name = "COLUMN")]
+    slide_column: Option<String>,
+}
+
+impl SlideColumnArg {
+    pub(super) fn column(&self) -> SlideColumn {
+        SlideColumn::new(self.slide_column.clone())
+    }
+}
 
 /// What runs the model
 #[derive(clap::Args, Debug, Clone)]

@@ -57,7 +57,7 @@ pub(crate) fn run(request: &Request) -> Result<bool, Box<dyn Error>> {
 
 /// Begins the file, or goes on with one that was cut off.
 fn writer(request: &Request, session: &Session) -> Result<Writer, Box<dyn Error>> {
-    let manifest: Manifest = serde_json::from_slice(&std::fs::read(session.bundle.join(MANIFEST_FILE))?)?;
+    let manifest: Manifest = serde_json::from_slice(&coverslip_files::read(&session.bundle.join(MANIFEST_FILE))?)?;
     let taps = manifest.taps.iter().map(|tap| TapInfo { name: tap.name.clone(), width: manifest.tap_width(tap) });
     let (key, k) = (key::of(request, &session.info.bundle_digest), session.info.features_per_tile as usize);
     Ok(Writer::open(&request.out, taps.collect(), k, &key, request.force)?)

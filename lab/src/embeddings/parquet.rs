@@ -42,7 +42,7 @@ impl fmt::Debug for ParquetFile {
 
 impl ParquetFile {
     pub(super) fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).map_err(|error| EmbeddingError::at(path, &error))?;
+        let file = coverslip_files::open(path).map_err(|error| EmbeddingError::at(path, &error))?;
         let reader = SerializedFileReader::new(file).map_err(|error| EmbeddingError::at(path, &error))?;
         let len = reader.metadata().row_groups().iter().map(|group| group.num_rows().max(0) as usize).sum();
         Ok(Self { path: path.into(), reader, len, decoded: RefCell::new(None) })

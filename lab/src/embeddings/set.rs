@@ -7,6 +7,7 @@ use faer::Mat;
 use super::content::{SparseFeatures, TapInfo};
 use super::error::{EmbeddingError, Result};
 use super::file::EmbeddingFile;
+use super::slide_column::SlideColumn;
 use super::table::{Table, check_filled};
 
 /// Rows that are read at a time.
@@ -23,10 +24,10 @@ impl EmbeddingSet {
     /// Opens a .safetensors (with its .csv beside it) or a .parquet.
     ///
     /// # Errors
-    /// When a file is missing or damaged, has no tap, has no column `slide`, or rows and tiles differ in number.
-    pub fn open(path: &Path) -> Result<Self> {
+    /// When a file is missing or damaged, has no tap, has no column of slides, or rows and tiles differ in number.
+    pub fn open(path: &Path, slides: &SlideColumn) -> Result<Self> {
         let file = EmbeddingFile::open(path)?;
-        let table = file.table()?;
+        let table = file.table(slides)?;
         Ok(Self { path: path.into(), file, table })
     }
 

@@ -29,7 +29,7 @@ pub trait Findings: DeserializeOwned + Serialize {
     /// # Errors
     /// When it cannot be read, or another version wrote other fields.
     fn read(path: &Path) -> Result<Self, Box<dyn Error>> {
-        let text = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let text = coverslip_files::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
         serde_json::from_slice(&text).map_err(|error| {
             format!("{}: not what this version writes ({error}); run the analysis again", path.display()).into()
         })

@@ -67,7 +67,7 @@ pub(super) fn load(path: &Path) -> Result<(Meta, TrainerState), String> {
     let damaged = |error: &dyn std::fmt::Display| {
         format!("{}: expected a checkpoint of `sae train`, found: {error}. Begin again with --restart", path.display())
     };
-    let bytes = std::fs::read(path).map_err(|error| damaged(&error))?;
+    let bytes = coverslip_files::read(path).map_err(|error| damaged(&error))?;
     let file = TensorFile::parse(bytes).map_err(|error| damaged(&error))?;
     let tensor = |name: &str| file.get(name).ok_or_else(|| damaged(&format!("no tensor {name}")));
     let values = |name: &str| tensor(name)?.to_f32().map_err(|error| damaged(&error));

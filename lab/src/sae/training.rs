@@ -14,12 +14,15 @@ use super::checkpoint::{self, Meta};
 use super::data::{Data, Stream};
 use super::split::Split;
 use super::{files, objective};
+use crate::embeddings::SlideColumn;
 use crate::resume;
 use crate::term::{Line, stop_flag};
 
 pub(crate) struct Options {
     pub(crate) embeddings: PathBuf,
     pub(crate) tap: Option<String>,
+    /// The column of the embeddings' table that names the slide.
+    pub(crate) slides: SlideColumn,
     pub(crate) objective: Objective,
     /// Features as a multiple of the embedding's width.
     pub(crate) expansion: usize,
@@ -65,7 +68,7 @@ pub(crate) fn run(options: &Options, out: &mut dyn Write) -> Result<bool, Box<dy
         rayon::ThreadPoolBuilder::new().num_threads(options.threads).build_global()?;
     }
     let draw = |slides: &[String]| Split::draw(slides, options.held_out, options.split_seed);
-    let data = Data::open(&options.embeddings, options.tap.as_deref(), draw)?;
+    let data = Data::open(&options.embeddings, options.tap.as_deref(), &options.slides, draw)?;
     let mut run = Run::begin(options, &data)?;
     let last = run.train(&stop)?;
     let step = run.trainer.state().step;
@@ -292,10 +295,11 @@ mod tests {
         fs::write(&path, to_safetensors(&tensors).unwrap()).unwrap();
         fs::write(path.with_extension("csv"), "slide\na\nb\n").unwrap();
         let split = Split { held_out: vec!["b".into()] };
-        let data = Data::open(&path, None, |_| Ok(split)).unwrap();
+        let data = Data::open(&path, None, &SlideColumn::default(), |_| Ok(split)).unwrap();
         let options = Options {
             embeddings: "a \"b\".parquet".into(),
             tap: None,
+            slides: SlideColumn::default(),
             objective: Objective::JumpRelu { l0: 1.0, bandwidth: 0.5 },
             expansion: 8,
             steps: 5000,

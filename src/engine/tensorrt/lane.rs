@@ -1,8 +1,6 @@
 //! One lane on the GPU: a context, a stream, pinned buffers. A batch is copied to the device, run and copied back in
 //! one go; two lanes overlap the one's copies with the other's run.
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
-
 use coverslip_bundle::ComposedGraph;
 use coverslip_plugin_abi::{REASON_DEVICE_LOST, REASON_OUT_OF_MEMORY};
 use coverslip_tensorrt as tensorrt;
@@ -13,6 +11,7 @@ use crate::engine::outputs::{BatchOutputs, FeatureOutputs};
 use crate::engine::{Failure, Lane, Loss, TileOutput};
 use crate::error::{Error, Result, error};
 use crate::memory::reserve;
+use crate::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// Runs of one batch size before it is recorded. In the first one TensorRT prepares what a new shape needs.
 const RUNS_BEFORE_RECORDING: u32 = 2;

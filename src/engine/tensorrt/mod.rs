@@ -12,7 +12,6 @@ mod plans;
 mod signature;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use coverslip_bundle::{Bundle, Manifest, PlanKey, PlanTarget, Precision};
 use coverslip_plugin_abi as abi;
@@ -28,6 +27,7 @@ use super::config::GpuConfig;
 use super::{About, Engine, Failure, Lane, Loss};
 use crate::error::error;
 use crate::log::Log;
+use crate::sync::{Arc, Mutex, PoisonError};
 
 use self::build::Tell;
 
@@ -216,7 +216,7 @@ impl Site<'_> {
         let mut by = engine.runtime_config().map_err(lost)?;
         by.set_cuda_graph_strategy(CudaGraphStrategy::WHOLE_GRAPH_CAPTURE).map_err(lost)?;
         let path = plans.beside("cache", true);
-        let before = path.as_ref().and_then(|path| std::fs::read(path).ok()).unwrap_or_default();
+        let before = path.as_ref().and_then(|path| coverslip_files::read(path).ok()).unwrap_or_default();
         let (cache, _) = by.set_runtime_cache(&before).map_err(lost)?;
         let kept = path.map(|path| Kept { cache: Mutex::new(cache), path, before });
         Ok((Some(by), kept))

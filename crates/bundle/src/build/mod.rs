@@ -68,7 +68,7 @@ fn assemble(recipe: Recipe, folder: &Folder, load: impl FnMut(ComposedGraph) -> 
     let path = folder.path().join(MODEL_FILE);
     recipe.model.write(&path)?;
     folder.share(MODEL_FILE)?;
-    let model = TensorFile::parse(std::fs::read(&path).map_err(|error| BundleError::io(path.display(), &error))?)?;
+    let model = TensorFile::parse(coverslip_files::read(&path).map_err(|error| BundleError::io(path.display(), &error))?)?;
     let topology = recipe.topology.as_deref();
     layout::check_model(&manifest, topology, &model).map_err(|e| e.within("model"))?;
 

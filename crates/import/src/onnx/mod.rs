@@ -54,7 +54,7 @@ impl OnnxFile {
     /// # Errors
     /// `Missing`, `Io`.
     pub fn open(path: &Path) -> Result<Self, BundleError> {
-        let bytes = std::fs::read(path).map_err(|error| BundleError::io(path.display(), &error))?;
+        let bytes = coverslip_files::read(path).map_err(|error| BundleError::io(path.display(), &error))?;
         Ok(Self { path: path.to_owned(), bytes })
     }
 

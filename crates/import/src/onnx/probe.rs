@@ -9,7 +9,7 @@ use crate::Checkpoint;
 use coverslip_bundle::OnnxModel;
 use coverslip_bundle::compose::graph::Graph;
 use coverslip_bundle::compose::splice;
-use coverslip_bundle::onnx::{ConstantData, DataType, Dim, Node};
+use coverslip_bundle::onnx::{ConstantData, DataType, Demand, Dim, Model, Node};
 use coverslip_bundle::{BundleError, BundleErrorKind, fail};
 
 /// A graph to run for its values. Its input is `pixels` u8 `[n, side, side, 3]`.
@@ -25,6 +25,8 @@ pub struct ProbeGraph {
     pub outputs: Vec<String>,
     /// Whether the engine may optimise the graph.
     pub rewrite: Rewrite,
+    /// Bytes that the engine may need at once for one tile, beside the weights.
+    pub working_bytes: u64,
 }
 
 /// Whether an engine may rewrite a graph for speed. It must not if inner values are outputs, which a rewrite can
@@ -97,12 +99,21 @@ fn compose(
     let outputs: Vec<String> = wanted.iter().map(|name| splice::renamed(name)).collect();
     outputs.iter().for_each(|name| graph.output(name, DataType::Float, &[]));
     let (onnx, external) = graph.finish()?;
-    Ok(ProbeGraph { onnx, external: external.map(|weights| weights.bytes), side: front.side, outputs, rewrite })
+    let external = external.map(|weights| weights.bytes);
+    Ok(ProbeGraph { onnx, external, side: front.side, outputs, rewrite, working_bytes: 0 })
+}
+
+/// What the graph demands for `tiles` tiles.
+fn demand(onnx: &[u8], side: usize, tiles: usize) -> Result<Demand, BundleError> {
+    let model = Model::read(onnx)?;
+    coverslip_bundle::onnx::demand(&model, (coverslip_bundle::ComposedGraph::PIXELS, &[tiles, side, side, 3]), tiles)
 }
 
 /// A graph in the engine, and the names of its outputs in the source.
 pub(super) struct Probe {
     run: LoadedProbe,
+    /// Why the graph must not run on two tiles, where that is so.
+    not_two: Option<BundleError>,
     wanted: Vec<String>,
 }
 
@@ -116,12 +127,18 @@ impl Probe {
         rewrite: Rewrite,
         engine: &mut Prober,
     ) -> Result<Self, BundleError> {
-        let graph = compose(source, external, front, wanted, rewrite)?;
-        Ok(Self { run: engine(graph).map_err(does_not_run)?, wanted: wanted.to_vec() })
+        let mut graph = compose(source, external, front, wanted, rewrite)?;
+        // Before the engine sees it: loading computes what does not depend on the image.
+        graph.working_bytes = demand(&graph.onnx, front.side, 1)?.bytes;
+        let not_two = demand(&graph.onnx, front.side, 2).err();
+        Ok(Self { run: engine(graph).map_err(does_not_run)?, not_two, wanted: wanted.to_vec() })
     }
 
-    /// The values for `n` tiles, by their names in the source.
+    /// The values for `n` tiles, one or two, by their names in the source.
     pub(super) fn run(&mut self, tiles: &[u8], n: usize) -> Result<HashMap<String, Probed>, BundleError> {
+        if let (2.., Some(refusal)) = (n, &self.not_two) {
+            return Err(refusal.clone());
+        }
         let probed = (self.run)(tiles, n).map_err(does_not_run)?;
         if probed.len() != self.wanted.len() {
             fail!(Invalid, "the engine returned {} values, expected {}", probed.len(), self.wanted.len());

@@ -7,6 +7,7 @@ pub(super) mod fabricated;
 mod geojson;
 mod heat;
 mod overview;
+mod pandas;
 mod scanned;
 mod slide_json;
 mod table;
