@@ -104,7 +104,7 @@ fn read(bytes: &[u8]) -> TensorMap {
 /// The smallest bundle with everything that a bundle can have.
 fn spec() -> SyntheticSpec {
     let mut spec =
-        SyntheticSpec { side: 8, patch: 4, embed_dim: 8, depth: 1, heads: 2, d_sae: 16, k: 2, ..Default::default() };
+        SyntheticSpec { side: 16, patch: 8, embed_dim: 8, depth: 1, heads: 2, d_sae: 16, k: 2, ..Default::default() };
     spec.taps.remove(0);
     for tap in &mut spec.taps {
         tap.source = coverslip_bundle::TapSource::Block { after_block: 0, final_norm: true };

@@ -12,7 +12,7 @@ use coverslip_testkit::Scratch;
 use crate::input::{Input, Seeds, joined};
 
 /// Width and height of the model's input, px.
-const SIDE: usize = 8;
+const SIDE: usize = 16;
 /// The graph's one output.
 const OUTPUT: &str = "out";
 /// Most nodes of a graph that is made of choices.

@@ -8,15 +8,15 @@ use crate::input::{Seeds, file, golden};
 use crate::tensors::read_all;
 
 /// Storages beside a pickle, and the bytes of each.
-const STORAGES: usize = 12;
-const STORAGE: usize = 2048;
+const STORAGES: usize = 20;
+const STORAGE: usize = 1024;
 
 /// A `.pt` file.
 pub(crate) fn torch(data: &[u8]) -> bool {
     opened(data)
 }
 
-/// A pickle in a whole zip with storages `0` to `11`.
+/// A pickle in a whole zip with storages `0` to `19`.
 pub(crate) fn pickle(data: &[u8]) -> bool {
     opened(&archive(data))
 }
@@ -30,7 +30,7 @@ fn opened(bytes: &[u8]) -> bool {
 
 /// A zip as torch.save writes it: nothing is compressed. CRCs are left out, which no reader here needs.
 pub(crate) fn archive(pickle: &[u8]) -> Vec<u8> {
-    let storage: Vec<u8> = (0..STORAGE / 4).flat_map(|at| (at as f32 / 512.0 - 0.4).to_le_bytes()).collect();
+    let storage: Vec<u8> = (0..STORAGE / 4).flat_map(|at| (at as f32 / 256.0 - 0.4).to_le_bytes()).collect();
     let mut files = vec![("archive/data.pkl".to_owned(), pickle)];
     files.extend((0..STORAGES).map(|at| (format!("archive/data/{at}"), &storage[..])));
     let (mut bytes, mut directory) = (Vec::new(), Vec::new());

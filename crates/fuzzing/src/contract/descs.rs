@@ -11,7 +11,7 @@ use crate::input::Input;
 /// Width and height of the largest frame, px.
 pub(super) const FRAME: u32 = 32;
 /// The extent of a slide: 6 × 4 tiles of the bundle's side.
-const EXTENT: [u64; 2] = [48, 32];
+const EXTENT: [u64; 2] = [96, 64];
 /// Pixel formats with so many bytes per pixel; a Bayer and a packed one have none to spare.
 const FORMATS: [(u32, u64); 10] = [
     (PFNC_RGB8, 3),
@@ -47,7 +47,7 @@ pub(super) fn slide(input: &mut Input, kept: &mut Vec<Memory>) -> SlideDesc {
         desc.color_name = text(input, c"colour");
         desc.extent_x = number(input, 0) as i64;
         desc.extent_y = number(input, u64::MAX - 20) as i64;
-        (desc.spread_width, desc.spread_height) = (number(input, 48), number(input, 16));
+        (desc.spread_width, desc.spread_height) = (number(input, 96), number(input, 32));
         desc.max_tiles = small(input, 20);
         desc.assembly_timeout_ms = u32::from(input.byte() % 10);
         desc.result_deadline_ms = u32::from(input.byte() % 30);
@@ -84,7 +84,7 @@ pub(super) fn frame(input: &mut Input, kept: &mut Vec<Memory>) -> Frame {
         pixel_format: format,
         plane_count: 1,
         x: i64::from(input.byte()) - 8,
-        y: i64::from(input.byte()) % 48 - 8,
+        y: i64::from(input.byte()) % 80 - 8,
         width,
         height,
         ..Frame::init()
