@@ -34,7 +34,7 @@ impl Manifest {
     /// the buffers into which a matrix product packs its operands. Of an ONNX model no more is known than its work: what it
     /// writes is held against its multiply-adds, of which 64 make a value.
     pub fn run_bytes(&self) -> usize {
-        const PACKED: u128 = 16 << 20;
+        const PACKED: u128 = 4 << 20;
         let wide = |size: usize| size as u128;
         let values = match &self.architecture {
             Architecture::Vit(vit) => {
