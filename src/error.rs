@@ -112,6 +112,7 @@ pub(crate) fn from_bundle(e: BundleError) -> Error {
     use BundleErrorKind as Kind;
     match e.kind() {
         Kind::DigestMismatch => error!(DIGEST_MISMATCH, "{e}"),
+        Kind::SignatureInvalid => error!(SIGNATURE_INVALID, "{e}"),
         Kind::UnsupportedVersion | Kind::Unsupported => error!(BUNDLE_UNSUPPORTED, "{e}"),
         Kind::Io => error!(IO, "{e}"),
         _ => error!(BUNDLE_INVALID, "{e}"),

@@ -3,6 +3,7 @@
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use coverslip_bundle::signature::{KeyId, Signed, Trust};
 use coverslip_bundle::{Bundle, Digest, Manifest};
 use coverslip_plugin_abi as abi;
 use coverslip_profile::Profile;
@@ -39,6 +40,9 @@ pub(crate) struct Runtime {
     profile: Option<Arc<Profile>>,
     /// Zero without a profile.
     pub(crate) profile_digest: [u8; 32],
+    /// Whose signature of the bundle was accepted.
+    pub(crate) bundle_key: Option<KeyId>,
+    pub(crate) profile_key: Option<KeyId>,
     /// sha256 of the configuration as understood.
     pub(crate) digest: [u8; 32],
     /// The largest 1 − cosine of the self-check.
@@ -58,10 +62,13 @@ impl Runtime {
     pub(crate) fn open(config: RuntimeConfig, log: Arc<Log>, report: &mut OnProgress<'_>) -> Result<Runtime> {
         fault::point("open");
         report(abi::STAGE_VERIFY, 0.0)?;
-        let bundle = Arc::new(Bundle::open(&config.bundle).map_err(from_bundle)?);
+        let bundle = Arc::new(Bundle::open_trusted(&config.bundle, &config.trust).map_err(from_bundle)?);
         expect_digest("bundle", config.bundle_digest, bundle.digest())?;
-        let profile = config.profile.as_ref().map(|asked| open_profile(asked, &bundle)).transpose()?;
-        let (profile, profile_digest) = profile.map_or((None, [0; 32]), |(profile, digest)| (Some(profile), digest));
+        log_origin(&log, "bundle", bundle.signed(), &config.trust);
+        let asked = config.profile.as_ref();
+        let profile = asked.map(|asked| open_profile(asked, &config.trust, &bundle, &log)).transpose()?;
+        let (profile, profile_digest, profile_key) =
+            profile.map_or((None, [0; 32], None), |(profile, digest, key)| (Some(profile), digest, key));
         let original_features = bundle.index_map().map_err(from_bundle)?;
         // From here on nothing fails before `close` can drop the engine on a thread of the plugin.
         let Opened { duty, self_check_error } = open(&config.engine, &bundle, &log, report)?;
@@ -81,8 +88,10 @@ impl Runtime {
             manifest: Arc::new(bundle.manifest().clone()),
             original_features,
             bundle_digest: bundle.digest(),
+            bundle_key: bundle.signed().map(|signed| signed.key),
             profile,
             profile_digest,
+            profile_key,
             digest: digest::of_runtime(&config),
             self_check_error,
             config,
@@ -234,12 +243,32 @@ fn join_all(threads: &mut Vec<JoinHandle<()>>, deadline: Option<Instant>) -> usi
     hung
 }
 
+/// A profile that was opened, its digest, and whose signature of it was accepted.
+type OpenedProfile = (Arc<Profile>, [u8; 32], Option<KeyId>);
+
 /// Opens the profile, which must belong to the bundle and be the one that the host expects.
-fn open_profile(asked: &ProfileConfig, bundle: &Bundle) -> Result<(Arc<Profile>, [u8; 32])> {
-    let (profile, digest) = Profile::open(&asked.path).map_err(from_bundle)?;
+fn open_profile(asked: &ProfileConfig, trust: &Trust, bundle: &Bundle, log: &Log) -> Result<OpenedProfile> {
+    let (profile, digest, signed) = Profile::open_trusted(&asked.path, trust).map_err(from_bundle)?;
     expect_digest("profile", asked.digest, digest)?;
     profile.check_bundle(bundle.manifest(), bundle.digest()).map_err(from_bundle)?;
-    Ok((Arc::new(profile), digest.0))
+    log_origin(log, "profile", signed.as_ref(), trust);
+    Ok((Arc::new(profile), digest.0, signed.map(|signed| signed.key)))
+}
+
+/// Says who made what was opened, to a host that asked by naming keys.
+fn log_origin(log: &Log, what: &str, signed: Option<&Signed>, trust: &Trust) {
+    match signed {
+        Some(Signed { key, comment }) => {
+            log.write(abi::LOG_INFO, format_args!("the {what} is signed by the key {key}: {comment}"));
+        }
+        None if !trust.keys.is_empty() => {
+            log.write(
+                abi::LOG_WARN,
+                format_args!("the {what} is not signed, and COVERSLIP_RUNTIME_REQUIRE_SIGNATURE is not set"),
+            );
+        }
+        None => {}
+    }
 }
 
 fn expect_digest(what: &str, expected: Option<[u8; 32]>, found: Digest) -> Result<()> {

@@ -87,7 +87,7 @@ fn what_is_not_a_file_is_refused_and_nobody_waits() {
         std::os::unix::fs::symlink("/dev/zero", folder.join("manifest.json")).unwrap();
     };
     refused(spoiled("device", device), BUNDLE_INVALID, "manifest.json: it is not a file but a device");
-    let profile = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("bad-pipe-profile");
+    let profile = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("bad-profile-of-a-pipe");
     std::fs::create_dir_all(&profile).unwrap();
     pipe(&profile.join("profile.json"));
     let path = CString::new(profile.to_str().unwrap()).unwrap();
@@ -138,21 +138,33 @@ fn a_runtime_desc_out_of_range_is_refused() {
     refused(open(&|d| d.tensorrt_library = c"libnvinfer.so.11".as_ptr()), INVALID_ARGUMENT, "absolute path");
 }
 
+#[test]
+fn keys_that_cannot_be_used_are_refused() {
+    let folder = bundle("keys");
+    let open = |change: &dyn Fn(&mut RuntimeDesc)| open_with(&folder, change);
+    let key = c"RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3".as_ptr();
+    let (good, cut, nothing) = ([key; 65], [key, c"RWQf6LRCGA9i53ml".as_ptr()], [key, null()]);
+    let trusting = |keys: &[*const std::ffi::c_char], count: u32| {
+        open(&|d| (d.trusted_keys, d.trusted_key_count) = (keys.as_ptr(), count))
+    };
+    refused(trusting(&good, 0), INVALID_ARGUMENT, "trusted_key_count");
+    refused(trusting(&good, 65), INVALID_ARGUMENT, "1..=64");
+    refused(trusting(&cut, 2), INVALID_ARGUMENT, "trusted_keys[1]: expected a public key of minisign");
+    refused(trusting(&nothing, 2), INVALID_ARGUMENT, "trusted_keys[1]");
+    refused(open(&|d| d.trusted_key_count = 1), INVALID_ARGUMENT, "trusted_key_count without");
+    refused(open(&|d| d.flags = RUNTIME_REQUIRE_SIGNATURE), INVALID_ARGUMENT, "name the keys");
+    trusting(&good, 64).expect("as many keys as there may be, and an unsigned bundle, which nothing forbids");
+}
+
 /// Named by version 1.1, not built yet: said before anything is opened, and ranges hold already.
 #[test]
 fn runtime_fields_that_are_not_built_yet_are_unsupported() {
     let folder = bundle("runtime-1-1");
     let open = |change: &dyn Fn(&mut RuntimeDesc)| open_with(&folder, change);
-    let keys = [c"RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3".as_ptr()];
     refused(open(&|d| d.worker_path = c"/opt/coverslip-worker".as_ptr()), UNSUPPORTED, "worker_path");
     refused(open(&|d| d.isolation = ISOLATION_ALWAYS), UNSUPPORTED, "ISOLATION_ALWAYS");
     refused(open(&|d| d.isolation = 3), INVALID_ARGUMENT, "isolation");
     refused(open(&|d| d.worker_timeout_ms = 1), UNSUPPORTED, "worker_timeout_ms");
-    refused(open(&|d| d.trusted_keys = keys.as_ptr()), UNSUPPORTED, "trusted_keys");
-    refused(open(&|d| (d.trusted_keys, d.trusted_key_count) = (keys.as_ptr(), 1)), UNSUPPORTED, "trusted_keys");
-    refused(open(&|d| d.trusted_key_count = 1), INVALID_ARGUMENT, "trusted_key_count without");
-    refused(open(&|d| d.trusted_key_count = 65), INVALID_ARGUMENT, "trusted_key_count");
-    refused(open(&|d| d.flags = RUNTIME_REQUIRE_SIGNATURE), UNSUPPORTED, "REQUIRE_SIGNATURE");
     refused(open(&|d| d.cpu_precision = CPU_PRECISION_HALF), UNSUPPORTED, "cpu_precision");
     refused(open(&|d| d.cpu_precision = CPU_PRECISION_INT8), UNSUPPORTED, "cpu_precision");
     refused(open(&|d| d.cpu_precision = -1), INVALID_ARGUMENT, "cpu_precision");

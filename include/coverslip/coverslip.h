@@ -83,11 +83,17 @@
  *   bounds only the memory of slides. Not built yet: runtime_info.engine_memory_bytes, which says how much the engine
  *   takes.
  * Trust. A digest proves that a file did not change, not who made it. The library hashes every file of a bundle
- *   and profile before it uses it, checks sizes against limits, and runs no code from them. But the graph of a
- *   hostile bundle can take all memory or end the process in runtime_open; TensorRT trusts a plan as code; and a
- *   pipe in the place of a file makes runtime_open wait. Open only what came from someone you trust: pass the
- *   digests that you expect, and keep these folders, and the plan cache, where only trusted software writes. Not
- *   built yet: signatures (trusted_keys, COVERSLIP_RUNTIME_REQUIRE_SIGNATURE).
+ *   and profile before it uses it, checks sizes against limits, and runs no code from them. Before a graph runs, what
+ *   it needs is inferred for its batch: a graph that needs more than 4 GiB of values and 16 times its weights, or
+ *   more than 2^40 operations and 2^14 for each weight, is refused with BUNDLE_INVALID, and one whose sizes cannot be
+ *   inferred with BUNDLE_UNSUPPORTED; memory below that is asked for in runtime_open, which returns OUT_OF_MEMORY
+ *   where it is not given. What is left: within these bounds a hostile bundle may use the memory and the time of an
+ *   honest one, and its numbers mean nothing; memory that the operating system promised in runtime_open and cannot
+ *   give later ends the process; TensorRT trusts a plan as code. Open only what came from someone you trust: name the
+ *   keys of those who make your bundles and profiles (trusted_keys) and set COVERSLIP_RUNTIME_REQUIRE_SIGNATURE, or
+ *   pass the digests that you expect. The signature is checked before anything else is read, and the bytes that were
+ *   checked are the bytes that are used. Plans are built on the scanner and are not signed: with the flag set, they
+ *   are used only from a place that no other user but root can write to.
  * A lost GPU. CUDA's errors 700, 702, 710 and 714 to 719 end CUDA for the whole process: by NVIDIA's documentation
  *   it must be terminated and started anew to use CUDA again. The GPU engine runs in the host's process and shares
  *   the device's primary context with it, so such an error of either ends the GPU work of both, and a crash in the
@@ -196,7 +202,7 @@ extern "C" {
 /** A defect in the library was caught. The slide is poisoned; the host is unaffected. */
 #define COVERSLIP_INTERNAL 25
 /** 1.1. A bundle or profile is unsigned although COVERSLIP_RUNTIME_REQUIRE_SIGNATURE is set, or its signature is wrong,
- *  or it is by none of the trusted keys. Not built yet. */
+ *  or it is by none of the trusted keys. */
 #define COVERSLIP_SIGNATURE_INVALID 26
 
 /* ------------------------------------------------------------------------------ constants of fields -- */
@@ -210,8 +216,8 @@ extern "C" {
 #define COVERSLIP_RUNTIME_ALLOW_LIBRARY_SEARCH 0x1u /**< The loader may search for TensorRT. */
 #define COVERSLIP_RUNTIME_PREBUILT_ONLY 0x2u        /**< Never build a plan on this machine. */
 #define COVERSLIP_RUNTIME_NORMAL_PRIORITY 0x4u      /**< Workers run at the host's priority, not below it. */
-#define COVERSLIP_RUNTIME_REQUIRE_SIGNATURE 0x8u    /**< 1.1. Bundle and profile must be signed by one of trusted_keys.
-                                                         Not built yet. */
+#define COVERSLIP_RUNTIME_REQUIRE_SIGNATURE 0x8u    /**< 1.1. Bundle and profile must be signed by one of trusted_keys,
+                                                         which must not be NULL. The plan cache must be private. */
 
 /** coverslip_runtime_desc.fallback: what happens when a GPU engine fails */
 #define COVERSLIP_FALLBACK_AT_OPEN 0 /**< At open: use the CPU. In mid-slide: the remaining tiles fail. */
@@ -524,15 +530,17 @@ typedef struct coverslip_runtime_desc {
     uint64_t gpu_memory_limit;     /**< Bytes that plan, contexts and buffers may take together; 0: no limit. */
     uint32_t max_batch;            /**< Tiles per batch on the GPU; 0: the plan's, 32 when built. At most 256. */
     uint32_t reserved;             /**< 0. */
-    /* 1.1. Not built yet. */
+    /* 1.1. Not built yet, but for trusted_keys. */
     const char *worker_path;       /**< The program that runs the engine in a process of its own; NULL: coverslip-worker
                                         beside the library. An absolute path. */
     int32_t isolation;             /**< COVERSLIP_ISOLATION_*. AUTO and NEVER are built: no worker is started. */
     uint32_t worker_timeout_ms;    /**< Time for one batch before the worker is killed and started again; 0: 30,000;
                                         COVERSLIP_NO_TIMEOUT: never. */
     const char *const *trusted_keys; /**< Public keys of minisign, a base64 text each, whose signatures of bundle and
-                                        profile are accepted. NULL: signatures are not checked. */
-    uint32_t trusted_key_count;    /**< Length of trusted_keys. At most 64. */
+                                        profile are accepted. A signature that is there must then be right and by one of
+                                        these keys; without REQUIRE_SIGNATURE there may be none. NULL: signatures are
+                                        not checked. */
+    uint32_t trusted_key_count;    /**< Length of trusted_keys: 1 to 64; 0 with NULL. */
     int32_t cpu_precision;         /**< COVERSLIP_CPU_PRECISION_*. */
     const char *cpu_tuning_path;   /**< The file of `coverslip engine tune`, which overrides the choice of CPU kernels;
                                         NULL: chosen from a fixed table by the processor's features. */
@@ -576,12 +584,13 @@ typedef struct coverslip_runtime_info {
     uint8_t plan_digest[32];   /**< sha256 of the GPU plan's file; zeros on the CPU, and for a plan that is not kept. */
     int32_t precision;         /**< The precision that runs: COVERSLIP_PRECISION_FLOAT32, _FLOAT16 or _BFLOAT16. */
     uint32_t reserved;         /**< 0. */
-    /* 1.1. Not built yet, but for cpu_precision. */
+    /* 1.1. Not built yet, but for the keys and cpu_precision. */
     uint64_t worker_process_id;   /**< 0: the engine runs in this process. Changes when the worker is started again. */
     uint64_t worker_restarts;     /**< Since the runtime was opened. */
     uint64_t engine_memory_bytes; /**< Host memory that the engine holds, with the most that its runs add; 0: not
                                        known. */
-    uint64_t bundle_key_id;       /**< The key whose signature was accepted, as minisign numbers it; 0: none. */
+    uint64_t bundle_key_id;       /**< The key whose signature was accepted, as minisign numbers it (it prints the number
+                                       in hexadecimal); 0: none. */
     uint64_t profile_key_id;      /**< The same for the profile. */
     int32_t cpu_precision;        /**< COVERSLIP_CPU_PRECISION_* of the CPU engine, also while it stands by. */
     int32_t profile_precision;    /**< COVERSLIP_PRECISION_* at which the profile was calibrated; 0: not known. */

@@ -1,6 +1,5 @@
 //! `coverslip_runtime_info`, `_runtime_stats`, `_feature_info` and `_slide_summary`.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use coverslip_plugin_abi as abi;
@@ -12,6 +11,7 @@ use crate::runtime::Runtime;
 use crate::slide::counts::ScannerVerdict;
 use crate::slide::standing::Phase;
 use crate::slide::state::Slide;
+use crate::sync::{AtomicU64, Ordering};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 const COMMIT: &str = env!("COVERSLIP_COMMIT");
@@ -34,6 +34,8 @@ pub(super) fn info(runtime: &Runtime) -> RuntimeInfo {
     info.self_check_error = runtime.self_check_error;
     info.bundle_digest = runtime.bundle_digest.0;
     info.profile_digest = runtime.profile_digest;
+    info.bundle_key_id = runtime.bundle_key.map_or(0, |key| key.0);
+    info.profile_key_id = runtime.profile_key.map_or(0, |key| key.0);
     info.configuration_digest = runtime.digest;
     put_text(&mut info.bundle_name, &manifest.name);
     put_text(&mut info.plugin_version, VERSION);

@@ -1,10 +1,12 @@
 //! The configuration digests: sha256 of a text that names its version and then every field on a line of its own, in a
 //! fixed order. Nothing here follows from the names of types or fields in the code, so that renaming one of them changes
-//! no digest. A field that is added, dropped or written in another way is a new version.
+//! no digest. A field that is added, dropped or written in another way is a new version. What a host of version 1.0 of
+//! the contract cannot set is written only where it is set, so that such a host keeps its digest.
 
 use std::fmt::{Arguments, Display, Write};
 
 use coverslip_bundle::Digest;
+use coverslip_bundle::signature::{PublicKey, Trust};
 use sha2::{Digest as _, Sha256};
 
 use super::request::SlideRequest;
@@ -75,9 +77,15 @@ pub(crate) fn of_runtime(config: &RuntimeConfig) -> [u8; 32] {
 
 fn runtime_fields<W: Write>(to: W, config: &RuntimeConfig) -> W {
     // Taken apart, so that a new field does not compile until it is decided here whether it counts.
-    let RuntimeConfig { bundle, bundle_digest, profile, engine, max_slides, memory_limit } = config;
+    let RuntimeConfig { bundle, bundle_digest, profile, trust, engine, max_slides, memory_limit } = config;
     let EngineConfig { kind, fallback, cpu_lanes, placement: Placement { cpus, normal_priority }, gpu } = engine;
-    let mut fields = Fields::new(to, "coverslip runtime configuration v2");
+    let Trust { keys, required } = trust;
+    let newer = !keys.is_empty() || *required;
+    let version = match newer {
+        false => "coverslip runtime configuration v2",
+        true => "coverslip runtime configuration v3",
+    };
+    let mut fields = Fields::new(to, version);
     fields.text("bundle", bundle.to_str());
     fields.digest("bundle_digest", bundle_digest.as_ref());
     fields.text("profile", profile.as_ref().and_then(|profile| profile.path.to_str()));
@@ -91,12 +99,30 @@ fn runtime_fields<W: Write>(to: W, config: &RuntimeConfig) -> W {
     gpu_fields(&mut fields, gpu);
     fields.number("max_slides", max_slides);
     fields.number("memory_limit", memory_limit);
+    if newer {
+        // In which order the host names them changes nothing.
+        let mut keys: Vec<String> = keys.iter().map(PublicKey::to_string).collect();
+        keys.sort();
+        fields.number("trusted_keys", keys.join(","));
+        fields.flag("require_signature", *required);
+    }
     fields.0
 }
 
 fn gpu_fields(fields: &mut Fields<impl Write>, gpu: &GpuConfig) {
-    let GpuConfig { library, search, uuid, plans, plan_digest, prebuilt_only, precision, max_batch, memory_limit } =
-        gpu;
+    let GpuConfig {
+        library,
+        search,
+        uuid,
+        plans,
+        plan_digest,
+        prebuilt_only,
+        precision,
+        max_batch,
+        memory_limit,
+        // Follows from require_signature.
+        private_plans: _,
+    } = gpu;
     fields.text("tensorrt_library", library.as_ref().and_then(|path| path.to_str()));
     fields.flag("library_search", *search);
     fields.text("gpu_uuid", uuid.as_deref());
@@ -198,6 +224,7 @@ mod tests {
             bundle: PathBuf::from("/opt/bundles/demo"),
             bundle_digest: Some([0xab; 32]),
             profile: Some(ProfileConfig { path: PathBuf::from("/opt/profile µ"), digest: None }),
+            trust: Trust::default(),
             engine: EngineConfig {
                 kind: 1,
                 fallback: 2,
@@ -213,6 +240,7 @@ mod tests {
                     precision: 0,
                     max_batch: 32,
                     memory_limit: 0,
+                    private_plans: false,
                 },
             },
             max_slides: 4,
@@ -276,6 +304,26 @@ memory_limit=4294967296
 ";
         assert_eq!(text, expected);
         assert_eq!(hex(of_runtime(&runtime())), "5b9f78e9f0e56250b15ed7589942403fa2b73b7b5adf3a3b3206644dabd88b88");
+    }
+
+    #[test]
+    fn keys_are_written_in_one_order_and_only_where_there_are_some() {
+        let keys = [
+            "RWSvCtVwzqSrWkTbvWPoyGBrtZPfnLbXZqmRLVCvFmEPKCgqr6RDkSqR",
+            "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3",
+        ];
+        let trusting = |order: [usize; 2]| {
+            let keys = order.map(|i| PublicKey::parse(keys[i]).unwrap()).to_vec();
+            RuntimeConfig { trust: Trust { keys, required: true }, ..runtime() }
+        };
+        let lines = |config: &RuntimeConfig| runtime_fields(String::new(), config);
+        let (plain, fields) = (lines(&runtime()), lines(&trusting([0, 1])));
+        let expected =
+            format!("{}trusted_keys={},{}\nrequire_signature=1\n", plain.replace("v2", "v3"), keys[1], keys[0]);
+        assert_eq!(fields, expected);
+        assert_eq!(of_runtime(&trusting([0, 1])), of_runtime(&trusting([1, 0])));
+        let optional = RuntimeConfig { trust: Trust { required: false, ..trusting([0, 1]).trust }, ..runtime() };
+        assert!(lines(&optional).ends_with("require_signature=0\n"));
     }
 
     #[test]

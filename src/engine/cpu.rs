@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use coverslip_bundle::ComposedGraph;
+use coverslip_bundle::fence::fenced;
 use coverslip_plugin_abi::{ENGINE_CPU, PRECISION_FLOAT32};
 use rten::{Model, ModelOptions, NodeId, RunOptions, ThreadPool, Value};
 use rten_tensor::NdTensorView;
@@ -35,9 +36,9 @@ struct Names {
 
 impl CpuEngine {
     /// `lanes`: threads that will run it.
-    /// `run_bytes`: what one run takes at most.
-    pub(crate) fn load(graph: ComposedGraph, lanes: usize, run_bytes: usize) -> Result<CpuEngine> {
+    pub(crate) fn load(graph: ComposedGraph, lanes: usize) -> Result<CpuEngine> {
         expect_pool(lanes)?;
+        let run_bytes = usize::try_from(graph.working_bytes).unwrap_or(usize::MAX).saturating_add(PACKED_BYTES);
         let unavailable = |what: &dyn std::fmt::Display| {
             error!(ENGINE_UNAVAILABLE, "rten does not run this bundle's graph: {what}; run `coverslip bundle verify`")
         };
@@ -49,8 +50,8 @@ impl CpuEngine {
         if let Some(weights) = graph.external {
             options.external_data(ComposedGraph::EXTERNAL_FILE, weights);
         }
-        let model =
-            with_room("the CPU engine", load_bytes, || options.load(graph.onnx))?.map_err(|e| unavailable(&e))?;
+        let model = with_room("the CPU engine", load_bytes, || fenced(|| options.load(graph.onnx)))?;
+        let model = model.map_err(|e| unavailable(&e))?.map_err(|e| unavailable(&e))?;
         let node = |name: &str| model.node_id(name).map_err(|e| unavailable(&e));
         let mut outputs = Vec::new();
         for tap in &graph.taps {
@@ -102,6 +103,8 @@ impl Engine for CpuEngine {
 
 /// What loading takes beside the weights.
 const LOAD_BYTES: usize = 32 << 20;
+/// The buffers into which a run's matrix products pack their operands.
+const PACKED_BYTES: usize = 16 << 20;
 /// What to do where the system starts no more threads.
 const MORE_THREADS: &str = "lower max_threads, or raise the limit of threads (RLIMIT_NPROC, a container's pids)";
 /// A pool of one thread, without its stack.
@@ -153,9 +156,10 @@ impl Lane for CpuLane {
         let (model, names, options) = (&self.model, &self.names, &self.options);
         // rten cannot be refused memory.
         let found = with_room("the engine's runs", self.room, || {
-            let values = model.run(vec![(names.input, input.into())], &names.outputs, Some(options.clone()));
-            values.map(|values| Found::new(&names.widths, values))
+            let run = || model.run(vec![(names.input, input.into())], &names.outputs, Some(options.clone()));
+            fenced(run).map(|values| values.map(|values| Found::new(&names.widths, values)))
         })?;
+        let found = found.map_err(|e| error!(INTERNAL, "rten failed on a tile: {e}"))?;
         let found = found.map_err(|e| error!(INTERNAL, "rten failed on a tile: {e}"))?;
         Ok(found.scatter(&names.widths, outputs)?)
     }

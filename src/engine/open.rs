@@ -120,7 +120,7 @@ impl Loader {
         let graph =
             with_room("the weights", weights.unwrap_or(usize::MAX), || self.bundle.compose())?.map_err(from_bundle)?;
         self.tell.tell(abi::STAGE_ENGINE, 0.0)?;
-        let engine = CpuEngine::load(graph, self.config.cpu_lanes, manifest.run_bytes())?;
+        let engine = CpuEngine::load(graph, self.config.cpu_lanes)?;
         let worst = self.check(&engine, Tolerance::FLOAT32_ANYWHERE, 1)?;
         Ok((Arc::new(engine), worst))
     }

@@ -156,6 +156,7 @@ mod models {
     use crate::slide::fixture;
     use crate::slide::state::{Downstream, Work};
     use crate::sync::{AtomicBool, Weak, every_order, thread};
+    use crate::tiles::assembler::IntakeCounts;
 
     struct Nowhere;
 
@@ -200,6 +201,7 @@ mod models {
             let slides = Arc::new(Registry::new(1, 1 << 30));
             let slide = fixture::slide(1, 1, Weak::<Nowhere>::new());
             slides.add(&slide, || false).unwrap();
+            slide.published.set_intake(&IntakeCounts { opened: 1, ..IntakeCounts::default() });
             slide.put(coverslip_plugin_abi::TileResult::default(), &[], &[]);
             slide.standing.end();
             slide.standing.finish();

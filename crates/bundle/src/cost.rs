@@ -1,7 +1,7 @@
 //! What a bundle costs to run: parameters and floating-point operations.
 
 use crate::layout;
-use crate::manifest::{Architecture, Manifest, SaeArchitecture, Tap, Vit};
+use crate::manifest::{Architecture, Manifest, SaeArchitecture, Vit};
 
 impl Manifest {
     /// Parameters of the model, including a ViT's final norm.
@@ -30,32 +30,13 @@ impl Manifest {
         model + 2 * sae.d_in as u128 * (sae.d_sae + decoded) as u128
     }
 
-    /// Bytes that one run of the CPU engine takes for one tile, at most: about twice what is alive at once in a block, and
-    /// the buffers into which a matrix product packs its operands. Of an ONNX model no more is known than its work: what it
-    /// writes is held against its multiply-adds, of which 64 make a value.
-    pub fn run_bytes(&self) -> usize {
-        const PACKED: u128 = 4 << 20;
-        let wide = |size: usize| size as u128;
-        let values = match &self.architecture {
-            Architecture::Vit(vit) => {
-                let (t, d) = (wide(vit.tokens(self.side)), wide(vit.embed_dim));
-                let attention = 2 * wide(vit.heads) * t * t;
-                let linear = t * (wide(vit.fc1_rows() + vit.mlp_dim) + 8 * d);
-                attention + linear + 2 * wide(3 * self.side * self.side)
-            }
-            Architecture::Onnx(onnx) => u128::from(onnx.flops_per_tile) / 64,
-        };
-        let sae = wide(self.sae.d_sae + 4 * self.sae.d_in);
-        usize::try_from(2 * 4 * (values + sae) + PACKED).unwrap_or(usize::MAX)
-    }
-
     fn vit_flops(&self, a: &Vit) -> u128 {
         let wide = |size: usize| size as u128;
         let (t, d) = (wide(a.tokens(self.side)), wide(a.embed_dim));
         let embed = wide(a.patches(self.side)) * wide(3 * a.patch * a.patch) * d;
         let linear = t * d * (3 * d + d + wide(a.fc1_rows() + a.mlp_dim));
         let attention = 2 * t * t * d;
-        let blocks = self.taps.iter().filter_map(Tap::after_block).map(|block| block + 1).max().unwrap_or(0);
+        let blocks = self.blocks_read();
         2 * (embed + wide(blocks) * (linear + attention))
     }
 }

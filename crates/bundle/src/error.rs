@@ -13,6 +13,8 @@ pub enum BundleErrorKind {
     Truncated,
     /// A file has the right size but the wrong sha256.
     DigestMismatch,
+    /// A signature is missing where one is required, is wrong, or is by none of the trusted keys.
+    SignatureInvalid,
     /// This version does not read the manifest's `format`.
     UnsupportedVersion,
     /// This version does not support the model, SAE or file layout; the message names it.
@@ -34,6 +36,7 @@ impl BundleErrorKind {
             Self::Missing => "Missing",
             Self::Truncated => "Truncated",
             Self::DigestMismatch => "DigestMismatch",
+            Self::SignatureInvalid => "SignatureInvalid",
             Self::UnsupportedVersion => "UnsupportedVersion",
             Self::Unsupported => "Unsupported",
             Self::Invalid => "Invalid",

@@ -127,6 +127,9 @@ pub(crate) fn check_file_name(name: &str) -> Result<(), BundleError> {
     if name.eq_ignore_ascii_case(crate::manifest::MANIFEST_FILE) {
         fail!(Invalid, "`files` lists the manifest itself");
     }
+    if name.to_ascii_lowercase().ends_with(crate::signature::SUFFIX) {
+        fail!(Invalid, "`files` lists `{name}`: signatures are not listed, a list cannot hold its own");
+    }
     Ok(())
 }
 

@@ -3,9 +3,11 @@
 
 mod bundle;
 mod fixture;
+mod signer;
 
 pub use bundle::{bundle, bundle_of};
 pub use fixture::{Fixture, assert_refused, read_tensors};
+pub use signer::Signer;
 
 use std::fs;
 use std::path::{Path, PathBuf};

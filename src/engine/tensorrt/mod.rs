@@ -9,6 +9,7 @@ mod cuda;
 mod device;
 mod lane;
 mod plans;
+mod private;
 mod signature;
 
 use std::path::PathBuf;
@@ -88,7 +89,7 @@ pub(super) fn open(
     let library = device::library(config)?;
     pass_on_log(library, log);
     let device = device::device(config)?;
-    let plans = Plans::new(config, wanted(config, bundle, library, &device), log);
+    let plans = Plans::new(config, wanted(config, bundle, library, &device), log)?;
     let runtime = tensorrt::Runtime::new(library).map_err(|error| match error {
         tensorrt::Error::NoDriver(why) => unavailable!(REASON_NO_DRIVER, "{why}"),
         error => unavailable!(REASON_UNSUPPORTED_DEVICE, "TensorRT makes no runtime on {}: {error}", device.name),
@@ -102,9 +103,10 @@ pub(super) fn open(
             Err(Refusal::Loss(loss)) => return Err(loss),
         }
     }
+    let claim = plans.claim();
     let timings = plans.beside("timing", false);
     let bytes = build::build(library, bundle, plans.wanted(), timings.as_deref(), config.memory_limit, tell)?;
-    let plan = plans.keep(bytes);
+    let plan = plans.keep(bytes, claim);
     site.bring_up(&plan, &plans).map_err(|refusal| match refusal {
         Refusal::Plan(why) => unavailable!(REASON_PLAN_REFUSED, "the plan that was built does not work here: {why}"),
         Refusal::Loss(loss) => loss,
