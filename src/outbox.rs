@@ -196,6 +196,20 @@ mod tests {
         assert_eq!(outbox.lock().records.len(), 1);
     }
 
+    /// Who sees an empty outbox and a finished slide says END_OF_RESULTS: by then nothing is unpolled.
+    #[test]
+    fn what_is_taken_is_counted_before_anybody_can_see_that_it_is_gone() {
+        let outbox = Outbox::new(1, 4, 2).unwrap();
+        assert!(put(&outbox, 0));
+        let mut counted = 0;
+        let count = |taken| {
+            assert!(outbox.shelf.try_lock().is_err(), "others can look");
+            counted += taken;
+        };
+        outbox.take(ALL, &mut |_, _, _| {}, count).unwrap();
+        assert_eq!(counted, 1);
+    }
+
     #[test]
     fn a_closed_outbox_takes_everything_and_keeps_nothing() {
         let outbox = Outbox::new(1, 4, 2).unwrap();
@@ -233,7 +247,7 @@ mod models {
                 );
                 taken.push(record.sequence);
             };
-        assert!(outbox.take(room, &mut each).is_ok());
+        assert!(outbox.take(room, &mut each, |_| ()).is_ok());
         taken
     }
 

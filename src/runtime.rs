@@ -7,6 +7,7 @@ use coverslip_bundle::signature::{KeyId, Signed, Trust};
 use coverslip_bundle::{Bundle, Digest, Manifest};
 use coverslip_plugin_abi as abi;
 use coverslip_profile::Profile;
+use crossbeam_channel::bounded;
 
 use crate::config::digest;
 use crate::config::range::in_range;
@@ -18,13 +19,16 @@ use crate::fault;
 use crate::judge::Judge;
 use crate::judge::event::Event;
 use crate::log::Log;
-use crate::pipeline::queues::Job;
+use crate::memory::expect_room;
+use crate::pipeline::queues::{Job, Queues};
 use crate::pipeline::shared::Shared;
 use crate::pipeline::{lane, prep};
 use crate::slide::registry::Registry;
-use crate::slide::state::Slide;
 use crate::sync::{Arc, Mutex, Ordering, PoisonError};
-use crate::thread::spawn;
+use crate::thread::{Placement, spawn};
+
+/// What a runtime takes beside its queues, its threads and its engine.
+const SMALL: usize = 256 << 10;
 
 pub(crate) struct Runtime {
     pub(crate) shared: Arc<Shared>,
@@ -70,8 +74,16 @@ impl Runtime {
         let Opened { duty, self_check_error } = open(&config.engine, &bundle, &log, report)?;
 
         let slides = Registry::new(config.max_slides, config.memory_limit);
+        let side = bundle.manifest().side;
+        let shared = match expect_room("the queues", Queues::BYTES + SMALL) {
+            Ok(()) => Arc::new(Shared::new(slides, duty, side, log)),
+            Err(refusal) => {
+                drop_elsewhere(duty, &config.engine.placement);
+                return Err(refusal);
+            }
+        };
         let runtime = Runtime {
-            shared: Arc::new(Shared::new(slides, duty, bundle.manifest().side, log)),
+            shared,
             threads: Mutex::default(),
             manifest: Arc::new(bundle.manifest().clone()),
             original_features,
@@ -112,20 +124,24 @@ impl Runtime {
     fn start(&self) -> Result<()> {
         let placement = Arc::new(self.config.engine.placement.clone());
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        let started = (|| {
+        let started: Result<()> = (|| {
             for i in 0..self.prep_workers() {
                 let shared = self.shared.clone();
                 threads.prep.push(spawn(format!("prep{i}"), &placement, move || prep::run(&shared))?);
             }
-            for i in 0..self.shared.duty.threads() {
-                let shared = self.shared.clone();
-                threads.lanes.push(spawn(format!("lane{i}"), &placement, move || lane::run(&shared, i))?);
+            let lanes = self.shared.duty.threads();
+            let (begun, ready) = bounded(lanes);
+            for i in 0..lanes {
+                let (shared, begun) = (self.shared.clone(), begun.clone());
+                threads.lanes.push(spawn(format!("lane{i}"), &placement, move || lane::run(&shared, i, begun))?);
             }
+            drop(begun);
             let shared = self.shared.clone();
             let judge = Judge::new(shared.queues.judge.1.clone(), shared.slides.clone(), shared.log.clone());
             threads.judge =
                 Some(spawn("judge".into(), &placement, move || judge.run(&shared.times.judge, &shared.wakes))?);
-            Ok(())
+            // Until each lane has said whether it can run.
+            ready.iter().collect()
         })();
         drop(threads);
         if started.is_err() {
@@ -159,7 +175,7 @@ impl Runtime {
     pub(crate) fn close(&self, timeout: Option<Duration>) -> Result<()> {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         self.shared.stop();
-        self.shared.slides.all().iter().for_each(Slide::end);
+        self.shared.slides.end_all();
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         let queues = &self.shared.queues;
         // The queues have room for these.
@@ -191,13 +207,16 @@ impl Runtime {
         if engines.is_empty() {
             return 0;
         }
-        let placement = Arc::new(self.config.engine.placement.clone());
-        match spawn("unload".into(), &placement, move || drop(engines)) {
-            Ok(thread) => join_all(&mut vec![thread], deadline),
-            // No thread could be started: the engines were dropped on this one.
-            Err(_) => 0,
+        match drop_elsewhere(engines, &self.config.engine.placement) {
+            Some(thread) => join_all(&mut vec![thread], deadline),
+            None => 0,
         }
     }
+}
+
+/// Drops what an engine is part of on a thread of the plugin. Where none can be started it is dropped on this one.
+fn drop_elsewhere(engine: impl Send + 'static, placement: &Placement) -> Option<JoinHandle<()>> {
+    spawn("unload".into(), &Arc::new(placement.clone()), move || drop(engine)).ok()
 }
 
 impl Drop for Runtime {

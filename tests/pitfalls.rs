@@ -40,7 +40,8 @@ fn compiled(mut compiler: Command, name: &str) -> Output {
         compiler.arg(format!("-fsanitize={sanitizer}"));
     }
     compiler.arg(coverslip_testkit::root().join(format!("tests/c/{name}.c"))).arg("-o").arg(&program);
-    coverslip_testkit::run(compiler.args(["-ldl", "-pthread", "-lm"]));
+    // A host may stand before the C library: see clock.c.
+    coverslip_testkit::run(compiler.args(["-rdynamic", "-ldl", "-pthread", "-lm"]));
 
     let mut words: Vec<String> = Vec::new();
     if let Ok(runner) = std::env::var("COVERSLIP_RUNNER") {
@@ -119,6 +120,19 @@ fn no_signal_reaches_a_thread_of_the_library() {
 #[test]
 fn a_forked_child_is_refused_and_nothing_hangs() {
     host("fork");
+}
+
+/// Too few threads are said by runtime_open, and nothing stays behind.
+#[test]
+fn a_limit_of_threads_is_named() {
+    host("few_threads");
+}
+
+/// Clocks that jump make no tile late that is not, and nothing waits for them.
+#[test]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+fn clocks_may_jump() {
+    host("clock");
 }
 
 /// Pitfall 13, including calls that fail.

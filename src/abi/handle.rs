@@ -1,6 +1,7 @@
 //! Handles: a place and a generation, so that a stale handle is recognised and never followed.
 
 use crate::error::{Result, error};
+use crate::memory::grow;
 use crate::sync::{Arc, PoisonError, RwLock};
 
 struct Entry<T> {
@@ -32,6 +33,7 @@ impl<T> Registry<T> {
             return Err(error!(LIMIT_REACHED, "{MAX_OBJECTS} {}s are open in this process: close some", self.what));
         }
         if place == entries.len() {
+            grow(&mut entries, place + 1)?;
             entries.push(Entry { generation: 0, object: None });
         }
         let entry = &mut entries[place];

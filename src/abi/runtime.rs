@@ -65,8 +65,8 @@ unsafe fn request(desc: &RuntimeDesc) -> Result<RuntimeRequest<'_>> {
 /// Reads texts that must all be there; none where the host gave no array.
 ///
 /// # Safety
-/// `texts` is null or has `count` entries, each null or NUL-terminated.
-unsafe fn read_texts(texts: *const *const c_char, count: u32, name: &str) -> Result<Vec<String>> {
+/// `texts` is null or has `count` entries, each null or NUL-terminated, and these stay for `'h`.
+unsafe fn read_texts<'h>(texts: *const *const c_char, count: u32, name: &str) -> Result<Vec<&'h str>> {
     // SAFETY: the caller's promise.
     let texts = unsafe { read_array(texts, count, name) }?;
     // SAFETY: as above.

@@ -20,6 +20,7 @@ use crate::admission::admit;
 use crate::error::{Result, error};
 use crate::fault;
 use crate::gate::WaitEnd;
+use crate::memory::shared;
 use crate::runtime::Runtime;
 use crate::slide::state::Slide;
 
@@ -166,8 +167,8 @@ unsafe extern "C" fn slide_begin(
         // SAFETY: see above.
         let plan = unsafe { slide::plan(desc, runtime) }?;
         let slide = admit(&runtime.shared, plan)?;
-        let object = Arc::new(OfRuntime { slide: slide.clone(), runtime: runtime.clone() });
-        let handle = SLIDES.insert(object).inspect_err(|_| slide.end())?;
+        let object = shared(OfRuntime { slide: slide.clone(), runtime: runtime.clone() });
+        let handle = object.and_then(|object| SLIDES.insert(object)).inspect_err(|_| slide.end())?;
         if runtime.shared.is_stopping() {
             // runtime_close looked for handles before this one was there.
             let _ = SLIDES.remove(handle);

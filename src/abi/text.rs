@@ -1,21 +1,22 @@
 //! Text and digests across the line.
 
 use std::ffi::{CStr, c_char};
+use std::fmt::Arguments;
 
-use crate::error::{Result, cut_to_fit, error};
+use crate::error::{Error, Result, cut_to_fit, error};
 
-/// Reads a path or a name; None: the host gave NULL.
+/// Reads a path or a name, where it lies; None: the host gave NULL.
 ///
 /// # Safety
-/// `text` is null or NUL-terminated.
-pub(super) unsafe fn read_text(text: *const c_char, name: &str) -> Result<Option<String>> {
+/// `text` is null or NUL-terminated, and stays for `'h`.
+pub(super) unsafe fn read_text<'h>(text: *const c_char, name: &str) -> Result<Option<&'h str>> {
     if text.is_null() {
         return Ok(None);
     }
     // SAFETY: the caller's promise.
     let text = unsafe { CStr::from_ptr(text) };
     match text.to_str() {
-        Ok(text) => Ok(Some(text.to_owned())),
+        Ok(text) => Ok(Some(text)),
         Err(_) => Err(error!(INVALID_ARGUMENT, "expected UTF-8 text in {name}, found {text:?}")),
     }
 }
@@ -23,8 +24,8 @@ pub(super) unsafe fn read_text(text: *const c_char, name: &str) -> Result<Option
 /// Reads a text that must be there.
 ///
 /// # Safety
-/// `text` is null or NUL-terminated.
-pub(super) unsafe fn require_text(text: *const c_char, name: &str) -> Result<String> {
+/// As [`read_text`].
+pub(super) unsafe fn require_text<'h>(text: *const c_char, name: &str) -> Result<&'h str> {
     // SAFETY: the caller's promise.
     match unsafe { read_text(text, name) }? {
         Some(text) if !text.is_empty() => Ok(text),
@@ -48,4 +49,10 @@ pub(super) fn put_text(target: &mut [c_char], text: &str) {
     for (place, byte) in target.iter_mut().zip(kept.bytes().chain(mark.bytes())) {
         *place = byte as c_char;
     }
+}
+
+/// The same for text that is made now.
+pub(super) fn put_args(target: &mut [c_char], text: Arguments<'_>) {
+    // An error's text lies in place and has room for more than any label.
+    put_text(target, Error::new(coverslip_plugin_abi::OK, text).text());
 }

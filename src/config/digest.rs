@@ -3,7 +3,7 @@
 //! no digest. A field that is added, dropped or written in another way is a new version. What a host of version 1.0 of
 //! the contract cannot set is written only where it is set, so that such a host keeps its digest.
 
-use std::fmt::{Display, Write};
+use std::fmt::{Arguments, Display, Write};
 
 use coverslip_bundle::Digest;
 use coverslip_bundle::signature::{PublicKey, Trust};
@@ -15,16 +15,39 @@ use crate::engine::config::{EngineConfig, GpuConfig};
 use crate::slide::config::SlideConfig;
 use crate::thread::Placement;
 
-/// What is hashed.
-struct Fields(String);
+/// Text that is hashed as it is made, and kept nowhere.
+#[derive(Default)]
+pub(super) struct Hashed(Sha256);
 
-impl Fields {
-    fn new(title: &str) -> Fields {
-        Fields(format!("{title}\n"))
+impl Write for Hashed {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        self.0.update(text.as_bytes());
+        Ok(())
+    }
+}
+
+impl Hashed {
+    pub(super) fn add(&mut self, text: Arguments<'_>) {
+        // Hashing does not fail.
+        let _ = self.write_fmt(text);
+    }
+
+    pub(super) fn sha256(self) -> [u8; 32] {
+        self.0.finalize().into()
+    }
+}
+
+/// The fields, one after the other. Tests look at them as text.
+struct Fields<W>(W);
+
+impl<W: Write> Fields<W> {
+    fn new(mut to: W, title: &str) -> Fields<W> {
+        // Neither hashing nor a String fails.
+        let _ = writeln!(to, "{title}");
+        Fields(to)
     }
 
     fn number(&mut self, name: &str, value: impl Display) {
-        // Writing into a String does not fail.
         let _ = writeln!(self.0, "{name}={value}");
     }
 
@@ -46,26 +69,23 @@ impl Fields {
             None => self.number(name, '-'),
         }
     }
-
-    fn sha256(&self) -> [u8; 32] {
-        Sha256::digest(self.0.as_bytes()).into()
-    }
 }
 
 pub(crate) fn of_runtime(config: &RuntimeConfig) -> [u8; 32] {
-    runtime_fields(config).sha256()
+    runtime_fields(Hashed::default(), config).sha256()
 }
 
-fn runtime_fields(config: &RuntimeConfig) -> Fields {
+fn runtime_fields<W: Write>(to: W, config: &RuntimeConfig) -> W {
     // Taken apart, so that a new field does not compile until it is decided here whether it counts.
     let RuntimeConfig { bundle, bundle_digest, profile, trust, engine, max_slides, memory_limit } = config;
     let EngineConfig { kind, fallback, cpu_lanes, placement: Placement { cpus, normal_priority }, gpu } = engine;
     let Trust { keys, required } = trust;
     let newer = !keys.is_empty() || *required;
-    let mut fields = Fields::new(match newer {
+    let version = match newer {
         false => "coverslip runtime configuration v2",
         true => "coverslip runtime configuration v3",
-    });
+    };
+    let mut fields = Fields::new(to, version);
     fields.text("bundle", bundle.to_str());
     fields.digest("bundle_digest", bundle_digest.as_ref());
     fields.text("profile", profile.as_ref().and_then(|profile| profile.path.to_str()));
@@ -86,10 +106,10 @@ fn runtime_fields(config: &RuntimeConfig) -> Fields {
         fields.number("trusted_keys", keys.join(","));
         fields.flag("require_signature", *required);
     }
-    fields
+    fields.0
 }
 
-fn gpu_fields(fields: &mut Fields, gpu: &GpuConfig) {
+fn gpu_fields(fields: &mut Fields<impl Write>, gpu: &GpuConfig) {
     let GpuConfig {
         library,
         search,
@@ -121,15 +141,16 @@ pub(super) fn of_slide(
     stability_interval: u32,
     runtime: &[u8; 32],
 ) -> [u8; 32] {
-    slide_fields(config, request, stability_interval, runtime).sha256()
+    slide_fields(Hashed::default(), config, request, stability_interval, runtime).sha256()
 }
 
-fn slide_fields(
+fn slide_fields<W: Write>(
+    to: W,
     config: &SlideConfig,
     request: &SlideRequest<'_>,
     stability_interval: u32,
     runtime: &[u8; 32],
-) -> Fields {
+) -> W {
     let SlideConfig {
         grid,
         shape,
@@ -151,11 +172,11 @@ fn slide_fields(
         digest: _,
         memory_bytes: _,
     } = config;
-    let mut fields = Fields::new("coverslip slide configuration v2");
+    let mut fields = Fields::new(to, "coverslip slide configuration v2");
     fields.digest("runtime", Some(runtime));
-    fields.text("scanner", Some(&request.scanner));
-    fields.text("slide", Some(&request.slide));
-    fields.text("color_name", request.color_name.as_deref());
+    fields.text("scanner", Some(request.scanner));
+    fields.text("slide", Some(request.slide));
+    fields.text("color_name", request.color_name);
     fields.number("color_state", request.desc.color_state);
     fields.number("origin", format_args!("{},{}", grid.origin.0, grid.origin.1));
     fields.number("tile", format_args!("{},{}", grid.tile_width, grid.tile_height));
@@ -177,7 +198,7 @@ fn slide_fields(
     fields.flag("embeddings", *embeddings);
     fields.flag("analyse_background", *analyse_background);
     fields.number("stability_interval", stability_interval);
-    fields
+    fields.0
 }
 
 #[cfg(test)]
@@ -258,7 +279,7 @@ mod tests {
     /// Hosts compare these values with those that they logged: a change here is a new version.
     #[test]
     fn a_runtimes_digest_is_that_of_these_lines() {
-        let fields = runtime_fields(&runtime());
+        let text = runtime_fields(String::new(), &runtime());
         let expected = "coverslip runtime configuration v2
 bundle=17:/opt/bundles/demo
 bundle_digest=abababababababababababababababababababababababababababababababab
@@ -281,7 +302,7 @@ gpu_memory_limit=0
 max_slides=4
 memory_limit=4294967296
 ";
-        assert_eq!(fields.0, expected);
+        assert_eq!(text, expected);
         assert_eq!(hex(of_runtime(&runtime())), "5b9f78e9f0e56250b15ed7589942403fa2b73b7b5adf3a3b3206644dabd88b88");
     }
 
@@ -295,20 +316,21 @@ memory_limit=4294967296
             let keys = order.map(|i| PublicKey::parse(keys[i]).unwrap()).to_vec();
             RuntimeConfig { trust: Trust { keys, required: true }, ..runtime() }
         };
-        let (plain, fields) = (runtime_fields(&runtime()).0, runtime_fields(&trusting([0, 1])).0);
+        let lines = |config: &RuntimeConfig| runtime_fields(String::new(), config);
+        let (plain, fields) = (lines(&runtime()), lines(&trusting([0, 1])));
         let expected =
             format!("{}trusted_keys={},{}\nrequire_signature=1\n", plain.replace("v2", "v3"), keys[1], keys[0]);
         assert_eq!(fields, expected);
         assert_eq!(of_runtime(&trusting([0, 1])), of_runtime(&trusting([1, 0])));
         let optional = RuntimeConfig { trust: Trust { required: false, ..trusting([0, 1]).trust }, ..runtime() };
-        assert!(runtime_fields(&optional).0.ends_with("require_signature=0\n"));
+        assert!(lines(&optional).ends_with("require_signature=0\n"));
     }
 
     #[test]
     fn a_slides_digest_is_that_of_these_lines() {
         let desc = SlideDesc { color_state: 3, ..SlideDesc::init() };
-        let request = SlideRequest { desc: &desc, scanner: "S 1".into(), slide: "L\n2".into(), color_name: None };
-        let fields = slide_fields(&slide(), &request, 64, &[1; 32]);
+        let request = SlideRequest { desc: &desc, scanner: "S 1", slide: "L\n2", color_name: None };
+        let text = slide_fields(String::new(), &slide(), &request, 64, &[1; 32]);
         let expected = "coverslip slide configuration v2
 runtime=0101010101010101010101010101010101010101010101010101010101010101
 scanner=3:S 1
@@ -334,7 +356,7 @@ embeddings=0
 analyse_background=1
 stability_interval=64
 ";
-        assert_eq!(fields.0, expected);
+        assert_eq!(text, expected);
         assert_eq!(
             hex(of_slide(&slide(), &request, 64, &[1; 32])),
             "51ccd6fd19aa8658a31f01499cd1cb79c8dbc639d1b47d2ed7d2902c7e2e047a"

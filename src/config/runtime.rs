@@ -77,7 +77,7 @@ impl RuntimeConfig {
             in_range("an entry of runtime_desc.cpus", cpu, 0..=MAX_CPUS - 1)?;
         }
         Ok(RuntimeConfig {
-            bundle: PathBuf::from(&request.bundle),
+            bundle: PathBuf::from(request.bundle),
             bundle_digest: request.bundle_digest,
             profile: profile(&request)?,
             trust: trust(&request)?,
@@ -98,7 +98,7 @@ impl RuntimeConfig {
 }
 
 fn profile(request: &RuntimeRequest<'_>) -> Result<Option<ProfileConfig>> {
-    match (&request.profile, request.profile_digest) {
+    match (request.profile, request.profile_digest) {
         (Some(path), digest) => Ok(Some(ProfileConfig { path: PathBuf::from(path), digest })),
         (None, None) => Ok(None),
         (None, Some(_)) => Err(error!(
@@ -117,7 +117,7 @@ fn trust(request: &RuntimeRequest<'_>) -> Result<Trust> {
              be opened: name the keys"
         ));
     }
-    let parse = |(place, text): (usize, &String)| {
+    let parse = |(place, text): (usize, &&str)| {
         PublicKey::parse(text).map_err(|e| error!(INVALID_ARGUMENT, "runtime_desc.trusted_keys[{place}]: {e}"))
     };
     let keys = request.trusted_keys.iter().enumerate().map(parse).collect::<Result<_>>()?;
@@ -126,7 +126,7 @@ fn trust(request: &RuntimeRequest<'_>) -> Result<Trust> {
 
 fn gpu(request: &RuntimeRequest<'_>) -> Result<GpuConfig> {
     let desc = request.desc;
-    let library = request.tensorrt_library.as_ref().map(PathBuf::from);
+    let library = request.tensorrt_library.map(PathBuf::from);
     if let Some(relative) = library.as_ref().filter(|path| !path.is_absolute()) {
         return Err(error!(
             INVALID_ARGUMENT,
@@ -137,8 +137,8 @@ fn gpu(request: &RuntimeRequest<'_>) -> Result<GpuConfig> {
     Ok(GpuConfig {
         library,
         search: desc.flags & abi::RUNTIME_ALLOW_LIBRARY_SEARCH != 0,
-        uuid: request.gpu_uuid.clone(),
-        plans: request.plans.as_ref().map(PathBuf::from),
+        uuid: request.gpu_uuid.map(str::to_owned),
+        plans: request.plans.map(PathBuf::from),
         plan_digest: request.plan_digest,
         prebuilt_only: desc.flags & abi::RUNTIME_PREBUILT_ONLY != 0,
         precision: desc.precision,

@@ -12,8 +12,8 @@ pub(crate) struct Duty {
 struct State {
     /// None after a loss with no spare, and after the end.
     engine: Option<Arc<dyn Engine>>,
-    about: About,
-    spare: Option<Arc<dyn Engine>>,
+    about: Arc<About>,
+    spare: Option<(Arc<dyn Engine>, Arc<About>)>,
     /// Counts the engines that have been on duty, from 1.
     epoch: u64,
     /// Why the engine that was asked for does not run.
@@ -31,7 +31,11 @@ pub(crate) struct OnDuty {
 impl Duty {
     /// `loss`: why `engine` runs instead of another.
     pub(crate) fn new(engine: Arc<dyn Engine>, spare: Option<Arc<dyn Engine>>, loss: Option<Loss>) -> Duty {
-        let about = engine.about().clone();
+        let about = Arc::new(engine.about().clone());
+        let spare = spare.map(|spare| {
+            let about = Arc::new(spare.about().clone());
+            (spare, about)
+        });
         let state = State { engine: Some(engine), about, spare, epoch: 1, loss, ended: false };
         Duty { state: Mutex::new(state), changed: Condvar::new() }
     }
@@ -57,7 +61,7 @@ impl Duty {
     }
 
     /// What runs, or ran last.
-    pub(crate) fn about(&self) -> About {
+    pub(crate) fn about(&self) -> Arc<About> {
         self.lock().about.clone()
     }
 
@@ -74,7 +78,7 @@ impl Duty {
     /// Threads that the engines need: the larger number of lanes.
     pub(crate) fn threads(&self) -> usize {
         let state = self.lock();
-        let spare = state.spare.as_ref().map_or(0, |spare| spare.about().lanes);
+        let spare = state.spare.as_ref().map_or(0, |(_, about)| about.lanes);
         state.about.lanes.max(spare)
     }
 
@@ -86,9 +90,9 @@ impl Duty {
         }
         state.loss = Some(loss);
         // The lost engine ends with the last lane that holds it, on that lane's thread.
-        state.engine = state.spare.take();
-        if let Some(engine) = &state.engine {
-            state.about = engine.about().clone();
+        state.engine = None;
+        if let Some((engine, about)) = state.spare.take() {
+            (state.engine, state.about) = (Some(engine), about);
             state.epoch += 1;
         }
         self.changed.notify_all();
@@ -96,7 +100,7 @@ impl Duty {
     }
 
     /// Waits until the engine has a lane of this number (0, 1, …). Returns None at the end.
-    pub(crate) fn wait_turn(&self, place: usize) -> Option<About> {
+    pub(crate) fn wait_turn(&self, place: usize) -> Option<Arc<About>> {
         let mut state = self.lock();
         while state.about.lanes <= place {
             if state.ended {
@@ -116,7 +120,7 @@ impl Duty {
     /// Hands out the engines, to be dropped on a thread that may do so.
     pub(crate) fn retire(&self) -> Vec<Arc<dyn Engine>> {
         let mut state = self.lock();
-        let engines = [state.engine.take(), state.spare.take()];
+        let engines = [state.engine.take(), state.spare.take().map(|(engine, _)| engine)];
         engines.into_iter().flatten().collect()
     }
 }

@@ -17,6 +17,7 @@ use super::selfcheck::self_check;
 use super::{Engine, Failure, Loss, tensorrt};
 use crate::error::{Result, error, from_bundle};
 use crate::log::Log;
+use crate::memory::with_room;
 use crate::thread::spawn;
 
 /// The engines, checked.
@@ -114,7 +115,10 @@ impl Loader {
 
     fn cpu(&self) -> Result<Checked> {
         self.tell.tell(abi::STAGE_COMPOSE, 0.0)?;
-        let graph = self.bundle.compose().map_err(from_bundle)?;
+        let manifest = self.bundle.manifest();
+        let weights = usize::try_from(4 * (manifest.model_parameters() + manifest.sae_parameters()));
+        let graph =
+            with_room("the weights", weights.unwrap_or(usize::MAX), || self.bundle.compose())?.map_err(from_bundle)?;
         self.tell.tell(abi::STAGE_ENGINE, 0.0)?;
         let engine = CpuEngine::load(graph, self.config.cpu_lanes)?;
         let worst = self.check(&engine, Tolerance::FLOAT32_ANYWHERE, 1)?;

@@ -12,7 +12,7 @@ use super::flags::{self, Flags};
 use super::rules::Rules;
 use crate::error::Result;
 use crate::fault;
-use crate::memory::reserve;
+use crate::memory::{Boxed, reserve};
 use crate::slide::config::SlideConfig;
 use crate::slide::state::Slide;
 use crate::tiles::grid::{Place, Rect};
@@ -43,7 +43,7 @@ pub(crate) struct Docket {
     /// When the docket wants a look for another reason.
     look_again: Option<Instant>,
     /// Tiles that have their outcome, in the order in which they came back, kept with their slots until there is room.
-    parked: VecDeque<Box<Slot>>,
+    parked: VecDeque<Boxed<Slot>>,
     sequence: u64,
     alerts: AlertState,
     /// Frames come with the time of their capture.
@@ -137,7 +137,7 @@ impl Docket {
     }
 
     /// A tile comes back. Its slot is free again once its result has room.
-    pub(super) fn returned(&mut self, mut slot: Box<Slot>, now: Instant) {
+    pub(super) fn returned(&mut self, mut slot: Boxed<Slot>, now: Instant) {
         let settled = match self.moving[slot.id as usize].as_mut() {
             // It has ended without its slot.
             None => true,

@@ -10,7 +10,6 @@ pub(crate) mod flags;
 mod models;
 pub(crate) mod rules;
 
-use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
@@ -19,7 +18,8 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use self::docket::Docket;
 use self::event::Event;
 use crate::log::Log;
-use crate::slide::registry::Registry;
+use crate::memory::Boxed;
+use crate::slide::registry::{MAX_HELD_SLIDES, Registry};
 use crate::slide::state::Slide;
 use crate::sync::{Arc, AtomicU64, Ordering};
 use crate::thread::Wakes;
@@ -30,8 +30,8 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_s
 pub(crate) struct Judge {
     events: Receiver<Event>,
     slides: Arc<Registry>,
-    /// By the slides' numbers. A docket stays for as long as anything of its slide is on its way.
-    dockets: BTreeMap<u64, Docket>,
+    /// With the slides' numbers. A docket stays for as long as anything of its slide is on its way.
+    dockets: Vec<(u64, Boxed<Docket>)>,
     /// The last fallback that was heard of.
     fallback: Option<i32>,
     /// When slides that are over are asked for again, and the pause before that. None: none of them is held.
@@ -41,7 +41,9 @@ pub(crate) struct Judge {
 
 impl Judge {
     pub(crate) fn new(events: Receiver<Event>, slides: Arc<Registry>, log: Arc<Log>) -> Judge {
-        Judge { events, slides, dockets: BTreeMap::new(), fallback: None, leaving: None, log }
+        // There is room for all of them: nothing is asked of the system when a slide begins.
+        let dockets = Vec::with_capacity(MAX_HELD_SLIDES);
+        Judge { events, slides, dockets, fallback: None, leaving: None, log }
     }
 
     /// Runs until [`Event::Stop`]; adds the time that it works to `spent`, in nanoseconds. Between events it sleeps until
@@ -64,20 +66,22 @@ impl Judge {
 
     /// When something is to be done although nothing happens.
     fn due(&self) -> Option<Instant> {
-        let dockets = self.dockets.values().filter_map(Docket::due);
+        let dockets = self.dockets.iter().filter_map(|(_, docket)| docket.due());
         dockets.chain(self.leaving.map(|(at, _)| at)).min()
     }
 
     fn look_where_due(&mut self, now: Instant) {
-        let due = |docket: &&mut Docket| docket.due().is_some_and(|due| due <= now);
-        self.dockets
-            .values_mut()
-            .filter(due)
-            .for_each(|docket| guarded(&self.log, docket, now, |docket| docket.look(now)));
+        for (_, docket) in &mut self.dockets {
+            if docket.due().is_some_and(|due| due <= now) {
+                guarded(&self.log, docket, now, |docket| docket.look(now));
+            }
+        }
     }
 
     fn look_at_all(&mut self, now: Instant) {
-        self.dockets.values_mut().for_each(|docket| guarded(&self.log, docket, now, |docket| docket.look(now)));
+        for (_, docket) in &mut self.dockets {
+            guarded(&self.log, docket, now, |docket| docket.look(now));
+        }
     }
 
     fn attend(&mut self, event: Event, now: Instant) {
@@ -89,7 +93,7 @@ impl Judge {
                 }
                 // It may have been ended while it began: the look that this asked for found no docket.
                 guarded(&self.log, &mut docket, now, |docket| docket.look(now));
-                self.dockets.insert(docket.slide().number, *docket);
+                self.dockets.push((docket.slide().number, docket));
             }
             Event::Departed(slide, slot, identity) => {
                 self.on(&slide, now, |docket| docket.departed(slot, identity, now));
@@ -101,7 +105,7 @@ impl Judge {
             }
             Event::Fallback(reason) => {
                 self.fallback = Some(reason);
-                for docket in self.dockets.values_mut() {
+                for (_, docket) in &mut self.dockets {
                     guarded(&self.log, docket, now, |docket| docket.fallback(reason, now));
                 }
             }
@@ -111,7 +115,7 @@ impl Judge {
 
     /// Runs one step on a slide's docket. There is none for a slide that is ended while it begins.
     fn on(&mut self, slide: &Slide, now: Instant, step: impl FnOnce(&mut Docket)) {
-        if let Some(docket) = self.dockets.get_mut(&slide.number) {
+        if let Some((_, docket)) = self.dockets.iter_mut().find(|(number, _)| *number == slide.number) {
             guarded(&self.log, docket, now, step);
         }
     }
@@ -119,20 +123,19 @@ impl Judge {
     /// Lets go of the slides that are over. Who holds one meanwhile, a lane that hangs or a call that is about to return,
     /// does not say when it lets go: the judge asks again, each time after twice the pause.
     fn forget_ended(&mut self, now: Instant) {
-        if !self.dockets.values().any(|docket| docket.slide().standing.is_over()) {
+        let one_is_over = |dockets: &[(u64, Boxed<Docket>)]| dockets.iter().any(|(_, d)| d.slide().standing.is_over());
+        if !one_is_over(&self.dockets) {
             return self.leaving = None;
         }
-        for slide in self.slides.forget_ended() {
-            self.dockets.remove(&slide.number);
+        while let Some(slide) = self.slides.forget_one() {
+            self.dockets.retain(|(number, _)| *number != slide.number);
         }
         self.leaving = match self.leaving {
+            _ if !one_is_over(&self.dockets) => None,
             Some((at, pause)) if now < at => Some((at, pause)),
             Some((_, pause)) => Some((now + pause, (2 * pause).min(PAUSES.1))),
             None => Some((now + PAUSES.0, 2 * PAUSES.0)),
         };
-        if !self.dockets.values().any(|docket| docket.slide().standing.is_over()) {
-            self.leaving = None;
-        }
     }
 }
 

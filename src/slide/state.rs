@@ -13,6 +13,7 @@ use super::counts::{Counts, Published};
 use super::standing::{Phase, Standing};
 use crate::error::Result;
 use crate::gate::Gate;
+use crate::memory::{Boxed, shared, with_room};
 use crate::outbox::{Outbox, Put, Room, TooSmall};
 use crate::sync::{Arc, AtomicU64, Mutex, MutexGuard, Ordering, PoisonError, TryLockError, Weak};
 use crate::tiles::assembler::{Assembler, IntakeCounts, Outlet, Tended};
@@ -33,13 +34,13 @@ pub(crate) struct Slide {
     /// The queues hold slides: a strong reference back would keep both alive for ever.
     downstream: Weak<dyn Downstream>,
     assembler: Mutex<Assembler>,
-    free: Sender<Box<Slot>>,
+    free: Sender<Boxed<Slot>>,
 }
 
 /// A tile on its way, with the slide it belongs to.
 pub(crate) struct Work {
     pub(crate) slide: Arc<Slide>,
-    pub(crate) slot: Box<Slot>,
+    pub(crate) slot: Boxed<Slot>,
 }
 
 impl Work {
@@ -62,7 +63,9 @@ pub(crate) trait Downstream: Send + Sync {
 impl Slide {
     /// Reserves everything a slide needs, but for its docket.
     pub(crate) fn begin(number: u64, config: SlideConfig, downstream: Weak<dyn Downstream>) -> Result<Arc<Slide>> {
-        let (free, slots) = bounded(config.slots);
+        // Of the channel for each slot a stamp beside it, and its two ends.
+        let channel = config.slots * (size_of::<Boxed<Slot>>() + size_of::<usize>()) + 1024;
+        let (free, slots) = with_room("the free slots", channel, || bounded(config.slots))?;
         for id in 0..config.slots {
             let slot = Slot::new(id as u32, config.shape)?;
             // The channel was made for exactly these.
@@ -71,7 +74,7 @@ impl Slide {
         let embedding = if config.embeddings { config.shape.embedding } else { 0 };
         let outbox = Outbox::new(config.max_unpolled, config.shape.features, embedding)?;
         let assembler = Assembler::new(config.grid, config.rules, config.max_tiles, config.slots, slots)?;
-        Ok(Arc::new(Slide {
+        shared(Slide {
             number,
             gate: Gate::default(),
             published: Published::default(),
@@ -83,7 +86,7 @@ impl Slide {
             assembler: Mutex::new(assembler),
             free,
             config,
-        }))
+        })
     }
 
     // -- the assembler ------------------------------------------------------------------------------------------------
@@ -118,7 +121,7 @@ impl Slide {
     }
 
     /// Takes a slot back: it is free again.
-    pub(crate) fn release(&self, slot: Box<Slot>) {
+    pub(crate) fn release(&self, slot: Boxed<Slot>) {
         let _ = self.free.try_send(slot);
     }
 
@@ -227,7 +230,7 @@ impl Outlet for Exit<'_> {
         self.0.published.set_intake(counts);
     }
 
-    fn depart(&mut self, slot: Box<Slot>) {
+    fn depart(&mut self, slot: Boxed<Slot>) {
         match self.0.downstream.upgrade() {
             Some(downstream) => downstream.depart(Work { slide: self.0.clone(), slot }),
             // The runtime has been closed.

@@ -14,7 +14,7 @@ use super::grid::{Grid, Place, Rect, Span};
 use super::ledger::{Entry, Ledger, State};
 use super::slot::{Hole, Outcome, Slot};
 use crate::error::{Error, Result, error};
-use crate::memory::reserve;
+use crate::memory::{Boxed, reserve};
 
 /// What the assembler counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub(crate) struct IntakeCounts {
 /// Where tiles and counts go. A tile that departs has been published as opened.
 pub(crate) trait Outlet {
     fn publish(&mut self, counts: &IntakeCounts);
-    fn depart(&mut self, slot: Box<Slot>);
+    fn depart(&mut self, slot: Boxed<Slot>);
 }
 
 /// When a tile departs although it is not complete, and what it needs to be analysed.
@@ -66,11 +66,11 @@ pub(crate) struct Assembler {
     rules: AssemblyRules,
     ledger: Ledger,
     /// By slot number: the tiles that wait for pixels.
-    partial: Vec<Option<Box<Slot>>>,
+    partial: Vec<Option<Boxed<Slot>>>,
     partial_count: usize,
     /// Scratch memory in which `make_room` sorts the partial tiles: touched by the frame, order of opening, slot.
     by_age: Vec<(bool, u64, u32)>,
-    free: Receiver<Box<Slot>>,
+    free: Receiver<Boxed<Slot>>,
     opened: u64,
     overrun: Option<Overrun>,
     /// Frames remembered as refused, in all.
@@ -97,7 +97,7 @@ impl Assembler {
         rules: AssemblyRules,
         max_tiles: usize,
         slots: usize,
-        free: Receiver<Box<Slot>>,
+        free: Receiver<Boxed<Slot>>,
     ) -> Result<Assembler> {
         let mut partial = reserve(slots)?;
         partial.resize_with(slots, || None);
@@ -389,7 +389,7 @@ mod tests {
 
     /// Checks every moment that it is told of.
     struct Watch {
-        free: Sender<Box<Slot>>,
+        free: Sender<Boxed<Slot>>,
         published: IntakeCounts,
         departed: u64,
     }
@@ -401,7 +401,7 @@ mod tests {
             self.published = *counts;
         }
 
-        fn depart(&mut self, slot: Box<Slot>) {
+        fn depart(&mut self, slot: Boxed<Slot>) {
             self.departed += 1;
             assert!(self.departed <= self.published.opened, "a tile departs that was not published");
             if slot.outcome != Outcome::Incomplete {

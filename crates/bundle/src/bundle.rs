@@ -17,7 +17,7 @@ use crate::reference::{self, ReferenceOutputs};
 use crate::signature::{self, Signed, Trust};
 use crate::tensors::{TensorFile, TensorMap, to_safetensors};
 use crate::verified::{read_file, read_verified};
-use crate::{layout, limits};
+use crate::{json, layout, limits};
 
 /// An opened bundle. Opening compares every file's size and digest with the manifest and checks the tensors' names,
 /// shapes and finiteness. The bundle holds the verified weights, so later changes to the directory have no effect.
@@ -166,7 +166,7 @@ fn read_manifest(dir: &Path, trust: &Trust) -> Result<(Manifest, Digest, Option<
 
 /// Parses and checks a manifest without reading another file.
 pub(crate) fn parse_manifest(bytes: &[u8]) -> Result<Manifest, BundleError> {
-    let value: Value = match serde_json::from_slice(bytes) {
+    let value: Value = match json::parse(bytes) {
         Ok(value) => value,
         Err(error) if error.is_eof() => fail!(Truncated, "the JSON ends too early: {error}; copy the bundle again"),
         Err(error) => fail!(Invalid, "expected JSON: {error}"),

@@ -1,7 +1,7 @@
 //! What a bundle costs to run: parameters and floating-point operations.
 
 use crate::layout;
-use crate::manifest::{Architecture, Manifest, SaeArchitecture, Tap, Vit};
+use crate::manifest::{Architecture, Manifest, SaeArchitecture, Vit};
 
 impl Manifest {
     /// Parameters of the model, including a ViT's final norm.
@@ -36,7 +36,7 @@ impl Manifest {
         let embed = wide(a.patches(self.side)) * wide(3 * a.patch * a.patch) * d;
         let linear = t * d * (3 * d + d + wide(a.fc1_rows() + a.mlp_dim));
         let attention = 2 * t * t * d;
-        let blocks = self.taps.iter().filter_map(Tap::after_block).map(|block| block + 1).max().unwrap_or(0);
+        let blocks = self.blocks_read();
         2 * (embed + wide(blocks) * (linear + attention))
     }
 }

@@ -19,8 +19,10 @@ pub fn fenced<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     ONCE.call_once(|| {
         let others = take_hook();
         set_hook(Box::new(move |info| {
+            // rten's pool hands its panics on to the thread that waits for it.
+            let of_pool = std::thread::current().name().is_some_and(|name| name.starts_with("rten-"));
             // try_with: a thread that is ending has no thread-locals.
-            if !INSIDE.try_with(Cell::get).unwrap_or(false) {
+            if !of_pool && !INSIDE.try_with(Cell::get).unwrap_or(false) {
                 others(info);
             }
         }));
@@ -31,7 +33,7 @@ pub fn fenced<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     done.map_err(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
-        format!("the library that reads it gave up ({}): the file is damaged", text.escape_default())
+        format!("the library that reads it panics ({}): the file is damaged", text.escape_default())
     })
 }
 

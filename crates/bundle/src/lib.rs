@@ -15,6 +15,8 @@ mod cost;
 mod digest;
 mod error;
 pub mod fence;
+pub mod fold;
+pub mod json;
 pub mod layout;
 pub mod limits;
 mod manifest;

@@ -92,7 +92,7 @@ impl Profile {
 
 fn parse(bytes: &[u8]) -> Result<ProfileManifest, BundleError> {
     let invalid = |e: serde_json::Error| BundleError::new(BundleErrorKind::Invalid, format!("not a profile: {e}"));
-    let value: serde_json::Value = serde_json::from_slice(bytes).map_err(invalid)?;
+    let value: serde_json::Value = coverslip_bundle::json::parse(bytes).map_err(invalid)?;
     let format = value.get("format").and_then(serde_json::Value::as_str).unwrap_or_default();
     if format != PROFILE_FORMAT {
         fail!(

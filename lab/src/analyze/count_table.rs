@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::Failure;
-use crate::embeddings::Table;
 use crate::embeddings::names::{COLUMNS, IMAGE, SLIDES, TILE};
+use crate::embeddings::{Table, open_csv};
 
 /// Columns that may name the tile, in the order in which they are looked for.
 const KEYS: [&str; 5] = [TILE, IMAGE, SLIDES[0], SLIDES[1], SLIDES[2]];
@@ -36,7 +36,7 @@ impl CountTable {
     /// When it cannot be read, names no tile, or names a tile or a column twice.
     pub(super) fn read(path: &Path) -> Result<CountTable, Failure> {
         let place = path.display().to_string();
-        let mut reader = csv::Reader::from_reader(coverslip_files::open(path).map_err(|error| format!("{place}: {error}"))?);
+        let mut reader = open_csv(path).map_err(|error| format!("{place}: {error}"))?;
         let header = reader.headers().map_err(|error| format!("{place}: {error}"))?;
         let header: Vec<String> = header.iter().map(|n| n.trim_start_matches('\u{feff}').trim().to_owned()).collect();
         let twice = |(at, name): &(usize, &String)| !name.is_empty() && header[..*at].contains(*name);

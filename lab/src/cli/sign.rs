@@ -8,6 +8,7 @@ use clap::Subcommand;
 
 use super::trust::Keys;
 use crate::sign::{self, Kind, Password};
+use crate::term::screen;
 
 #[derive(clap::Args, Debug)]
 pub(super) struct Args {
@@ -72,8 +73,7 @@ impl PasswordArgs {
 }
 
 pub(super) fn run(args: Args) -> Result<(), Box<dyn Error>> {
-    // Not locked: minisign asks for passwords.
-    let mut out = std::io::stdout();
+    let mut out = screen();
     match args.command {
         Command::Keygen { secret, public, password, no_password } => {
             let password = if no_password { Password::None } else { password.password() };

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use coverslip_analysis::Categories;
 use coverslip_bundle::RowSource;
+use coverslip_bundle::budget::there_is;
 use coverslip_bundle::tensors::Element;
 use coverslip_import::Checkpoint;
 
@@ -13,6 +14,9 @@ use super::names::{self, FEATURE_INDEX, FEATURE_VALUE, PARQUET, SAFETENSORS};
 use super::parquet::ParquetFile;
 use super::slide_column::SlideColumn;
 use super::table::{Table, read_slides};
+
+/// Bytes that readers keep of a tile beside its embedding: its slide, its side of the split, its place in an order.
+const TILE_BYTES: u64 = 64;
 
 /// An open embedding file. Opening reads the names and widths of its taps; values are read by positioned reads when they
 /// are asked for. A mapping would need `unsafe`, and a file that shrinks under a mapping ends the process.
@@ -74,6 +78,9 @@ impl EmbeddingFile {
         }
         if len == 0 {
             return Err(EmbeddingError::at(path, &"expected at least one tile, found none"));
+        }
+        if !there_is((len as u64).saturating_mul(TILE_BYTES)) {
+            return Err(EmbeddingError::at(path, &format!("no memory for the table of {len} tiles; split the file")));
         }
         let taps = shapes.into_iter().map(|(tap, _)| tap).collect();
         Ok(Self { path: path.into(), store, taps, len })

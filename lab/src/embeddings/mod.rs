@@ -5,19 +5,26 @@
 //! all of it in one file. The columns of the table are [`COLUMNS`]; one that names the slide is required, others are kept
 //! as they are.
 
+mod claims;
 mod content;
+mod csv_file;
 mod error;
+mod extracts;
 mod file;
+mod journal;
 pub(crate) mod names;
 mod parquet;
 mod set;
 mod slide_column;
 mod table;
+mod thrift;
 mod writer;
 
 pub use content::{SparseFeatures, TapInfo};
+pub(crate) use csv_file::open_csv;
 pub use error::{EmbeddingError, Result};
 pub use file::EmbeddingFile;
+pub use journal::InputState;
 pub use names::COLUMNS;
 pub use set::EmbeddingSet;
 pub(crate) use set::stacked;

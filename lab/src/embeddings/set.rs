@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use coverslip_bundle::budget::there_is;
 use faer::Mat;
 
 use super::content::{SparseFeatures, TapInfo};
@@ -66,6 +67,7 @@ impl EmbeddingSet {
     /// When there is no such tap, or a value is NaN or infinite (the message has the first such row).
     pub fn matrix(&self, tap: &str) -> Result<Mat<f64>> {
         let tap = self.file.tap(tap)?.clone();
+        self.check_memory(&tap)?;
         let mut matrix = Mat::zeros(self.len(), tap.width);
         let mut block = Vec::new();
         for first in (0..self.len()).step_by(BLOCK) {
@@ -78,6 +80,18 @@ impl EmbeddingSet {
             }
         }
         Ok(matrix)
+    }
+
+    /// Refuses a matrix that there is no memory for.
+    fn check_memory(&self, tap: &TapInfo) -> Result<()> {
+        let (tiles, width) = (self.len() as u64, tap.width as u64);
+        if there_is(tiles.saturating_mul(width).saturating_mul(size_of::<f64>() as u64)) {
+            return Ok(());
+        }
+        Err(EmbeddingError::at(
+            &self.path,
+            &format!("no memory for {tiles} embeddings of {width} values; split the file"),
+        ))
     }
 
     /// The SAE's features, where the file has them.

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use coverslip_analysis::Categories;
 
+use super::csv_file::open_csv;
 use super::error::{EmbeddingError, Result};
 use super::names::SLIDE;
 use super::slide_column::SlideColumn;
@@ -100,7 +101,7 @@ pub(crate) fn check_filled(place: &str, cells: &[String]) -> Result<()> {
 }
 
 fn open(path: &Path) -> Result<csv::Reader<std::fs::File>> {
-    coverslip_files::open(path).map(csv::Reader::from_reader).map_err(|error| {
+    open_csv(path).map_err(|error| {
         EmbeddingError::at(
             path,
             &format!(

@@ -49,6 +49,6 @@ impl Split {
             ))
         };
         let bytes = coverslip_files::read(path).map_err(|error| refused(&error))?;
-        serde_json::from_slice(&bytes).map_err(|error| refused(&error))
+        coverslip_bundle::json::parse(&bytes).map_err(|error| refused(&error))
     }
 }

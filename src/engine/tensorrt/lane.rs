@@ -9,7 +9,8 @@ use super::cuda::{CudaError, Device, Graph, Plain, Transfers};
 use super::signature::{Output, Signature};
 use crate::engine::outputs::{BatchOutputs, FeatureOutputs};
 use crate::engine::{Failure, Lane, Loss, TileOutput};
-use crate::error::{Error, error};
+use crate::error::{Error, Result, error};
+use crate::memory::reserve;
 use crate::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// Runs of one batch size before it is recorded. In the first one TensorRT prepares what a new shape needs.
@@ -78,7 +79,7 @@ impl Bench {
             self.transfers.download(output.at, output.bytes(count)).map_err(cuda_lost)?;
         }
         self.transfers.wait().map_err(cuda_lost)?;
-        Ok(self.read(count).scatter(&self.signature.taps, outputs)?)
+        Ok(self.read(count)?.scatter(&self.signature.taps, outputs)?)
     }
 
     /// Puts the graph's run on the stream.
@@ -115,7 +116,7 @@ impl Bench {
         Ok(launched?)
     }
 
-    fn read(&self, tiles: usize) -> BatchOutputs<'_> {
+    fn read(&self, tiles: usize) -> Result<BatchOutputs<'_>> {
         let (embeddings, of_sae) = self.signature.outputs.split_at(self.signature.taps.len());
         let features = match of_sae {
             [index, value, active, error] => Some(FeatureOutputs {
@@ -127,7 +128,9 @@ impl Bench {
             // No SAE.
             _ => None,
         };
-        BatchOutputs { embeddings: embeddings.iter().map(|output| self.output(output, tiles)).collect(), features }
+        let mut taps = reserve(embeddings.len())?;
+        taps.extend(embeddings.iter().map(|output| self.output(output, tiles)));
+        Ok(BatchOutputs { embeddings: taps, features })
     }
 
     fn output<T: Plain>(&self, output: &Output, tiles: usize) -> &[T] {

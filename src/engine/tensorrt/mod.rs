@@ -103,9 +103,10 @@ pub(super) fn open(
             Err(Refusal::Loss(loss)) => return Err(loss),
         }
     }
+    let claim = plans.claim();
     let timings = plans.beside("timing", false);
     let bytes = build::build(library, bundle, plans.wanted(), timings.as_deref(), config.memory_limit, tell)?;
-    let plan = plans.keep(bytes);
+    let plan = plans.keep(bytes, claim);
     site.bring_up(&plan, &plans).map_err(|refusal| match refusal {
         Refusal::Plan(why) => unavailable!(REASON_PLAN_REFUSED, "the plan that was built does not work here: {why}"),
         Refusal::Loss(loss) => loss,
@@ -230,6 +231,8 @@ impl Site<'_> {
             max_batch: signature.max_batch,
             lanes,
             shared_device: true,
+            // Its buffers are made at open.
+            run_bytes: 0,
             precision: match plan.key.precision {
                 Precision::Float32 => abi::PRECISION_FLOAT32,
                 Precision::Float16 | Precision::Float16Sae => abi::PRECISION_FLOAT16,

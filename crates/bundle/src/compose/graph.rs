@@ -5,6 +5,7 @@
 //! [`Precision::Float32`] the two are the same and no cast is written.
 
 use crate::error::BundleError;
+use crate::fold::{Linear, Norm};
 use crate::onnx::{Attribute, DataType, Dim, External, ModelWriter, Node, Placement};
 use crate::precision::Precision;
 
@@ -195,36 +196,4 @@ impl Graph {
         self.writer.node("TopK", name, &[x, &k], &outputs, &attributes);
         (values, indices)
     }
-}
-
-/// A linear layer, its weight transposed to `[inputs, outputs]`.
-pub struct Linear {
-    pub inputs: usize,
-    pub outputs: usize,
-    pub weight: Vec<f32>,
-    pub bias: Option<Vec<f32>>,
-}
-
-impl Linear {
-    /// Converts from PyTorch's layout (`weight` `[outputs, inputs]`) and multiplies each output by `scale(output)`.
-    pub(crate) fn from_rows(weight: &[f32], bias: Option<&[f32]>, inputs: usize, scale: impl Fn(usize) -> f64) -> Self {
-        let outputs = weight.len() / inputs;
-        let mut transposed = vec![0.0; weight.len()];
-        for (output, row) in weight.chunks_exact(inputs).enumerate() {
-            let scale = scale(output);
-            for (input, value) in row.iter().enumerate() {
-                transposed[input * outputs + output] = (f64::from(*value) * scale) as f32;
-            }
-        }
-        let scaled = |(i, b): (usize, &f32)| (f64::from(*b) * scale(i)) as f32;
-        let bias = bias.map(|bias| bias.iter().enumerate().map(scaled).collect());
-        Self { inputs, outputs, weight: transposed, bias }
-    }
-}
-
-/// A LayerNorm's parameters.
-pub struct Norm {
-    pub weight: Vec<f32>,
-    pub bias: Vec<f32>,
-    pub eps: f64,
 }

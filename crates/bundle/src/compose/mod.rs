@@ -1,9 +1,8 @@
 //! The composer writes one ONNX graph, the same for every engine, from a manifest and its weights.
 //!
 //! `vit` writes a vision transformer, `splice` copies an ONNX model's graph, `taps` pools the embeddings, and `sae`
-//! adds the sparse autoencoder. What can be computed once is computed here in float64 and stored as a float32 constant:
-//! preprocessing is folded into the patch embedding, attention's 1/√d into the queries, LayerScale into the
-//! projections. Nothing in the graph mixes the tiles of a batch.
+//! adds the sparse autoencoder. `crate::fold` has computed ahead what can be. Nothing in the graph mixes the tiles of a
+//! batch.
 //!
 //! At a precision below float32 the model's weights and the inputs and outputs of its matrix products have that type;
 //! norms, softmax, the residual stream, pooling and the SAE stay float32. The types in the graph state this completely:
@@ -18,6 +17,7 @@ mod taps;
 mod vit;
 
 use crate::error::{BundleError, fail};
+use crate::fold::VitWeights;
 use crate::layout;
 use crate::manifest::{Architecture, Manifest, Tap, TapSource, Vit};
 use crate::onnx::{self, DataType, Dim, Model, OPSET, Placement};
@@ -106,11 +106,11 @@ fn vit_tokens(
     vit: &Vit,
     file: &TensorFile,
 ) -> Result<Vec<Tokens>, BundleError> {
-    let after_block = vit::compose(graph, manifest, vit, file)?;
-    let weights = vit::TimmWeights::new(vit, file);
+    let weights = VitWeights::new(manifest, vit, file);
+    let after_block = vit::compose(graph, manifest, vit, &weights)?;
     let mut all = Vec::with_capacity(manifest.taps.len());
     for tap in &manifest.taps {
-        let norm = if tap.final_norm() { Some(weights.norm("norm")?) } else { None };
+        let norm = if tap.final_norm() { Some(weights.final_norm()?) } else { None };
         let value = tap.after_block().and_then(|block| after_block.get(block)).cloned().unwrap_or_default();
         all.push(Tokens { value, prefix: vit.prefix_tokens(), width: vit.embed_dim, norm });
     }
@@ -131,7 +131,7 @@ fn expected_bytes(manifest: &Manifest, topology: Option<&[u8]>, precision: Preci
     let sae = 4 * layout::sae_parameters(&manifest.sae);
     let bytes = match &manifest.architecture {
         Architecture::Vit(vit) => {
-            let depth = vit::composed_depth(&manifest.taps);
+            let depth = manifest.blocks_read();
             let composed = Vit { depth, ..vit.clone() };
             let table = 4 * (vit.tokens(manifest.side) * vit.embed_dim) as u128;
             let weights = precision.bytes() as u128 * layout::vit_parameters(&composed, manifest.side);

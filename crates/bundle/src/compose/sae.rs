@@ -4,7 +4,7 @@
 use super::composed::ComposedGraph;
 use super::graph::Graph;
 use crate::error::BundleError;
-use crate::layout;
+use crate::fold::SaeWeights;
 use crate::manifest::{InputStep, Sae, SaeArchitecture};
 use crate::onnx::{Attribute, DataType, Dim};
 use crate::precision::Precision;
@@ -22,13 +22,13 @@ pub(super) fn compose(
         none(graph, embedding);
         return Ok(());
     };
-    let writer = Writer { sae, file, embedding };
+    let writer = Writer { sae, weights: SaeWeights::new(sae, file), embedding };
     let mut x = embedding.to_owned();
     let mut undo = Vec::new();
     for step in &sae.input {
         x = writer.prepare(graph, *step, &x, &mut undo)?;
     }
-    let b_dec = graph.floats("sae.b_dec", &[sae.d_in], &writer.get("b_dec")?);
+    let b_dec = graph.floats("sae.b_dec", &[sae.d_in], &writer.weights.get("b_dec")?);
     if sae.apply_b_dec_to_input {
         x = graph.op("sae.input", "Sub", &[&x, &b_dec]);
     }
@@ -72,17 +72,11 @@ type Undo = (String, &'static str, String);
 
 struct Writer<'a> {
     sae: &'a Sae,
-    file: &'a TensorFile,
+    weights: SaeWeights<'a>,
     embedding: &'a str,
 }
 
 impl Writer<'_> {
-    fn get(&self, name: &str) -> Result<Vec<f32>, BundleError> {
-        let tensors = layout::sae_tensors(self.sae);
-        let shape = tensors.iter().find(|(known, _)| known == name).map(|(_, shape)| &shape[..]);
-        self.file.expect(name, shape.unwrap_or_default())?.to_f32()
-    }
-
     fn prepare(
         &self,
         graph: &mut Graph,
@@ -96,8 +90,8 @@ impl Writer<'_> {
         };
         Ok(match step {
             InputStep::Standardize => {
-                let mean = graph.floats("sae.standard.mean", &[d], &self.get("input_mean")?);
-                let std = graph.floats("sae.standard.std", &[d], &self.get("input_std")?);
+                let mean = graph.floats("sae.standard.mean", &[d], &self.weights.get("input_mean")?);
+                let std = graph.floats("sae.standard.std", &[d], &self.weights.get("input_std")?);
                 inverse("standard.mean", "Add", &mean);
                 inverse("standard.std", "Mul", &std);
                 let centred = graph.op("sae.standard.centred", "Sub", &[x, &mean]);
@@ -138,14 +132,7 @@ impl Writer<'_> {
 
     /// p = x'·W_enc + b_enc, times ‖W_dec,i‖ when rescaled (folded into W_enc and b_enc).
     fn pre_activations(&self, graph: &mut Graph, x: &str) -> Result<String, BundleError> {
-        let (mut w_enc, mut b_enc) = (self.get("W_enc")?, self.get("b_enc")?);
-        if self.sae.rescale_acts_by_decoder_norm {
-            let norms = decoder_norms(&self.get("W_dec")?, self.sae.d_in);
-            for row in w_enc.chunks_exact_mut(self.sae.d_sae) {
-                scale(row, &norms);
-            }
-            scale(&mut b_enc, &norms);
-        }
+        let (w_enc, b_enc) = self.weights.encoder()?;
         let product = self.product(graph, x, &w_enc)?;
         let b_enc = graph.floats("sae.b_enc", &[self.sae.d_sae], &b_enc);
         Ok(graph.op("sae.pre", "Add", &[&product, &b_enc]))
@@ -176,16 +163,7 @@ impl Writer<'_> {
         let values = graph.op(ComposedGraph::FEATURE_VALUE, keep, &[values]);
         self.report_indices(graph, indices);
         self.count(graph, &values);
-        let mut w_dec = self.get("W_dec")?;
-        if self.sae.rescale_acts_by_decoder_norm {
-            let norms = decoder_norms(&w_dec, d);
-            for (row, norm) in w_dec.chunks_exact_mut(d).zip(norms) {
-                // A zero row of W_dec has p·0 = 0 and must decode to 0, not to 0/0.
-                let inverse = if norm > 0.0 { 1.0 / norm } else { 0.0 };
-                row.iter_mut().for_each(|v| *v = (f64::from(*v) * inverse) as f32);
-            }
-        }
-        let w_dec = graph.floats("sae.W_dec", &[m, d], &w_dec);
+        let w_dec = graph.floats("sae.W_dec", &[m, d], &self.weights.decoder()?);
         let axis = ("axis", Attribute::Int(0));
         let rows = graph.op_with("sae.rows", "Gather", &[&w_dec, indices], &[axis]);
         if graph.precision() == Precision::Float16Sae {
@@ -203,7 +181,7 @@ impl Writer<'_> {
     fn relu(&self, graph: &mut Graph, pre: &str) -> Result<String, BundleError> {
         let mut features = graph.op("sae.relu", "Relu", &[pre]);
         if self.sae.architecture == Some(SaeArchitecture::JumpRelu) {
-            let threshold = graph.floats("sae.threshold", &[self.sae.d_sae], &self.get("threshold")?);
+            let threshold = graph.floats("sae.threshold", &[self.sae.d_sae], &self.weights.get("threshold")?);
             let above = graph.op("sae.above", "Greater", &[pre, &threshold]);
             let zero = graph.scalar("sae.zero", 0.0);
             features = graph.op("sae.features", "Where", &[&above, &features, &zero]);
@@ -214,14 +192,13 @@ impl Writer<'_> {
     /// `1[q + b_gate > 0]·ReLU(q·exp(r_mag) + b_mag)` with q = x'·W_enc.
     fn gated(&self, graph: &mut Graph, x: &str) -> Result<String, BundleError> {
         let width = [self.sae.d_sae];
-        let shared = self.product(graph, x, &self.get("W_enc")?)?;
-        let b_gate = graph.floats("sae.b_gate", &width, &self.get("b_gate")?);
+        let shared = self.product(graph, x, &self.weights.get("W_enc")?)?;
+        let b_gate = graph.floats("sae.b_gate", &width, &self.weights.get("b_gate")?);
         let gate = graph.op("sae.gate", "Add", &[&shared, &b_gate]);
         let zero = graph.scalar("sae.zero", 0.0);
         let open = graph.op("sae.open", "Greater", &[&gate, &zero]);
-        let magnitude: Vec<f32> = self.get("r_mag")?.into_iter().map(|r| f64::from(r).exp() as f32).collect();
-        let magnitude = graph.floats("sae.magnitude", &width, &magnitude);
-        let b_mag = graph.floats("sae.b_mag", &width, &self.get("b_mag")?);
+        let magnitude = graph.floats("sae.magnitude", &width, &self.weights.magnitude()?);
+        let b_mag = graph.floats("sae.b_mag", &width, &self.weights.get("b_mag")?);
         let scaled = graph.op("sae.scaled", "Mul", &[&shared, &magnitude]);
         let shifted = graph.op("sae.shifted", "Add", &[&scaled, &b_mag]);
         let active = graph.op("sae.relu", "Relu", &[&shifted]);
@@ -235,7 +212,7 @@ impl Writer<'_> {
         let (values, indices) = graph.top_k("sae.top", features, self.sae.outputs);
         graph.op(ComposedGraph::FEATURE_VALUE, "Identity", &[&values]);
         self.report_indices(graph, &indices);
-        let w_dec = self.get("W_dec")?;
+        let w_dec = self.weights.get("W_dec")?;
         matmul(graph, "sae.product", features, ("sae.W_dec", &[self.sae.d_sae, self.sae.d_in], &w_dec))
     }
 
@@ -278,19 +255,6 @@ fn matmul(
     let (x, weight) = (graph.narrowed(x), graph.narrow_floats(weight, shape, values)?);
     let product = graph.op(name, "MatMul", &[&x, &weight]);
     Ok(graph.widened(&product))
-}
-
-/// ‖W_dec,i‖ of each feature.
-fn decoder_norms(w_dec: &[f32], d: usize) -> Vec<f64> {
-    let square = |v: &f32| f64::from(*v).powi(2);
-    let rows = w_dec.chunks_exact(d);
-    rows.map(|row| row.iter().map(square).sum::<f64>().sqrt()).collect()
-}
-
-fn scale(values: &mut [f32], factors: &[f64]) {
-    for (value, factor) in values.iter_mut().zip(factors) {
-        *value = (f64::from(*value) * factor) as f32;
-    }
 }
 
 /// Declares the outputs that [`compose`] wrote, in the graph's order.

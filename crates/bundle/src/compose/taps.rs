@@ -1,6 +1,7 @@
 //! Taps: tokens, optionally normalised, are pooled into one vector per tile.
 
-use super::graph::{Graph, Norm};
+use super::graph::Graph;
+use crate::fold::Norm;
 use crate::manifest::Pooling;
 
 /// The tokens that a tap reads.

@@ -328,6 +328,11 @@ impl Manifest {
         tap.width(&self.architecture)
     }
 
+    /// Number of a ViT's blocks that the taps need: those up to the last tap.
+    pub fn blocks_read(&self) -> usize {
+        self.taps.iter().filter_map(Tap::after_block).map(|block| block + 1).max().unwrap_or(0)
+    }
+
     /// Index in [`Manifest::taps`] of the tap that the SAE reads; `None` only in an unchecked manifest.
     pub fn sae_tap(&self) -> Option<usize> {
         self.taps.iter().position(|tap| tap.name == self.sae.tap)

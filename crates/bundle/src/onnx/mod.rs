@@ -8,7 +8,7 @@ mod protobuf;
 mod structure;
 mod writer;
 
-pub use demand::{Demand, demand};
+pub use demand::{Demand, demand, inferred};
 pub use model::{AttributeValue, Constant, ConstantData, Model, Node, ValueInfo};
 pub(crate) use structure::check_model;
 pub use structure::{GraphSize, check_names, check_onnx};

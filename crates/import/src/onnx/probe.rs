@@ -103,15 +103,17 @@ fn compose(
     Ok(ProbeGraph { onnx, external, side: front.side, outputs, rewrite, working_bytes: 0 })
 }
 
-/// What the graph demands for `tiles` tiles.
-fn demand(onnx: &[u8], side: usize, tiles: usize) -> Result<Demand, BundleError> {
-    let model = Model::read(onnx)?;
-    coverslip_bundle::onnx::demand(&model, (coverslip_bundle::ComposedGraph::PIXELS, &[tiles, side, side, 3]), tiles)
+/// What the graph demands for `tiles` tiles, and the shapes of its outputs.
+fn inferred(onnx: &[u8], side: usize, tiles: usize) -> Result<(Demand, HashMap<String, Vec<usize>>), BundleError> {
+    let pixels = coverslip_bundle::ComposedGraph::PIXELS;
+    coverslip_bundle::onnx::inferred(&Model::read(onnx)?, (pixels, &[tiles, side, side, 3]), tiles)
 }
 
 /// A graph in the engine, and the names of its outputs in the source.
 pub(super) struct Probe {
     run: LoadedProbe,
+    /// The shapes that the outputs must have for one tile, by their names in the graph.
+    shapes: HashMap<String, Vec<usize>>,
     /// Why the graph must not run on two tiles, where that is so.
     not_two: Option<BundleError>,
     wanted: Vec<String>,
@@ -129,9 +131,10 @@ impl Probe {
     ) -> Result<Self, BundleError> {
         let mut graph = compose(source, external, front, wanted, rewrite)?;
         // Before the engine sees it: loading computes what does not depend on the image.
-        graph.working_bytes = demand(&graph.onnx, front.side, 1)?.bytes;
-        let not_two = demand(&graph.onnx, front.side, 2).err();
-        Ok(Self { run: engine(graph).map_err(does_not_run)?, not_two, wanted: wanted.to_vec() })
+        let (demand, shapes) = inferred(&graph.onnx, front.side, 1)?;
+        graph.working_bytes = demand.bytes;
+        let not_two = inferred(&graph.onnx, front.side, 2).err();
+        Ok(Self { run: engine(graph).map_err(does_not_run)?, shapes, not_two, wanted: wanted.to_vec() })
     }
 
     /// The values for `n` tiles, one or two, by their names in the source.
@@ -143,7 +146,21 @@ impl Probe {
         if probed.len() != self.wanted.len() {
             fail!(Invalid, "the engine returned {} values, expected {}", probed.len(), self.wanted.len());
         }
-        Ok(self.wanted.iter().cloned().zip(probed).collect())
+        let found: HashMap<String, Probed> = self.wanted.iter().cloned().zip(probed).collect();
+        // What was inferred bounds what the engine takes, so it must be what the engine makes.
+        for (name, probed) in found.iter().filter(|_| n == 1) {
+            let expected = self.shapes.get(&splice::renamed(name));
+            if let Some(expected) = expected.filter(|expected| **expected != probed.shape) {
+                fail!(
+                    Unsupported,
+                    "the engine gives `{}` the shape {:?}, ONNX gives it {expected:?}: not supported in this version; \
+                     simplify the graph, and report it",
+                    name.escape_default(),
+                    probed.shape
+                );
+            }
+        }
+        Ok(found)
     }
 }
 

@@ -122,7 +122,7 @@ fn read_json(path: &Path) -> Result<Option<Map<String, Value>>, BundleError> {
         return Ok(None);
     }
     let bytes = coverslip_files::read(path).map_err(|error| BundleError::io(path.display(), &error))?;
-    match serde_json::from_slice(&bytes) {
+    match coverslip_bundle::json::parse(&bytes) {
         Ok(map) => Ok(Some(map)),
         Err(error) => fail!(Invalid, "{}: expected a JSON object: {error}", path.display()),
     }

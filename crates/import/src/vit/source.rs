@@ -74,7 +74,7 @@ impl Document {
 
     fn read(path: &Path) -> Result<Self, BundleError> {
         let bytes = coverslip_files::read(path).map_err(|error| BundleError::io(path.display(), &error))?;
-        match serde_json::from_slice(&bytes) {
+        match coverslip_bundle::json::parse(&bytes) {
             Ok(Value::Object(fields)) => {
                 let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
                 Ok(Self { name, fields })

@@ -75,7 +75,7 @@ enum Command {
 }
 
 pub(super) fn run(args: Args) -> Result<(), Box<dyn Error>> {
-    let mut out = std::io::stdout().lock();
+    let mut out = crate::term::screen();
     match args.command {
         Command::Build(args) => build::run(*args, &mut out),
         Command::Inspect { bundle: path, img_size, .. } if bundle::is_onnx(&path) => {

@@ -71,6 +71,8 @@ fn longest_chain(steps: &[Step]) -> Vec<Option<usize>> {
 
 #[cfg(test)]
 mod tests {
+    use coverslip_numerics::SplitMix64;
+
     use super::*;
 
     fn step(reads: &[usize]) -> Step {
@@ -93,7 +95,8 @@ mod tests {
 
     #[test]
     fn a_chain_has_two_values_and_branches_have_all() {
-        let chain: Vec<Step> = (0..20usize).map(|at| step(&at.checked_sub(1).into_iter().collect::<Vec<_>>())).collect();
+        let chain: Vec<Step> =
+            (0..20usize).map(|at| step(&at.checked_sub(1).into_iter().collect::<Vec<_>>())).collect();
         assert_eq!(most_alive(&chain), 2);
         let mut fan: Vec<Step> = (0..10).map(|_| step(&[])).collect();
         fan.push(step(&(0..10).collect::<Vec<_>>()));
@@ -102,12 +105,12 @@ mod tests {
 
     #[test]
     fn no_order_has_more_values_alive_than_the_bound() {
-        let mut random = coverslip_numerics::seeded::Random::new(7);
+        let mut random = SplitMix64::new(7);
         for _ in 0..300 {
             let mut steps: Vec<Step> = Vec::new();
             for at in 0..8usize {
-                let reads: Vec<usize> = (0..at).filter(|_| random.below(3) == 0).collect();
-                steps.push(Step { reads, kept: random.below(5) == 0, values: 1 });
+                let reads: Vec<usize> = (0..at).filter(|_| random.bits() % 3 == 0).collect();
+                steps.push(Step { reads, kept: random.bits() % 5 == 0, values: 1 });
             }
             let (bound, most) = (most_alive(&steps), tried(&steps, 0));
             assert!(most <= bound, "{most} alive, bound {bound}: {steps:?}");

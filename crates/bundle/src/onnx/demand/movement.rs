@@ -140,7 +140,10 @@ pub(super) fn slice(call: &Call) -> Rule {
         let (start, end) = if step > 0 {
             (whole(starts[i]).clamp(0, size), whole(ends[i]).clamp(0, size))
         } else {
-            (whole(starts[i]).clamp(-1, size - 1), if ends[i] < -size { -1 } else { whole(ends[i]).clamp(-1, size - 1) })
+            (
+                whole(starts[i]).clamp(-1, size - 1),
+                if ends[i] < -size { -1 } else { whole(ends[i]).clamp(-1, size - 1) },
+            )
         };
         let distance = if step > 0 { end - start } else { start - end };
         let count = if distance > 0 { (distance as u64).div_ceil(step.unsigned_abs()) as usize } else { 0 };
@@ -224,12 +227,14 @@ pub(super) fn depth_to_space(call: &Call) -> Rule {
     let block = usize::try_from(call.int("blocksize", 0)?).unwrap_or(0);
     let square = block.saturating_mul(block);
     match dims {
-        [n, channels, height, width] if square > 0 && channels.is_multiple_of(square) => Ok(Made::from(Value::exact(&[
-            *n,
-            channels / square,
-            height.saturating_mul(block),
-            width.saturating_mul(block),
-        ]))),
+        [n, channels, height, width] if square > 0 && channels.is_multiple_of(square) => {
+            Ok(Made::from(Value::exact(&[
+                *n,
+                channels / square,
+                height.saturating_mul(block),
+                width.saturating_mul(block),
+            ])))
+        }
         _ => Err(call.invalid(format_args!("blocks of {block} from {dims:?}"))),
     }
 }

@@ -102,22 +102,30 @@ pub(super) fn range(call: &Call) -> Rule {
         numbers.ok_or_else(|| call.unbounded(format_args!("input {i}")))
     };
     let numbers = match (numbers(0)?, numbers(1)?, numbers(2)?) {
-        (Numbers::Ints(start), Numbers::Ints(limit), Numbers::Ints(delta)) => match (&start[..], &limit[..], &delta[..]) {
-            // Beyond 32 bits the engine's counter would wrap and never end.
-            (&[start], &[limit], &[delta]) => counted(start, limit, delta, |at| i32::try_from(at).is_ok()).map(Numbers::Ints),
-            _ => None,
-        },
+        (Numbers::Ints(start), Numbers::Ints(limit), Numbers::Ints(delta)) => {
+            match (&start[..], &limit[..], &delta[..]) {
+                // Beyond 32 bits the engine's counter would wrap and never end.
+                (&[start], &[limit], &[delta]) => {
+                    counted(start, limit, delta, |at| i32::try_from(at).is_ok()).map(Numbers::Ints)
+                }
+                _ => None,
+            }
+        }
         (Numbers::Floats(start), Numbers::Floats(limit), Numbers::Floats(delta)) => {
             match (&start[..], &limit[..], &delta[..]) {
                 // A step that rounding swallows never ends either.
-                (&[start], &[limit], &[delta]) => counted(start, limit, delta, |at| at + delta != at).map(Numbers::Floats),
+                (&[start], &[limit], &[delta]) => {
+                    counted(start, limit, delta, |at| at + delta != at).map(Numbers::Floats)
+                }
                 _ => None,
             }
         }
         _ => None,
     };
     let numbers = numbers.ok_or_else(|| {
-        call.invalid(format_args!("its limits are not three numbers between which there are at most {LONGEST_RANGE} steps"))
+        call.invalid(format_args!(
+            "its limits are not three numbers between which there are at most {LONGEST_RANGE} steps"
+        ))
     })?;
     let count = match &numbers {
         Numbers::Ints(all) => all.len(),

@@ -1,0 +1,126 @@
+//! AVX-512: a line is one register, and a tile of 8 × 48 takes 24 of the 32.
+
+use std::arch::x86_64::*;
+
+use super::entries::kernels;
+use super::vector::{Float32, Vector};
+use crate::panels::LINE;
+
+/// Proof that the processor has AVX-512 F, BW, DQ and VL.
+#[derive(Clone, Copy)]
+pub(crate) struct Avx512(());
+
+impl Avx512 {
+    pub(crate) fn detect() -> Option<Self> {
+        let all = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512vl");
+        all.then_some(Self(()))
+    }
+
+    pub(crate) fn float32() -> Option<Float32<Self>> {
+        Self::detect().map(Float32)
+    }
+}
+
+kernels!(Float32<Avx512>, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma", rows 8, lines 3);
+
+/// Calls an intrinsic.
+macro_rules! with {
+    ($call:expr) => {
+        // SAFETY: `Avx512` proves that the processor has the instruction; a pointer comes from a reference to a line.
+        unsafe { $call }
+    };
+}
+pub(super) use with;
+
+impl Vector for Avx512 {
+    type Line = __m512;
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> __m512 {
+        with!(_mm512_set1_ps(value))
+    }
+
+    #[inline(always)]
+    fn load(self, from: &[f32; LINE]) -> __m512 {
+        with!(_mm512_loadu_ps(from.as_ptr()))
+    }
+
+    #[inline(always)]
+    fn load_words(self, from: &[u32; LINE]) -> __m512 {
+        with!(_mm512_loadu_ps(from.as_ptr().cast()))
+    }
+
+    #[inline(always)]
+    fn store(self, line: __m512, to: &mut [f32; LINE]) {
+        with!(_mm512_storeu_ps(to.as_mut_ptr(), line))
+    }
+
+    #[inline(always)]
+    fn store_words(self, line: __m512, to: &mut [u32; LINE]) {
+        with!(_mm512_storeu_ps(to.as_mut_ptr().cast(), line))
+    }
+
+    #[inline(always)]
+    fn add(self, a: __m512, b: __m512) -> __m512 {
+        with!(_mm512_add_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn sub(self, a: __m512, b: __m512) -> __m512 {
+        with!(_mm512_sub_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn mul(self, a: __m512, b: __m512) -> __m512 {
+        with!(_mm512_mul_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn div(self, a: __m512, b: __m512) -> __m512 {
+        with!(_mm512_div_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn fma(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        with!(_mm512_fmadd_ps(a, b, c))
+    }
+
+    #[inline(always)]
+    fn min(self, a: __m512, b: __m512) -> __m512 {
+        with!(_mm512_min_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn max(self, a: __m512, b: __m512) -> __m512 {
+        with!(_mm512_max_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn round(self, a: __m512) -> __m512 {
+        with!(_mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a))
+    }
+
+    #[inline(always)]
+    fn scale(self, a: __m512, n: __m512) -> __m512 {
+        with!(_mm512_scalef_ps(a, n))
+    }
+
+    #[inline(always)]
+    fn first(self, a: __m512, count: usize, rest: __m512) -> __m512 {
+        let mask = ((1_u32 << count.min(LINE)) - 1) as __mmask16;
+        with!(_mm512_mask_blend_ps(mask, rest, a))
+    }
+
+    #[inline(always)]
+    fn total(self, a: __m512) -> f32 {
+        with!(_mm512_reduce_add_ps(a))
+    }
+
+    #[inline(always)]
+    fn largest(self, a: __m512) -> f32 {
+        with!(_mm512_reduce_max_ps(a))
+    }
+}

@@ -1,0 +1,137 @@
+//! Every kernel in simple loops and float64, on the operands of the family that it stands in for.
+
+use coverslip_bundle::fold::Norm;
+
+use super::{Kernels, Out, To};
+use crate::panels::{LINE, Layout, Panels, Rows};
+
+/// The plain kernels for operands of one layout.
+pub(crate) struct Plain(pub(crate) Layout);
+
+impl Plain {
+    pub(crate) const FLOAT32: Plain = Plain(Layout { values: 1, lines: 1 });
+
+    fn put(&self, words: &mut [u32], column: usize, value: f64) {
+        let word = &mut words[column / self.0.values];
+        let mut values = self.0.unword(*word);
+        values[column % self.0.values] = value as f32;
+        *word = self.0.word(values);
+    }
+}
+
+impl Kernels for Plain {
+    fn layout(&self) -> Layout {
+        self.0
+    }
+
+    fn product(&self, a: Rows<'_>, b: &Panels, bias: &[f32], out: Out<'_>) {
+        let Out { mut to, stride } = out;
+        for row in 0..a.count {
+            let words = &a.row(row)[..b.depth()];
+            for panel in 0..b.count() {
+                let (first, lines) = b.span(panel);
+                for column in first * LINE..(first + lines) * LINE {
+                    let (line, lane) = (column / LINE - first, column % LINE);
+                    let steps = words.iter().zip(b.panel(panel).chunks_exact(lines));
+                    let terms = steps.map(|(word, step)| dot(self.0, *word, step[line][lane]));
+                    let p = terms.sum::<f64>() + bias.get(column).map_or(0.0, |bias| f64::from(*bias));
+                    match &mut to {
+                        To::Values(values) => values[row * stride + column] = p as f32,
+                        To::Sum(values) => values[row * stride + column] += p as f32,
+                        To::Operand(words) => self.put(&mut words[row * stride..], column, p),
+                        To::Gelu(words) => self.put(&mut words[row * stride..], column, gelu(p)),
+                        To::Gated { gate, gate_stride, words } => {
+                            let gate = f64::from(gate[row * *gate_stride + column]);
+                            self.put(&mut words[row * stride..], column, gate / (1.0 + (-gate).exp()) * p);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn narrow(&self, row: &[f32], words: &mut [u32]) {
+        for (values, word) in row.chunks(self.0.values).zip(words) {
+            *word = self.0.word([values[0], values.get(1).copied().unwrap_or(0.0)]);
+        }
+    }
+
+    fn normalize(&self, row: &[f32], norm: &Norm, to: &mut [f32]) {
+        let width = norm.weight.len();
+        let values = || row[..width].iter().map(|value| f64::from(*value));
+        let mean = values().sum::<f64>() / width as f64;
+        let variance = values().map(|value| (value - mean).powi(2)).sum::<f64>() / width as f64;
+        let factor = 1.0 / (variance + norm.eps).sqrt();
+        for (i, value) in values().enumerate() {
+            to[i] = ((value - mean) * factor * f64::from(norm.weight[i]) + f64::from(norm.bias[i])) as f32;
+        }
+        to[width..].fill(0.0);
+    }
+
+    fn softmax(&self, row: &mut [f32], count: usize) {
+        let largest = row[..count].iter().fold(f64::NEG_INFINITY, |most, value| most.max(f64::from(*value)));
+        let sum: f64 = row[..count].iter().map(|value| (f64::from(*value) - largest).exp()).sum();
+        row[..count].iter_mut().for_each(|value| *value = ((f64::from(*value) - largest).exp() / sum) as f32);
+        row[count..].fill(0.0);
+    }
+
+    fn stack(&self, values: &[f32], stride: usize, count: usize, to: &mut Panels) {
+        let depth = to.depth();
+        let at = |row: usize, column: usize| if row < count { values[row * stride + column] } else { 0.0 };
+        for index in 0..to.count() {
+            let (first, lines) = to.span(index);
+            let panel = to.panel_mut(index);
+            for step in 0..depth {
+                for column in 0..lines * LINE {
+                    let (row, from) = (step * self.0.values, first * LINE + column);
+                    panel[step * lines * LINE + column] = self.0.word([at(row, from), at(row + 1, from)]);
+                }
+            }
+        }
+    }
+
+    fn accumulate(&self, sum: &mut [f32], row: &[f32], factor: f32) {
+        sum.iter_mut().zip(row).for_each(|(sum, value)| *sum = value.mul_add(factor, *sum));
+    }
+}
+
+/// The products of two words, added.
+fn dot(layout: Layout, a: u32, b: u32) -> f64 {
+    let (a, b) = (layout.unword(a), layout.unword(b));
+    f64::from(a[0]) * f64::from(b[0]) + f64::from(a[1]) * f64::from(b[1])
+}
+
+/// x·Φ(x), exact.
+pub(super) fn gelu(x: f64) -> f64 {
+    0.5 * x * (1.0 + erf(x * std::f64::consts::FRAC_1_SQRT_2))
+}
+
+/// 2/√π·e^(−x²)·Σ 2ⁿ·x²ⁿ⁺¹/(1·3·…·(2n+1)): all terms have one sign, so none cancels another.
+fn erf(x: f64) -> f64 {
+    if x.is_nan() || x.abs() >= 6.0 {
+        return if x.is_nan() { x } else { x.signum() };
+    }
+    let (mut term, mut sum, mut n) = (x, x, 1.0);
+    while term.abs() > 1e-17 * sum.abs() {
+        term *= 2.0 * x * x / (2.0 * n + 1.0);
+        sum += term;
+        n += 1.0;
+    }
+    2.0 / std::f64::consts::PI.sqrt() * (-x * x).exp() * sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::erf;
+
+    #[test]
+    fn erf_is_that_of_the_tables() {
+        // Abramowitz and Stegun, table 7.1.
+        let known = [(0.0, 0.0), (0.1, 0.112_462_916_0), (0.5, 0.520_499_877_8), (1.0, 0.842_700_792_9)];
+        for (x, expected) in known.into_iter().chain([(2.0, 0.995_322_265_0), (7.0, 1.0)]) {
+            assert!((erf(x) - expected).abs() < 1e-10, "{x}: {}", erf(x));
+            assert_eq!(erf(-x), -erf(x));
+        }
+        assert!(erf(f64::NAN).is_nan());
+    }
+}

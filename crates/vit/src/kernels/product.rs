@@ -1,0 +1,134 @@
+//! The matrix product: a tile of rows × lines is summed in registers along the whole depth, then written.
+//!
+//! A panel of `b` is taken over all rows before the next, so that it is read from memory once and then stays in the
+//! cache.
+
+use super::math::{gelu, silu};
+use super::vector::{Product, Vector};
+use super::{Out, To};
+use crate::panels::{LINE, Panels, Rows};
+
+/// Tiles have at most `R` rows and `L` lines: what fits the registers.
+#[inline(always)]
+pub(super) fn product<P: Product, const R: usize, const L: usize>(
+    family: P,
+    a: Rows<'_>,
+    b: &Panels,
+    bias: &[f32],
+    mut out: Out<'_>,
+) {
+    debug_assert!(b.layout().values == P::VALUES && b.layout().lines == L);
+    for index in 0..b.count() {
+        let (first, lines) = b.span(index);
+        let panel = b.panel(index);
+        match lines {
+            3 if L >= 3 => rows::<P, R, 3>(family, a, panel, bias, first, &mut out),
+            2 if L >= 2 => rows::<P, R, 2>(family, a, panel, bias, first, &mut out),
+            _ => rows::<P, R, 1>(family, a, panel, bias, first, &mut out),
+        }
+    }
+}
+
+/// All rows over one panel of `N` lines.
+#[inline(always)]
+fn rows<P: Product, const R: usize, const N: usize>(
+    family: P,
+    a: Rows<'_>,
+    panel: &[[u32; LINE]],
+    bias: &[f32],
+    line: usize,
+    out: &mut Out<'_>,
+) {
+    let steps = panel.as_chunks::<N>().0;
+    let mut sums = [[[0.0; LINE]; N]; R];
+    for first in (0..a.count).step_by(R) {
+        let count = (a.count - first).min(R);
+        // One row alone, as that of the class token, is a third of the work of a whole tile.
+        if count == 1 {
+            tile::<P, 1, N>(family, a, first, steps, &mut sums);
+        } else {
+            tile::<P, R, N>(family, a, first, steps, &mut sums);
+        }
+        let bias = bias.get(line * LINE..).unwrap_or_default();
+        finish(family, &sums[..count], bias, first, line, out);
+    }
+}
+
+/// Sums a tile. Rows beyond the last are the last again: they cost nothing and are not written.
+#[inline(always)]
+#[allow(clippy::needless_range_loop)] // Loops over constants: unrolled, they keep the tile in registers.
+fn tile<P: Product, const R: usize, const N: usize>(
+    family: P,
+    a: Rows<'_>,
+    first: usize,
+    steps: &[[[u32; LINE]; N]],
+    to: &mut [[[f32; LINE]; N]],
+) {
+    let v = family.vector();
+    let mut rows: [&[u32]; R] = [&[]; R];
+    for (i, row) in rows.iter_mut().enumerate() {
+        *row = &a.row((first + i).min(a.count - 1))[..steps.len()];
+    }
+    let mut sums = [[v.splat(0.0); N]; R];
+    for k in 0..steps.len() {
+        let mut b = [v.splat(0.0); N];
+        for j in 0..N {
+            b[j] = v.load_words(&steps[k][j]);
+        }
+        for i in 0..R {
+            let a = v.splat(f32::from_bits(rows[i][k]));
+            for j in 0..N {
+                sums[i][j] = family.multiply(a, b[j], sums[i][j]);
+            }
+        }
+    }
+    for i in 0..R {
+        for j in 0..N {
+            v.store(sums[i][j], &mut to[i][j]);
+        }
+    }
+}
+
+/// Adds the bias and writes a tile's rows as `out` says; `line` is the tile's first.
+#[inline(always)]
+fn finish<P: Product, const N: usize>(
+    family: P,
+    sums: &[[[f32; LINE]; N]],
+    bias: &[f32],
+    first: usize,
+    line: usize,
+    out: &mut Out<'_>,
+) {
+    let v = family.vector();
+    let zeros = [[0.0; LINE]; N];
+    let bias = bias.as_chunks::<LINE>().0.first_chunk::<N>().unwrap_or(&zeros);
+    let (narrow, stride) = (LINE / P::VALUES, out.stride);
+    for (i, row) in sums.iter().enumerate() {
+        let row_number = first + i;
+        for (j, (sum, bias)) in row.iter().zip(bias).enumerate() {
+            let p = v.add(v.load(sum), v.load(bias));
+            let (value_at, word_at) =
+                (row_number * stride + (line + j) * LINE, row_number * stride + (line + j) * narrow);
+            match &mut out.to {
+                To::Values(values) => v.store(p, line_of(values, value_at)),
+                To::Sum(values) => {
+                    let to = line_of(values, value_at);
+                    let sum = v.add(v.load(to), p);
+                    v.store(sum, to);
+                }
+                To::Operand(words) => family.narrow(p, &mut words[word_at..word_at + narrow]),
+                To::Gelu(words) => family.narrow(gelu(v, p), &mut words[word_at..word_at + narrow]),
+                To::Gated { gate, gate_stride, words } => {
+                    let gate = &gate[row_number * *gate_stride..].as_chunks::<LINE>().0[line + j];
+                    let value = v.mul(silu(v, v.load(gate)), p);
+                    family.narrow(value, &mut words[word_at..word_at + narrow]);
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn line_of(values: &mut [f32], at: usize) -> &mut [f32; LINE] {
+    &mut values[at..].as_chunks_mut::<LINE>().0[0]
+}

@@ -1,0 +1,88 @@
+//! What the generic kernels need of a processor: a line of 16 float32s in registers.
+//!
+//! A value of a type that is a [`Vector`] proves that the processor has the instructions: only then it can be made. Its
+//! methods are therefore safe. They are inlined into a kernel's entry, which enables the instructions.
+
+use crate::panels::LINE;
+
+pub(super) trait Vector: Copy {
+    /// 16 float32s, in one register or more.
+    type Line: Copy;
+
+    fn splat(self, value: f32) -> Self::Line;
+    fn load(self, from: &[f32; LINE]) -> Self::Line;
+    fn load_words(self, from: &[u32; LINE]) -> Self::Line;
+    fn store(self, line: Self::Line, to: &mut [f32; LINE]);
+    fn store_words(self, line: Self::Line, to: &mut [u32; LINE]);
+    fn add(self, a: Self::Line, b: Self::Line) -> Self::Line;
+    fn sub(self, a: Self::Line, b: Self::Line) -> Self::Line;
+    fn mul(self, a: Self::Line, b: Self::Line) -> Self::Line;
+    fn div(self, a: Self::Line, b: Self::Line) -> Self::Line;
+    /// a·b + c, rounded once.
+    fn fma(self, a: Self::Line, b: Self::Line, c: Self::Line) -> Self::Line;
+    /// The smaller; b where either is NaN.
+    fn min(self, a: Self::Line, b: Self::Line) -> Self::Line;
+    /// The larger; b where either is NaN.
+    fn max(self, a: Self::Line, b: Self::Line) -> Self::Line;
+    /// The nearest integers.
+    fn round(self, a: Self::Line) -> Self::Line;
+    /// a·2^n for integers n between −126 and 127, where the result is neither subnormal nor infinite.
+    fn scale(self, a: Self::Line, n: Self::Line) -> Self::Line;
+    /// The first `count` of a, and `rest` beyond.
+    fn first(self, a: Self::Line, count: usize, rest: Self::Line) -> Self::Line;
+    /// The sum of all 16.
+    fn total(self, a: Self::Line) -> f32;
+    /// The largest of all 16.
+    fn largest(self, a: Self::Line) -> f32;
+}
+
+/// How a family multiplies: what a word of its operands holds.
+pub(super) trait Product: Copy {
+    type Vector: Vector;
+    /// Values in a word.
+    const VALUES: usize;
+
+    fn vector(self) -> Self::Vector;
+    /// sum + a·b, word by word.
+    fn multiply(
+        self,
+        a: <Self::Vector as Vector>::Line,
+        b: <Self::Vector as Vector>::Line,
+        sum: <Self::Vector as Vector>::Line,
+    ) -> <Self::Vector as Vector>::Line;
+    /// 16 values as words, 16 / VALUES of them.
+    fn narrow(self, line: <Self::Vector as Vector>::Line, to: &mut [u32]);
+    /// The words of two rows' values, the first of which is even. A word that holds one value takes the first's.
+    fn stack(self, even: <Self::Vector as Vector>::Line, odd: <Self::Vector as Vector>::Line, to: &mut [u32; LINE]);
+}
+
+/// A word is a float32.
+#[derive(Clone, Copy)]
+pub(crate) struct Float32<V>(pub(super) V);
+
+impl<V: Vector> Product for Float32<V> {
+    type Vector = V;
+    const VALUES: usize = 1;
+
+    #[inline(always)]
+    fn vector(self) -> V {
+        self.0
+    }
+
+    #[inline(always)]
+    fn multiply(self, a: V::Line, b: V::Line, sum: V::Line) -> V::Line {
+        self.0.fma(a, b, sum)
+    }
+
+    #[inline(always)]
+    fn narrow(self, line: V::Line, to: &mut [u32]) {
+        if let Some(to) = to.first_chunk_mut() {
+            self.0.store_words(line, to);
+        }
+    }
+
+    #[inline(always)]
+    fn stack(self, even: V::Line, _odd: V::Line, to: &mut [u32; LINE]) {
+        self.0.store_words(even, to);
+    }
+}

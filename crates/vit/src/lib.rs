@@ -1,0 +1,35 @@
+//! The forward of a vision transformer and its sparse autoencoder on the CPU, from a bundle's weights, without a graph.
+//!
+//! [`Model::open`] packs the weights once for a [`Family`] of kernels. Every thread takes a [`Lane`] of its own, which
+//! has every buffer that a run needs: [`Lane::run`] allocates nothing and starts no thread. The way of a tile:
+//!
+//! ```text
+//! pixels ▶ patches ▶ for each block: attention ▶ mlp ▶ the taps after it: pool ▶ sae ▶ outputs
+//! ```
+//!
+//! `forward` walks it. Each step is plain Rust that calls `kernels` for its arithmetic; `features` picks the kernels by
+//! what the processor has. `unsafe` is only in the files of `kernels` that name instructions.
+
+#![deny(missing_docs)]
+#![deny(unsafe_code)]
+
+mod aligned;
+mod attention;
+mod features;
+mod forward;
+mod kernels;
+mod layer;
+mod mlp;
+mod panels;
+mod patches;
+mod pool;
+mod reference;
+mod sae;
+mod top;
+mod weights;
+
+pub use features::Family;
+pub use forward::{Lane, Outputs};
+pub use reference::outputs;
+pub use top::Feature;
+pub use weights::Model;

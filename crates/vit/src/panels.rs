@@ -1,0 +1,248 @@
+//! The right-hand side of a product, packed: panels of a few lines of columns, in each of which the values that one step
+//! of the kernel needs stand together.
+//!
+//! A word is 32 bits: one float32, or two bfloat16 that follow one another in the sum. A line is 16 columns. A panel of n
+//! lines has, word for word along the sum, n lines of words.
+
+use coverslip_bundle::BundleError;
+use coverslip_bundle::fold::Linear;
+
+use crate::aligned::Aligned;
+
+/// Columns in a line: the float32s of a cache line.
+pub(crate) const LINE: usize = 16;
+
+/// Columns that hold `columns` of them in whole lines.
+pub(crate) fn padded(columns: usize) -> usize {
+    columns.next_multiple_of(LINE)
+}
+
+/// How a family of kernels wants its operands.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Layout {
+    /// Values in a word: 1 of float32, 2 of bfloat16.
+    pub(crate) values: usize,
+    /// Lines of a panel at most.
+    pub(crate) lines: usize,
+}
+
+impl Layout {
+    /// Words that hold `values` of a row.
+    pub(crate) fn words(self, values: usize) -> usize {
+        values.div_ceil(self.values)
+    }
+
+    /// The word of a row's values, at most [`Layout::values`] of them; what is missing is 0.
+    pub(crate) fn word(self, values: [f32; 2]) -> u32 {
+        match self.values {
+            1 => values[0].to_bits(),
+            _ => u32::from(bfloat16(values[0])) | u32::from(bfloat16(values[1])) << 16,
+        }
+    }
+
+    /// The values of a word; the second is 0 where a word has one.
+    pub(crate) fn unword(self, word: u32) -> [f32; 2] {
+        match self.values {
+            1 => [f32::from_bits(word), 0.0],
+            _ => [f32::from_bits(word << 16), f32::from_bits(word & 0xffff_0000)],
+        }
+    }
+}
+
+/// Rounds to the nearest bfloat16, ties to even. NaN stays NaN.
+fn bfloat16(value: f32) -> u16 {
+    let bits = value.to_bits();
+    if value.is_nan() {
+        return (bits >> 16) as u16 | 0x40;
+    }
+    ((bits + 0x7fff + ((bits >> 16) & 1)) >> 16) as u16
+}
+
+/// A packed matrix `[depth, columns]`.
+#[derive(Clone, Debug)]
+pub(crate) struct Panels {
+    layout: Layout,
+    /// Words along the sum.
+    depth: usize,
+    /// Lines of columns.
+    lines: usize,
+    words: Aligned<u32>,
+}
+
+impl Panels {
+    /// Zeros: `depth` values along the sum, `columns` columns.
+    pub(crate) fn zeroed(layout: Layout, depth: usize, columns: usize) -> Result<Self, BundleError> {
+        let (depth, lines) = (layout.words(depth), columns.div_ceil(LINE));
+        Ok(Self { layout, depth, lines, words: Aligned::zeroed(depth * lines * LINE)? })
+    }
+
+    /// Packs a layer's weight.
+    pub(crate) fn pack(layout: Layout, layer: &Linear) -> Result<Self, BundleError> {
+        Self::pack_part(layout, &layer.weight, layer.inputs, layer.outputs, 0..layer.outputs)
+    }
+
+    /// Packs `columns` of a matrix `[rows, width]`.
+    pub(crate) fn pack_part(
+        layout: Layout,
+        matrix: &[f32],
+        rows: usize,
+        width: usize,
+        columns: std::ops::Range<usize>,
+    ) -> Result<Self, BundleError> {
+        let mut packed = Self::zeroed(layout, rows, columns.len())?;
+        let row = |row: usize| (row < rows).then(|| &matrix[row * width..][..width][columns.clone()]);
+        for index in 0..packed.count() {
+            let (first, lines) = packed.span(index);
+            let span = first * LINE..((first + lines) * LINE).min(columns.len());
+            let depth = packed.depth;
+            let panel = packed.panel_mut(index);
+            for step in 0..depth {
+                let to = panel[step * lines * LINE..][..lines * LINE].iter_mut();
+                match (row(step * layout.values), row(step * layout.values + 1)) {
+                    (Some(even), Some(odd)) if layout.values == 2 => {
+                        let pairs = even[span.clone()].iter().zip(&odd[span.clone()]);
+                        to.zip(pairs).for_each(|(word, (even, odd))| *word = layout.word([*even, *odd]));
+                    }
+                    (Some(only), _) => {
+                        to.zip(&only[span.clone()]).for_each(|(word, value)| *word = layout.word([*value, 0.0]));
+                    }
+                    (None, _) => {}
+                }
+            }
+        }
+        Ok(packed)
+    }
+
+    /// Words along the sum.
+    pub(crate) fn depth(&self) -> usize {
+        self.depth
+    }
+
+    pub(crate) fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// Number of panels.
+    pub(crate) fn count(&self) -> usize {
+        self.lines.div_ceil(self.layout.lines)
+    }
+
+    /// First line and number of lines of a panel. The lines are dealt out evenly, because a kernel is least efficient on
+    /// its narrowest panel.
+    pub(crate) fn span(&self, panel: usize) -> (usize, usize) {
+        let (least, more) = (self.lines / self.count(), self.lines % self.count());
+        (panel * least + panel.min(more), least + usize::from(panel < more))
+    }
+
+    /// A panel's lines of words.
+    pub(crate) fn panel(&self, index: usize) -> &[[u32; LINE]] {
+        let (first, lines) = self.span(index);
+        self.words[first * LINE * self.depth..(first + lines) * LINE * self.depth].as_chunks().0
+    }
+
+    pub(crate) fn panel_mut(&mut self, index: usize) -> &mut [u32] {
+        let (first, lines) = self.span(index);
+        &mut self.words[first * LINE * self.depth..(first + lines) * LINE * self.depth]
+    }
+
+    /// Packs `rows` as columns: row r becomes column r. Columns beyond them keep their words.
+    pub(crate) fn transpose(&mut self, rows: Rows<'_>) {
+        let depth = self.depth;
+        for index in 0..self.count() {
+            let (first, lines) = self.span(index);
+            let (first, width) = (first * LINE, lines * LINE);
+            let panel = self.panel_mut(index);
+            for column in 0..width.min(rows.count.saturating_sub(first)) {
+                let row = &rows.row(first + column)[..depth];
+                for (line, word) in panel.chunks_exact_mut(width).zip(row) {
+                    line[column] = *word;
+                }
+            }
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.words.bytes()
+    }
+}
+
+/// The left-hand side of a product: rows of words.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rows<'a> {
+    pub(crate) words: &'a [u32],
+    /// Words from one row to the next.
+    pub(crate) stride: usize,
+    pub(crate) count: usize,
+}
+
+impl<'a> Rows<'a> {
+    /// A row, from its first word on.
+    #[inline(always)]
+    pub(crate) fn row(&self, index: usize) -> &'a [u32] {
+        &self.words[index * self.stride..]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The value of row `row` and column `column`.
+    fn value(panels: &Panels, row: usize, column: usize) -> f32 {
+        let (line, values) = (column / LINE, panels.layout.values);
+        let index = (0..panels.count()).rev().find(|index| panels.span(*index).0 <= line).unwrap();
+        let (first, lines) = panels.span(index);
+        let word = panels.panel(index)[row / values * lines + line - first][column % LINE];
+        panels.layout.unword(word)[row % values]
+    }
+
+    #[test]
+    fn every_value_is_where_its_panel_has_it() {
+        for (values, lines) in [(1, 1), (1, 3), (2, 3)] {
+            let layout = Layout { values, lines };
+            for (rows, columns) in [(1, 1), (3, 16), (5, 17), (4, 64), (7, 200)] {
+                let weight: Vec<f32> = (0..rows * columns).map(|i| (i % 251) as f32).collect();
+                let layer = Linear { inputs: rows, outputs: columns, weight, bias: None };
+                let packed = Panels::pack(layout, &layer).unwrap();
+                for row in 0..rows {
+                    for column in 0..padded(columns) {
+                        let expected = if column < columns { layer.weight[row * columns + column] } else { 0.0 };
+                        assert_eq!(value(&packed, row, column), expected, "{layout:?} {rows}x{columns} {row},{column}");
+                    }
+                }
+                // The same from rows of words that become columns.
+                let words = layout.words(rows);
+                let mut turned = vec![0; columns * words];
+                for (column, row) in turned.chunks_exact_mut(words).enumerate() {
+                    for (step, word) in row.iter_mut().enumerate() {
+                        let at = |row: usize| if row < rows { layer.weight[row * columns + column] } else { 0.0 };
+                        *word = layout.word([at(step * values), at(step * values + 1)]);
+                    }
+                }
+                let mut transposed = Panels::zeroed(layout, rows, columns).unwrap();
+                transposed.transpose(Rows { words: &turned, stride: words, count: columns });
+                assert_eq!(transposed.words[..], packed.words[..], "{layout:?} {rows}x{columns}");
+            }
+        }
+    }
+
+    #[test]
+    fn lines_are_dealt_out_evenly() {
+        let spans = |columns: usize| {
+            let panels = Panels::zeroed(Layout { values: 1, lines: 3 }, 1, columns).unwrap();
+            (0..panels.count()).map(|panel| panels.span(panel).1).collect::<Vec<_>>()
+        };
+        assert_eq!(spans(64), [2, 2]);
+        assert_eq!(spans(197), [3, 3, 3, 2, 2]);
+        assert_eq!(spans(5), [1]);
+    }
+
+    #[test]
+    fn bfloat16_rounds_to_the_nearest_even() {
+        for (value, bits) in [(1.0, 0x3f80), (1.003_906_25, 0x3f80), (1.011_718_8, 0x3f82), (-2.5, 0xc020)] {
+            assert_eq!(bfloat16(value), bits, "{value}");
+        }
+        assert_eq!(bfloat16(f32::INFINITY), 0x7f80);
+        assert!(f32::from_bits(u32::from(bfloat16(f32::NAN)) << 16).is_nan());
+    }
+}
