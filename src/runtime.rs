@@ -28,7 +28,7 @@ use crate::thread::spawn;
 
 pub(crate) struct Runtime {
     pub(crate) shared: Arc<Shared>,
-    config: RuntimeConfig,
+    pub(crate) config: RuntimeConfig,
     pub(crate) manifest: Arc<Manifest>,
     /// The features' numbers before some were removed, where that was done.
     pub(crate) original_features: Option<Vec<i32>>,

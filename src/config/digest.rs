@@ -5,6 +5,7 @@
 use std::fmt::{Display, Write};
 
 use coverslip_bundle::Digest;
+use coverslip_vit::Family;
 use sha2::{Digest as _, Sha256};
 
 use super::request::SlideRequest;
@@ -57,8 +58,9 @@ pub(crate) fn of_runtime(config: &RuntimeConfig) -> [u8; 32] {
 fn runtime_fields(config: &RuntimeConfig) -> Fields {
     // Taken apart, so that a new field does not compile until it is decided here whether it counts.
     let RuntimeConfig { bundle, bundle_digest, profile, engine, max_slides, memory_limit } = config;
-    let EngineConfig { kind, fallback, cpu_lanes, placement: Placement { cpus, normal_priority }, gpu } = engine;
-    let mut fields = Fields::new("coverslip runtime configuration v2");
+    let EngineConfig { kind, fallback, cpu_lanes, cpu_precision, cpu_kernels, placement, gpu } = engine;
+    let Placement { cpus, normal_priority } = placement;
+    let mut fields = Fields::new("coverslip runtime configuration v3");
     fields.text("bundle", bundle.to_str());
     fields.digest("bundle_digest", bundle_digest.as_ref());
     fields.text("profile", profile.as_ref().and_then(|profile| profile.path.to_str()));
@@ -66,6 +68,8 @@ fn runtime_fields(config: &RuntimeConfig) -> Fields {
     fields.number("engine", kind);
     fields.number("fallback", fallback);
     fields.number("cpu_lanes", cpu_lanes);
+    fields.number("cpu_precision", cpu_precision);
+    fields.text("cpu_kernels", cpu_kernels.map(Family::name));
     let cpus: Vec<String> = cpus.iter().map(u32::to_string).collect();
     fields.number("cpus", cpus.join(","));
     fields.flag("normal_priority", *normal_priority);
@@ -182,6 +186,8 @@ mod tests {
                 kind: 1,
                 fallback: 2,
                 cpu_lanes: 3,
+                cpu_precision: 1,
+                cpu_kernels: Some(Family::Avx512Bf16),
                 placement: Placement { cpus: vec![0, 2, 4], normal_priority: true },
                 gpu: GpuConfig {
                     library: None,
@@ -232,7 +238,7 @@ mod tests {
     #[test]
     fn a_runtimes_digest_is_that_of_these_lines() {
         let fields = runtime_fields(&runtime());
-        let expected = "coverslip runtime configuration v2
+        let expected = "coverslip runtime configuration v3
 bundle=17:/opt/bundles/demo
 bundle_digest=abababababababababababababababababababababababababababababababab
 profile=15:/opt/profile µ
@@ -240,6 +246,8 @@ profile_digest=-
 engine=1
 fallback=2
 cpu_lanes=3
+cpu_precision=1
+cpu_kernels=11:avx512-bf16
 cpus=0,2,4
 normal_priority=1
 tensorrt_library=-
@@ -255,7 +263,7 @@ max_slides=4
 memory_limit=4294967296
 ";
         assert_eq!(fields.0, expected);
-        assert_eq!(hex(of_runtime(&runtime())), "5b9f78e9f0e56250b15ed7589942403fa2b73b7b5adf3a3b3206644dabd88b88");
+        assert_eq!(hex(of_runtime(&runtime())), "21b1c6c943f0f1c39693cc1f1b463cc5f0bb7c1bd6f776187449c3bb3293af02");
     }
 
     #[test]

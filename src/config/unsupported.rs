@@ -35,7 +35,7 @@ pub(super) fn expect_built_runtime(desc: &abi::RuntimeDesc) -> Result<()> {
     expect_unset("runtime_desc.worker_timeout_ms", desc.worker_timeout_ms == 0)?;
     expect_unset("runtime_desc.trusted_keys", desc.trusted_keys.is_null())?;
     expect_unset("COVERSLIP_RUNTIME_REQUIRE_SIGNATURE", desc.flags & abi::RUNTIME_REQUIRE_SIGNATURE == 0)?;
-    expect_unset("runtime_desc.cpu_precision", desc.cpu_precision == abi::CPU_PRECISION_FLOAT32)?;
+    expect_unset("COVERSLIP_CPU_PRECISION_INT8", desc.cpu_precision != abi::CPU_PRECISION_INT8)?;
     expect_unset("runtime_desc.cpu_tuning_path", desc.cpu_tuning_path.is_null())
 }
 
