@@ -7,6 +7,7 @@ use crate::error::{Result, error};
 use crate::fault;
 use crate::judge::docket::Docket;
 use crate::judge::event::Event;
+use crate::memory::{Boxed, expect_room};
 use crate::pipeline::shared::Shared;
 use crate::slide::state::{Downstream, Slide};
 
@@ -22,10 +23,12 @@ pub(crate) fn admit(shared: &Shared, plan: SlidePlan) -> Result<Arc<Slide>> {
     let queues: Arc<dyn Downstream> = shared.queues.clone();
     let slide = Slide::begin(shared.slides.number(), plan.config, Arc::downgrade(&queues))?;
     let fallback = shared.duty.loss().map(|loss| loss.reason);
-    let docket = Docket::new(slide.clone(), plan.rules, fallback)?;
+    let docket = Boxed::new(Docket::new(slide.clone(), plan.rules, fallback)?)?;
+    // What the engine takes for a tile must be left.
+    expect_room("the engine's runs", shared.duty.about().all_runs())?;
     // Again: another thread may have begun one meanwhile.
     shared.slides.add(&slide, || shared.is_stopping())?;
-    if !shared.queues.tell(Event::Begun(Box::new(docket))) {
+    if !shared.queues.tell(Event::Begun(docket)) {
         slide.standing.poison();
     }
     Ok(slide)

@@ -1,6 +1,7 @@
 //! The one error type of the plugin: a code of the contract and a text, without any allocation, so that `submit` can
 //! refuse a frame on the acquisition thread.
 
+use std::any::Any;
 use std::fmt;
 
 use coverslip_bundle::{BundleError, BundleErrorKind};
@@ -21,7 +22,7 @@ pub(crate) struct Error {
 /// Bytes of `coverslip_error.message`, including its NUL.
 const MESSAGE_SIZE: usize = 512;
 
-/// Text stored in place, cut at a character boundary where it does not fit.
+/// Text stored in place, cut after a word where it does not fit.
 #[derive(Clone)]
 struct Message {
     bytes: [u8; MESSAGE_SIZE - 1],
@@ -29,23 +30,36 @@ struct Message {
 }
 
 impl fmt::Write for Message {
+    /// Fails where the text does not fit: what comes after it is left out.
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let room = self.bytes.len() - self.length;
-        let mut end = text.len().min(room);
-        while !text.is_char_boundary(end) {
-            end -= 1;
-        }
+        let end = text.floor_char_boundary(room);
         self.bytes[self.length..self.length + end].copy_from_slice(&text.as_bytes()[..end]);
         self.length += end;
-        Ok(())
+        if end < text.len() { Err(fmt::Error) } else { Ok(()) }
     }
+}
+
+/// The mark of text that was cut.
+const CUT: &str = "…";
+
+/// What fits of `text` in `room` bytes, and what to put after it: nothing, or the mark of a cut. Cut after a word, unless
+/// a word takes most of the room.
+pub(crate) fn cut_to_fit(text: &str, room: usize) -> (&str, &'static str) {
+    if text.len() <= room {
+        return (text, "");
+    }
+    let most = &text[..text.floor_char_boundary(room.saturating_sub(CUT.len()))];
+    let words = most.rfind(char::is_whitespace).map_or(0, |end| most[..end].trim_end().len());
+    (if words > room / 2 { &most[..words] } else { most }, if room < CUT.len() { "" } else { CUT })
 }
 
 impl Error {
     pub(crate) fn new(code: i32, text: fmt::Arguments<'_>) -> Self {
         let mut message = Message { bytes: [0; MESSAGE_SIZE - 1], length: 0 };
-        // Message::write_str cannot fail; a Display that does leaves a shorter text.
-        let _ = fmt::write(&mut message, text);
+        if fmt::write(&mut message, text).is_err() {
+            message.mark_cut();
+        }
         Error { code, native: 0, message }
     }
 
@@ -55,7 +69,21 @@ impl Error {
     }
 
     pub(crate) fn text(&self) -> &str {
-        std::str::from_utf8(&self.message.bytes[..self.message.length]).unwrap_or("")
+        self.message.text()
+    }
+}
+
+impl Message {
+    fn text(&self) -> &str {
+        std::str::from_utf8(&self.bytes[..self.length]).unwrap_or("")
+    }
+
+    /// Leaves out the word that was cut, and says that there was more.
+    fn mark_cut(&mut self) {
+        let (kept, mark) = cut_to_fit(self.text(), self.length.saturating_sub(1));
+        let end = kept.len();
+        self.bytes[end..end + mark.len()].copy_from_slice(mark.as_bytes());
+        self.length = end + mark.len();
     }
 }
 
@@ -73,11 +101,18 @@ macro_rules! error {
 }
 pub(crate) use error;
 
+/// What a panic that was caught says.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message")
+}
+
 /// The contract's code for what the bundle crate says.
 pub(crate) fn from_bundle(e: BundleError) -> Error {
     use BundleErrorKind as Kind;
     match e.kind() {
         Kind::DigestMismatch => error!(DIGEST_MISMATCH, "{e}"),
+        Kind::SignatureInvalid => error!(SIGNATURE_INVALID, "{e}"),
         Kind::UnsupportedVersion | Kind::Unsupported => error!(BUNDLE_UNSUPPORTED, "{e}"),
         Kind::Io => error!(IO, "{e}"),
         _ => error!(BUNDLE_INVALID, "{e}"),
@@ -86,11 +121,23 @@ pub(crate) fn from_bundle(e: BundleError) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use super::cut_to_fit;
+
     #[test]
-    fn long_text_is_cut_at_a_character() {
-        let long = "µ".repeat(400);
-        let e = error!(BUSY, "x{long}");
-        assert_eq!(e.text().len(), 511);
-        assert!(e.text().ends_with('µ'));
+    fn long_text_is_cut_after_a_word() {
+        let long = "word µm ".repeat(100);
+        let e = error!(BUSY, "expected {long} and more");
+        assert!(e.text().len() > 500 && e.text().len() <= 511, "{}", e.text());
+        assert!(e.text().ends_with("word…") || e.text().ends_with("µm…"), "{}", e.text());
+        let whole = "x".repeat(511);
+        assert_eq!(error!(BUSY, "{whole}").text(), whole);
+    }
+
+    #[test]
+    fn text_without_words_is_cut_at_a_character() {
+        let e = error!(BUSY, "x{}", "µ".repeat(400));
+        assert!(e.text().len() >= 505 && e.text().ends_with("µ…"), "{}", e.text());
+        assert_eq!((cut_to_fit("µµ", 4), cut_to_fit("µµ", 3), cut_to_fit("µµ", 2)), (("µµ", ""), ("", "…"), ("", "")));
+        assert_eq!(cut_to_fit("one two three", 12), ("one two", "…"));
     }
 }

@@ -4,6 +4,35 @@
 #[cfg(debug_assertions)]
 pub use armed::{Fault, arm, disarm};
 
+#[cfg(debug_assertions)]
+thread_local! {
+    static FOREIGN: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
+}
+
+/// While it lives, this thread is in a library that allocates without being able to refuse, and for which there was room.
+pub(crate) struct Foreign(());
+
+impl Foreign {
+    pub(crate) fn enter() -> Foreign {
+        #[cfg(debug_assertions)]
+        FOREIGN.set(FOREIGN.get() + 1);
+        Foreign(())
+    }
+}
+
+impl Drop for Foreign {
+    fn drop(&mut self) {
+        #[cfg(debug_assertions)]
+        FOREIGN.set(FOREIGN.get() - 1);
+    }
+}
+
+/// Whether what this thread allocates now is the plugin's own. For an allocator that makes it fail.
+#[cfg(debug_assertions)]
+pub fn is_foreign() -> bool {
+    FOREIGN.try_with(std::cell::Cell::get).unwrap_or(1) > 0
+}
+
 /// A place where a fault can be armed. Returns true when the caller must fail in its own way.
 #[inline]
 pub(crate) fn point(_name: &str) -> bool {

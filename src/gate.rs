@@ -1,8 +1,9 @@
 //! Where host threads wait for a slide: for results, for free slots, for its end. There is one place, so that one
 //! interrupt reaches all waiters.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use crate::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Why a wait ended without what it waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,5 +125,90 @@ mod tests {
         assert_eq!(gate.wait(None, || None::<()>), Err(WaitEnd::Interrupted));
         assert_eq!(gate.wait(Some(Duration::ZERO), || None::<()>), Err(WaitEnd::TimedOut));
         assert_eq!(gate.wait(None, || Some(7)), Ok(7));
+    }
+}
+
+#[cfg(loom)]
+#[cfg(test)]
+mod models {
+    use super::*;
+    use crate::sync::{Arc, AtomicBool, Ordering, every_order, thread};
+
+    /// A gate, and what its waiters wait for.
+    #[derive(Default)]
+    struct Door {
+        gate: Gate,
+        open: AtomicBool,
+    }
+
+    impl Door {
+        fn open(&self) {
+            self.open.store(true, Ordering::Release);
+            self.gate.notify();
+        }
+
+        fn wait(&self) -> Result<(), WaitEnd> {
+            self.gate.wait(None, || self.open.load(Ordering::Acquire).then_some(()))
+        }
+    }
+
+    #[test]
+    fn what_becomes_ready_while_a_thread_begins_to_wait_is_seen() {
+        every_order(None, || {
+            let door = Arc::new(Door::default());
+            let opener = thread::spawn({
+                let door = door.clone();
+                move || door.open()
+            });
+            assert_eq!(door.wait(), Ok(()));
+            opener.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn an_interrupt_ends_a_wait_that_runs_or_the_next() {
+        every_order(None, || {
+            let gate = Arc::new(Gate::default());
+            let other = thread::spawn({
+                let gate = gate.clone();
+                move || gate.interrupt()
+            });
+            assert_eq!(gate.wait(None, || None::<()>), Err(WaitEnd::Interrupted));
+            other.join().unwrap();
+            assert_eq!(gate.wait(Some(Duration::ZERO), || None::<()>), Err(WaitEnd::TimedOut), "it ended one wait");
+        });
+    }
+
+    #[test]
+    fn one_change_reaches_two_waiters() {
+        every_order(Some(3), || {
+            let door = Arc::new(Door::default());
+            let waiters = [(); 2].map(|()| {
+                let door = door.clone();
+                thread::spawn(move || door.wait())
+            });
+            door.open();
+            waiters.map(|waiter| assert_eq!(waiter.join().unwrap(), Ok(())));
+            assert_eq!(door.gate.lock().threads, 0, "both have left");
+        });
+    }
+
+    #[test]
+    fn a_change_and_an_interrupt_at_once_leave_nobody_waiting() {
+        every_order(Some(3), || {
+            let door = Arc::new(Door::default());
+            let waiter = thread::spawn({
+                let door = door.clone();
+                move || door.wait()
+            });
+            let opener = thread::spawn({
+                let door = door.clone();
+                move || door.open()
+            });
+            door.gate.interrupt();
+            opener.join().unwrap();
+            // Either was first.
+            let _ = waiter.join().unwrap();
+        });
     }
 }

@@ -12,8 +12,8 @@
 //! `config` decides what a host's wishes come to, `runtime` starts and stops bundle, engine and threads, `admission`
 //! begins slides, and host threads wait at `gate`. Each module names only modules that stand before it here:
 //!
-//! `error` `fault` `thread` `memory` `log` `gate` · `tiles` `measure` `resample` `outbox` · `slide` · `judge` · `engine` ·
-//! `pipeline` · `config` · `runtime` `admission` · `abi`
+//! `sync` `error` `fault` `thread` `memory` `log` `gate` · `tiles` `measure` `resample` `outbox` · `slide` · `judge` ·
+//! `engine` · `pipeline` · `config` · `runtime` `admission` · `abi`
 //!
 //! Only `abi` sees host pointers; `unsafe` is only there and where the GPU's engine calls CUDA.
 
@@ -39,6 +39,7 @@ mod pipeline;
 mod resample;
 mod runtime;
 mod slide;
+mod sync;
 mod thread;
 mod tiles;
 

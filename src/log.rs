@@ -1,8 +1,15 @@
 //! Log lines on their way to the host. The library prints nothing itself: `abi` builds the closure that takes a line.
+//! A line is made in place: it can be said that memory has run out.
 
-use std::ffi::{CStr, CString};
+use std::any::Any;
+use std::ffi::CStr;
 use std::fmt::{Arguments, Write};
-use std::sync::{PoisonError, RwLock};
+
+use crate::sync::{PoisonError, RwLock};
+
+use coverslip_plugin_abi::LOG_ERROR;
+
+use crate::error::panic_text;
 
 /// Takes one line at `COVERSLIP_LOG_*`; called from any thread.
 pub(crate) type Sink = Box<dyn Fn(i32, &CStr) + Send + Sync>;
@@ -20,18 +27,47 @@ impl Log {
         // Held through the call: `silence` waits for lines that are being given.
         let sink = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let Some(sink) = sink.as_ref() else { return };
-        let mut line = String::new();
-        // Writing into a String fails only if a Display does; then the line is shorter.
+        let mut line = Line { bytes: [0; LINE_SIZE], length: 0 };
+        // Where it fails the line is shorter.
         let _ = line.write_fmt(text);
-        line.retain(|c| c != '\0');
-        if let Ok(line) = CString::new(line) {
-            sink(level, &line);
+        if let Ok(line) = CStr::from_bytes_until_nul(&line.bytes) {
+            sink(level, line);
         }
+    }
+
+    /// Says that a panic was caught in `place`.
+    pub(crate) fn defect(&self, place: &str, panic: &(dyn Any + Send)) {
+        let text = panic_text(panic);
+        self.write(
+            LOG_ERROR,
+            format_args!("a defect was caught in {place}: {text}; its slide's tiles fail: report it"),
+        );
     }
 
     /// Stops all lines: the host may free what its callback needs, even while a lane that hung is left behind.
     pub(crate) fn silence(&self) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+/// Bytes of a line, with its NUL.
+const LINE_SIZE: usize = 2048;
+
+/// A line without zeros, cut at a character where it is too long.
+struct Line {
+    bytes: [u8; LINE_SIZE],
+    length: usize,
+}
+
+impl Write for Line {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        let room = LINE_SIZE - 1 - self.length;
+        let fits = text.floor_char_boundary(room);
+        for byte in text.bytes().take(fits).filter(|byte| *byte != 0) {
+            self.bytes[self.length] = byte;
+            self.length += 1;
+        }
+        if fits < text.len() { Err(std::fmt::Error) } else { Ok(()) }
     }
 }
 
@@ -47,8 +83,11 @@ mod tests {
         let sink = seen.clone();
         let log = Log::new(Some(Box::new(move |level, line| sink.lock().unwrap().push((level, line.to_owned())))));
         log.write(2, format_args!("a\0b {}", 7));
+        log.write(1, format_args!("{}", "µ".repeat(2000)));
         log.silence();
         log.write(2, format_args!("too late"));
-        assert_eq!(*seen.lock().unwrap(), [(2, c"ab 7".to_owned())]);
+        let seen = seen.lock().unwrap();
+        assert_eq!(seen[0], (2, c"ab 7".to_owned()));
+        assert_eq!((seen.len(), seen[1].1.to_str().map(|line| line.chars().count())), (2, Ok(1023)));
     }
 }

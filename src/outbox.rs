@@ -2,12 +2,12 @@
 //! with their slots, and the slide slows down until the host polls. It holds records, never pixels.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use coverslip_plugin_abi::{Alert, Feature, TileResult};
 
 use crate::error::Result;
 use crate::memory::reserve;
+use crate::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Unread alerts that are kept; the oldest stay.
 pub(crate) const MAX_ALERTS: usize = 1024;
@@ -93,8 +93,14 @@ impl Outbox {
         shelf.embeddings.extend(embedding);
     }
 
-    /// Takes the oldest results, as many as fit, and gives each to `each` with its features and embedding.
-    pub(crate) fn take(&self, room: Room, each: &mut Put<'_>) -> std::result::Result<usize, TooSmall> {
+    /// Takes the oldest results, as many as fit, and gives each to `each` with its features and embedding. `count` hears
+    /// their number before anybody can see that they are gone.
+    pub(crate) fn take(
+        &self,
+        room: Room,
+        each: &mut Put<'_>,
+        count: impl FnOnce(usize),
+    ) -> std::result::Result<usize, TooSmall> {
         let mut shelf = self.lock();
         let (mut taken, mut features_left, mut embeddings_left) = (0, room.features, room.embeddings);
         while let Some(&record) = shelf.records.front() {
@@ -116,6 +122,7 @@ impl Outbox {
             embeddings_left = embeddings_left.map(|left| left - embeddings);
             taken += 1;
         }
+        count(taken);
         Ok(taken)
     }
 
@@ -166,7 +173,7 @@ mod tests {
         let outbox = Outbox::new(1, 4, 2).unwrap();
         assert!(put(&outbox, 0));
         assert!(!put(&outbox, 1));
-        assert_eq!(outbox.take(ALL, &mut |_, _, _| {}).ok(), Some(1));
+        assert_eq!(outbox.take(ALL, &mut |_, _, _| {}, |_| ()).ok(), Some(1));
         assert!(put(&outbox, 1));
     }
 
@@ -177,12 +184,30 @@ mod tests {
             assert!(put(&outbox, sequence));
         }
         let small = Room { records: 9, features: Some(3), embeddings: None };
-        assert_eq!(outbox.take(small, &mut |_, _, _| {}).err().map(|e| e.features), Some(4));
+        assert_eq!(outbox.take(small, &mut |_, _, _| {}, |_| ()).err().map(|e| e.features), Some(4));
         let mut seen = Vec::new();
         let two = Room { records: 9, features: Some(9), embeddings: None };
-        let taken = outbox.take(two, &mut |record, features, _| seen.push((record.sequence, features.count())));
+        let mut each =
+            |record: TileResult, features: &mut dyn Iterator<Item = Feature>, _: &mut dyn Iterator<Item = f32>| {
+                seen.push((record.sequence, features.count()));
+            };
+        let taken = outbox.take(two, &mut each, |_| ());
         assert_eq!((taken.ok(), seen), (Some(2), vec![(0, 4), (1, 4)]));
         assert_eq!(outbox.lock().records.len(), 1);
+    }
+
+    /// Who sees an empty outbox and a finished slide says END_OF_RESULTS: by then nothing is unpolled.
+    #[test]
+    fn what_is_taken_is_counted_before_anybody_can_see_that_it_is_gone() {
+        let outbox = Outbox::new(1, 4, 2).unwrap();
+        assert!(put(&outbox, 0));
+        let mut counted = 0;
+        let count = |taken| {
+            assert!(outbox.shelf.try_lock().is_err(), "others can look");
+            counted += taken;
+        };
+        outbox.take(ALL, &mut |_, _, _| {}, count).unwrap();
+        assert_eq!(counted, 1);
     }
 
     #[test]
@@ -193,5 +218,84 @@ mod tests {
         assert!(put(&outbox, 1) && put(&outbox, 2) && outbox.is_empty());
         outbox.alert(Alert::default());
         assert_eq!(outbox.take_alerts(9, |_| ()), 0);
+    }
+}
+
+#[cfg(loom)]
+#[cfg(test)]
+mod models {
+    use super::*;
+    use crate::sync::{Arc, every_order, thread};
+
+    /// What the judge does with a tile; false where there is no room.
+    fn put(outbox: &Outbox, sequence: u64) -> bool {
+        let room = outbox.has_room();
+        if room {
+            let feature = Feature { index: sequence as u32, value: 1.0 };
+            outbox.put(TileResult { sequence, ..Default::default() }, &[feature], &[]);
+        }
+        room
+    }
+
+    fn take(outbox: &Outbox) -> Vec<u64> {
+        let (mut taken, room) = (Vec::new(), Room { records: 9, features: Some(9), embeddings: None });
+        let mut each =
+            |record: TileResult, features: &mut dyn Iterator<Item = Feature>, _: &mut dyn Iterator<Item = f32>| {
+                assert!(
+                    features.map(|feature| u64::from(feature.index)).eq([record.sequence]),
+                    "a result has its features"
+                );
+                taken.push(record.sequence);
+            };
+        assert!(outbox.take(room, &mut each).is_ok());
+        taken
+    }
+
+    #[test]
+    fn what_is_put_is_taken_once_in_its_order() {
+        every_order(None, || {
+            let outbox = Arc::new(Outbox::new(1, 1, 0).unwrap());
+            let judge = thread::spawn({
+                let outbox = outbox.clone();
+                move || (0..3).filter(|sequence| put(&outbox, *sequence)).collect::<Vec<_>>()
+            });
+            let mut taken = take(&outbox);
+            taken.extend(take(&outbox));
+            let put = judge.join().unwrap();
+            taken.extend(take(&outbox));
+            assert_eq!(taken, put);
+        });
+    }
+
+    #[test]
+    fn two_who_poll_share_what_there_is() {
+        every_order(Some(3), || {
+            let outbox = Arc::new(Outbox::new(2, 1, 0).unwrap());
+            let pollers = [(); 2].map(|()| {
+                let outbox = outbox.clone();
+                thread::spawn(move || take(&outbox))
+            });
+            let put = (0..3).filter(|sequence| put(&outbox, *sequence)).collect::<Vec<_>>();
+            let mut taken = pollers.map(|poller| poller.join().unwrap()).concat();
+            taken.extend(take(&outbox));
+            taken.sort_unstable();
+            assert_eq!(taken, put);
+        });
+    }
+
+    #[test]
+    fn nothing_is_left_in_a_closed_outbox() {
+        every_order(None, || {
+            let outbox = Arc::new(Outbox::new(1, 1, 0).unwrap());
+            let host = thread::spawn({
+                let outbox = outbox.clone();
+                move || outbox.close()
+            });
+            let _ = put(&outbox, 0);
+            outbox.alert(Alert::default());
+            host.join().unwrap();
+            assert!(put(&outbox, 1) && outbox.is_empty());
+            assert_eq!(outbox.take_alerts(9, |_| ()), 0);
+        });
     }
 }

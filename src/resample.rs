@@ -13,6 +13,9 @@ use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::U8x3;
 use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions};
 
+use crate::error::Result;
+use crate::memory::with_room;
+
 /// Resizes tiles of one size to the model's input. Each worker has one, because it keeps the plane between the passes.
 /// The library makes its table of weights (about 10 kB) again for each tile.
 pub(crate) struct Resampler {
@@ -21,13 +24,20 @@ pub(crate) struct Resampler {
     src_width: u32,
     src_height: u32,
     side: u32,
+    /// What the library takes for a tile, at most.
+    bytes: usize,
 }
 
 impl Resampler {
     /// For tiles of `src_width` × `src_height` native pixels and a model that sees `side` × `side`.
     pub(crate) fn new(src_width: u32, src_height: u32, side: u32) -> Self {
         let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom)).use_alpha(false);
-        Self { resizer: fast_image_resize::Resizer::new(), options, src_width, src_height, side }
+        let (width, height, out) = (src_width as usize, src_height as usize, side as usize);
+        // The plane between the passes, and of each pass the bounds and weights of its windows: four times the scale in
+        // 16 bits and in 64, for each pixel.
+        let weights = |from: usize| out * (4 * from.div_ceil(out) + 4) * 16 + 4096;
+        let bytes = 4 * out.max(width) * height.max(out) + weights(width) + weights(height);
+        Self { resizer: fast_image_resize::Resizer::new(), options, src_width, src_height, side, bytes }
     }
 
     /// Resizes `rgb` (packed, `src_width` × `src_height`) into `out` (packed, `side` × `side`); copies where the sizes
@@ -35,13 +45,16 @@ impl Resampler {
     ///
     /// # Panics
     /// When a buffer is too small for its size.
-    pub(crate) fn resample(&mut self, rgb: &[u8], out: &mut [u8]) {
+    pub(crate) fn resample(&mut self, rgb: &[u8], out: &mut [u8]) -> Result<()> {
         // Typed, so that only this pixel type is compiled in.
         let src: TypedImageRef<'_, U8x3> =
             TypedImageRef::from_buffer(self.src_width, self.src_height, rgb).expect("a tile of its native size");
         let mut dst: TypedImage<'_, U8x3> =
             TypedImage::from_buffer(self.side, self.side, out).expect("a buffer of the model's size");
-        self.resizer.resize_typed(&src, &mut dst, &self.options).expect("the whole image is a valid crop");
+        let (resizer, options) = (&mut self.resizer, &self.options);
+        with_room("the resampler", self.bytes, || {
+            resizer.resize_typed(&src, &mut dst, options).expect("the whole image is a valid crop")
+        })
     }
 }
 
@@ -58,7 +71,7 @@ mod tests {
 
     fn resampled(rgb: &[u8], width: usize, height: usize, side: usize) -> Vec<u8> {
         let mut out = vec![0; 3 * side * side];
-        Resampler::new(width as u32, height as u32, side as u32).resample(rgb, &mut out);
+        Resampler::new(width as u32, height as u32, side as u32).resample(rgb, &mut out).unwrap();
         out
     }
 
@@ -95,9 +108,9 @@ mod tests {
         let other = tile(100, 90, |x, _| if x < 0.5 { [255.0; 3] } else { [0.0; 3] });
         let mut resampler = Resampler::new(100, 90, 32);
         let (mut first, mut again) = (vec![0; 3 * 32 * 32], vec![7; 3 * 32 * 32]);
-        resampler.resample(&one, &mut first);
-        resampler.resample(&other, &mut again);
-        resampler.resample(&one, &mut again);
+        resampler.resample(&one, &mut first).unwrap();
+        resampler.resample(&other, &mut again).unwrap();
+        resampler.resample(&one, &mut again).unwrap();
         assert_eq!(first, again);
     }
 }

@@ -1,13 +1,13 @@
 //! Bundle, engine and threads: started once, shared by slides, and stopped.
 
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use coverslip_bundle::signature::{KeyId, Signed, Trust};
 use coverslip_bundle::{Bundle, Digest, Manifest};
 use coverslip_plugin_abi as abi;
 use coverslip_profile::Profile;
+use crossbeam_channel::bounded;
 
 use crate::config::digest;
 use crate::config::range::in_range;
@@ -19,12 +19,16 @@ use crate::fault;
 use crate::judge::Judge;
 use crate::judge::event::Event;
 use crate::log::Log;
-use crate::pipeline::queues::Job;
+use crate::memory::expect_room;
+use crate::pipeline::queues::{Job, Queues};
 use crate::pipeline::shared::Shared;
 use crate::pipeline::{lane, prep};
 use crate::slide::registry::Registry;
-use crate::slide::state::Slide;
-use crate::thread::spawn;
+use crate::sync::{Arc, Mutex, Ordering, PoisonError};
+use crate::thread::{Placement, spawn};
+
+/// What a runtime takes beside its queues, its threads and its engine.
+const SMALL: usize = 256 << 10;
 
 pub(crate) struct Runtime {
     pub(crate) shared: Arc<Shared>,
@@ -36,6 +40,9 @@ pub(crate) struct Runtime {
     profile: Option<Arc<Profile>>,
     /// Zero without a profile.
     pub(crate) profile_digest: [u8; 32],
+    /// Whose signature of the bundle was accepted.
+    pub(crate) bundle_key: Option<KeyId>,
+    pub(crate) profile_key: Option<KeyId>,
     /// sha256 of the configuration as understood.
     pub(crate) digest: [u8; 32],
     /// The largest 1 − cosine of the self-check.
@@ -55,23 +62,36 @@ impl Runtime {
     pub(crate) fn open(config: RuntimeConfig, log: Arc<Log>, report: &mut OnProgress<'_>) -> Result<Runtime> {
         fault::point("open");
         report(abi::STAGE_VERIFY, 0.0)?;
-        let bundle = Arc::new(Bundle::open(&config.bundle).map_err(from_bundle)?);
+        let bundle = Arc::new(Bundle::open_trusted(&config.bundle, &config.trust).map_err(from_bundle)?);
         expect_digest("bundle", config.bundle_digest, bundle.digest())?;
-        let profile = config.profile.as_ref().map(|asked| open_profile(asked, &bundle)).transpose()?;
-        let (profile, profile_digest) = profile.map_or((None, [0; 32]), |(profile, digest)| (Some(profile), digest));
+        log_origin(&log, "bundle", bundle.signed(), &config.trust);
+        let asked = config.profile.as_ref();
+        let profile = asked.map(|asked| open_profile(asked, &config.trust, &bundle, &log)).transpose()?;
+        let (profile, profile_digest, profile_key) =
+            profile.map_or((None, [0; 32], None), |(profile, digest, key)| (Some(profile), digest, key));
         let original_features = bundle.index_map().map_err(from_bundle)?;
         // From here on nothing fails before `close` can drop the engine on a thread of the plugin.
         let Opened { duty, self_check_error } = open(&config.engine, &bundle, &log, report)?;
 
         let slides = Registry::new(config.max_slides, config.memory_limit);
+        let side = bundle.manifest().side;
+        let shared = match expect_room("the queues", Queues::BYTES + SMALL) {
+            Ok(()) => Arc::new(Shared::new(slides, duty, side, log)),
+            Err(refusal) => {
+                drop_elsewhere(duty, &config.engine.placement);
+                return Err(refusal);
+            }
+        };
         let runtime = Runtime {
-            shared: Arc::new(Shared::new(slides, duty, bundle.manifest().side, log)),
+            shared,
             threads: Mutex::default(),
             manifest: Arc::new(bundle.manifest().clone()),
             original_features,
             bundle_digest: bundle.digest(),
+            bundle_key: bundle.signed().map(|signed| signed.key),
             profile,
             profile_digest,
+            profile_key,
             digest: digest::of_runtime(&config),
             self_check_error,
             config,
@@ -104,19 +124,24 @@ impl Runtime {
     fn start(&self) -> Result<()> {
         let placement = Arc::new(self.config.engine.placement.clone());
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        let started = (|| {
+        let started: Result<()> = (|| {
             for i in 0..self.prep_workers() {
                 let shared = self.shared.clone();
                 threads.prep.push(spawn(format!("prep{i}"), &placement, move || prep::run(&shared))?);
             }
-            for i in 0..self.shared.duty.threads() {
-                let shared = self.shared.clone();
-                threads.lanes.push(spawn(format!("lane{i}"), &placement, move || lane::run(&shared, i))?);
+            let lanes = self.shared.duty.threads();
+            let (begun, ready) = bounded(lanes);
+            for i in 0..lanes {
+                let (shared, begun) = (self.shared.clone(), begun.clone());
+                threads.lanes.push(spawn(format!("lane{i}"), &placement, move || lane::run(&shared, i, begun))?);
             }
+            drop(begun);
             let shared = self.shared.clone();
-            let judge = Judge::new(shared.queues.judge.1.clone(), shared.slides.clone());
-            threads.judge = Some(spawn("judge".into(), &placement, move || judge.run(&shared.times.judge))?);
-            Ok(())
+            let judge = Judge::new(shared.queues.judge.1.clone(), shared.slides.clone(), shared.log.clone());
+            threads.judge =
+                Some(spawn("judge".into(), &placement, move || judge.run(&shared.times.judge, &shared.wakes))?);
+            // Until each lane has said whether it can run.
+            ready.iter().collect()
         })();
         drop(threads);
         if started.is_err() {
@@ -150,7 +175,7 @@ impl Runtime {
     pub(crate) fn close(&self, timeout: Option<Duration>) -> Result<()> {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         self.shared.stop();
-        self.shared.slides.all().iter().for_each(Slide::end);
+        self.shared.slides.end_all();
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         let queues = &self.shared.queues;
         // The queues have room for these.
@@ -182,13 +207,16 @@ impl Runtime {
         if engines.is_empty() {
             return 0;
         }
-        let placement = Arc::new(self.config.engine.placement.clone());
-        match spawn("unload".into(), &placement, move || drop(engines)) {
-            Ok(thread) => join_all(&mut vec![thread], deadline),
-            // No thread could be started: the engines were dropped on this one.
-            Err(_) => 0,
+        match drop_elsewhere(engines, &self.config.engine.placement) {
+            Some(thread) => join_all(&mut vec![thread], deadline),
+            None => 0,
         }
     }
+}
+
+/// Drops what an engine is part of on a thread of the plugin. Where none can be started it is dropped on this one.
+fn drop_elsewhere(engine: impl Send + 'static, placement: &Placement) -> Option<JoinHandle<()>> {
+    spawn("unload".into(), &Arc::new(placement.clone()), move || drop(engine)).ok()
 }
 
 impl Drop for Runtime {
@@ -215,12 +243,32 @@ fn join_all(threads: &mut Vec<JoinHandle<()>>, deadline: Option<Instant>) -> usi
     hung
 }
 
+/// A profile that was opened, its digest, and whose signature of it was accepted.
+type OpenedProfile = (Arc<Profile>, [u8; 32], Option<KeyId>);
+
 /// Opens the profile, which must belong to the bundle and be the one that the host expects.
-fn open_profile(asked: &ProfileConfig, bundle: &Bundle) -> Result<(Arc<Profile>, [u8; 32])> {
-    let (profile, digest) = Profile::open(&asked.path).map_err(from_bundle)?;
+fn open_profile(asked: &ProfileConfig, trust: &Trust, bundle: &Bundle, log: &Log) -> Result<OpenedProfile> {
+    let (profile, digest, signed) = Profile::open_trusted(&asked.path, trust).map_err(from_bundle)?;
     expect_digest("profile", asked.digest, digest)?;
     profile.check_bundle(bundle.manifest(), bundle.digest()).map_err(from_bundle)?;
-    Ok((Arc::new(profile), digest.0))
+    log_origin(log, "profile", signed.as_ref(), trust);
+    Ok((Arc::new(profile), digest.0, signed.map(|signed| signed.key)))
+}
+
+/// Says who made what was opened, to a host that asked by naming keys.
+fn log_origin(log: &Log, what: &str, signed: Option<&Signed>, trust: &Trust) {
+    match signed {
+        Some(Signed { key, comment }) => {
+            log.write(abi::LOG_INFO, format_args!("the {what} is signed by the key {key}: {comment}"));
+        }
+        None if !trust.keys.is_empty() => {
+            log.write(
+                abi::LOG_WARN,
+                format_args!("the {what} is not signed, and COVERSLIP_RUNTIME_REQUIRE_SIGNATURE is not set"),
+            );
+        }
+        None => {}
+    }
 }
 
 fn expect_digest(what: &str, expected: Option<[u8; 32]>, found: Digest) -> Result<()> {

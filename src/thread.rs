@@ -1,10 +1,17 @@
 //! The plugin's own threads: they have names, a priority below the host's, and run on the processors that the host
-//! allows.
+//! allows. A thread with nothing to do sleeps until something comes or is due.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError, bounded};
+#[cfg(unix)]
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 
 use crate::error::{Result, error};
+use crate::memory::with_room;
 
 /// The niceness of workers: acquisition comes first.
 #[cfg(target_os = "linux")]
@@ -18,6 +25,14 @@ pub(crate) struct Placement {
     pub(crate) normal_priority: bool,
 }
 
+/// What the standard library allocates for a thread, beside its stack.
+const SPAWN_BYTES: usize = 16 << 10;
+
+/// What a channel allocates for a thread that waits, at most: a context once, and its place in the list.
+const WAIT_BYTES: usize = 16 << 10;
+/// How long a thread sleeps that has no memory to wait.
+const WITHOUT_MEMORY: Duration = Duration::from_millis(10);
+
 /// The prefix of the names of all the plugin's threads. Linux shows at most 15 bytes of a name.
 pub(crate) const NAME_PREFIX: &str = "coverslip-";
 
@@ -28,16 +43,80 @@ pub(crate) fn spawn(
     run: impl FnOnce() + Send + 'static,
 ) -> Result<JoinHandle<()>> {
     let placement = placement.clone();
-    std::thread::Builder::new()
-        .name(format!("{NAME_PREFIX}{name}"))
-        .spawn(move || {
+    let name = format!("{NAME_PREFIX}{name}");
+    let _quiet = Quiet::begin();
+    let start = || {
+        std::thread::Builder::new().name(name).spawn(move || {
             settle(&placement);
             run();
         })
-        .map_err(|e| {
-            error!(OUT_OF_MEMORY, "the system starts no more threads: {e}; lower max_threads")
-                .with_native(i64::from(e.raw_os_error().unwrap_or(0)))
-        })
+    };
+    with_room("a thread", SPAWN_BYTES, start)?.map_err(|e| {
+        error!(
+            OUT_OF_MEMORY,
+            "the system starts no more threads: {e}; lower max_threads, or raise the limit of threads"
+        )
+        .with_native(i64::from(e.raw_os_error().unwrap_or(0)))
+    })
+}
+
+/// Refuses where the system does not start `count` more threads at once. They end before this returns.
+pub(crate) fn expect_room(count: usize) -> Result<()> {
+    let (hold, held) = bounded::<()>(0);
+    let placement = Arc::new(Placement { cpus: Vec::new(), normal_priority: true });
+    let mut threads = Vec::with_capacity(count);
+    let started = (0..count).try_for_each(|_| {
+        let held = held.clone();
+        // Until the sender is dropped.
+        threads.push(spawn("room".into(), &placement, move || {
+            let _ = held.recv();
+        })?);
+        Ok(())
+    });
+    drop(hold);
+    threads.into_iter().for_each(|thread| drop(thread.join()));
+    started
+}
+
+/// While it lives, signals are blocked on the calling thread. A thread starts with the mask of the one that starts it, and
+/// hands it on to those that it starts itself (rten's, TensorRT's): a signal to the process never reaches one of them,
+/// and one that the host takes by sigwait or signalfd ends no process.
+///
+/// The signals of a thread's own faults stay open. One that comes blocked ends the process at once, without the host's
+/// crash handler, and a sandbox answers system calls in SIGSYS's.
+#[cfg(unix)]
+struct Quiet(Option<SigSet>);
+
+#[cfg(unix)]
+impl Quiet {
+    const FAULTS: [Signal; 6] =
+        [Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGFPE, Signal::SIGILL, Signal::SIGTRAP, Signal::SIGSYS];
+
+    fn begin() -> Quiet {
+        let mut blocked = SigSet::all();
+        Quiet::FAULTS.into_iter().for_each(|signal| blocked.remove(signal));
+        Quiet(blocked.thread_swap_mask(SigmaskHow::SIG_SETMASK).ok())
+    }
+}
+
+#[cfg(unix)]
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        if let Some(before) = self.0.take() {
+            // It was this thread's mask a moment ago.
+            let _ = before.thread_set_mask();
+        }
+    }
+}
+
+#[cfg(not(unix))]
+struct Quiet;
+
+#[cfg(not(unix))]
+impl Quiet {
+    fn begin() -> Quiet {
+        Quiet
+    }
 }
 
 /// Threads started by this one (rten's) inherit its processors and its priority. A container may forbid both, and neither
@@ -57,3 +136,37 @@ fn settle(placement: &Placement) {
 
 #[cfg(not(target_os = "linux"))]
 fn settle(_: &Placement) {}
+
+/// How often threads that waited for work have woken.
+#[derive(Default)]
+pub(crate) struct Wakes(AtomicU64);
+
+impl Wakes {
+    /// The next item of a queue; sleeps until there is one, at most until `due`.
+    pub(crate) fn next<T>(&self, queue: &Receiver<T>, due: Option<Instant>) -> Result<T, RecvTimeoutError> {
+        loop {
+            match queue.try_recv() {
+                Ok(item) => return Ok(item),
+                Err(TryRecvError::Disconnected) => return Err(RecvTimeoutError::Disconnected),
+                Err(TryRecvError::Empty) if due.is_some_and(|due| due <= Instant::now()) => {
+                    return Err(RecvTimeoutError::Timeout);
+                }
+                Err(TryRecvError::Empty) => {}
+            }
+            let slept = with_room("a wait", WAIT_BYTES, || match due {
+                Some(due) => queue.recv_deadline(due),
+                None => queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            });
+            self.0.fetch_add(1, Ordering::Relaxed);
+            match slept {
+                Ok(item) => return item,
+                // The channel has no memory in which to note who waits.
+                Err(_) => std::thread::sleep(WITHOUT_MEMORY),
+            }
+        }
+    }
+
+    pub(crate) fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}

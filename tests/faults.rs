@@ -10,11 +10,13 @@ mod support {
     pub(crate) mod host;
 }
 
+use std::ffi::{CStr, CString, c_char, c_void};
 use std::path::PathBuf;
-use std::ptr::null_mut;
+use std::ptr::{null, null_mut};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use coverslip::coverslip_get_api;
 use coverslip::fault::{Fault, arm, disarm};
 use coverslip_plugin_abi::*;
 use support::host::{Picture, TestRuntime, TestSlide, by_status, call, open, open_with};
@@ -118,6 +120,38 @@ fn a_panic_in_a_worker_poisons_only_its_slide() {
         assert!(counts[TILE_FAILED as usize] >= 1 && counts[TILE_CANCELLED as usize] == 0, "{name}: {counts:?}");
         other.submit(&picture.frame(0, 0, 192, 32)).expect("room");
         assert_eq!(by_status(&other.results())[TILE_DONE as usize], 6, "{name}: the other slide");
+    }
+}
+
+/// The lines of the host's log.
+static LINES: Mutex<Vec<(i32, String)>> = Mutex::new(Vec::new());
+
+unsafe extern "C" fn keep_line(_: *mut c_void, level: i32, line: *const c_char) {
+    let line = unsafe { CStr::from_ptr(line) }.to_string_lossy().into_owned();
+    LINES.lock().unwrap_or_else(|e| e.into_inner()).push((level, line));
+}
+
+#[test]
+fn a_panic_in_a_worker_leaves_a_line_in_the_hosts_log() {
+    let _alone = alone();
+    let folder = bundle("lines");
+    let path = CString::new(folder.to_str().expect("UTF-8")).expect("no NUL");
+    let info = HostInfo { abi_major: ABI_MAJOR, abi_minor: ABI_MINOR, log: Some(keep_line), ..HostInfo::init() };
+    let desc = RuntimeDesc { engine: ENGINE_CPU, bundle_path: path.as_ptr(), max_threads: 1, ..RuntimeDesc::init() };
+    let (mut api, mut handle) = (null(), 0);
+    call(|e| unsafe { coverslip_get_api(&info, &mut api, e) }).expect("the versions fit");
+    let api = unsafe { &*api };
+    call(|e| unsafe { (api.runtime_open)(&desc, None, null_mut(), &mut handle, e) }).expect("the bundle opens");
+    let runtime = TestRuntime { api, handle };
+    for name in ["prep", "lane", "judge"] {
+        let (slide, picture) = row(&runtime, 3, |_| ());
+        arm(name, Fault::Panic, 1);
+        slide.submit(&picture.frame(0, 0, 96, 32)).expect("room");
+        assert_eq!(slide.finish(20_000).expect_err("the slide is poisoned").code, INTERNAL, "{name}");
+        let lines = std::mem::take(&mut *LINES.lock().unwrap());
+        let text = format!("armed fault at {name}");
+        let said = lines.iter().filter(|(level, line)| *level == LOG_ERROR && line.contains(&text)).count();
+        assert_eq!(said, 1, "{name}: {lines:?}");
     }
 }
 

@@ -40,7 +40,8 @@ fn compiled(mut compiler: Command, name: &str) -> Output {
         compiler.arg(format!("-fsanitize={sanitizer}"));
     }
     compiler.arg(coverslip_testkit::root().join(format!("tests/c/{name}.c"))).arg("-o").arg(&program);
-    coverslip_testkit::run(compiler.args(["-ldl", "-pthread", "-lm"]));
+    // A host may stand before the C library: see clock.c.
+    coverslip_testkit::run(compiler.args(["-rdynamic", "-ldl", "-pthread", "-lm"]));
 
     let mut words: Vec<String> = Vec::new();
     if let Ok(runner) = std::env::var("COVERSLIP_RUNNER") {
@@ -101,6 +102,31 @@ fn extra_missing_and_nested_calls_are_answered() {
 #[test]
 fn no_thread_and_no_file_stays_behind() {
     host("threads");
+}
+
+/// An open runtime that does nothing wakes no thread.
+#[test]
+fn nothing_wakes_while_nothing_is_due() {
+    host("idle");
+}
+
+/// A host's signals are the host's, whenever it blocks them.
+#[test]
+fn no_signal_reaches_a_thread_of_the_library() {
+    host("signals");
+}
+
+/// A child made by fork() is refused at once, and the parent goes on.
+#[test]
+fn a_forked_child_is_refused_and_nothing_hangs() {
+    host("fork");
+}
+
+/// Clocks that jump make no tile late that is not, and nothing waits for them.
+#[test]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+fn clocks_may_jump() {
+    host("clock");
 }
 
 /// Pitfall 13, including calls that fail.

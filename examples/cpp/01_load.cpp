@@ -13,9 +13,13 @@ namespace {
 using coverslip::Code;
 using example::check;
 
-/// Opens the bundle on the CPU, and prints each stage as it begins.
-coverslip::Runtime open(const coverslip::Library &library, const std::string &bundle) {
+/// Opens the bundle on the CPU, and prints each stage as it begins. With a key, only what that key signed is opened.
+coverslip::Runtime open(const coverslip::Library &library, const std::string &bundle, const char *key = nullptr) {
     coverslip::RuntimeOptions options;
+    if (key != nullptr) {
+        options.trusted_keys = {key};
+        options.flags = COVERSLIP_RUNTIME_REQUIRE_SIGNATURE;
+    }
     options.bundle_path = bundle;
     options.engine = COVERSLIP_ENGINE_CPU; // 06_gpu.c uses a GPU.
     std::int32_t last_stage = -1;
@@ -53,6 +57,9 @@ void load(const std::string &bundle, const char *path) {
     std::printf("contract %" PRIu32 ".%" PRIu32 "\n", library->api().abi_major, library->api().abi_minor);
 
     expect(Code::BundleInvalid, [&] { open(*library, "no such bundle"); });
+    // Nobody has signed the demo with this key. docs/guide/signing.md says how to make a key and sign.
+    const char *const key = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+    expect(Code::SignatureInvalid, [&] { open(*library, bundle, key); });
     std::printf("opening:\n");
     auto runtime = open(*library, bundle);
     library.reset(); // The runtime keeps its library.

@@ -53,8 +53,8 @@
  * Errors. Every function returns a COVERSLIP_* code; COVERSLIP_OK is 0. Unless a function says otherwise, it
  *   writes nothing to its outputs on an error. `error` may be NULL. Otherwise it receives the code and a
  *   message that says what was expected, what was found and what to do. Any function may return
- *   INVALID_ARGUMENT (a null pointer, a value out of range), INVALID_STRUCT, INVALID_HANDLE and INTERNAL; the
- *   texts below name the others.
+ *   INVALID_ARGUMENT (a null pointer, a value out of range), INVALID_STRUCT, INVALID_HANDLE, INTERNAL and, in a
+ *   forked child, WRONG_STATE; the texts below name the others.
  * Handles. A handle is a 64-bit value. It is not reused within 2^31 lives of its place. 0 is never valid. A
  *   stale handle is refused with INVALID_HANDLE.
  * Panics. A defect inside the library is caught at this boundary and returned as INTERNAL. It poisons the slide
@@ -62,26 +62,33 @@
  * The host's process. The library never writes to stdout or stderr (one exception: see Memory). It sets no signal
  *   handler, locale, floating-point mode, atexit handler or allocator. It starts no thread before runtime_open. It
  *   stays mapped after dlclose, so a thread that once called it may end later than that.
- * Signals. The library installs no handler, raises no signal on purpose and changes no signal mask. Its threads
- *   inherit the mask of the thread that calls runtime_open, and that of the first runtime_open lasts for the pool
- *   of the CPU engine. A host that takes signals with sigwait or signalfd must therefore block them before the
- *   first runtime_open. If it blocks them only afterwards, a signal can reach a thread of the library, where its
- *   default action ends the process. Not built yet: that the library's threads block every signal themselves.
- * Fork. A child made by fork() has none of the library's threads and must not call the library; the parent's
- *   runtimes and slides go on. A child that calls only exec or _exit is safe. Not built yet: the child's calls are
- *   not refused. Today runtime_open may never return in a child whose parent has opened a runtime, and the tiles of
- *   a slide that the child inherited never end. A later library refuses both with WRONG_STATE.
+ * Signals. The library installs no handler, raises no signal on purpose and leaves the masks of the host's threads as
+ *   they are. Its own threads, those of its engines among them, block every signal but the six of a thread's own faults
+ *   (SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS). So a signal sent to the process is the host's, whenever the
+ *   host blocks it for sigwait or signalfd, and a crash in the library reaches the host's crash handler: if it came
+ *   blocked, the process would end without it. The handler then runs on the library's thread. A profiler that samples
+ *   by signals sees none of these threads.
+ * Fork. A child made by fork() after the first runtime_open has none of the library's threads. There every function,
+ *   coverslip_get_api too, returns WRONG_STATE at once and does nothing; get_extension returns NULL. The child may
+ *   exit, exec or go on without the library; the parent's runtimes and slides go on. A child made before the first
+ *   runtime_open may use the library as any process. A child of vfork() must only call exec or _exit.
  * Memory. slide_begin reserves what a slide needs, or returns OUT_OF_MEMORY; slide_submit allocates nothing.
  *   runtime_open, runs of the CPU engine and bookkeeping allocate. If the operating system refuses such an
  *   allocation (an address-space or job limit, no overcommitment), the process is aborted with a line on stderr.
  *   A host under a limit must leave room for it: memory_limit bounds only the memory of slides. Not built yet:
  *   runtime_info.engine_memory_bytes, which says how much the engine takes.
  * Trust. A digest proves that a file did not change, not who made it. The library hashes every file of a bundle
- *   and profile before it uses it, checks sizes against limits, and runs no code from them. But the graph of a
- *   hostile bundle can take all memory or end the process in runtime_open; TensorRT trusts a plan as code; and a
- *   pipe in the place of a file makes runtime_open wait. Open only what came from someone you trust: pass the
- *   digests that you expect, and keep these folders, and the plan cache, where only trusted software writes. Not
- *   built yet: signatures (trusted_keys, COVERSLIP_RUNTIME_REQUIRE_SIGNATURE).
+ *   and profile before it uses it, checks sizes against limits, and runs no code from them. Before a graph runs, what
+ *   it needs is inferred for its batch: a graph that needs more than 4 GiB of values and 16 times its weights, or
+ *   more than 2^40 operations and 2^14 for each weight, is refused with BUNDLE_INVALID, and one whose sizes cannot be
+ *   inferred with BUNDLE_UNSUPPORTED; memory below that is asked for in runtime_open, which returns OUT_OF_MEMORY
+ *   where it is not given. What is left: within these bounds a hostile bundle may use the memory and the time of an
+ *   honest one, and its numbers mean nothing; memory that the operating system promised in runtime_open and cannot
+ *   give later ends the process; TensorRT trusts a plan as code. Open only what came from someone you trust: name the
+ *   keys of those who make your bundles and profiles (trusted_keys) and set COVERSLIP_RUNTIME_REQUIRE_SIGNATURE, or
+ *   pass the digests that you expect. The signature is checked before anything else is read, and the bytes that were
+ *   checked are the bytes that are used. Plans are built on the scanner and are not signed: with the flag set, they
+ *   are used only from a place that no other user but root can write to.
  * A lost GPU. CUDA's errors 700, 702, 710 and 714 to 719 end CUDA for the whole process: by NVIDIA's documentation
  *   it must be terminated and started anew to use CUDA again. The GPU engine runs in the host's process and shares
  *   the device's primary context with it, so such an error of either ends the GPU work of both, and a crash in the
@@ -145,7 +152,7 @@ extern "C" {
 #define COVERSLIP_INVALID_STRUCT 2
 /** Not a handle, or the handle of a runtime or slide that is closed. */
 #define COVERSLIP_INVALID_HANDLE 3
-/** The call is not allowed in this state, for example a frame after finish. */
+/** The call is not allowed in this state, for example a frame after finish, or in a child made by fork(). */
 #define COVERSLIP_WRONG_STATE 4
 /** Host and library share no version of the contract; the message names both versions. */
 #define COVERSLIP_ABI_MISMATCH 5
@@ -190,7 +197,7 @@ extern "C" {
 /** A defect in the library was caught. The slide is poisoned; the host is unaffected. */
 #define COVERSLIP_INTERNAL 25
 /** 1.1. A bundle or profile is unsigned although COVERSLIP_RUNTIME_REQUIRE_SIGNATURE is set, or its signature is wrong,
- *  or it is by none of the trusted keys. Not built yet. */
+ *  or it is by none of the trusted keys. */
 #define COVERSLIP_SIGNATURE_INVALID 26
 
 /* ------------------------------------------------------------------------------ constants of fields -- */
@@ -204,8 +211,8 @@ extern "C" {
 #define COVERSLIP_RUNTIME_ALLOW_LIBRARY_SEARCH 0x1u /**< The loader may search for TensorRT. */
 #define COVERSLIP_RUNTIME_PREBUILT_ONLY 0x2u        /**< Never build a plan on this machine. */
 #define COVERSLIP_RUNTIME_NORMAL_PRIORITY 0x4u      /**< Workers run at the host's priority, not below it. */
-#define COVERSLIP_RUNTIME_REQUIRE_SIGNATURE 0x8u    /**< 1.1. Bundle and profile must be signed by one of trusted_keys.
-                                                         Not built yet. */
+#define COVERSLIP_RUNTIME_REQUIRE_SIGNATURE 0x8u    /**< 1.1. Bundle and profile must be signed by one of trusted_keys,
+                                                         which must not be NULL. The plan cache must be private. */
 
 /** coverslip_runtime_desc.fallback: what happens when a GPU engine fails */
 #define COVERSLIP_FALLBACK_AT_OPEN 0 /**< At open: use the CPU. In mid-slide: the remaining tiles fail. */
@@ -519,15 +526,17 @@ typedef struct coverslip_runtime_desc {
     uint64_t gpu_memory_limit;     /**< Bytes that plan, contexts and buffers may take together; 0: no limit. */
     uint32_t max_batch;            /**< Tiles per batch on the GPU; 0: the plan's, 32 when built. At most 256. */
     uint32_t reserved;             /**< 0. */
-    /* 1.1. Not built yet. */
+    /* 1.1. Not built yet, but for trusted_keys. */
     const char *worker_path;       /**< The program that runs the engine in a process of its own; NULL: coverslip-worker
                                         beside the library. An absolute path. */
     int32_t isolation;             /**< COVERSLIP_ISOLATION_*. AUTO and NEVER are built: no worker is started. */
     uint32_t worker_timeout_ms;    /**< Time for one batch before the worker is killed and started again; 0: 30,000;
                                         COVERSLIP_NO_TIMEOUT: never. */
     const char *const *trusted_keys; /**< Public keys of minisign, a base64 text each, whose signatures of bundle and
-                                        profile are accepted. NULL: signatures are not checked. */
-    uint32_t trusted_key_count;    /**< Length of trusted_keys. At most 64. */
+                                        profile are accepted. A signature that is there must then be right and by one of
+                                        these keys; without REQUIRE_SIGNATURE there may be none. NULL: signatures are
+                                        not checked. */
+    uint32_t trusted_key_count;    /**< Length of trusted_keys: 1 to 64; 0 with NULL. */
     int32_t cpu_precision;         /**< COVERSLIP_CPU_PRECISION_*. */
     const char *cpu_tuning_path;   /**< The file of `coverslip engine tune`, which overrides the choice of CPU kernels;
                                         NULL: chosen from a fixed table by the processor's features. */
@@ -571,12 +580,13 @@ typedef struct coverslip_runtime_info {
     uint8_t plan_digest[32];   /**< sha256 of the GPU plan's file; zeros on the CPU, and for a plan that is not kept. */
     int32_t precision;         /**< The precision that runs: COVERSLIP_PRECISION_FLOAT32, _FLOAT16 or _BFLOAT16. */
     uint32_t reserved;         /**< 0. */
-    /* 1.1. Not built yet, but for cpu_precision. */
+    /* 1.1. Not built yet, but for the keys and cpu_precision. */
     uint64_t worker_process_id;   /**< 0: the engine runs in this process. Changes when the worker is started again. */
     uint64_t worker_restarts;     /**< Since the runtime was opened. */
     uint64_t engine_memory_bytes; /**< Host memory that the engine holds, with the most that its runs add; 0: not
                                        known. */
-    uint64_t bundle_key_id;       /**< The key whose signature was accepted, as minisign numbers it; 0: none. */
+    uint64_t bundle_key_id;       /**< The key whose signature was accepted, as minisign numbers it (it prints the number
+                                       in hexadecimal); 0: none. */
     uint64_t profile_key_id;      /**< The same for the profile. */
     int32_t cpu_precision;        /**< COVERSLIP_CPU_PRECISION_* of the CPU engine, also while it stands by. */
     int32_t profile_precision;    /**< COVERSLIP_PRECISION_* at which the profile was calibrated; 0: not known. */
@@ -618,11 +628,12 @@ typedef struct coverslip_runtime_stats {
     uint64_t judge_ns;         /**< Time spent on scores, flags and alerts. */
     uint32_t budget_percent;
     uint32_t reserved;
-    /* 1.1. Not built yet. */
+    /* 1.1. Not built yet, but for wake_ups. */
     uint64_t worker_process_id; /**< 0: the engine runs in this process. */
     uint64_t worker_restarts;
     uint64_t batches_retried;  /**< Batches that were run again on another worker. */
-    uint64_t wake_ups;         /**< Times that a waiting thread of this runtime woke; 0: not counted. */
+    uint64_t wake_ups;         /**< Times that a thread of this runtime woke that had waited for work. It stays as it is
+                                    while nothing comes and nothing is due. */
 } coverslip_runtime_stats;
 
 /* ----------------------------------------------------------------------------------- slide structs -- */

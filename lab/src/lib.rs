@@ -1,8 +1,9 @@
 //! The command `coverslip` as a library: plays slides through the plugin, builds bundles, profiles and plans, trains SAEs,
-//! analyses embeddings, installs.
+//! analyses embeddings, signs, installs.
 
 mod analyze;
 mod bundle;
+mod claim;
 pub mod cli;
 mod doctor;
 mod embed;
@@ -17,4 +18,5 @@ mod report;
 mod resume;
 mod sae;
 mod scan;
+mod sign;
 mod term;

@@ -15,8 +15,8 @@ use crate::error::{Result, error};
 /// `api` is null or points to a pointer that may be written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn coverslip_get_api(host: *const HostInfo, api: *mut *const Api, error: *mut Error) -> i32 {
-    guard::silence_panics();
     guard::fenced(error, || {
+        guard::silence_panics();
         // SAFETY: the caller's promise about `host`.
         let info: HostInfo = unsafe { read_struct(host, "coverslip_host_info") }?;
         if api.is_null() || !api.is_aligned() {

@@ -7,8 +7,9 @@ use std::sync::Once;
 use coverslip_plugin_abi as abi;
 
 use super::float::HostMode;
+use super::fork;
 use super::structs::write_error;
-use crate::error::{Result, error};
+use crate::error::{Error, Result, error, panic_text};
 use crate::thread::NAME_PREFIX;
 
 thread_local! {
@@ -17,23 +18,34 @@ thread_local! {
 }
 
 /// Runs the body of a table function, in the library's own floating-point mode. Its error, or a panic as INTERNAL, goes
-/// into the host's error struct.
+/// into the host's error struct. In a child made by fork() it does not run.
 pub(super) fn fenced(error: *mut abi::Error, body: impl FnOnce() -> Result<()>) -> i32 {
+    if fork::is_child() {
+        let refusal = error!(
+            WRONG_STATE,
+            "this process was made by fork() after its parent had opened a runtime, and has none of the library's \
+             threads: call the library in the parent, or start a program of its own with exec"
+        );
+        return refused(error, &refusal);
+    }
     let _host_mode = HostMode::set_aside();
     let outer = INSIDE.replace(true);
     let result = catch_unwind(AssertUnwindSafe(body));
     INSIDE.set(outer);
-    let refusal = match result {
-        Ok(Ok(())) => return abi::OK,
-        Ok(Err(refusal)) => refusal,
+    match result {
+        Ok(Ok(())) => abi::OK,
+        Ok(Err(refusal)) => refused(error, &refusal),
         Err(panic) => {
-            let text = panic.downcast_ref::<String>().map(String::as_str);
-            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
-            error!(INTERNAL, "a defect in the library was caught: {text}; end this slide and report it")
+            let text = panic_text(&*panic);
+            let refusal = error!(INTERNAL, "a defect in the library was caught: {text}; end this slide and report it");
+            refused(error, &refusal)
         }
-    };
+    }
+}
+
+fn refused(error: *mut abi::Error, refusal: &Error) -> i32 {
     // SAFETY: by the contract `error` is null or a caller-owned struct of the size that it states.
-    unsafe { write_error(error, &refusal) };
+    unsafe { write_error(error, refusal) };
     refusal.code
 }
 

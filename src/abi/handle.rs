@@ -1,8 +1,8 @@
 //! Handles: a place and a generation, so that a stale handle is recognised and never followed.
 
-use std::sync::{Arc, PoisonError, RwLock};
-
 use crate::error::{Result, error};
+use crate::memory::grow;
+use crate::sync::{Arc, PoisonError, RwLock};
 
 struct Entry<T> {
     generation: u32,
@@ -21,7 +21,7 @@ pub(super) struct Registry<T> {
 const MAX_OBJECTS: usize = 4096;
 
 impl<T> Registry<T> {
-    pub(super) const fn new(what: &'static str, kind: u32) -> Registry<T> {
+    pub(super) fn new(what: &'static str, kind: u32) -> Registry<T> {
         Registry { what, kind: kind << 24, entries: RwLock::new(Vec::new()) }
     }
 
@@ -33,6 +33,7 @@ impl<T> Registry<T> {
             return Err(error!(LIMIT_REACHED, "{MAX_OBJECTS} {}s are open in this process: close some", self.what));
         }
         if place == entries.len() {
+            grow(&mut entries, place + 1)?;
             entries.push(Entry { generation: 0, object: None });
         }
         let entry = &mut entries[place];
@@ -93,5 +94,59 @@ mod tests {
         assert_eq!(*registry.get(second).unwrap(), 2);
         assert!(registry.remove(first).is_err());
         assert!(registry.get(0).is_err() && registry.get(u64::MAX).is_err());
+    }
+}
+
+#[cfg(loom)]
+#[cfg(test)]
+mod models {
+    use super::*;
+    use crate::sync::{every_order, thread};
+
+    #[test]
+    fn a_handle_leads_to_its_own_object_or_to_none() {
+        every_order(None, || {
+            let registry = Arc::new(Registry::new("thing", 1));
+            let first = registry.insert(Arc::new(1)).unwrap();
+            let other = thread::spawn({
+                let registry = registry.clone();
+                move || {
+                    registry.remove(first).unwrap();
+                    registry.insert(Arc::new(2)).unwrap()
+                }
+            });
+            assert!(registry.get(first).is_ok_and(|found| *found == 1) || registry.get(first).is_err());
+            let second = other.join().unwrap();
+            assert!(registry.get(first).is_err());
+            assert_eq!(*registry.get(second).unwrap(), 2);
+        });
+    }
+
+    #[test]
+    fn of_two_who_end_a_handle_one_gets_the_object() {
+        every_order(Some(3), || {
+            let registry = Arc::new(Registry::new("thing", 1));
+            let handle = registry.insert(Arc::new(1)).unwrap();
+            let enders = [(); 2].map(|()| {
+                let registry = registry.clone();
+                thread::spawn(move || registry.remove(handle).is_ok())
+            });
+            registry.remove_where(|found| *found == 2);
+            assert_eq!(enders.map(|ender| usize::from(ender.join().unwrap())).iter().sum::<usize>(), 1);
+        });
+    }
+
+    #[test]
+    fn two_who_begin_get_two_handles() {
+        every_order(Some(3), || {
+            let registry = Arc::new(Registry::new("thing", 1));
+            let beginners = [1, 2].map(|value| {
+                let registry = registry.clone();
+                thread::spawn(move || (value, registry.insert(Arc::new(value)).unwrap()))
+            });
+            for (value, handle) in beginners.map(|beginner| beginner.join().unwrap()) {
+                assert_eq!(*registry.get(handle).unwrap(), value);
+            }
+        });
     }
 }

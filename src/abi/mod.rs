@@ -10,6 +10,7 @@ mod alerts;
 mod entry;
 mod fields;
 mod float;
+mod fork;
 mod frame;
 mod guard;
 mod handle;

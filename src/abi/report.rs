@@ -6,7 +6,7 @@ use std::time::Instant;
 use coverslip_plugin_abi as abi;
 use coverslip_plugin_abi::{AbiStruct, FeatureInfo, RuntimeInfo, RuntimeStats, SlideSummary};
 
-use super::text::put_text;
+use super::text::{put_args, put_text};
 use crate::error::{Result, error};
 use crate::runtime::Runtime;
 use crate::slide::counts::ScannerVerdict;
@@ -34,6 +34,8 @@ pub(super) fn info(runtime: &Runtime) -> RuntimeInfo {
     info.self_check_error = runtime.self_check_error;
     info.bundle_digest = runtime.bundle_digest.0;
     info.profile_digest = runtime.profile_digest;
+    info.bundle_key_id = runtime.bundle_key.map_or(0, |key| key.0);
+    info.profile_key_id = runtime.profile_key.map_or(0, |key| key.0);
     info.configuration_digest = runtime.digest;
     put_text(&mut info.bundle_name, &manifest.name);
     put_text(&mut info.plugin_version, VERSION);
@@ -66,32 +68,33 @@ pub(super) fn feature(runtime: &Runtime, index: u32) -> Result<FeatureInfo> {
         info.correlation = known.correlation.unwrap_or(f64::NAN);
         info.tiles = known.tiles.unwrap_or(0);
     } else if let Some(original) = runtime.original_features.as_ref().and_then(|map| map.get(index as usize)) {
-        put_text(&mut info.label, &format!("feature {original} of the SAE before pruning"));
+        put_args(&mut info.label, format_args!("feature {original} of the SAE before pruning"));
     }
     Ok(info)
 }
 
 pub(super) fn stats(runtime: &Runtime) -> RuntimeStats {
     let shared = &runtime.shared;
-    let (totals, slides) = shared.slides.totals();
     let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-    RuntimeStats {
-        slides_open: slides.iter().filter(|slide| !slide.standing.is_ended()).count() as u32,
-        frames_accepted: totals.frames_accepted,
-        frames_refused: totals.frames_refused,
-        results: totals.results,
-        tiles_in_flight: totals.in_flight,
-        batches: read(&shared.batches),
-        slots: slides.iter().map(|slide| slide.config.slots as u64).sum(),
-        slots_free: slides.iter().map(|slide| slide.slots_free() as u64).sum(),
-        memory_bytes: slides.iter().map(|slide| slide.config.memory_bytes).sum(),
-        submit_ns: totals.submit_ns,
-        prep_ns: read(&shared.times.prep),
-        lane_ns: read(&shared.times.lane),
-        judge_ns: read(&shared.times.judge),
-        budget_percent: shared.budget.load(Ordering::Relaxed),
-        ..RuntimeStats::init()
-    }
+    let mut stats = RuntimeStats::init();
+    let totals = shared.slides.totals(|slide| {
+        stats.slides_open += u32::from(!slide.standing.is_ended());
+        stats.slots += slide.config.slots as u64;
+        stats.slots_free += slide.slots_free() as u64;
+        stats.memory_bytes += slide.config.memory_bytes;
+    });
+    stats.frames_accepted = totals.frames_accepted;
+    stats.frames_refused = totals.frames_refused;
+    stats.results = totals.results;
+    stats.tiles_in_flight = totals.in_flight;
+    stats.submit_ns = totals.submit_ns;
+    stats.batches = read(&shared.batches);
+    stats.prep_ns = read(&shared.times.prep);
+    stats.lane_ns = read(&shared.times.lane);
+    stats.judge_ns = read(&shared.times.judge);
+    stats.budget_percent = shared.budget.load(Ordering::Relaxed);
+    stats.wake_ups = shared.wakes.count();
+    stats
 }
 
 pub(super) fn summary(runtime: &Runtime, slide: &Slide) -> SlideSummary {

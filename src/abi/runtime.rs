@@ -1,6 +1,6 @@
 //! `coverslip_runtime_desc` and `coverslip_progress`.
 
-use std::ffi::c_void;
+use std::ffi::{c_char, c_void};
 use std::sync::Arc;
 
 use coverslip_plugin_abi::{AbiStruct, Progress, ProgressFn, RuntimeDesc};
@@ -9,7 +9,7 @@ use super::log;
 use super::structs::{read_array, read_struct};
 use super::text::{read_digest, read_text, require_text};
 use crate::config::request::RuntimeRequest;
-use crate::config::runtime::{RuntimeConfig, expect_cpu_count};
+use crate::config::runtime::{RuntimeConfig, expect_cpu_count, expect_key_count};
 use crate::error::{Result, error};
 use crate::runtime::Runtime;
 
@@ -42,8 +42,9 @@ pub(super) unsafe fn open(
 /// As [`open`].
 unsafe fn request(desc: &RuntimeDesc) -> Result<RuntimeRequest<'_>> {
     expect_cpu_count(desc.cpu_count)?;
-    // SAFETY: by the contract strings are null or NUL-terminated, digests are null or 32 bytes, and cpus is null or has
-    // cpu_count entries.
+    expect_key_count(desc)?;
+    // SAFETY: by the contract strings are null or NUL-terminated, digests are null or 32 bytes, and cpus and trusted_keys
+    // are null or have as many entries as their counts say.
     unsafe {
         Ok(RuntimeRequest {
             desc,
@@ -56,6 +57,19 @@ unsafe fn request(desc: &RuntimeDesc) -> Result<RuntimeRequest<'_>> {
             plan_digest: read_digest(desc.plan_digest),
             gpu_uuid: read_text(desc.gpu_uuid, "runtime_desc.gpu_uuid")?,
             cpus: read_array(desc.cpus, desc.cpu_count, "runtime_desc.cpus, as cpu_count says")?,
+            trusted_keys: read_texts(desc.trusted_keys, desc.trusted_key_count, "runtime_desc.trusted_keys")?,
         })
     }
+}
+
+/// Reads texts that must all be there; none where the host gave no array.
+///
+/// # Safety
+/// `texts` is null or has `count` entries, each null or NUL-terminated, and these stay for `'h`.
+unsafe fn read_texts<'h>(texts: *const *const c_char, count: u32, name: &str) -> Result<Vec<&'h str>> {
+    // SAFETY: the caller's promise.
+    let texts = unsafe { read_array(texts, count, name) }?;
+    // SAFETY: as above.
+    let read = |(place, &text): (usize, &*const c_char)| unsafe { require_text(text, &format!("{name}[{place}]")) };
+    texts.iter().enumerate().map(read).collect()
 }

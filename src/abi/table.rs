@@ -2,7 +2,7 @@
 
 use std::ffi::{c_char, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use coverslip_plugin_abi as abi;
@@ -15,11 +15,12 @@ use super::guard::fenced;
 use super::handle::Registry;
 use super::results::{self, Target};
 use super::structs::{expect_output, write_struct};
-use super::{alerts, frame, report, runtime, slide};
+use super::{alerts, fork, frame, report, runtime, slide};
 use crate::admission::admit;
 use crate::error::{Result, error};
 use crate::fault;
 use crate::gate::WaitEnd;
+use crate::memory::shared;
 use crate::runtime::Runtime;
 use crate::slide::state::Slide;
 
@@ -50,8 +51,8 @@ pub(super) static TABLE: abi::Api = abi::Api {
     slide_report_json,
 };
 
-static RUNTIMES: Registry<Runtime> = Registry::new("runtime", 1);
-static SLIDES: Registry<OfRuntime> = Registry::new("slide", 2);
+static RUNTIMES: LazyLock<Registry<Runtime>> = LazyLock::new(|| Registry::new("runtime", 1));
+static SLIDES: LazyLock<Registry<OfRuntime>> = LazyLock::new(|| Registry::new("slide", 2));
 
 /// A slide's handle keeps its runtime alive until `runtime_close` ends both.
 struct OfRuntime {
@@ -64,7 +65,7 @@ fn with_slide(handle: u64, error: *mut Error, body: impl FnOnce(&Arc<Slide>, &Ru
     fenced(error, || {
         let object = SLIDES.get(handle)?;
         catch_unwind(AssertUnwindSafe(|| body(&object.slide, &object.runtime))).unwrap_or_else(|panic| {
-            object.slide.standing.poison();
+            object.slide.poison();
             resume_unwind(panic)
         })
     })
@@ -95,6 +96,7 @@ unsafe extern "C" fn runtime_open(
     error: *mut Error,
 ) -> i32 {
     fenced(error, || {
+        fork::remember_process();
         expect_place(out)?;
         // SAFETY: see above.
         let runtime = unsafe { runtime::open(desc, progress, user) }?;
@@ -165,8 +167,8 @@ unsafe extern "C" fn slide_begin(
         // SAFETY: see above.
         let plan = unsafe { slide::plan(desc, runtime) }?;
         let slide = admit(&runtime.shared, plan)?;
-        let object = Arc::new(OfRuntime { slide: slide.clone(), runtime: runtime.clone() });
-        let handle = SLIDES.insert(object).inspect_err(|_| slide.end())?;
+        let object = shared(OfRuntime { slide: slide.clone(), runtime: runtime.clone() });
+        let handle = object.and_then(|object| SLIDES.insert(object)).inspect_err(|_| slide.end())?;
         if runtime.shared.is_stopping() {
             // runtime_close looked for handles before this one was there.
             let _ = SLIDES.remove(handle);

@@ -1,21 +1,22 @@
 //! Text and digests across the line.
 
 use std::ffi::{CStr, c_char};
+use std::fmt::Arguments;
 
-use crate::error::{Result, error};
+use crate::error::{Error, Result, cut_to_fit, error};
 
-/// Reads a path or a name; None: the host gave NULL.
+/// Reads a path or a name, where it lies; None: the host gave NULL.
 ///
 /// # Safety
-/// `text` is null or NUL-terminated.
-pub(super) unsafe fn read_text(text: *const c_char, name: &str) -> Result<Option<String>> {
+/// `text` is null or NUL-terminated, and stays for `'h`.
+pub(super) unsafe fn read_text<'h>(text: *const c_char, name: &str) -> Result<Option<&'h str>> {
     if text.is_null() {
         return Ok(None);
     }
     // SAFETY: the caller's promise.
     let text = unsafe { CStr::from_ptr(text) };
     match text.to_str() {
-        Ok(text) => Ok(Some(text.to_owned())),
+        Ok(text) => Ok(Some(text)),
         Err(_) => Err(error!(INVALID_ARGUMENT, "expected UTF-8 text in {name}, found {text:?}")),
     }
 }
@@ -23,8 +24,8 @@ pub(super) unsafe fn read_text(text: *const c_char, name: &str) -> Result<Option
 /// Reads a text that must be there.
 ///
 /// # Safety
-/// `text` is null or NUL-terminated.
-pub(super) unsafe fn require_text(text: *const c_char, name: &str) -> Result<String> {
+/// As [`read_text`].
+pub(super) unsafe fn require_text<'h>(text: *const c_char, name: &str) -> Result<&'h str> {
     // SAFETY: the caller's promise.
     match unsafe { read_text(text, name) }? {
         Some(text) if !text.is_empty() => Ok(text),
@@ -41,14 +42,17 @@ pub(super) unsafe fn read_digest(digest: *const u8) -> Option<[u8; 32]> {
     (!digest.is_null()).then(|| unsafe { digest.cast::<[u8; 32]>().read() })
 }
 
-/// Text into a fixed array of the contract, cut at a character's end, NUL-terminated.
+/// Text into a fixed array of the contract, cut after a word where it does not fit, NUL-terminated.
 pub(super) fn put_text(target: &mut [c_char], text: &str) {
-    let mut end = text.len().min(target.len() - 1);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    for (place, &byte) in target.iter_mut().zip(&text.as_bytes()[..end]) {
+    let (kept, mark) = cut_to_fit(text, target.len() - 1);
+    target.fill(0);
+    for (place, byte) in target.iter_mut().zip(kept.bytes().chain(mark.bytes())) {
         *place = byte as c_char;
     }
-    target[end..].fill(0);
+}
+
+/// The same for text that is made now.
+pub(super) fn put_args(target: &mut [c_char], text: Arguments<'_>) {
+    // An error's text lies in place and has room for more than any label.
+    put_text(target, Error::new(coverslip_plugin_abi::OK, text).text());
 }

@@ -1,10 +1,13 @@
 //! The configuration digests: sha256 of a text that names its version and then every field on a line of its own, in a
 //! fixed order. Nothing here follows from the names of types or fields in the code, so that renaming one of them changes
-//! no digest. A field that is added, dropped or written in another way is a new version.
+//! no digest. A field that is added, dropped or written in another way is a new version. What a host of version 1.0 of
+//! the contract cannot set is written only where it is set, so that such a host keeps its digest.
 
-use std::fmt::{Display, Write};
+use std::fmt::{Arguments, Display, Write};
 
 use coverslip_bundle::Digest;
+use coverslip_bundle::signature::{PublicKey, Trust};
+use coverslip_plugin_abi::CPU_PRECISION_FLOAT32;
 use coverslip_vit::Family;
 use sha2::{Digest as _, Sha256};
 
@@ -14,16 +17,39 @@ use crate::engine::config::{EngineConfig, GpuConfig};
 use crate::slide::config::SlideConfig;
 use crate::thread::Placement;
 
-/// What is hashed.
-struct Fields(String);
+/// Text that is hashed as it is made, and kept nowhere.
+#[derive(Default)]
+pub(super) struct Hashed(Sha256);
 
-impl Fields {
-    fn new(title: &str) -> Fields {
-        Fields(format!("{title}\n"))
+impl Write for Hashed {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        self.0.update(text.as_bytes());
+        Ok(())
+    }
+}
+
+impl Hashed {
+    pub(super) fn add(&mut self, text: Arguments<'_>) {
+        // Hashing does not fail.
+        let _ = self.write_fmt(text);
+    }
+
+    pub(super) fn sha256(self) -> [u8; 32] {
+        self.0.finalize().into()
+    }
+}
+
+/// The fields, one after the other. Tests look at them as text.
+struct Fields<W>(W);
+
+impl<W: Write> Fields<W> {
+    fn new(mut to: W, title: &str) -> Fields<W> {
+        // Neither hashing nor a String fails.
+        let _ = writeln!(to, "{title}");
+        Fields(to)
     }
 
     fn number(&mut self, name: &str, value: impl Display) {
-        // Writing into a String does not fail.
         let _ = writeln!(self.0, "{name}={value}");
     }
 
@@ -45,22 +71,25 @@ impl Fields {
             None => self.number(name, '-'),
         }
     }
-
-    fn sha256(&self) -> [u8; 32] {
-        Sha256::digest(self.0.as_bytes()).into()
-    }
 }
 
 pub(crate) fn of_runtime(config: &RuntimeConfig) -> [u8; 32] {
-    runtime_fields(config).sha256()
+    runtime_fields(Hashed::default(), config).sha256()
 }
 
-fn runtime_fields(config: &RuntimeConfig) -> Fields {
+fn runtime_fields<W: Write>(to: W, config: &RuntimeConfig) -> W {
     // Taken apart, so that a new field does not compile until it is decided here whether it counts.
-    let RuntimeConfig { bundle, bundle_digest, profile, engine, max_slides, memory_limit } = config;
+    let RuntimeConfig { bundle, bundle_digest, profile, trust, engine, max_slides, memory_limit } = config;
     let EngineConfig { kind, fallback, cpu_lanes, cpu_precision, cpu_kernels, placement, gpu } = engine;
     let Placement { cpus, normal_priority } = placement;
-    let mut fields = Fields::new("coverslip runtime configuration v3");
+    let Trust { keys, required } = trust;
+    let signed = !keys.is_empty() || *required;
+    let narrow = *cpu_precision != CPU_PRECISION_FLOAT32;
+    let version = match signed || narrow {
+        false => "coverslip runtime configuration v2",
+        true => "coverslip runtime configuration v3",
+    };
+    let mut fields = Fields::new(to, version);
     fields.text("bundle", bundle.to_str());
     fields.digest("bundle_digest", bundle_digest.as_ref());
     fields.text("profile", profile.as_ref().and_then(|profile| profile.path.to_str()));
@@ -68,20 +97,40 @@ fn runtime_fields(config: &RuntimeConfig) -> Fields {
     fields.number("engine", kind);
     fields.number("fallback", fallback);
     fields.number("cpu_lanes", cpu_lanes);
-    fields.number("cpu_precision", cpu_precision);
-    fields.text("cpu_kernels", cpu_kernels.map(Family::name));
     let cpus: Vec<String> = cpus.iter().map(u32::to_string).collect();
     fields.number("cpus", cpus.join(","));
     fields.flag("normal_priority", *normal_priority);
     gpu_fields(&mut fields, gpu);
     fields.number("max_slides", max_slides);
     fields.number("memory_limit", memory_limit);
-    fields
+    if signed {
+        // In which order the host names them changes nothing.
+        let mut keys: Vec<String> = keys.iter().map(PublicKey::to_string).collect();
+        keys.sort();
+        fields.number("trusted_keys", keys.join(","));
+        fields.flag("require_signature", *required);
+    }
+    if narrow {
+        fields.number("cpu_precision", cpu_precision);
+        fields.text("cpu_kernels", cpu_kernels.map(Family::name));
+    }
+    fields.0
 }
 
-fn gpu_fields(fields: &mut Fields, gpu: &GpuConfig) {
-    let GpuConfig { library, search, uuid, plans, plan_digest, prebuilt_only, precision, max_batch, memory_limit } =
-        gpu;
+fn gpu_fields(fields: &mut Fields<impl Write>, gpu: &GpuConfig) {
+    let GpuConfig {
+        library,
+        search,
+        uuid,
+        plans,
+        plan_digest,
+        prebuilt_only,
+        precision,
+        max_batch,
+        memory_limit,
+        // Follows from require_signature.
+        private_plans: _,
+    } = gpu;
     fields.text("tensorrt_library", library.as_ref().and_then(|path| path.to_str()));
     fields.flag("library_search", *search);
     fields.text("gpu_uuid", uuid.as_deref());
@@ -100,15 +149,16 @@ pub(super) fn of_slide(
     stability_interval: u32,
     runtime: &[u8; 32],
 ) -> [u8; 32] {
-    slide_fields(config, request, stability_interval, runtime).sha256()
+    slide_fields(Hashed::default(), config, request, stability_interval, runtime).sha256()
 }
 
-fn slide_fields(
+fn slide_fields<W: Write>(
+    to: W,
     config: &SlideConfig,
     request: &SlideRequest<'_>,
     stability_interval: u32,
     runtime: &[u8; 32],
-) -> Fields {
+) -> W {
     let SlideConfig {
         grid,
         shape,
@@ -130,11 +180,11 @@ fn slide_fields(
         digest: _,
         memory_bytes: _,
     } = config;
-    let mut fields = Fields::new("coverslip slide configuration v2");
+    let mut fields = Fields::new(to, "coverslip slide configuration v2");
     fields.digest("runtime", Some(runtime));
-    fields.text("scanner", Some(&request.scanner));
-    fields.text("slide", Some(&request.slide));
-    fields.text("color_name", request.color_name.as_deref());
+    fields.text("scanner", Some(request.scanner));
+    fields.text("slide", Some(request.slide));
+    fields.text("color_name", request.color_name);
     fields.number("color_state", request.desc.color_state);
     fields.number("origin", format_args!("{},{}", grid.origin.0, grid.origin.1));
     fields.number("tile", format_args!("{},{}", grid.tile_width, grid.tile_height));
@@ -156,7 +206,7 @@ fn slide_fields(
     fields.flag("embeddings", *embeddings);
     fields.flag("analyse_background", *analyse_background);
     fields.number("stability_interval", stability_interval);
-    fields
+    fields.0
 }
 
 #[cfg(test)]
@@ -182,12 +232,13 @@ mod tests {
             bundle: PathBuf::from("/opt/bundles/demo"),
             bundle_digest: Some([0xab; 32]),
             profile: Some(ProfileConfig { path: PathBuf::from("/opt/profile µ"), digest: None }),
+            trust: Trust::default(),
             engine: EngineConfig {
                 kind: 1,
                 fallback: 2,
                 cpu_lanes: 3,
-                cpu_precision: 1,
-                cpu_kernels: Some(Family::Avx512Bf16),
+                cpu_precision: CPU_PRECISION_FLOAT32,
+                cpu_kernels: None,
                 placement: Placement { cpus: vec![0, 2, 4], normal_priority: true },
                 gpu: GpuConfig {
                     library: None,
@@ -199,6 +250,7 @@ mod tests {
                     precision: 0,
                     max_batch: 32,
                     memory_limit: 0,
+                    private_plans: false,
                 },
             },
             max_slides: 4,
@@ -237,8 +289,8 @@ mod tests {
     /// Hosts compare these values with those that they logged: a change here is a new version.
     #[test]
     fn a_runtimes_digest_is_that_of_these_lines() {
-        let fields = runtime_fields(&runtime());
-        let expected = "coverslip runtime configuration v3
+        let text = runtime_fields(String::new(), &runtime());
+        let expected = "coverslip runtime configuration v2
 bundle=17:/opt/bundles/demo
 bundle_digest=abababababababababababababababababababababababababababababababab
 profile=15:/opt/profile µ
@@ -246,8 +298,6 @@ profile_digest=-
 engine=1
 fallback=2
 cpu_lanes=3
-cpu_precision=1
-cpu_kernels=11:avx512-bf16
 cpus=0,2,4
 normal_priority=1
 tensorrt_library=-
@@ -262,15 +312,45 @@ gpu_memory_limit=0
 max_slides=4
 memory_limit=4294967296
 ";
-        assert_eq!(fields.0, expected);
-        assert_eq!(hex(of_runtime(&runtime())), "21b1c6c943f0f1c39693cc1f1b463cc5f0bb7c1bd6f776187449c3bb3293af02");
+        assert_eq!(text, expected);
+        assert_eq!(hex(of_runtime(&runtime())), "5b9f78e9f0e56250b15ed7589942403fa2b73b7b5adf3a3b3206644dabd88b88");
+    }
+
+    #[test]
+    fn half_is_written_with_its_kernels_and_only_where_it_is_asked_for() {
+        let engine = EngineConfig { cpu_precision: 1, cpu_kernels: Some(Family::Avx512Bf16), ..runtime().engine };
+        let half = runtime_fields(String::new(), &RuntimeConfig { engine, ..runtime() });
+        let plain = runtime_fields(String::new(), &runtime());
+        assert_eq!(half, format!("{}cpu_precision=1\ncpu_kernels=11:avx512-bf16\n", plain.replace("v2", "v3")));
+        let engine = EngineConfig { cpu_kernels: Some(Family::Avx2), ..runtime().engine };
+        assert_eq!(runtime_fields(String::new(), &RuntimeConfig { engine, ..runtime() }), plain, "as in 1.0");
+    }
+
+    #[test]
+    fn keys_are_written_in_one_order_and_only_where_there_are_some() {
+        let keys = [
+            "RWSvCtVwzqSrWkTbvWPoyGBrtZPfnLbXZqmRLVCvFmEPKCgqr6RDkSqR",
+            "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3",
+        ];
+        let trusting = |order: [usize; 2]| {
+            let keys = order.map(|i| PublicKey::parse(keys[i]).unwrap()).to_vec();
+            RuntimeConfig { trust: Trust { keys, required: true }, ..runtime() }
+        };
+        let lines = |config: &RuntimeConfig| runtime_fields(String::new(), config);
+        let (plain, fields) = (lines(&runtime()), lines(&trusting([0, 1])));
+        let expected =
+            format!("{}trusted_keys={},{}\nrequire_signature=1\n", plain.replace("v2", "v3"), keys[1], keys[0]);
+        assert_eq!(fields, expected);
+        assert_eq!(of_runtime(&trusting([0, 1])), of_runtime(&trusting([1, 0])));
+        let optional = RuntimeConfig { trust: Trust { required: false, ..trusting([0, 1]).trust }, ..runtime() };
+        assert!(lines(&optional).ends_with("require_signature=0\n"));
     }
 
     #[test]
     fn a_slides_digest_is_that_of_these_lines() {
         let desc = SlideDesc { color_state: 3, ..SlideDesc::init() };
-        let request = SlideRequest { desc: &desc, scanner: "S 1".into(), slide: "L\n2".into(), color_name: None };
-        let fields = slide_fields(&slide(), &request, 64, &[1; 32]);
+        let request = SlideRequest { desc: &desc, scanner: "S 1", slide: "L\n2", color_name: None };
+        let text = slide_fields(String::new(), &slide(), &request, 64, &[1; 32]);
         let expected = "coverslip slide configuration v2
 runtime=0101010101010101010101010101010101010101010101010101010101010101
 scanner=3:S 1
@@ -296,7 +376,7 @@ embeddings=0
 analyse_background=1
 stability_interval=64
 ";
-        assert_eq!(fields.0, expected);
+        assert_eq!(text, expected);
         assert_eq!(
             hex(of_slide(&slide(), &request, 64, &[1; 32])),
             "51ccd6fd19aa8658a31f01499cd1cb79c8dbc639d1b47d2ed7d2902c7e2e047a"

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use coverslip_bundle::signature::{PublicKey, Trust};
 use coverslip_plugin_abi as abi;
 use coverslip_vit::Family;
 
@@ -20,12 +21,15 @@ const DEFAULT_MEMORY: u64 = 4 << 30;
 const MAX_BATCH: u32 = 256;
 /// Logical processors are numbered below this.
 const MAX_CPUS: u32 = 1024;
+const MAX_KEYS: u32 = 64;
 
 #[derive(Clone, Debug)]
 pub(crate) struct RuntimeConfig {
     pub(crate) bundle: PathBuf,
     pub(crate) bundle_digest: Option<[u8; 32]>,
     pub(crate) profile: Option<ProfileConfig>,
+    /// Who may have made bundle and profile.
+    pub(crate) trust: Trust,
     pub(crate) engine: EngineConfig,
     pub(crate) max_slides: usize,
     pub(crate) memory_limit: u64,
@@ -43,6 +47,15 @@ pub(crate) struct ProfileConfig {
 /// How many entries `cpus` may have; to be asked before they are read.
 pub(crate) fn expect_cpu_count(count: u32) -> Result<()> {
     in_range("runtime_desc.cpu_count", count, 0..=MAX_CPUS)
+}
+
+/// How many entries `trusted_keys` may have; to be asked before they are read.
+pub(crate) fn expect_key_count(desc: &abi::RuntimeDesc) -> Result<()> {
+    match desc.trusted_keys.is_null() {
+        true => in_range("runtime_desc.trusted_key_count without trusted_keys", desc.trusted_key_count, 0..=0),
+        // A list that came out empty by mistake must not pass for no list.
+        false => in_range("runtime_desc.trusted_key_count", desc.trusted_key_count, 1..=MAX_KEYS),
+    }
 }
 
 impl RuntimeConfig {
@@ -65,9 +78,10 @@ impl RuntimeConfig {
             in_range("an entry of runtime_desc.cpus", cpu, 0..=MAX_CPUS - 1)?;
         }
         Ok(RuntimeConfig {
-            bundle: PathBuf::from(&request.bundle),
+            bundle: PathBuf::from(request.bundle),
             bundle_digest: request.bundle_digest,
             profile: profile(&request)?,
+            trust: trust(&request)?,
             engine: EngineConfig {
                 kind: desc.engine,
                 fallback: desc.fallback,
@@ -87,7 +101,7 @@ impl RuntimeConfig {
 }
 
 fn profile(request: &RuntimeRequest<'_>) -> Result<Option<ProfileConfig>> {
-    match (&request.profile, request.profile_digest) {
+    match (request.profile, request.profile_digest) {
         (Some(path), digest) => Ok(Some(ProfileConfig { path: PathBuf::from(path), digest })),
         (None, None) => Ok(None),
         (None, Some(_)) => Err(error!(
@@ -97,9 +111,25 @@ fn profile(request: &RuntimeRequest<'_>) -> Result<Option<ProfileConfig>> {
     }
 }
 
+fn trust(request: &RuntimeRequest<'_>) -> Result<Trust> {
+    let required = request.desc.flags & abi::RUNTIME_REQUIRE_SIGNATURE != 0;
+    if required && request.trusted_keys.is_empty() {
+        return Err(error!(
+            INVALID_ARGUMENT,
+            "COVERSLIP_RUNTIME_REQUIRE_SIGNATURE is set, but runtime_desc.trusted_keys is NULL, so that nothing could \
+             be opened: name the keys"
+        ));
+    }
+    let parse = |(place, text): (usize, &&str)| {
+        PublicKey::parse(text).map_err(|e| error!(INVALID_ARGUMENT, "runtime_desc.trusted_keys[{place}]: {e}"))
+    };
+    let keys = request.trusted_keys.iter().enumerate().map(parse).collect::<Result<_>>()?;
+    Ok(Trust { keys, required })
+}
+
 fn gpu(request: &RuntimeRequest<'_>) -> Result<GpuConfig> {
     let desc = request.desc;
-    let library = request.tensorrt_library.as_ref().map(PathBuf::from);
+    let library = request.tensorrt_library.map(PathBuf::from);
     if let Some(relative) = library.as_ref().filter(|path| !path.is_absolute()) {
         return Err(error!(
             INVALID_ARGUMENT,
@@ -110,13 +140,14 @@ fn gpu(request: &RuntimeRequest<'_>) -> Result<GpuConfig> {
     Ok(GpuConfig {
         library,
         search: desc.flags & abi::RUNTIME_ALLOW_LIBRARY_SEARCH != 0,
-        uuid: request.gpu_uuid.clone(),
-        plans: request.plans.as_ref().map(PathBuf::from),
+        uuid: request.gpu_uuid.map(str::to_owned),
+        plans: request.plans.map(PathBuf::from),
         plan_digest: request.plan_digest,
         prebuilt_only: desc.flags & abi::RUNTIME_PREBUILT_ONLY != 0,
         precision: desc.precision,
         max_batch: desc.max_batch,
         memory_limit: desc.gpu_memory_limit,
+        private_plans: desc.flags & abi::RUNTIME_REQUIRE_SIGNATURE != 0,
     })
 }
 

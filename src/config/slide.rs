@@ -9,8 +9,8 @@ use coverslip_numerics::Draw;
 use coverslip_plugin_abi as abi;
 use coverslip_plugin_abi::SlideDesc;
 use coverslip_profile::Profile;
-use sha2::{Digest, Sha256};
 
+use super::digest::Hashed;
 use super::range::{in_range, or_default};
 use super::request::SlideRequest;
 use super::unsupported::expect_built_slide;
@@ -190,14 +190,15 @@ fn calibrated(
     let before = manifest.taps.iter().take_while(|tap| Some(&tap.name) != name);
     let start: usize = before.map(|tap| manifest.tap_width(tap)).sum();
     let tap = start..start + judged.map_or(0, |tap| tap.width);
-    Calibrated::new(profile.clone(), &request.scanner, tap, alpha, Draw::new(seed(request)))
+    Calibrated::new(profile.clone(), request.scanner, tap, alpha, Draw::new(seed(request)))
 }
 
 /// The draws that break ties are the slide's own, and the same when it is scanned again.
 fn seed(request: &SlideRequest<'_>) -> u64 {
     // Quoted as Rust quotes text: another form would change the draws of every slide.
-    let name = format!("{:?} {:?} {:?}", request.scanner, request.slide, request.color_name);
-    Sha256::digest(name.as_bytes()).iter().take(8).fold(0, |seed, &byte| seed << 8 | u64::from(byte))
+    let mut name = Hashed::default();
+    name.add(format_args!("{:?} {:?} {:?}", request.scanner, request.slide, request.color_name));
+    name.sha256().iter().take(8).fold(0, |seed, &byte| seed << 8 | u64::from(byte))
 }
 
 /// One of so many tiles is run twice; 0: none.

@@ -44,4 +44,6 @@ pub(crate) struct GpuConfig {
     pub(crate) max_batch: u32,
     /// Bytes of the GPU's memory; 0: no limit.
     pub(crate) memory_limit: u64,
+    /// Plans are taken only from where nobody else can write: a plan is code, and is not signed.
+    pub(crate) private_plans: bool,
 }

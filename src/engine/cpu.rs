@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use coverslip_bundle::ComposedGraph;
+use coverslip_bundle::fence::fenced;
 use coverslip_plugin_abi::{ENGINE_CPU, PRECISION_FLOAT32};
 use rten::{Model, ModelOptions, NodeId, RunOptions, ThreadPool, Value};
 use rten_tensor::NdTensorView;
@@ -11,6 +12,8 @@ use rten_tensor::NdTensorView;
 use super::outputs::{BatchOutputs, FeatureOutputs};
 use super::{About, Engine, Failure, Lane, TileOutput};
 use crate::error::{Result, error};
+use crate::memory::{grow, reserve, with_room};
+use crate::thread;
 
 /// Tiles per batch. A ViT's matrices are large enough with one tile, and a batch of one never waits for others.
 const MAX_BATCH: usize = 1;
@@ -34,16 +37,21 @@ struct Names {
 impl CpuEngine {
     /// `lanes`: threads that will run it.
     pub(crate) fn load(graph: ComposedGraph, lanes: usize) -> Result<CpuEngine> {
+        expect_pool(lanes)?;
+        let run_bytes = usize::try_from(graph.working_bytes).unwrap_or(usize::MAX).saturating_add(PACKED_BYTES);
         let unavailable = |what: &dyn std::fmt::Display| {
             error!(ENGINE_UNAVAILABLE, "rten does not run this bundle's graph: {what}; run `coverslip bundle verify`")
         };
+        // The weights once more, packed, and the graph's nodes.
+        let load_bytes = graph.onnx.len() + 2 * graph.external.as_ref().map_or(0, |weights| weights.len()) + LOAD_BYTES;
         let mut options = ModelOptions::with_all_ops();
         // Packing the weights ahead costs memory once and saves it in every lane.
         options.prepack_weights(true);
         if let Some(weights) = graph.external {
             options.external_data(ComposedGraph::EXTERNAL_FILE, weights);
         }
-        let model = options.load(graph.onnx).map_err(|e| unavailable(&e))?;
+        let model = with_room("the CPU engine", load_bytes, || fenced(|| options.load(graph.onnx)))?;
+        let model = model.map_err(|e| unavailable(&e))?.map_err(|e| unavailable(&e))?;
         let node = |name: &str| model.node_id(name).map_err(|e| unavailable(&e));
         let mut outputs = Vec::new();
         for tap in &graph.taps {
@@ -63,6 +71,7 @@ impl CpuEngine {
             version: "rten 0.27".into(),
             max_batch: MAX_BATCH,
             lanes,
+            run_bytes,
             precision: PRECISION_FLOAT32,
             ..About::default()
         };
@@ -72,18 +81,54 @@ impl CpuEngine {
 
 impl Engine for CpuEngine {
     fn lane(&self) -> Result<Box<dyn Lane>, Failure> {
-        let pool = Arc::new(ThreadPool::with_num_threads(1));
-        Ok(Box::new(CpuLane {
+        let pool = with_room("a pool of threads", POOL_BYTES, || Arc::new(ThreadPool::with_num_threads(1)))?;
+        // Where the system starts no thread, a pool is none, and what is run on it runs on this thread.
+        if !pool.run(is_of_a_pool) {
+            return Err(error!(OUT_OF_MEMORY, "the system starts no thread for a lane: {MORE_THREADS}").into());
+        }
+        let lane = CpuLane {
             model: self.model.clone(),
             names: self.names.clone(),
             options: RunOptions::default().with_thread_pool(Some(pool)),
             staging: Vec::new(),
-        }))
+            run_bytes: self.about.all_runs(),
+        };
+        Ok(with_room("a lane", size_of::<CpuLane>(), || -> Box<dyn Lane> { Box::new(lane) })?)
     }
 
     fn about(&self) -> &About {
         &self.about
     }
+}
+
+/// What loading takes beside the weights.
+const LOAD_BYTES: usize = 32 << 20;
+/// The buffers into which a run's matrix products pack their operands.
+const PACKED_BYTES: usize = 16 << 20;
+/// What to do where the system starts no more threads.
+const MORE_THREADS: &str = "lower max_threads, or raise the limit of threads (RLIMIT_NPROC, a container's pids)";
+/// A pool of one thread, without its stack.
+const POOL_BYTES: usize = 64 << 10;
+
+/// rten names the threads of its pools.
+fn is_of_a_pool() -> bool {
+    std::thread::current().name().is_some_and(|name| name.starts_with("rten-"))
+}
+
+/// Starts the pool that rten makes once in a process, for loading, and refuses where the system does not start its threads:
+/// rten would go on without a pool for as long as the process lives, and panic. So it is asked for only when it is seen
+/// that there is room for it and for the `lanes`.
+fn expect_pool(lanes: usize) -> Result<()> {
+    let processors = std::thread::available_parallelism().map_or(1, |n| n.get());
+    thread::expect_room(processors + lanes)?;
+    if rten::thread_pool().run(is_of_a_pool) {
+        return Ok(());
+    }
+    Err(error!(
+        OUT_OF_MEMORY,
+        "the system did not start the threads of the CPU engine, which are started once in a process: {MORE_THREADS}, \
+         and start the process again"
+    ))
 }
 
 struct CpuLane {
@@ -92,6 +137,8 @@ struct CpuLane {
     options: RunOptions,
     /// The batch's tiles, one after the other, when there is more than one.
     staging: Vec<u8>,
+    /// What the runs of all lanes together take.
+    run_bytes: usize,
 }
 
 impl Lane for CpuLane {
@@ -101,27 +148,52 @@ impl Lane for CpuLane {
             tile
         } else {
             self.staging.clear();
+            grow(&mut self.staging, tiles.len() * 3 * side * side)?;
             tiles.iter().for_each(|tile| self.staging.extend_from_slice(tile));
             &self.staging[..]
         };
         let input = NdTensorView::from_data([tiles.len(), side, side, 3], pixels);
-        let values = self
-            .model
-            .run(vec![(self.names.input, input.into())], &self.names.outputs, Some(self.options.clone()))
-            .map_err(|e| error!(INTERNAL, "rten failed on a tile: {e}"))?;
-        Ok(scatter(&self.names.widths, values, outputs)?)
+        let (model, names, options) = (&self.model, &self.names, &self.options);
+        // rten cannot be refused memory.
+        let found = with_room("the engine's runs", self.run_bytes, || {
+            let run = || model.run(vec![(names.input, input.into())], &names.outputs, Some(options.clone()));
+            fenced(run).map(|values| values.map(|values| Found::new(&names.widths, values)))
+        })?;
+        let found = found.map_err(|e| error!(INTERNAL, "rten failed on a tile: {e}"))?;
+        let found = found.map_err(|e| error!(INTERNAL, "rten failed on a tile: {e}"))?;
+        Ok(found.scatter(&names.widths, outputs)?)
     }
 }
 
-/// One record per tile of what rten gave.
-fn scatter(widths: &[usize], values: Vec<Value>, outputs: &mut [TileOutput]) -> Result<()> {
-    let mut values = values.into_iter();
-    let embeddings: Vec<Vec<f32>> = widths.iter().map(|_| floats(values.next())).collect();
-    let (index, value) = (integers(values.next()), floats(values.next()));
-    let (active, error) = (integers(values.next()), floats(values.next()));
-    let embeddings = embeddings.iter().map(Vec::as_slice).collect();
-    let features = FeatureOutputs { index: &index, value: &value, active: &active, error: &error };
-    BatchOutputs { embeddings, features: Some(features) }.scatter(widths, outputs)
+/// What rten gave.
+struct Found {
+    embeddings: Vec<Vec<f32>>,
+    index: Vec<i32>,
+    value: Vec<f32>,
+    active: Vec<i32>,
+    error: Vec<f32>,
+}
+
+impl Found {
+    fn new(widths: &[usize], values: Vec<Value>) -> Found {
+        let mut values = values.into_iter();
+        Found {
+            embeddings: widths.iter().map(|_| floats(values.next())).collect(),
+            index: integers(values.next()),
+            value: floats(values.next()),
+            active: integers(values.next()),
+            error: floats(values.next()),
+        }
+    }
+
+    /// One record per tile.
+    fn scatter(&self, widths: &[usize], outputs: &mut [TileOutput]) -> Result<()> {
+        let mut embeddings = reserve(self.embeddings.len())?;
+        embeddings.extend(self.embeddings.iter().map(Vec::as_slice));
+        let features =
+            FeatureOutputs { index: &self.index, value: &self.value, active: &self.active, error: &self.error };
+        BatchOutputs { embeddings, features: Some(features) }.scatter(widths, outputs)
+    }
 }
 
 /// Empty when the type differs: `BatchOutputs` then refuses its length.

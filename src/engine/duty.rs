@@ -1,8 +1,7 @@
 //! Which engine is on duty, which one takes over when it is lost, and which lanes have work.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-
 use super::{About, Engine, Loss};
+use crate::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// The engines of one runtime. An engine that was lost never comes back.
 pub(crate) struct Duty {
@@ -13,8 +12,8 @@ pub(crate) struct Duty {
 struct State {
     /// None after a loss with no spare, and after the end.
     engine: Option<Arc<dyn Engine>>,
-    about: About,
-    spare: Option<Arc<dyn Engine>>,
+    about: Arc<About>,
+    spare: Option<(Arc<dyn Engine>, Arc<About>)>,
     /// Counts the engines that have been on duty, from 1.
     epoch: u64,
     /// Why the engine that was asked for does not run.
@@ -32,7 +31,11 @@ pub(crate) struct OnDuty {
 impl Duty {
     /// `loss`: why `engine` runs instead of another.
     pub(crate) fn new(engine: Arc<dyn Engine>, spare: Option<Arc<dyn Engine>>, loss: Option<Loss>) -> Duty {
-        let about = engine.about().clone();
+        let about = Arc::new(engine.about().clone());
+        let spare = spare.map(|spare| {
+            let about = Arc::new(spare.about().clone());
+            (spare, about)
+        });
         let state = State { engine: Some(engine), about, spare, epoch: 1, loss, ended: false };
         Duty { state: Mutex::new(state), changed: Condvar::new() }
     }
@@ -58,7 +61,7 @@ impl Duty {
     }
 
     /// What runs, or ran last.
-    pub(crate) fn about(&self) -> About {
+    pub(crate) fn about(&self) -> Arc<About> {
         self.lock().about.clone()
     }
 
@@ -75,7 +78,7 @@ impl Duty {
     /// Threads that the engines need: the larger number of lanes.
     pub(crate) fn threads(&self) -> usize {
         let state = self.lock();
-        let spare = state.spare.as_ref().map_or(0, |spare| spare.about().lanes);
+        let spare = state.spare.as_ref().map_or(0, |(_, about)| about.lanes);
         state.about.lanes.max(spare)
     }
 
@@ -87,9 +90,9 @@ impl Duty {
         }
         state.loss = Some(loss);
         // The lost engine ends with the last lane that holds it, on that lane's thread.
-        state.engine = state.spare.take();
-        if let Some(engine) = &state.engine {
-            state.about = engine.about().clone();
+        state.engine = None;
+        if let Some((engine, about)) = state.spare.take() {
+            (state.engine, state.about) = (Some(engine), about);
             state.epoch += 1;
         }
         self.changed.notify_all();
@@ -97,7 +100,7 @@ impl Duty {
     }
 
     /// Waits until the engine has a lane of this number (0, 1, …). Returns None at the end.
-    pub(crate) fn wait_turn(&self, place: usize) -> Option<About> {
+    pub(crate) fn wait_turn(&self, place: usize) -> Option<Arc<About>> {
         let mut state = self.lock();
         while state.about.lanes <= place {
             if state.ended {
@@ -117,7 +120,7 @@ impl Duty {
     /// Hands out the engines, to be dropped on a thread that may do so.
     pub(crate) fn retire(&self) -> Vec<Arc<dyn Engine>> {
         let mut state = self.lock();
-        let engines = [state.engine.take(), state.spare.take()];
+        let engines = [state.engine.take(), state.spare.take().map(|(engine, _)| engine)];
         engines.into_iter().flatten().collect()
     }
 }
@@ -141,11 +144,11 @@ mod tests {
         }
     }
 
-    fn engine(lanes: usize) -> Arc<dyn Engine> {
+    pub(super) fn engine(lanes: usize) -> Arc<dyn Engine> {
         Arc::new(Named(About { lanes, ..About::default() }))
     }
 
-    fn loss(reason: i32) -> Loss {
+    pub(super) fn loss(reason: i32) -> Loss {
         Loss { reason, error: error!(INTERNAL, "lost") }
     }
 
@@ -173,5 +176,78 @@ mod tests {
         assert!(duty.wait_turn(1).is_none());
         assert!(duty.wait_turn(0).is_some(), "its queue still has tiles");
         assert_eq!(duty.retire().len(), 1);
+    }
+}
+
+#[cfg(loom)]
+#[cfg(test)]
+mod models {
+    use coverslip_plugin_abi::REASON_DEVICE_LOST;
+
+    use super::tests::{engine, loss};
+    use super::*;
+    use crate::sync::{every_order, thread};
+
+    #[test]
+    fn a_loss_wakes_the_lanes_that_the_spare_needs() {
+        every_order(None, || {
+            let duty = Arc::new(Duty::new(engine(1), Some(engine(2)), None));
+            let idle = thread::spawn({
+                let duty = duty.clone();
+                move || duty.wait_turn(1).map(|about| about.lanes)
+            });
+            assert!(duty.lose(1, loss(REASON_DEVICE_LOST)));
+            assert_eq!(idle.join().unwrap(), Some(2));
+        });
+    }
+
+    #[test]
+    fn the_end_wakes_a_lane_that_has_no_turn() {
+        every_order(None, || {
+            let duty = Arc::new(Duty::new(engine(1), None, None));
+            let idle = thread::spawn({
+                let duty = duty.clone();
+                move || duty.wait_turn(1).is_none()
+            });
+            duty.end();
+            assert!(idle.join().unwrap());
+        });
+    }
+
+    #[test]
+    fn of_two_lanes_that_see_one_loss_one_tells_it() {
+        every_order(Some(3), || {
+            let duty = Arc::new(Duty::new(engine(2), Some(engine(2)), None));
+            let lanes = [(); 2].map(|()| {
+                let duty = duty.clone();
+                thread::spawn(move || {
+                    let epoch = duty.current().ok().map(|on| on.epoch)?;
+                    // Whoever comes after the change sees the spare, and has lost nothing.
+                    (epoch == 1).then(|| duty.lose(epoch, loss(REASON_DEVICE_LOST)))
+                })
+            });
+            let told = lanes.map(|lane| lane.join().unwrap());
+            assert_eq!(told.iter().filter(|told| **told == Some(true)).count(), 1);
+            assert_eq!((duty.epoch(), duty.current().ok().map(|on| on.epoch)), (2, Some(2)));
+        });
+    }
+
+    #[test]
+    fn a_loss_at_the_end_leaves_no_lane_waiting() {
+        every_order(Some(3), || {
+            let duty = Arc::new(Duty::new(engine(1), Some(engine(2)), None));
+            let idle = thread::spawn({
+                let duty = duty.clone();
+                move || duty.wait_turn(1)
+            });
+            let lane = thread::spawn({
+                let duty = duty.clone();
+                move || duty.lose(1, loss(REASON_DEVICE_LOST))
+            });
+            duty.end();
+            assert!(lane.join().unwrap());
+            let _ = idle.join().unwrap();
+            assert_eq!(duty.retire().len(), 1);
+        });
     }
 }

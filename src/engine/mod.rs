@@ -34,6 +34,8 @@ pub(crate) struct About {
     pub(crate) lanes: usize,
     /// The lanes share one device: a budget limits the device's time, not each lane's.
     pub(crate) shared_device: bool,
+    /// What one run takes of the host's memory at most, where the engine allocates in runs; else 0.
+    pub(crate) run_bytes: usize,
     /// `COVERSLIP_PRECISION_*`.
     pub(crate) precision: i32,
     /// The kernel families of the CPU engine; empty where a library chooses its own.
@@ -43,6 +45,13 @@ pub(crate) struct About {
     pub(crate) gpu_uuid: String,
     /// sha256 of the plan's file; zero where there is none.
     pub(crate) plan_digest: [u8; 32],
+}
+
+impl About {
+    /// What the runs of all lanes take together.
+    pub(crate) fn all_runs(&self) -> usize {
+        self.run_bytes.saturating_mul(self.lanes)
+    }
 }
 
 /// Runs batches, one at a time.

@@ -19,6 +19,7 @@ use super::vit::VitEngine;
 use super::{Engine, Failure, Loss, tensorrt};
 use crate::error::{Result, error, from_bundle};
 use crate::log::Log;
+use crate::memory::with_room;
 use crate::thread::spawn;
 
 /// The engines, checked.
@@ -116,6 +117,7 @@ impl Loader {
 
     /// A ViT has kernels of its own. Every other graph, and every processor without kernels, has rten.
     fn cpu(&self) -> Result<Checked> {
+        self.tell.tell(abi::STAGE_COMPOSE, 0.0)?;
         match (&self.bundle.manifest().architecture, self.config.cpu_kernels) {
             (Architecture::Vit(_), Some(family)) => self.vit(family),
             _ => self.rten(),
@@ -137,8 +139,10 @@ impl Loader {
                  runtime_desc.cpu_precision to COVERSLIP_CPU_PRECISION_FLOAT32"
             ));
         }
-        self.tell.tell(abi::STAGE_COMPOSE, 0.0)?;
-        let graph = self.bundle.compose().map_err(from_bundle)?;
+        let manifest = self.bundle.manifest();
+        let weights = usize::try_from(4 * (manifest.model_parameters() + manifest.sae_parameters()));
+        let graph =
+            with_room("the weights", weights.unwrap_or(usize::MAX), || self.bundle.compose())?.map_err(from_bundle)?;
         self.tell.tell(abi::STAGE_ENGINE, 0.0)?;
         let engine = CpuEngine::load(graph, self.config.cpu_lanes)?;
         let worst = self.check(&engine, Tolerance::FLOAT32_ANYWHERE, 1)?;

@@ -4,6 +4,7 @@ use coverslip_plugin_abi::Feature;
 
 use super::TileOutput;
 use crate::error::{Result, error};
+use crate::memory::grow;
 
 /// A batch's outputs as the graph gives them: in each tensor one tile follows the other.
 pub(super) struct BatchOutputs<'b> {
@@ -38,12 +39,14 @@ impl BatchOutputs<'_> {
         }
         for (tile, output) in outputs.iter_mut().enumerate() {
             output.embedding.clear();
+            grow(&mut output.embedding, widths.iter().sum())?;
             for (rows, width) in embeddings.clone() {
                 output.embedding.extend_from_slice(&rows[tile * width..(tile + 1) * width]);
             }
             output.features.clear();
             (output.active_count, output.reconstruction_error) = (0, f32::NAN);
             if let Some(features) = &self.features {
+                grow(&mut output.features, features.index.len() / tiles)?;
                 features.give(tile, tiles, output);
             }
         }

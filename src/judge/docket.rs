@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use coverslip_plugin_abi as abi;
 use coverslip_plugin_abi::{Alert, TileResult};
@@ -12,11 +12,14 @@ use super::flags::{self, Flags};
 use super::rules::Rules;
 use crate::error::Result;
 use crate::fault;
-use crate::memory::reserve;
+use crate::memory::{Boxed, reserve};
 use crate::slide::config::SlideConfig;
 use crate::slide::state::Slide;
 use crate::tiles::grid::{Place, Rect};
 use crate::tiles::slot::{Evidence, Identity, Outcome, Slot};
+
+/// How soon a docket is looked at again after a frame was being copied or a defect was caught.
+const SOON: Duration = Duration::from_millis(10);
 
 /// A tile that has left the assembler and has no result yet.
 struct Moving {
@@ -33,8 +36,14 @@ pub(crate) struct Docket {
     rules: Rules,
     /// By slot number.
     moving: Vec<Option<Moving>>,
+    /// How many there are of them.
+    moving_count: usize,
+    /// When the first of them passes its deadline, at the earliest.
+    deadline: Option<Instant>,
+    /// When the docket wants a look for another reason.
+    look_again: Option<Instant>,
     /// Tiles that have their outcome, in the order in which they came back, kept with their slots until there is room.
-    parked: VecDeque<Box<Slot>>,
+    parked: VecDeque<Boxed<Slot>>,
     sequence: u64,
     alerts: AlertState,
     /// Frames come with the time of their capture.
@@ -72,6 +81,9 @@ impl Docket {
         moving.resize_with(slide.config.slots, || None);
         let mut docket = Docket {
             moving,
+            moving_count: 0,
+            deadline: None,
+            look_again: None,
             parked: VecDeque::from(reserve(slide.config.slots)?),
             sequence: 0,
             alerts: AlertState::new(&scene(&slide.config, &rules))?,
@@ -95,16 +107,37 @@ impl Docket {
         &self.slide
     }
 
+    /// When the docket wants a look although nothing happens; None: until something does, there is nothing to see.
+    pub(super) fn due(&self) -> Option<Instant> {
+        let deadline = self.deadline.filter(|_| self.moving_count > 0);
+        [deadline, self.look_again].into_iter().flatten().min()
+    }
+
+    /// Wants another look: a defect has cut a step short.
+    pub(super) fn look_soon(&mut self, now: Instant) {
+        self.look_again = Some(now + SOON);
+    }
+
     // -- tiles --------------------------------------------------------------------------------------------------------
 
     /// A tile has left the assembler.
     pub(super) fn departed(&mut self, slot: u32, identity: Identity, now: Instant) {
         self.paced |= identity.first.captured_ns != 0 || identity.last.captured_ns != 0;
-        self.moving[slot as usize] = Some(Moving { identity, since: now, verdict: None, parked: false });
+        let over = self.slide.verdict_when_over();
+        let moving = Moving { identity, since: now, verdict: over, parked: false };
+        self.moving_count += usize::from(self.moving[slot as usize].replace(moving).is_none());
+        if over.is_some() {
+            // The look that the end of the slide asked for may have been before this.
+            self.give_decided(slot as usize, now);
+            self.look_when_last(now);
+        } else if let Some(after) = self.slide.config.result_deadline {
+            let deadline = now + after;
+            self.deadline = Some(self.deadline.map_or(deadline, |known| known.min(deadline)));
+        }
     }
 
     /// A tile comes back. Its slot is free again once its result has room.
-    pub(super) fn returned(&mut self, mut slot: Box<Slot>, now: Instant) {
+    pub(super) fn returned(&mut self, mut slot: Boxed<Slot>, now: Instant) {
         let settled = match self.moving[slot.id as usize].as_mut() {
             // It has ended without its slot.
             None => true,
@@ -120,7 +153,19 @@ impl Docket {
             self.set_parked(&slot, true);
             self.parked.push_back(slot);
         }
+        self.look_when_last(now);
         self.slide.gate.notify();
+    }
+
+    /// The last result of a closed slide concludes it.
+    fn look_when_last(&mut self, now: Instant) {
+        if self.slide.standing.is_closed() && self.slide.published.in_flight() == 0 {
+            self.look(now);
+        }
+    }
+
+    fn forget(&mut self, id: usize) {
+        self.moving_count -= usize::from(self.moving[id].take().is_some());
     }
 
     /// A tile is parked while its slot lies here, and not while it is settled: one that is lost in a panic there is decided
@@ -142,7 +187,7 @@ impl Docket {
         if !self.slide.put(record, features, embedding) {
             return false;
         }
-        self.moving[slot.id as usize] = None;
+        self.forget(slot.id as usize);
         self.note(record, now);
         true
     }
@@ -238,7 +283,7 @@ impl Docket {
         }
         // Asked before the assembler is tended: what it refused is said before the slide is finished.
         let closed = self.slide.standing.is_closed();
-        self.tend_assembly(now);
+        self.look_again = self.tend_assembly(now);
         self.decide(now);
         self.flush(now);
         if closed {
@@ -251,33 +296,37 @@ impl Docket {
         self.slide.gate.notify();
     }
 
-    /// Timeouts and refusals of the assembler; left for the next look while a frame is being copied.
-    fn tend_assembly(&mut self, now: Instant) {
+    /// Timeouts and refusals of the assembler, left for later while a frame is being copied. Gives when to come again.
+    fn tend_assembly(&mut self, now: Instant) -> Option<Instant> {
         let refused = self.slide.published.refused();
         if self.slide.config.rules.timeout.is_none() && refused == self.refused {
-            return;
+            return None;
         }
-        let Some(overrun) = self.slide.tend_assembly(now) else { return };
+        let Some(tended) = self.slide.tend_assembly(now) else { return Some(now + SOON) };
         self.refused = refused;
         let time = self.slide.age_ns(now);
-        let alert = overrun.and_then(|overrun| self.alerts.refused(&overrun, self.sequence, time));
+        let alert = tended.overrun.and_then(|overrun| self.alerts.refused(&overrun, self.sequence, time));
         self.announce(alert);
+        tended.due
     }
 
     /// Decides the tiles that will not be waited for: past the deadline, or of a slide that is over.
     fn decide(&mut self, now: Instant) {
         let over = self.slide.verdict_when_over();
-        let deadline = self.slide.config.result_deadline;
+        let after = self.slide.config.result_deadline;
         if let Some(verdict) = over {
             self.parked.iter_mut().for_each(|slot| slot.outcome = verdict);
         }
-        if over.is_none() && deadline.is_none() {
+        self.deadline = None;
+        if over.is_none() && after.is_none() {
             return;
         }
-        for moving in self.moving.iter_mut().flatten().filter(|moving| !moving.parked) {
-            let late = deadline.is_some_and(|deadline| now.saturating_duration_since(moving.since) >= deadline);
+        let waiting = |moving: &&mut Moving| !moving.parked && moving.verdict.is_none();
+        for moving in self.moving.iter_mut().flatten().filter(waiting) {
+            let deadline = after.map(|after| moving.since + after);
+            moving.verdict = over.or(deadline.is_some_and(|deadline| now >= deadline).then_some(Outcome::Expired));
             if moving.verdict.is_none() {
-                moving.verdict = over.or(late.then_some(Outcome::Expired));
+                self.deadline = [self.deadline, deadline].into_iter().flatten().min();
             }
         }
     }
@@ -294,13 +343,21 @@ impl Docket {
             self.slide.release(slot);
         }
         for id in 0..self.moving.len() {
-            let decided = self.moving[id].as_ref().and_then(|m| m.verdict.map(|verdict| (m.identity, verdict)));
-            let Some((identity, verdict)) = decided else { continue };
-            if !self.settle_without_slot(&identity, verdict, now) {
+            if !self.give_decided(id, now) {
                 return;
             }
-            self.moving[id] = None;
         }
+    }
+
+    /// Gives out a tile that has been decided without its slot, if it has; false when there is no room.
+    fn give_decided(&mut self, id: usize, now: Instant) -> bool {
+        let decided = self.moving[id].as_ref().and_then(|m| m.verdict.map(|verdict| (m.identity, verdict)));
+        let Some((identity, verdict)) = decided else { return true };
+        let given = self.settle_without_slot(&identity, verdict, now);
+        if given {
+            self.forget(id);
+        }
+        given
     }
 
     /// Every tile has its result, and no more come: what can be said of the slide as a whole. Said once.
@@ -334,11 +391,9 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::slide::fixture;
     use crate::slide::state::{Downstream, Work};
-    use crate::tiles::assembler::{AssemblyRules, is_busy};
-    use crate::tiles::frame::{FrameHeader, FrameLimits, FrameTag};
-    use crate::tiles::grid::Grid;
-    use crate::tiles::slot::SlotShape;
+    use crate::tiles::assembler::is_busy;
 
     struct Nowhere;
 
@@ -347,56 +402,13 @@ mod tests {
         fn look(&self, _: Arc<Slide>) {}
     }
 
-    /// A slide of one slot, so that a frame of four tiles is refused.
-    fn slide() -> Arc<Slide> {
-        let config = SlideConfig {
-            grid: Grid { origin: (0, 0), tile_width: 16, tile_height: 16, extent: None },
-            shape: SlotShape { width: 16, height: 16, side: 16, features: 0, embedding: 0 },
-            slots: 1,
-            max_tiles: 100,
-            max_unpolled: 100,
-            limits: FrameLimits { width: 32, height: 32 },
-            rules: AssemblyRules { timeout: None, min_coverage: 0.5 },
-            result_deadline: None,
-            alpha: 0.01,
-            flag_alpha: [0.0; abi::SCORE_COUNT],
-            embeddings: false,
-            analyse_background: false,
-            unknown_scanner: false,
-            tile_mm: 0.1,
-            stability: None,
-            engine_epoch: 1,
-            digest: [0; 32],
-            memory_bytes: 0,
-        };
-        Slide::begin(0, config, Weak::<Nowhere>::new()).expect("memory")
-    }
-
-    fn submit_four_tiles(slide: &Arc<Slide>) {
-        let pixels = [7; 3 * 32 * 32];
-        let header = FrameHeader {
-            format: abi::PFNC_RGB8,
-            bit_depth: 8,
-            planes: 1,
-            x: 0,
-            y: 0,
-            width: 32,
-            height: 32,
-            stride: 96,
-            size: pixels.len() as u64,
-            pass: 0,
-            focal_plane: 0,
-            tag: FrameTag::default(),
-        };
-        assert!(slide.submit(&header, &pixels).is_err_and(|e| is_busy(&e)));
-    }
-
     #[test]
     fn what_was_refused_is_said_before_the_slide_is_finished() {
-        let slide = slide();
+        // A frame of four tiles does not fit one slot.
+        let slide = fixture::slide(1, 100, Weak::<Nowhere>::new());
         let rules = Rules { reconstruction_error: None, calibrated: None };
         let mut docket = Docket::new(slide.clone(), rules, None).expect("memory");
-        submit_four_tiles(&slide);
+        assert!(fixture::submit(&slide, 0, (2, 2)).is_err_and(|e| is_busy(&e)));
         slide.close();
         // The host's thread is still in the assembler, as in slide_finish.
         let (tell, held) = channel();

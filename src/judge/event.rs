@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use super::docket::Docket;
+use crate::memory::Boxed;
 use crate::slide::state::{Slide, Work};
 use crate::tiles::slot::Identity;
 
 pub(crate) enum Event {
     /// A slide has begun.
-    Begun(Box<Docket>),
+    Begun(Boxed<Docket>),
     /// A tile has left the assembler; its slot's number.
     Departed(Arc<Slide>, u32, Identity),
     /// A tile comes back with its outcome.

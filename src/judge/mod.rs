@@ -5,43 +5,52 @@ pub(crate) mod alerts;
 pub(crate) mod docket;
 pub(crate) mod event;
 pub(crate) mod flags;
+#[cfg(loom)]
+#[cfg(test)]
+mod models;
 pub(crate) mod rules;
 
-use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use self::docket::Docket;
 use self::event::Event;
-use crate::slide::registry::Registry;
+use crate::log::Log;
+use crate::memory::Boxed;
+use crate::slide::registry::{MAX_HELD_SLIDES, Registry};
 use crate::slide::state::Slide;
+use crate::sync::{Arc, AtomicU64, Ordering};
+use crate::thread::Wakes;
 
-/// How often deadlines, timeouts and refusals are looked at.
-const TICK: Duration = Duration::from_millis(10);
+/// The first and the longest pause before the judge asks again whether anybody still holds a slide that is over.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(1));
 
 pub(crate) struct Judge {
     events: Receiver<Event>,
     slides: Arc<Registry>,
-    /// By the slides' numbers. A docket stays for as long as anything of its slide is on its way.
-    dockets: BTreeMap<u64, Docket>,
+    /// With the slides' numbers. A docket stays for as long as anything of its slide is on its way.
+    dockets: Vec<(u64, Boxed<Docket>)>,
     /// The last fallback that was heard of.
     fallback: Option<i32>,
+    /// When slides that are over are asked for again, and the pause before that. None: none of them is held.
+    leaving: Option<(Instant, Duration)>,
+    log: Arc<Log>,
 }
 
 impl Judge {
-    pub(crate) fn new(events: Receiver<Event>, slides: Arc<Registry>) -> Judge {
-        Judge { events, slides, dockets: BTreeMap::new(), fallback: None }
+    pub(crate) fn new(events: Receiver<Event>, slides: Arc<Registry>, log: Arc<Log>) -> Judge {
+        // There is room for all of them: nothing is asked of the system when a slide begins.
+        let dockets = Vec::with_capacity(MAX_HELD_SLIDES);
+        Judge { events, slides, dockets, fallback: None, leaving: None, log }
     }
 
-    /// Runs until [`Event::Stop`]; adds the time that it works to `spent`, in nanoseconds.
-    pub(crate) fn run(mut self, spent: &AtomicU64) {
-        let mut last_tick = Instant::now();
+    /// Runs until [`Event::Stop`]; adds the time that it works to `spent`, in nanoseconds. Between events it sleeps until
+    /// a deadline is due, and for ever where there is none.
+    pub(crate) fn run(mut self, spent: &AtomicU64, wakes: &Wakes) {
         loop {
-            let event = self.events.recv_timeout(TICK);
+            let event = wakes.next(&self.events, self.due());
             let now = Instant::now();
             match event {
                 // The slides have been ended. Threads that still wait for one must see it finished: nobody looks later.
@@ -49,17 +58,30 @@ impl Judge {
                 Ok(event) => self.attend(event, now),
                 Err(RecvTimeoutError::Timeout) => {}
             }
-            if last_tick.elapsed() >= TICK {
-                last_tick = now;
-                self.look_at_all(now);
-                self.forget_ended();
-            }
+            self.look_where_due(now);
+            self.forget_ended(now);
             spent.fetch_add(now.elapsed().as_nanos() as u64, Ordering::Relaxed);
         }
     }
 
+    /// When something is to be done although nothing happens.
+    fn due(&self) -> Option<Instant> {
+        let dockets = self.dockets.iter().filter_map(|(_, docket)| docket.due());
+        dockets.chain(self.leaving.map(|(at, _)| at)).min()
+    }
+
+    fn look_where_due(&mut self, now: Instant) {
+        for (_, docket) in &mut self.dockets {
+            if docket.due().is_some_and(|due| due <= now) {
+                guarded(&self.log, docket, now, |docket| docket.look(now));
+            }
+        }
+    }
+
     fn look_at_all(&mut self, now: Instant) {
-        self.dockets.values_mut().for_each(|docket| guarded(docket, |docket| docket.look(now)));
+        for (_, docket) in &mut self.dockets {
+            guarded(&self.log, docket, now, |docket| docket.look(now));
+        }
     }
 
     fn attend(&mut self, event: Event, now: Instant) {
@@ -67,43 +89,61 @@ impl Judge {
             Event::Begun(mut docket) => {
                 // An engine may have been lost while the slide began. What it has heard is said once.
                 if let Some(reason) = self.fallback {
-                    guarded(&mut docket, |docket| docket.fallback(reason, now));
+                    guarded(&self.log, &mut docket, now, |docket| docket.fallback(reason, now));
                 }
-                self.dockets.insert(docket.slide().number, *docket);
+                // It may have been ended while it began: the look that this asked for found no docket.
+                guarded(&self.log, &mut docket, now, |docket| docket.look(now));
+                self.dockets.push((docket.slide().number, docket));
             }
-            Event::Departed(slide, slot, identity) => self.on(&slide, |docket| docket.departed(slot, identity, now)),
-            Event::Returned(work) => self.on(&work.slide, |docket| docket.returned(work.slot, now)),
+            Event::Departed(slide, slot, identity) => {
+                self.on(&slide, now, |docket| docket.departed(slot, identity, now));
+            }
+            Event::Returned(work) => self.on(&work.slide, now, |docket| docket.returned(work.slot, now)),
             Event::Look(slide) => {
                 slide.standing.begin_look();
-                self.on(&slide, |docket| docket.look(now));
+                self.on(&slide, now, |docket| docket.look(now));
             }
             Event::Fallback(reason) => {
                 self.fallback = Some(reason);
-                for docket in self.dockets.values_mut() {
-                    guarded(docket, |docket| docket.fallback(reason, now));
+                for (_, docket) in &mut self.dockets {
+                    guarded(&self.log, docket, now, |docket| docket.fallback(reason, now));
                 }
             }
             Event::Stop => {}
         }
     }
 
-    /// Runs one step on a slide's docket. There is none for a slide that is ended while it begins: the next tick looks.
-    fn on(&mut self, slide: &Slide, step: impl FnOnce(&mut Docket)) {
-        if let Some(docket) = self.dockets.get_mut(&slide.number) {
-            guarded(docket, step);
+    /// Runs one step on a slide's docket. There is none for a slide that is ended while it begins.
+    fn on(&mut self, slide: &Slide, now: Instant, step: impl FnOnce(&mut Docket)) {
+        if let Some((_, docket)) = self.dockets.iter_mut().find(|(number, _)| *number == slide.number) {
+            guarded(&self.log, docket, now, step);
         }
     }
 
-    fn forget_ended(&mut self) {
-        for slide in self.slides.forget_ended() {
-            self.dockets.remove(&slide.number);
+    /// Lets go of the slides that are over. Who holds one meanwhile, a lane that hangs or a call that is about to return,
+    /// does not say when it lets go: the judge asks again, each time after twice the pause.
+    fn forget_ended(&mut self, now: Instant) {
+        let one_is_over = |dockets: &[(u64, Boxed<Docket>)]| dockets.iter().any(|(_, d)| d.slide().standing.is_over());
+        if !one_is_over(&self.dockets) {
+            return self.leaving = None;
         }
+        while let Some(slide) = self.slides.forget_one() {
+            self.dockets.retain(|(number, _)| *number != slide.number);
+        }
+        self.leaving = match self.leaving {
+            _ if !one_is_over(&self.dockets) => None,
+            Some((at, pause)) if now < at => Some((at, pause)),
+            Some((_, pause)) => Some((now + pause, (2 * pause).min(PAUSES.1))),
+            None => Some((now + PAUSES.0, 2 * PAUSES.0)),
+        };
     }
 }
 
 /// Runs one step on a docket; a panic in it poisons the slide and leaves the others alone.
-fn guarded(docket: &mut Docket, step: impl FnOnce(&mut Docket)) {
-    if catch_unwind(AssertUnwindSafe(|| step(&mut *docket))).is_err() {
+fn guarded(log: &Log, docket: &mut Docket, now: Instant, step: impl FnOnce(&mut Docket)) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| step(&mut *docket))) {
+        log.defect("the judge", &*panic);
         docket.slide().standing.poison();
+        docket.look_soon(now);
     }
 }

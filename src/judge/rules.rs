@@ -50,6 +50,8 @@ pub(super) const FOCUS_RUN: u64 = 5;
 pub(super) const SHORTEST_FOCUS_RUN: u64 = 4;
 /// LAGGING: mean latency over the last tiles, ns.
 pub(super) const LAGGING_ABOVE_NS: f64 = 2e9;
+/// LAGGING: for so much of the capture.
+pub(super) const LAGGING_FOR_NS: i64 = 2_000_000_000;
 /// BANDING of a strip: α is divided by this, because neighbouring tiles are alike.
 pub(super) const STRIP_STRICTER: f64 = 1e4;
 /// Drift: a lattice may raise the alarm while its semivariance is at least this share of the farther ones'.
@@ -120,12 +122,11 @@ pub(crate) fn reconstruction_limit(manifest: &Manifest, alpha: f64) -> Option<f3
     if manifest.sae.features() == 0 {
         return None;
     }
-    let stated = manifest.sae.reference.error_quantiles.iter();
-    let mut levels: Vec<(f64, f64)> =
-        stated.filter_map(|(level, &value)| level.parse().ok().map(|level| (level, value))).collect();
-    levels.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let fitting = levels.iter().find(|(level, _)| *level >= 1.0 - alpha - 1e-9).or(levels.last());
-    fitting.map(|&(_, value)| value as f32)
+    let quantiles = manifest.sae.reference.error_quantiles.iter();
+    let stated = quantiles.filter_map(|(level, &value)| level.parse::<f64>().ok().map(|level| (level, value)));
+    let lowest = |a: &(f64, f64), b: &(f64, f64)| a.0.total_cmp(&b.0);
+    let fitting = stated.clone().filter(|(level, _)| *level >= 1.0 - alpha - 1e-9).min_by(lowest);
+    fitting.or_else(|| stated.max_by(lowest)).map(|(_, value)| value as f32)
 }
 
 #[cfg(test)]

@@ -8,6 +8,8 @@
 //! (19 dB on tiles without a fault, where a band of 5 % makes 12).
 
 use super::spectrum::Spectrum;
+use crate::error::Result;
+use crate::memory::grow;
 
 /// Shorter rows (px) have too few frequencies to judge.
 const SHORTEST: usize = 64;
@@ -43,18 +45,15 @@ pub(crate) struct BandingMeter {
 }
 
 impl BandingMeter {
-    /// Room for tiles of up to `side` px.
-    pub(crate) fn new(side: usize) -> BandingMeter {
-        let row = |n: usize| Vec::with_capacity(n);
-        let n = side.next_power_of_two();
-        BandingMeter {
-            rows: row(side),
-            columns: Vec::with_capacity(3 * side),
-            line: [row(n), row(n)],
-            powers: [row(n), row(n)],
-            window: row(n),
-            spectrum: Spectrum::default(),
+    /// Room for tiles of this size.
+    pub(super) fn fit(&mut self, width: usize, height: usize) -> Result<()> {
+        let n = height.max(width).next_power_of_two();
+        grow(&mut self.rows, height)?;
+        grow(&mut self.columns, 3 * width)?;
+        for line in self.line.iter_mut().chain(&mut self.powers).chain([&mut self.window]) {
+            grow(line, n)?;
         }
+        self.spectrum.fit(n)
     }
 
     pub(crate) fn start(&mut self, width: usize) {
@@ -140,8 +139,8 @@ mod tests {
     use crate::measure::blocks::{Blocks, strips};
 
     fn measure(rgb: &[u8], width: usize, height: usize) -> Option<Banding> {
-        let mut meter = BandingMeter::new(width.max(height));
-        let mut blocks = Blocks::new(width, height);
+        let mut meter = BandingMeter::default();
+        let mut blocks = Blocks::default();
         meter.start(width);
         blocks.start(width);
         for rows in strips(rgb, width, height) {

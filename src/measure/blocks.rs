@@ -2,6 +2,9 @@
 //!
 //! Averaging 64 pixels takes sensor noise of 4 grey levels to 0.5 and JPEG's own 8 × 8 noise to its mean.
 
+use crate::error::Result;
+use crate::memory::grow;
+
 /// The side of a block in native pixels: 2 µm at 40×, 4 µm at 20×.
 pub(crate) const SIDE: usize = 8;
 
@@ -15,14 +18,17 @@ pub(crate) struct Blocks {
 }
 
 impl Blocks {
-    /// Room for tiles of up to `width` × `height` pixels, so that nothing is allocated later.
-    pub(crate) fn new(width: usize, height: usize) -> Self {
-        let count = width.div_ceil(SIDE) * height.div_ceil(SIDE);
-        Self {
-            columns: Vec::with_capacity(3 * width),
-            means: Vec::with_capacity(count),
-            areas: Vec::with_capacity(count),
-        }
+    /// How many blocks a tile of this size has.
+    pub(super) fn count(width: usize, height: usize) -> usize {
+        width.div_ceil(SIDE) * height.div_ceil(SIDE)
+    }
+
+    /// Room for tiles of this size, so that filling the grid allocates nothing.
+    pub(crate) fn fit(&mut self, width: usize, height: usize) -> Result<()> {
+        let count = Blocks::count(width, height);
+        grow(&mut self.columns, 3 * width)?;
+        grow(&mut self.means, count)?;
+        grow(&mut self.areas, count)
     }
 
     /// The mean (0..255 per channel) and the area (1..64 pixels, less than 64 at the right and lower edge) of each
@@ -142,7 +148,8 @@ mod tests {
 
     #[test]
     fn memory_of_a_filled_grid_was_there_before() {
-        let mut blocks = Blocks::new(241, 239);
+        let mut blocks = Blocks::default();
+        blocks.fit(241, 239).unwrap();
         let before = (blocks.columns.as_ptr(), blocks.means.as_ptr(), blocks.areas.as_ptr());
         blocks.fill(&vec![7; 3 * 241 * 239], 241, 239);
         assert_eq!(before, (blocks.columns.as_ptr(), blocks.means.as_ptr(), blocks.areas.as_ptr()));

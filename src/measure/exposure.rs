@@ -164,7 +164,7 @@ mod tests {
     }
 
     fn of(rgb: &[u8], width: usize, height: usize, uncovered: usize) -> Exposure {
-        measure(rgb, width, height, uncovered, &mut Blocks::new(width, height), &mut BandingMeter::default())
+        measure(rgb, width, height, uncovered, &mut Blocks::default(), &mut BandingMeter::default())
     }
 
     #[test]

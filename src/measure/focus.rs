@@ -13,6 +13,9 @@
 //! not called blurry; defocus takes the finer first. (The bands are those of the à trous wavelet transform, Starck &
 //! Murtagh, Astronomical Image and Data Analysis, 2006, from a plane smoothed once.)
 
+use crate::error::Result;
+use crate::memory::grow;
+
 /// Tissue is where plane c is below this share of its brightest place.
 const TISSUE_BELOW: f32 = 0.93;
 /// With a smaller share of tissue there is nothing to judge.
@@ -33,9 +36,9 @@ pub(crate) struct FocusMeter {
 
 impl FocusMeter {
     /// Room for inputs of `side` × `side` pixels, so that nothing is allocated later.
-    pub(crate) fn new(side: usize) -> Self {
-        let plane = || Vec::with_capacity(side * side);
-        Self { a: plane(), b: plane(), c: plane(), scratch: plane() }
+    pub(crate) fn fit(&mut self, side: usize) -> Result<()> {
+        let planes = [&mut self.a, &mut self.b, &mut self.c, &mut self.scratch];
+        planes.into_iter().try_for_each(|plane| grow(plane, side * side))
     }
 
     /// Sharpness in decibels (lower is blurrier; sharp tissue −6.5 to −0.4, see the docs) of `side` × `side` packed RGB at
@@ -163,7 +166,7 @@ mod tests {
 
     #[test]
     fn blur_lowers_it_step_by_step() {
-        let mut meter = FocusMeter::new(SIDE);
+        let mut meter = FocusMeter::default();
         let falling: Vec<f32> = [0, 2, 5, 18].iter().map(|&n| meter.sharpness(&nuclei(1.0, n), SIDE)).collect();
         assert!(falling.windows(2).all(|w| w[1] < w[0] - 0.5), "{falling:?}");
         assert!(falling[0] > -6.9 && falling[3] < -6.9, "{falling:?}");
@@ -171,7 +174,7 @@ mod tests {
 
     #[test]
     fn decibels_are_those_of_the_float64_oracle() {
-        let mut meter = FocusMeter::new(SIDE);
+        let mut meter = FocusMeter::default();
         // `tools/qc/formulas.py` on the same tiles.
         for (passes, want) in [(0, -4.2204), (1, -6.1576), (2, -7.2602)] {
             let got = meter.sharpness(&nuclei(1.0, passes), SIDE);
@@ -181,14 +184,14 @@ mod tests {
 
     #[test]
     fn pale_stain_is_not_blur() {
-        let mut meter = FocusMeter::new(SIDE);
+        let mut meter = FocusMeter::default();
         let (strong, pale) = (meter.sharpness(&nuclei(1.0, 1), SIDE), meter.sharpness(&nuclei(0.4, 1), SIDE));
         assert!((strong - pale).abs() < 0.2, "{strong} dB, pale {pale} dB");
     }
 
     #[test]
     fn it_leaves_glass_out() {
-        let mut meter = FocusMeter::new(SIDE);
+        let mut meter = FocusMeter::default();
         let tile = nuclei(0.5, 5);
         let mut dusty = tile.clone();
         // Fine and sharp dust on the glass: on the whole 3 % below its level.
@@ -211,7 +214,7 @@ mod tests {
 
     #[test]
     fn the_tile_before_leaves_no_trace() {
-        let mut meter = FocusMeter::new(SIDE);
+        let mut meter = FocusMeter::default();
         let fresh = meter.sharpness(&nuclei(1.0, 1), SIDE);
         meter.sharpness(&nuclei(0.7, 9), SIDE);
         meter.sharpness(&nuclei(0.7, 9)[..3 * 64 * 64], 64);

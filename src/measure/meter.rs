@@ -7,9 +7,11 @@ use super::blocks::Blocks;
 use super::exposure;
 use super::stain;
 use super::tissue::tissue_fraction;
+use crate::error::Result;
+use crate::memory::grow;
 
 /// Each worker has one, because it keeps its memory.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct PixelMeter {
     blocks: Blocks,
     banding: BandingMeter,
@@ -17,9 +19,11 @@ pub(crate) struct PixelMeter {
 }
 
 impl PixelMeter {
-    /// Room for tiles of `side` px; larger ones make it grow once.
-    pub(crate) fn new(side: usize) -> PixelMeter {
-        PixelMeter { blocks: Blocks::new(side, side), banding: BandingMeter::new(side), distances: Vec::new() }
+    /// Room for tiles of this size: measuring one allocates nothing.
+    pub(crate) fn fit(&mut self, width: usize, height: usize) -> Result<()> {
+        self.blocks.fit(width, height)?;
+        self.banding.fit(width, height)?;
+        grow(&mut self.distances, Blocks::count(width, height))
     }
 
     /// Measures packed RGB, of which `uncovered_pixels` never arrived and are white: all but the sharpness, which is

@@ -2,6 +2,9 @@
 
 use coverslip_numerics::Fourier;
 
+use crate::error::{Result, error};
+use crate::memory::grow;
+
 /// Transforms of one length; keeps its buffers.
 #[derive(Debug, Default)]
 pub(crate) struct Spectrum {
@@ -28,6 +31,12 @@ impl Spectrum {
             of_a.push(half(x + u, y - v));
             of_b.push(half(x - u, y + v));
         }
+    }
+
+    /// Room for spectra of `n` frequencies.
+    pub(super) fn fit(&mut self, n: usize) -> Result<()> {
+        self.fourier.reserve(n).map_err(|_| error!(OUT_OF_MEMORY, "no memory for a transform of {n} values"))?;
+        grow(&mut self.line, n)
     }
 
     fn prepare(&mut self, n: usize) {

@@ -100,7 +100,7 @@ mod tests {
 
     fn of(pixel: impl Fn(usize, usize) -> [u8; 3], white: [f32; 3]) -> Stain {
         let rgb: Vec<u8> = (0..SIDE * SIDE).flat_map(|i| pixel(i % SIDE, i / SIDE)).collect();
-        let mut blocks = Blocks::new(SIDE, SIDE);
+        let mut blocks = Blocks::default();
         blocks.fill(&rgb, SIDE, SIDE);
         measure(&blocks, white, &mut Vec::new())
     }

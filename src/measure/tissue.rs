@@ -53,7 +53,7 @@ mod tests {
     /// The share of tissue of a tile given by a function of x and y.
     fn fraction(pixel: impl Fn(usize, usize) -> [u8; 3]) -> f32 {
         let rgb: Vec<u8> = (0..SIDE * SIDE).flat_map(|i| pixel(i % SIDE, i / SIDE)).collect();
-        let mut blocks = Blocks::new(SIDE, SIDE);
+        let mut blocks = Blocks::default();
         let white = measure(&rgb, SIDE, SIDE, 0, &mut blocks, &mut Default::default()).white_point;
         tissue_fraction(&blocks, 0, white)
     }
@@ -108,7 +108,7 @@ mod tests {
                 _ => [255; 3],
             })
             .collect();
-        let mut blocks = Blocks::new(SIDE, SIDE);
+        let mut blocks = Blocks::default();
         let uncovered = SIDE * SIDE / 2;
         let white = measure(&rgb, SIDE, SIDE, uncovered, &mut blocks, &mut Default::default()).white_point;
         assert_eq!(white, [240.0; 3]);

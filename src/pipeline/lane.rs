@@ -1,22 +1,22 @@
 //! One lane: gathers a batch, runs the graph, writes its outputs into the slots.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::PoisonError;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use coverslip_plugin_abi::{LOG_ERROR, REASON_DEVICE_LOST};
-use crossbeam_channel::RecvTimeoutError;
+use crossbeam_channel::{RecvTimeoutError, Sender};
 
 use super::queues::Job;
 use super::shared::Shared;
 use super::twice::Twice;
 use crate::engine::duty::OnDuty;
 use crate::engine::{Failure, Lane, Loss, TileOutput};
-use crate::error::error;
+use crate::error::{Result, error};
 use crate::fault;
 use crate::judge::event::Event;
+use crate::memory::{grow, reserve};
 use crate::slide::state::Work;
+use crate::sync::{Ordering, PoisonError};
 use crate::tiles::slot::Outcome;
 
 /// How long the first tile of a batch waits for others.
@@ -24,18 +24,25 @@ const LINGER: Duration = Duration::from_millis(2);
 /// How often a lane that pauses for the budget checks whether it must stop.
 const BREATH: Duration = Duration::from_millis(20);
 
-/// The loop of one lane. `place` is its number among the lanes; those beyond the engine's number wait.
-pub(crate) fn run(shared: &Shared, place: usize) {
-    let mut runner = None;
-    let mut outputs: Vec<TileOutput> = Vec::new();
+/// The loop of one lane. `place` is its number among the lanes; those beyond the engine's number wait. `started` hears
+/// whether the lane can run.
+pub(crate) fn run(shared: &Shared, place: usize, started: Sender<Result<()>>) {
+    let mut bench = Bench { runner: None, works: Vec::with_capacity(1), outputs: Vec::new() };
+    let begun = bench.begin(shared, place);
+    let fails = begun.is_err();
+    let _ = started.send(begun);
+    drop(started);
+    if fails {
+        return;
+    }
     while let Some(about) = shared.duty.wait_turn(place) {
-        let (works, stop) = gather(shared, about.max_batch);
-        if !works.is_empty() {
+        let stop = bench.gather(shared, about.max_batch);
+        if !bench.works.is_empty() {
             // A share of a shared device's time can only be kept when one batch runs at a time.
             let alone = about.shared_device && shared.budget.load(Ordering::Relaxed) < 100;
             let _turn = alone.then(|| shared.turn.lock().unwrap_or_else(PoisonError::into_inner));
             let start = Instant::now();
-            run_batch(shared, &mut runner, works, &mut outputs);
+            bench.run_batch(shared);
             let spent = start.elapsed();
             shared.times.lane.fetch_add(spent.as_nanos() as u64, Ordering::Relaxed);
             shared.batches.fetch_add(1, Ordering::Relaxed);
@@ -47,6 +54,13 @@ pub(crate) fn run(shared: &Shared, place: usize) {
     }
 }
 
+/// A lane's runner and its memory, kept between batches.
+struct Bench {
+    runner: Option<Runner>,
+    works: Vec<Work>,
+    outputs: Vec<TileOutput>,
+}
+
 /// An engine's runner, and the engine's epoch.
 struct Runner {
     lane: Box<dyn Lane>,
@@ -54,34 +68,56 @@ struct Runner {
     twice: Twice,
 }
 
-/// The next batch, of at most `most` tiles, and whether it is the last.
-fn gather(shared: &Shared, most: usize) -> (Vec<Work>, bool) {
-    let queue = &shared.queues.ready.1;
-    let Ok(Job::Tile(first)) = queue.recv() else { return (Vec::new(), true) };
-    let (mut works, deadline) = (vec![first], Instant::now() + LINGER);
-    while works.len() < most {
-        match queue.recv_deadline(deadline) {
-            Ok(Job::Tile(work)) => works.push(work),
-            Ok(Job::Stop) | Err(RecvTimeoutError::Disconnected) => return (works, true),
-            Err(RecvTimeoutError::Timeout) => break,
-        }
+impl Runner {
+    fn new(on_duty: &OnDuty) -> Result<Runner, Failure> {
+        Ok(Runner { lane: on_duty.engine.lane()?, epoch: on_duty.epoch, twice: Twice::default() })
     }
-    (works, false)
 }
 
-fn run_batch(shared: &Shared, runner: &mut Option<Runner>, mut works: Vec<Work>, outputs: &mut Vec<TileOutput>) {
-    works.iter_mut().for_each(Work::end_if_over);
-    let (mut live, over): (Vec<Work>, Vec<Work>) =
-        works.into_iter().partition(|work| work.slot.outcome == Outcome::Pending);
-    over.into_iter().for_each(|work| shared.queues.give_back(work));
-    while !live.is_empty() {
-        // An engine that took over may take smaller batches.
-        let most = shared.duty.about().max_batch.max(1);
-        let rest = live.split_off(live.len().min(most));
-        if run_part(shared, runner, &mut live, outputs) {
-            live.drain(..).for_each(|work| shared.queues.give_back(work));
+impl Bench {
+    /// On the CPU a runner has a thread of its own, which the system may refuse: it is made before there is a slide. A
+    /// runner on a GPU takes what was made at open.
+    fn begin(&mut self, shared: &Shared, place: usize) -> Result<()> {
+        let about = shared.duty.about();
+        if !about.shared_device
+            && place < about.lanes
+            && let Ok(on_duty) = shared.duty.current()
+        {
+            self.runner = Some(Runner::new(&on_duty)?);
         }
-        live.extend(rest);
+        Ok(())
+    }
+
+    /// Gathers the next batch, of at most `most` tiles. Whether it is the last.
+    fn gather(&mut self, shared: &Shared, most: usize) -> bool {
+        let queue = &shared.queues.ready.1;
+        let Ok(Job::Tile(first)) = shared.wakes.next(queue, None) else { return true };
+        self.works.push(first);
+        // Without memory for a larger batch it is a small one.
+        let _ = grow(&mut self.works, most);
+        let deadline = Instant::now() + LINGER;
+        while self.works.len() < most.min(self.works.capacity()) {
+            match shared.wakes.next(queue, Some(deadline)) {
+                Ok(Job::Tile(work)) => self.works.push(work),
+                Ok(Job::Stop) | Err(RecvTimeoutError::Disconnected) => return true,
+                Err(RecvTimeoutError::Timeout) => break,
+            }
+        }
+        false
+    }
+
+    fn run_batch(&mut self, shared: &Shared) {
+        let Bench { runner, works, outputs } = self;
+        works.iter_mut().for_each(Work::end_if_over);
+        let over = works.extract_if(.., |work| work.slot.outcome != Outcome::Pending);
+        over.for_each(|work| shared.queues.give_back(work));
+        while !works.is_empty() {
+            // An engine that took over may take smaller batches.
+            let most = shared.duty.about().max_batch.max(1).min(works.len());
+            if run_part(shared, runner, &mut works[..most], outputs) {
+                works.drain(..most).for_each(|work| shared.queues.give_back(work));
+            }
+        }
     }
 }
 
@@ -94,7 +130,6 @@ fn run_part(shared: &Shared, runner: &mut Option<Runner>, live: &mut [Work], out
             return true;
         }
     };
-    outputs.resize_with(live.len(), TileOutput::default);
     match catch_unwind(AssertUnwindSafe(|| infer(&on_duty, runner, live, outputs))) {
         Ok(Ok(second)) => {
             let finite = |output: &TileOutput| output.is_finite();
@@ -102,7 +137,7 @@ fn run_part(shared: &Shared, runner: &mut Option<Runner>, live: &mut [Work], out
             if broken > 0 {
                 shared.log.write(LOG_ERROR, format_args!("the engine gave NaN or infinity for {broken} tiles"));
             }
-            for (work, output) in live.iter_mut().zip(outputs) {
+            for (work, output) in live.iter_mut().zip(outputs.iter()) {
                 record(work, output, on_duty.epoch);
             }
             match second {
@@ -126,12 +161,13 @@ fn run_part(shared: &Shared, runner: &mut Option<Runner>, live: &mut [Work], out
             engine_lost(shared, on_duty.epoch, loss);
             return false;
         }
-        Err(_) => {
+        Err(panic) => {
+            shared.log.defect("a lane", &*panic);
             // The runner's state is unknown: the next batch makes a new one.
             *runner = None;
             for work in live {
                 work.slot.outcome = Outcome::Failed;
-                work.slide.standing.poison();
+                work.slide.poison();
             }
         }
     }
@@ -143,7 +179,7 @@ fn infer(
     on_duty: &OnDuty,
     runner: &mut Option<Runner>,
     works: &mut [Work],
-    outputs: &mut [TileOutput],
+    outputs: &mut Vec<TileOutput>,
 ) -> Result<Option<Failure>, Failure> {
     if fault::point("lane") {
         return Err(error!(INTERNAL, "armed fault at lane").into());
@@ -158,19 +194,17 @@ fn infer(
     }
     let runner = match runner {
         Some(runner) => runner,
-        None => runner.insert(Runner { lane: on_duty.engine.lane()?, epoch: on_duty.epoch, twice: Twice::default() }),
+        None => runner.insert(Runner::new(on_duty)?),
     };
-    let tiles: Vec<&[u8]> = works.iter().map(|work| work.slot.input()).collect();
+    grow(outputs, works.len())?;
+    outputs.resize_with(works.len(), TileOutput::default);
+    let mut tiles: Vec<&[u8]> = reserve(works.len())?;
+    tiles.extend(works.iter().map(|work| work.slot.input()));
     runner.lane.run(&tiles, outputs)?;
     if fault::point("nan") {
         outputs.iter_mut().for_each(|output| output.reconstruction_error = f32::NAN);
     }
-    let unstable: Vec<(usize, f32)> = match runner.twice.run(&mut *runner.lane, works, outputs) {
-        Ok(unstable) => unstable.collect(),
-        Err(failure) => return Ok(Some(failure)),
-    };
-    unstable.into_iter().for_each(|(i, value)| works[i].slot.evidence.instability = Some(value));
-    Ok(None)
+    Ok(runner.twice.run(&mut *runner.lane, works, outputs).err())
 }
 
 /// Puts the spare engine on duty, or none, and tells the host once.
@@ -179,9 +213,10 @@ fn engine_lost(shared: &Shared, epoch: u64, loss: Loss) {
     if !shared.duty.lose(epoch, loss) {
         return;
     }
-    let next = match shared.duty.current() {
-        Ok(on_duty) => on_duty.engine.about().version.clone(),
-        Err(_) => "no engine".into(),
+    let current = shared.duty.current();
+    let next = match &current {
+        Ok(on_duty) => &*on_duty.engine.about().version,
+        Err(_) => "no engine",
     };
     let text = error.text();
     shared.log.write(LOG_ERROR, format_args!("the engine was lost, {next} runs from here on: {text}"));

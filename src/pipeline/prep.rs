@@ -1,27 +1,36 @@
 //! From native pixels to the model's input: image QC, background gate, resampling.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use coverslip_plugin_abi::LOG_ERROR;
 use coverslip_profile::measurement;
 
 use super::queues::Job;
 use super::shared::Shared;
+use crate::error::Result;
 use crate::fault;
 use crate::judge::rules::is_background;
 use crate::measure::focus::FocusMeter;
 use crate::measure::meter::PixelMeter;
 use crate::resample::Resampler;
 use crate::slide::state::Work;
+use crate::sync::Ordering;
 use crate::tiles::slot::Outcome;
 
 /// The loop of one prep worker.
 pub(crate) fn run(shared: &Shared) {
-    let mut bench = Bench::new(shared.side);
-    while let Ok(Job::Tile(mut work)) = shared.queues.prep.1.recv() {
+    let mut bench = Bench { side: shared.side, ..Bench::default() };
+    // Ahead, for tiles of the model's size. Where there is no memory yet the first tile asks again.
+    let _ = bench.fit(shared.side, shared.side);
+    while let Ok(Job::Tile(mut work)) = shared.wakes.next(&shared.queues.prep.1, None) {
         let start = Instant::now();
-        fenced(&mut work, |work| bench.prepare(work));
+        fenced(shared, &mut work, |work| {
+            if let Err(refusal) = bench.prepare(work) {
+                work.slot.outcome = Outcome::Failed;
+                shared.log.write(LOG_ERROR, format_args!("a tile could not be prepared: {}", refusal.text()));
+            }
+        });
         shared.times.prep.fetch_add(start.elapsed().as_nanos() as u64, Ordering::Relaxed);
         if work.slot.outcome == Outcome::Pending {
             shared.queues.make_ready(work);
@@ -32,14 +41,16 @@ pub(crate) fn run(shared: &Shared) {
 }
 
 /// Runs one step on a tile. A panic in it fails the tile and poisons its slide; the worker goes on.
-fn fenced(work: &mut Work, step: impl FnOnce(&mut Work)) {
-    if catch_unwind(AssertUnwindSafe(|| step(work))).is_err() {
+fn fenced(shared: &Shared, work: &mut Work, step: impl FnOnce(&mut Work)) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| step(work))) {
+        shared.log.defect("prep", &*panic);
         work.slot.outcome = Outcome::Failed;
-        work.slide.standing.poison();
+        work.slide.poison();
     }
 }
 
 /// A worker's memory, kept between tiles.
+#[derive(Default)]
 struct Bench {
     side: usize,
     meter: PixelMeter,
@@ -49,34 +60,38 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(side: usize) -> Bench {
-        Bench { side, meter: PixelMeter::new(side), focus: FocusMeter::new(side), resampler: None }
+    /// Room for tiles of this native size.
+    fn fit(&mut self, width: usize, height: usize) -> Result<()> {
+        self.meter.fit(width, height)?;
+        self.focus.fit(self.side)
     }
 
-    fn prepare(&mut self, work: &mut Work) {
+    fn prepare(&mut self, work: &mut Work) -> Result<()> {
         fault::point("prep");
         work.end_if_over();
         let slot = &mut work.slot;
         if slot.outcome != Outcome::Pending {
-            return;
+            return Ok(());
         }
         slot.whiten();
         let missing = slot.missing();
         let (width, height, pixels) = slot.native();
+        self.fit(width, height)?;
         // Exposure comes before the gate: overexposed tissue must not pass as background.
         slot.evidence.measurements = self.meter.measure(pixels, width, height, missing);
         let glass = is_background(slot.evidence.measurements[measurement::TISSUE]);
         if glass && !work.slide.config.analyse_background {
             slot.outcome = Outcome::Background;
-            return;
+            return Ok(());
         }
         if let Some((native, input)) = slot.native_and_input() {
-            self.resampler(width, height).resample(native, input);
+            self.resampler(width, height).resample(native, input)?;
         }
         // The edge of what never arrived would look sharp.
         if missing == 0 {
             slot.evidence.measurements[measurement::SHARPNESS] = self.focus.sharpness(slot.input(), self.side);
         }
+        Ok(())
     }
 
     fn resampler(&mut self, width: usize, height: usize) -> &mut Resampler {

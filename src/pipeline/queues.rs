@@ -41,13 +41,18 @@ pub(crate) struct Queues {
     pub(crate) judge: (Sender<Event>, Receiver<Event>),
 }
 
+/// Of a worker's queue.
+const JOBS: usize = MAX_SLOTS + MAX_WORKERS;
+/// Of the judge's queue.
+const EVENTS: usize = 2 * MAX_SLOTS + 2 * MAX_HELD_SLIDES + MAX_LOSSES + 1;
+
 impl Queues {
+    /// Bytes that the queues take: each place has a stamp.
+    pub(crate) const BYTES: usize =
+        2 * JOBS * (size_of::<Job>() + size_of::<usize>()) + EVENTS * (size_of::<Event>() + size_of::<usize>()) + 4096;
+
     pub(crate) fn new() -> Queues {
-        Queues {
-            prep: bounded(MAX_SLOTS + MAX_WORKERS),
-            ready: bounded(MAX_SLOTS + MAX_WORKERS),
-            judge: bounded(2 * MAX_SLOTS + 2 * MAX_HELD_SLIDES + MAX_LOSSES + 1),
-        }
+        Queues { prep: bounded(JOBS), ready: bounded(JOBS), judge: bounded(EVENTS) }
     }
 
     /// Tells the judge. There is room, as the module's text counts; false would be a defect.

@@ -1,12 +1,11 @@
 //! What the threads of a runtime share.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
-
 use super::queues::Queues;
 use crate::engine::duty::Duty;
 use crate::log::Log;
 use crate::slide::registry::Registry;
+use crate::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering};
+use crate::thread::Wakes;
 
 /// Nanoseconds spent, by part.
 #[derive(Default)]
@@ -24,6 +23,7 @@ pub(crate) struct Shared {
     pub(crate) side: usize,
     pub(crate) log: Arc<Log>,
     pub(crate) times: Times,
+    pub(crate) wakes: Wakes,
     /// Batches that were run.
     pub(crate) batches: AtomicU64,
     /// Percent of the lanes' time.
@@ -42,6 +42,7 @@ impl Shared {
             side,
             log,
             times: Times::default(),
+            wakes: Wakes::default(),
             batches: AtomicU64::new(0),
             budget: AtomicU32::new(100),
             turn: Mutex::new(()),

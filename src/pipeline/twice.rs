@@ -4,6 +4,7 @@
 use coverslip_profile::instability;
 
 use crate::engine::{Failure, Lane, TileOutput};
+use crate::memory::{grow, reserve};
 use crate::slide::state::Work;
 
 /// What one lane keeps between batches.
@@ -16,15 +17,35 @@ pub(super) struct Twice {
 }
 
 impl Twice {
-    /// Runs the chosen ones of `works` again on `lane` and compares them with their first `outputs`. Gives index and
+    /// Runs the chosen ones of `works` again on `lane`, compares them with their first `outputs`, and notes the
     /// instability of each.
     pub(super) fn run(
         &mut self,
         lane: &mut dyn Lane,
-        works: &[Work],
+        works: &mut [Work],
         outputs: &[TileOutput],
-    ) -> Result<impl Iterator<Item = (usize, f32)>, Failure> {
+    ) -> Result<(), Failure> {
+        self.choose(works)?;
+        let count = self.chosen.len();
+        if count == 0 {
+            return Ok(());
+        }
+        grow(&mut self.outputs, count)?;
+        self.outputs.resize_with(count.max(self.outputs.len()), TileOutput::default);
+        let mut tiles: Vec<&[u8]> = reserve(count)?;
+        tiles.extend(self.pixels[..count].iter().map(Vec::as_slice));
+        lane.run(&tiles, &mut self.outputs[..count])?;
+        for (&i, again) in self.chosen.iter().zip(&self.outputs) {
+            let instability = instability(pairs(&outputs[i]), pairs(again));
+            works[i].slot.evidence.instability = Some(instability);
+        }
+        Ok(())
+    }
+
+    /// Fills `chosen`, and `pixels` with their tiles in other colours.
+    fn choose(&mut self, works: &[Work]) -> Result<(), Failure> {
         self.chosen.clear();
+        grow(&mut self.chosen, works.len())?;
         for (i, work) in works.iter().enumerate() {
             let stability = work.slide.config.stability.as_ref();
             let Some(perturbation) = stability.and_then(|stability| stability.of(work.slot.identity.place)) else {
@@ -32,22 +53,19 @@ impl Twice {
             };
             let (place, tile) = (self.chosen.len(), work.slot.input());
             if self.pixels.len() == place {
+                grow(&mut self.pixels, place + 1)?;
                 self.pixels.push(Vec::new());
             }
+            grow(&mut self.pixels[place], tile.len())?;
             self.pixels[place].resize(tile.len(), 0);
             perturbation.apply(tile, &mut self.pixels[place]);
             self.chosen.push(i);
         }
-        let count = self.chosen.len();
-        if count > 0 {
-            self.outputs.resize_with(count.max(self.outputs.len()), TileOutput::default);
-            let tiles: Vec<&[u8]> = self.pixels[..count].iter().map(Vec::as_slice).collect();
-            lane.run(&tiles, &mut self.outputs[..count])?;
-        }
-        let pairs = |output: &TileOutput| output.features.iter().map(|f| (f.index, f.value)).collect::<Vec<_>>();
-        Ok(self.chosen.iter().zip(&self.outputs).map(move |(&i, again)| {
-            let (before, after) = (pairs(&outputs[i]), pairs(again));
-            (i, instability(before.iter().copied(), after.iter().copied()))
-        }))
+        Ok(())
     }
+}
+
+/// The features of a tile and their values.
+fn pairs(output: &TileOutput) -> impl Iterator<Item = (u32, f32)> + Clone {
+    output.features.iter().map(|feature| (feature.index, feature.value))
 }

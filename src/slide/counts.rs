@@ -5,12 +5,10 @@
 //! copy. `submit` takes the assembler's lock alone. Whoever else takes it copies some numbers, and while the slide is open
 //! the judge does not take it: it runs below the host's priority.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use coverslip_plugin_abi::TileResult;
 
 use super::latency::Latencies;
+use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, PoisonError};
 use crate::tiles::assembler::IntakeCounts;
 
 /// Whether the slide as a whole looks like one of its scanner's slides.
@@ -155,5 +153,54 @@ mod tests {
         std::thread::spawn(move || tell.send(judge.refused()));
         assert_eq!(told.recv_timeout(Duration::from_secs(10)), Ok(3));
         drop(held);
+    }
+}
+
+#[cfg(loom)]
+#[cfg(test)]
+mod models {
+    use super::*;
+    use crate::sync::{Arc, every_order, thread};
+
+    fn opened(count: u64) -> IntakeCounts {
+        IntakeCounts { opened: count, ..IntakeCounts::default() }
+    }
+
+    /// `in_flight` would go below zero, which panics.
+    #[test]
+    fn no_copy_has_more_results_than_tiles() {
+        every_order(None, || {
+            let published = Arc::new(Published::default());
+            let tiles = thread::spawn({
+                let published = published.clone();
+                move || {
+                    for count in 1..=2 {
+                        published.set_intake(&opened(count));
+                        published.add_result(&TileResult { status: 1, ..TileResult::default() });
+                    }
+                }
+            });
+            let counts = published.snapshot();
+            assert_eq!(counts.intake.opened, counts.judged.results[0] + counts.in_flight());
+            assert!(published.in_flight() <= 1);
+            tiles.join().unwrap();
+            assert_eq!(published.in_flight(), 0);
+        });
+    }
+
+    #[test]
+    fn a_refusal_that_is_counted_is_seen_by_whoever_saw_the_number() {
+        every_order(None, || {
+            let published = Arc::new(Published::default());
+            let submit = thread::spawn({
+                let published = published.clone();
+                move || published.set_intake(&IntakeCounts { frames_refused: 1, opened: 1, ..IntakeCounts::default() })
+            });
+            if published.refused() == 1 {
+                assert_eq!(published.snapshot().intake.opened, 1);
+            }
+            submit.join().unwrap();
+            assert_eq!(published.refused(), 1);
+        });
     }
 }

@@ -51,7 +51,11 @@ impl Slide {
         if remember && result.as_ref().is_err_and(is_busy) {
             assembler.remember_refused(frame, &mut exit);
         }
+        let wants_care = assembler.wants_care();
         drop(assembler);
+        if wants_care {
+            self.nudge();
+        }
         self.add_submit_time(start.elapsed());
         result
     }

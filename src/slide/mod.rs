@@ -2,6 +2,8 @@
 
 pub(crate) mod config;
 pub(crate) mod counts;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod handle;
 mod latency;
 pub(crate) mod registry;

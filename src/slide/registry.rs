@@ -1,12 +1,10 @@
 //! The slides of a runtime: those that are open, and those that have ended but still have tiles on their way. Says
 //! whether another fits, and adds up what all of them have counted.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
 use super::config::SlideConfig;
 use super::state::Slide;
 use crate::error::{Result, error};
+use crate::sync::{Arc, AtomicU64, Mutex, MutexGuard, Ordering, PoisonError};
 
 /// Slots of all slides together, at most: what the queues are made for.
 pub(crate) const MAX_SLOTS: usize = 16_384;
@@ -38,7 +36,6 @@ impl Totals {
     }
 }
 
-#[derive(Default)]
 struct Held {
     slides: Vec<Arc<Slide>>,
     /// Of slides that are gone.
@@ -55,7 +52,8 @@ pub(crate) struct Registry {
 impl Registry {
     /// `max_slides` may be open at a time, `memory_limit` bytes be reserved by all of them.
     pub(crate) fn new(max_slides: usize, memory_limit: u64) -> Registry {
-        Registry { max_slides, memory_limit, next: AtomicU64::new(0), held: Mutex::default() }
+        let held = Held { slides: Vec::with_capacity(MAX_HELD_SLIDES), past: Totals::default() };
+        Registry { max_slides, memory_limit, next: AtomicU64::new(0), held: Mutex::new(held) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Held> {
@@ -119,30 +117,102 @@ impl Registry {
         Ok(())
     }
 
-    pub(crate) fn all(&self) -> Vec<Arc<Slide>> {
-        self.lock().slides.clone()
-    }
-
-    /// Lets go of the slides that have ended and have nothing on its way: those that only the registry and the judge's
-    /// docket hold. A slot in a lane or a queue keeps its slide, whose memory is taken until then. The caller frees what
-    /// it gets.
-    pub(crate) fn forget_ended(&self) -> Vec<Arc<Slide>> {
-        let mut held = self.lock();
-        let over = |slide: &mut Arc<Slide>| {
-            slide.standing.is_ended() && slide.standing.is_finished() && Arc::strong_count(slide) == 2
-        };
-        let over: Vec<Arc<Slide>> = held.slides.extract_if(.., over).collect();
-        for slide in &over {
-            held.past.add(slide);
+    /// Ends every slide.
+    pub(crate) fn end_all(&self) {
+        while let Some(slide) = self.first_unended() {
+            slide.end();
         }
-        over
     }
 
-    /// The totals of all slides that there ever were, and the slides that are held.
-    pub(crate) fn totals(&self) -> (Totals, Vec<Arc<Slide>>) {
+    fn first_unended(&self) -> Option<Arc<Slide>> {
+        self.lock().slides.iter().find(|slide| !slide.standing.is_ended()).cloned()
+    }
+
+    /// Lets go of a slide that has ended and has nothing on its way: one that only the registry and the judge's docket
+    /// hold. A slot in a lane or a queue keeps its slide, whose memory is taken until then. The caller frees what it gets.
+    pub(crate) fn forget_one(&self) -> Option<Arc<Slide>> {
+        let mut held = self.lock();
+        let over = |slide: &Arc<Slide>| slide.standing.is_over() && Arc::strong_count(slide) == 2;
+        let at = held.slides.iter().position(over)?;
+        let slide = held.slides.remove(at);
+        held.past.add(&slide);
+        Some(slide)
+    }
+
+    /// The totals of all slides that there ever were; `each` sees the slides that are held.
+    pub(crate) fn totals(&self, each: impl FnMut(&Slide)) -> Totals {
         let held = self.lock();
         let mut totals = held.past;
         held.slides.iter().for_each(|slide| totals.add(slide));
-        (totals, held.slides.clone())
+        held.slides.iter().map(|slide| &**slide).for_each(each);
+        totals
+    }
+}
+
+#[cfg(loom)]
+#[cfg(test)]
+mod models {
+    use super::*;
+    use crate::slide::fixture;
+    use crate::slide::state::{Downstream, Work};
+    use crate::sync::{AtomicBool, Weak, every_order, thread};
+
+    struct Nowhere;
+
+    impl Downstream for Nowhere {
+        fn depart(&self, _: Work) {}
+        fn look(&self, _: Arc<Slide>) {}
+    }
+
+    #[test]
+    fn a_slide_that_begins_while_the_runtime_closes_is_refused_or_ended() {
+        every_order(None, || {
+            let slides = Arc::new(Registry::new(4, 1 << 30));
+            let stopping = Arc::new(AtomicBool::new(false));
+            let slide = fixture::slide(1, 1, Weak::<Nowhere>::new());
+            let host = thread::spawn({
+                let (slides, slide, stopping) = (slides.clone(), slide.clone(), stopping.clone());
+                move || slides.add(&slide, || stopping.load(Ordering::Acquire)).is_ok()
+            });
+            // As Runtime::close.
+            stopping.store(true, Ordering::Release);
+            slides.all().iter().for_each(Slide::end);
+            assert_eq!(host.join().unwrap(), slide.standing.is_ended());
+        });
+    }
+
+    #[test]
+    fn of_two_slides_one_gets_the_last_place() {
+        every_order(Some(3), || {
+            let slides = Arc::new(Registry::new(1, 1 << 30));
+            let hosts = [(); 2].map(|()| {
+                let slides = slides.clone();
+                let slide = fixture::slide(1, 1, Weak::<Nowhere>::new());
+                thread::spawn(move || slides.add(&slide, || false).is_ok())
+            });
+            assert_eq!(hosts.map(|host| usize::from(host.join().unwrap())).iter().sum::<usize>(), 1);
+        });
+    }
+
+    #[test]
+    fn totals_hold_while_a_slide_is_forgotten() {
+        every_order(None, || {
+            let slides = Arc::new(Registry::new(1, 1 << 30));
+            let slide = fixture::slide(1, 1, Weak::<Nowhere>::new());
+            slides.add(&slide, || false).unwrap();
+            slide.put(coverslip_plugin_abi::TileResult::default(), &[], &[]);
+            slide.standing.end();
+            slide.standing.finish();
+            let judge = thread::spawn({
+                let slides = slides.clone();
+                // The caller's and the registry's are the two that are left.
+                move || slides.forget_ended().len()
+            });
+            let (totals, held) = slides.totals();
+            assert_eq!((totals.results[0], held.len() <= 1), (1, true));
+            drop(held);
+            judge.join().unwrap();
+            assert_eq!(slides.totals().0.results[0], 1);
+        });
     }
 }

@@ -1,7 +1,7 @@
 //! Where a slide stands: its phase, and what has happened to it. One word, read by every thread that has a tile of the
 //! slide.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use crate::sync::{AtomicU8, Ordering};
 
 /// A slide goes from one phase to the next and never back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +69,7 @@ impl Standing {
         self.has(CANCELLED)
     }
 
-    /// A defect was caught in the slide's work: the judge closes the slide and fails its tiles.
+    /// A defect was caught in the slide's work. Only who looks at the slide next sees it: see `Slide::poison`.
     pub(crate) fn poison(&self) {
         self.set(POISONED);
     }
@@ -85,6 +85,11 @@ impl Standing {
 
     pub(crate) fn is_ended(&self) -> bool {
         self.has(ENDED)
+    }
+
+    /// The host has let go of it, and the judge has nothing more to say.
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_ended() && self.is_finished()
     }
 
     /// Asks for a look of the judge; false where one is asked for already and has not begun.

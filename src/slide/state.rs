@@ -3,8 +3,6 @@
 //! The assembler is the submit thread's; others take it only to close the slide or to look at timeouts. The outbox is
 //! whoever polls. Between them tiles move by value.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 use std::time::{Duration, Instant};
 
 use coverslip_plugin_abi::{Alert, Feature, TileResult};
@@ -15,8 +13,10 @@ use super::counts::{Counts, Published};
 use super::standing::{Phase, Standing};
 use crate::error::Result;
 use crate::gate::Gate;
+use crate::memory::{Boxed, shared, with_room};
 use crate::outbox::{Outbox, Put, Room, TooSmall};
-use crate::tiles::assembler::{Assembler, IntakeCounts, Outlet, Overrun};
+use crate::sync::{Arc, AtomicU64, Mutex, MutexGuard, Ordering, PoisonError, TryLockError, Weak};
+use crate::tiles::assembler::{Assembler, IntakeCounts, Outlet, Tended};
 use crate::tiles::grid::{Place, Rect};
 use crate::tiles::slot::{Outcome, Slot};
 
@@ -34,13 +34,13 @@ pub(crate) struct Slide {
     /// The queues hold slides: a strong reference back would keep both alive for ever.
     downstream: Weak<dyn Downstream>,
     assembler: Mutex<Assembler>,
-    free: Sender<Box<Slot>>,
+    free: Sender<Boxed<Slot>>,
 }
 
 /// A tile on its way, with the slide it belongs to.
 pub(crate) struct Work {
     pub(crate) slide: Arc<Slide>,
-    pub(crate) slot: Box<Slot>,
+    pub(crate) slot: Boxed<Slot>,
 }
 
 impl Work {
@@ -63,7 +63,9 @@ pub(crate) trait Downstream: Send + Sync {
 impl Slide {
     /// Reserves everything a slide needs, but for its docket.
     pub(crate) fn begin(number: u64, config: SlideConfig, downstream: Weak<dyn Downstream>) -> Result<Arc<Slide>> {
-        let (free, slots) = bounded(config.slots);
+        // Of the channel for each slot a stamp beside it, and its two ends.
+        let channel = config.slots * (size_of::<Boxed<Slot>>() + size_of::<usize>()) + 1024;
+        let (free, slots) = with_room("the free slots", channel, || bounded(config.slots))?;
         for id in 0..config.slots {
             let slot = Slot::new(id as u32, config.shape)?;
             // The channel was made for exactly these.
@@ -72,7 +74,7 @@ impl Slide {
         let embedding = if config.embeddings { config.shape.embedding } else { 0 };
         let outbox = Outbox::new(config.max_unpolled, config.shape.features, embedding)?;
         let assembler = Assembler::new(config.grid, config.rules, config.max_tiles, config.slots, slots)?;
-        Ok(Arc::new(Slide {
+        shared(Slide {
             number,
             gate: Gate::default(),
             published: Published::default(),
@@ -84,7 +86,7 @@ impl Slide {
             assembler: Mutex::new(assembler),
             free,
             config,
-        }))
+        })
     }
 
     // -- the assembler ------------------------------------------------------------------------------------------------
@@ -101,9 +103,8 @@ impl Slide {
         }
     }
 
-    /// Sends on what has timed out, and gives the frames that were refused since the last time. None where a frame is
-    /// being copied: nobody waits for that.
-    pub(crate) fn tend_assembly(self: &Arc<Self>, now: Instant) -> Option<Option<Overrun>> {
+    /// Sends on what has timed out. None where a frame is being copied: nobody waits for that.
+    pub(crate) fn tend_assembly(self: &Arc<Self>, now: Instant) -> Option<Tended> {
         let mut assembler = match self.assembler.try_lock() {
             Ok(assembler) => assembler,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
@@ -111,8 +112,7 @@ impl Slide {
             Err(TryLockError::WouldBlock) if self.standing.is_closed() => self.assembler(),
             Err(TryLockError::WouldBlock) => return None,
         };
-        assembler.retire_stale(now, &mut Exit(self));
-        Some(assembler.take_overrun())
+        Some(assembler.tend(now, &mut Exit(self)))
     }
 
     /// Offers every refused tile that still owes a result to `settle`, until it returns false.
@@ -121,7 +121,7 @@ impl Slide {
     }
 
     /// Takes a slot back: it is free again.
-    pub(crate) fn release(&self, slot: Box<Slot>) {
+    pub(crate) fn release(&self, slot: Boxed<Slot>) {
         let _ = self.free.try_send(slot);
     }
 
@@ -150,9 +150,7 @@ impl Slide {
 
     /// Takes the oldest results, as many as fit.
     pub(crate) fn take(&self, room: Room, each: &mut Put<'_>) -> std::result::Result<usize, TooSmall> {
-        let taken = self.outbox.take(room, each)?;
-        self.published.add_polled(taken as u64);
-        Ok(taken)
+        self.outbox.take(room, each, |taken| self.published.add_polled(taken as u64))
     }
 
     /// Takes the oldest alerts, at most `room`.
@@ -179,6 +177,12 @@ impl Slide {
         {
             downstream.look(self.clone());
         }
+    }
+
+    /// A defect was caught in the slide's work: the judge closes the slide and fails its tiles.
+    pub(crate) fn poison(self: &Arc<Self>) {
+        self.standing.poison();
+        self.nudge();
     }
 
     /// After a poll: results may have waited for room, with their slots or, once the slide is closed, without.
@@ -226,7 +230,7 @@ impl Outlet for Exit<'_> {
         self.0.published.set_intake(counts);
     }
 
-    fn depart(&mut self, slot: Box<Slot>) {
+    fn depart(&mut self, slot: Boxed<Slot>) {
         match self.0.downstream.upgrade() {
             Some(downstream) => downstream.depart(Work { slide: self.0.clone(), slot }),
             // The runtime has been closed.

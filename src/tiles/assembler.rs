@@ -14,7 +14,7 @@ use super::grid::{Grid, Place, Rect, Span};
 use super::ledger::{Entry, Ledger, State};
 use super::slot::{Hole, Outcome, Slot};
 use crate::error::{Error, Result, error};
-use crate::memory::reserve;
+use crate::memory::{Boxed, reserve};
 
 /// What the assembler counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub(crate) struct IntakeCounts {
 /// Where tiles and counts go. A tile that departs has been published as opened.
 pub(crate) trait Outlet {
     fn publish(&mut self, counts: &IntakeCounts);
-    fn depart(&mut self, slot: Box<Slot>);
+    fn depart(&mut self, slot: Boxed<Slot>);
 }
 
 /// When a tile departs although it is not complete, and what it needs to be analysed.
@@ -53,18 +53,32 @@ pub(crate) struct Overrun {
     pub(crate) frames: u64,
 }
 
+/// What tending the assembly came to.
+pub(crate) struct Tended {
+    /// The frames that were refused since the last time.
+    pub(crate) overrun: Option<Overrun>,
+    /// When the next tile times out; None: no tile waits for that.
+    pub(crate) due: Option<Instant>,
+}
+
 pub(crate) struct Assembler {
     grid: Grid,
     rules: AssemblyRules,
     ledger: Ledger,
     /// By slot number: the tiles that wait for pixels.
-    partial: Vec<Option<Box<Slot>>>,
+    partial: Vec<Option<Boxed<Slot>>>,
     partial_count: usize,
     /// Scratch memory in which `make_room` sorts the partial tiles: touched by the frame, order of opening, slot.
     by_age: Vec<(bool, u64, u32)>,
-    free: Receiver<Box<Slot>>,
+    free: Receiver<Boxed<Slot>>,
     opened: u64,
     overrun: Option<Overrun>,
+    /// Frames remembered as refused, in all.
+    overruns: u64,
+    /// Who tends the assembly knows of partial tiles, and comes when one times out.
+    tended: bool,
+    /// What `wants_care` has to say.
+    wants_care: bool,
     counts: IntakeCounts,
 }
 
@@ -83,7 +97,7 @@ impl Assembler {
         rules: AssemblyRules,
         max_tiles: usize,
         slots: usize,
-        free: Receiver<Box<Slot>>,
+        free: Receiver<Boxed<Slot>>,
     ) -> Result<Assembler> {
         let mut partial = reserve(slots)?;
         partial.resize_with(slots, || None);
@@ -98,6 +112,9 @@ impl Assembler {
             free,
             opened: 0,
             overrun: None,
+            overruns: 0,
+            tended: false,
+            wants_care: false,
             counts: IntakeCounts::default(),
         })
     }
@@ -272,6 +289,8 @@ impl Assembler {
             None => Overrun { area, first: frame.tag, frames: 1 },
             Some(seen) => Overrun { area: seen.area.union(&area), frames: seen.frames + 1, ..seen },
         });
+        self.overruns += 1;
+        self.wants_care |= is_power_of_ten(self.overruns);
     }
 
     fn refuse_tile(&mut self, place: Place, hole: Hole, out: &mut dyn Outlet) {
@@ -299,13 +318,27 @@ impl Assembler {
         self.ledger.set(place, State::Refused(hole));
     }
 
-    /// The refused frames since the last call.
-    pub(crate) fn take_overrun(&mut self) -> Option<Overrun> {
-        self.overrun.take()
+    /// Whether the assembly wants to be tended: the number of refused frames has reached another power of ten, which is
+    /// when an alert is due, or tiles have begun to wait of which [`Assembler::tend`] does not know. Said once.
+    pub(crate) fn wants_care(&mut self) -> bool {
+        if self.rules.timeout.is_some() && self.partial_count > 0 && !self.tended {
+            self.tended = true;
+            self.wants_care = true;
+        }
+        std::mem::take(&mut self.wants_care)
+    }
+
+    /// Lets every tile depart whose assembly has timed out. The caller comes again when it is due.
+    pub(crate) fn tend(&mut self, now: Instant, out: &mut dyn Outlet) -> Tended {
+        self.retire_stale(now, out);
+        let oldest = self.partial.iter().flatten().map(|tile| tile.identity.last_pixel).min();
+        let due = self.rules.timeout.zip(oldest).and_then(|(timeout, oldest)| oldest.checked_add(timeout));
+        self.tended = due.is_some();
+        Tended { overrun: self.overrun.take(), due }
     }
 
     /// Lets every tile depart whose assembly has timed out.
-    pub(crate) fn retire_stale(&mut self, now: Instant, out: &mut dyn Outlet) {
+    fn retire_stale(&mut self, now: Instant, out: &mut dyn Outlet) {
         let Some(timeout) = self.rules.timeout else { return };
         for id in 0..self.partial.len() {
             let stale = |tile: &Slot| now.saturating_duration_since(tile.identity.last_pixel) >= timeout;
@@ -335,6 +368,10 @@ impl Assembler {
     }
 }
 
+fn is_power_of_ten(n: u64) -> bool {
+    n.checked_ilog10().is_some_and(|digits| 10u64.pow(digits) == n)
+}
+
 /// Whether a refusal is one that [`Assembler::remember_refused`] is for.
 pub(crate) fn is_busy(error: &Error) -> bool {
     error.code == coverslip_plugin_abi::BUSY
@@ -352,7 +389,7 @@ mod tests {
 
     /// Checks every moment that it is told of.
     struct Watch {
-        free: Sender<Box<Slot>>,
+        free: Sender<Boxed<Slot>>,
         published: IntakeCounts,
         departed: u64,
     }
@@ -364,7 +401,7 @@ mod tests {
             self.published = *counts;
         }
 
-        fn depart(&mut self, slot: Box<Slot>) {
+        fn depart(&mut self, slot: Boxed<Slot>) {
             self.departed += 1;
             assert!(self.departed <= self.published.opened, "a tile departs that was not published");
             if slot.outcome != Outcome::Incomplete {

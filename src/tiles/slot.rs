@@ -12,7 +12,7 @@ use super::frame::{Frame, FrameTag};
 use super::grid::{Place, Rect};
 use super::pixels::copy_row;
 use crate::error::Result;
-use crate::memory::{filled, reserve};
+use crate::memory::{Boxed, filled, reserve};
 
 /// The white of pixels that never arrived.
 pub(crate) const WHITE: u8 = 255;
@@ -150,11 +150,11 @@ pub(crate) struct Copied {
 
 impl Slot {
     /// Reserves a slot and touches its memory, so that the first submit pays no page faults.
-    pub(crate) fn new(id: u32, shape: SlotShape) -> Result<Box<Slot>> {
+    pub(crate) fn new(id: u32, shape: SlotShape) -> Result<Boxed<Slot>> {
         let nowhere = Rect { x0: 0, y0: 0, x1: 0, y1: 0 };
         let side = shape.side as usize;
         let input = if shape.is_native() { 0 } else { 3 * side * side };
-        Ok(Box::new(Slot {
+        Boxed::new(Slot {
             id,
             identity: Identity {
                 place: Place { column: 0, row: 0, pass: 0 },
@@ -176,7 +176,7 @@ impl Slot {
             pixels: filled(3 * shape.width as usize * shape.height as usize, WHITE)?,
             input: filled(input, WHITE)?,
             mask: filled(shape.mask_words(), 0)?,
-        }))
+        })
     }
 
     /// Assigns a tile to the slot; `expected` of the tile's pixels lie on the slide.

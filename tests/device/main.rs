@@ -137,6 +137,7 @@ fn slides_on_a_fake_gpu() {
     child("play::results_are_the_cpus", &enterprise, &drivers);
     child("play::recorded_graphs_are_used_and_can_be_done_without", &enterprise, &drivers);
     child("plans::plans_are_kept_and_never_trusted", &rtx, &drivers);
+    child("plans::a_plan_is_no_way_around_the_signature", &rtx, &drivers);
     child("plans::a_build_reports_and_can_be_cancelled", &rtx, &drivers);
     child("losses::a_lost_gpu_fails_what_is_left_or_hands_over", &rtx, &drivers);
     child("losses::what_does_not_fit_is_refused_at_open", &rtx, &drivers);

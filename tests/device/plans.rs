@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::ptr::null_mut;
 
 use coverslip_bundle::{Digest, PlanFile};
+use coverslip_files::Claim;
 use coverslip_plugin_abi::*;
 
 use crate::fake::{Site, c_path, refused, text};
@@ -66,6 +67,14 @@ fn plans_are_kept_and_never_trusted() {
     refused(site.open(|desc| desc.plan_cache_path = single.as_ptr()), ENGINE_UNAVAILABLE, "build it again");
     assert_eq!(site.builds(), before);
 
+    // Another process builds it: this one does too, without waiting, and keeps nothing.
+    std::fs::remove_file(&plan).unwrap();
+    let other = Claim::beside(&plan).unwrap();
+    assert_eq!(built(&|_| ()), (1, [0; 32]));
+    assert!(!plan.exists());
+    drop(other);
+    assert_eq!(built(&|_| ()), (1, digest), "kept again");
+
     // Nowhere to keep it.
     let runtime = site.open(|desc| desc.plan_cache_path = std::ptr::null()).expect("opens");
     assert_eq!(runtime.info().plan_digest, [0; 32]);
@@ -115,5 +124,49 @@ fn a_build_reports_and_can_be_cancelled() {
     assert!(parts.iter().any(|part| (0.2..0.9).contains(part)), "{parts:?}");
     let rising = heard.windows(2).all(|pair| pair[0].0 != pair[1].0 || pair[0].1 <= pair[1].1);
     assert!(rising, "{heard:?}");
+    site.expect_clean();
+}
+
+/// A plan is code and is not signed: where a signature is required, it counts only where nobody else can put one.
+#[test]
+#[ignore = "run by slides_on_a_fake_gpu"]
+fn a_plan_is_no_way_around_the_signature() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let site = Site::new("private");
+    let signer = coverslip_testkit::Signer::new();
+    signer.sign(&site.bundle.join(coverslip_bundle::MANIFEST_FILE), "");
+    let key = std::ffi::CString::new(signer.public()).unwrap();
+    let keys = [key.as_ptr()];
+    let signed = |desc: &mut RuntimeDesc| {
+        (desc.trusted_keys, desc.trusted_key_count, desc.flags) = (keys.as_ptr(), 1, RUNTIME_REQUIRE_SIGNATURE);
+    };
+    let mode = |mode: u32| {
+        std::fs::set_permissions(&site.plans, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let digest = site.open(signed).expect("opens").info().plan_digest;
+    assert_eq!(site.plans.metadata().unwrap().permissions().mode() & 0o777, 0o700, "made for this user alone");
+    assert_eq!(site.open(signed).expect("found again").info().plan_digest, digest);
+    assert_eq!(site.builds(), 1);
+
+    mode(0o777);
+    let plan = c_path(&files(&site, "plan").remove(0));
+    refused(site.open(signed), ENGINE_UNAVAILABLE, "can be written by others (mode 777)");
+    // Not by naming the plan either: what RTX has compiled lies beside it.
+    let named = |desc: &mut RuntimeDesc| {
+        signed(desc);
+        (desc.plan_cache_path, desc.plan_digest) = (plan.as_ptr(), digest.as_ptr());
+    };
+    refused(site.open(named), ENGINE_UNAVAILABLE, "can be written by others");
+    let runtime = site.open(|desc| (signed(desc), desc.engine = ENGINE_AUTO).1).expect("the CPU runs instead");
+    assert_eq!((runtime.info().engine, runtime.info().fallback_reason), (ENGINE_CPU, REASON_PLAN_REFUSED));
+    drop(runtime);
+    site.open(|_| ()).expect("a host that requires no signature decides by itself whom it trusts");
+    mode(0o755);
+    site.open(named).expect("opens");
+
+    // Another bundle's plan does not fit, whoever put it there: the key has the bundle's digest.
+    let found = PlanFile::read_key(&files(&site, "plan")[0]).unwrap();
+    assert_eq!(found.bundle, coverslip_bundle::Bundle::open(&site.bundle).unwrap().digest());
     site.expect_clean();
 }

@@ -14,9 +14,10 @@ use crate::manifest::{
 use crate::onnx::Placement;
 use crate::precision::Precision;
 use crate::reference::{self, ReferenceOutputs};
+use crate::signature::{self, Signed, Trust};
 use crate::tensors::{TensorFile, TensorMap, to_safetensors};
 use crate::verified::{read_file, read_verified};
-use crate::{layout, limits};
+use crate::{json, layout, limits};
 
 /// An opened bundle. Opening compares every file's size and digest with the manifest and checks the tensors' names,
 /// shapes and finiteness. The bundle holds the verified weights, so later changes to the directory have no effect.
@@ -24,6 +25,7 @@ use crate::{layout, limits};
 pub struct Bundle {
     manifest: Manifest,
     digest: Digest,
+    signed: Option<Signed>,
     /// The graph of an ONNX model.
     topology: Option<Vec<u8>>,
     model: TensorFile,
@@ -32,12 +34,20 @@ pub struct Bundle {
 }
 
 impl Bundle {
-    /// Reads and verifies the bundle in `dir`.
+    /// Reads and verifies the bundle in `dir`, whoever made it.
     ///
     /// # Errors
     /// Any [`crate::BundleErrorKind`]; the message names the file or field.
     pub fn open(dir: &Path) -> Result<Bundle, BundleError> {
-        let (manifest, digest) = read_manifest(dir)?;
+        Bundle::open_trusted(dir, &Trust::default())
+    }
+
+    /// Reads and verifies the bundle in `dir`, and its signature before anything else is read from it.
+    ///
+    /// # Errors
+    /// As [`Bundle::open`]; `SignatureInvalid` as [`Trust::check`].
+    pub fn open_trusted(dir: &Path, trust: &Trust) -> Result<Bundle, BundleError> {
+        let (manifest, digest, signed) = read_manifest(dir, trust)?;
         check_directory(dir, &manifest)?;
         let mut weights = [MODEL_FILE, SAE_FILE, REFERENCE_FILE].map(|name| (name, None));
         let mut topology = None;
@@ -59,7 +69,7 @@ impl Bundle {
         let (Some(model), Some(sae), Some(reference)) = (model, sae, reference) else {
             fail!(Missing, "{}: the manifest does not list the weights", dir.display());
         };
-        let bundle = Bundle { manifest, digest, topology, model, sae, reference };
+        let bundle = Bundle { manifest, digest, signed, topology, model, sae, reference };
         bundle.check_tensors(dir)?;
         Ok(bundle)
     }
@@ -72,6 +82,11 @@ impl Bundle {
     /// sha256 of `manifest.json`. It identifies the bundle, since the manifest holds every file's digest.
     pub fn digest(&self) -> Digest {
         self.digest
+    }
+
+    /// Whose signature was accepted; `None`: it is unsigned, or nobody was trusted.
+    pub fn signed(&self) -> Option<&Signed> {
+        self.signed.as_ref()
     }
 
     /// Composes the bundle's ONNX graph in float32; see [`ComposedGraph`].
@@ -138,19 +153,20 @@ impl Bundle {
     }
 }
 
-fn read_manifest(dir: &Path) -> Result<(Manifest, Digest), BundleError> {
+fn read_manifest(dir: &Path, trust: &Trust) -> Result<(Manifest, Digest, Option<Signed>), BundleError> {
     if !dir.is_dir() {
         fail!(Missing, "{} is not a directory; a bundle is a directory with a {MANIFEST_FILE}", dir.display());
     }
     let path = dir.join(MANIFEST_FILE);
     let bytes = read_file(&path, limits::MAX_MANIFEST_BYTES)?;
+    let signed = trust.check(dir, MANIFEST_FILE, &bytes)?;
     let manifest = parse_manifest(&bytes).map_err(|e| e.within(path.display()))?;
-    Ok((manifest, Digest::of(&bytes)))
+    Ok((manifest, Digest::of(&bytes), signed))
 }
 
 /// Parses and checks a manifest without reading another file.
 pub(crate) fn parse_manifest(bytes: &[u8]) -> Result<Manifest, BundleError> {
-    let value: Value = match serde_json::from_slice(bytes) {
+    let value: Value = match json::parse(bytes) {
         Ok(value) => value,
         Err(error) if error.is_eof() => fail!(Truncated, "the JSON ends too early: {error}; copy the bundle again"),
         Err(error) => fail!(Invalid, "expected JSON: {error}"),
@@ -202,14 +218,15 @@ fn refuse_by_name(manifest: &Value) -> Result<(), BundleError> {
     Ok(())
 }
 
-/// Refuses files that the manifest does not list, except hidden ones, which desktops leave behind.
+/// Refuses files that the manifest does not list, except its signature, and hidden ones, which desktops leave behind.
 fn check_directory(dir: &Path, manifest: &Manifest) -> Result<(), BundleError> {
+    let own = [MANIFEST_FILE.to_owned(), format!("{MANIFEST_FILE}{}", signature::SUFFIX)];
     let failed = |error| BundleError::io(dir.display(), &error);
     for entry in fs::read_dir(dir).map_err(failed)? {
         let name = entry.map_err(failed)?.file_name();
-        let known = name
-            .to_str()
-            .is_some_and(|name| name == MANIFEST_FILE || name.starts_with('.') || manifest.files.contains_key(name));
+        let known = name.to_str().is_some_and(|name| {
+            name.starts_with('.') || own.iter().any(|own| own == name) || manifest.files.contains_key(name)
+        });
         if !known {
             fail!(
                 Invalid,

@@ -13,6 +13,8 @@ pub enum BundleErrorKind {
     Truncated,
     /// A file has the right size but the wrong sha256.
     DigestMismatch,
+    /// A signature is missing where one is required, is wrong, or is by none of the trusted keys.
+    SignatureInvalid,
     /// This version does not read the manifest's `format`.
     UnsupportedVersion,
     /// This version does not support the model, SAE or file layout; the message names it.
@@ -34,6 +36,7 @@ impl BundleErrorKind {
             Self::Missing => "Missing",
             Self::Truncated => "Truncated",
             Self::DigestMismatch => "DigestMismatch",
+            Self::SignatureInvalid => "SignatureInvalid",
             Self::UnsupportedVersion => "UnsupportedVersion",
             Self::Unsupported => "Unsupported",
             Self::Invalid => "Invalid",
@@ -73,11 +76,14 @@ impl BundleError {
         self
     }
 
-    /// Turns a failed operation on the file `what` into `Missing`, `Truncated` or `Io`.
+    /// Turns a failed operation on the file `what` into `Missing`, `Truncated`, `Invalid`, `TooLarge` or `Io`.
     pub fn io(what: impl fmt::Display, error: &std::io::Error) -> Self {
         let kind = match error.kind() {
             std::io::ErrorKind::NotFound => BundleErrorKind::Missing,
             std::io::ErrorKind::UnexpectedEof => BundleErrorKind::Truncated,
+            // What is there is no file; `coverslip_files::open` says what it is.
+            std::io::ErrorKind::IsADirectory | std::io::ErrorKind::InvalidInput => BundleErrorKind::Invalid,
+            std::io::ErrorKind::OutOfMemory => BundleErrorKind::TooLarge,
             _ => BundleErrorKind::Io,
         };
         Self::new(kind, format!("{what}: {error}"))

@@ -2,7 +2,7 @@
 
 use crate::error::{BundleError, fail};
 use crate::manifest::{
-    Architecture, GRAPH_FILE, InputStep, Manifest, OnnxModel, Sae, SaeArchitecture, Tap, TapSource, Vit,
+    Architecture, GRAPH_FILE, InputStep, Manifest, OnnxModel, PixelLayout, Sae, SaeArchitecture, Tap, TapSource, Vit,
 };
 use crate::onnx::{self, Model};
 use crate::tensors::TensorFile;
@@ -140,6 +140,12 @@ fn check_vit(manifest: &Manifest, vit: &Vit, file: &TensorFile) -> Result<(), Bu
 fn check_onnx(manifest: &Manifest, onnx: &OnnxModel, topology: &[u8], file: &TensorFile) -> Result<(), BundleError> {
     let model = Model::read(topology)?;
     onnx::check_model(&model).map_err(|e| e.within(GRAPH_FILE))?;
+    let side = manifest.side;
+    let image = match onnx.layout {
+        PixelLayout::Nchw => [1, 3, side, side],
+        PixelLayout::Nhwc => [1, side, side, 3],
+    };
+    onnx::demand(&model, (&onnx.input, &image), 1).map_err(|e| e.within(GRAPH_FILE))?;
     if !model.inputs.iter().any(|input| input.name == onnx.input) {
         fail!(Invalid, "{GRAPH_FILE} has no input `{}`", onnx.input.escape_default());
     }

@@ -7,13 +7,16 @@
 //! the caller passes in an engine.
 
 mod agreement;
+pub mod budget;
 pub mod build;
 mod bundle;
 pub mod compose;
 mod cost;
 mod digest;
 mod error;
+pub mod fence;
 pub mod fold;
+pub mod json;
 pub mod layout;
 pub mod limits;
 mod manifest;
@@ -21,6 +24,7 @@ pub mod onnx;
 mod plan;
 mod precision;
 mod reference;
+pub mod signature;
 pub mod synthetic;
 pub mod tensors;
 pub mod verified;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::budget::MAX_HEADER_BYTES;
 use crate::error::{BundleError, fail};
 use crate::layout;
 use crate::manifest::{
@@ -18,8 +19,6 @@ pub(crate) const MAX_OTHER_BYTES: u64 = 256 << 20;
 pub(crate) const MAX_FILES: usize = 64;
 /// Largest `model.onnx`, bytes. It holds nodes and small constants, no weights.
 pub(crate) const MAX_GRAPH_BYTES: u64 = 64 << 20;
-/// Room for a safetensors header, bytes, added to the size of the weights.
-pub const MAX_HEADER_BYTES: u64 = 16 << 20;
 /// Largest model input, px.
 pub const MAX_SIDE: usize = 1024;
 /// Most tokens per tile. Attention's memory grows with their square.
@@ -127,6 +126,9 @@ pub(crate) fn check_file_name(name: &str) -> Result<(), BundleError> {
     }
     if name.eq_ignore_ascii_case(crate::manifest::MANIFEST_FILE) {
         fail!(Invalid, "`files` lists the manifest itself");
+    }
+    if name.to_ascii_lowercase().ends_with(crate::signature::SUFFIX) {
+        fail!(Invalid, "`files` lists `{name}`: signatures are not listed, a list cannot hold its own");
     }
     Ok(())
 }

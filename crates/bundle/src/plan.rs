@@ -206,7 +206,7 @@ fn write_to(file: &mut File, key: &PlanKey, plan: &[u8]) -> std::io::Result<Dige
 }
 
 fn open(path: &Path) -> Result<File, BundleError> {
-    match File::open(path) {
+    match coverslip_files::open(path) {
         Ok(file) => Ok(file),
         Err(error) if error.kind() == ErrorKind::NotFound => {
             fail!(Missing, "plan file {} does not exist", path.display())

@@ -7,7 +7,9 @@ use std::ops::Range;
 use safetensors::SafeTensorError;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 
+use crate::budget::MAX_HEADER_BYTES;
 use crate::error::{BundleError, BundleErrorKind, fail};
+use crate::fence::fenced;
 
 /// Element types that Coverslip's files use.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -186,7 +188,8 @@ impl TensorFile {
         &self.bytes
     }
 
-    pub(crate) fn into_bytes(self) -> Vec<u8> {
+    /// The file's bytes, without a copy.
+    pub fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }
 
@@ -217,15 +220,25 @@ impl TensorFile {
 }
 
 fn read_entries(bytes: &[u8]) -> Result<BTreeMap<String, Entry>, BundleError> {
-    let (header, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| {
-        let kind = match error {
-            SafeTensorError::HeaderTooSmall
-            | SafeTensorError::InvalidHeaderLength
-            | SafeTensorError::MetadataIncompleteBuffer => BundleErrorKind::Truncated,
-            _ => BundleErrorKind::Invalid,
-        };
-        BundleError::new(kind, format!("expected a complete safetensors file ({error}); copy or export it again"))
-    })?;
+    if let Some(length) = bytes.first_chunk().map(|length| u64::from_le_bytes(*length))
+        && length > MAX_HEADER_BYTES
+    {
+        fail!(
+            Invalid,
+            "found a header of {length} bytes, at most {MAX_HEADER_BYTES}: expected a safetensors file; export it again"
+        );
+    }
+    let read = fenced(|| SafeTensors::read_metadata(bytes));
+    let (header, metadata) =
+        read.map_err(|what| BundleError::new(BundleErrorKind::Invalid, what))?.map_err(|error| {
+            let kind = match error {
+                SafeTensorError::HeaderTooSmall
+                | SafeTensorError::InvalidHeaderLength
+                | SafeTensorError::MetadataIncompleteBuffer => BundleErrorKind::Truncated,
+                _ => BundleErrorKind::Invalid,
+            };
+            BundleError::new(kind, format!("expected a complete safetensors file ({error}); copy or export it again"))
+        })?;
     let data = header + 8;
     let mut entries = BTreeMap::new();
     for (name, info) in metadata.tensors() {

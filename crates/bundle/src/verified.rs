@@ -1,7 +1,6 @@
 //! Files whose size and digest a manifest states. The size is checked before memory is allocated, the digest before the
 //! content is used.
 
-use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
 
@@ -15,11 +14,8 @@ use crate::manifest::FileEntry;
 /// `Missing`, `Io`, `Truncated`, `Invalid`, `DigestMismatch`; `TooLarge` when memory is short.
 pub fn read_verified(dir: &Path, name: &str, entry: &FileEntry) -> Result<Vec<u8>, BundleError> {
     let path = dir.join(name);
-    let found = match fs::metadata(&path) {
-        Ok(metadata) if metadata.is_file() => metadata.len(),
-        Ok(_) => fail!(Invalid, "{} is not a file", path.display()),
-        Err(error) => return Err(BundleError::io(path.display(), &error)),
-    };
+    let found = coverslip_files::open(&path).and_then(|file| file.metadata());
+    let found = found.map_err(|error| BundleError::io(path.display(), &error))?.len();
     if found < entry.bytes {
         fail!(Truncated, "{} has {found} bytes, the manifest says {}; copy it again", path.display(), entry.bytes);
     }
@@ -46,7 +42,7 @@ pub fn read_verified(dir: &Path, name: &str, entry: &FileEntry) -> Result<Vec<u8
 /// `Missing`, `Io`, `Truncated`; `TooLarge` beyond `most` and when memory is short.
 pub fn read_file(path: &Path, most: u64) -> Result<Vec<u8>, BundleError> {
     let failed = |error: std::io::Error| BundleError::io(path.display(), &error);
-    let mut file = File::open(path).map_err(failed)?;
+    let mut file = coverslip_files::open(path).map_err(failed)?;
     let size = file.metadata().map_err(failed)?.len();
     if size > most {
         fail!(TooLarge, "{} has {size} bytes; expected at most {most}", path.display());

@@ -1,15 +1,14 @@
 //! Weights to be written into a bundle: each tensor's stored form and the source of its values. They are read,
 //! converted and written one at a time, so that a model may be larger than memory.
 
-use std::borrow::Cow;
-use std::cell::RefCell;
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::io::{self, BufWriter, Write};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use safetensors::SafeTensorError;
-use safetensors::tensor::{Dtype, View, serialize_to_file};
+use safetensors::tensor::{Metadata, TensorInfo};
 
 use crate::error::{BundleError, BundleErrorKind, fail};
 use crate::tensors::{Element, Tensor, TensorMap};
@@ -138,55 +137,80 @@ impl Weights {
         self.entries.iter().map(read).collect()
     }
 
-    /// Writes a safetensors file, one tensor at a time.
+    /// Writes a safetensors file, one tensor at a time, in the order of [`crate::tensors::to_safetensors`].
     ///
     /// # Errors
     /// As [`Weights::read`]; `Io`.
     pub(crate) fn write(&self, path: &Path) -> Result<(), BundleError> {
-        let failed = RefCell::new(None);
-        let views = self.entries.iter().map(|(name, weight)| (name, Writing { name, weight, failed: &failed }));
-        let written = serialize_to_file(views, None, path);
-        if let Some(error) = failed.into_inner() {
-            return Err(error);
-        }
-        written.map_err(|error| match error {
-            SafeTensorError::IoError(error) => BundleError::io(path.display(), &error),
-            other => BundleError::new(BundleErrorKind::Invalid, format!("the tensors cannot be written: {other}")),
-        })
-    }
-}
-
-/// A tensor in the form that safetensors' writer takes. The writer accepts no error, so the first one is kept in
-/// `failed`.
-struct Writing<'a> {
-    name: &'a str,
-    weight: &'a Weight,
-    failed: &'a RefCell<Option<BundleError>>,
-}
-
-impl View for Writing<'_> {
-    fn dtype(&self) -> Dtype {
-        self.weight.element.dtype()
-    }
-
-    fn shape(&self) -> &[usize] {
-        &self.weight.shape
-    }
-
-    fn data(&self) -> Cow<'_, [u8]> {
-        if self.failed.borrow().is_some() {
-            return Cow::Borrowed(&[]);
-        }
-        match self.weight.bytes(self.name) {
-            Ok(bytes) => Cow::Owned(bytes),
-            Err(error) => {
-                *self.failed.borrow_mut() = Some(error);
-                Cow::Borrowed(&[])
+        let mut entries: Vec<(&String, &Weight)> = self.entries.iter().collect();
+        entries.sort_by_key(|(name, weight)| (Reverse(weight.element.dtype()), *name));
+        let header = header(&entries)?;
+        let mut refused = None;
+        let written = coverslip_files::whole(path, |file| {
+            let mut out = BufWriter::new(file);
+            out.write_all(&(header.len() as u64).to_le_bytes())?;
+            out.write_all(&header)?;
+            for (name, weight) in entries {
+                let bytes = weight.bytes(name).map_err(|error| {
+                    let text = io::Error::other(error.to_string());
+                    refused = Some(error);
+                    text
+                })?;
+                out.write_all(&bytes)?;
             }
+            out.flush()
+        });
+        match refused {
+            Some(error) => Err(error),
+            None => written.map_err(|error| BundleError::io(path.display(), &error)),
         }
     }
+}
 
-    fn data_len(&self) -> usize {
-        self.weight.stored_len()
+/// The header of a safetensors file, filled with blanks so that the values begin at a multiple of eight bytes.
+fn header(entries: &[(&String, &Weight)]) -> Result<Vec<u8>, BundleError> {
+    let failed = |error: &dyn std::fmt::Display| {
+        BundleError::new(BundleErrorKind::Invalid, format!("the tensors cannot be written: {error}"))
+    };
+    let mut end = 0;
+    let infos = entries.iter().map(|(name, weight)| {
+        let start = end;
+        end += weight.stored_len();
+        let info =
+            TensorInfo { dtype: weight.element.dtype(), shape: weight.shape.clone(), data_offsets: (start, end) };
+        ((*name).clone(), info)
+    });
+    let metadata = Metadata::new(None, infos.collect()).map_err(|error| failed(&error))?;
+    let mut header = serde_json::to_vec(&metadata).map_err(|error| failed(&error))?;
+    header.resize(header.len().next_multiple_of(8), b' ');
+    Ok(header)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tensors::to_safetensors;
+
+    /// The library's own writer, which needs all tensors in memory, is the measure.
+    #[test]
+    fn a_file_written_tensor_by_tensor_is_the_librarys() {
+        let tensors = TensorMap::from([
+            ("b".to_owned(), Tensor::f32(&[2, 2], &[1.0, -2.0, 3.5, 0.0])),
+            ("a".to_owned(), Tensor::f16(&[3], &[0.5, 2.0, -1.0])),
+            ("c".to_owned(), Tensor::f16(&[1], &[4.0])),
+            ("A".to_owned(), Tensor::f32(&[0, 4], &[])),
+        ]);
+        let expected = to_safetensors(&tensors).unwrap();
+        let folder = std::env::temp_dir().join(format!("coverslip-weights-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("model.safetensors");
+        Weights::from(tensors).write(&path).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), expected);
+
+        let nan = TensorMap::from([("x".to_owned(), Tensor::f32(&[1], &[f32::NAN]))]);
+        let error = Weights::from(nan).write(&folder.join("nan.safetensors")).unwrap_err();
+        assert_eq!(error.kind(), BundleErrorKind::NotFinite);
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1, "nothing is left of a file that failed");
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 }

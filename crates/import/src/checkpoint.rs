@@ -11,7 +11,8 @@ use safetensors::tensor::Metadata;
 use serde::Deserialize;
 
 use super::torch;
-use coverslip_bundle::limits::MAX_HEADER_BYTES;
+use coverslip_bundle::budget::MAX_HEADER_BYTES;
+use coverslip_bundle::fence::fenced;
 use coverslip_bundle::tensors::{Element, Tensor};
 use coverslip_bundle::{BundleError, BundleErrorKind, RowSource, fail};
 
@@ -115,7 +116,7 @@ impl Checkpoint {
     }
 
     fn add_file(&mut self, path: &Path) -> Result<usize, BundleError> {
-        let opened = File::open(path).and_then(|file| {
+        let opened = coverslip_files::open(path).and_then(|file| {
             let bytes = file.metadata()?.len();
             Ok(Opened { path: path.to_owned(), file, bytes })
         });
@@ -156,7 +157,7 @@ impl Checkpoint {
                 element,
                 strides: contiguous(&info.shape),
                 shape: info.shape.clone(),
-                offset: data + info.data_offsets.0 as u64,
+                offset: data.saturating_add(info.data_offsets.0 as u64),
             };
             self.add(name, entry)?;
         }
@@ -164,8 +165,8 @@ impl Checkpoint {
     }
 
     fn add_index(&mut self, path: &Path) -> Result<(), BundleError> {
-        let bytes = std::fs::read(path).map_err(|error| BundleError::io(path.display(), &error))?;
-        let index: Index = match serde_json::from_slice(&bytes) {
+        let bytes = coverslip_files::read(path).map_err(|error| BundleError::io(path.display(), &error))?;
+        let index: Index = match coverslip_bundle::json::parse(&bytes) {
             Ok(index) => index,
             Err(error) => fail!(Invalid, "{}: expected an index of shards: {error}", path.display()),
         };
@@ -243,9 +244,11 @@ fn read_header(opened: &Opened) -> Result<(u64, Metadata), BundleError> {
     }
     let mut header = vec![0; length as usize];
     file.read_exact(&mut header).map_err(|_| truncated())?;
-    let metadata: Metadata = match serde_json::from_slice(&header) {
-        Ok(metadata) => metadata,
-        Err(error) => fail!(Invalid, "{}: no safetensors header: {error}", place()),
+    // The crate turns a header into its own types here, as it does for a file in memory.
+    let metadata: Metadata = match fenced(|| coverslip_bundle::json::parse(&header)) {
+        Ok(Ok(metadata)) => metadata,
+        Ok(Err(error)) => fail!(Invalid, "{}: no safetensors header: {error}", place()),
+        Err(panic) => fail!(Invalid, "{}: {panic}", place()),
     };
     Ok((8 + length, metadata))
 }
@@ -254,7 +257,8 @@ impl Opened {
     /// Reads a tensor's elements in row-major order, starting at element `first` of the entry.
     fn gather(&self, name: &str, entry: &Entry, shape: &[usize], first: usize) -> Result<Vec<u8>, BundleError> {
         let size = entry.element.size();
-        let count: usize = shape.iter().product();
+        // An empty axis makes the product 0 however large the others are.
+        let count = if shape.contains(&0) { 0 } else { shape.iter().product::<usize>() };
         let mut bytes = Vec::new();
         if bytes.try_reserve_exact(count * size).is_err() {
             fail!(TooLarge, "no memory for the {count} values of tensor `{name}`");

@@ -61,7 +61,7 @@ pub(crate) struct TensorRef {
 /// `Missing`, `Io`, `Truncated`, `Invalid`, `TooLarge`; `Unsupported` for older checkpoints, joblib, TorchScript,
 /// big-endian and compressed files.
 pub(crate) fn open(path: &Path) -> Result<TorchFile, BundleError> {
-    let file = File::open(path).map_err(|error| BundleError::io(path.display(), &error))?;
+    let file = coverslip_files::open(path).map_err(|error| BundleError::io(path.display(), &error))?;
     read(file).map_err(|error| error.within(path.display()))
 }
 

@@ -1,5 +1,6 @@
 //! The radix-2 Fourier transform, in place and in f32.
 
+use std::collections::TryReserveError;
 use std::f64::consts::TAU;
 
 /// A transform of one length, a power of two of at least 2, with its factors.
@@ -35,6 +36,11 @@ impl Fourier {
             }
             size *= 2;
         }
+    }
+
+    /// Room for the length `n`, so that [`Fourier::fit`] allocates nothing.
+    pub fn reserve(&mut self, n: usize) -> Result<(), TryReserveError> {
+        self.factors.try_reserve_exact((n / 2).saturating_sub(self.factors.len()))
     }
 
     /// Sets the length to `n`, a power of two of at least 2.

@@ -9,6 +9,7 @@ use super::{Calibration, Check, MAX_SCORES, Profile, Scanner, TapGeometry};
 use coverslip_bundle::Digest;
 use coverslip_bundle::Manifest;
 use coverslip_bundle::limits::{MAX_D_SAE, MAX_EMBED_DIM, MAX_TAPS};
+use coverslip_bundle::signature::{Signed, Trust};
 use coverslip_bundle::tensors::TensorFile;
 use coverslip_bundle::verified::{read_file, read_verified};
 use coverslip_bundle::{BundleError, BundleErrorKind, fail};
@@ -27,13 +28,24 @@ const MAX_JSON_BYTES: u64 = 16 << 20;
 const MAX_TENSOR_BYTES: u64 = 512 << 20;
 
 impl Profile {
-    /// Reads and verifies the profile in `dir`. Also returns its digest, the sha256 of `profile.json`.
+    /// Reads and verifies the profile in `dir`, whoever made it. Also returns its digest, the sha256 of `profile.json`.
     ///
     /// # Errors
     /// Any [`BundleErrorKind`]; the message names the file or field.
     pub fn open(dir: &Path) -> Result<(Profile, Digest), BundleError> {
+        let (profile, digest, _) = Profile::open_trusted(dir, &Trust::default())?;
+        Ok((profile, digest))
+    }
+
+    /// Reads and verifies the profile in `dir`, and its signature before anything else is read from it. Also returns
+    /// whose signature was accepted.
+    ///
+    /// # Errors
+    /// As [`Profile::open`]; `SignatureInvalid` as [`Trust::check`].
+    pub fn open_trusted(dir: &Path, trust: &Trust) -> Result<(Profile, Digest, Option<Signed>), BundleError> {
         let path = dir.join(PROFILE_FILE);
         let bytes = read_file(&path, MAX_JSON_BYTES)?;
+        let signed = trust.check(dir, PROFILE_FILE, &bytes)?;
         let manifest = parse(&bytes).map_err(|e| e.within(path.display()))?;
         check(&manifest).map_err(|e| e.within(path.display()))?;
         let Some(entry) = manifest.files.get(TENSORS_FILE).filter(|_| manifest.files.len() == 1) else {
@@ -50,7 +62,7 @@ impl Profile {
         let tensors = TensorFile::parse(read_verified(dir, TENSORS_FILE, entry)?);
         let tensors = tensors.map_err(|e| e.within(dir.join(TENSORS_FILE).display()))?;
         let profile = assemble(manifest, &tensors).map_err(|e| e.within(dir.display()))?;
-        Ok((profile, Digest::of(&bytes)))
+        Ok((profile, Digest::of(&bytes), signed))
     }
 
     /// Checks that the profile was made with this bundle, by its digest, taps and features.
@@ -80,7 +92,7 @@ impl Profile {
 
 fn parse(bytes: &[u8]) -> Result<ProfileManifest, BundleError> {
     let invalid = |e: serde_json::Error| BundleError::new(BundleErrorKind::Invalid, format!("not a profile: {e}"));
-    let value: serde_json::Value = serde_json::from_slice(bytes).map_err(invalid)?;
+    let value: serde_json::Value = coverslip_bundle::json::parse(bytes).map_err(invalid)?;
     let format = value.get("format").and_then(serde_json::Value::as_str).unwrap_or_default();
     if format != PROFILE_FORMAT {
         fail!(

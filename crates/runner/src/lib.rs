@@ -2,8 +2,8 @@
 //! run graphs by it. The plugin has an engine of its own, with lanes and deadlines, and no importers.
 
 use std::error::Error;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use coverslip_bundle::budget::there_is;
 use coverslip_bundle::build::{BATCH, LoadResult};
 use coverslip_bundle::{ComposedGraph, ReferenceOutputs};
 use coverslip_import::{LoadedProbe, ProbeGraph, Probed, Rewrite};
@@ -24,6 +24,7 @@ pub fn load(mut graph: ComposedGraph) -> LoadResult {
     let input = model.node_id(&graph.input)?;
     let outputs = graph.outputs().into_iter().map(|name| model.node_id(name)).collect::<Result<Vec<_>, _>>()?;
     Ok(Box::new(move |tiles, n| {
+        check_memory(graph.working_bytes, n)?;
         let pixels = NdTensor::from_data([n, graph.side, graph.side, 3], tiles.to_vec());
         let values = fenced(|| model.run(vec![(input, pixels.into())], &outputs, None))?;
         let mut values = values.into_iter();
@@ -55,6 +56,7 @@ pub fn load_probe(graph: ProbeGraph) -> Result<LoadedProbe, Box<dyn Error + Send
     let input = model.node_id(ComposedGraph::PIXELS)?;
     let outputs = graph.outputs.iter().map(|name| model.node_id(name)).collect::<Result<Vec<_>, _>>()?;
     Ok(Box::new(move |tiles, n| {
+        check_memory(graph.working_bytes, n)?;
         let pixels = NdTensor::from_data([n, graph.side, graph.side, 3], tiles.to_vec());
         let values = fenced(|| model.run(vec![(input, pixels.into())], &outputs, None))?;
         values.into_iter().map(probed).collect()
@@ -87,10 +89,16 @@ type Failure = Box<dyn Error + Send + Sync>;
 
 /// A stranger's graph can make the engine panic. Then it is a graph that the engine does not run.
 fn fenced<T, E: Error + Send + Sync + 'static>(work: impl FnOnce() -> Result<T, E>) -> Result<T, Failure> {
-    match catch_unwind(AssertUnwindSafe(work)) {
-        Ok(done) => Ok(done?),
-        Err(_) => Err("it panics; simplify the graph, and report it".into()),
+    Ok(coverslip_bundle::fence::fenced(work)??)
+}
+
+/// Refuses what this machine has no memory for, because an engine that gets none aborts.
+fn check_memory(bytes: u64, tiles: usize) -> Result<(), Failure> {
+    let bytes = bytes.saturating_mul(tiles as u64);
+    if there_is(bytes) {
+        return Ok(());
     }
+    Err(format!("the graph may need {bytes} bytes at once for {tiles} tiles, which this machine does not give").into())
 }
 
 /// A value as numbers, also where they are integers or booleans.

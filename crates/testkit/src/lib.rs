@@ -3,9 +3,11 @@
 
 mod bundle;
 mod fixture;
+mod signer;
 
 pub use bundle::{bundle, bundle_of};
 pub use fixture::{Fixture, assert_refused, read_tensors};
+pub use signer::Signer;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -119,6 +121,13 @@ impl Drop for Scratch {
             let _ = fs::remove_dir_all(&self.0);
         }
     }
+}
+
+/// Puts a named pipe at `path`, in place of what is there: whoever opens it for reading without care waits for ever.
+pub fn pipe(path: &Path) {
+    let _ = fs::remove_file(path);
+    let made = Command::new("mkfifo").arg(path).status().expect("mkfifo");
+    assert!(made.success(), "mkfifo {}: {made}", path.display());
 }
 
 /// Compares with a golden file. `COVERSLIP_BLESS=1 cargo test` writes the file instead: use it after an intended change

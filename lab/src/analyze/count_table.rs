@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::Failure;
-use crate::embeddings::Table;
-use crate::embeddings::names::{COLUMNS, IMAGE, SLIDE, TILE};
+use crate::embeddings::names::{COLUMNS, IMAGE, SLIDES, TILE};
+use crate::embeddings::{Table, open_csv};
 
 /// Columns that may name the tile, in the order in which they are looked for.
-const KEYS: [&str; 3] = [TILE, IMAGE, SLIDE];
+const KEYS: [&str; 5] = [TILE, IMAGE, SLIDES[0], SLIDES[1], SLIDES[2]];
 
 /// The table of counts. Its rows are labels: each names a tile.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ impl CountTable {
     /// When it cannot be read, names no tile, or names a tile or a column twice.
     pub(super) fn read(path: &Path) -> Result<CountTable, Failure> {
         let place = path.display().to_string();
-        let mut reader = csv::Reader::from_path(path).map_err(|error| format!("{place}: {error}"))?;
+        let mut reader = open_csv(path).map_err(|error| format!("{place}: {error}"))?;
         let header = reader.headers().map_err(|error| format!("{place}: {error}"))?;
         let header: Vec<String> = header.iter().map(|n| n.trim_start_matches('\u{feff}').trim().to_owned()).collect();
         let twice = |(at, name): &(usize, &String)| !name.is_empty() && header[..*at].contains(*name);
@@ -48,7 +48,8 @@ impl CountTable {
             .into());
         }
         let key = KEYS.iter().find_map(|key| header.iter().position(|name| name == key)).ok_or_else(|| {
-            format!("{place}: expected a column tile, image or slide that names the tiles, found {}", header.join(", "))
+            let known = KEYS.join(", ");
+            format!("{place}: expected a column that names the tiles ({known}), found {}", header.join(", "))
         })?;
         let mut rows = Vec::new();
         for record in reader.records() {
@@ -164,7 +165,8 @@ impl CountTable {
             cells.iter().any(|cell| cell.parse::<f64>().is_ok())
         };
         // Names and places are no counts, even where they are numbers.
-        let other = |name: &&String| !COLUMNS.contains(&name.as_str()) && *name != group;
+        let place = |name: &str| COLUMNS.contains(&name) || KEYS.contains(&name);
+        let other = |name: &&String| !place(name) && *name != group;
         let names: Vec<String> = if types.is_empty() {
             self.header.iter().filter(other).filter(is_number).cloned().collect()
         } else {

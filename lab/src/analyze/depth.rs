@@ -15,8 +15,9 @@ use super::representation::Representation;
 use super::study::{self, Study};
 use super::text::signed;
 use super::{Failure, Outcome};
+use crate::claim;
 use crate::embeddings::names::SCANNER;
-use crate::embeddings::{EmbeddingSet, stacked};
+use crate::embeddings::{EmbeddingSet, SlideColumn, stacked};
 use crate::findings::file::Findings;
 use crate::findings::models::{DepthFindings, DepthPoint};
 use crate::findings::reading::Sample;
@@ -49,6 +50,7 @@ pub(crate) fn run(options: &Options, out: &mut dyn Write) -> Outcome {
         )
         .into());
     }
+    let _claim = claim::within(&options.out)?;
     let CountOptions { labels, method } = &options.counts;
     let mut found = DepthFindings {
         sample: Sample { dataset: labels.name(), tiles: 0, groups: 0 },
@@ -60,7 +62,9 @@ pub(crate) fn run(options: &Options, out: &mut dyn Write) -> Outcome {
         let bundle = Bundle::open(bundle)?;
         let study = Study::open(&options.embeddings[model], labels)?;
         let files = options.scanners.get(model);
-        let scanners = files.map(|files| Scanners::open(files, &options.scanner_group)).transpose()?;
+        let scanners = files
+            .map(|files| Scanners::open(files, &options.scanner_group, &options.counts.labels.slides))
+            .transpose()?;
         found.sample = study.sample(labels.name());
         found.cell_types = study.counts.iter().map(|counts| counts.name.clone()).collect();
         found.scanners = scanners.as_ref().map(|s| (s.scanners.names().to_vec(), options.scanner_group.clone()));
@@ -119,8 +123,8 @@ struct Scanners {
 }
 
 impl Scanners {
-    fn open(files: &[PathBuf], group: &str) -> Result<Scanners, Failure> {
-        let sets = files.iter().map(|file| EmbeddingSet::open(file)).collect::<Result<Vec<_>, _>>()?;
+    fn open(files: &[PathBuf], group: &str, slides: &SlideColumn) -> Result<Scanners, Failure> {
+        let sets = files.iter().map(|file| EmbeddingSet::open(file, slides)).collect::<Result<Vec<_>, _>>()?;
         let column = |name: &str| {
             let mut cells = Vec::new();
             for set in &sets {

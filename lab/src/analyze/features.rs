@@ -10,8 +10,9 @@ use coverslip_bundle::{Bundle, FeatureLabel};
 
 use super::study::{self, FeatureTable};
 use super::{Failure, Outcome};
-use crate::embeddings::EmbeddingSet;
+use crate::claim;
 use crate::embeddings::names::{IMAGE, PLACE, SLIDE, TILE};
+use crate::embeddings::{EmbeddingSet, SlideColumn};
 use crate::findings::features::{FeatureProfile, FeaturesFindings, TopTile};
 use crate::findings::file::Findings;
 use crate::findings::reading::Sample;
@@ -20,6 +21,8 @@ pub(crate) struct Options {
     pub(crate) embeddings: PathBuf,
     /// The bundle that the embeddings come from.
     pub(crate) bundle: Option<PathBuf>,
+    /// The column of the embeddings' table that names the slide.
+    pub(crate) slides: SlideColumn,
     /// The column whose equal values make a group.
     pub(crate) group: String,
     /// Top tiles of each feature.
@@ -34,7 +37,8 @@ pub(crate) struct Options {
 /// # Errors
 /// When files cannot be read or written, or there are no features in them.
 pub(crate) fn run(options: &Options, out: &mut dyn Write) -> Outcome {
-    let set = EmbeddingSet::open(&options.embeddings)?;
+    let _claim = claim::within(&options.out)?;
+    let set = EmbeddingSet::open(&options.embeddings, &options.slides)?;
     let bundle = options.bundle.as_deref().map(Bundle::open).transpose()?;
     if let Some(bundle) = &bundle {
         study::features_fit(&set, bundle)?;

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::embeddings::SlideColumn;
+
 /// The counts, and how they are analysed.
 pub(crate) struct CountOptions {
     pub(crate) labels: LabelOptions,
@@ -12,6 +14,8 @@ pub(crate) struct CountOptions {
 #[derive(Debug, Clone)]
 pub(crate) struct LabelOptions {
     pub(crate) path: PathBuf,
+    /// The column of the embeddings' table that names the slide.
+    pub(crate) slides: SlideColumn,
     /// The column, of the embeddings' table or of the labels, whose equal values make a group.
     pub(crate) group: String,
     /// Groups are equal up to the last such character.

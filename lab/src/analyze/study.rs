@@ -57,7 +57,7 @@ impl Study {
     /// # Errors
     /// When files cannot be used, labels do not match, or there are fewer than three groups.
     pub(super) fn open(embeddings: &Path, options: &LabelOptions) -> Result<Study, Failure> {
-        let set = EmbeddingSet::open(embeddings)?;
+        let set = EmbeddingSet::open(embeddings, &options.slides)?;
         let labels = CountTable::read(&options.path)?;
         let counts = labels.counts(&options.types, &options.group)?;
         let rows = labels.places(set.table())?;

@@ -17,12 +17,14 @@ use super::model::{self, Model};
 use super::request::{BuildRequest, Stated, from_json};
 use super::tiles::{self, Tiles};
 use super::{memory, page};
+use crate::claim;
 
 /// Builds a bundle and says what was built.
 ///
 /// # Errors
 /// Where a part cannot be read, something is not stated, the parts do not fit, or the bundle cannot be written.
 pub(crate) fn run(request: &BuildRequest, out: &mut impl Write) -> Result<(), Box<dyn Error>> {
+    let claim = claim::beside(&request.out)?;
     let model = model::read(request, request.sae_options.precision)?;
     let sae = request.sae.as_ref().map(|path| import_sae(path, &request.sae_options)).transpose()?;
     let tiles = tiles::read(&request.tiles, model.side)?;
@@ -46,12 +48,12 @@ pub(crate) fn run(request: &BuildRequest, out: &mut impl Write) -> Result<(), Bo
         reference_tiles: tiles.pixels[..kept].to_vec(),
         documents: documents(&request.documents)?,
     };
-    let bundle = write_bundle(&request.out, recipe, request.force, coverslip_runner::load)?;
+    let bundle = write_bundle(claim, recipe, request.force, coverslip_runner::load)?;
     if let Some(file) = &tiles.file {
         compare_with_exporter(&bundle, file, out)?;
     }
     writeln!(out, "{}", request.out.display())?;
-    Ok(write!(out, "{}", page::page(&bundle)?)?)
+    Ok(write!(out, "{}", page::page(&bundle, "none")?)?)
 }
 
 /// A value that somebody has to state.
@@ -138,7 +140,7 @@ fn documents(paths: &[PathBuf]) -> Result<BTreeMap<String, Vec<u8>>, Box<dyn Err
     for path in paths {
         let name = path.file_name().and_then(|name| name.to_str());
         let name = name.ok_or_else(|| format!("{}: no file name", path.display()))?;
-        let bytes = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let bytes = coverslip_files::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
         documents.insert(name.to_owned(), bytes);
     }
     Ok(documents)

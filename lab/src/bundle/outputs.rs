@@ -10,6 +10,7 @@ use coverslip_files::put;
 use coverslip_vit::Family;
 
 use super::tiles;
+use crate::claim;
 
 /// Runs `tiles` through the bundle and writes the outputs to `path`.
 ///
@@ -22,6 +23,7 @@ pub(crate) fn run(
     path: &Path,
     out: &mut impl Write,
 ) -> Result<(), Box<dyn Error>> {
+    let _claim = claim::beside(path)?;
     let tiles = tiles::read(tiles, bundle.manifest().side)?;
     let outputs = match kernels {
         Some(family) => coverslip_vit::outputs(bundle, family, &tiles.pixels)?,

@@ -10,11 +10,11 @@ use coverslip_bundle::{
 
 use crate::term::{Page, prefixed};
 
-/// The page for a bundle.
+/// The page for a bundle; `origin` says who made it.
 ///
 /// # Errors
 /// Where the reference tiles cannot be read.
-pub(crate) fn page(bundle: &Bundle) -> Result<String, BundleError> {
+pub(crate) fn page(bundle: &Bundle, origin: &str) -> Result<String, BundleError> {
     let manifest = bundle.manifest();
     let mut page = Page::default();
     page.row("bundle", &manifest.name);
@@ -22,6 +22,7 @@ pub(crate) fn page(bundle: &Bundle) -> Result<String, BundleError> {
     page.row("licence", &manifest.licence);
     page.row("source", &manifest.source);
     page.row("digest", &bundle.digest().to_string());
+    page.row("signature", origin);
     model(&mut page, manifest);
     taps(&mut page, manifest);
     sae(&mut page, manifest);

@@ -1,10 +1,14 @@
 //! Tiles for building and comparing bundles: from images, directories of images, or safetensors.
 
 use std::error::Error;
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
+use coverslip_bundle::budget::there_is;
+use coverslip_bundle::fence::fenced;
 use coverslip_bundle::tensors::TensorFile;
 use coverslip_import::read_safetensors;
+use image::{ImageReader, RgbImage};
 
 /// Tiles, and the file that they came from where it may hold more.
 pub(super) struct Tiles {
@@ -69,8 +73,32 @@ fn images(path: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
     Ok(images)
 }
 
+/// Most pixels of a picture that tiles are cut from.
+const MOST_PIXELS: u64 = 1 << 28;
+/// Bytes of a pixel while a picture is decoded: as it is stored (16 bits and alpha at most) and as RGB.
+const PIXEL_BYTES: u64 = 8 + 3;
+
+/// Decodes a picture whose size was held against a budget first.
+fn picture(path: &Path) -> Result<RgbImage, Box<dyn Error>> {
+    let open = || {
+        Ok::<_, Box<dyn Error>>(ImageReader::new(BufReader::new(coverslip_files::open(path)?)).with_guessed_format()?)
+    };
+    let (reader, sizes) = (open()?, open()?);
+    let (width, height) = fenced(|| sizes.into_dimensions())??;
+    let pixels = u64::from(width) * u64::from(height);
+    if pixels > MOST_PIXELS {
+        return Err(
+            format!("found {width} × {height} px, expected at most {MOST_PIXELS} pixels: cut it into parts").into()
+        );
+    }
+    if !there_is(pixels * PIXEL_BYTES) {
+        return Err(format!("no memory for its {width} × {height} px: cut it into parts").into());
+    }
+    Ok(fenced(|| reader.decode().map(|image| image.into_rgb8()))??)
+}
+
 fn cut(path: &Path, side: usize) -> Result<Vec<u8>, Box<dyn Error>> {
-    let image = image::open(path).map_err(|error| format!("{}: {error}", path.display()))?.into_rgb8();
+    let image = picture(path).map_err(|error| format!("{}: {error}", path.display()))?;
     let (width, height) = (image.width() as usize, image.height() as usize);
     let rows: Vec<&[u8]> = image.as_raw().chunks_exact(width * 3).collect();
     let mut tiles = Vec::new();

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Subcommand, value_parser};
 
+use super::options::SlideColumnArg;
 use crate::analyze::options::{CountOptions, LabelOptions, Method};
 use crate::analyze::{comparison, counts, depth, features, planted, scanners, transfer};
 use crate::embeddings::names::{SCANNER, SLIDE};
@@ -57,6 +58,8 @@ struct CountArgs {
     /// Counts: a CSV with a row per tile, named in a column tile, image or slide, and a column per cell type
     #[arg(long, value_name = "CSV")]
     labels: PathBuf,
+    #[command(flatten)]
+    slides: SlideColumnArg,
     /// The column, of the embeddings' table or of the labels, whose equal values make a group: tiles of one image,
     /// slide or patient are not independent
     #[arg(long, value_name = "COLUMN", default_value = SLIDE)]
@@ -89,6 +92,7 @@ impl CountArgs {
         CountOptions {
             labels: LabelOptions {
                 path: self.labels,
+                slides: self.slides.column(),
                 group: self.group,
                 cut: self.cut,
                 types: self.types,
@@ -259,6 +263,8 @@ struct Features {
     /// The bundle that they come from, for the features' labels
     #[arg(long, value_name = "DIR")]
     bundle: Option<PathBuf>,
+    #[command(flatten)]
+    slides: SlideColumnArg,
     /// The column whose equal values make a group: top tiles come from as many groups as there are
     #[arg(long, value_name = "COLUMN", default_value = SLIDE)]
     group: String,
@@ -278,6 +284,7 @@ impl Features {
         features::Options {
             embeddings: self.embeddings,
             bundle: self.bundle,
+            slides: self.slides.column(),
             group: self.group,
             top: self.top as usize,
             dataset: self.dataset,
@@ -322,6 +329,8 @@ struct Scanners {
     /// The column that names the scanner (or the centre), where the files are not given with one
     #[arg(long, value_name = "COLUMN", default_value = SCANNER)]
     scanner: String,
+    #[command(flatten)]
+    slides: SlideColumnArg,
     /// The column whose tiles belong together and are never split: slides, patients, or places of one slide
     #[arg(long, value_name = "COLUMN", default_value = SLIDE)]
     group: String,
@@ -357,6 +366,7 @@ impl Scanners {
         scanners::Options {
             files: self.embeddings.iter().map(file).collect(),
             out: self.out,
+            slides: self.slides.column(),
             columns: Columns { scanner: self.scanner, group: self.group, biology: self.biology, pair: self.pair },
             taps: self.taps,
             k: self.k.map(|k| k as usize),

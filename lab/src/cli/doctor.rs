@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use coverslip_plugin_abi as abi;
 
+use super::trust::TrustArgs;
 use crate::doctor;
 use crate::host::{EngineChoice, Setup};
 
@@ -16,6 +17,8 @@ pub(super) struct Args {
     /// The bundle to ask about [default: bundles/demo of the workspace or of the installation]
     #[arg(long, value_name = "DIR")]
     bundle: Option<PathBuf>,
+    #[command(flatten)]
+    trust: TrustArgs,
     /// The shared library [default: the one built together with this command]
     #[arg(long, value_name = "FILE")]
     library: Option<PathBuf>,
@@ -24,5 +27,6 @@ pub(super) struct Args {
 pub(super) fn run(args: Args) -> Result<(), Box<dyn Error>> {
     let tensorrt_library = args.tensorrt.map(std::path::absolute).transpose()?;
     let engine = EngineChoice { engine: abi::ENGINE_AUTO, tensorrt_library, ..EngineChoice::default() };
-    doctor::run(&Setup { library: args.library, bundle: args.bundle, profile: None, engine, threads: 0 })
+    let trust = args.trust.trust()?;
+    doctor::run(&Setup { library: args.library, bundle: args.bundle, profile: None, trust, engine, threads: 0 })
 }

@@ -4,7 +4,8 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::options::{EngineArgs, checked_mpp};
+use super::options::{EngineArgs, SlideArgs, checked_mpp};
+use super::trust::TrustArgs;
 use crate::embed::{self, Cutting, Field, Naming, Request};
 use crate::host::Setup;
 
@@ -45,6 +46,10 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE")]
     library: Option<PathBuf>,
     #[command(flatten)]
+    which: SlideArgs,
+    #[command(flatten)]
+    trust: TrustArgs,
+    #[command(flatten)]
     engine: EngineArgs,
     /// Threads of the engine [default: one per CPU]
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
@@ -56,13 +61,19 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
         inputs: args.inputs,
         out: args.out,
         force: args.force,
-        cutting: Cutting { field: args.field, mpp: checked_mpp(args.mpp)?, stretch: args.stretch },
+        cutting: Cutting {
+            selection: args.which.selection(),
+            field: args.field,
+            mpp: checked_mpp(args.mpp)?,
+            stretch: args.stretch,
+        },
         background: args.background,
         naming: Naming { slide_separator: args.slide_separator, scanner: args.scanner },
         setup: Setup {
             library: args.library,
             bundle: args.bundle,
             profile: None,
+            trust: args.trust.trust()?,
             engine: args.engine.choice(),
             threads: args.threads,
         },

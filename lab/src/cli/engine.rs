@@ -61,7 +61,7 @@ struct BuildArgs {
 }
 
 pub(super) fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
-    let mut out = std::io::stdout().lock();
+    let mut out = crate::term::screen();
     match args.command {
         Command::Build(args) => {
             let request = Request {

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use crate::install::{self, Request};
 
-/// Installs the shared library, headers, CMake package and pkg-config file under a prefix
+/// Installs the shared library, headers, CMake package, pkg-config file and bills of materials under a prefix
 #[derive(clap::Args, Debug)]
 pub(super) struct Args {
-    /// The folder that gets include/, lib/ and, with --bundle, share/
+    /// The folder that gets include/, lib/ and share/
     #[arg(long, value_name = "DIR")]
     prefix: PathBuf,
     /// The shared library to install [default: the one built together with this command]

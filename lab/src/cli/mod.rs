@@ -11,11 +11,15 @@ mod profile;
 pub mod report;
 pub mod sae;
 mod scan;
+mod sign;
+mod trust;
 
-use std::io::{Write, stdout};
+use std::io::{Write, stderr};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use crate::term::{plain, screen};
 
 /// SAE features and QC flags for every tile of a slide, as it is scanned
 #[derive(Parser, Debug)]
@@ -45,6 +49,8 @@ enum Command {
     Embed(embed::Args),
     /// Train sparse autoencoders on embeddings, and measure them
     Sae(sae::Args),
+    /// Sign bundles and profiles, and make the keys for it
+    Sign(sign::Args),
     /// Install the library, its headers and what CMake and pkg-config need
     Install(install::Args),
 }
@@ -55,17 +61,18 @@ pub fn run() -> ExitCode {
         Command::Scan(args) => scan::run(args),
         Command::Bundle(args) => bundle::run(args).map(|()| ExitCode::SUCCESS),
         Command::Profile(args) => profile::run(args).map(|()| ExitCode::SUCCESS),
-        Command::Analyze(args) => analyze::run(args, &mut stdout()).map(|()| ExitCode::SUCCESS),
+        Command::Analyze(args) => analyze::run(args, &mut screen()).map(|()| ExitCode::SUCCESS),
         Command::Engine(args) => engine::run(args),
         Command::Doctor(args) => doctor::run(args).map(|()| ExitCode::SUCCESS),
-        Command::Report(args) => report::run(&args, &mut stdout()).map(|()| ExitCode::SUCCESS),
+        Command::Report(args) => report::run(&args, &mut screen()).map(|()| ExitCode::SUCCESS),
         Command::Embed(args) => embed::run(args),
-        Command::Sae(args) => sae::run(args, &mut stdout()),
+        Command::Sae(args) => sae::run(args, &mut screen()),
+        Command::Sign(args) => sign::run(args).map(|()| ExitCode::SUCCESS),
         Command::Install(args) => install::run(args).map(|()| ExitCode::SUCCESS),
     };
     outcome.unwrap_or_else(|error| {
         // Nothing is left to do if stderr is gone.
-        let _ = writeln!(std::io::stderr(), "coverslip: {error}");
+        let _ = writeln!(stderr(), "coverslip: {}", plain(&error.to_string()));
         ExitCode::FAILURE
     })
 }

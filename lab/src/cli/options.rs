@@ -3,8 +3,24 @@
 use std::path::{Path, PathBuf};
 
 use coverslip_plugin_abi as abi;
+use coverslip_slides::{ReaderKind, Selection};
 
+use crate::embeddings::SlideColumn;
 use crate::host::EngineChoice;
+
+/// Which slide a tile is from
+#[derive(clap::Args, Debug, Clone)]
+pub(super) struct SlideColumnArg {
+    /// The column of the embeddings' table that names the slide [default: slide, slide_id or sample_id]
+    #[arg(long, value_name = "COLUMN")]
+    slide_column: Option<String>,
+}
+
+impl SlideColumnArg {
+    pub(super) fn column(&self) -> SlideColumn {
+        SlideColumn::new(self.slide_column.clone())
+    }
+}
 
 /// What runs the model
 #[derive(clap::Args, Debug, Clone)]
@@ -78,6 +94,34 @@ impl EngineArgs {
             },
             max_batch: self.max_batch,
         }
+    }
+}
+
+/// Which image of a file is read, and by what
+#[derive(clap::Args, Debug, Clone)]
+pub(super) struct SlideArgs {
+    /// What reads the slide [default: Coverslip's own readers, and OpenSlide for what they do not read]
+    #[arg(long, value_enum)]
+    reader: Option<Reader>,
+    /// One of several scenes of a file, by its number [default: the largest]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    scene: Option<u32>,
+}
+
+#[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+enum Reader {
+    Own,
+    #[value(name = "openslide")]
+    OpenSlide,
+}
+
+impl SlideArgs {
+    pub(super) fn selection(&self) -> Selection {
+        let reader = self.reader.map(|reader| match reader {
+            Reader::Own => ReaderKind::Own,
+            Reader::OpenSlide => ReaderKind::OpenSlide,
+        });
+        Selection { reader, scene: self.scene }
     }
 }
 

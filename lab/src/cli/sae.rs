@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::{Subcommand, ValueEnum};
 use coverslip_analysis::sae::Objective;
 
+use super::options::SlideColumnArg;
 use crate::sae::{evaluation, training};
 
 #[derive(Debug, clap::Args)]
@@ -47,6 +48,8 @@ struct Train {
     /// The tap [default: the only one]
     #[arg(long)]
     tap: Option<String>,
+    #[command(flatten)]
+    slides: SlideColumnArg,
     /// The objective
     #[arg(long, value_enum, default_value_t = ObjectiveKind::Topk)]
     arch: ObjectiveKind,
@@ -151,6 +154,7 @@ impl Train {
         training::Options {
             embeddings: self.embeddings,
             tap: self.tap,
+            slides: self.slides.column(),
             objective: match self.arch {
                 ObjectiveKind::Topk => Objective::TopK { k: self.k },
                 ObjectiveKind::Batchtopk => Objective::BatchTopK { k: self.k },
@@ -186,6 +190,8 @@ struct Eval {
     /// The tap [default: the only one]
     #[arg(long)]
     tap: Option<String>,
+    #[command(flatten)]
+    slides: SlideColumnArg,
     /// Slides to measure on [default: split.json beside the SAEs, which has to say the same]
     #[arg(long, value_name = "FILE")]
     split: Option<PathBuf>,
@@ -200,6 +206,7 @@ impl Eval {
             saes: self.saes,
             embeddings: self.embeddings,
             tap: self.tap,
+            slides: self.slides.column(),
             split: self.split,
             out: self.out,
         }

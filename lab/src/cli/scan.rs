@@ -4,14 +4,16 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::options::{EngineArgs, checked_mpp};
+use super::options::{EngineArgs, SlideArgs, checked_mpp};
+use super::trust::TrustArgs;
 use crate::host::Setup;
 use crate::play::{Layout, Settings};
 use crate::scan::{self, Ending, Scan};
 
 #[derive(clap::Args, Debug, Clone)]
 pub(super) struct Args {
-    /// TIFF, BigTIFF, SVS, OME-TIFF, PNG, JPEG or a directory of tiles [default: a generated H&E-like slide]
+    /// TIFF, BigTIFF, SVS, OME-TIFF, Philips TIFF, PNG, JPEG, a directory of tiles, or what OpenSlide reads where it is
+    /// installed [default: a generated H&E-like slide]
     slide: Option<PathBuf>,
     /// The directory for tiles.parquet, slide.json, qc.geojson and overview.png
     #[arg(long, value_name = "DIR", default_value = "out")]
@@ -45,6 +47,10 @@ pub(super) struct Args {
     #[arg(long)]
     embeddings: bool,
     #[command(flatten)]
+    which: SlideArgs,
+    #[command(flatten)]
+    trust: TrustArgs,
+    #[command(flatten)]
     engine: EngineArgs,
     /// Threads of the engine [default: one per CPU]
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
@@ -75,23 +81,25 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
     })
 }
 
-fn wanted(args: Args) -> Result<Scan, String> {
+fn wanted(args: Args) -> Result<Scan, Box<dyn Error>> {
     let mpp = checked_mpp(args.mpp)?;
     if let Some(rate) = args.rate.filter(|rate| !(rate.is_finite() && *rate > 0.0)) {
-        return Err(format!("--rate: expected tiles per second above 0, found {rate}"));
+        return Err(format!("--rate: expected tiles per second above 0, found {rate}").into());
     }
     if !(args.alpha > 0.0 && args.alpha < 0.5) {
-        return Err(format!("--alpha: expected a level between 0 and 0.5, found {}", args.alpha));
+        return Err(format!("--alpha: expected a level between 0 and 0.5, found {}", args.alpha).into());
     }
     Ok(Scan {
         slide: args.slide,
         out: args.out,
+        selection: args.which.selection(),
         mpp,
         scanner: args.scanner,
         setup: Setup {
             library: args.library,
             bundle: args.bundle,
             profile: args.profile,
+            trust: args.trust.trust()?,
             engine: args.engine.choice(),
             threads: args.threads,
         },

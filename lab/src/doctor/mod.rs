@@ -8,10 +8,12 @@ use std::error::Error;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use coverslip_bundle::MANIFEST_FILE;
 use coverslip_plugin_abi as abi;
 use coverslip_tensorrt::{Driver, Gpu, Library, LoadError, NoDriver};
 
 use crate::host::{HostError, Setup, text};
+use crate::sign::origin;
 use crate::term::{Line, Page};
 use advice::Advice;
 
@@ -29,8 +31,10 @@ pub(crate) fn run(setup: &Setup) -> Result<(), Box<dyn Error>> {
     page.gap();
     choice(&mut page, setup, &mut advice);
     page.gap();
+    readers(&mut page);
+    page.gap();
     advice.write(&mut page);
-    Ok(write!(std::io::stdout().lock(), "{}", page.finish())?)
+    Ok(write!(crate::term::screen(), "{}", page.finish())?)
 }
 
 fn gpus(page: &mut Page, driver: &Result<&Driver, NoDriver>, advice: &mut Advice) {
@@ -92,6 +96,19 @@ fn is_absent(why: &LoadError) -> bool {
     }
 }
 
+/// What slides can be read with.
+fn readers(page: &mut Page) {
+    let own = concat!("coverslip ", env!("CARGO_PKG_VERSION"));
+    page.row("slides", &format!("{own}: TIFF, BigTIFF, SVS, OME-TIFF, Philips TIFF, PNG, JPEG, directories of tiles"));
+    match coverslip_slides::find_openslide() {
+        Ok(found) => {
+            page.row("", &format!("OpenSlide {}: NDPI, MRXS, BIF, SCN, VMS, DICOM, JPEG 2000", found.version));
+            page.row("", &found.path.display().to_string());
+        }
+        Err(why) => page.row("", &format!("for NDPI, MRXS, BIF, SCN, VMS, DICOM and JPEG 2000: {why}")),
+    }
+}
+
 /// What AUTO chooses for the bundle, and why.
 fn choice(page: &mut Page, setup: &Setup, advice: &mut Advice) {
     match ask(setup) {
@@ -105,6 +122,8 @@ struct Asked {
     library: PathBuf,
     contract: (u32, u32),
     bundle: PathBuf,
+    /// Who made the bundle.
+    origin: String,
     opened: Result<abi::RuntimeInfo, HostError>,
 }
 
@@ -112,6 +131,10 @@ fn ask(setup: &Setup) -> Result<Asked, Box<dyn Error>> {
     let loaded = setup.load()?;
     let (library, contract) = (loaded.library.path().to_owned(), loaded.library.abi_version());
     let bundle = loaded.bundle.clone();
+    // The comment: the plugin gives the number of the key alone.
+    let signed = setup.trust.check(&bundle, MANIFEST_FILE, &coverslip_files::read(&bundle.join(MANIFEST_FILE))?);
+    let origin = signed.map(|signed| origin(&bundle, MANIFEST_FILE, signed.as_ref()));
+    let origin = origin.unwrap_or_else(|error| error.to_string());
     let mut line = Line::new();
     let session = loaded.open(|_, fraction| {
         line.show(&format!("asking the plugin {:3.0} %", 100.0 * fraction));
@@ -123,7 +146,7 @@ fn ask(setup: &Setup) -> Result<Asked, Box<dyn Error>> {
         session.close()?;
         Ok(info)
     });
-    Ok(Asked { library, contract, bundle, opened })
+    Ok(Asked { library, contract, bundle, origin, opened })
 }
 
 impl Asked {
@@ -131,6 +154,7 @@ impl Asked {
         let (major, minor) = self.contract;
         page.row("plugin", &format!("contract {major}.{minor}, {}", self.library.display()));
         page.row("bundle", &self.bundle.display().to_string());
+        page.row("signature", &self.origin);
         let info = match &self.opened {
             Ok(info) => info,
             Err(error) => return page.row("AUTO", &format!("does not open: {error}")),

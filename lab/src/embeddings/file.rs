@@ -4,14 +4,19 @@ use std::path::{Path, PathBuf};
 
 use coverslip_analysis::Categories;
 use coverslip_bundle::RowSource;
+use coverslip_bundle::budget::there_is;
 use coverslip_bundle::tensors::Element;
 use coverslip_import::Checkpoint;
 
 use super::content::{SparseFeatures, TapInfo};
 use super::error::{EmbeddingError, Result};
-use super::names::{self, FEATURE_INDEX, FEATURE_VALUE, PARQUET, SAFETENSORS, SLIDE};
+use super::names::{self, FEATURE_INDEX, FEATURE_VALUE, PARQUET, SAFETENSORS};
 use super::parquet::ParquetFile;
-use super::table::{Table, read_categories};
+use super::slide_column::SlideColumn;
+use super::table::{Table, read_slides};
+
+/// Bytes that readers keep of a tile beside its embedding: its slide, its side of the split, its place in an order.
+const TILE_BYTES: u64 = 64;
 
 /// An open embedding file. Opening reads the names and widths of its taps; values are read by positioned reads when they
 /// are asked for. A mapping would need `unsafe`, and a file that shrinks under a mapping ends the process.
@@ -73,6 +78,9 @@ impl EmbeddingFile {
         }
         if len == 0 {
             return Err(EmbeddingError::at(path, &"expected at least one tile, found none"));
+        }
+        if !there_is((len as u64).saturating_mul(TILE_BYTES)) {
+            return Err(EmbeddingError::at(path, &format!("no memory for the table of {len} tiles; split the file")));
         }
         let taps = shapes.into_iter().map(|(tap, _)| tap).collect();
         Ok(Self { path: path.into(), store, taps, len })
@@ -162,28 +170,28 @@ impl EmbeddingFile {
     /// The table of the tiles.
     ///
     /// # Errors
-    /// When the table is missing or damaged, has no column `slide`, or has another number of rows.
-    pub(super) fn table(&self) -> Result<Table> {
+    /// When the table is missing or damaged, has no column of slides, or has another number of rows.
+    pub(super) fn table(&self, slides: &SlideColumn) -> Result<Table> {
         let table = match &self.store {
             Store::Safetensors(_) => Table::read_csv(&self.table_path())?,
             Store::Parquet(file) => file.table()?,
         };
         self.check_rows(table.len())?;
-        table.require(SLIDE, &self.table_path())?;
-        Ok(table)
+        let place = slides.place(table.names(), &self.table_path())?;
+        Ok(table.with_slides_at(place))
     }
 
-    /// The table's column `name` as categories, without keeping the rest of the table.
+    /// Each tile's slide, without keeping the rest of the table.
     ///
     /// # Errors
     /// When the table is missing or damaged, has no such column, or has another number of rows.
-    pub fn categories(&self, name: &str) -> Result<Categories> {
-        let categories = match &self.store {
-            Store::Safetensors(_) => read_categories(&self.table_path(), name)?,
-            Store::Parquet(file) => Categories::new(file.table()?.require(name, &self.path)?),
+    pub fn slides(&self, column: &SlideColumn) -> Result<Categories> {
+        let slides = match &self.store {
+            Store::Safetensors(_) => read_slides(&self.table_path(), column)?,
+            Store::Parquet(_) => Categories::new(self.table(column)?.column(names::SLIDE).unwrap_or_default()),
         };
-        self.check_rows(categories.len())?;
-        Ok(categories)
+        self.check_rows(slides.len())?;
+        Ok(slides)
     }
 
     fn table_path(&self) -> PathBuf {

@@ -14,8 +14,10 @@ pub(crate) const FEATURE_INDEX: &str = ComposedGraph::FEATURE_INDEX;
 /// float \[tiles, k\]
 pub(crate) const FEATURE_VALUE: &str = ComposedGraph::FEATURE_VALUE;
 
-/// The table's column that every embedding file has.
+/// The slide's column in the files that `embed` writes; in a [`Table`](super::Table), whichever column names the slide.
 pub(crate) const SLIDE: &str = "slide";
+/// Columns that name the slide in the tables of this and other programs, in the order in which they are looked for.
+pub(crate) const SLIDES: [&str; 3] = [SLIDE, "slide_id", "sample_id"];
 pub(crate) const IMAGE: &str = "image";
 pub(crate) const TILE: &str = "tile";
 /// x, y, width and height in the image, px.

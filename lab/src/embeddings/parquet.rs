@@ -7,6 +7,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use coverslip_bundle::budget::there_is;
+use coverslip_bundle::fence::fenced;
 use parquet::basic::{Compression, Type as Physical};
 use parquet::column::reader::get_typed_column_reader;
 use parquet::data_type::{ByteArray, ByteArrayType, DataType, DoubleType, FloatType, Int32Type};
@@ -17,13 +19,17 @@ use parquet::record::Field;
 use parquet::schema::parser::parse_message_type;
 use parquet::schema::types::Type;
 
+use super::claims;
 use super::content::{SparseFeatures, TapInfo};
 use super::error::{EmbeddingError, Result};
+use super::extracts::Extracts;
 use super::names::{self, COLUMNS, FEATURE_INDEX, FEATURE_VALUE, IMAGE, SCANNER, SLIDE, TILE};
 use super::table::Table;
 
 /// Rows of a row group; one group is decoded at a time.
 const GROUP: usize = 4096;
+/// Bytes of a cell of the table: a text of a few letters.
+const CELL_BYTES: u64 = 48;
 
 /// An open Parquet file.
 pub(super) struct ParquetFile {
@@ -42,10 +48,28 @@ impl fmt::Debug for ParquetFile {
 
 impl ParquetFile {
     pub(super) fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).map_err(|error| EmbeddingError::at(path, &error))?;
-        let reader = SerializedFileReader::new(file).map_err(|error| EmbeddingError::at(path, &error))?;
-        let len = reader.metadata().row_groups().iter().map(|group| group.num_rows().max(0) as usize).sum();
+        let mut file = coverslip_files::open(path).map_err(|error| EmbeddingError::at(path, &error))?;
+        claims::check_footer(&mut file).map_err(|error| EmbeddingError::at(path, &error))?;
+        let again = file.try_clone().map_err(|error| EmbeddingError::at(path, &error))?;
+        let reader = guarded(path, || SerializedFileReader::new(again))?;
+        let mut len = 0usize;
+        for group in reader.metadata().row_groups() {
+            let rows = usize::try_from(group.num_rows()).ok().and_then(|rows| len.checked_add(rows));
+            len =
+                rows.ok_or_else(|| EmbeddingError::at(path, &"a row group claims a number of rows that cannot be"))?;
+            for column in group.columns() {
+                claims::check_column(&mut file, column).map_err(|error| EmbeddingError::at(path, &error))?;
+            }
+        }
         Ok(Self { path: path.into(), reader, len, decoded: RefCell::new(None) })
+    }
+
+    /// Refuses what there is no memory for: a file of a few bytes can have any number of equal values.
+    fn check_memory(&self, what: &str, values: usize, bytes: u64) -> Result<()> {
+        if there_is((values as u64).saturating_mul(bytes)) {
+            return Ok(());
+        }
+        Err(EmbeddingError::at(&self.path, &format!("no memory for {values} values of {what}; split the file")))
     }
 
     pub(super) fn len(&self) -> usize {
@@ -95,6 +119,7 @@ impl ParquetFile {
         let mut features = SparseFeatures { k, index: Vec::new(), value: Vec::new() };
         for group in 0..self.reader.num_row_groups() {
             let rows = self.reader.metadata().row_group(group).num_rows().max(0) as usize;
+            self.check_memory("its features", self.len.saturating_mul(k), 8)?;
             features.index.extend(self.column::<Int32Type>(index, group, rows, k)?);
             features.value.extend(self.column::<FloatType>(value, group, rows, k)?);
         }
@@ -106,18 +131,20 @@ impl ParquetFile {
         let root = self.reader.metadata().file_metadata().schema();
         let fields: Vec<Arc<Type>> = root.get_fields().iter().filter(|field| field.is_primitive()).cloned().collect();
         let names: Vec<String> = fields.iter().map(|field| field.name().to_owned()).collect();
+        self.check_memory("its table", self.len.saturating_mul(names.len()), CELL_BYTES)?;
         let mut columns = vec![Vec::with_capacity(self.len); names.len()];
         if !names.is_empty() {
             let projection = Type::group_type_builder(root.name()).with_fields(fields).build();
             let projection = projection.map_err(|error| EmbeddingError::at(&self.path, &error))?;
-            for row in
-                self.reader.get_row_iter(Some(projection)).map_err(|error| EmbeddingError::at(&self.path, &error))?
-            {
-                let row = row.map_err(|error| EmbeddingError::at(&self.path, &error))?;
-                for (column, (_, cell)) in columns.iter_mut().zip(row.get_column_iter()) {
-                    column.push(text(cell));
+            guarded(&self.path, || {
+                for row in self.reader.get_row_iter(Some(projection))? {
+                    let row = row?;
+                    for (column, (_, cell)) in columns.iter_mut().zip(row.get_column_iter()) {
+                        column.push(text(cell));
+                    }
                 }
-            }
+                Ok(())
+            })?;
         }
         Ok(Table::new(names, columns, self.len))
     }
@@ -162,21 +189,28 @@ impl ParquetFile {
     /// The values of a group's column of lists, each `width` long.
     fn column<T: DataType>(&self, column: usize, group: usize, rows: usize, width: usize) -> Result<Vec<T::T>> {
         let failed = |error: &dyn fmt::Display| EmbeddingError::at(&self.path, error);
-        let group = self.reader.get_row_group(group).map_err(|error| failed(&error))?;
-        let reader = group.get_column_reader(column).map_err(|error| failed(&error))?;
-        let mut reader = get_typed_column_reader::<T>(reader);
+        // A value, its two levels, and room to grow.
+        self.check_memory("a row group", rows.saturating_mul(width), 32)?;
         let (mut values, mut definition, mut repetition) = (Vec::new(), Vec::new(), Vec::new());
-        while reader
-            .read_records(rows, Some(&mut definition), Some(&mut repetition), &mut values)
-            .map_err(|error| failed(&error))?
-            .0
-            > 0
-        {}
+        guarded(&self.path, || {
+            let reader = self.reader.get_row_group(group)?.get_column_reader(column)?;
+            let mut reader = get_typed_column_reader::<T>(reader);
+            while reader.read_records(rows, Some(&mut definition), Some(&mut repetition), &mut values)?.0 > 0 {}
+            Ok(())
+        })?;
         let starts = repetition.iter().enumerate().all(|(at, level)| (*level == 0) == at.is_multiple_of(width.max(1)));
-        if values.len() != rows * width || !starts {
+        if Some(values.len()) != rows.checked_mul(width) || !starts {
             return Err(failed(&format!("expected {rows} lists of {width} values, found {} values", values.len())));
         }
         Ok(values)
+    }
+}
+
+/// Runs the crate's code on a stranger's bytes: its errors and its panics are errors of the file.
+fn guarded<T>(path: &Path, work: impl FnOnce() -> parquet::errors::Result<T>) -> Result<T> {
+    match fenced(work) {
+        Ok(done) => done.map_err(|error| EmbeddingError::at(path, &error)),
+        Err(panic) => Err(EmbeddingError::at(path, &panic)),
     }
 }
 
@@ -201,7 +235,7 @@ pub(super) struct Parts<'a> {
     pub(super) taps: Vec<(&'a TapInfo, Box<dyn Read>)>,
     pub(super) features: Option<FeatureParts>,
     /// The table, in [`COLUMNS`].
-    pub(super) rows: csv::Reader<File>,
+    pub(super) rows: csv::Reader<Extracts>,
 }
 
 /// The k features of each tile.
@@ -261,7 +295,7 @@ fn schema(parts: &Parts<'_>) -> String {
     format!("message embeddings {{ {columns} }}")
 }
 
-fn write_rows(group: &mut Group<'_>, table: &mut csv::Reader<File>, rows: usize) -> Written<()> {
+fn write_rows(group: &mut Group<'_>, table: &mut csv::Reader<Extracts>, rows: usize) -> Written<()> {
     let records: Vec<csv::StringRecord> = table.records().take(rows).collect::<std::result::Result<_, _>>()?;
     for (at, name) in COLUMNS.iter().enumerate() {
         let cells: Vec<&str> = records.iter().map(|record| record.get(at).unwrap_or_default()).collect();

@@ -2,11 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use coverslip_bundle::budget::there_is;
 use faer::Mat;
 
 use super::content::{SparseFeatures, TapInfo};
 use super::error::{EmbeddingError, Result};
 use super::file::EmbeddingFile;
+use super::slide_column::SlideColumn;
 use super::table::{Table, check_filled};
 
 /// Rows that are read at a time.
@@ -23,10 +25,10 @@ impl EmbeddingSet {
     /// Opens a .safetensors (with its .csv beside it) or a .parquet.
     ///
     /// # Errors
-    /// When a file is missing or damaged, has no tap, has no column `slide`, or rows and tiles differ in number.
-    pub fn open(path: &Path) -> Result<Self> {
+    /// When a file is missing or damaged, has no tap, has no column of slides, or rows and tiles differ in number.
+    pub fn open(path: &Path, slides: &SlideColumn) -> Result<Self> {
         let file = EmbeddingFile::open(path)?;
-        let table = file.table()?;
+        let table = file.table(slides)?;
         Ok(Self { path: path.into(), file, table })
     }
 
@@ -65,6 +67,7 @@ impl EmbeddingSet {
     /// When there is no such tap, or a value is NaN or infinite (the message has the first such row).
     pub fn matrix(&self, tap: &str) -> Result<Mat<f64>> {
         let tap = self.file.tap(tap)?.clone();
+        self.check_memory(&tap)?;
         let mut matrix = Mat::zeros(self.len(), tap.width);
         let mut block = Vec::new();
         for first in (0..self.len()).step_by(BLOCK) {
@@ -77,6 +80,18 @@ impl EmbeddingSet {
             }
         }
         Ok(matrix)
+    }
+
+    /// Refuses a matrix that there is no memory for.
+    fn check_memory(&self, tap: &TapInfo) -> Result<()> {
+        let (tiles, width) = (self.len() as u64, tap.width as u64);
+        if there_is(tiles.saturating_mul(width).saturating_mul(size_of::<f64>() as u64)) {
+            return Ok(());
+        }
+        Err(EmbeddingError::at(
+            &self.path,
+            &format!("no memory for {tiles} embeddings of {width} values; split the file"),
+        ))
     }
 
     /// The SAE's features, where the file has them.

@@ -4,7 +4,10 @@ use std::path::Path;
 
 use coverslip_analysis::Categories;
 
+use super::csv_file::open_csv;
 use super::error::{EmbeddingError, Result};
+use super::names::SLIDE;
+use super::slide_column::SlideColumn;
 
 /// A table of text, by columns.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -12,12 +15,19 @@ pub struct Table {
     names: Vec<String>,
     columns: Vec<Vec<String>>,
     len: usize,
+    /// The column that answers to [`SLIDE`].
+    slides: Option<usize>,
 }
 
 impl Table {
     /// A table of columns of equal length.
     pub(super) fn new(names: Vec<String>, columns: Vec<Vec<String>>, len: usize) -> Self {
-        Self { names, columns, len }
+        Self { names, columns, len, slides: None }
+    }
+
+    /// The table with its column at `place` as that of the slides.
+    pub(super) fn with_slides_at(self, place: usize) -> Self {
+        Self { slides: Some(place), ..self }
     }
 
     /// Reads a CSV with a header.
@@ -33,7 +43,7 @@ impl Table {
             }
             len += 1;
         }
-        Ok(Self { names, columns, len })
+        Ok(Self::new(names, columns, len))
     }
 
     /// The number of rows.
@@ -46,9 +56,10 @@ impl Table {
         &self.names
     }
 
-    /// The column `name`, if it is there.
+    /// The column `name`, if it is there; for `slide`, the column that names the slides, whatever it is called.
     pub fn column(&self, name: &str) -> Option<&[String]> {
-        let at = self.names.iter().position(|known| known == name)?;
+        let slides = self.slides.filter(|_| name == SLIDE);
+        let at = slides.or_else(|| self.names.iter().position(|known| known == name))?;
         Some(&self.columns[at])
     }
 
@@ -66,21 +77,12 @@ impl Table {
         };
         cells.iter().enumerate().map(parse).collect::<Result<_>>().map(Some)
     }
-
-    /// The column `name`.
-    ///
-    /// # Errors
-    /// When it is missing.
-    pub(super) fn require(&self, name: &str, path: &Path) -> Result<&[String]> {
-        self.column(name).ok_or_else(|| missing(path, name, &self.names))
-    }
 }
 
-/// One column of a CSV as categories, without keeping the rest of the table.
-pub(super) fn read_categories(path: &Path, name: &str) -> Result<Categories> {
+/// The slides' column of a CSV as categories, without keeping the rest of the table.
+pub(super) fn read_slides(path: &Path, column: &SlideColumn) -> Result<Categories> {
     let mut reader = open(path)?;
-    let names = header(&mut reader, path)?;
-    let at = names.iter().position(|known| known == name).ok_or_else(|| missing(path, name, &names))?;
+    let at = column.place(&header(&mut reader, path)?, path)?;
     let cell = |record: csv::Result<csv::StringRecord>| {
         record.map(|record| record.get(at).unwrap_or_default().to_owned()).map_err(|e| EmbeddingError::at(path, &e))
     };
@@ -99,11 +101,11 @@ pub(crate) fn check_filled(place: &str, cells: &[String]) -> Result<()> {
 }
 
 fn open(path: &Path) -> Result<csv::Reader<std::fs::File>> {
-    csv::ReaderBuilder::new().from_path(path).map_err(|error| {
+    open_csv(path).map_err(|error| {
         EmbeddingError::at(
             path,
             &format!(
-                "expected the table of the tiles beside the embeddings (CSV with a column `slide`), found: {error}"
+                "expected the table of the tiles beside the embeddings (CSV with a column that names the slide), found: {error}"
             ),
         )
     })
@@ -113,8 +115,4 @@ fn header(reader: &mut csv::Reader<std::fs::File>, path: &Path) -> Result<Vec<St
     let header = reader.headers().map_err(|error| EmbeddingError::at(path, &error))?;
     // Spreadsheets put a byte order mark before the first name.
     Ok(header.iter().map(|name| name.trim_start_matches('\u{feff}').trim().to_owned()).collect())
-}
-
-fn missing(path: &Path, name: &str, found: &[String]) -> EmbeddingError {
-    EmbeddingError::at(path, &format!("expected a column `{name}`, found {}", found.join(", ")))
 }

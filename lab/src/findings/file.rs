@@ -18,10 +18,18 @@ pub trait Findings: DeserializeOwned + Serialize {
     /// When the folder cannot be written; an older file is then intact.
     fn save(&self, folder: &Path) -> Result<(), Box<dyn Error>> {
         let path = folder.join(Self::FILE);
+        std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(put(&path, &self.text()?)?)
+    }
+
+    /// The file's content.
+    ///
+    /// # Errors
+    /// When a value has no form in JSON.
+    fn text(&self) -> serde_json::Result<Vec<u8>> {
         let mut text = serde_json::to_vec_pretty(self)?;
         text.push(b'\n');
-        std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", path.display()))?;
-        Ok(put(&path, &text)?)
+        Ok(text)
     }
 
     /// Reads such a file.
@@ -29,8 +37,8 @@ pub trait Findings: DeserializeOwned + Serialize {
     /// # Errors
     /// When it cannot be read, or another version wrote other fields.
     fn read(path: &Path) -> Result<Self, Box<dyn Error>> {
-        let text = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
-        serde_json::from_slice(&text).map_err(|error| {
+        let text = coverslip_files::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        coverslip_bundle::json::parse(&text).map_err(|error| {
             format!("{}: not what this version writes ({error}); run the analysis again", path.display()).into()
         })
     }

@@ -33,17 +33,18 @@ pub(crate) fn library(given: Option<&Path>) -> Result<PathBuf, Box<dyn Error>> {
     })
 }
 
-/// `given`, or `bundles/demo` above the executable (a workspace), in the workspace where this was compiled, or as
-/// installed.
+/// `given`, or `bundles/demo` above the executable or the working directory (a workspace), or as installed. The place
+/// where this was compiled does not count: it would make two builds of one source differ.
 pub(crate) fn bundle(given: Option<&Path>) -> Result<PathBuf, Box<dyn Error>> {
     if let Some(path) = given {
         return Ok(path.into());
     }
     let executable = std::env::current_exe()?;
     let above = executable.ancestors().skip(1).map(|folder| folder.join("bundles/demo"));
-    let compiled = Path::new(env!("CARGO_MANIFEST_DIR")).join("../bundles/demo");
+    let here = std::env::current_dir().unwrap_or_default();
+    let around = here.ancestors().map(|folder| folder.join("bundles/demo"));
     let installed = executable.ancestors().nth(2).map(|prefix| prefix.join("share/coverslip/bundles/demo"));
-    above.chain([compiled]).chain(installed).find(|path| path.join(MANIFEST_FILE).is_file()).ok_or_else(|| {
+    above.chain(around).chain(installed).find(|path| path.join(MANIFEST_FILE).is_file()).ok_or_else(|| {
         "expected the demo bundle in bundles/demo, found none. Run this inside the workspace, or give a bundle with \
          --bundle"
             .into()

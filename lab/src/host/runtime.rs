@@ -4,6 +4,7 @@ use std::ffi::{CString, c_void};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use coverslip_bundle::signature::Trust;
 use coverslip_plugin_abi as abi;
 use coverslip_plugin_abi::AbiStruct;
 
@@ -26,6 +27,7 @@ impl Runtime {
         library: Library,
         bundle: &Path,
         profile: Option<&Path>,
+        trust: &Trust,
         engine: &EngineChoice,
         threads: u32,
         mut progress: impl FnMut(i32, f64) -> bool,
@@ -46,6 +48,15 @@ impl Runtime {
         desc.max_batch = engine.max_batch;
         if tensorrt.is_none() {
             desc.flags |= abi::RUNTIME_ALLOW_LIBRARY_SEARCH;
+        }
+        let keys = trust.keys.iter().map(|key| c_string(&key.to_string())).collect::<Outcome<Vec<_>>>()?;
+        let pointers: Vec<_> = keys.iter().map(|key| key.as_ptr()).collect();
+        if !pointers.is_empty() {
+            desc.trusted_keys = pointers.as_ptr();
+            desc.trusted_key_count = u32::try_from(pointers.len()).unwrap_or(u32::MAX);
+        }
+        if trust.required {
+            desc.flags |= abi::RUNTIME_REQUIRE_SIGNATURE;
         }
         desc.max_threads = threads;
         desc.max_slides = 1;

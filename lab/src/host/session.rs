@@ -4,6 +4,7 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use coverslip_bundle::signature::Trust;
 use coverslip_plugin_abi as abi;
 
 use super::engine::EngineChoice;
@@ -23,6 +24,8 @@ pub(crate) struct Setup {
     /// None: the demo bundle.
     pub(crate) bundle: Option<PathBuf>,
     pub(crate) profile: Option<PathBuf>,
+    /// Who may have made bundle and profile.
+    pub(crate) trust: Trust,
     pub(crate) engine: EngineChoice,
     /// Threads of the engine; 0: one per CPU.
     pub(crate) threads: u32,
@@ -73,8 +76,8 @@ impl Loaded<'_> {
     /// Whatever the library answers.
     pub(crate) fn open(self, progress: impl FnMut(i32, f64) -> bool) -> Outcome<Session> {
         let begun = Instant::now();
-        let Setup { profile, engine, threads, .. } = self.setup;
-        let runtime = Runtime::open(self.library, &self.bundle, profile.as_deref(), engine, *threads, progress)?;
+        let Setup { profile, trust, engine, threads, .. } = self.setup;
+        let runtime = Runtime::open(self.library, &self.bundle, profile.as_deref(), trust, engine, *threads, progress)?;
         let opening = begun.elapsed();
         let info = runtime.info()?;
         Ok(Session { runtime, info, bundle: self.bundle, threads: *threads, opening })

@@ -16,4 +16,4 @@ pub(crate) use challenge::{Request as ChallengeRequest, run as challenge};
 pub(crate) use comparison::print as compare;
 pub(crate) use page::print as inspect;
 pub(crate) use sampler::Sampling;
-pub(crate) use verification::{open, verify};
+pub(crate) use verification::{open, open_trusted, verify};

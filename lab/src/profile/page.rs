@@ -6,11 +6,20 @@ use std::io::Write;
 use coverslip_bundle::Digest;
 use coverslip_profile::{Check, Profile, Scanner};
 
-use crate::term::shortened;
+use crate::term::{shortened, wrapped};
 
 /// Prints a profile, 80 columns wide where names are short.
-pub(crate) fn print(out: &mut dyn Write, profile: &Profile, digest: Digest) -> Result<(), Box<dyn Error>> {
+/// `origin` says who made it.
+pub(crate) fn print(
+    out: &mut dyn Write,
+    profile: &Profile,
+    digest: Digest,
+    origin: &str,
+) -> Result<(), Box<dyn Error>> {
     writeln!(out, "profile   {} ({})", profile.name, &digest.to_string()[..12])?;
+    for (place, line) in wrapped(origin, 70).iter().enumerate() {
+        writeln!(out, "{:10}{line}", if place == 0 { "signature" } else { "" })?;
+    }
     writeln!(out, "bundle    {}", &profile.bundle.to_string()[..12])?;
     let how = match (profile.provenance.simulated, profile.provenance.paired) {
         (true, _) => "SIMULATED: other scanners were simulated from this one's slides",
@@ -107,7 +116,7 @@ mod tests {
             annotations: std::collections::BTreeMap::default(),
         };
         let mut out = Vec::new();
-        print(&mut out, &profile, Digest::of(b"")).unwrap();
+        print(&mut out, &profile, Digest::of(b""), &"none ".repeat(30)).unwrap();
         let text = String::from_utf8(out).unwrap();
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
         assert!(text.contains("12 scanner directions\n          tiles are judged by it"), "{text}");

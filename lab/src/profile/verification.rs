@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io::Write;
 use std::path::Path;
 
+use coverslip_bundle::signature::{Signed, Trust};
 use coverslip_bundle::{Bundle, Digest};
 use coverslip_profile::Profile;
 
@@ -12,7 +13,16 @@ use coverslip_profile::Profile;
 /// # Errors
 /// Where its files are missing or damaged.
 pub(crate) fn open(path: &Path) -> Result<(Profile, Digest), Box<dyn Error>> {
-    Profile::open(path).map_err(|error| format!("{}: {error}", path.display()).into())
+    let (profile, digest, _) = open_trusted(path, &Trust::default())?;
+    Ok((profile, digest))
+}
+
+/// Opens a profile and checks its signature; an error names it.
+///
+/// # Errors
+/// As [`open`]; where it is signed by nobody in `trust`.
+pub(crate) fn open_trusted(path: &Path, trust: &Trust) -> Result<(Profile, Digest, Option<Signed>), Box<dyn Error>> {
+    Profile::open_trusted(path, trust).map_err(|error| format!("{}: {error}", path.display()).into())
 }
 
 /// Checks the profile at `path`, and that it belongs to `bundle` where one is given.

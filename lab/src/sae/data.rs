@@ -5,8 +5,7 @@ use std::path::Path;
 use coverslip_analysis::sae::Order;
 
 use super::split::Split;
-use crate::embeddings::names::SLIDE;
-use crate::embeddings::{EmbeddingError, EmbeddingFile, Result};
+use crate::embeddings::{EmbeddingError, EmbeddingFile, Result, SlideColumn};
 
 /// Rows that are read at a time.
 const BLOCK: usize = 1024;
@@ -26,7 +25,12 @@ pub(super) struct Data {
 
 impl Data {
     /// Opens the file. Without `tap` it must have one tap only. `split` chooses among the slides' names.
-    pub(super) fn open(path: &Path, tap: Option<&str>, split: impl FnOnce(&[String]) -> Result<Split>) -> Result<Self> {
+    pub(super) fn open(
+        path: &Path,
+        tap: Option<&str>,
+        slides: &SlideColumn,
+        split: impl FnOnce(&[String]) -> Result<Split>,
+    ) -> Result<Self> {
         let file = EmbeddingFile::open(path)?;
         let tap = match (tap, file.taps()) {
             (Some(tap), _) => file.tap(tap)?.clone(),
@@ -41,7 +45,7 @@ impl Data {
                 )));
             }
         };
-        let slides = file.categories(SLIDE)?;
+        let slides = file.slides(slides)?;
         let split = split(slides.names())?;
         if let Some(stranger) = split.held_out.iter().find(|slide| !slides.names().contains(slide)) {
             return Err(EmbeddingError(format!(
@@ -177,7 +181,7 @@ mod tests {
         fs::write(&path, to_safetensors(&tensors).unwrap()).unwrap();
         let rows: String = (0..3000).map(|row| format!("{}\n", ["a", "b", "c", "d"][row % 4])).collect();
         fs::write(path.with_extension("csv"), format!("slide\n{rows}")).unwrap();
-        let data = Data::open(&path, None, |slides| Split::draw(slides, 0.25, 0)).unwrap();
+        let data = Data::open(&path, None, &SlideColumn::default(), |slides| Split::draw(slides, 0.25, 0)).unwrap();
         assert_eq!((data.split.held_out.len(), data.slides, data.width), (1, 4, 8));
         let mut held = Vec::new();
         data.blocks(false, |block| held.extend_from_slice(block)).unwrap();

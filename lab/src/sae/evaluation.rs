@@ -10,7 +10,8 @@ use coverslip_analysis::sae::{Evaluation, Moments, PcaBaseline};
 use super::data::Data;
 use super::split::Split;
 use super::{files, objective};
-use crate::embeddings::EmbeddingError;
+use crate::claim;
+use crate::embeddings::{EmbeddingError, SlideColumn};
 use crate::findings::file::Findings;
 use crate::findings::sae::{SaeFigures, SaeFindings};
 
@@ -18,6 +19,8 @@ pub(crate) struct Options {
     pub(crate) saes: Vec<PathBuf>,
     pub(crate) embeddings: PathBuf,
     pub(crate) tap: Option<String>,
+    /// The column of the embeddings' table that names the slide.
+    pub(crate) slides: SlideColumn,
     /// The held-out slides; `None`: those beside the SAEs.
     pub(crate) split: Option<PathBuf>,
     /// The folder of the findings.
@@ -26,8 +29,9 @@ pub(crate) struct Options {
 
 /// Measures, prints a table and writes sae-eval.json.
 pub(crate) fn run(options: &Options, out: &mut dyn Write) -> Result<(), Box<dyn Error>> {
+    let _claim = claim::within(&options.out)?;
     let beside = split_file(options)?;
-    let data = Data::open(&options.embeddings, options.tap.as_deref(), |_| Split::read(&beside))?;
+    let data = Data::open(&options.embeddings, options.tap.as_deref(), &options.slides, |_| Split::read(&beside))?;
     if data.split.held_out.is_empty() {
         return Err(format!("{}: expected held-out slides to measure on, found none", beside.display()).into());
     }

@@ -48,7 +48,7 @@ impl Split {
                 path.display()
             ))
         };
-        let bytes = std::fs::read(path).map_err(|error| refused(&error))?;
-        serde_json::from_slice(&bytes).map_err(|error| refused(&error))
+        let bytes = coverslip_files::read(path).map_err(|error| refused(&error))?;
+        coverslip_bundle::json::parse(&bytes).map_err(|error| refused(&error))
     }
 }

@@ -3,6 +3,8 @@
 use std::io::{IsTerminal, Write, stderr};
 use std::time::{Duration, Instant};
 
+use super::screen::plain;
+
 /// An 80-column terminal shows this much without wrapping.
 const COLUMNS: usize = 79;
 
@@ -32,7 +34,7 @@ impl Line {
         };
         if due {
             self.drawn = Some(Instant::now());
-            let text: String = text.chars().take(COLUMNS).collect();
+            let text: String = plain(text).chars().take(COLUMNS).collect();
             // A line that cannot be shown is no reason to stop.
             let _ = match self.terminal {
                 true => write!(stderr(), "\r{text:<COLUMNS$}").and_then(|()| stderr().flush()),
@@ -51,6 +53,6 @@ impl Line {
     /// Prints a line that stays, above the status line.
     pub(crate) fn say(&mut self, text: &str) {
         self.clear();
-        let _ = writeln!(stderr(), "{text}");
+        let _ = writeln!(stderr(), "{}", plain(text));
     }
 }

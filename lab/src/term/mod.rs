@@ -5,9 +5,11 @@ mod line;
 mod numbers;
 mod page;
 mod progress;
+mod screen;
 
 pub(crate) use interrupt::{on_interrupt, stop_flag};
 pub(crate) use line::Line;
 pub(crate) use numbers::{bytes, clock, decimals, prefixed};
-pub(crate) use page::{Page, paragraph, shortened};
+pub(crate) use page::{Page, paragraph, shortened, wrapped};
 pub(crate) use progress::bar;
+pub(crate) use screen::{Screen, plain, screen};

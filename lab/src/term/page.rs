@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use super::screen::plain;
+
 const WIDTH: usize = 80;
 const LABEL: usize = 15;
 
@@ -24,7 +26,7 @@ impl Page {
 
     pub(crate) fn line(&mut self, label: &str, line: &str) {
         // Writing to a String cannot fail.
-        let _ = writeln!(self.0, "{label:LABEL$}{line}");
+        let _ = writeln!(self.0, "{:LABEL$}{}", plain(label), plain(line));
     }
 
     pub(crate) fn gap(&mut self) {
@@ -38,15 +40,15 @@ pub(crate) fn paragraph(text: &str) -> String {
 }
 
 /// Text in lines of at most `columns`, where the words are short enough.
-fn wrapped(text: &str, columns: usize) -> Vec<String> {
+pub(crate) fn wrapped(text: &str, columns: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
-    for word in text.split_whitespace() {
+    for word in text.split_whitespace().map(plain) {
         match lines.last_mut() {
             Some(last) if last.chars().count() + 1 + word.chars().count() <= columns => {
                 last.push(' ');
-                last.push_str(word);
+                last.push_str(&word);
             }
-            _ => lines.push(word.to_owned()),
+            _ => lines.push(word.into_owned()),
         }
     }
     lines

@@ -23,6 +23,40 @@ fn the_package_has_the_names_that_the_loader_expects() {
     }
 }
 
+/// tools/sbom-check holds the bills against CycloneDX's schema.
+#[test]
+fn the_bills_of_materials_describe_the_files_beside_them() {
+    let scratch = coverslip_testkit::Scratch::new("bills");
+    let prefix = installed(&scratch);
+    let read = |name: &str| -> serde_json::Value {
+        let text = std::fs::read_to_string(prefix.join("share/coverslip/sbom").join(name)).expect(name);
+        serde_json::from_str(&text).expect("JSON")
+    };
+    let sha256 = |path: &Path| coverslip_bundle::Digest::of(&std::fs::read(path).expect("a file")).to_string();
+    let (library, command) = (read("libcoverslip.cdx.json"), read("coverslip.cdx.json"));
+    let about = &library["metadata"]["component"];
+    let file = prefix.join("lib").join(about["name"].as_str().expect("a name"));
+    assert_eq!(about["hashes"][0]["content"], sha256(&file));
+    assert_eq!(
+        command["metadata"]["component"]["hashes"][0]["content"],
+        sha256(Path::new(env!("CARGO_BIN_EXE_coverslip")))
+    );
+    let count = |bill: &serde_json::Value| bill["components"].as_array().expect("components").len();
+    assert!(count(&library) > 40 && count(&command) > count(&library), "{} {}", count(&library), count(&command));
+
+    // Of a library that was built elsewhere nobody here knows what it links.
+    let stranger = scratch.join("other.so");
+    let mut bytes = std::fs::read(coverslip_testkit::library()).expect("the library");
+    bytes.push(0); // A loader does not mind.
+    std::fs::write(&stranger, bytes).expect("a copy");
+    let other = scratch.join("other");
+    let mut install = Command::new(env!("CARGO_BIN_EXE_coverslip"));
+    install.arg("install").arg("--prefix").arg(&other).arg("--library").arg(&stranger);
+    let said = coverslip_testkit::stdout(&mut install);
+    assert!(said.contains("no libcoverslip.cdx.json: the library was not built together"), "{said}");
+    assert!(!other.join("share/coverslip/sbom/libcoverslip.cdx.json").exists());
+}
+
 #[test]
 fn installing_again_replaces_and_refusals_name_the_file() {
     let scratch = coverslip_testkit::Scratch::new("install");

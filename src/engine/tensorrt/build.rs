@@ -42,7 +42,7 @@ pub(super) fn build(
         model = model.weights(weights, &graph.external_tensors);
     }
     // A cache that cannot be read is made again.
-    let known = timings.and_then(|path| std::fs::read(path).ok()).unwrap_or_default();
+    let known = timings.and_then(|path| coverslip_files::read(path).ok()).unwrap_or_default();
     let mut recipe = Recipe::new(model, Batch { min: key.min_batch, opt: key.opt_batch, max: key.max_batch });
     recipe.timing_cache = Some(&known);
     recipe.workspace = (memory > 0).then(|| usize::try_from(memory).unwrap_or(usize::MAX));

@@ -1,8 +1,6 @@
 //! One lane on the GPU: a context, a stream, pinned buffers. A batch is copied to the device, run and copied back in
 //! one go; two lanes overlap the one's copies with the other's run.
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
-
 use coverslip_bundle::ComposedGraph;
 use coverslip_plugin_abi::{REASON_DEVICE_LOST, REASON_OUT_OF_MEMORY};
 use coverslip_tensorrt as tensorrt;
@@ -11,7 +9,9 @@ use super::cuda::{CudaError, Device, Graph, Plain, Transfers};
 use super::signature::{Output, Signature};
 use crate::engine::outputs::{BatchOutputs, FeatureOutputs};
 use crate::engine::{Failure, Lane, Loss, TileOutput};
-use crate::error::{Error, error};
+use crate::error::{Error, Result, error};
+use crate::memory::reserve;
+use crate::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// Runs of one batch size before it is recorded. In the first one TensorRT prepares what a new shape needs.
 const RUNS_BEFORE_RECORDING: u32 = 2;
@@ -79,7 +79,7 @@ impl Bench {
             self.transfers.download(output.at, output.bytes(count)).map_err(cuda_lost)?;
         }
         self.transfers.wait().map_err(cuda_lost)?;
-        Ok(self.read(count).scatter(&self.signature.taps, outputs)?)
+        Ok(self.read(count)?.scatter(&self.signature.taps, outputs)?)
     }
 
     /// Puts the graph's run on the stream.
@@ -116,7 +116,7 @@ impl Bench {
         Ok(launched?)
     }
 
-    fn read(&self, tiles: usize) -> BatchOutputs<'_> {
+    fn read(&self, tiles: usize) -> Result<BatchOutputs<'_>> {
         let (embeddings, of_sae) = self.signature.outputs.split_at(self.signature.taps.len());
         let features = match of_sae {
             [index, value, active, error] => Some(FeatureOutputs {
@@ -128,7 +128,9 @@ impl Bench {
             // No SAE.
             _ => None,
         };
-        BatchOutputs { embeddings: embeddings.iter().map(|output| self.output(output, tiles)).collect(), features }
+        let mut taps = reserve(embeddings.len())?;
+        taps.extend(embeddings.iter().map(|output| self.output(output, tiles)));
+        Ok(BatchOutputs { embeddings: taps, features })
     }
 
     fn output<T: Plain>(&self, output: &Output, tiles: usize) -> &[T] {

@@ -9,10 +9,10 @@ mod cuda;
 mod device;
 mod lane;
 mod plans;
+mod private;
 mod signature;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use coverslip_bundle::{Bundle, Manifest, PlanKey, PlanTarget, Precision};
 use coverslip_plugin_abi as abi;
@@ -28,6 +28,7 @@ use super::config::GpuConfig;
 use super::{About, Engine, Failure, Lane, Loss};
 use crate::error::error;
 use crate::log::Log;
+use crate::sync::{Arc, Mutex, PoisonError};
 
 use self::build::Tell;
 
@@ -88,7 +89,7 @@ pub(super) fn open(
     let library = device::library(config)?;
     pass_on_log(library, log);
     let device = device::device(config)?;
-    let plans = Plans::new(config, wanted(config, bundle, library, &device), log);
+    let plans = Plans::new(config, wanted(config, bundle, library, &device), log)?;
     let runtime = tensorrt::Runtime::new(library).map_err(|error| match error {
         tensorrt::Error::NoDriver(why) => unavailable!(REASON_NO_DRIVER, "{why}"),
         error => unavailable!(REASON_UNSUPPORTED_DEVICE, "TensorRT makes no runtime on {}: {error}", device.name),
@@ -102,9 +103,10 @@ pub(super) fn open(
             Err(Refusal::Loss(loss)) => return Err(loss),
         }
     }
+    let claim = plans.claim();
     let timings = plans.beside("timing", false);
     let bytes = build::build(library, bundle, plans.wanted(), timings.as_deref(), config.memory_limit, tell)?;
-    let plan = plans.keep(bytes);
+    let plan = plans.keep(bytes, claim);
     site.bring_up(&plan, &plans).map_err(|refusal| match refusal {
         Refusal::Plan(why) => unavailable!(REASON_PLAN_REFUSED, "the plan that was built does not work here: {why}"),
         Refusal::Loss(loss) => loss,
@@ -216,7 +218,7 @@ impl Site<'_> {
         let mut by = engine.runtime_config().map_err(lost)?;
         by.set_cuda_graph_strategy(CudaGraphStrategy::WHOLE_GRAPH_CAPTURE).map_err(lost)?;
         let path = plans.beside("cache", true);
-        let before = path.as_ref().and_then(|path| std::fs::read(path).ok()).unwrap_or_default();
+        let before = path.as_ref().and_then(|path| coverslip_files::read(path).ok()).unwrap_or_default();
         let (cache, _) = by.set_runtime_cache(&before).map_err(lost)?;
         let kept = path.map(|path| Kept { cache: Mutex::new(cache), path, before });
         Ok((Some(by), kept))
@@ -229,6 +231,8 @@ impl Site<'_> {
             max_batch: signature.max_batch,
             lanes,
             shared_device: true,
+            // Its buffers are made at open.
+            run_bytes: 0,
             precision: match plan.key.precision {
                 Precision::Float32 => abi::PRECISION_FLOAT32,
                 Precision::Float16 | Precision::Float16Sae => abi::PRECISION_FLOAT16,

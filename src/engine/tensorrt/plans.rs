@@ -5,9 +5,11 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use coverslip_bundle::{BundleErrorKind, Digest, PlanFile, PlanKey};
+use coverslip_files::Claim;
 use coverslip_plugin_abi as abi;
 
 use super::device::unavailable;
+use super::private::private;
 use crate::engine::Loss;
 use crate::engine::config::GpuConfig;
 use crate::error::{Error, error};
@@ -28,7 +30,7 @@ pub(super) struct Plan {
 
 /// Where plans are kept, and which one is wanted.
 pub(super) struct Plans<'c> {
-    place: Option<&'c Path>,
+    place: Option<PathBuf>,
     /// One file that is the plan, not a folder of plans.
     single: bool,
     expected: Option<Digest>,
@@ -38,13 +40,17 @@ pub(super) struct Plans<'c> {
 }
 
 impl<'c> Plans<'c> {
-    pub(super) fn new(config: &'c GpuConfig, wanted: PlanKey, log: &'c Log) -> Plans<'c> {
-        let place = config.plans.as_deref();
-        let single = place.is_some_and(Path::is_file);
+    /// Fails where plans must be private and are not.
+    pub(super) fn new(config: &GpuConfig, wanted: PlanKey, log: &'c Log) -> Result<Plans<'c>, Loss> {
+        let place = match &config.plans {
+            Some(place) if config.private_plans => Some(private(place).map_err(exposed)?),
+            place => place.clone(),
+        };
+        let single = place.as_deref().is_some_and(Path::is_file);
         let expected = config.plan_digest.map(Digest);
         // The digest of a plan that is yet to be built cannot be known.
         let may_build = !(config.prebuilt_only || single || expected.is_some());
-        Plans { place, single, expected, may_build, wanted, log }
+        Ok(Plans { place, single, expected, may_build, wanted, log })
     }
 
     /// A plan from the cache that fits. None: one must be built.
@@ -86,7 +92,8 @@ impl<'c> Plans<'c> {
 
     /// The loss when there is no plan and none may be built.
     fn none(&self, refusals: &[String], other_digest: bool) -> Loss {
-        let place = self.place.map_or("no plan_cache_path is set".into(), |place| place.display().to_string());
+        let place = self.place.as_ref();
+        let place = place.map_or("no plan_cache_path is set".into(), |place| place.display().to_string());
         let refusals = if refusals.is_empty() { "no plan is there".into() } else { refusals.join("; ") };
         let text = format!("no prebuilt plan fits ({place}: {refusals}): make one with `coverslip engine build`");
         let error = match other_digest {
@@ -98,9 +105,9 @@ impl<'c> Plans<'c> {
 
     /// The files to look at: the one that the key names, or all when none may be built.
     fn candidates(&self) -> Result<Vec<PathBuf>, Loss> {
-        let Some(place) = self.place else { return Ok(Vec::new()) };
+        let Some(place) = &self.place else { return Ok(Vec::new()) };
         if self.single {
-            return Ok(vec![place.to_owned()]);
+            return Ok(vec![place.clone()]);
         }
         if self.may_build {
             return Ok(vec![self.path_in(place)]);
@@ -132,12 +139,23 @@ impl<'c> Plans<'c> {
         self.wanted.digest().to_string().chars().take(16).collect()
     }
 
-    /// Keeps a plan that was built. If the cache cannot be written, the next start builds it again.
-    pub(super) fn keep(&self, bytes: Vec<u8>) -> Plan {
-        let digest = self.place.and_then(|folder| {
-            let written = fs::create_dir_all(folder)
-                .map_err(|e| e.to_string())
-                .and_then(|()| PlanFile::write(&self.path_in(folder), &self.wanted, &bytes).map_err(|e| e.to_string()));
+    /// Claims the place in the cache where a plan that is built here will be. None where there is no cache, it cannot be
+    /// written, or another process builds this plan: then this one is built too, and not kept. Nobody waits.
+    pub(super) fn claim(&self) -> Option<Claim> {
+        let folder = self.place.as_deref()?;
+        let claimed = Claim::beside(&self.path_in(folder)).and_then(|mut claim| {
+            claim.sweep(folder)?;
+            Ok(claim)
+        });
+        let mut claim = claimed.map_err(|why| self.note(format_args!("the plan is not kept: {why}"))).ok()?;
+        claim.notes().iter().for_each(|note| self.log.write(abi::LOG_INFO, format_args!("{note}")));
+        Some(claim)
+    }
+
+    /// Keeps a plan that was built. If it cannot be written, the next start builds it again.
+    pub(super) fn keep(&self, bytes: Vec<u8>, claim: Option<Claim>) -> Plan {
+        let digest = claim.and_then(|claim| {
+            let written = PlanFile::write(claim.place(), &self.wanted, &bytes);
             written.map_err(|why| self.note(format_args!("the plan is not kept: {why}"))).ok()
         });
         Plan { key: self.wanted.clone(), bytes, digest, found: false }
@@ -154,7 +172,8 @@ impl<'c> Plans<'c> {
 
     /// The path of what a library keeps beside its plans: one file per plan (`of_plan`), or one per GPU.
     pub(super) fn beside(&self, extension: &str, of_plan: bool) -> Option<PathBuf> {
-        let folder = if self.single { self.place?.parent()? } else { self.place? };
+        let place = self.place.as_deref()?;
+        let folder = if self.single { place.parent()? } else { place };
         let PlanKey { flavor, version, targets, .. } = &self.wanted;
         let name = if of_plan { self.name() } else { format!("{flavor}-{version}-{}", targets.join("-")) };
         Some(folder.join(format!("{name}.{extension}")))
@@ -167,6 +186,12 @@ impl<'c> Plans<'c> {
     fn note(&self, text: std::fmt::Arguments<'_>) {
         self.log.write(abi::LOG_WARN, text);
     }
+}
+
+/// Others can change the plans, or it cannot be known.
+fn exposed(e: std::io::Error) -> Loss {
+    let error = error!(ENGINE_UNAVAILABLE, "{e}").with_native(i64::from(e.raw_os_error().unwrap_or(0)));
+    Loss { reason: abi::REASON_PLAN_REFUSED, error }
 }
 
 /// Writes what a library keeps beside its plans, whole or not at all. A failure is not reported, because the library

@@ -18,6 +18,7 @@ use super::finding::{Finding, Since, tile_box};
 use super::scene::Scene;
 use super::wealth::Wealth;
 use crate::error::{Result, error};
+use crate::memory::reserve;
 use crate::tiles::grid::Rect;
 
 /// The finest pitch, mm.
@@ -75,10 +76,11 @@ fn units(scene: &Scene<'_>, step: u64) -> u64 {
 impl Drift {
     pub(super) fn new(scene: &Scene<'_>, known: &Calibrated, code: i32, check: Check) -> Result<Drift> {
         let (step, most) = finest(scene);
-        let watch = |i: usize| {
+        let mut watches = reserve(LATTICES)?;
+        for i in 0..LATTICES {
             let units = units(scene, step as u64 * (1 << i)).min(MOST_UNITS);
-            Ok(Watch { wealth: Wealth::new(units as usize)?, since: Since::default(), area: None })
-        };
+            watches.push(Watch { wealth: Wealth::new(units as usize)?, since: Since::default(), area: None });
+        }
         let mut places = HashMap::new();
         places.try_reserve(most as usize).map_err(|_| {
             error!(OUT_OF_MEMORY, "no memory for {most} units of the drift alerts: lower max_tiles or the extent")
@@ -89,7 +91,7 @@ impl Drift {
             draw: known.draw.of(check as u64),
             threshold: LATTICES as f64 / known.alpha,
             step,
-            watches: (0..LATTICES).map(watch).collect::<Result<_>>()?,
+            watches,
             units: places,
             pairs: [(0.0, 0.0); LAGS],
             said: false,

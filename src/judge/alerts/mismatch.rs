@@ -3,14 +3,13 @@
 
 use coverslip_plugin_abi as abi;
 use coverslip_plugin_abi::TileResult;
-use coverslip_profile::{Calibration, Check};
+use coverslip_profile::Check;
 
 use super::super::rules::{Calibrated, MISMATCH_FEWEST_SLIDES, MISMATCH_FEWEST_TILES};
 use super::finding::{Finding, Since};
 use crate::slide::counts::ScannerVerdict;
 
 pub(super) struct Mismatch {
-    slides: Calibration,
     level: f64,
     calibrated: Calibrated,
     sum: f64,
@@ -20,9 +19,8 @@ pub(super) struct Mismatch {
 
 impl Mismatch {
     pub(super) fn new(calibrated: &Calibrated) -> Mismatch {
-        let slides = calibrated.scanner().slide_shift.clone();
-        let level = slides.supported(calibrated.alpha);
-        Mismatch { slides, level, calibrated: calibrated.clone(), sum: 0.0, tiles: 0, verdict: ScannerVerdict::Unknown }
+        let level = calibrated.scanner().slide_shift.supported(calibrated.alpha);
+        Mismatch { level, calibrated: calibrated.clone(), sum: 0.0, tiles: 0, verdict: ScannerVerdict::Unknown }
     }
 
     pub(super) fn observe(&mut self, record: &TileResult) {
@@ -38,19 +36,20 @@ impl Mismatch {
     }
 
     pub(super) fn conclude(&mut self) -> Option<Finding> {
-        if self.slides.len() < MISMATCH_FEWEST_SLIDES || self.tiles < MISMATCH_FEWEST_TILES {
+        let slides = &self.calibrated.scanner().slide_shift;
+        if slides.len() < MISMATCH_FEWEST_SLIDES || self.tiles < MISMATCH_FEWEST_TILES {
             return None;
         }
         let mean = (self.sum / self.tiles as f64) as f32;
-        let p = self.slides.p_value(mean, self.calibrated.draw);
+        let p = slides.p_value(mean, self.calibrated.draw);
         if p > self.level {
             self.verdict = ScannerVerdict::Matches(p);
             return None;
         }
         self.verdict = ScannerVerdict::Mismatch(p);
         // The lowest mean that would have been too much.
-        let most = (self.level * (self.slides.len() as f64 + 1.0)).floor() as usize;
-        let threshold = self.slides.scores()[self.slides.len() - most.clamp(1, self.slides.len())];
+        let most = (self.level * (slides.len() as f64 + 1.0)).floor() as usize;
+        let threshold = slides.scores()[slides.len() - most.clamp(1, slides.len())];
         Some(Finding {
             code: abi::ALERT_SCANNER_MISMATCH,
             calibrated: true,
@@ -64,6 +63,8 @@ impl Mismatch {
 
 #[cfg(test)]
 mod tests {
+    use coverslip_profile::Calibration;
+
     use super::super::finding::tests::tile;
     use super::*;
     use crate::judge::rules::tests::calibrated;

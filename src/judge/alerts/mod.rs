@@ -105,7 +105,7 @@ impl AlertState {
         }
         let findings = [
             self.focus.observe(record),
-            if paced { self.lag.observe(record) } else { None },
+            if paced { self.lag.observe(record, time_ns) } else { None },
             self.strips.as_mut().and_then(|strips| strips.observe(record)),
             self.color.as_mut().and_then(|drift| drift.observe(record)),
             self.embedding.as_mut().and_then(|drift| drift.observe(record)),

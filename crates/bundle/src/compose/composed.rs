@@ -41,6 +41,8 @@ pub struct ComposedGraph {
     pub single_tile: bool,
     /// The precision of the model's products.
     pub precision: Precision,
+    /// Bytes that an engine may need at once for one tile, beside the weights. What runs the graph asks for them first.
+    pub working_bytes: u64,
 }
 
 impl ComposedGraph {

@@ -20,7 +20,7 @@ use crate::error::{BundleError, fail};
 use crate::fold::VitWeights;
 use crate::layout;
 use crate::manifest::{Architecture, Manifest, Tap, TapSource, Vit};
-use crate::onnx::{DataType, Dim, Model, OPSET, Placement};
+use crate::onnx::{self, DataType, Dim, Model, OPSET, Placement};
 use crate::precision::Precision;
 use crate::tensors::TensorFile;
 pub use composed::{ComposedGraph, TapOutput};
@@ -69,6 +69,8 @@ pub fn compose(
     }
     sae::outputs(&mut graph, &manifest.sae);
     let (onnx, external) = graph.finish()?;
+    let single_tile = matches!(&manifest.architecture, Architecture::Onnx(onnx) if onnx.single_tile);
+    let working_bytes = working_bytes(&onnx, manifest.side, single_tile)?;
     let (external, external_tensors) = external.map(|weights| (weights.bytes, weights.tensors)).unzip();
     Ok(ComposedGraph {
         onnx,
@@ -78,9 +80,23 @@ pub fn compose(
         taps,
         features: manifest.sae.outputs,
         side: manifest.side,
-        single_tile: matches!(&manifest.architecture, Architecture::Onnx(onnx) if onnx.single_tile),
+        single_tile,
         precision,
+        working_bytes,
     })
+}
+
+/// Holds the graph against its budget for every batch that the lab and the CPU run, and for GPU batches by powers of
+/// two: a graph may compute any size from its batch. Returns what one tile needs.
+fn working_bytes(onnx: &[u8], side: usize, single_tile: bool) -> Result<u64, BundleError> {
+    let model = Model::read(onnx)?;
+    let demand = |tiles| onnx::demand(&model, (ComposedGraph::PIXELS, &[tiles, side, side, 3]), tiles);
+    if !single_tile {
+        for tiles in [2, 3, 4, 5, 6, 7, 8, 16, 32, 64, 128, 256] {
+            demand(tiles)?;
+        }
+    }
+    Ok(demand(1)?.bytes)
 }
 
 /// Writes a vision transformer; returns the tokens that each tap reads, in order.

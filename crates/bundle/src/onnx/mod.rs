@@ -1,12 +1,14 @@
 //! ONNX files, read and written by hand. Only the needed part of the format is known here and unknown fields are
 //! copied; a generated reader would need protobuf's compiler.
 
+mod demand;
 mod model;
 pub mod operators;
 mod protobuf;
 mod structure;
 mod writer;
 
+pub use demand::{Demand, demand, inferred};
 pub use model::{AttributeValue, Constant, ConstantData, Model, Node, ValueInfo};
 pub(crate) use structure::check_model;
 pub use structure::{GraphSize, check_names, check_onnx};

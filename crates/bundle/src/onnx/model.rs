@@ -4,10 +4,15 @@
 use std::borrow::Cow;
 
 use super::protobuf::{Fields, Value, Varints};
+use crate::budget::{MAX_ATTRIBUTE_NUMBERS, MAX_GRAPH_PARTS};
 use crate::error::{BundleError, fail};
 
 /// Largest constant, bytes: more than a whole model may have.
 const LARGEST_CONSTANT: usize = 1 << 36;
+/// Most axes of a constant or an input.
+const MOST_AXES: usize = 32;
+/// Most entries that say where a constant is, and most pieces that its numbers come in.
+const MOST_PIECES: usize = 1 << 20;
 
 /// A node of the graph.
 #[derive(Clone, Debug, Default)]
@@ -112,9 +117,16 @@ impl<'a> Model<'a> {
     }
 
     fn read_graph(&mut self, graph: &'a [u8]) -> Result<(), BundleError> {
+        let mut parts = 0usize;
         for field in Fields(graph) {
-            match field? {
-                (1, Value::Bytes(node)) => self.nodes.push(read_node(node)?),
+            let field = field?;
+            parts += 1;
+            match field {
+                (1, Value::Bytes(node)) => {
+                    let node = read_node(node, MAX_GRAPH_PARTS.saturating_sub(parts))?;
+                    parts += node.inputs.len() + node.outputs.len() + node.attributes.len();
+                    self.nodes.push(node);
+                }
                 (5, Value::Bytes(tensor)) => self.constants.push(Constant::read(tensor)?),
                 (11, Value::Bytes(value)) => self.inputs.push(read_value_info(value)?),
                 (12, Value::Bytes(value)) => self.outputs.push(read_value_info(value)?),
@@ -124,6 +136,7 @@ impl<'a> Model<'a> {
                 ),
                 _ => {}
             }
+            at_most("the graph's parts", parts, MAX_GRAPH_PARTS)?;
         }
         Ok(())
     }
@@ -182,7 +195,7 @@ impl<'a> Constant<'a> {
             match field? {
                 (1, Value::Number(dim)) => constant.dims.push(size(dim)?),
                 (1, Value::Bytes(packed)) => {
-                    for dim in Varints(packed) {
+                    for dim in Varints(packed).take(MOST_AXES + 1) {
                         constant.dims.push(size(dim?)?);
                     }
                 }
@@ -195,6 +208,8 @@ impl<'a> Constant<'a> {
                 (14, Value::Number(location)) => elsewhere = location == 1,
                 _ => {}
             }
+            at_most("a constant's axes", constant.dims.len(), MOST_AXES)?;
+            at_most("a constant's pieces", typed.len() + external.len(), MOST_PIECES)?;
         }
         if elsewhere {
             constant.data = external_data(&external, &constant.name)?;
@@ -244,7 +259,17 @@ fn typed_data(data_type: u64, fields: &[Value]) -> Result<Vec<u8>, BundleError> 
         None => fail!(Unsupported, "found a constant of ONNX type {data_type}: not supported in this version"),
     };
     let floating = data_type == 1 || data_type == 11;
+    let bytes = |field: &Value| match field {
+        Value::Bytes(packed) if floating => packed.len(),
+        Value::Bytes(packed) => packed.iter().filter(|byte| **byte < 0x80).count().saturating_mul(width),
+        Value::Fixed(bytes) => bytes.len(),
+        Value::Number(_) => width,
+    };
+    let bytes = fields.iter().map(bytes).fold(0, usize::saturating_add);
     let mut out = Vec::new();
+    if out.try_reserve_exact(bytes).is_err() {
+        fail!(TooLarge, "no memory for a constant of {bytes} bytes");
+    }
     for field in fields {
         match field {
             Value::Bytes(packed) if floating => out.extend_from_slice(packed),
@@ -288,7 +313,8 @@ fn external_data<'a>(entries: &[(String, String)], name: &str) -> Result<Constan
     })
 }
 
-fn read_node(bytes: &[u8]) -> Result<Node, BundleError> {
+/// Reads a node of at most `most` parts.
+fn read_node(bytes: &[u8], most: usize) -> Result<Node, BundleError> {
     let mut node = Node::default();
     for field in Fields(bytes) {
         match field? {
@@ -300,6 +326,7 @@ fn read_node(bytes: &[u8]) -> Result<Node, BundleError> {
             (7, Value::Bytes(domain)) => node.domain = text(domain)?.to_owned(),
             _ => {}
         }
+        at_most("the graph's parts", node.inputs.len() + node.outputs.len() + node.attributes.len(), most)?;
     }
     if node.domain == "ai.onnx" {
         node.domain.clear();
@@ -318,16 +345,19 @@ fn read_attribute(bytes: &[u8]) -> Result<(&str, AttributeValue<'_>), BundleErro
             (4, Value::Bytes(bytes)) => value = AttributeValue::Text(text(bytes)?),
             (5, Value::Bytes(tensor)) => value = AttributeValue::Tensor(tensor),
             (7, Value::Fixed(bits)) => floats.push(float(bits)),
-            (7, Value::Bytes(packed)) => floats.extend(packed.chunks_exact(4).map(float)),
+            (7, Value::Bytes(packed)) => {
+                floats.extend(packed.chunks_exact(4).take(MAX_ATTRIBUTE_NUMBERS + 1).map(float));
+            }
             (8, Value::Number(int)) => ints.push(int as i64),
             (8, Value::Bytes(packed)) => {
-                for int in Varints(packed) {
+                for int in Varints(packed).take(MAX_ATTRIBUTE_NUMBERS + 1) {
                     ints.push(int? as i64);
                 }
             }
             (20, Value::Number(found)) => kind = found,
             _ => {}
         }
+        at_most("an attribute's numbers", ints.len().max(floats.len()), MAX_ATTRIBUTE_NUMBERS)?;
     }
     // The file omits empty lists and zeros, so the stated type decides.
     Ok((
@@ -359,6 +389,7 @@ fn read_value_info(bytes: &[u8]) -> Result<ValueInfo, BundleError> {
                     {
                         for dim in dim {
                             info.dims.push(fixed_size(dim)?);
+                            at_most("an input's axes", info.dims.len(), MOST_AXES)?;
                         }
                     }
                 }
@@ -414,6 +445,13 @@ fn read_entry(bytes: &[u8]) -> Result<(String, String), BundleError> {
         }
     }
     Ok((key, value))
+}
+
+fn at_most(what: &str, found: usize, most: usize) -> Result<(), BundleError> {
+    if found > most {
+        fail!(TooLarge, "{what} are more than {most}: expected the graph of a model");
+    }
+    Ok(())
 }
 
 fn float(bits: &[u8]) -> f32 {

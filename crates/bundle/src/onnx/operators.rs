@@ -11,8 +11,6 @@ pub const OPSETS: std::ops::RangeInclusive<u64> = 13..=23;
 
 /// ONNX's `TensorProto.DataType.INT64`.
 const INT64: u64 = 7;
-/// Most values of a tensor that a node may make from a shape in the graph.
-const LARGEST_SHAPE: u64 = 1 << 28;
 
 /// Supported standard operators, sorted. Of some, such as `Resize`, only certain forms are supported.
 pub const SUPPORTED_OPERATORS: [&str; 104] = [
@@ -185,21 +183,11 @@ fn unsupported(node: &Node) -> Result<Option<String>, BundleError> {
     })
 }
 
-/// Unsupported constants: those for which the engine deviates from ONNX, or which ask for absurd memory.
+/// Unsupported constants: those for which the engine deviates from ONNX.
 fn unsupported_constants<'a>(node: &Node, constant: &impl Fn(&str) -> Option<&'a Constant<'a>>) -> Option<String> {
     let input = |i: usize| node.inputs.get(i).and_then(|name| constant(name));
     if node.op == "MatMul" && (0..2).any(|i| input(i).is_some_and(|c| c.dims.len() == 1)) {
         return Some("MatMul of a vector".to_owned());
-    }
-    let shape = match node.op.as_str() {
-        "ConstantOfShape" => input(0),
-        "Expand" | "Tile" => input(1),
-        _ => None,
-    };
-    let size =
-        shape.and_then(integers).unwrap_or_default().iter().fold(1u64, |n, dim| n.saturating_mul(dim.unsigned_abs()));
-    if size > LARGEST_SHAPE {
-        return Some(format!("{} to {size} values", node.op));
     }
     // The engine's integers have 32 bits. A slice may exceed that: it clamps a bound beyond the axis.
     let wide = |c: &Constant| integers(c).is_some_and(|all| all.iter().any(|v| i32::try_from(*v).is_err()));

@@ -10,6 +10,7 @@ mod store;
 mod taps;
 mod trial;
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -54,7 +55,7 @@ impl OnnxFile {
     /// # Errors
     /// `Missing`, `Io`.
     pub fn open(path: &Path) -> Result<Self, BundleError> {
-        let bytes = std::fs::read(path).map_err(|error| BundleError::io(path.display(), &error))?;
+        let bytes = coverslip_files::read(path).map_err(|error| BundleError::io(path.display(), &error))?;
         Ok(Self { path: path.to_owned(), bytes })
     }
 
@@ -103,8 +104,8 @@ fn import(
     let mut values = resize::values(&source)?;
     values.extend(probe::cost_values(&source.nodes));
     values.extend(wanted.iter().cloned());
-    let made = |name: &String| source.nodes.iter().any(|node| node.outputs.contains(name));
-    values.retain(made);
+    let made: HashSet<&String> = source.nodes.iter().flat_map(|node| &node.outputs).collect();
+    values.retain(|name| made.contains(name));
     values.sort();
     values.dedup();
     let tiles = noise(2, side);

@@ -9,7 +9,7 @@ use crate::Checkpoint;
 use coverslip_bundle::OnnxModel;
 use coverslip_bundle::compose::graph::Graph;
 use coverslip_bundle::compose::splice;
-use coverslip_bundle::onnx::{ConstantData, DataType, Dim, Node};
+use coverslip_bundle::onnx::{ConstantData, DataType, Demand, Dim, Model, Node};
 use coverslip_bundle::{BundleError, BundleErrorKind, fail};
 
 /// A graph to run for its values. Its input is `pixels` u8 `[n, side, side, 3]`.
@@ -25,6 +25,8 @@ pub struct ProbeGraph {
     pub outputs: Vec<String>,
     /// Whether the engine may optimise the graph.
     pub rewrite: Rewrite,
+    /// Bytes that the engine may need at once for one tile, beside the weights.
+    pub working_bytes: u64,
 }
 
 /// Whether an engine may rewrite a graph for speed. It must not if inner values are outputs, which a rewrite can
@@ -97,12 +99,23 @@ fn compose(
     let outputs: Vec<String> = wanted.iter().map(|name| splice::renamed(name)).collect();
     outputs.iter().for_each(|name| graph.output(name, DataType::Float, &[]));
     let (onnx, external) = graph.finish()?;
-    Ok(ProbeGraph { onnx, external: external.map(|weights| weights.bytes), side: front.side, outputs, rewrite })
+    let external = external.map(|weights| weights.bytes);
+    Ok(ProbeGraph { onnx, external, side: front.side, outputs, rewrite, working_bytes: 0 })
+}
+
+/// What the graph demands for `tiles` tiles, and the shapes of its outputs.
+fn inferred(onnx: &[u8], side: usize, tiles: usize) -> Result<(Demand, HashMap<String, Vec<usize>>), BundleError> {
+    let pixels = coverslip_bundle::ComposedGraph::PIXELS;
+    coverslip_bundle::onnx::inferred(&Model::read(onnx)?, (pixels, &[tiles, side, side, 3]), tiles)
 }
 
 /// A graph in the engine, and the names of its outputs in the source.
 pub(super) struct Probe {
     run: LoadedProbe,
+    /// The shapes that the outputs must have for one tile, by their names in the graph.
+    shapes: HashMap<String, Vec<usize>>,
+    /// Why the graph must not run on two tiles, where that is so.
+    not_two: Option<BundleError>,
     wanted: Vec<String>,
 }
 
@@ -116,17 +129,38 @@ impl Probe {
         rewrite: Rewrite,
         engine: &mut Prober,
     ) -> Result<Self, BundleError> {
-        let graph = compose(source, external, front, wanted, rewrite)?;
-        Ok(Self { run: engine(graph).map_err(does_not_run)?, wanted: wanted.to_vec() })
+        let mut graph = compose(source, external, front, wanted, rewrite)?;
+        // Before the engine sees it: loading computes what does not depend on the image.
+        let (demand, shapes) = inferred(&graph.onnx, front.side, 1)?;
+        graph.working_bytes = demand.bytes;
+        let not_two = inferred(&graph.onnx, front.side, 2).err();
+        Ok(Self { run: engine(graph).map_err(does_not_run)?, shapes, not_two, wanted: wanted.to_vec() })
     }
 
-    /// The values for `n` tiles, by their names in the source.
+    /// The values for `n` tiles, one or two, by their names in the source.
     pub(super) fn run(&mut self, tiles: &[u8], n: usize) -> Result<HashMap<String, Probed>, BundleError> {
+        if let (2.., Some(refusal)) = (n, &self.not_two) {
+            return Err(refusal.clone());
+        }
         let probed = (self.run)(tiles, n).map_err(does_not_run)?;
         if probed.len() != self.wanted.len() {
             fail!(Invalid, "the engine returned {} values, expected {}", probed.len(), self.wanted.len());
         }
-        Ok(self.wanted.iter().cloned().zip(probed).collect())
+        let found: HashMap<String, Probed> = self.wanted.iter().cloned().zip(probed).collect();
+        // What was inferred bounds what the engine takes, so it must be what the engine makes.
+        for (name, probed) in found.iter().filter(|_| n == 1) {
+            let expected = self.shapes.get(&splice::renamed(name));
+            if let Some(expected) = expected.filter(|expected| **expected != probed.shape) {
+                fail!(
+                    Unsupported,
+                    "the engine gives `{}` the shape {:?}, ONNX gives it {expected:?}: not supported in this version; \
+                     simplify the graph, and report it",
+                    name.escape_default(),
+                    probed.shape
+                );
+            }
+        }
+        Ok(found)
     }
 }
 

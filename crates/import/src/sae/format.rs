@@ -37,7 +37,7 @@ pub(super) fn weights(path: &Path) -> Result<PathBuf, BundleError> {
     if path.is_dir() {
         return weights_in(path);
     }
-    if !path.is_file() {
+    if !path.exists() {
         fail!(Missing, "{}: no such file or directory; expected {KNOWN}", path.display());
     }
     Ok(path.to_owned())
@@ -118,11 +118,11 @@ pub(super) fn read(weights: &Path, options: &SaeOptions) -> Result<(&'static str
 
 /// Reads a JSON object; `None` if there is no such file.
 fn read_json(path: &Path) -> Result<Option<Map<String, Value>>, BundleError> {
-    if !path.is_file() {
+    if !path.exists() {
         return Ok(None);
     }
-    let bytes = std::fs::read(path).map_err(|error| BundleError::io(path.display(), &error))?;
-    match serde_json::from_slice(&bytes) {
+    let bytes = coverslip_files::read(path).map_err(|error| BundleError::io(path.display(), &error))?;
+    match coverslip_bundle::json::parse(&bytes) {
         Ok(map) => Ok(Some(map)),
         Err(error) => fail!(Invalid, "{}: expected a JSON object: {error}", path.display()),
     }

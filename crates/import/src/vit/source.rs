@@ -69,12 +69,12 @@ impl ModelSource {
 
 impl Document {
     fn read_if_there(path: &Path) -> Result<Option<Self>, BundleError> {
-        if path.is_file() { Self::read(path).map(Some) } else { Ok(None) }
+        if path.exists() { Self::read(path).map(Some) } else { Ok(None) }
     }
 
     fn read(path: &Path) -> Result<Self, BundleError> {
-        let bytes = fs::read(path).map_err(|error| BundleError::io(path.display(), &error))?;
-        match serde_json::from_slice(&bytes) {
+        let bytes = coverslip_files::read(path).map_err(|error| BundleError::io(path.display(), &error))?;
+        match coverslip_bundle::json::parse(&bytes) {
             Ok(Value::Object(fields)) => {
                 let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
                 Ok(Self { name, fields })

@@ -45,7 +45,7 @@ impl Material {
         let (mut biology, mut places) = (Vec::new(), Vec::new());
         let columns = &options.columns;
         for (scanner, path) in &options.files {
-            let set = EmbeddingSet::open(path)?;
+            let set = EmbeddingSet::open(path, &options.slides)?;
             match scanner {
                 Some(scanner) => scanners.extend(vec![scanner.to_owned(); set.len()]),
                 None => scanners.extend_from_slice(set.filled_column(&columns.scanner)?),

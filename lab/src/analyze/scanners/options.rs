@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+use crate::embeddings::SlideColumn;
 use crate::findings::scanners::Columns;
 
 /// Options of the analysis of scanners.
@@ -8,6 +9,8 @@ pub(crate) struct Options {
     pub(crate) files: Vec<(Option<String>, PathBuf)>,
     /// The folder of the findings.
     pub(crate) out: PathBuf,
+    /// The column of the embeddings' tables that names the slide.
+    pub(crate) slides: SlideColumn,
     pub(crate) columns: Columns,
     /// Only these taps; empty: all.
     pub(crate) taps: Vec<String>,

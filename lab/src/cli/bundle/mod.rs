@@ -10,11 +10,14 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use coverslip_bundle::{Bundle, Precision};
+use coverslip_bundle::signature::Trust;
+use coverslip_bundle::{Bundle, MANIFEST_FILE, Precision};
 use coverslip_import::{OnnxFile, OnnxSpec};
 use coverslip_vit::Family;
 
+use super::trust::Keys;
 use crate::bundle;
+use crate::sign::origin;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -33,6 +36,8 @@ enum Command {
         /// Width and height of the model's input, px, where the ONNX file does not say
         #[arg(long, value_name = "PX")]
         img_size: Option<usize>,
+        #[command(flatten)]
+        keys: Keys,
     },
     /// Check digests and tensors and run the reference tiles again
     Verify {
@@ -74,16 +79,19 @@ enum Command {
 }
 
 pub(super) fn run(args: Args) -> Result<(), Box<dyn Error>> {
-    let mut out = std::io::stdout().lock();
+    let mut out = crate::term::screen();
     match args.command {
         Command::Build(args) => build::run(*args, &mut out),
-        Command::Inspect { bundle: path, img_size } if bundle::is_onnx(&path) => {
+        Command::Inspect { bundle: path, img_size, .. } if bundle::is_onnx(&path) => {
             let spec = OnnxSpec { img_size, ..OnnxSpec::default() };
             let file = OnnxFile::open(&path)?;
             let found = coverslip_import::candidates(&file, &spec, &mut coverslip_runner::load_probe)?;
             Ok(write!(out, "{}", bundle::candidates(&path.display().to_string(), &found))?)
         }
-        Command::Inspect { bundle, .. } => Ok(write!(out, "{}", bundle::page(&Bundle::open(&bundle)?)?)?),
+        Command::Inspect { bundle: path, keys, .. } => {
+            let bundle = Bundle::open_trusted(&path, &Trust { keys: keys.read()?, required: false })?;
+            Ok(write!(out, "{}", bundle::page(&bundle, &origin(&path, MANIFEST_FILE, bundle.signed()))?)?)
+        }
         Command::Verify { bundle } => bundle::verify(&Bundle::open(&bundle)?, &mut out),
         Command::Label(args) => label::run(args, &mut out),
         Command::ExportOnnx { bundle, precision, check, out: path } => {

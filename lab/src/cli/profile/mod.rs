@@ -8,8 +8,12 @@ use std::error::Error;
 use std::path::PathBuf;
 
 use clap::Subcommand;
+use coverslip_bundle::signature::Trust;
+use coverslip_profile::PROFILE_FILE;
 
+use super::trust::Keys;
 use crate::profile;
+use crate::sign::origin;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -25,6 +29,8 @@ enum Command {
     Inspect {
         /// The profile's directory
         profile: PathBuf,
+        #[command(flatten)]
+        keys: Keys,
     },
     /// Check a profile's digests and numbers, and that it belongs to a bundle
     Verify {
@@ -46,12 +52,13 @@ enum Command {
 }
 
 pub(super) fn run(args: Args) -> Result<(), Box<dyn Error>> {
-    let mut out = std::io::stdout().lock();
+    let mut out = crate::term::screen();
     match args.command {
         Command::Build(args) => build::run(*args, &mut out),
-        Command::Inspect { profile } => {
-            let (profile, digest) = profile::open(&profile)?;
-            profile::inspect(&mut out, &profile, digest)
+        Command::Inspect { profile: path, keys } => {
+            let trust = Trust { keys: keys.read()?, required: false };
+            let (profile, digest, signed) = profile::open_trusted(&path, &trust)?;
+            profile::inspect(&mut out, &profile, digest, &origin(&path, PROFILE_FILE, signed.as_ref()))
         }
         Command::Verify { profile, bundle } => profile::verify(&mut out, &profile, bundle.as_deref()),
         Command::Compare { profile, other } => {

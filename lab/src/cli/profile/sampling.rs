@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use coverslip_bundle::signature::Trust;
 use coverslip_plugin_abi as abi;
 
 use super::super::options::checked_mpp;
@@ -37,6 +38,7 @@ impl SamplingArgs {
             library: self.library.clone(),
             bundle: Some(self.bundle.clone()),
             profile,
+            trust: Trust::default(),
             engine: EngineChoice { engine: abi::ENGINE_CPU, ..EngineChoice::default() },
             threads: self.threads,
         }

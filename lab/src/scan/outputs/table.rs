@@ -11,6 +11,7 @@ use parquet::file::properties::WriterProperties;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::parser::parse_message_type;
 
+use super::pandas;
 use crate::host::{FLAGS, status_name};
 use crate::play::{Collected, Played, Tile};
 
@@ -23,6 +24,7 @@ pub(super) fn write(out: &mut (dyn Write + Send), played: &Played, embeddings: b
     let properties = WriterProperties::builder()
         .set_compression(Compression::SNAPPY)
         .set_created_by(concat!("coverslip ", env!("CARGO_PKG_VERSION")).into())
+        .set_key_value_metadata(Some(vec![pandas::metadata(&schema, played.collected.tiles.len())]))
         .build();
     let mut writer = SerializedFileWriter::new(out, schema, Arc::new(properties))?;
     for tiles in played.collected.tiles.chunks(GROUP) {

@@ -1,0 +1,52 @@
+//! Budgets for what a file or a graph asks for before its content can be trusted. They depend on nothing else, so that
+//! every reader can use them.
+
+/// Room for a safetensors header, bytes, added to the size of the weights. Parsed it takes up to 16 times as much.
+pub const MAX_HEADER_BYTES: u64 = 16 << 20;
+/// Most values, keys included, of a JSON file. Parsed, one takes up to 100 bytes, and a file of empty ones 2 per value:
+/// the file's size alone would bound nothing.
+pub(crate) const MAX_JSON_VALUES: usize = 2 << 20;
+/// Most parts of an ONNX graph: nodes, names, attributes, constants. One takes up to 200 bytes in memory, and 2 in a
+/// file; engines take time with the square of the nodes. Large exports have some 50,000.
+pub(crate) const MAX_GRAPH_PARTS: usize = 1 << 18;
+/// Longest chain of nodes of which each reads the one before. rten plans a graph by a recursion along it, on threads with
+/// a stack of 2 MiB. A ViT of 64 blocks with its norms taken apart has 3,000.
+pub const MAX_GRAPH_DEPTH: usize = 4096;
+/// Most numbers of an attribute.
+pub(crate) const MAX_ATTRIBUTE_NUMBERS: usize = 1 << 20;
+
+/// What a graph may demand for one batch.
+///
+/// A model's values grow with its width, as its weights do, and with the square of its tokens. At 1024 px in patches of
+/// 16 px a ViT has 4096 tokens, and one layer's attention of 16 heads takes 1 GiB; an engine may hold a few of these at
+/// once. So an honest graph stays within a fixed part for small models on large tiles, and a part that grows with the
+/// weights. A graph of a few kilobytes never gets more than the fixed part, however large the sizes that it computes.
+/// Memory below the budget is asked for by [`crate::ComposedGraph::working_bytes`] before a graph runs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Budget {
+    /// Bytes of values at once.
+    pub(crate) bytes: u64,
+    /// Multiplications and additions, and elements of other operators.
+    pub(crate) work: u64,
+}
+
+/// Whether the system gives this much memory. It is given back at once.
+pub fn there_is(bytes: u64) -> bool {
+    let mut room: Vec<u8> = Vec::new();
+    let there = usize::try_from(bytes).is_ok_and(|bytes| room.try_reserve_exact(bytes).is_ok());
+    // An allocation that nobody looks at may be left out by the compiler.
+    std::hint::black_box(&room);
+    there
+}
+
+impl Budget {
+    /// For a model with weights of `weight_bytes` (float32), on `tiles` tiles: 4 GiB and 16 bytes for each of the
+    /// weights' bytes; 2⁴⁰ operations, which a U-Net on 1024 px needs, and 2¹⁴ for each weight, twice what 8192 tokens
+    /// need.
+    pub(crate) fn of(weight_bytes: u64, tiles: usize) -> Budget {
+        let tiles = tiles as u64;
+        let bytes = (4u64 << 30).saturating_add(weight_bytes.saturating_mul(16));
+        let work = (1u64 << 40).saturating_add((weight_bytes / 4).saturating_mul(1 << 14));
+        Budget { bytes: bytes.saturating_mul(tiles), work: work.saturating_mul(tiles) }
+    }
+}

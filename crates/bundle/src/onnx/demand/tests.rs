@@ -1,0 +1,96 @@
+use super::*;
+use crate::error::BundleErrorKind;
+use crate::onnx::{DataType, Dim, ModelWriter, Placement};
+
+/// A graph under construction, on `x` [tiles, 3, 8, 8].
+struct Net(ModelWriter);
+
+impl Net {
+    fn new() -> Net {
+        let mut writer = ModelWriter::new("test", 18, 0, Placement::Inside).unwrap();
+        writer.input("x", DataType::Float, &[Dim::Batch, Dim::Fixed(3), Dim::Fixed(8), Dim::Fixed(8)]);
+        Net(writer)
+    }
+
+    fn ints(mut self, name: &str, values: &[i64]) -> Net {
+        self.0.ints(name, &[values.len()], values);
+        self
+    }
+
+    fn op(mut self, name: &str, op: &str, inputs: &[&str]) -> Net {
+        self.0.node(op, name, inputs, &[name], &[]);
+        self
+    }
+
+    fn demand(mut self, output: &str, tiles: usize) -> Result<(Demand, HashMap<String, Vec<usize>>), BundleError> {
+        self.0.output(output, DataType::Float, &[]);
+        let bytes = self.0.finish().unwrap().0;
+        inferred(&Model::read(&bytes).unwrap(), ("x", &[tiles, 3, 8, 8]), tiles)
+    }
+}
+
+fn sized(times: &[i64]) -> Net {
+    Net::new().ints("times", times).op("s", "Shape", &["x"]).op("size", "Mul", &["s", "times"])
+}
+
+#[test]
+fn a_size_that_is_computed_from_shape_is_known() {
+    let (demand, shapes) = sized(&[1, 2, 1, 3]).op("y", "ConstantOfShape", &["size"]).demand("y", 2).unwrap();
+    assert_eq!(shapes["y"], [2, 6, 8, 24]);
+    // The image, the value, and three copies of each at most.
+    let (image, value) = (2 * 3 * 8 * 8 * 4, 2 * 6 * 8 * 24 * 4);
+    assert!((image + value..=4 * (image + value) + 1024).contains(&demand.bytes), "{demand:?}");
+}
+
+#[test]
+fn a_value_beyond_the_budget_is_named() {
+    let error = sized(&[1, 1000, 1000, 1000]).op("y", "ConstantOfShape", &["size"]).demand("y", 1).unwrap_err();
+    assert_eq!(error.kind(), BundleErrorKind::TooLarge);
+    assert!(error.to_string().contains("`y` (ConstantOfShape)"), "{error}");
+}
+
+#[test]
+fn a_size_that_depends_on_pixels_is_refused_by_name() {
+    let net = Net::new().op("most", "ReduceMax", &["x"]).op("z", "Expand", &["x", "most"]);
+    let error = net.demand("z", 1).unwrap_err();
+    assert_eq!(error.kind(), BundleErrorKind::Unsupported);
+    assert!(error.to_string().contains("`z` (Expand)"), "{error}");
+    // What only moves elements has no more than before.
+    let net = Net::new().op("found", "NonZero", &["x"]).op("n", "Shape", &["found"]).op("y", "Reshape", &["x", "n"]);
+    assert!(net.demand("y", 1).is_ok());
+}
+
+#[test]
+fn integers_beyond_32_bits_are_not_followed() {
+    let net = Net::new().ints("a", &[1 << 16]).op("b", "Mul", &["a", "a"]).op("y", "ConstantOfShape", &["b"]);
+    assert_eq!(net.demand("y", 1).unwrap_err().kind(), BundleErrorKind::Unsupported);
+}
+
+#[test]
+fn the_budget_grows_with_the_weights_and_the_batch() {
+    let (small, large) = (Budget::of(1 << 10, 1), Budget::of(1 << 30, 1));
+    assert_eq!(
+        (large.bytes - small.bytes, large.work - small.work),
+        (16 * ((1 << 30) - (1 << 10)), (1 << 42) - (1 << 22))
+    );
+    assert_eq!(Budget::of(1 << 10, 8).bytes, 8 * small.bytes);
+    assert_eq!(Budget::of(u64::MAX, 8).bytes, u64::MAX);
+}
+
+#[test]
+fn a_batch_that_a_graph_multiplies_with_itself_is_bounded_for_that_batch() {
+    let net = || {
+        let mut net = Net::new().op("s", "Shape", &["x"]);
+        net.0.ints("zero", &[], &[0]);
+        net = net.op("n", "Gather", &["s", "zero"]);
+        for power in 0..4 {
+            let (from, to) = (if power == 0 { "n".to_owned() } else { format!("n{power}") }, format!("n{}", power + 1));
+            net = net.op(&to, "Mul", &[&from, &from]);
+        }
+        net.0.ints("axis", &[1], &[0]);
+        net.op("size", "Unsqueeze", &["n4", "axis"]).op("y", "Expand", &["size", "size"])
+    };
+    assert!(net().demand("y", 1).is_ok());
+    assert_eq!(net().demand("y", 8).unwrap_err().kind(), BundleErrorKind::Unsupported, "8¹⁶ is beyond 32 bits");
+    assert_eq!(net().demand("y", 3).unwrap().1["y"], [43_046_721]);
+}

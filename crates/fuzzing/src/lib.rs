@@ -1,0 +1,25 @@
+//! What Coverslip does with a stranger's bytes: one function per kind of input, each with the seeds from which a fuzzer
+//! starts. `cargo fuzz` runs these functions (`fuzz/README.md`), and `tests/replay.rs` runs them on every committed input.
+//!
+//! A function takes any bytes. It must return, whatever they are, without a panic, without an allocation beyond
+//! `replay.rs`'s limit and within seconds. It returns whether the reader took the input, so that a test can see that the
+//! seeds still reach what they are for.
+//!
+//! The worker's protocol has no target yet, because there is no worker. Its target belongs here, beside `contract`.
+
+mod bundle;
+mod contract;
+mod input;
+mod onnx;
+mod plan;
+mod profile;
+mod sae;
+mod slides;
+mod tables;
+mod targets;
+mod tensors;
+mod tiff;
+mod torch;
+mod vit;
+
+pub use targets::{TARGETS, Target};

@@ -1,0 +1,129 @@
+//! What a Parquet file claims, held against its bytes and a budget before the crate `parquet` takes memory for it.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+
+use coverslip_bundle::budget::there_is;
+use parquet::file::metadata::ColumnChunkMetaData;
+
+use super::thrift::{Kind, Thrift};
+
+/// Bytes that a member of a list in the footer becomes in memory, at most.
+const MEMBER_BYTES: u64 = 1024;
+/// Largest page, decompressed: 64 times what writers aim at.
+const MOST_PAGE_BYTES: i64 = 256 << 20;
+/// Longest header of a page; longer statistics are refused.
+const MOST_HEADER_BYTES: usize = 64 << 10;
+/// Encodings whose decoder takes memory for a length that stands inside the page.
+const WITH_LENGTHS_INSIDE: [i64; 2] = [6, 7];
+
+type Checked<T> = Result<T, String>;
+
+fn part(file: &mut File, start: u64, length: usize) -> Checked<Vec<u8>> {
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(length).map_err(|_| format!("no memory for {length} bytes of its headers"))?;
+    let read = file.seek(SeekFrom::Start(start)).and_then(|_| file.take(length as u64).read_to_end(&mut bytes));
+    read.map_err(|error| error.to_string())?;
+    Ok(bytes)
+}
+
+/// Checks the footer: every list in it is there, and what becomes of them fits into memory.
+pub(super) fn check_footer(file: &mut File) -> Checked<()> {
+    let size = file.metadata().map_err(|error| error.to_string())?.len();
+    let end = part(file, size.saturating_sub(8), 8)?;
+    let Some((length, b"PAR1")) =
+        end.split_first_chunk::<4>().map(|(length, magic)| (u32::from_le_bytes(*length), magic))
+    else {
+        return Err("expected a Parquet file, found one that does not end as one; write or copy it again".into());
+    };
+    let start = size.checked_sub(8 + u64::from(length));
+    let start = start.ok_or("its footer is longer than the file; write or copy it again")?;
+    let footer = part(file, start, length as usize)?;
+    let mut thrift = Thrift::new(&footer);
+    thrift.skip_struct().ok_or("its footer is damaged; write or copy it again")?;
+    if there_is((thrift.members as u64).saturating_mul(MEMBER_BYTES)) {
+        return Ok(());
+    }
+    Err(format!("no memory for the {} entries of its footer", thrift.members))
+}
+
+/// Checks a column of a row group: its pages are in the file, none is larger than the budget, and together they have as
+/// many values as the footer says.
+pub(super) fn check_column(file: &mut File, column: &ColumnChunkMetaData) -> Checked<()> {
+    let size = file.metadata().map_err(|error| error.to_string())?.len();
+    let damaged = |what: &str| format!("column {}: {what}; write or copy the file again", column.column_path());
+    let first = column.dictionary_page_offset().unwrap_or_else(|| column.data_page_offset());
+    let place = |n: i64| u64::try_from(n).map_err(|_| damaged("its place in the file is below 0"));
+    let (mut at, length) = (place(first)?, place(column.compressed_size())?);
+    let end = at.checked_add(length).filter(|end| *end <= size);
+    let end = end.ok_or_else(|| damaged("its pages are beyond the end of the file"))?;
+    let mut values = 0i64;
+    while at < end {
+        let room = usize::try_from(end - at).unwrap_or(usize::MAX).min(MOST_HEADER_BYTES);
+        let bytes = part(file, at, room)?;
+        let page = Page::read(&bytes).ok_or_else(|| damaged("the header of a page is damaged"))?;
+        if !(0..=MOST_PAGE_BYTES).contains(&page.size) || !there_is(page.size as u64) {
+            return Err(damaged(&format!("a page has {} bytes, at most {MOST_PAGE_BYTES}", page.size)));
+        }
+        if WITH_LENGTHS_INSIDE.contains(&page.encoding) {
+            return Err(format!(
+                "column {}: delta-encoded text is not supported in this version; write it plain or with a dictionary",
+                column.column_path()
+            ));
+        }
+        // A dictionary's values have a byte each at least.
+        if page.values < 0 || page.dictionary && page.values > page.size {
+            return Err(damaged("a page claims more values than it can have"));
+        }
+        values = values.saturating_add(if page.dictionary { 0 } else { page.values });
+        let next = page.header.saturating_add(u64::try_from(page.compressed).unwrap_or(u64::MAX));
+        at = at.checked_add(next).filter(|at| *at <= end).ok_or_else(|| damaged("a page is cut off"))?;
+    }
+    if values != column.num_values() {
+        return Err(damaged(&format!("{} values are announced, its pages have {values}", column.num_values())));
+    }
+    Ok(())
+}
+
+/// A page's header.
+#[derive(Debug, Default)]
+struct Page {
+    /// Bytes of the header itself.
+    header: u64,
+    /// Bytes, decompressed and as stored.
+    size: i64,
+    compressed: i64,
+    dictionary: bool,
+    values: i64,
+    encoding: i64,
+}
+
+impl Page {
+    fn read(bytes: &[u8]) -> Option<Page> {
+        let mut thrift = Thrift::new(bytes);
+        let (mut page, mut last) = (Page { compressed: -1, size: -1, ..Page::default() }, 0);
+        while let Some((field, kind)) = thrift.field(&mut last)? {
+            match field {
+                2 => page.size = thrift.number()?,
+                3 => page.compressed = thrift.number()?,
+                // A data page, a dictionary, a data page of the second version.
+                5 | 7 | 8 if kind == Kind::STRUCT => {
+                    page.dictionary = field == 7;
+                    // The second version counts rows and empty values before it says the encoding.
+                    let encoding = if field == 8 { 4 } else { 2 };
+                    let mut last = 0;
+                    while let Some((inner, kind)) = thrift.field(&mut last)? {
+                        match inner {
+                            1 => page.values = thrift.number()?,
+                            _ if inner == encoding => page.encoding = thrift.number()?,
+                            _ => thrift.skip_field(kind)?,
+                        }
+                    }
+                }
+                _ => thrift.skip_field(kind)?,
+            }
+        }
+        page.header = thrift.length() as u64;
+        Some(page).filter(|page| page.compressed >= 0)
+    }
+}

@@ -1,0 +1,200 @@
+//! `coverslip install`: the shared library, its headers, what CMake and pkg-config need, and what it was linked from
+//! ([`sbom`]), under one prefix.
+//!
+//! The tree can be moved afterwards: no file in it holds an absolute path. All files are written beside their places and
+//! then renamed, so that a host that is running keeps the library that it has mapped, and never sees half of one.
+
+mod sbom;
+
+use std::collections::BTreeSet;
+use std::error::Error;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use coverslip_bundle::Digest;
+use coverslip_files::{Claim, FileSet, Folder, Replace};
+
+use sbom::{Product, sbom};
+
+use crate::claim;
+use crate::host::{Library, find_library};
+use crate::term::{Screen, screen};
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+const HEADERS: [(&str, &str); 2] = [
+    ("coverslip.h", include_str!("../../../include/coverslip/coverslip.h")),
+    ("coverslip.hpp", include_str!("../../../include/coverslip/coverslip.hpp")),
+];
+const CMAKE: [(&str, &str); 2] = [
+    ("coverslip-config.cmake", include_str!("../../../packaging/coverslip-config.cmake.in")),
+    ("coverslip-config-version.cmake", include_str!("../../../packaging/coverslip-config-version.cmake.in")),
+];
+const PKG_CONFIG: (&str, &str) = ("coverslip.pc", include_str!("../../../packaging/coverslip.pc.in"));
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// What a host links with; also the end of the chain of links.
+const LINK_NAME: &str = "libcoverslip.so";
+
+/// What is installed, and where.
+#[derive(Debug)]
+pub(crate) struct Request {
+    /// Gets include/, lib/ and, with a bundle, share/.
+    pub(crate) prefix: PathBuf,
+    /// None: the library that was built with this command.
+    pub(crate) library: Option<PathBuf>,
+    pub(crate) bundle: Option<PathBuf>,
+}
+
+/// Installs, and prints a line for each file written.
+///
+/// # Errors
+/// Where the library is missing or foreign, the bundle does not verify, or the prefix cannot be written.
+pub(crate) fn run(request: &Request) -> Outcome<()> {
+    if !cfg!(target_os = "linux") {
+        return Err("`coverslip install` knows the library layout of Linux only; copy the library by hand".into());
+    }
+    // Everything is checked before anything is written: here a foreign file, or a library that does not fit the headers
+    // that come with it, is refused.
+    let library = Library::find(request.library.as_deref())?;
+    let contract = library.abi_version();
+    if let Some(bundle) = &request.bundle {
+        coverslip_bundle::Bundle::open(bundle)?;
+    }
+
+    let real_name = format!("{LINK_NAME}.{VERSION}");
+    let soname = format!("{LINK_NAME}.{}", contract.0);
+    let content = coverslip_files::read(library.path()).map_err(named(library.path()))?;
+    let (bills, unknown) = bills(&real_name, &content)?;
+    let mut files = vec![(format!("lib/{real_name}"), content, 0o755)];
+    let texts = texts(&real_name, &soname).into_iter().chain(bills);
+    files.extend(texts.map(|(name, text)| (name, text.into_bytes(), 0o644)));
+    let links = [(format!("lib/{soname}"), &real_name), (format!("lib/{LINK_NAME}"), &soname)];
+
+    let mut written = Written(screen());
+    let claim = claim(&request.prefix, &files)?;
+    settle(&claim, &files, &links)?;
+    for (name, ..) in &files {
+        written.line(format_args!("{}", show(&request.prefix.join(name))))?;
+    }
+    for (name, target) in &links {
+        written.line(format_args!("{} -> {target}", show(&request.prefix.join(name))))?;
+    }
+    if let Some(unknown) = unknown {
+        written.line(format_args!("{unknown}"))?;
+    }
+    if let Some(bundle) = &request.bundle {
+        copy_bundle(bundle, &request.prefix.join("share/coverslip/bundles"), &mut written)?;
+    }
+    written.line(format_args!("coverslip {VERSION}, contract {}.{}: done", contract.0, contract.1))
+}
+
+/// The headers and what CMake and pkg-config read, by their places below the prefix.
+fn texts(real_name: &str, soname: &str) -> Vec<(String, String)> {
+    let fill = |template: &str| {
+        template
+            .replace("@VERSION@", VERSION)
+            .replace("@LIBRARY@", real_name)
+            .replace("@SONAME@", soname)
+            .replace("@POINTER_BYTES@", &size_of::<usize>().to_string())
+    };
+    let mut texts: Vec<(String, String)> =
+        HEADERS.iter().map(|(name, text)| (format!("include/coverslip/{name}"), (*text).to_owned())).collect();
+    texts.extend(CMAKE.iter().map(|(name, template)| (format!("lib/cmake/coverslip/{name}"), fill(template))));
+    texts.push((format!("lib/pkgconfig/{}", PKG_CONFIG.0), fill(PKG_CONFIG.1)));
+    texts
+}
+
+/// What library and command were linked from, by their places below the prefix. What another build of the library links
+/// is not known here: then a line says so.
+fn bills(library: &str, content: &[u8]) -> Outcome<(Vec<(String, String)>, Option<String>)> {
+    let place = |product: Product| format!("share/coverslip/sbom/{}", product.file());
+    let (mut bills, mut unknown) = (Vec::new(), None);
+    let ours = find_library(None).ok().and_then(|path| coverslip_files::read(&path).ok());
+    if ours.is_some_and(|ours| ours == content) {
+        bills.push((place(Product::Library), sbom(Product::Library, library, Digest::of(content))));
+    } else {
+        unknown = Some(format!(
+            "no {}: the library was not built together with this command, so what it links is not known",
+            Product::Library.file()
+        ));
+    }
+    let command = std::env::current_exe()?;
+    let name = command.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let digest = Digest::of(&coverslip_files::read(&command).map_err(named(&command))?);
+    bills.push((place(Product::Command), sbom(Product::Command, &name, digest)));
+    Ok((bills, unknown))
+}
+
+/// A file's place below the prefix, its content and its mode.
+type File = (String, Vec<u8>, u32);
+
+/// Claims the prefix, and removes what earlier runs left in the folders of the files.
+fn claim(prefix: &Path, files: &[File]) -> io::Result<Claim> {
+    let mut claim = claim::within(prefix)?;
+    let folders: BTreeSet<PathBuf> =
+        files.iter().filter_map(|(name, ..)| Some(prefix.join(Path::new(name).parent()?))).collect();
+    folders.iter().filter(|folder| folder.is_dir()).try_for_each(|folder| claim.sweep(folder))?;
+    claim::said(&claim.notes());
+    Ok(claim)
+}
+
+/// Writes every file and link, then gives all of them their names.
+fn settle(claim: &Claim, files: &[File], links: &[(String, &String)]) -> io::Result<()> {
+    let names: Vec<&str> = files.iter().map(|(name, ..)| name.as_str()).collect();
+    let mut set = FileSet::prepare(claim, &names)?;
+    for (name, content, mode) in files {
+        set.write(name, |file| {
+            file.write_all(content)?;
+            set_mode(file.get_ref(), *mode)
+        })?;
+    }
+    links.iter().try_for_each(|(name, target)| set.link(name, target))?;
+    set.commit().map(|_| ())
+}
+
+/// Copies a bundle, a folder without folders, under its own name. One that is there already is replaced as a whole.
+fn copy_bundle(from: &Path, folder: &Path, written: &mut Written) -> Outcome<()> {
+    let from = from.canonicalize().map_err(named(from))?;
+    let place = folder.join(from.file_name().ok_or("the bundle's path has no name")?);
+    let claim = claim::beside(&place)?;
+    let draft = Folder::beside(&claim)?;
+    for entry in fs::read_dir(&from).map_err(named(&from))? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            draft.copy(&entry.path(), entry.file_name().to_str().ok_or("a file's name is not UTF-8")?)?;
+        }
+    }
+    draft.settle(Replace { marker: coverslip_bundle::MANIFEST_FILE, kind: "bundle", force: true })?;
+    written.line(format_args!("{}", show(&place)))
+}
+
+/// Puts the path into an error: "permission denied" alone helps nobody.
+fn named(path: &Path) -> impl FnOnce(io::Error) -> Box<dyn Error> {
+    move |error| format!("{}: {error}", show(path)).into()
+}
+
+fn show(path: &Path) -> std::path::Display<'_> {
+    path.display()
+}
+
+#[cfg(unix)]
+fn set_mode(file: &fs::File, mode: u32) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    file.set_permissions(fs::Permissions::from_mode(mode))
+}
+
+#[cfg(not(unix))]
+fn set_mode(_: &fs::File, _: u32) -> io::Result<()> {
+    Ok(())
+}
+
+/// Prints a line for each file that was written.
+struct Written(Screen<io::StdoutLock<'static>>);
+
+impl Written {
+    fn line(&mut self, text: std::fmt::Arguments<'_>) -> Outcome<()> {
+        Ok(writeln!(self.0, "{text}")?)
+    }
+}

@@ -1,0 +1,85 @@
+//! Keys in minisign's files.
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+
+use coverslip_bundle::signature::PublicKey;
+use minisign::{KeyPair, SecretKey, SecretKeyBox};
+
+/// How a secret key is protected.
+#[derive(Debug)]
+pub(crate) enum Password {
+    /// By a password that is asked for on the terminal.
+    Asked,
+    /// By the first line of a file.
+    InFile(PathBuf),
+    /// Not at all.
+    None,
+}
+
+impl Password {
+    /// The password; `None`: minisign asks for it.
+    fn text(&self) -> Result<Option<String>, Box<dyn Error>> {
+        let Password::InFile(path) = self else { return Ok(None) };
+        let text = coverslip_files::read_text(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(Some(text.lines().next().unwrap_or_default().to_owned()))
+    }
+}
+
+/// The start of the base64 of a secret key with a password: the letters `Ed`, `Sc` and `B2`.
+const WITH_PASSWORD: &str = "RWRTY0Iy";
+
+/// Makes a key pair, writes it to two new files and returns the public key.
+///
+/// # Errors
+/// Where a file is there already or cannot be written, or no password can be asked for.
+pub(crate) fn generate(secret: &Path, public: &Path, password: &Password) -> Result<PublicKey, Box<dyn Error>> {
+    for path in [secret, public] {
+        if path.symlink_metadata().is_ok() {
+            return Err(format!("{} exists, and a key is never replaced: choose another place", path.display()).into());
+        }
+    }
+    let pair = match password {
+        Password::None => KeyPair::generate_unencrypted_keypair()?,
+        password => KeyPair::generate_encrypted_keypair(password.text()?)?,
+    };
+    let comment = format!("coverslip secret key {:016X}", key_number(&pair.sk));
+    coverslip_files::secret(secret, &pair.sk.to_box(Some(&comment))?.to_bytes())?;
+    let text = pair.pk.to_box()?.into_string();
+    coverslip_files::put(public, text.as_bytes())?;
+    Ok(PublicKey::parse(&text)?)
+}
+
+fn key_number(key: &SecretKey) -> u64 {
+    key.keynum().try_into().map_or(0, u64::from_le_bytes)
+}
+
+/// Reads a secret key, with its password if it has one.
+///
+/// # Errors
+/// Where the file is no secret key of minisign, or the password is wrong.
+pub(crate) fn secret(path: &Path, password: &Password) -> Result<SecretKey, Box<dyn Error>> {
+    let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    let text = coverslip_files::read_text(path).map_err(|error| failed(&error))?;
+    let protected = text.lines().nth(1).is_some_and(|line| line.starts_with(WITH_PASSWORD));
+    let stored = SecretKeyBox::from(text);
+    let key = match protected {
+        true => stored.into_secret_key(password.text()?),
+        false => stored.into_unencrypted_secret_key(),
+    };
+    Ok(key.map_err(|error| failed(&error))?)
+}
+
+/// The public key in a file of minisign, or given as its text.
+///
+/// # Errors
+/// Where it is neither.
+pub(crate) fn public(given: &str) -> Result<PublicKey, Box<dyn Error>> {
+    let path = Path::new(given);
+    if !path.is_file() {
+        return PublicKey::parse(given)
+            .map_err(|error| format!("{error}; there is no file of this name either").into());
+    }
+    let text = coverslip_files::read_text(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    PublicKey::parse(&text).map_err(|error| format!("{}: {error}", path.display()).into())
+}

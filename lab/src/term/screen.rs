@@ -1,0 +1,64 @@
+//! What a stranger wrote, shown as text. Control characters move the cursor, rename the window and draw false lines, so
+//! none reaches the terminal: names, labels, licences and errors come from files.
+
+use std::borrow::Cow;
+use std::io::{self, StdoutLock, Write};
+
+/// Standard output. Line feeds pass, every other control is written out.
+pub(crate) fn screen() -> Screen<StdoutLock<'static>> {
+    Screen(io::stdout().lock())
+}
+
+/// Text without controls, for one line.
+pub(crate) fn plain(text: &str) -> Cow<'_, str> {
+    if text.contains(moves) { Cow::Owned(written_out(text, moves)) } else { Cow::Borrowed(text) }
+}
+
+/// Whether a terminal acts on a character, or shows others in another order.
+fn moves(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}')
+}
+
+fn written_out(text: &str, which: impl Fn(char) -> bool) -> String {
+    let mut out = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if which(c) { out.extend(c.escape_default()) } else { out.push(c) }
+    }
+    out
+}
+
+/// A writer that shows what it gets as text.
+pub(crate) struct Screen<W: Write>(W);
+
+impl<W: Write> Write for Screen<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        for chunk in bytes.utf8_chunks() {
+            self.0.write_all(written_out(chunk.valid(), |c| c != '\n' && moves(c)).as_bytes())?;
+            for byte in chunk.invalid() {
+                write!(self.0, "\\x{byte:02x}")?;
+            }
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn controls_are_written_out() {
+        let text = "µ \u{1b}]0;title\u{7}\u{9b}2J\r\u{202e}abc\nnext";
+        let mut out = Screen(Vec::new());
+        write!(out, "{text}").unwrap();
+        out.write_all(b"\x9b").unwrap();
+        let shown = String::from_utf8(out.0).unwrap();
+        assert_eq!(shown, "µ \\u{1b}]0;title\\u{7}\\u{9b}2J\\r\\u{202e}abc\nnext\\x9b");
+        assert_eq!(plain("a\nb\u{1b}"), "a\\nb\\u{1b}");
+        assert_eq!(plain("µm, 1 × 2"), "µm, 1 × 2");
+    }
+}

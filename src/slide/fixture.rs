@@ -1,0 +1,61 @@
+//! A slide of small tiles, for tests.
+
+use coverslip_plugin_abi as abi;
+
+use super::config::SlideConfig;
+use super::state::{Downstream, Slide};
+use crate::error::Result;
+use crate::sync::{Arc, Weak};
+use crate::tiles::assembler::AssemblyRules;
+use crate::tiles::frame::{FrameHeader, FrameLimits, FrameTag};
+use crate::tiles::grid::Grid;
+use crate::tiles::slot::SlotShape;
+
+/// Pixels of a tile, wide and high.
+const TILE: u32 = 16;
+
+/// A slide with so many slots, and room for so many results.
+pub(crate) fn slide(slots: usize, max_unpolled: usize, downstream: Weak<dyn Downstream>) -> Arc<Slide> {
+    let config = SlideConfig {
+        grid: Grid { origin: (0, 0), tile_width: TILE, tile_height: TILE, extent: None },
+        shape: SlotShape { width: TILE, height: TILE, side: TILE, features: 0, embedding: 0 },
+        slots,
+        max_tiles: 100,
+        max_unpolled,
+        limits: FrameLimits { width: 2 * TILE, height: 2 * TILE },
+        rules: AssemblyRules { timeout: None, min_coverage: 0.5 },
+        result_deadline: None,
+        alpha: 0.01,
+        flag_alpha: [0.0; abi::SCORE_COUNT],
+        embeddings: false,
+        analyse_background: false,
+        unknown_scanner: false,
+        tile_mm: 0.1,
+        stability: None,
+        engine_epoch: 1,
+        digest: [0; 32],
+        memory_bytes: 0,
+    };
+    Slide::begin(0, config, downstream).expect("memory")
+}
+
+/// Submits `columns` × `rows` whole tiles, at most 2 × 2, from the tile column `column` on.
+pub(crate) fn submit(slide: &Arc<Slide>, column: u32, (columns, rows): (u32, u32)) -> Result<()> {
+    let (width, height) = (columns * TILE, rows * TILE);
+    let pixels = [7; (3 * 4 * TILE * TILE) as usize];
+    let header = FrameHeader {
+        format: abi::PFNC_RGB8,
+        bit_depth: 8,
+        planes: 1,
+        x: i64::from(column * TILE),
+        y: 0,
+        width,
+        height,
+        stride: u64::from(3 * width),
+        size: pixels.len() as u64,
+        pass: 0,
+        focal_plane: 0,
+        tag: FrameTag::default(),
+    };
+    slide.submit(&header, &pixels)
+}

@@ -1,0 +1,272 @@
+//! Memory that ends: from slide_begin to slide_end every allocation of the plugin is made to fail in turn, alone and with
+//! all that follow it. Each run ends with OUT_OF_MEMORY or with tiles that failed, every tile has one result, and the
+//! next slide is whole.
+//!
+//! Failing allocations are those of the plugin's threads, and of the host's while it is in a call. Not those of libraries
+//! that cannot be refused memory: the plugin calls these only while there is room for them, and it is the asking for that
+//! room which fails here.
+#![allow(clippy::undocumented_unsafe_blocks, reason = "each is a call of the C ABI or of the system's allocator")]
+#![cfg(all(target_os = "linux", debug_assertions))]
+
+mod support {
+    pub(crate) mod host;
+}
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::ffi::c_int;
+use std::path::{Path, PathBuf};
+use std::ptr::null_mut;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use coverslip_plugin_abi::*;
+use support::host::{Picture, TestRuntime, open_with};
+
+/// Which allocations fail, counted from 0: those of `FROM..UNTIL`.
+static FROM: AtomicU64 = AtomicU64::new(u64::MAX);
+static UNTIL: AtomicU64 = AtomicU64::new(u64::MAX);
+static SEEN: AtomicU64 = AtomicU64::new(0);
+static ARMED: AtomicBool = AtomicBool::new(false);
+
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Unknown,
+    Plugin,
+    Other,
+}
+
+thread_local! {
+    static KIND: Cell<Kind> = const { Cell::new(Kind::Unknown) };
+    /// The host is in a call of the library.
+    static CALLING: Cell<bool> = const { Cell::new(false) };
+}
+
+unsafe extern "C" {
+    fn prctl(option: c_int, ...) -> c_int;
+}
+
+/// By the thread's name, asked of the system: the standard library would allocate.
+fn kind() -> Kind {
+    let asked = KIND.try_with(|kind| {
+        if kind.get() == Kind::Unknown {
+            const PR_GET_NAME: c_int = 16;
+            let mut name = [0u8; 16];
+            unsafe { prctl(PR_GET_NAME, name.as_mut_ptr()) };
+            // A thread has its name before it runs anything of ours; until then it inherits its parent's.
+            kind.set(if name.starts_with(b"coverslip-") { Kind::Plugin } else { Kind::Other });
+        }
+        kind.get()
+    });
+    asked.unwrap_or(Kind::Other)
+}
+
+fn fails() -> bool {
+    if !ARMED.load(Ordering::Relaxed) {
+        return false;
+    }
+    let ours = kind() == Kind::Plugin || CALLING.try_with(Cell::get).unwrap_or(false);
+    if !ours || coverslip::fault::is_foreign() {
+        return false;
+    }
+    let number = SEEN.fetch_add(1, Ordering::Relaxed);
+    (FROM.load(Ordering::Relaxed)..UNTIL.load(Ordering::Relaxed)).contains(&number)
+}
+
+struct Failing;
+
+unsafe impl GlobalAlloc for Failing {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if fails() { null_mut() } else { unsafe { System.alloc(layout) } }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        if fails() { null_mut() } else { unsafe { System.alloc_zeroed(layout) } }
+    }
+
+    unsafe fn realloc(&self, place: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        if fails() { null_mut() } else { unsafe { System.realloc(place, layout, size) } }
+    }
+
+    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
+        unsafe { System.dealloc(place, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Failing = Failing;
+
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// In a call of the library the host's thread allocates for the plugin.
+fn call<T>(f: impl FnOnce() -> T) -> T {
+    CALLING.set(true);
+    let value = f();
+    CALLING.set(false);
+    value
+}
+
+const TILES: u32 = 6;
+
+/// The host's buffers for results, made while nothing fails.
+struct Buffers {
+    records: Vec<TileResult>,
+    features: Vec<Feature>,
+    embeddings: Vec<f32>,
+    picture: Picture,
+    bundle: PathBuf,
+    profiled: bool,
+}
+
+impl Buffers {
+    fn new(bundle: PathBuf, profiled: bool) -> Buffers {
+        Buffers {
+            records: vec![TileResult::default(); 64],
+            features: vec![Feature::default(); 4096],
+            embeddings: vec![0.0; 1 << 16],
+            picture: Picture::tissue(TILES * 48, 48, 1),
+            bundle,
+            profiled,
+        }
+    }
+
+    /// Plays a slide from begin to end; the number of tiles by status, or None where it was refused for want of memory.
+    fn play(&mut self, runtime: &TestRuntime) -> Option<[u64; 8]> {
+        let api = runtime.api;
+        let mut error = Error::init();
+        let mut info = RuntimeInfo::init();
+        expect_code(call(|| unsafe { (api.runtime_info)(runtime.handle, &mut info, &mut error) }), OK, &error);
+        let desc = SlideDesc {
+            scanner_id: if self.profiled { c"A".as_ptr() } else { c"unknown".as_ptr() },
+            slide_id: c"a slide".as_ptr(),
+            // Tiles of 48 pixels, which are resampled to the model's 32.
+            mpp_x: info.mpp * 32.0 / 48.0,
+            mpp_y: info.mpp * 32.0 / 48.0,
+            extent_width: u64::from(TILES) * 48,
+            extent_height: 48,
+            max_frame_width: TILES * 48,
+            max_frame_height: 48,
+            flags: SLIDE_EMBEDDINGS,
+            stability_interval: 1,
+            ..SlideDesc::init()
+        };
+        let mut slide = 0;
+        let code = call(|| unsafe { (api.slide_begin)(runtime.handle, &desc, &mut slide, &mut error) });
+        if code != OK {
+            expect_code(code, OUT_OF_MEMORY, &error);
+            return None;
+        }
+        let frame = self.picture.frame(0, 0, TILES * 48, 48);
+        expect_code(call(|| unsafe { (api.slide_submit)(slide, &frame, &mut error) }), OK, &error);
+        expect_code(call(|| unsafe { (api.slide_finish)(slide, 60_000, &mut error) }), OK, &error);
+        let mut statuses = [0; 8];
+        loop {
+            let mut batch = ResultBatch {
+                record_size: size_of::<TileResult>() as u32,
+                records: self.records.as_mut_ptr(),
+                features: self.features.as_mut_ptr(),
+                embeddings: self.embeddings.as_mut_ptr(),
+                record_capacity: 64,
+                feature_capacity: 4096,
+                embedding_capacity: 1 << 16,
+                ..ResultBatch::init()
+            };
+            match call(|| unsafe { (api.slide_poll)(slide, &mut batch, &mut error) }) {
+                END_OF_RESULTS => break,
+                code => expect_code(code, OK, &error),
+            }
+            self.records[..batch.record_count as usize].iter().for_each(|r| statuses[r.status as usize] += 1);
+        }
+        let mut alerts = [Alert::default(); 8];
+        let mut batch = AlertBatch {
+            record_size: size_of::<Alert>() as u32,
+            records: alerts.as_mut_ptr(),
+            record_capacity: 8,
+            ..AlertBatch::init()
+        };
+        expect_code(call(|| unsafe { (api.slide_alerts)(slide, &mut batch, &mut error) }), OK, &error);
+        let (mut summary, mut stats, mut feature) = (SlideSummary::init(), RuntimeStats::init(), FeatureInfo::init());
+        expect_code(call(|| unsafe { (api.slide_summary)(slide, &mut summary, &mut error) }), OK, &error);
+        expect_code(call(|| unsafe { (api.runtime_stats)(runtime.handle, &mut stats, &mut error) }), OK, &error);
+        expect_code(call(|| unsafe { (api.feature_info)(runtime.handle, 1, &mut feature, &mut error) }), OK, &error);
+        expect_code(call(|| unsafe { (api.slide_end)(slide, &mut error) }), OK, &error);
+        assert_eq!((summary.opened, summary.results[0]), (u64::from(TILES), u64::from(TILES)));
+        assert_eq!(statuses.iter().sum::<u64>(), u64::from(TILES), "every tile has one result");
+        assert_eq!((summary.poisoned, summary.state), (0, SLIDE_FINISHED));
+        Some(statuses)
+    }
+}
+
+#[track_caller]
+fn expect_code(code: i32, expected: i32, error: &Error) {
+    let was = ARMED.swap(false, Ordering::SeqCst);
+    let text: Vec<u8> = error.message.iter().take_while(|c| **c != 0).map(|c| *c as u8).collect();
+    assert_eq!(code, expected, "{}", String::from_utf8_lossy(&text));
+    ARMED.store(was, Ordering::SeqCst);
+}
+
+/// Waits until no slide is held, so that runs do not mix.
+fn settle(runtime: &TestRuntime) {
+    while runtime.stats().slots > 0 {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+}
+
+/// Makes the allocations of `width` failing in a row fail, one run for each place of the row. The number of runs that were
+/// refused, and of tiles that failed.
+fn fail_in_turn(buffers: &mut Buffers, width: u64) -> (usize, u64) {
+    let runtime = open_with(&buffers.bundle, |desc| desc.max_threads = 1).expect("the bundle opens");
+    let (mut refused, mut failed) = (0, 0);
+    let mut first = 0;
+    loop {
+        settle(&runtime);
+        SEEN.store(0, Ordering::SeqCst);
+        FROM.store(first, Ordering::SeqCst);
+        UNTIL.store(first.saturating_add(width), Ordering::SeqCst);
+        ARMED.store(true, Ordering::SeqCst);
+        let statuses = buffers.play(&runtime);
+        settle_armed(&runtime);
+        ARMED.store(false, Ordering::SeqCst);
+        match statuses {
+            None => refused += 1,
+            Some(statuses) => {
+                assert_eq!(statuses[TILE_DONE as usize] + statuses[TILE_FAILED as usize], u64::from(TILES));
+                failed += statuses[TILE_FAILED as usize];
+            }
+        }
+        if SEEN.load(Ordering::SeqCst) <= first {
+            break; // The last run had no allocation left to fail.
+        }
+        first += 1;
+    }
+    assert!(first > 20, "{first} allocations were seen");
+    let clean = buffers.play(&runtime).expect("memory is back");
+    assert_eq!(clean[TILE_DONE as usize], u64::from(TILES));
+    (refused, failed)
+}
+
+/// The slide that ended is let go of while allocations still fail.
+fn settle_armed(runtime: &TestRuntime) {
+    let mut stats = RuntimeStats { slots: 1, ..RuntimeStats::init() };
+    while stats.slots > 0 {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+        call(|| unsafe { (runtime.api.runtime_stats)(runtime.handle, &mut stats, null_mut()) });
+    }
+}
+
+fn bundle(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("memory-{name}"));
+    coverslip_testkit::bundle(&folder);
+    folder
+}
+
+#[test]
+fn each_allocation_of_a_slide_may_fail() {
+    let _alone = ALONE.lock().unwrap_or_else(|e| e.into_inner());
+    let mut buffers = Buffers::new(bundle("one"), false);
+    for width in [1, 3, u64::MAX] {
+        let (refused, failed) = fail_in_turn(&mut buffers, width);
+        assert!(refused > 10, "{width} in a row: {refused} slides were refused, {failed} tiles failed");
+        assert!(failed > 0, "{width} in a row: no tile failed");
+    }
+}

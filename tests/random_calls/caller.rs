@@ -1,0 +1,526 @@
+//! One thread that calls at random.
+#![allow(
+    clippy::undocumented_unsafe_blocks,
+    reason = "every call gets null or memory as long as it states, which is what this test is about"
+)]
+
+use std::ffi::{c_char, c_void};
+use std::ptr::{null, null_mut};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use coverslip_plugin_abi::*;
+
+use super::Shared;
+use super::dice::Dice;
+use super::guarded::Guarded;
+
+pub(crate) const NAMES: [&str; 19] = [
+    "runtime_open",
+    "runtime_info",
+    "feature_info",
+    "runtime_stats",
+    "runtime_set_budget",
+    "runtime_close",
+    "slide_begin",
+    "slide_submit",
+    "slide_submit_wait",
+    "slide_finish",
+    "slide_cancel",
+    "slide_poll",
+    "slide_wait",
+    "slide_interrupt",
+    "slide_alerts",
+    "slide_summary",
+    "slide_end",
+    "slide_report_json",
+    "get_extension",
+];
+
+/// The largest frame, wide and high, in pixels.
+const FRAME: usize = 64;
+/// The longest text.
+const LONG: usize = 100_000;
+
+pub(crate) struct Caller<'s> {
+    shared: &'s Shared,
+    thread: usize,
+    dice: Dice,
+    error: Guarded,
+    input: Guarded,
+    output: Guarded,
+    pixels: Guarded,
+    records: Guarded,
+    features: Guarded,
+    embeddings: Guarded,
+    texts: [Guarded; 3],
+}
+
+/// A host's progress callback; a user that is not null stops the opening.
+unsafe extern "C" fn progress(user: *mut c_void, _: *const Progress) -> i32 {
+    i32::from(!user.is_null())
+}
+
+impl<'s> Caller<'s> {
+    pub(crate) fn new(shared: &'s Shared, thread: u64, seed: u64) -> Caller<'s> {
+        Caller {
+            shared,
+            thread: thread as usize,
+            dice: Dice::new(seed),
+            error: Guarded::new(size_of::<Error>()),
+            input: Guarded::new(4096),
+            output: Guarded::new(4096),
+            pixels: Guarded::new(FRAME * FRAME * 4),
+            records: Guarded::new(64 * size_of::<TileResult>()),
+            features: Guarded::new(4096 * size_of::<Feature>()),
+            embeddings: Guarded::new(4096 * 4),
+            texts: [(); 3].map(|()| Guarded::new(LONG + 1)),
+        }
+    }
+
+    /// Opens the first runtime, so that there is something to begin slides on.
+    pub(crate) fn open_all(&mut self) {
+        if self.thread == 0 {
+            (0..self.shared.runtimes.len()).for_each(|place| self.open(place));
+        }
+    }
+
+    pub(crate) fn call(&mut self) {
+        match self.dice.roll(1000) {
+            0 => {
+                let place = self.place(3);
+                self.open(place);
+            }
+            1 => self.close(),
+            2..30 => self.begin(),
+            30..36 => self.end(),
+            36..480 => self.submit(false),
+            480..560 => self.submit(true),
+            560..680 => self.take(false),
+            680..760 => self.take(true),
+            760..768 => self.finish(),
+            768..850 => {
+                let slide = self.slide();
+                self.answer(13, |api, error| unsafe { (api.slide_interrupt)(slide, error) });
+            }
+            850..930 => self.summary(),
+            _ => self.ask(),
+        }
+    }
+
+    // -- what every call needs ----------------------------------------------------------------------------------------
+
+    /// Calls a function with an error struct that is now and then missing or short, and checks what it answers.
+    fn answer(&mut self, what: usize, f: impl FnOnce(&Api, *mut Error) -> i32) -> i32 {
+        let size = match self.dice.roll(12) {
+            0 => None,
+            1 => Some(self.dice.roll(9) as usize),
+            2 => Some(8 + self.dice.roll(size_of::<Error>() as u64 - 8) as usize),
+            _ => Some(size_of::<Error>()),
+        };
+        let stated = Error { struct_size: size.unwrap_or(0) as u32, ..Error::init() };
+        let error = size.map_or(null_mut(), |size| self.error.put(&stated, size, 0));
+        let (since, call) = &self.shared.since[self.thread];
+        call.store(what as u64, Ordering::Relaxed);
+        since.store(1 + self.shared.start.elapsed().as_millis() as u64, Ordering::Relaxed);
+        let code = f(self.shared.api, error);
+        since.store(0, Ordering::Relaxed);
+        let name = NAMES[what];
+        self.expect((OK..=SIGNATURE_INVALID).contains(&code), || format!("{name} answered {code}"));
+        self.shared.codes[code as usize].fetch_add(1, Ordering::Relaxed);
+        if code != OK && size == Some(size_of::<Error>()) {
+            // SAFETY: the whole struct is there.
+            let said = unsafe { error.read() };
+            let end = said.message.iter().position(|&c| c == 0);
+            let text: String = said.message.iter().take_while(|&&c| c != 0).map(|&c| char::from(c as u8)).collect();
+            self.expect(said.code == code && end.is_some_and(|end| end > 0), || {
+                format!("{name}: {code}, said {said:?}")
+            });
+            self.expect(code != INTERNAL, || format!("{name}: a defect was caught: {text}"));
+        }
+        self.expect(code != INTERNAL, || format!("{name}: a defect was caught"));
+        code
+    }
+
+    #[track_caller]
+    fn expect(&self, holds: bool, what: impl FnOnce() -> String) {
+        if !holds {
+            self.shared.over.store(true, Ordering::Relaxed);
+            panic!("{}", what());
+        }
+    }
+
+    fn place(&mut self, of: usize) -> usize {
+        self.dice.roll(of as u64) as usize
+    }
+
+    /// A handle: mostly an open one, else one that was closed, or none at all.
+    fn handle(&mut self, of: &[AtomicU64]) -> u64 {
+        let open = of[self.place(of.len())].load(Ordering::Relaxed);
+        let stale = self.shared.stale[self.place(32)].load(Ordering::Relaxed);
+        match self.dice.roll(28) {
+            0 | 1 => stale,
+            2 => self.dice.number(1, 0),
+            _ => open,
+        }
+    }
+
+    fn runtime(&mut self) -> u64 {
+        let shared = self.shared;
+        self.handle(&shared.runtimes)
+    }
+
+    fn slide(&mut self) -> u64 {
+        let shared = self.shared;
+        self.handle(&shared.slides)
+    }
+
+    fn retire(&mut self, handle: u64) {
+        let place = self.place(32);
+        self.shared.stale[place].store(handle, Ordering::Relaxed);
+    }
+
+    /// A text for one of the host's strings, at the edge of memory.
+    fn text(&mut self, place: usize, usual: &[u8]) -> *const c_char {
+        let odd = self.dice.roll(24 * 5);
+        let text = match odd {
+            0 => return null(),
+            1 => b"",
+            2 => &b"\xff\xfe"[..],
+            3 => &[b'x'; LONG][..],
+            4 => "Präparat 🔬\u{1b}[2J".as_bytes(),
+            _ => usual,
+        };
+        self.texts[place].text(text)
+    }
+
+    // -- runtimes -----------------------------------------------------------------------------------------------------
+
+    fn open(&mut self, place: usize) {
+        let (cpus, shared) = ([0u32, 1, 77], self.shared);
+        let dice = &mut self.dice;
+        let mut desc = RuntimeDesc {
+            struct_size: dice.size_of::<RuntimeDesc>(12) as u32,
+            engine: dice.number(20, ENGINE_CPU as u64) as i32,
+            flags: dice.number(16, 0) as u32,
+            max_threads: dice.roll(4) as u32,
+            max_slides: dice.number(8, 16) as u32,
+            fallback: dice.number(20, 0) as i32,
+            precision: dice.number(20, 0) as i32,
+            memory_limit: dice.number(8, 512 << 20),
+            max_batch: dice.number(20, 0) as u32,
+            isolation: dice.number(40, 0) as i32,
+            cpu_precision: dice.number(40, 0) as i32,
+            ..RuntimeDesc::init()
+        };
+        if dice.once_in(8) {
+            (desc.cpus, desc.cpu_count) = (cpus.as_ptr(), dice.roll(4) as u32);
+        }
+        let (stops, nothing) = (dice.once_in(20), dice.once_in(60));
+        desc.bundle_path = self.text(0, shared.bundle.as_bytes());
+        if self.dice.once_in(20) {
+            desc.profile_path = self.text(1, b"/nonexistent");
+        }
+        let size = desc.struct_size as usize;
+        let desc: *const RuntimeDesc = if nothing { null() } else { self.input.put(&desc, size, 0) };
+        let user = if stops { std::ptr::without_provenance_mut(1) } else { null_mut() };
+        let mut handle = 0;
+        let code =
+            self.answer(0, |api, error| unsafe { (api.runtime_open)(desc, Some(progress), user, &mut handle, error) });
+        self.expect((code == OK) == (handle != 0), || format!("runtime_open answered {code} and {handle:#x}"));
+        if code == OK {
+            let before = shared.runtimes[place].swap(handle, Ordering::Relaxed);
+            self.close_runtime(before);
+        }
+    }
+
+    /// Closes a runtime under its slides, and opens another.
+    fn close(&mut self) {
+        let place = self.place(3);
+        let handle = self.shared.runtimes[place].swap(0, Ordering::Relaxed);
+        self.close_runtime(handle);
+        self.open(place);
+    }
+
+    fn close_runtime(&mut self, handle: u64) {
+        let timeout = self.dice.pick(&[0, 500, 60_000]);
+        self.answer(5, |api, error| unsafe { (api.runtime_close)(handle, timeout, error) });
+        self.retire(handle);
+    }
+
+    /// What only asks.
+    fn ask(&mut self) {
+        let runtime = self.runtime();
+        match self.dice.roll(6) {
+            0 => {
+                let out = self.out::<RuntimeInfo>();
+                self.answer(1, |api, error| unsafe { (api.runtime_info)(runtime, out, error) });
+            }
+            1 => {
+                let (out, index) = (self.out::<FeatureInfo>(), self.dice.number(8, 7) as u32);
+                self.answer(2, |api, error| unsafe { (api.feature_info)(runtime, index, out, error) });
+            }
+            2 => self.stats(runtime),
+            3 => {
+                let percent = self.dice.number(4, 80) as u32;
+                self.answer(4, |api, error| unsafe { (api.runtime_set_budget)(runtime, percent, error) });
+            }
+            4 => {
+                let name = self.text(0, b"coverslip.x/1");
+                // SAFETY: a text with its NUL, or null.
+                let found = unsafe { (self.shared.api.get_extension)(name) };
+                self.expect(found.is_null(), || "an extension that does not exist".into());
+            }
+            _ => self.alerts_and_report(),
+        }
+    }
+
+    /// An output struct, of a stated size.
+    fn out<T: AbiStruct + Copy>(&mut self) -> *mut T {
+        let size = self.dice.size_of::<T>(8);
+        let place = self.output.last(size.max(8), 0xA5);
+        // SAFETY: eight bytes at least.
+        unsafe { place.cast::<u32>().write(size as u32) };
+        if self.dice.once_in(40) { null_mut() } else { place.cast() }
+    }
+
+    fn stats(&mut self, runtime: u64) {
+        let mut stats = RuntimeStats::init();
+        let out = self.output.put(&stats, size_of::<RuntimeStats>(), 0);
+        if self.answer(3, |api, error| unsafe { (api.runtime_stats)(runtime, out, error) }) == OK {
+            // SAFETY: the struct is whole.
+            stats = unsafe { out.read() };
+            let sum: u64 = stats.results[1..].iter().sum();
+            self.expect(stats.results[0] == sum, || format!("{stats:?}"));
+        }
+    }
+
+    // -- slides -------------------------------------------------------------------------------------------------------
+
+    fn begin(&mut self) {
+        let (runtime, place) = (self.runtime(), self.place(12));
+        let (scanner, name) = (self.text(0, b"scanner"), self.text(1, b"slide"));
+        let dice = &mut self.dice;
+        let (known, spread) = (!dice.once_in(6), if dice.once_in(8) { 64 } else { 0 });
+        let desc = SlideDesc {
+            struct_size: dice.size_of::<SlideDesc>(12) as u32,
+            color_state: dice.number(12, 0) as i32,
+            scanner_id: scanner,
+            slide_id: name,
+            mpp_x: dice.real(24, 0.5),
+            mpp_y: dice.real(24, 0.5),
+            extent_x: dice.number(24, 0) as i64,
+            extent_width: if known { dice.number(24, 480) } else { 0 },
+            extent_height: if known { dice.number(24, 320) } else { 0 },
+            max_frame_width: dice.number(24, FRAME as u64) as u32,
+            max_frame_height: dice.number(24, FRAME as u64) as u32,
+            spread_width: 7 * spread,
+            spread_height: spread,
+            max_tiles: dice.number(24, 0) as u32,
+            max_unpolled: 1 + dice.roll(200) as u32,
+            assembly_timeout_ms: dice.roll(10) as u32,
+            result_deadline_ms: if dice.once_in(2) { 1 + dice.roll(30) as u32 } else { 0 },
+            min_coverage: dice.real(24, 0.5),
+            alpha: dice.real(24, 0.01),
+            flags: dice.pick(&[0, 0, SLIDE_EMBEDDINGS, SLIDE_ANALYSE_BACKGROUND, 3, 1 << 31]),
+            stability_interval: dice.number(24, 0) as u32,
+            ..SlideDesc::init()
+        };
+        let (size, nothing) = (desc.struct_size as usize, dice.once_in(60));
+        let desc: *const SlideDesc = if nothing { null() } else { self.input.put(&desc, size, 0) };
+        let mut handle = 0;
+        let code = self.answer(6, |api, error| unsafe { (api.slide_begin)(runtime, desc, &mut handle, error) });
+        self.expect((code == OK) == (handle != 0), || format!("slide_begin answered {code} and {handle:#x}"));
+        if code == OK {
+            let before = self.shared.slides[place].swap(handle, Ordering::Relaxed);
+            self.end_slide(before);
+        }
+    }
+
+    /// Ends a slide that others may be using.
+    fn end(&mut self) {
+        let place = self.place(12);
+        let handle = if self.dice.once_in(2) {
+            self.shared.slides[place].swap(0, Ordering::Relaxed)
+        } else {
+            self.shared.slides[place].load(Ordering::Relaxed)
+        };
+        self.end_slide(handle);
+    }
+
+    fn end_slide(&mut self, handle: u64) {
+        self.answer(16, |api, error| unsafe { (api.slide_end)(handle, error) });
+        self.retire(handle);
+    }
+
+    fn finish(&mut self) {
+        let (slide, timeout) = (self.slide(), self.dice.roll(20) as u32);
+        if self.dice.once_in(3) {
+            self.answer(10, |api, error| unsafe { (api.slide_cancel)(slide, error) });
+        } else {
+            self.answer(9, |api, error| unsafe { (api.slide_finish)(slide, timeout, error) });
+        }
+    }
+
+    fn submit(&mut self, waits: bool) {
+        let slide = self.slide();
+        let dice = &mut self.dice;
+        let formats = [PFNC_RGB8, PFNC_BGR8, PFNC_RGBA8, PFNC_BGRA8];
+        let format = dice.pick(&formats);
+        let mut frame = Frame {
+            struct_size: dice.size_of::<Frame>(12) as u32,
+            pixel_format: dice.number(20, format.into()) as u32,
+            bit_depth: dice.number(20, 8) as u32,
+            plane_count: dice.number(20, 1) as u32,
+            width: 1 + dice.roll(FRAME as u64) as u32,
+            height: 1 + dice.roll(FRAME as u64) as u32,
+            frame_id: dice.bits(),
+            capture_time_ns: dice.number(3, 0) as i64,
+            group_id: dice.roll(4),
+            pass: dice.number(20, 0) as u32,
+            focal_plane: dice.number(40, 0) as i32,
+            ..Frame::init()
+        };
+        let (x, y) = (dice.roll(500) as i64 - 20, dice.roll(340) as i64 - 20);
+        (frame.x, frame.y) = (dice.number(20, x as u64) as i64, dice.number(20, y as u64) as i64);
+        let bytes = if format == PFNC_RGB8 || format == PFNC_BGR8 { 3 } else { 4 };
+        let (stride, whole) =
+            (u64::from(frame.width) * bytes, u64::from(frame.width) * bytes * u64::from(frame.height));
+        // Sometimes pixels beyond the frame are there, and sometimes the last pixel is the last byte.
+        let size = if dice.once_in(2) { whole } else { (FRAME * FRAME * 4) as u64 };
+        let fill = dice.pick(&[40, 170, 243]);
+        let (claims, lacks, blank) = (dice.once_in(20), dice.once_in(20), dice.once_in(60));
+        let data = self.pixels.last(size as usize, fill);
+        let dice = &mut self.dice;
+        for _ in 0..if dice.once_in(4) { 64 } else { 0 } {
+            let at = dice.roll(size) as usize;
+            // SAFETY: inside the pixels.
+            unsafe { data.add(at).write(dice.bits() as u8) };
+        }
+        frame.planes[0] = Plane {
+            data: if blank { null() } else { data },
+            stride: if claims { dice.number(1, stride) } else { stride },
+            size: if lacks { dice.roll(size) } else { size },
+        };
+        // A larger frame is claimed, never more memory than there is.
+        if dice.once_in(20) {
+            (frame.width, frame.height) = (dice.number(2, 64) as u32, dice.number(2, 64) as u32);
+        }
+        let (size, nothing, timeout) = (frame.struct_size as usize, dice.once_in(80), dice.roll(8) as u32);
+        let frame: *const Frame = if nothing { null() } else { self.input.put(&frame, size, 0) };
+        let code = if waits {
+            self.answer(8, |api, error| unsafe { (api.slide_submit_wait)(slide, frame, timeout, error) })
+        } else {
+            self.answer(7, |api, error| unsafe { (api.slide_submit)(slide, frame, error) })
+        };
+        self.shared.frames.fetch_add(u64::from(code == OK), Ordering::Relaxed);
+    }
+
+    fn take(&mut self, waits: bool) {
+        let slide = self.slide();
+        let dice = &mut self.dice;
+        let (records, features, floats) = (dice.roll(40), dice.pick(&[0, 1, 40, 4000]), dice.pick(&[0, 0, 1, 2000]));
+        let shorter = size_of::<TileResult>() as u64 - 8 * dice.roll(8);
+        let record = if dice.once_in(24) { dice.number(2, shorter) as u32 } else { size_of::<TileResult>() as u32 };
+        let fits = record as usize <= size_of::<TileResult>();
+        let mut batch = ResultBatch {
+            struct_size: dice.size_of::<ResultBatch>(16) as u32,
+            record_size: record,
+            // A record of more bytes than this host has would be written past its memory, as it asked for.
+            record_capacity: if fits { records as u32 } else { 0 },
+            feature_capacity: features as u32,
+            embedding_capacity: floats as u32,
+            ..ResultBatch::init()
+        };
+        let (size, timeout) = (batch.struct_size as usize, dice.roll(6) as u32);
+        let timeout = if dice.once_in(200) { NO_TIMEOUT } else { timeout };
+        let (nothing, blank) = (dice.once_in(80), dice.once_in(40));
+        let one = if fits { record as usize } else { 0 };
+        batch.records = self.records.last(records as usize * one, 0xA5).cast();
+        batch.features = self.features.last(features as usize * size_of::<Feature>(), 0xA5).cast();
+        batch.embeddings = self.embeddings.last(floats as usize * 4, 0xA5).cast();
+        if blank {
+            batch.records = null_mut();
+        }
+        let place: *mut ResultBatch = if nothing { null_mut() } else { self.input.put(&batch, size, 0) };
+        let code = if waits {
+            self.answer(12, |api, error| unsafe { (api.slide_wait)(slide, place, timeout, error) })
+        } else {
+            self.answer(11, |api, error| unsafe { (api.slide_poll)(slide, place, error) })
+        };
+        if code == OK && size >= size_of::<ResultBatch>() && one == size_of::<TileResult>() {
+            // SAFETY: the struct is whole.
+            let found = unsafe { place.read() };
+            self.expect_results(&batch, &found);
+        }
+    }
+
+    fn expect_results(&self, asked: &ResultBatch, found: &ResultBatch) {
+        let fit = found.record_count <= asked.record_capacity
+            && found.feature_count <= asked.feature_capacity
+            && found.embedding_count <= asked.embedding_capacity;
+        self.expect(fit, || format!("more than there is room for: {found:?}"));
+        for i in 0..found.record_count as usize {
+            // SAFETY: as many records as the call has counted, in memory of that size.
+            let record = unsafe { asked.records.add(i).read() };
+            let within = |offset: u32, count: u32, of: u32| u64::from(offset) + u64::from(count) <= u64::from(of);
+            self.expect(
+                (TILE_DONE..=TILE_FAILED).contains(&record.status)
+                    && within(record.feature_offset, record.feature_count, found.feature_count)
+                    && within(record.embedding_offset, record.embedding_count, found.embedding_count),
+                || format!("{record:?} of {found:?}"),
+            );
+        }
+        for i in 0..found.feature_count as usize {
+            // SAFETY: as above.
+            let feature = unsafe { asked.features.add(i).read() };
+            self.expect(feature.value.is_finite(), || format!("{feature:?}"));
+        }
+        self.shared.results.fetch_add(found.record_count.into(), Ordering::Relaxed);
+    }
+
+    /// The account of a slide's tiles.
+    fn summary(&mut self) {
+        let slide = self.slide();
+        if self.dice.once_in(8) {
+            let out = self.out::<SlideSummary>();
+            self.answer(15, |api, error| unsafe { (api.slide_summary)(slide, out, error) });
+            return;
+        }
+        let out = self.output.put(&SlideSummary::init(), size_of::<SlideSummary>(), 0);
+        if self.answer(15, |api, error| unsafe { (api.slide_summary)(slide, out, error) }) != OK {
+            return;
+        }
+        // SAFETY: the struct is whole.
+        let summary = unsafe { out.read() };
+        let sum: u64 = summary.results[1..].iter().sum();
+        let holds = summary.results[0] == sum && summary.opened == sum + summary.in_flight && summary.unpolled <= sum;
+        self.expect(holds, || format!("the account does not hold: {summary:?}"));
+        self.expect(summary.poisoned == 0, || format!("poisoned without a fault: {summary:?}"));
+        self.shared.summaries.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn alerts_and_report(&mut self) {
+        let slide = self.slide();
+        if self.dice.once_in(3) {
+            let capacity = self.dice.pick(&[0, 1, 100, 4000]);
+            let buffer = if capacity == 0 { null_mut() } else { self.output.last(capacity, 0xA5).cast() };
+            let mut needed = 0;
+            self.answer(17, |api, error| unsafe {
+                (api.slide_report_json)(slide, buffer, capacity as u64, &mut needed, error)
+            });
+            return;
+        }
+        let count = self.dice.roll(8) as u32;
+        let records = self.records.last(count as usize * size_of::<Alert>(), 0xA5).cast();
+        let batch = AlertBatch {
+            struct_size: self.dice.size_of::<AlertBatch>(8) as u32,
+            record_size: size_of::<Alert>() as u32,
+            records,
+            record_capacity: count,
+            ..AlertBatch::init()
+        };
+        let size = batch.struct_size as usize;
+        let place = self.input.put(&batch, size, 0);
+        self.answer(14, |api, error| unsafe { (api.slide_alerts)(slide, place, error) });
+    }
+}

@@ -1,0 +1,140 @@
+//! The contract is called at random from several threads: every function, with handles that are open, stale or made up,
+//! with structs of other sizes, numbers from the edges, and memory that ends where it says. No call may crash, hang or
+//! answer what its text does not allow, and at every summary the account of tiles must hold.
+//!
+//! `COVERSLIP_RANDOM_CALLS` sets the calls of each thread, `COVERSLIP_RANDOM_SEED` the seed. `.ci/nightly` runs it for
+//! longer, and under the sanitizers.
+#![cfg(target_os = "linux")]
+
+mod caller;
+mod dice;
+mod guarded;
+#[path = "../support"]
+mod support {
+    pub(crate) mod host;
+}
+
+use std::ffi::CString;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use coverslip_plugin_abi::*;
+
+use caller::Caller;
+
+const THREADS: u64 = 4;
+/// Each thread's, unless `COVERSLIP_RANDOM_CALLS` says otherwise.
+const CALLS: u64 = 4_000;
+const SEED: u64 = 1;
+/// No call waits for so long: those without a timeout are interrupted all the time.
+const HANGS_AFTER: Duration = Duration::from_secs(300);
+
+/// What all threads share.
+pub(crate) struct Shared {
+    pub(crate) api: &'static Api,
+    pub(crate) bundle: CString,
+    /// Open handles, or 0.
+    pub(crate) runtimes: [AtomicU64; 3],
+    pub(crate) slides: [AtomicU64; 12],
+    /// Handles that have been closed.
+    pub(crate) stale: [AtomicU64; 32],
+    /// Calls by what they answered.
+    pub(crate) codes: [AtomicU64; SIGNATURE_INVALID as usize + 1],
+    pub(crate) frames: AtomicU64,
+    pub(crate) results: AtomicU64,
+    pub(crate) summaries: AtomicU64,
+    /// For each thread when its call began, in milliseconds after the start and not 0, and which call it is.
+    pub(crate) since: [(AtomicU64, AtomicU64); THREADS as usize],
+    pub(crate) start: Instant,
+    /// A thread has found something.
+    pub(crate) over: AtomicBool,
+}
+
+impl Shared {
+    fn new() -> Shared {
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("random-calls");
+        coverslip_testkit::bundle(&folder);
+        Shared {
+            api: support::host::api(),
+            bundle: CString::new(folder.to_str().expect("UTF-8")).expect("no NUL"),
+            runtimes: Default::default(),
+            slides: Default::default(),
+            stale: Default::default(),
+            codes: [(); SIGNATURE_INVALID as usize + 1].map(|()| AtomicU64::new(0)),
+            frames: AtomicU64::new(0),
+            results: AtomicU64::new(0),
+            summaries: AtomicU64::new(0),
+            since: Default::default(),
+            start: Instant::now(),
+            over: AtomicBool::new(false),
+        }
+    }
+
+    fn interrupt_all(&self) {
+        for slide in &self.slides {
+            // SAFETY: null is allowed for the error.
+            unsafe { (self.api.slide_interrupt)(slide.load(Ordering::Relaxed), std::ptr::null_mut()) };
+        }
+    }
+
+    #[allow(clippy::print_stderr)]
+    fn expect_no_hang(&self) {
+        let now = self.start.elapsed();
+        for (thread, (since, what)) in self.since.iter().enumerate() {
+            let since = Duration::from_millis(since.load(Ordering::Relaxed));
+            if !since.is_zero() && now.saturating_sub(since) > HANGS_AFTER {
+                // A thread that hangs cannot be joined, so a panic would hang too.
+                eprintln!("thread {thread} hangs in call {}", caller::NAMES[what.load(Ordering::Relaxed) as usize]);
+                std::process::abort();
+            }
+        }
+    }
+}
+
+fn asked(name: &str, usual: u64) -> u64 {
+    std::env::var(name).map_or(usual, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
+}
+
+#[test]
+fn random_calls_from_several_threads_hold_the_contract() {
+    let (calls, seed) = (asked("COVERSLIP_RANDOM_CALLS", CALLS), asked("COVERSLIP_RANDOM_SEED", SEED));
+    coverslip_testkit::note(&format!("COVERSLIP_RANDOM_SEED={seed} COVERSLIP_RANDOM_CALLS={calls}, {THREADS} threads"));
+    let shared = Shared::new();
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS)
+            .map(|thread| {
+                let shared = &shared;
+                scope.spawn(move || {
+                    let mut caller = Caller::new(shared, thread, seed * THREADS + thread);
+                    caller.open_all();
+                    (0..calls).take_while(|_| !shared.over.load(Ordering::Relaxed)).for_each(|_| caller.call());
+                })
+            })
+            .collect();
+        while threads.iter().any(|thread| !thread.is_finished()) {
+            std::thread::sleep(Duration::from_millis(10));
+            shared.expect_no_hang();
+            // Whoever waits without a timeout would wait for those who have ended.
+            if threads.iter().any(|thread| thread.is_finished()) {
+                shared.interrupt_all();
+            }
+        }
+    });
+    for runtime in &shared.runtimes {
+        let runtime = runtime.load(Ordering::Relaxed);
+        // SAFETY: null is allowed for the error.
+        let code = unsafe { (shared.api.runtime_close)(runtime, 60_000, std::ptr::null_mut()) };
+        assert_eq!(code, if runtime == 0 { INVALID_HANDLE } else { OK }, "every thread joins");
+    }
+    let count = |of: &AtomicU64| of.load(Ordering::Relaxed);
+    let codes: Vec<_> = shared.codes.iter().map(count).enumerate().filter(|(_, count)| *count > 0).collect();
+    coverslip_testkit::note(&format!(
+        "{} calls, {} frames taken, {} results, {} summaries; calls by code: {codes:?}",
+        codes.iter().map(|(_, count)| count).sum::<u64>(),
+        count(&shared.frames),
+        count(&shared.results),
+        count(&shared.summaries)
+    ));
+    assert!(count(&shared.frames) > 0 && count(&shared.results) > 0 && count(&shared.summaries) > 0);
+}
