@@ -7,6 +7,7 @@ pub(crate) mod open;
 mod outputs;
 mod selfcheck;
 mod tensorrt;
+mod vit;
 
 use coverslip_plugin_abi::Feature;
 
@@ -37,6 +38,8 @@ pub(crate) struct About {
     pub(crate) run_bytes: usize,
     /// `COVERSLIP_PRECISION_*`.
     pub(crate) precision: i32,
+    /// The kernel families of the CPU engine; empty where a library chooses its own.
+    pub(crate) cpu_kernels: String,
     /// The GPU's driver, and which GPU; empty on the CPU.
     pub(crate) driver: String,
     pub(crate) gpu_uuid: String,
