@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// Inputs with their names.
-pub type Seeds = Vec<(String, Vec<u8>)>;
+pub(crate) type Seeds = Vec<(String, Vec<u8>)>;
 
 /// Bytes that are taken from the front. Where they are used up, there are zeros.
 pub(crate) struct Input<'a>(&'a [u8]);
