@@ -87,7 +87,7 @@ fn what_is_not_a_file_is_refused_and_nobody_waits() {
         std::os::unix::fs::symlink("/dev/zero", folder.join("manifest.json")).unwrap();
     };
     refused(spoiled("device", device), BUNDLE_INVALID, "manifest.json: it is not a file but a device");
-    let profile = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("bad-pipe-profile");
+    let profile = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("bad-profile-of-a-pipe");
     std::fs::create_dir_all(&profile).unwrap();
     pipe(&profile.join("profile.json"));
     let path = CString::new(profile.to_str().unwrap()).unwrap();

@@ -3,6 +3,7 @@
 
 mod analyze;
 mod bundle;
+mod claim;
 pub mod cli;
 mod doctor;
 mod embed;

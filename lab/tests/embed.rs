@@ -109,3 +109,31 @@ fn a_run_of_an_older_version_is_not_continued() {
     let output = test.run("e.safetensors", &["--mpp", "0.5"]);
     assert!(output.status.success(), "{}", said(&output));
 }
+
+#[test]
+fn an_input_that_was_replaced_is_embedded_again() {
+    let test = Embedding::new("embed-replaced");
+    // A folder where the table has to go stops the run at its end, behind its last commit.
+    fs::create_dir(test.scratch.join("e.csv")).expect("a folder");
+    let arguments = ["--mpp", "0.5", "--force"];
+    assert_eq!(test.run("e.safetensors", &arguments).status.code(), Some(1));
+    fs::remove_dir(test.scratch.join("e.csv")).expect("it goes");
+    let smaller = image::RgbImage::from_pixel(40, 40, image::Rgb([150, 60, 120]));
+    smaller.save(&test.pictures[0]).expect("another picture under the same name");
+    // A file that is only touched is the same.
+    let bytes = fs::read(&test.pictures[1]).expect("the other picture");
+    fs::write(&test.pictures[1], bytes).expect("the same again");
+    let output = test.run("e.safetensors", &arguments);
+    assert!(output.status.success(), "{}", said(&output));
+    let name = test.pictures[0].display();
+    assert!(
+        said(&output).contains(&format!("{name}: was replaced since an earlier run embedded it")),
+        "{}",
+        said(&output)
+    );
+    assert!(said(&output).contains("5 tiles (4 of an earlier run)"), "{}", said(&output));
+    assert_eq!(said(&output).matches("was replaced").count(), 1, "{}", said(&output));
+    let images: Vec<String> = test.rows("e.csv").iter().map(|row| row[1].clone()).collect();
+    assert_eq!(images.iter().filter(|image| image.contains("s_1")).count(), 1, "{images:?}");
+    assert_eq!(embeddings(&test.scratch.join("e.safetensors")), 5);
+}

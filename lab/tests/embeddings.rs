@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use coverslip_bundle::tensors::{Tensor, TensorMap, to_safetensors};
 use coverslip_lab::embeddings::{
-    COLUMNS, EmbeddingError, EmbeddingFile, EmbeddingSet, SlideColumn, TapInfo, TileRecord, Writer,
+    COLUMNS, EmbeddingError, EmbeddingFile, EmbeddingSet, InputState, SlideColumn, TapInfo, TileRecord, Writer,
 };
 use coverslip_testkit::Scratch;
 
@@ -58,20 +58,56 @@ fn a_run_that_was_cut_off_goes_on_behind_its_last_commit() {
         let out = folder.join(name);
         let mut writer = Writer::open(&out, taps(), 3, "key", false).unwrap();
         writer.push(&tile("s", 0)).unwrap();
-        writer.commit(["s".to_owned()]).unwrap();
+        writer.end("s", InputState::default()).unwrap();
+        writer.commit().unwrap();
         writer.push(&tile("lost", 1)).unwrap();
         drop(writer);
         let refused = Writer::open(&out, taps(), 3, "another", false).unwrap_err().to_string();
         assert!(refused.contains("an earlier run with key"), "{refused}");
         let mut writer = Writer::open(&out, taps(), 3, "key", false).unwrap();
-        assert!(writer.has("s") && !writer.has("t") && writer.tiles() == 1);
+        assert!(writer.written("s").is_some() && writer.written("t").is_none() && writer.tiles() == 1);
         writer.push(&tile("t", 1)).unwrap();
         writer.push(&tile("t", 2)).unwrap();
-        writer.commit(["t".to_owned()]).unwrap();
+        writer.end("t", InputState::default()).unwrap();
+        writer.commit().unwrap();
         assert!(!out.exists(), "the file appears whole");
         assert_eq!(writer.finish().unwrap(), 3);
         assert!(!folder.join(&format!("{name}.partial")).exists());
         check(&out, &["s", "t", "t"]);
+    }
+}
+
+#[test]
+fn the_tiles_of_a_replaced_input_are_left_out() {
+    for name in ["e.safetensors", "e.parquet"] {
+        let folder = Scratch::new(&format!("replaced-{name}"));
+        let out = folder.join(name);
+        let state = |text: &str| {
+            let path = folder.join("input");
+            fs::write(&path, text).unwrap();
+            InputState::of(&path).unwrap()
+        };
+        let (first, second) = (state("first"), state("other"));
+        let mut writer = Writer::open(&out, taps(), 3, "key", false).unwrap();
+        for (input, tiles) in [("s", 0..1), ("gone", 7..9), ("t", 1..2), ("last", 8..9)] {
+            tiles.for_each(|at| writer.push(&tile(input, at)).unwrap());
+            writer.end(input, first.clone()).unwrap();
+        }
+        writer.commit().unwrap();
+        drop(writer);
+
+        let mut writer = Writer::open(&out, taps(), 3, "key", false).unwrap();
+        assert!(writer.written("gone") == Some(&first) && first != second);
+        ["gone", "last"].iter().for_each(|input| writer.forget(input));
+        assert_eq!((writer.tiles(), writer.written("gone")), (2, None));
+        writer.commit().unwrap();
+        drop(writer);
+
+        let mut writer = Writer::open(&out, taps(), 3, "key", false).unwrap();
+        writer.push(&tile("gone", 2)).unwrap();
+        writer.end("gone", second).unwrap();
+        assert_eq!(writer.finish().unwrap(), 3);
+        check(&out, &["s", "t", "gone"]);
     }
 }
 
@@ -87,7 +123,8 @@ fn a_file_that_is_there_is_not_replaced_unasked() {
     let mut writer = Writer::open(&out, taps(), 3, "key", true).unwrap();
     writer.push(&tile("s", 0)).unwrap();
     writer.push(&tile("s", 1)).unwrap();
-    writer.commit(["s".to_owned()]).unwrap();
+    writer.end("s", InputState::default()).unwrap();
+    writer.commit().unwrap();
     drop(writer);
     // What a run with --force began goes on without it.
     Writer::open(&out, taps(), 3, "key", false).unwrap().finish().unwrap();

@@ -304,3 +304,143 @@ fn a_real_slide_where_there_is_one() {
     assert_eq!(accounted(&out), 70 * 93);
     assert_eq!(report(&out)["mpp"]["source"], "ImageDescription, MPP (Aperio)");
 }
+
+/// An image of a drawn TIFF: its size, texts by tag, and which of its tiles are not there.
+struct Drawn {
+    size: (u32, u32),
+    texts: Vec<(u16, String)>,
+    missing: Vec<usize>,
+}
+
+/// Writes a TIFF of uncompressed tiles of 32 px: stained noise.
+fn draw(name: &str, images: &[Drawn]) -> PathBuf {
+    const SIDE: u32 = 32;
+    let (mut file, mut link, mut noise) = (b"II*\0\0\0\0\0".to_vec(), 4, 1_u32);
+    for Drawn { size: (width, height), texts, missing } in images {
+        let tiles = width.div_ceil(SIDE) * height.div_ceil(SIDE);
+        let (mut offsets, mut lengths) = (Vec::new(), Vec::new());
+        for tile in 0..tiles as usize {
+            let there = !missing.contains(&tile);
+            offsets.push(if there { file.len() as u32 } else { 0 });
+            lengths.push(if there { SIDE * SIDE * 3 } else { 0 });
+            for _ in 0..if there { SIDE * SIDE } else { 0 } {
+                noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                let grain = (noise >> 26) as u8;
+                file.extend([200 - grain, 90 + grain, 160 - grain]);
+            }
+        }
+        let long =
+            |values: &[u32]| (4_u16, values.len(), values.iter().flat_map(|value| value.to_le_bytes()).collect());
+        let short =
+            |values: &[u16]| (3_u16, values.len(), values.iter().flat_map(|value| value.to_le_bytes()).collect());
+        let mut tags: Vec<(u16, (u16, usize, Vec<u8>))> = vec![
+            (256, long(&[*width])),
+            (257, long(&[*height])),
+            (258, short(&[8, 8, 8])),
+            (259, short(&[1])),
+            (262, short(&[2])),
+            (277, short(&[3])),
+            (322, long(&[SIDE])),
+            (323, long(&[SIDE])),
+            (324, long(&offsets)),
+            (325, long(&lengths)),
+        ];
+        tags.extend(texts.iter().map(|(tag, text)| (*tag, (2, text.len() + 1, [text.as_bytes(), &[0]].concat()))));
+        tags.sort_by_key(|(tag, _)| *tag);
+        let mut entries = (tags.len() as u16).to_le_bytes().to_vec();
+        for (tag, (kind, count, bytes)) in tags {
+            let mut value = bytes.clone();
+            if bytes.len() > 4 {
+                value = (file.len() as u32).to_le_bytes().to_vec();
+                file.extend(bytes);
+            }
+            value.resize(4, 0);
+            entries
+                .extend([&tag.to_le_bytes()[..], &kind.to_le_bytes(), &(count as u32).to_le_bytes(), &value].concat());
+        }
+        let at = (file.len() as u32).to_le_bytes();
+        file[link..link + 4].copy_from_slice(&at);
+        file.extend(entries);
+        link = file.len();
+        file.extend([0; 4]);
+    }
+    let path = folder().join(name);
+    fs::write(&path, file).unwrap();
+    path
+}
+
+#[test]
+fn tiles_that_were_never_scanned_have_no_result() {
+    let drawn = |missing: Vec<usize>| Drawn { size: (320, 160), texts: Vec::new(), missing };
+    let whole = draw("whole.tif", &[drawn(Vec::new())]);
+    let (output, out) = scan("whole", Some(&whole), &["--mpp", "0.5"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(accounted(&out), 50);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("read: whole, 0.5 x 0.5 um/px by --mpp, reader coverslip "), "{said}");
+    let sparse = draw("sparse.tif", &[drawn((0..20).collect())]);
+    for frames in ["tiles", "strips", "fields"] {
+        let arguments = ["--mpp", "0.5", "--frames", frames, "--frame-size", "100"];
+        let (output, out) = scan(&format!("sparse-{frames}"), Some(&sparse), &arguments);
+        assert!(output.status.success(), "{}", stderr(&output));
+        assert_eq!(accounted(&out), 30, "a tile without a pixel has no result");
+        let report = report(&out);
+        assert_eq!(report["slide"]["missing_tiles"], serde_json::json!([20, 50]));
+        assert_eq!(report["summary"]["by_status"]["incomplete"], 0);
+        if frames != "fields" {
+            assert_eq!(report["scan"]["unscanned_pixels"], 20 * 32 * 32);
+            assert_eq!(report["summary"]["pixels_used"], 30 * 32 * 32);
+        }
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(said.contains("of it was never scanned"), "{said}");
+    }
+}
+
+#[test]
+fn one_of_several_scenes_is_read_and_the_others_are_named() {
+    let drawn = |size| Drawn { size, texts: Vec::new(), missing: Vec::new() };
+    let path = draw("scenes.tif", &[drawn((320, 160)), drawn((320, 192))]);
+    let (output, out) = scan("scene", Some(&path), &["--mpp", "0.5"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("read: image 2 of 2, scene 2 of 2, whole"), "{said}");
+    assert!(said.contains("not scanned: scene 1 (320 x 160 px)"), "{said}");
+    assert_eq!(report(&out)["slide"]["scenes"][0]["chosen"], false);
+    let (output, out) = scan("scene-1", Some(&path), &["--mpp", "0.5", "--scene", "1", "--reader", "own"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(accounted(&out), 50);
+    let (output, _) = scan("scene-3", Some(&path), &["--mpp", "0.5", "--scene", "3"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("--scene 3: expected one of the file's scenes, 1 (320 x 160 px)"));
+}
+
+#[test]
+fn what_a_file_says_of_a_patient_is_in_no_output() {
+    const NAME: &str = "Jane Doe 1931";
+    let texts = |description: String| {
+        let tags = [269_u16, 271, 272, 285, 305, 306, 315, 316, 33432, 65000];
+        let planted = tags.map(|tag| (tag, NAME.to_owned()));
+        planted.into_iter().chain([(270, description)]).collect::<Vec<_>>()
+    };
+    let slide = texts(format!("Aperio {NAME}\r\n320x160 ({NAME})|Filename = {NAME}|Barcode = {NAME}|MPP = 0.5"));
+    let label = texts(format!("Aperio {NAME}\r\nlabel {NAME}"));
+    let images = [
+        Drawn { size: (320, 160), texts: slide, missing: vec![3] },
+        Drawn { size: (64, 64), texts: label, missing: Vec::new() },
+    ];
+    let path = draw("planted.svs", &images);
+    let (output, out) = scan("planted", Some(&path), &["--embeddings"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(report(&out)["slide"]["associated"][0]["role"], "label");
+    let mut everything = vec![("stdout", output.stdout), ("stderr", output.stderr)];
+    everything.extend(FILES.iter().map(|name| (*name, fs::read(out.join(name)).unwrap())));
+    let words = ["Jane", "Doe", "1931", "Barcode"];
+    for (name, bytes) in everything {
+        for word in words {
+            assert!(!bytes.windows(word.len()).any(|part| part == word.as_bytes()), "{word} is in {name}");
+        }
+    }
+    // The words are in the file, and the search above finds them there.
+    let bytes = fs::read(&path).unwrap();
+    assert!(words.iter().all(|word| bytes.windows(word.len()).any(|part| part == word.as_bytes())));
+}

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::ptr::null_mut;
 
 use coverslip_bundle::{Digest, PlanFile};
+use coverslip_files::Claim;
 use coverslip_plugin_abi::*;
 
 use crate::fake::{Site, c_path, refused, text};
@@ -65,6 +66,14 @@ fn plans_are_kept_and_never_trusted() {
     std::fs::write(&plan, &whole[..40]).unwrap();
     refused(site.open(|desc| desc.plan_cache_path = single.as_ptr()), ENGINE_UNAVAILABLE, "build it again");
     assert_eq!(site.builds(), before);
+
+    // Another process builds it: this one does too, without waiting, and keeps nothing.
+    std::fs::remove_file(&plan).unwrap();
+    let other = Claim::beside(&plan).unwrap();
+    assert_eq!(built(&|_| ()), (1, [0; 32]));
+    assert!(!plan.exists());
+    drop(other);
+    assert_eq!(built(&|_| ()), (1, digest), "kept again");
 
     // Nowhere to keep it.
     let runtime = site.open(|desc| desc.plan_cache_path = std::ptr::null()).expect("opens");

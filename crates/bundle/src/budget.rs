@@ -5,12 +5,15 @@
 pub const MAX_HEADER_BYTES: u64 = 16 << 20;
 /// Most values, keys included, of a JSON file. Parsed, one takes up to 100 bytes, and a file of empty ones 2 per value:
 /// the file's size alone would bound nothing.
-pub const MAX_JSON_VALUES: usize = 2 << 20;
+pub(crate) const MAX_JSON_VALUES: usize = 2 << 20;
 /// Most parts of an ONNX graph: nodes, names, attributes, constants. One takes up to 200 bytes in memory, and 2 in a
-/// file. Large exports have some 50,000.
-pub const MAX_GRAPH_PARTS: usize = 1 << 20;
+/// file; engines take time with the square of the nodes. Large exports have some 50,000.
+pub(crate) const MAX_GRAPH_PARTS: usize = 1 << 18;
+/// Longest chain of nodes of which each reads the one before. rten plans a graph by a recursion along it, on threads with
+/// a stack of 2 MiB. A ViT of 64 blocks with its norms taken apart has 3,000.
+pub const MAX_GRAPH_DEPTH: usize = 4096;
 /// Most numbers of an attribute.
-pub const MAX_ATTRIBUTE_NUMBERS: usize = 1 << 20;
+pub(crate) const MAX_ATTRIBUTE_NUMBERS: usize = 1 << 20;
 
 /// What a graph may demand for one batch.
 ///
@@ -20,11 +23,11 @@ pub const MAX_ATTRIBUTE_NUMBERS: usize = 1 << 20;
 /// weights. A graph of a few kilobytes never gets more than the fixed part, however large the sizes that it computes.
 /// Memory below the budget is asked for by [`crate::ComposedGraph::working_bytes`] before a graph runs.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Budget {
+pub(crate) struct Budget {
     /// Bytes of values at once.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
     /// Multiplications and additions, and elements of other operators.
-    pub work: u64,
+    pub(crate) work: u64,
 }
 
 /// Whether the system gives this much memory. It is given back at once.
@@ -40,7 +43,7 @@ impl Budget {
     /// For a model with weights of `weight_bytes` (float32), on `tiles` tiles: 4 GiB and 16 bytes for each of the
     /// weights' bytes; 2⁴⁰ operations, which a U-Net on 1024 px needs, and 2¹⁴ for each weight, twice what 8192 tokens
     /// need.
-    pub fn of(weight_bytes: u64, tiles: usize) -> Budget {
+    pub(crate) fn of(weight_bytes: u64, tiles: usize) -> Budget {
         let tiles = tiles as u64;
         let bytes = (4u64 << 30).saturating_add(weight_bytes.saturating_mul(16));
         let work = (1u64 << 40).saturating_add((weight_bytes / 4).saturating_mul(1 << 14));

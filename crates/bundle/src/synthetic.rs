@@ -2,8 +2,8 @@
 //! initialisation, which keeps activations in a normal range. Their outputs have no meaning.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
+use coverslip_files::IntoClaim;
 use coverslip_numerics::SplitMix64;
 
 use crate::build::{Calibration, LoadResult, Recipe, write_bundle};
@@ -141,16 +141,16 @@ fn tap(name: &str, after_block: usize, final_norm: bool, pooling: Pooling) -> Ta
     Tap { name: name.to_owned(), source: TapSource::Block { after_block, final_norm }, pooling }
 }
 
-/// Writes a random bundle to `dir`, which must not exist, and opens it. `load` is the caller's engine.
+/// Writes a random bundle to `out`, a path or a claim of one, which must not exist, and opens it. `load` is the caller's engine.
 ///
 /// # Errors
 /// As [`crate::build::write_bundle`].
 pub fn write(
-    dir: &Path,
+    out: impl IntoClaim,
     spec: &SyntheticSpec,
     load: impl FnMut(ComposedGraph) -> LoadResult,
 ) -> Result<Bundle, BundleError> {
-    write_bundle(dir, recipe(spec), false, load)
+    write_bundle(out, recipe(spec), false, load)
 }
 
 /// An engine that returns zeros in the right shapes, for tests of the format alone. A bundle written with it fails

@@ -188,7 +188,8 @@ impl TensorFile {
         &self.bytes
     }
 
-    pub(crate) fn into_bytes(self) -> Vec<u8> {
+    /// The file's bytes, without a copy.
+    pub fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }
 

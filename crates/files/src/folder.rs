@@ -2,9 +2,10 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use crate::whole::draft;
+use crate::claim::Claim;
+use crate::draft::{DraftFolder, named, sync_parent};
 
 /// When an existing folder at the target may be replaced: only if it has the file `marker`, and only with `force`.
 #[derive(Clone, Copy, Debug)]
@@ -22,9 +23,11 @@ pub struct Replace<'a> {
 /// # Errors
 /// `AlreadyExists`; the text says what to do.
 pub fn check_target(out: &Path, replace: Replace<'_>) -> io::Result<()> {
-    let Replace { marker, kind, force } = replace;
-    let Ok(metadata) = fs::symlink_metadata(out) else { return Ok(()) };
-    let known = metadata.is_dir() && out.join(marker).is_file();
+    let Replace { kind, force, .. } = replace;
+    if fs::symlink_metadata(out).is_err() {
+        return Ok(());
+    }
+    let known = is_kind(out, replace);
     let refused = |text: String| Err(io::Error::new(io::ErrorKind::AlreadyExists, text));
     match (force, known) {
         (true, true) => Ok(()),
@@ -41,45 +44,44 @@ pub fn check_target(out: &Path, replace: Replace<'_>) -> io::Result<()> {
 
 /// A folder that is being written beside its place. It is removed unless it is settled.
 #[derive(Debug)]
-pub struct Folder {
-    draft: Draft,
-    out: PathBuf,
+pub struct Folder<'c> {
+    claim: &'c Claim,
+    draft: DraftFolder,
 }
 
-impl Folder {
-    /// Creates the folder that [`Folder::settle`] will name `out`, and the folders above `out`.
+impl<'c> Folder<'c> {
+    /// Creates the folder that [`Folder::settle`] will give the name of the claimed place.
     ///
     /// # Errors
-    /// The operating system's; `InvalidInput` if `out` has no name.
-    pub fn beside(out: &Path) -> io::Result<Folder> {
-        if out.file_name().is_none() {
-            let text = format!("{} has no name of its own; give the name of a folder", out.display());
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
-        }
-        if let Some(parent) = out.parent().filter(|parent| *parent != Path::new("")) {
-            fs::create_dir_all(parent).map_err(|error| named(parent, &error))?;
-        }
-        let draft = Draft(draft(out, "new"));
-        fs::create_dir(&draft.0).map_err(|error| named(&draft.0, &error))?;
-        Ok(Folder { draft, out: out.to_owned() })
+    /// The operating system's.
+    pub fn beside(claim: &'c Claim) -> io::Result<Folder<'c>> {
+        let draft = DraftFolder::create(claim.place())?;
+        Ok(Folder { claim, draft })
     }
 
     /// The folder's place until it is settled.
     pub fn path(&self) -> &Path {
-        &self.draft.0
+        self.draft.path()
     }
 
-    /// Writes the file `name` and syncs it to disk.
+    /// Writes the file `name`.
     ///
     /// # Errors
     /// The operating system's, with the file's name.
     pub fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        let path = self.draft.0.join(name);
-        let written = File::create(&path).and_then(|mut file| {
-            file.write_all(bytes)?;
-            file.sync_all()
-        });
-        written.map_err(|error| named(&path, &error))
+        let path = self.path().join(name);
+        File::create_new(&path).and_then(|mut file| file.write_all(bytes)).map_err(|error| named(&path, &error))
+    }
+
+    /// Copies the file `from` as `name`.
+    ///
+    /// # Errors
+    /// As [`crate::open`], and the operating system's, with the file's name.
+    pub fn copy(&self, from: &Path, name: &str) -> io::Result<()> {
+        let path = self.path().join(name);
+        let mut source = crate::open(from).map_err(|error| named(from, &error))?;
+        let copied = File::create_new(&path).and_then(|mut file| io::copy(&mut source, &mut file));
+        copied.map(|_| ()).map_err(|error| named(&path, &error))
     }
 
     /// Gives the folder its name, and replaces an existing one if `replace` allows it.
@@ -87,59 +89,117 @@ impl Folder {
     /// # Errors
     /// As [`check_target`], and the operating system's; the existing folder is then back in its place.
     pub fn settle(self, replace: Replace<'_>) -> io::Result<()> {
-        check_target(&self.out, replace)?;
-        let old = Draft(draft(&self.out, "old"));
-        let replaces = self.out.exists();
-        let rename = |from: &Path, to: &Path| fs::rename(from, to).map_err(|error| named(to, &error));
-        if replaces {
-            rename(&self.out, &old.0)?;
+        let out = self.claim.place();
+        check_target(out, replace)?;
+        let failed = |error: io::Error| named(out, &error);
+        self.draft.complete().map_err(failed)?;
+        if fs::symlink_metadata(out).is_err() {
+            return fs::rename(self.path(), out).and_then(|()| sync_parent(out)).map_err(failed);
         }
-        let settled = rename(&self.draft.0, &self.out);
-        if settled.is_err() && replaces {
-            rename(&old.0, &self.out)?;
+        if exchange(self.path(), out).map_err(failed)? {
+            // Between the look and the exchange another folder may have come to the place.
+            if !is_kind(self.path(), replace) {
+                exchange(self.path(), out).map_err(failed)?;
+                return check_target(out, replace);
+            }
+            // The draft is removed at the end: now it is what was replaced.
+            return sync_parent(out).map_err(failed);
         }
-        settled
+        self.step_aside().map_err(failed)
+    }
+
+    /// Replaces the folder in two renames, where the file system cannot exchange. If the process ends between them, the
+    /// next claim of the place finishes.
+    fn step_aside(&self) -> io::Result<()> {
+        let (out, old) = (self.claim.place(), self.draft.old());
+        fs::rename(out, &old)?;
+        sync_parent(out)?;
+        if let Err(error) = fs::rename(self.path(), out) {
+            return fs::rename(&old, out).and(Err(error));
+        }
+        sync_parent(out)?;
+        // What stays is swept by the next claim.
+        let _ = fs::remove_dir_all(&old);
+        Ok(())
     }
 }
 
-fn named(path: &Path, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+fn is_kind(folder: &Path, replace: Replace<'_>) -> bool {
+    fs::symlink_metadata(folder).is_ok_and(|found| found.is_dir()) && folder.join(replace.marker).is_file()
 }
 
-/// A folder that is removed when it goes out of scope, if it is still there.
-#[derive(Debug)]
-struct Draft(PathBuf);
-
-impl Drop for Draft {
-    fn drop(&mut self) {
-        // A failure leaves a folder whose name starts with a dot and says what it is.
-        let _ = fs::remove_dir_all(&self.0);
+/// Exchanges two folders in one step; false where that cannot be done.
+#[cfg(target_os = "linux")]
+fn exchange(a: &Path, b: &Path) -> io::Result<bool> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    use rustix::io::Errno;
+    match renameat_with(CWD, a, CWD, b, RenameFlags::EXCHANGE) {
+        Ok(()) => Ok(true),
+        // Some file systems and kernels know no exchange, and some sandboxes forbid what they do not know.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM) => Ok(false),
+        Err(error) => Err(error.into()),
     }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn exchange(_: &Path, _: &Path) -> io::Result<bool> {
+    Ok(false)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scratch::Scratch;
 
     const REPLACE: Replace<'_> = Replace { marker: "manifest.json", kind: "bundle", force: true };
 
     #[test]
     fn a_folder_replaces_only_its_own_kind_and_only_with_force() {
-        let place = std::env::temp_dir().join(format!("coverslip-folder-{}", std::process::id()));
-        let out = place.join("bundle");
+        let place = Scratch::new("folder");
+        let out = place.path().join("bundle");
         for content in ["first", "second"] {
-            let folder = Folder::beside(&out).unwrap();
+            let claim = Claim::beside(&out).unwrap();
+            let folder = Folder::beside(&claim).unwrap();
             folder.write("manifest.json", content.as_bytes()).unwrap();
             folder.settle(REPLACE).unwrap();
         }
+        let claim = Claim::beside(&out).unwrap();
         assert_eq!(fs::read(out.join("manifest.json")).unwrap(), b"second");
-        let again = Folder::beside(&out).unwrap();
-        let refused = again.settle(Replace { force: false, ..REPLACE }).unwrap_err();
+        let refused = Folder::beside(&claim).unwrap().settle(Replace { force: false, ..REPLACE }).unwrap_err();
         assert!(refused.to_string().contains("replace the bundle with --force"), "{refused}");
         fs::remove_file(out.join("manifest.json")).unwrap();
-        let refused = Folder::beside(&out).unwrap().settle(REPLACE).unwrap_err();
+        let refused = Folder::beside(&claim).unwrap().settle(REPLACE).unwrap_err();
         assert!(refused.to_string().contains("not even with --force"), "{refused}");
-        assert_eq!(fs::read_dir(&place).unwrap().count(), 1, "no draft stays");
-        fs::remove_dir_all(&place).unwrap();
+        drop(claim);
+        assert_eq!(place.names(), ["bundle"], "no draft stays");
+    }
+
+    #[test]
+    fn without_an_exchange_the_folder_is_replaced_in_two_renames() {
+        let place = Scratch::new("aside");
+        let out = place.path().join("bundle");
+        fs::create_dir(&out).unwrap();
+        fs::write(out.join("old"), "").unwrap();
+        let claim = Claim::beside(&out).unwrap();
+        let folder = Folder::beside(&claim).unwrap();
+        folder.write("manifest.json", b"new").unwrap();
+        folder.step_aside().unwrap();
+        drop(folder);
+        drop(claim);
+        assert_eq!(fs::read(out.join("manifest.json")).unwrap(), b"new");
+        assert!(!out.join("old").exists());
+        assert_eq!(place.names(), ["bundle"]);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn an_exchange_has_no_moment_without_a_folder() {
+        let place = Scratch::new("exchange");
+        let (a, b) = (place.path().join("a"), place.path().join("b"));
+        fs::create_dir(&a).unwrap();
+        fs::create_dir(&b).unwrap();
+        fs::write(a.join("of a"), "").unwrap();
+        assert!(exchange(&a, &b).unwrap(), "the file system of the tests knows an exchange");
+        assert!(b.join("of a").exists() && a.exists());
     }
 }

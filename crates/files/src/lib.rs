@@ -1,18 +1,29 @@
-//! Files and folders that appear whole or not at all. They are written beside their place under a temporary name,
-//! synced to disk, and renamed. A reader sees the old or the new one, never a part.
+//! Files and folders that appear whole or not at all, and have one owner while they are written.
 //!
-//! This is the only place in the workspace that renames, and the one way to open a file that may be a stranger's.
+//! They are written beside their place under a temporary name, synced to disk, and renamed. A reader sees the old or the
+//! new one, never a part. Whoever writes several files at a place claims it first; what earlier runs left there is then
+//! finished or removed. This is the only place in the workspace that renames, and the one way to open a file that may be
+//! a stranger's.
 
+mod append;
+mod claim;
+mod commit;
+mod draft;
 mod folder;
+mod lock;
+mod owner;
 mod regular;
 #[cfg(test)]
 mod scratch;
 mod secret;
 mod set;
+mod sweep;
 mod whole;
 
+pub use append::{append, folder_to_append};
+pub use claim::{Claim, IntoClaim};
 pub use folder::{Folder, Replace, check_target};
 pub use regular::{open, read, read_text};
 pub use secret::secret;
 pub use set::FileSet;
-pub use whole::{link, put, whole};
+pub use whole::{put, whole};

@@ -1,10 +1,10 @@
 //! A file that nobody else may read.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
-use crate::whole::draft;
+use crate::draft::{Draft, DraftFile, named, sync_parent};
 
 /// Writes a new file that only this user may read, whole or not at all. It never replaces a file: what a secret protects
 /// is lost with it.
@@ -12,23 +12,17 @@ use crate::whole::draft;
 /// # Errors
 /// `AlreadyExists`; the operating system's, with the file's name in the text.
 pub fn secret(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let draft = draft(path, "partial");
-    let written = create(&draft).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        // Unlike a rename, a second name is refused where there is a file.
-        fs::hard_link(&draft, path)
-    });
-    let _ = fs::remove_file(&draft);
-    written.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+    write(path, bytes).map_err(|error| named(path, &error))
 }
 
-fn create(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    // A draft is its owner's alone, and here it stays so.
+    let mut draft = DraftFile::create(path)?;
+    draft.file().write_all(bytes)?;
+    draft.file().sync_all()?;
+    // Unlike a rename, a second name is refused where there is a file. The draft's own goes at the end.
+    fs::hard_link(draft.path(), path)?;
+    sync_parent(path)
 }
 
 #[cfg(test)]

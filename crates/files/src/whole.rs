@@ -1,24 +1,24 @@
 //! One file, which appears whole or not at all.
 
-use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::path::Path;
+
+use crate::draft::{Draft, DraftFile, named, sync_parent};
+use crate::regular::regular;
 
 /// Writes the file `path` with `content`. On an error nothing is left behind and an existing file keeps its content.
 ///
 /// # Errors
-/// `content`'s or the operating system's.
+/// `content`'s or the operating system's; `IsADirectory` or `InvalidInput` if something that is not a file is there.
 pub fn whole<T>(path: &Path, content: impl FnOnce(&mut File) -> io::Result<T>) -> io::Result<T> {
-    let draft = draft(path, "partial");
-    let written = create(&draft).and_then(|mut file| {
-        let value = content(&mut file)?;
-        file.sync_all()?;
-        Ok(value)
-    });
-    let settled = written.and_then(|value| fs::rename(&draft, path).map(|()| value));
-    settled.inspect_err(|_| drop(fs::remove_file(&draft)))
+    vacant(path)?;
+    let mut draft = DraftFile::create(path)?;
+    let value = content(draft.file())?;
+    draft.complete()?;
+    draft.rename(path)?;
+    sync_parent(path)?;
+    Ok(value)
 }
 
 /// Writes bytes as [`whole`] does.
@@ -26,58 +26,28 @@ pub fn whole<T>(path: &Path, content: impl FnOnce(&mut File) -> io::Result<T>) -
 /// # Errors
 /// The operating system's, with the file's name in the text.
 pub fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let written = whole(path, |file| file.write_all(bytes));
-    written.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+    whole(path, |file| file.write_all(bytes)).map_err(|error| named(path, &error))
 }
 
-/// Makes `path` a symbolic link to `target` and replaces an existing file or link.
-///
-/// # Errors
-/// The operating system's; `Unsupported` on systems without symbolic links.
-pub fn link(target: &str, path: &Path) -> io::Result<()> {
-    let draft = draft(path, "partial");
-    symlink(target, &draft).and_then(|()| fs::rename(&draft, path)).inspect_err(|_| drop(fs::remove_file(&draft)))
-}
-
-/// Creates a new file. A link that somebody put in its place is not followed.
-pub(crate) fn create(path: &Path) -> io::Result<File> {
-    File::options().write(true).create_new(true).open(path)
-}
-
-/// A name beside `path`, in the same file system, that no other writer on this machine uses.
-pub(crate) fn draft(path: &Path, part: &str) -> PathBuf {
-    static NUMBER: AtomicU32 = AtomicU32::new(0);
-    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let mut name = OsString::from(".");
-    name.push(path.file_name().unwrap_or(path.as_os_str()));
-    name.push(format!(".{}-{number}.{part}", std::process::id()));
-    path.with_file_name(name)
-}
-
-#[cfg(unix)]
-fn symlink(target: &str, path: &Path) -> io::Result<()> {
-    std::os::unix::fs::symlink(target, path)
-}
-
-#[cfg(not(unix))]
-fn symlink(_: &str, _: &Path) -> io::Result<()> {
-    Err(io::ErrorKind::Unsupported.into())
+/// Refuses a path under which a file may not appear: a rename would put it in a device's place.
+pub(crate) fn vacant(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        // A link is replaced, not followed.
+        Ok(found) if found.file_type().is_symlink() => Ok(()),
+        Ok(found) => regular(found.file_type()),
+        Err(_) => Ok(()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn folder(name: &str) -> PathBuf {
-        let folder = std::env::temp_dir().join(format!("coverslip-whole-{}-{name}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
-        folder
-    }
+    use crate::scratch::Scratch;
 
     #[test]
     fn a_failed_write_leaves_the_old_file_and_nothing_else() {
-        let folder = folder("failed");
-        let path = folder.join("a.json");
+        let folder = Scratch::new("failed");
+        let path = folder.path().join("a.json");
         put(&path, b"old").unwrap();
         let failed = whole(&path, |file| {
             file.write_all(b"half")?;
@@ -85,18 +55,29 @@ mod tests {
         });
         assert_eq!(failed.unwrap_err().to_string(), "no space");
         assert_eq!(fs::read(&path).unwrap(), b"old");
-        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
-        fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(folder.names(), ["a.json"]);
     }
 
     #[test]
     fn an_error_names_the_file() {
-        let folder = folder("named");
-        let path = folder.join("taken");
+        let folder = Scratch::new("taken-file");
+        let path = folder.path().join("taken");
         fs::create_dir(&path).unwrap();
         let error = put(&path, b"x").unwrap_err();
         assert!(error.to_string().contains("taken: "), "{error}");
-        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
-        fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(folder.names(), ["taken"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_is_replaced_and_its_target_keeps_its_content() {
+        let folder = Scratch::new("links");
+        let (path, target) = (folder.path().join("a"), folder.path().join("precious"));
+        fs::write(&target, "precious").unwrap();
+        std::os::unix::fs::symlink(&target, &path).unwrap();
+        put(&path, b"new").unwrap();
+        assert_eq!(fs::read(&target).unwrap(), b"precious");
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert!(fs::symlink_metadata(&path).unwrap().is_file());
     }
 }

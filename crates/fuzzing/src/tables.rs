@@ -6,7 +6,9 @@ use std::path::Path;
 use clap::Parser;
 use coverslip_bundle::tensors::{Tensor, TensorMap, to_safetensors};
 use coverslip_lab::cli::analyze;
-use coverslip_lab::embeddings::{COLUMNS, EmbeddingFile, EmbeddingSet, SlideColumn, TapInfo, TileRecord, Writer};
+use coverslip_lab::embeddings::{
+    COLUMNS, EmbeddingFile, EmbeddingSet, InputState, SlideColumn, TapInfo, TileRecord, Writer,
+};
 use coverslip_testkit::Scratch;
 
 use crate::input::{Input, Seeds, joined};
@@ -109,7 +111,8 @@ fn written(k: usize) -> Vec<u8> {
         let embedding = (0..5).map(|at| (at * tile) as f32 / 8.0).collect();
         writer.push(&TileRecord { cells, embedding, features: vec![(tile, 1.0); k] }).expect("a tile");
     }
-    writer.commit(["unit".to_owned()]).expect("a commit");
+    writer.end("unit", InputState::default()).expect("an input");
+    writer.commit().expect("a commit");
     writer.finish().expect("a finished file");
     fs::read(&path).expect("the file")
 }

@@ -1,9 +1,8 @@
 //! Writing a profile: its two files are written beside the target, opened to verify them, and renamed into place.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
-use coverslip_files::{Folder, Replace};
+use coverslip_files::{Folder, IntoClaim, Replace};
 
 use super::{Profile, Scanner};
 use crate::manifest::{PROFILE_FILE, PROFILE_FORMAT, ProfileManifest, ScannerEntry, TENSORS_FILE, TapEntry};
@@ -12,18 +11,19 @@ use coverslip_bundle::build::entry;
 use coverslip_bundle::tensors::{Tensor, TensorMap, to_safetensors};
 use coverslip_bundle::{BundleError, BundleErrorKind};
 
-/// Writes `profile` to the directory `out` and returns its digest. `force` replaces an existing profile, and nothing
+/// Writes `profile` to the directory `out`, a path or a claim of one, and returns its digest. `force` replaces an existing profile, and nothing
 /// else.
 ///
 /// # Errors
 /// As [`Profile::open`], which verifies the result; `Io`.
-pub fn write(profile: &Profile, out: &Path, force: bool) -> Result<Digest, BundleError> {
+pub fn write(profile: &Profile, out: impl IntoClaim, force: bool) -> Result<Digest, BundleError> {
     let tensors = to_safetensors(&tensors(profile))?;
     let manifest = manifest(profile, &tensors);
     let mut bytes = serde_json::to_vec_pretty(&manifest)
         .map_err(|e| BundleError::new(BundleErrorKind::Invalid, format!("the profile cannot be written: {e}")))?;
     bytes.push(b'\n');
-    let folder = Folder::beside(out)?;
+    let claim = out.into_claim()?;
+    let folder = Folder::beside(&claim)?;
     folder.write(TENSORS_FILE, &tensors)?;
     folder.write(PROFILE_FILE, &bytes)?;
     let (_, digest) = Profile::open(folder.path())?;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use coverslip_bundle::ComposedGraph;
+use coverslip_bundle::budget::MAX_GRAPH_DEPTH;
 use coverslip_bundle::onnx::operators::SUPPORTED_OPERATORS;
 use coverslip_bundle::onnx::{Attribute, DataType, Dim, Model, ModelWriter, Placement, inferred};
 use coverslip_import::{ProbeGraph, Rewrite};
@@ -98,7 +99,6 @@ const GRAPH: &str = "
     cast2 = Cast(matrix; to:6)
     prelu = PRelu(x, %s0.1)
     padded = Pad(x, #0,0,1,2,0,0,3,4)
-    paddedaxes = Pad(x, #1,2, %s0.0, #3)
     pow = Pow(x, %s2.0)
     rms = RMSNormalization(matrix, @l)
     range = Range(#s0, half, #s3)
@@ -266,5 +266,29 @@ fn every_size_is_what_the_engine_makes() {
             }
         }
         assert!(demand.bytes >= bytes, "{} bytes were inferred, {bytes} are there at the end", demand.bytes);
+    }
+}
+
+#[test]
+fn the_engine_runs_the_longest_chain_that_a_graph_may_have() {
+    let mut writer = ModelWriter::new("chain", 20, 0, Placement::Inside).unwrap();
+    let fixed = Dim::Fixed(32);
+    writer.input(ComposedGraph::PIXELS, DataType::Uint8, &[Dim::Batch, fixed, fixed, Dim::Fixed(3)]);
+    writer.node("Cast", "v0", &[ComposedGraph::PIXELS], &["v0"], &[("to", Attribute::Int(1))]);
+    let last = MAX_GRAPH_DEPTH - 1;
+    for at in 0..last {
+        let (from, to) = (format!("v{at}"), format!("v{}", at + 1));
+        writer.node(["Relu", "Sin"][at % 2], &to, &[&from], &[&to], &[]);
+    }
+    let last = format!("v{last}");
+    writer.output(&last, DataType::Float, &[]);
+    let onnx = writer.finish().unwrap().0;
+    inferred(&Model::read(&onnx).unwrap(), (ComposedGraph::PIXELS, &[1, 32, 32, 3]), 1).unwrap();
+    for rewrite in [Rewrite::No, Rewrite::Yes] {
+        let (onnx, outputs) = (onnx.clone(), vec![last.clone()]);
+        let graph = ProbeGraph { onnx, external: None, side: 32, outputs, rewrite, working_bytes: 0 };
+        // The plugin loads graphs on a thread of its own.
+        let run = move || load_probe(graph).unwrap()(&[7; 32 * 32 * 3], 1).unwrap()[0].shape.clone();
+        assert_eq!(std::thread::spawn(run).join().unwrap(), [1, 32, 32, 3]);
     }
 }

@@ -4,30 +4,32 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Decoded chunks by index: at most `capacity` bytes, but always the latest chunk.
-pub(super) struct ChunkCache {
-    chunks: HashMap<u32, (Arc<Vec<u8>>, u64)>,
+pub(super) struct ChunkCache<T> {
+    chunks: HashMap<u32, (Arc<T>, u64)>,
     bytes: usize,
     capacity: usize,
     clock: u64,
+    size: fn(&T) -> usize,
 }
 
-impl ChunkCache {
-    pub(super) fn new(capacity: usize) -> ChunkCache {
-        ChunkCache { chunks: HashMap::new(), bytes: 0, capacity, clock: 0 }
+impl<T> ChunkCache<T> {
+    /// `size` is that of a chunk, bytes.
+    pub(super) fn new(capacity: usize, size: fn(&T) -> usize) -> ChunkCache<T> {
+        ChunkCache { chunks: HashMap::new(), bytes: 0, capacity, clock: 0, size }
     }
 
-    pub(super) fn get(&mut self, index: u32) -> Option<Arc<Vec<u8>>> {
+    pub(super) fn get(&mut self, index: u32) -> Option<Arc<T>> {
         self.clock += 1;
         let (chunk, used) = self.chunks.get_mut(&index)?;
         *used = self.clock;
         Some(chunk.clone())
     }
 
-    pub(super) fn insert(&mut self, index: u32, chunk: Arc<Vec<u8>>) {
+    pub(super) fn insert(&mut self, index: u32, chunk: Arc<T>) {
         self.clock += 1;
-        self.bytes += chunk.len();
+        self.bytes += (self.size)(&chunk);
         if let Some((old, _)) = self.chunks.insert(index, (chunk, self.clock)) {
-            self.bytes -= old.len();
+            self.bytes -= (self.size)(&old);
         }
         // Searching at most a few thousand chunks costs far less than decoding one.
         while self.bytes > self.capacity && self.chunks.len() > 1 {
@@ -35,7 +37,7 @@ impl ChunkCache {
                 return;
             };
             if let Some((old, _)) = self.chunks.remove(&oldest) {
-                self.bytes -= old.len();
+                self.bytes -= (self.size)(&old);
             }
         }
     }
@@ -47,7 +49,7 @@ mod tests {
 
     #[test]
     fn the_least_recently_used_goes_first_and_the_bound_holds() {
-        let mut cache = ChunkCache::new(100);
+        let mut cache = ChunkCache::new(100, Vec::len);
         for index in 0..10 {
             cache.insert(index, Arc::new(vec![index as u8; 40]));
             assert!(cache.bytes <= 100);

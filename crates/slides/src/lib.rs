@@ -1,18 +1,30 @@
 //! Slides: one trait, and a reader for each kind of input.
 
+mod alpha;
+mod budget;
 mod cache;
+mod description;
 mod directory;
 pub mod generated;
 mod jpeg;
 mod mpp;
+mod ome;
+mod open;
+mod openslide;
 mod picture;
+mod refusal;
+mod scanned;
 mod signature;
 pub mod simulated;
 mod source;
 #[cfg(test)]
 mod tests;
 mod tiff;
+mod xml;
 
+pub use description::{Associated, Mpp, Reader, Scene, Size, SourceInfo};
 pub use mpp::RANGE as MPP_RANGE;
-pub use signature::open;
-pub use source::{Mpp, Rect, SlideSource, SourceError, SourceInfo};
+pub use open::{ReaderKind, Selection, open};
+pub use openslide::{Found, INSTALL, found as find_openslide};
+pub use scanned::Scanned;
+pub use source::{Rect, SlideSource, SourceError, cut_out};

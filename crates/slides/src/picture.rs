@@ -4,33 +4,50 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
-use image::{ImageDecoder, ImageReader, Limits};
+use image::codecs::png::PngDecoder;
+use image::{ColorType, ImageDecoder, Limits};
 
-use super::source::{Rect, SlideSource, SourceError, SourceInfo, file_name, paste};
+use super::alpha;
+use super::budget::{LARGEST_PICTURE, guarded, zeroes};
+use super::description::SourceInfo;
+use super::jpeg::{self, Components, Room};
+use super::scanned::{Mask, Scanned};
+use super::source::{Rect, SlideSource, SourceError, file_name, paste};
 
-/// Largest decoded picture, bytes.
-const LARGEST: u64 = 1 << 30;
+/// Deflate makes at most this many bytes of one.
+const MOST_INFLATED: u64 = 1032;
+
+/// The format of a picture, by its content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    Png,
+    Jpeg,
+}
+
+/// Decoded pixels.
+pub(super) struct Pixels {
+    pub(super) width: u32,
+    pub(super) height: u32,
+    /// RGB; white where nothing was scanned.
+    pub(super) rgb: Vec<u8>,
+    /// Which pixels were scanned; None: all.
+    pub(super) scanned: Option<Vec<bool>>,
+}
 
 /// A decoded image.
 pub(super) struct Picture {
     info: SourceInfo,
-    pixels: Vec<u8>,
+    pixels: Pixels,
 }
 
 impl Picture {
-    pub(super) fn open(path: &Path) -> Result<Picture, SourceError> {
-        let (pixels, width, height) = decode(path)?;
+    pub(super) fn open(path: &Path, format: Format) -> Result<Picture, SourceError> {
+        let pixels = decode(path, format)?;
         let info = SourceInfo {
-            name: file_name(path),
-            kind: "image".into(),
             path: Some(path.display().to_string()),
             bytes: std::fs::metadata(path).ok().map(|metadata| metadata.len()),
-            width,
-            height,
-            mpp: None,
             mpp_missing: Some("PNG and JPEG images do not state it".into()),
-            natural_tile: None,
-            truth: None,
+            ..SourceInfo::plain(file_name(path), "image".into(), pixels.width, pixels.height)
         };
         Ok(Picture { info, pixels })
     }
@@ -41,58 +58,131 @@ impl SlideSource for Picture {
         &self.info
     }
 
-    fn read(&mut self, rect: Rect, out: &mut Vec<u8>) -> Result<(), SourceError> {
+    fn read(&mut self, rect: Rect, out: &mut Vec<u8>) -> Result<Scanned, SourceError> {
+        out.clear();
         out.resize(rect.bytes(), 0);
-        paste(&self.pixels, Rect { x: 0, y: 0, width: self.info.width, height: self.info.height }, rect, out);
-        Ok(())
+        let mut mask = Mask::all(rect);
+        self.pixels.put(0, 0, rect, out, &mut mask);
+        Ok(mask.finish())
     }
 }
 
-fn reader(path: &Path) -> Result<ImageReader<BufReader<File>>, SourceError> {
-    let mut reader = coverslip_files::open(path)
-        .map(|file| ImageReader::new(BufReader::new(file)))
-        .and_then(ImageReader::with_guessed_format)
-        .map_err(|error| SourceError(format!("{}: could not be read: {error}", path.display())))?;
-    let mut limits = Limits::default();
-    limits.max_alloc = Some(LARGEST);
-    reader.limits(limits);
-    Ok(reader)
+impl Pixels {
+    pub(super) fn bytes(&self) -> usize {
+        self.rgb.len() + self.scanned.as_ref().map_or(0, Vec::len)
+    }
+
+    /// Copies what of the picture, whose corner is at `x` and `y`, is inside `rect`.
+    pub(super) fn put(&self, x: u32, y: u32, rect: Rect, out: &mut [u8], mask: &mut Mask) {
+        let place = Rect { x, y, width: self.width, height: self.height };
+        paste(&self.rgb, place, rect, out);
+        self.scanned.iter().for_each(|scanned| mask.exclude_by(place, scanned));
+    }
 }
 
-fn damaged(path: &Path, error: &image::ImageError) -> SourceError {
+fn refused(path: &Path, why: &str) -> SourceError {
     SourceError(format!(
-        "{}: expected a whole PNG or JPEG image, found a damaged, truncated or unsupported one ({error}). Copy it \
-         again, or convert it to an 8-bit RGB PNG",
+        "{}: expected a whole PNG or JPEG image, found a damaged, truncated or unsupported one ({why}). Copy it again, \
+         or convert it to an 8-bit RGB PNG",
         path.display()
     ))
 }
 
-/// The size of an image, from its header only.
-pub(super) fn dimensions(path: &Path) -> Result<(u32, u32), SourceError> {
-    reader(path)?.into_dimensions().map_err(|error| damaged(path, &error))
+fn deep(path: &Path, found: &str) -> SourceError {
+    SourceError(format!(
+        "{}: expected 8 bits per channel, found {found}. Convert it, for example with `vips colourspace in out.png srgb`",
+        path.display()
+    ))
 }
 
-/// An image's 8-bit RGB pixels and its size. Grey becomes RGB; transparent pixels are blended with white, the colour of
-/// glass.
-pub(super) fn decode(path: &Path) -> Result<(Vec<u8>, u32, u32), SourceError> {
-    let decoder = reader(path)?.into_decoder().map_err(|error| damaged(path, &error))?;
-    let depth = decoder.original_color_type();
-    if decoder.color_type().bytes_per_pixel() / decoder.color_type().channel_count() > 1 {
-        return Err(SourceError(format!(
-            "{}: expected 8 bits per channel, found {depth:?}. Convert it, for example with `vips cast in out.png uchar`",
-            path.display()
-        )));
+/// The size of an image, from its header. A JPEG is walked, so that a cut one is named here.
+pub(super) fn dimensions(path: &Path, format: Format) -> Result<(u32, u32), SourceError> {
+    match format {
+        Format::Png => guarded("the PNG decoder", || Ok(png(path)?.dimensions())),
+        Format::Jpeg => read(path).and_then(|data| jpeg::dimensions(&data)),
     }
-    let image = image::DynamicImage::from_decoder(decoder).map_err(|error| damaged(path, &error))?;
-    let (width, height) = (image.width(), image.height());
-    if !image.color().has_alpha() {
-        return Ok((image.into_rgb8().into_raw(), width, height));
+    .map_err(|why| refused(path, &why))
+}
+
+/// An image's 8-bit RGB pixels. Grey becomes RGB; where a pixel is wholly transparent, nothing was scanned.
+pub(super) fn decode(path: &Path, format: Format) -> Result<Pixels, SourceError> {
+    match format {
+        Format::Png => {
+            let decoder = guarded("the PNG decoder", || png(path)).map_err(|why| refused(path, &why))?;
+            if decoder.color_type().bytes_per_pixel() / decoder.color_type().channel_count() > 1 {
+                return Err(deep(path, &format!("{:?}", decoder.original_color_type())));
+            }
+            guarded("the PNG decoder", || png_pixels(path, decoder)).map_err(|why| refused(path, &why))
+        }
+        Format::Jpeg => read(path).and_then(|data| jpeg_pixels(&data)).map_err(|why| refused(path, &why)),
     }
-    let over_white = |value: u8, alpha: u8| {
-        let sum = u32::from(value) * u32::from(alpha) + 255 * (255 - u32::from(alpha));
-        ((sum + 127) / 255) as u8
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    let unreadable = |error| format!("could not be read: {error}");
+    let length = std::fs::metadata(path).map_err(unreadable)?.len();
+    if length > LARGEST_PICTURE {
+        return Err(format!("{} MB, more than {} MB", length >> 20, LARGEST_PICTURE >> 20));
+    }
+    coverslip_files::read(path).map_err(unreadable)
+}
+
+fn jpeg_pixels(data: &[u8]) -> Result<Pixels, String> {
+    // Grey becomes three bytes a pixel.
+    let room = Room { width: 1 << 16, height: 1 << 16, bytes: LARGEST_PICTURE };
+    let decoded = jpeg::decode(data, None, None, room)?;
+    let rgb = match decoded.components {
+        Components::Single => rgb_of(decoded.samples, 1)?,
+        Components::YCbCr | Components::Rgb => decoded.samples,
     };
-    let rgba = image.into_rgba8().into_raw();
-    let rgb = rgba.chunks_exact(4).flat_map(|p| [0, 1, 2].map(|channel| over_white(p[channel], p[3]))).collect();
-    Ok((rgb, width, height))
+    Ok(Pixels { width: decoded.width, height: decoded.height, rgb, scanned: None })
+}
+
+fn png(path: &Path) -> Result<PngDecoder<BufReader<File>>, String> {
+    let file = BufReader::new(coverslip_files::open(path).map_err(|error| format!("could not be read: {error}"))?);
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(LARGEST_PICTURE);
+    PngDecoder::with_limits(file, limits).map_err(|error| error.to_string())
+}
+
+fn png_pixels(path: &Path, decoder: PngDecoder<BufReader<File>>) -> Result<Pixels, String> {
+    let (width, height) = decoder.dimensions();
+    let pixels = u64::from(width) * u64::from(height);
+    let needed = pixels * u64::from(decoder.color_type().channel_count()).max(3);
+    let file = std::fs::metadata(path).map_err(|error| format!("could not be read: {error}"))?.len();
+    // A row of one bit a pixel is the least that a PNG stores.
+    if needed > LARGEST_PICTURE || pixels / 8 > file.saturating_mul(MOST_INFLATED) {
+        return Err(format!(
+            "its header states {width} x {height} px, {} MB, in a file of {file} bytes; expected at most {} MB",
+            needed >> 20,
+            LARGEST_PICTURE >> 20
+        ));
+    }
+    let color = decoder.color_type();
+    let mut samples = zeroes(decoder.total_bytes() as usize)?;
+    decoder.read_image(&mut samples).map_err(|error| error.to_string())?;
+    let (rgb, scanned) = match color {
+        ColorType::L8 => (rgb_of(samples, 1)?, None),
+        ColorType::La8 => {
+            let scanned = samples.chunks_exact(2).any(|pixel| pixel[1] == 0);
+            let scanned = scanned.then(|| samples.chunks_exact(2).map(|pixel| pixel[1] > 0).collect::<Vec<_>>());
+            let mut rgb = rgb_of(samples, 2)?;
+            let missing = rgb.chunks_exact_mut(3).zip(scanned.iter().flatten()).filter(|(_, scanned)| !**scanned);
+            missing.for_each(|(pixel, _)| pixel.fill(255));
+            (rgb, scanned)
+        }
+        ColorType::Rgba8 => {
+            let scanned = alpha::take(&mut samples);
+            (samples, scanned)
+        }
+        _ => (samples, None),
+    };
+    Ok(Pixels { width, height, rgb, scanned })
+}
+
+/// RGB of grey samples, of which there is one in every `step` bytes.
+fn rgb_of(grey: Vec<u8>, step: usize) -> Result<Vec<u8>, String> {
+    let mut rgb = zeroes(grey.len() / step * 3)?;
+    rgb.chunks_exact_mut(3).zip(grey.iter().step_by(step)).for_each(|(pixel, &value)| pixel.fill(value));
+    Ok(rgb)
 }

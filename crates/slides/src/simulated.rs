@@ -6,7 +6,9 @@
 
 use coverslip_numerics::Draw;
 
-use super::source::{Rect, SlideSource, SourceError, SourceInfo};
+use super::description::SourceInfo;
+use super::scanned::Scanned;
+use super::source::{Rect, SlideSource, SourceError};
 
 /// A change of a slide. Lengths are in pixels of the slide.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -53,14 +55,15 @@ impl<'s> Simulated<'s> {
         Simulated { from, ..self }
     }
 
-    /// The changed pixels of `rect`.
-    fn changed(&mut self, rect: Rect, out: &mut Vec<u8>) -> Result<(), SourceError> {
+    /// The changed pixels of `rect`, and which of its pixels were scanned.
+    fn changed(&mut self, rect: Rect, out: &mut Vec<u8>) -> Result<Scanned, SourceError> {
         let kernel = match self.change {
             Change::Gaussian(sigma) => Kernel::Rows(gaussian(sigma)),
             Change::Disk(radius) => Kernel::Disk(radius),
             _ => {
-                self.inner.read(rect, out)?;
-                return pointwise(self.change, rect, out);
+                let scanned = self.inner.read(rect, out)?;
+                pointwise(self.change, rect, out)?;
+                return Ok(scanned);
             }
         };
         let info = self.inner.info();
@@ -68,9 +71,9 @@ impl<'s> Simulated<'s> {
         let (x, y) = (rect.x.saturating_sub(reach), rect.y.saturating_sub(reach));
         let (right, bottom) = (rect.x + rect.width + reach, rect.y + rect.height + reach);
         let wide = Rect { x, y, width: right.min(info.width) - x, height: bottom.min(info.height) - y };
-        self.inner.read(wide, &mut self.buffer)?;
+        let scanned = self.inner.read(wide, &mut self.buffer)?;
         *out = kernel.blur(&self.buffer, wide, rect);
-        Ok(())
+        Ok(scanned.within(rect))
     }
 }
 
@@ -79,17 +82,17 @@ impl SlideSource for Simulated<'_> {
         self.inner.info()
     }
 
-    fn read(&mut self, rect: Rect, out: &mut Vec<u8>) -> Result<(), SourceError> {
+    fn read(&mut self, rect: Rect, out: &mut Vec<u8>) -> Result<Scanned, SourceError> {
         if rect.y + rect.height <= self.from {
             return self.inner.read(rect, out);
         }
-        self.changed(rect, out)?;
+        let scanned = self.changed(rect, out)?;
         let above = Rect { height: self.from.saturating_sub(rect.y), ..rect };
         if above.height > 0 {
             self.inner.read(above, &mut self.buffer)?;
             out[..above.bytes()].copy_from_slice(&self.buffer);
         }
-        Ok(())
+        Ok(scanned)
     }
 }
 
@@ -263,18 +266,7 @@ mod tests {
 
     impl Square {
         fn new() -> Square {
-            Square(SourceInfo {
-                name: "square".into(),
-                kind: "test".into(),
-                path: None,
-                bytes: None,
-                width: 100,
-                height: 80,
-                mpp: None,
-                mpp_missing: None,
-                natural_tile: None,
-                truth: None,
-            })
+            Square(SourceInfo::plain("square".into(), "test".into(), 100, 80))
         }
     }
 
@@ -283,7 +275,7 @@ mod tests {
             &self.0
         }
 
-        fn read(&mut self, rect: Rect, out: &mut Vec<u8>) -> Result<(), SourceError> {
+        fn read(&mut self, rect: Rect, out: &mut Vec<u8>) -> Result<Scanned, SourceError> {
             out.clear();
             for y in rect.y..rect.y + rect.height {
                 for x in rect.x..rect.x + rect.width {
@@ -291,7 +283,7 @@ mod tests {
                     out.extend([if inside { 0 } else { 200 }; 3]);
                 }
             }
-            Ok(())
+            Ok(Scanned::All)
         }
     }
 

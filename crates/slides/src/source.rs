@@ -1,9 +1,10 @@
-//! The trait of every slide, with its description, rectangles and errors.
+//! The trait of every slide, with rectangles and errors.
 
 use std::fmt;
 use std::path::Path;
 
-use serde::Serialize;
+use super::description::SourceInfo;
+use super::scanned::Scanned;
 
 /// Why a slide could not be opened or read: what was expected, what was found, what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,35 +18,6 @@ impl fmt::Display for SourceError {
 
 impl std::error::Error for SourceError {}
 
-/// Micrometres per pixel, and their source.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Mpp {
-    pub x: f64,
-    pub y: f64,
-    /// The tag or option that states them.
-    pub source: String,
-}
-
-/// A slide's description, as far as its file states it.
-#[derive(Debug, Clone, Serialize)]
-pub struct SourceInfo {
-    /// Name of the file or of the generated slide.
-    pub name: String,
-    /// For instance "SVS (Aperio), tiles of 240 x 240, JPEG".
-    pub kind: String,
-    pub path: Option<String>,
-    pub bytes: Option<u64>,
-    pub width: u32,
-    pub height: u32,
-    pub mpp: Option<Mpp>,
-    /// Why `mpp` is not known, if it is not.
-    pub mpp_missing: Option<String>,
-    /// Size of a scanner tile, if the input has tiles, as a directory of images does.
-    pub natural_tile: Option<(u32, u32)>,
-    /// The known faults of a generated slide.
-    pub truth: Option<serde_json::Value>,
-}
-
 /// A rectangle of a slide, in level-0 pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rect {
@@ -58,7 +30,20 @@ pub struct Rect {
 impl Rect {
     /// Size of the rectangle's RGB pixels, bytes.
     pub fn bytes(&self) -> usize {
-        self.width as usize * self.height as usize * 3
+        self.pixels() * 3
+    }
+
+    /// Number of the rectangle's pixels.
+    pub fn pixels(&self) -> usize {
+        self.width as usize * self.height as usize
+    }
+
+    /// What both rectangles have, if they have anything in common.
+    pub(crate) fn common(&self, other: &Rect) -> Option<Rect> {
+        let (x, y) = (self.x.max(other.x), self.y.max(other.y));
+        let right = (self.x + self.width).min(other.x + other.width);
+        let bottom = (self.y + self.height).min(other.y + other.height);
+        (x < right && y < bottom).then(|| Rect { x, y, width: right - x, height: bottom - y })
     }
 }
 
@@ -67,26 +52,31 @@ pub trait SlideSource: Send {
     /// The slide's description.
     fn info(&self) -> &SourceInfo;
 
-    /// Fills `out` with the RGB pixels of `rect`, row by row without gaps. `rect` must be inside the slide.
-    fn read(&mut self, rect: Rect, out: &mut Vec<u8>) -> Result<(), SourceError>;
+    /// Fills `out` with the RGB pixels of `rect`, row by row without gaps, and says which of them were scanned; the
+    /// others are white. `rect` must be inside the slide.
+    ///
+    /// # Errors
+    /// Where the file is damaged or cut; the part of it is named.
+    fn read(&mut self, rect: Rect, out: &mut Vec<u8>) -> Result<Scanned, SourceError>;
 }
 
 /// Copies the intersection of `source`, RGB pixels of the rectangle `place`, with `rect` into `out`, which has the
 /// pixels of `rect`.
 pub(crate) fn paste(source: &[u8], place: Rect, rect: Rect, out: &mut [u8]) {
-    let left = place.x.max(rect.x);
-    let right = (place.x + place.width).min(rect.x + rect.width);
-    let top = place.y.max(rect.y);
-    let bottom = (place.y + place.height).min(rect.y + rect.height);
-    if left >= right {
-        return;
-    }
-    let bytes = (right - left) as usize * 3;
-    for y in top..bottom {
-        let from = ((y - place.y) as usize * place.width as usize + (left - place.x) as usize) * 3;
-        let to = ((y - rect.y) as usize * rect.width as usize + (left - rect.x) as usize) * 3;
+    let Some(both) = place.common(&rect) else { return };
+    let bytes = both.width as usize * 3;
+    for y in both.y..both.y + both.height {
+        let from = ((y - place.y) as usize * place.width as usize + (both.x - place.x) as usize) * 3;
+        let to = ((y - rect.y) as usize * rect.width as usize + (both.x - rect.x) as usize) * 3;
         out[to..to + bytes].copy_from_slice(&source[from..from + bytes]);
     }
+}
+
+/// The RGB pixels of `part` out of `source`, which has those of `rect`.
+pub fn cut_out(source: &[u8], rect: Rect, part: Rect) -> Vec<u8> {
+    let mut out = vec![0; part.bytes()];
+    paste(source, rect, part, &mut out);
+    out
 }
 
 /// A file's name for messages and reports.

@@ -13,6 +13,7 @@ use super::representation::Representation;
 use super::study::{Study, tap};
 use super::text::{cell_type, range, signed, source};
 use super::{Failure, Outcome};
+use crate::claim;
 use crate::findings::file::Findings;
 use crate::findings::models::{CompareFindings, Comparison};
 use crate::findings::reading::{ColumnKind, Reading};
@@ -34,6 +35,7 @@ pub(crate) struct Options {
 /// # Errors
 /// When files cannot be read or written, or labels do not match either.
 pub(crate) fn run(options: &Options, out: &mut dyn Write) -> Outcome {
+    let _claim = claim::within(&options.out)?;
     let (labels, [a, b]) = (&options.counts.labels, &options.embeddings);
     let studies = [Study::open(a, labels)?, Study::open(b, labels)?];
     if studies[0].groups != studies[1].groups {

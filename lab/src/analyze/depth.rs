@@ -15,6 +15,7 @@ use super::representation::Representation;
 use super::study::{self, Study};
 use super::text::signed;
 use super::{Failure, Outcome};
+use crate::claim;
 use crate::embeddings::names::SCANNER;
 use crate::embeddings::{EmbeddingSet, SlideColumn, stacked};
 use crate::findings::file::Findings;
@@ -49,6 +50,7 @@ pub(crate) fn run(options: &Options, out: &mut dyn Write) -> Outcome {
         )
         .into());
     }
+    let _claim = claim::within(&options.out)?;
     let CountOptions { labels, method } = &options.counts;
     let mut found = DepthFindings {
         sample: Sample { dataset: labels.name(), tiles: 0, groups: 0 },

@@ -10,6 +10,7 @@ use coverslip_bundle::{Bundle, FeatureLabel};
 
 use super::study::{self, FeatureTable};
 use super::{Failure, Outcome};
+use crate::claim;
 use crate::embeddings::names::{IMAGE, PLACE, SLIDE, TILE};
 use crate::embeddings::{EmbeddingSet, SlideColumn};
 use crate::findings::features::{FeatureProfile, FeaturesFindings, TopTile};
@@ -36,6 +37,7 @@ pub(crate) struct Options {
 /// # Errors
 /// When files cannot be read or written, or there are no features in them.
 pub(crate) fn run(options: &Options, out: &mut dyn Write) -> Outcome {
+    let _claim = claim::within(&options.out)?;
     let set = EmbeddingSet::open(&options.embeddings, &options.slides)?;
     let bundle = options.bundle.as_deref().map(Bundle::open).transpose()?;
     if let Some(bundle) = &bundle {

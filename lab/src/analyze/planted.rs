@@ -7,9 +7,13 @@ use std::path::PathBuf;
 
 use coverslip_analysis::random::Random;
 
-use super::Outcome;
 use coverslip_files::put;
 use coverslip_slides::generated::planted::{KINDS, Planted};
+use image::codecs::png::PngEncoder;
+use image::{ExtendedColorType, ImageEncoder};
+
+use super::Outcome;
+use crate::claim;
 
 pub(crate) struct Options {
     /// The folder of the tiles and of `counts.csv`.
@@ -30,12 +34,11 @@ const DENSITY: [f64; 4] = [14.0, 7.0, 6.0, 8.0];
 /// # Errors
 /// When the folder cannot be written, or has a counts.csv.
 pub(crate) fn run(options: &Options, out: &mut dyn Write) -> Outcome {
+    let _claim = claim::within(&options.out)?;
     let path = options.out.join("counts.csv");
     if path.exists() {
         return Err(format!("{}: expected no file there, found one; give another --out", path.display()).into());
     }
-    let written = |path: &std::path::Path, error: &dyn std::error::Error| format!("{}: {error}", path.display());
-    std::fs::create_dir_all(&options.out).map_err(|error| written(&options.out, &error))?;
     let mut table = format!("tile,group,{}\n", KINDS.join(","));
     let mut random = Random::new(options.seed);
     let area = f64::from(options.side).powi(2) / 224.0_f64.powi(2);
@@ -49,14 +52,19 @@ pub(crate) fn run(options: &Options, out: &mut dyn Write) -> Outcome {
             let (pixels, placed) = Planted { side: options.side, counts, staining, seed }.draw();
             let name = format!("group{group:03}_{tile:03}");
             let path = options.out.join(format!("{name}.png"));
-            image::save_buffer(&path, &pixels, options.side, options.side, image::ExtendedColorType::Rgb8)
-                .map_err(|error| written(&path, &error))?;
+            put(&path, &png(&pixels, options.side)?)?;
             writeln!(table, "{name},group{group:03},{}", placed.map(|n| n.to_string()).join(","))?;
         }
     }
     put(&path, table.as_bytes())?;
     let tiles = options.groups * options.tiles;
     Ok(writeln!(out, "{}: {tiles} tiles in {} groups, and counts.csv", options.out.display(), options.groups)?)
+}
+
+fn png(pixels: &[u8], side: u32) -> image::ImageResult<Vec<u8>> {
+    let mut bytes = Vec::new();
+    PngEncoder::new(&mut bytes).write_image(pixels, side, side, ExtendedColorType::Rgb8)?;
+    Ok(bytes)
 }
 
 #[cfg(test)]

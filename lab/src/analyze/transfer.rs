@@ -13,6 +13,7 @@ use super::representation::Representation;
 use super::study::{FeatureTable, Study, tap};
 use super::text::{cell_type, range, signed, source};
 use super::{Failure, Outcome};
+use crate::claim;
 use crate::findings::file::Findings;
 use crate::findings::models::{Transfer, TransferFindings};
 use crate::findings::reading::{ColumnKind, Reading};
@@ -35,6 +36,7 @@ pub(crate) struct Options {
 /// # Errors
 /// When files cannot be read or written, labels do not match, or the data sets have no cell type in common.
 pub(crate) fn run(options: &Options, out: &mut dyn Write) -> Outcome {
+    let _claim = claim::within(&options.out)?;
     let (labels, to_labels) = (&options.counts.labels, &options.to_labels);
     let from = Study::open(&options.embeddings, labels)?;
     let to = Study::open(&options.to, to_labels)?;

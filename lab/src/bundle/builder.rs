@@ -17,12 +17,14 @@ use super::model::{self, Model};
 use super::request::{BuildRequest, Stated, from_json};
 use super::tiles::{self, Tiles};
 use super::{memory, page};
+use crate::claim;
 
 /// Builds a bundle and says what was built.
 ///
 /// # Errors
 /// Where a part cannot be read, something is not stated, the parts do not fit, or the bundle cannot be written.
 pub(crate) fn run(request: &BuildRequest, out: &mut impl Write) -> Result<(), Box<dyn Error>> {
+    let claim = claim::beside(&request.out)?;
     let model = model::read(request, request.sae_options.precision)?;
     let sae = request.sae.as_ref().map(|path| import_sae(path, &request.sae_options)).transpose()?;
     let tiles = tiles::read(&request.tiles, model.side)?;
@@ -46,7 +48,7 @@ pub(crate) fn run(request: &BuildRequest, out: &mut impl Write) -> Result<(), Bo
         reference_tiles: tiles.pixels[..kept].to_vec(),
         documents: documents(&request.documents)?,
     };
-    let bundle = write_bundle(&request.out, recipe, request.force, coverslip_runner::load)?;
+    let bundle = write_bundle(claim, recipe, request.force, coverslip_runner::load)?;
     if let Some(file) = &tiles.file {
         compare_with_exporter(&bundle, file, out)?;
     }

@@ -5,9 +5,10 @@ use std::io::Write;
 use std::path::Path;
 
 use coverslip_bundle::{Bundle, ComposedGraph, Precision, check_onnx};
-use coverslip_files::put;
+use coverslip_files::{FileSet, put};
 
 use super::verification::disagreement;
+use crate::claim;
 
 /// Writes the graph to `path`, and its weights beside it where they do not fit into the file.
 ///
@@ -20,14 +21,21 @@ pub(crate) fn export(
     out: &mut impl Write,
 ) -> Result<(), Box<dyn Error>> {
     let graph = bundle.compose_at(precision)?;
-    put(path, &graph.onnx)?;
+    let Some(weights) = &graph.external else {
+        let _claim = claim::beside(path)?;
+        put(path, &graph.onnx)?;
+        return Ok(writeln!(out, "{}: {} bytes", path.display(), graph.onnx.len())?);
+    };
+    // Every model of a folder has its weights under this one name, so the folder is claimed.
+    let claim = claim::within(path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new(".")))?;
+    let name = path.file_name().and_then(|name| name.to_str()).ok_or("--out: expected a file's name in UTF-8")?;
+    let mut files = FileSet::prepare(&claim, &[ComposedGraph::EXTERNAL_FILE, name])?;
+    files.write(ComposedGraph::EXTERNAL_FILE, |file| file.write_all(weights))?;
+    files.write(name, |file| file.write_all(&graph.onnx))?;
+    files.commit()?;
     writeln!(out, "{}: {} bytes", path.display(), graph.onnx.len())?;
-    if let Some(weights) = &graph.external {
-        let beside = path.with_file_name(ComposedGraph::EXTERNAL_FILE);
-        put(&beside, weights)?;
-        writeln!(out, "{}: {} bytes, the weights; keep it beside the model", beside.display(), weights.len())?;
-    }
-    Ok(())
+    let beside = path.with_file_name(ComposedGraph::EXTERNAL_FILE);
+    Ok(writeln!(out, "{}: {} bytes, the weights; keep it beside the model", beside.display(), weights.len())?)
 }
 
 /// Checks the structure of the file at `path`, runs it, and compares with the bundle's reference outputs. A precision

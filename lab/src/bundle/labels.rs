@@ -9,6 +9,7 @@ use coverslip_bundle::build::relabel;
 use coverslip_bundle::{Bundle, FeatureLabel};
 
 use super::request::from_json;
+use crate::claim;
 use crate::findings::counts::{Association, CountsFindings, sae_digest};
 use crate::findings::file::Findings as _;
 
@@ -48,7 +49,7 @@ pub(crate) fn run(request: &LabelRequest, out: &mut impl Write) -> Result<(), Bo
         );
     }
     let count = labels.len();
-    let bundle = relabel(&request.bundle, &request.out, labels.into_values().collect(), request.force)?;
+    let bundle = relabel(&request.bundle, claim::beside(&request.out)?, labels.into_values().collect(), request.force)?;
     writeln!(
         out,
         "{}: {count} features labelled, {} in all",

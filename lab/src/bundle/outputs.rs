@@ -9,12 +9,14 @@ use coverslip_bundle::{Bundle, ComposedGraph, ReferenceOutputs};
 use coverslip_files::put;
 
 use super::tiles;
+use crate::claim;
 
 /// Runs `tiles` through the bundle and writes the outputs to `path`.
 ///
 /// # Errors
 /// Where tiles cannot be read, the graph cannot be run, or the file cannot be written.
 pub(crate) fn run(bundle: &Bundle, tiles: &[PathBuf], path: &Path, out: &mut impl Write) -> Result<(), Box<dyn Error>> {
+    let _claim = claim::beside(path)?;
     let tiles = tiles::read(tiles, bundle.manifest().side)?;
     let outputs = coverslip_runner::outputs(bundle.compose()?, &tiles.pixels)?;
     put(path, &to_safetensors(&tensors(bundle, &outputs))?)?;

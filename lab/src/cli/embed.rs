@@ -4,7 +4,7 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::options::{EngineArgs, checked_mpp};
+use super::options::{EngineArgs, SlideArgs, checked_mpp};
 use super::trust::TrustArgs;
 use crate::embed::{self, Cutting, Field, Naming, Request};
 use crate::host::Setup;
@@ -46,6 +46,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE")]
     library: Option<PathBuf>,
     #[command(flatten)]
+    which: SlideArgs,
+    #[command(flatten)]
     trust: TrustArgs,
     #[command(flatten)]
     engine: EngineArgs,
@@ -59,7 +61,12 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
         inputs: args.inputs,
         out: args.out,
         force: args.force,
-        cutting: Cutting { field: args.field, mpp: checked_mpp(args.mpp)?, stretch: args.stretch },
+        cutting: Cutting {
+            selection: args.which.selection(),
+            field: args.field,
+            mpp: checked_mpp(args.mpp)?,
+            stretch: args.stretch,
+        },
         background: args.background,
         naming: Naming { slide_separator: args.slide_separator, scanner: args.scanner },
         setup: Setup {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use coverslip_plugin_abi as abi;
+use coverslip_slides::{ReaderKind, Selection};
 
 use crate::embeddings::SlideColumn;
 use crate::host::EngineChoice;
@@ -79,6 +80,34 @@ impl EngineArgs {
             },
             max_batch: self.max_batch,
         }
+    }
+}
+
+/// Which image of a file is read, and by what
+#[derive(clap::Args, Debug, Clone)]
+pub(super) struct SlideArgs {
+    /// What reads the slide [default: Coverslip's own readers, and OpenSlide for what they do not read]
+    #[arg(long, value_enum)]
+    reader: Option<Reader>,
+    /// One of several scenes of a file, by its number [default: the largest]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    scene: Option<u32>,
+}
+
+#[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+enum Reader {
+    Own,
+    #[value(name = "openslide")]
+    OpenSlide,
+}
+
+impl SlideArgs {
+    pub(super) fn selection(&self) -> Selection {
+        let reader = self.reader.map(|reader| match reader {
+            Reader::Own => ReaderKind::Own,
+            Reader::OpenSlide => ReaderKind::OpenSlide,
+        });
+        Selection { reader, scene: self.scene }
     }
 }
 

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::options::{EngineArgs, checked_mpp};
+use super::options::{EngineArgs, SlideArgs, checked_mpp};
 use super::trust::TrustArgs;
 use crate::host::Setup;
 use crate::play::{Layout, Settings};
@@ -12,7 +12,8 @@ use crate::scan::{self, Ending, Scan};
 
 #[derive(clap::Args, Debug, Clone)]
 pub(super) struct Args {
-    /// TIFF, BigTIFF, SVS, OME-TIFF, PNG, JPEG or a directory of tiles [default: a generated H&E-like slide]
+    /// TIFF, BigTIFF, SVS, OME-TIFF, Philips TIFF, PNG, JPEG, a directory of tiles, or what OpenSlide reads where it is
+    /// installed [default: a generated H&E-like slide]
     slide: Option<PathBuf>,
     /// The directory for tiles.parquet, slide.json, qc.geojson and overview.png
     #[arg(long, value_name = "DIR", default_value = "out")]
@@ -45,6 +46,8 @@ pub(super) struct Args {
     /// Write every tile's embedding into tiles.parquet
     #[arg(long)]
     embeddings: bool,
+    #[command(flatten)]
+    which: SlideArgs,
     #[command(flatten)]
     trust: TrustArgs,
     #[command(flatten)]
@@ -89,6 +92,7 @@ fn wanted(args: Args) -> Result<Scan, Box<dyn Error>> {
     Ok(Scan {
         slide: args.slide,
         out: args.out,
+        selection: args.which.selection(),
         mpp,
         scanner: args.scanner,
         setup: Setup {

@@ -31,6 +31,8 @@ pub(crate) fn run(setup: &Setup) -> Result<(), Box<dyn Error>> {
     page.gap();
     choice(&mut page, setup, &mut advice);
     page.gap();
+    readers(&mut page);
+    page.gap();
     advice.write(&mut page);
     Ok(write!(crate::term::screen(), "{}", page.finish())?)
 }
@@ -91,6 +93,19 @@ fn is_absent(why: &LoadError) -> bool {
             why.starts_with(&format!("{}: cannot open shared object file", path.display()))
         }
         _ => false,
+    }
+}
+
+/// What slides can be read with.
+fn readers(page: &mut Page) {
+    let own = concat!("coverslip ", env!("CARGO_PKG_VERSION"));
+    page.row("slides", &format!("{own}: TIFF, BigTIFF, SVS, OME-TIFF, Philips TIFF, PNG, JPEG, directories of tiles"));
+    match coverslip_slides::find_openslide() {
+        Ok(found) => {
+            page.row("", &format!("OpenSlide {}: NDPI, MRXS, BIF, SCN, VMS, DICOM, JPEG 2000", found.version));
+            page.row("", &found.path.display().to_string());
+        }
+        Err(why) => page.row("", &format!("for NDPI, MRXS, BIF, SCN, VMS, DICOM and JPEG 2000: {why}")),
     }
 }
 

@@ -11,6 +11,8 @@ pub(super) struct Done {
     pub(super) background: usize,
     /// Inputs smaller than a tile.
     pub(super) too_small: usize,
+    /// Tiles of which the scanner scanned too little.
+    pub(super) unscanned: usize,
 }
 
 impl Done {
@@ -18,10 +20,18 @@ impl Done {
     pub(super) fn add(&mut self, other: &Done) {
         self.background += other.background;
         self.too_small += other.too_small;
+        self.unscanned += other.unscanned;
     }
 
     pub(super) fn left_out(&self) -> String {
-        format!("left out: {} without tissue, {} inputs smaller than a tile", self.background, self.too_small)
+        let unscanned = match self.unscanned {
+            0 => String::new(),
+            tiles => format!(", {tiles} mostly not scanned"),
+        };
+        format!(
+            "left out: {} without tissue, {} inputs smaller than a tile{unscanned}",
+            self.background, self.too_small
+        )
     }
 
     /// Says why there is not one tile.

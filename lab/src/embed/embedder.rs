@@ -39,7 +39,7 @@ impl Embedder<'_> {
     /// # Errors
     /// Where the file cannot be read or cut, or a tile has no embedding though it should have one.
     pub(super) fn embed(&self, path: &Path, watch: &mut dyn Watch) -> Result<Done, Box<dyn Error>> {
-        let mut source = coverslip_slides::open(path)?;
+        let mut source = coverslip_slides::open(path, &self.cutting.selection)?;
         let grid = Grid::new(source.info(), &self.session.info, self.cutting)?;
         if grid.count() == 0 {
             return Ok(Done { too_small: 1, ..Done::default() });
@@ -49,8 +49,11 @@ impl Embedder<'_> {
         if self.background {
             acquisition.flags |= abi::SLIDE_ANALYSE_BACKGROUND;
         }
-        let mut colours = Vec::with_capacity(grid.count());
-        let mut see = |_: Rect, pixels: &[u8]| colours.push(mean_colour(pixels));
+        let mut colours = vec![[0; 4]; grid.count()];
+        let mut see = |rect: Rect, pixels: &[u8]| {
+            let place = rect.y / grid.tile.1 * grid.columns + rect.x / grid.tile.0;
+            add_colour(&mut colours[place as usize], pixels);
+        };
         let played = play(self.session, &acquisition, source.as_mut(), &mut see, watch, self.stop)?;
         match played.error {
             Some(error) => Err(error.into()),
@@ -58,11 +61,11 @@ impl Embedder<'_> {
         }
     }
 
-    /// What is written of the tiles; `colours` are those of the tiles by row and column.
+    /// What is written of the tiles; `colours` are the sums of R, G and B and their number, by row and column.
     ///
     /// # Errors
     /// Where a tile was neither analysed nor background.
-    fn records(&self, path: &Path, grid: &Grid, played: &Played, colours: &[[f64; 3]]) -> Result<Done, Box<dyn Error>> {
+    fn records(&self, path: &Path, grid: &Grid, played: &Played, colours: &[[u64; 4]]) -> Result<Done, Box<dyn Error>> {
         let mut done = Done::default();
         for found in &played.collected.tiles {
             let tile = &found.result;
@@ -70,6 +73,10 @@ impl Embedder<'_> {
                 abi::TILE_DONE => {}
                 abi::TILE_BACKGROUND => {
                     done.background += 1;
+                    continue;
+                }
+                abi::TILE_INCOMPLETE => {
+                    done.unscanned += 1;
                     continue;
                 }
                 // The caller knows that it was stopped, and writes nothing.
@@ -89,7 +96,7 @@ impl Embedder<'_> {
             let place = tile.row as usize * grid.columns as usize + tile.column as usize;
             let features = played.collected.features(found);
             done.records.push(TileRecord {
-                cells: self.cells(path, grid.seen, tile, colours.get(place).copied().unwrap_or([f64::NAN; 3])),
+                cells: self.cells(path, grid.seen, tile, mean_colour(colours.get(place).copied().unwrap_or_default())),
                 embedding: played.collected.embedding(found).to_vec(),
                 features: features.iter().map(|feature| (feature.index, feature.value)).collect(),
             });
@@ -126,11 +133,15 @@ impl Embedder<'_> {
     }
 }
 
-/// Mean R, G, B, 0..255.
-fn mean_colour(pixels: &[u8]) -> [f64; 3] {
-    let mut sums = [0_u64; 3];
+/// Adds R, G and B and the number of pixels.
+fn add_colour(sums: &mut [u64; 4], pixels: &[u8]) {
     for pixel in pixels.chunks_exact(3) {
         sums.iter_mut().zip(pixel).for_each(|(sum, value)| *sum += u64::from(*value));
     }
-    sums.map(|sum| sum as f64 / (pixels.len() / 3) as f64)
+    sums[3] += pixels.len() as u64 / 3;
+}
+
+/// Mean R, G, B, 0..255; NaN without a pixel.
+fn mean_colour([r, g, b, count]: [u64; 4]) -> [f64; 3] {
+    [r, g, b].map(|sum| sum as f64 / count as f64)
 }

@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use coverslip_plugin_abi as abi;
-use coverslip_slides::SourceInfo;
+use coverslip_slides::{Selection, SourceInfo};
 
 use crate::play::{FieldOfView, resolution, stated};
 
@@ -19,6 +19,8 @@ pub(crate) enum Field {
 /// How inputs are cut.
 #[derive(Debug, Clone)]
 pub(crate) struct Cutting {
+    /// Which image of a file, by which reader.
+    pub(crate) selection: Selection,
     pub(crate) field: Field,
     /// Micrometres per pixel, by the user.
     pub(crate) mpp: Option<f64>,

@@ -6,8 +6,11 @@ use coverslip_slides::SourceError;
 
 use crate::play::twice;
 
-/// The extensions of slides and images; other files of a directory are left alone.
-const KNOWN: [&str; 7] = ["png", "jpg", "jpeg", "tif", "tiff", "svs", "btf"];
+/// The extensions of slides and images; other files of a directory are left alone. A slide as DICOM is several files,
+/// one a level, and is named by the user.
+const KNOWN: [&str; 15] = [
+    "png", "jpg", "jpeg", "tif", "tiff", "svs", "btf", "qptiff", "ndpi", "mrxs", "scn", "bif", "vms", "vmu", "svslide",
+];
 
 /// The files that `paths` name, those of a directory by name.
 ///

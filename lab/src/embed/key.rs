@@ -20,7 +20,7 @@ pub(super) fn of(request: &Request, bundle: &[u8; 32]) -> String {
         Field::Tile => "tile",
     };
     let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
-    resume::key(&[
+    let mut key = vec![
         ("bundle", json!(Digest(*bundle).to_string())),
         ("field", json!(field)),
         ("mpp", json!(cutting.mpp)),
@@ -33,7 +33,11 @@ pub(super) fn of(request: &Request, bundle: &[u8; 32]) -> String {
         ("plans", json!(path(plans))),
         ("precision", precision_name(*precision)),
         ("max_batch", json!(max_batch)),
-    ])
+    ];
+    // Without these options the key is that of runs from before there were any.
+    key.extend(cutting.selection.reader.map(|reader| ("reader", json!(format!("{reader:?}")))));
+    key.extend(cutting.selection.scene.map(|scene| ("scene", json!(scene))));
+    resume::key(&key)
 }
 
 fn engine_name(engine: i32) -> Value {
@@ -60,6 +64,7 @@ mod tests {
     use super::super::grid::Cutting;
     use super::*;
     use crate::host::Setup;
+    use coverslip_slides::{ReaderKind, Selection};
 
     /// The key is in the journals of runs that were cut off. Where this text has to change, so has its version.
     #[test]
@@ -68,7 +73,7 @@ mod tests {
             inputs: vec!["a.svs".into()],
             out: "e.parquet".into(),
             force: true,
-            cutting: Cutting { field: Field::Grid, mpp: None, stretch: false },
+            cutting: Cutting { selection: Selection::default(), field: Field::Grid, mpp: None, stretch: false },
             background: false,
             naming: Naming { slide_separator: None, scanner: String::new() },
             setup: Setup {
@@ -89,7 +94,8 @@ mod tests {
                  precision=\"float16\", max_batch=0"
             )
         );
-        request.cutting = Cutting { field: Field::Tile, mpp: Some(0.25), stretch: true };
+        request.cutting =
+            Cutting { selection: Selection::default(), field: Field::Tile, mpp: Some(0.25), stretch: true };
         request.background = true;
         request.naming = Naming { slide_separator: Some("_".into()), scanner: "lab, 1".into() };
         request.setup.engine = EngineChoice {
@@ -107,5 +113,8 @@ mod tests {
                  tensorrt_library=\"/lib/libnvinfer.so.11\", plans=\"/plans\", precision=\"bfloat16\", max_batch=64"
             )
         );
+        let before = of(&request, &[0xab; 32]);
+        request.cutting.selection = Selection { reader: Some(ReaderKind::Own), scene: Some(2) };
+        assert_eq!(of(&request, &[0xab; 32]), before + ", reader=\"Own\", scene=2");
     }
 }

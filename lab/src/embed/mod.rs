@@ -10,13 +10,15 @@ mod time_left;
 
 use std::error::Error;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use coverslip_bundle::{MANIFEST_FILE, Manifest};
+use coverslip_files::Claim;
 
-use crate::embeddings::{TapInfo, Writer};
+use crate::claim::{self, said};
+use crate::embeddings::{InputState, TapInfo, Writer};
 use crate::host::Session;
 use crate::term::stop_flag;
 use done::Done;
@@ -37,10 +39,12 @@ const COMMIT: Duration = Duration::from_secs(5);
 pub(crate) fn run(request: &Request) -> Result<bool, Box<dyn Error>> {
     let inputs = inputs::list(&request.inputs)?;
     let stop = stop_flag();
+    let claim = claim::beside(&request.out)?;
     let session = request.setup.open(|_, _| true)?;
-    let mut writer = writer(request, &session)?;
+    let mut writer = writer(request, claim, &session)?;
+    let to_do = to_do(&inputs, &mut writer)?;
     let resumed = writer.tiles();
-    let done = embed(request, &session, &inputs, &mut writer, &stop)?;
+    let done = embed(request, &session, to_do, &mut writer, &stop)?;
     session.close()?;
     let mut out = crate::term::screen();
     if stop.load(Ordering::SeqCst) {
@@ -56,29 +60,56 @@ pub(crate) fn run(request: &Request) -> Result<bool, Box<dyn Error>> {
 }
 
 /// Begins the file, or goes on with one that was cut off.
-fn writer(request: &Request, session: &Session) -> Result<Writer, Box<dyn Error>> {
+fn writer(request: &Request, claim: Claim, session: &Session) -> Result<Writer, Box<dyn Error>> {
     let manifest: Manifest =
         coverslip_bundle::json::parse(&coverslip_files::read(&session.bundle.join(MANIFEST_FILE))?)?;
     let taps = manifest.taps.iter().map(|tap| TapInfo { name: tap.name.clone(), width: manifest.tap_width(tap) });
     let (key, k) = (key::of(request, &session.info.bundle_digest), session.info.features_per_tile as usize);
-    Ok(Writer::open(&request.out, taps.collect(), k, &key, request.force)?)
+    let mut writer = Writer::open(claim, taps.collect(), k, &key, request.force)?;
+    said(&writer.notes());
+    Ok(writer)
 }
 
-/// Embeds the inputs that an earlier run left, and commits every few seconds. Ends early where `stop` is set.
+/// An input that is to be embedded, and what it is now.
+struct ToDo<'p> {
+    path: &'p Path,
+    name: String,
+    state: InputState,
+}
+
+/// The inputs that an earlier run left, and those that were replaced since it embedded them.
+fn to_do<'p>(inputs: &'p [PathBuf], writer: &mut Writer) -> Result<Vec<ToDo<'p>>, String> {
+    let mut to_do = Vec::new();
+    for path in inputs {
+        let name = path.display().to_string();
+        let state = InputState::of(path).map_err(|error| format!("{name}: could not be read: {error}"))?;
+        match writer.written(&name) {
+            Some(then) if *then == state => continue,
+            Some(_) => {
+                said(&[format!("{name}: was replaced since an earlier run embedded it; it is embedded again")]);
+                writer.forget(&name);
+            }
+            None => {}
+        }
+        to_do.push(ToDo { path, name, state });
+    }
+    Ok(to_do)
+}
+
+/// Embeds the inputs and commits every few seconds. Ends early where `stop` is set.
 fn embed(
     request: &Request,
     session: &Session,
-    inputs: &[PathBuf],
+    to_do: Vec<ToDo<'_>>,
     writer: &mut Writer,
     stop: &AtomicBool,
 ) -> Result<Done, Box<dyn Error>> {
     let Request { cutting, naming, background, .. } = request;
     let embedder = Embedder { session, cutting, naming, background: *background, stop };
-    let to_do: Vec<&PathBuf> = inputs.iter().filter(|path| !writer.has(&path.display().to_string())).collect();
     let mut time_left = TimeLeft::new(to_do.len(), writer.tiles());
     let mut done = Done::default();
-    let (mut committed, mut waiting) = (Instant::now(), Vec::new());
-    for path in to_do {
+    let mut committed = Instant::now();
+    for ToDo { path, name, state } in to_do {
         let found = embedder.embed(path, &mut time_left)?;
         if stop.load(Ordering::SeqCst) {
             break;
@@ -88,13 +119,13 @@ fn embed(
         }
         time_left.input_done(writer.tiles());
         done.add(&found);
-        waiting.push(path.display().to_string());
+        writer.end(&name, state)?;
         if committed.elapsed() > COMMIT {
-            writer.commit(waiting.drain(..))?;
+            writer.commit()?;
             committed = Instant::now();
         }
     }
-    writer.commit(waiting)?;
+    writer.commit()?;
     time_left.clear();
     Ok(done)
 }

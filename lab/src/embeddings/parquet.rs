@@ -22,6 +22,7 @@ use parquet::schema::types::Type;
 use super::claims;
 use super::content::{SparseFeatures, TapInfo};
 use super::error::{EmbeddingError, Result};
+use super::extracts::Extracts;
 use super::names::{self, COLUMNS, FEATURE_INDEX, FEATURE_VALUE, IMAGE, SCANNER, SLIDE, TILE};
 use super::table::Table;
 
@@ -234,7 +235,7 @@ pub(super) struct Parts<'a> {
     pub(super) taps: Vec<(&'a TapInfo, Box<dyn Read>)>,
     pub(super) features: Option<FeatureParts>,
     /// The table, in [`COLUMNS`].
-    pub(super) rows: csv::Reader<File>,
+    pub(super) rows: csv::Reader<Extracts>,
 }
 
 /// The k features of each tile.
@@ -294,7 +295,7 @@ fn schema(parts: &Parts<'_>) -> String {
     format!("message embeddings {{ {columns} }}")
 }
 
-fn write_rows(group: &mut Group<'_>, table: &mut csv::Reader<File>, rows: usize) -> Written<()> {
+fn write_rows(group: &mut Group<'_>, table: &mut csv::Reader<Extracts>, rows: usize) -> Written<()> {
     let records: Vec<csv::StringRecord> = table.records().take(rows).collect::<std::result::Result<_, _>>()?;
     for (at, name) in COLUMNS.iter().enumerate() {
         let cells: Vec<&str> = records.iter().map(|record| record.get(at).unwrap_or_default()).collect();

@@ -1,33 +1,19 @@
 //! Writing an embedding file over hours. Tiles are appended to plain files in a folder beside it; every commit is on disk
 //! before the next begins, and a run that was cut off resumes after its last commit. The file itself appears whole.
 
-use std::collections::BTreeSet;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use coverslip_files::{Claim, FileSet, IntoClaim, append, folder_to_append};
 use serde_json::json;
-
-use coverslip_files::whole;
 
 use super::content::TapInfo;
 use super::error::{EmbeddingError, Result};
+use super::extracts::Extracts;
+use super::journal::{Extent, InputState, Journal, Written, length};
 use super::names::{self, COLUMNS, FEATURE_INDEX, FEATURE_VALUE, PARQUET, SAFETENSORS};
 use super::parquet::{self, FeatureParts, Parts};
-
-/// The last commit: everything in it is on disk.
-#[derive(Debug, Clone, Default, Deserialize, PartialEq, Serialize)]
-struct Journal {
-    /// What has to be the same for a run to go on: bundle, options.
-    key: String,
-    /// Tiles written.
-    tiles: usize,
-    /// Length of the table.
-    table_bytes: u64,
-    /// Slides and images that are done.
-    units: BTreeSet<String>,
-}
 
 /// One tile on its way into the file.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,11 +29,13 @@ pub struct TileRecord {
 /// Writes an embedding file.
 #[derive(Debug)]
 pub struct Writer {
-    out: PathBuf,
+    claim: Claim,
     folder: PathBuf,
     taps: Vec<TapInfo>,
     k: usize,
     journal: Journal,
+    /// Where the input begins whose tiles are pushed.
+    begun: Extent,
     taps_out: Vec<BufWriter<File>>,
     index_out: BufWriter<File>,
     value_out: BufWriter<File>,
@@ -55,13 +43,15 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Begins `out` (.safetensors or .parquet), or goes on where an earlier run with the same `key` stopped. `k`:
-    /// features per tile, 0 where there are none. `force`: a finished file may be replaced.
+    /// Begins `out` (.safetensors or .parquet; a path or a claim of one), or goes on where an earlier run with the same
+    /// `key` stopped. `k`: features per tile, 0 where there are none. `force`: a finished file may be replaced.
     ///
     /// # Errors
-    /// When the place cannot be written, a file is there that no earlier run began, or an earlier run was made with
-    /// another key.
-    pub fn open(out: &Path, taps: Vec<TapInfo>, k: usize, key: &str, force: bool) -> Result<Self> {
+    /// When the place cannot be written or another run writes there, a file is there that no earlier run began, or an
+    /// earlier run was made with another key.
+    pub fn open(out: impl IntoClaim, taps: Vec<TapInfo>, k: usize, key: &str, force: bool) -> Result<Self> {
+        let mut claim = out.into_claim().map_err(|error| EmbeddingError(error.to_string()))?;
+        let out = claim.place();
         let extension = out.extension().and_then(|e| e.to_str()).unwrap_or_default();
         if ![SAFETENSORS, PARQUET].contains(&extension) {
             return Err(EmbeddingError(format!(
@@ -70,11 +60,17 @@ impl Writer {
             )));
         }
         let folder = partial(out);
-        if !force && !folder.join(JOURNAL).exists() {
+        if !force && !Journal::is_in(&folder) {
             vacant(out)?;
         }
-        let journal = begin(&folder, key)?;
-        let append = |name: &str, bytes: u64| append(&folder, name, bytes);
+        folder_to_append(&folder).and_then(|()| claim.sweep(&folder)).map_err(|error| unwritable(&folder, &error))?;
+        let journal = Journal::begin(&folder, key)?;
+        let append = |name: &str, bytes: u64| {
+            append(&folder.join(name), bytes).map_err(|error| {
+                let text = format!("{name}: {error}; make room, or remove the folder and begin again");
+                EmbeddingError::at(&folder, &text)
+            })
+        };
         let tiles = journal.tiles as u64;
         let tap_file =
             |tap: &TapInfo| append(&names::tensor(&tap.name), tiles * 4 * tap.width as u64).map(BufWriter::new);
@@ -83,7 +79,7 @@ impl Writer {
         let value_out = BufWriter::new(append(FEATURE_VALUE, tiles * 4 * k as u64)?);
         let table = append(TABLE, journal.table_bytes)?;
         let mut writer = Self {
-            out: out.into(),
+            claim,
             folder: folder.clone(),
             taps,
             k,
@@ -91,25 +87,50 @@ impl Writer {
             index_out,
             value_out,
             table_out: csv::WriterBuilder::new().has_headers(false).from_writer(table),
+            begun: Extent::default(),
             journal,
         };
-        if writer.journal.table_bytes == 0 {
-            writer.table_out.write_record(COLUMNS).map_err(|error| unwritable(&folder, &error))?;
-        }
+        let begun = writer.begin_table();
+        begun.map_err(|error| unwritable(&folder, &error))?;
         Ok(writer)
+    }
+
+    fn begin_table(&mut self) -> io::Result<()> {
+        if self.journal.table_bytes == 0 {
+            self.table_out.write_record(COLUMNS)?;
+        }
+        self.begin_input()
+    }
+
+    /// The next tiles are another input's.
+    fn begin_input(&mut self) -> io::Result<()> {
+        self.table_out.flush()?;
+        let (tiles, table) = (self.journal.tiles, length(self.table_out.get_ref())?);
+        self.begun = Extent { tiles: tiles..tiles, table: table..table };
+        Ok(())
+    }
+
+    /// What earlier runs left at the place, a sentence each.
+    pub fn notes(&mut self) -> Vec<String> {
+        self.claim.notes()
     }
 
     /// Tiles that are written, also those of an earlier run.
     pub fn tiles(&self) -> usize {
-        self.journal.tiles
+        self.journal.kept()
     }
 
-    /// Whether `unit` was committed.
-    pub fn has(&self, unit: &str) -> bool {
-        self.journal.units.contains(unit)
+    /// What an input was when its tiles were written; none if they are not.
+    pub fn written(&self, input: &str) -> Option<&InputState> {
+        self.journal.inputs.get(input).map(|written| &written.state)
     }
 
-    /// Appends a tile of the unit that is committed next.
+    /// Leaves the tiles of an input out, because it was replaced since they were written.
+    pub fn forget(&mut self, input: &str) {
+        self.journal.forget(input);
+    }
+
+    /// Appends a tile of the input that [`Writer::end`] names next.
     ///
     /// # Errors
     /// When the disk refuses it.
@@ -142,12 +163,24 @@ impl Writer {
         self.table_out.write_record(&tile.cells).map_err(io::Error::from)
     }
 
-    /// Commits the tiles that were pushed since the last commit, as `units`.
+    /// The tiles since the last call are all of `input`, which was in this `state` before it was read. The next commit
+    /// has it.
+    ///
+    /// # Errors
+    /// When the disk refuses it.
+    pub fn end(&mut self, input: &str, state: InputState) -> Result<()> {
+        let mut extent = std::mem::take(&mut self.begun);
+        self.begin_input().map_err(|error| unwritable(&self.folder, &error))?;
+        (extent.tiles.end, extent.table.end) = (self.begun.tiles.start, self.begun.table.start);
+        self.journal.inputs.insert(input.to_owned(), Written { extent, state });
+        Ok(())
+    }
+
+    /// Commits the inputs that have ended since the last commit.
     ///
     /// # Errors
     /// When the disk refuses it; the last commit stays valid.
-    pub fn commit(&mut self, units: impl IntoIterator<Item = String>) -> Result<()> {
-        self.journal.units.extend(units);
+    pub fn commit(&mut self) -> Result<()> {
         self.sync().map_err(|error| unwritable(&self.folder, &error))
     }
 
@@ -158,9 +191,8 @@ impl Writer {
         }
         self.table_out.flush()?;
         self.table_out.get_ref().sync_data()?;
-        self.journal.table_bytes = self.table_out.get_ref().metadata()?.len();
-        let text = serde_json::to_vec(&self.journal)?;
-        whole(&self.folder.join(JOURNAL), |file| file.write_all(&text))
+        self.journal.table_bytes = length(self.table_out.get_ref())?;
+        self.journal.commit(&self.folder)
     }
 
     /// Makes the file of everything that was committed, gives it its name and removes the folder. Returns the tiles.
@@ -168,39 +200,43 @@ impl Writer {
     /// # Errors
     /// When there is no tile, or the disk refuses it; then the folder stays, and another run needs to do this alone.
     pub fn finish(mut self) -> Result<usize> {
-        let tiles = self.journal.tiles;
+        let tiles = self.journal.kept();
         if tiles == 0 {
-            return Err(EmbeddingError(format!(
-                "{}: expected at least one tile, found none to write",
-                self.out.display()
-            )));
+            return Err(EmbeddingError::at(self.claim.place(), &"expected at least one tile, found none to write"));
         }
         let finished = self.sync().and_then(|()| self.assemble());
-        finished.map_err(|error| unwritable(&self.out, &error))?;
+        finished.map_err(|error| unwritable(self.claim.place(), &error))?;
         // The file is complete; a folder that cannot be removed does no harm.
         let _ = fs::remove_dir_all(&self.folder);
         Ok(tiles)
     }
 
     fn assemble(&self) -> io::Result<()> {
-        if self.out.extension().is_some_and(|extension| extension == PARQUET) {
-            return whole(&self.out, |file| {
-                parquet::write(file.try_clone()?, self.parts()?).map_err(|error| io::Error::other(error.to_string()))
-            });
+        let out = self.claim.place();
+        let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if out.extension().is_some_and(|extension| extension == PARQUET) {
+            let mut files = FileSet::prepare(&self.claim, &[&name(out)])?;
+            files.write(&name(out), |file| {
+                let file = file.get_ref().try_clone()?;
+                parquet::write(file, self.parts()?).map_err(|error| io::Error::other(error.to_string()))
+            })?;
+            return files.commit().map(|_| ());
         }
-        // The table first: embeddings without one are of no use.
-        whole(&names::table(&self.out), |file| io::copy(&mut self.source(TABLE)?, file).map(|_| ()))?;
+        let table = name(&names::table(out));
+        let mut files = FileSet::prepare(&self.claim, &[&table, &name(out)])?;
+        files.write(&table, |file| io::copy(&mut self.table()?, file).map(|_| ()))?;
         let (header, order) = self.header();
-        whole(&self.out, |file| {
+        files.write(&name(out), |file| {
             file.write_all(&(header.len() as u64).to_le_bytes())?;
             file.write_all(header.as_bytes())?;
-            order.iter().try_for_each(|name| io::copy(&mut self.source(name)?, file).map(|_| ()))
-        })
+            order.iter().try_for_each(|(name, width)| io::copy(&mut self.values(name, *width)?, file).map(|_| ()))
+        })?;
+        files.commit().map(|_| ())
     }
 
-    /// The header of the safetensors file, and its tensors in order; each lies in a file of its name.
-    fn header(&self) -> (String, Vec<String>) {
-        let n = self.journal.tiles;
+    /// The header of the safetensors file, and its tensors and their widths in order; each lies in a file of its name.
+    fn header(&self) -> (String, Vec<(String, usize)>) {
+        let n = self.journal.kept();
         let mut tensors: Vec<(String, &str, usize)> =
             self.taps.iter().map(|tap| (names::tensor(&tap.name), "F32", tap.width)).collect();
         if self.k > 0 {
@@ -217,27 +253,32 @@ impl Writer {
         let mut header = serde_json::Value::Object(header).to_string();
         // Tensors start at a multiple of 8 bytes.
         header.extend(std::iter::repeat_n(' ', header.len().next_multiple_of(8) - header.len()));
-        (header, tensors.into_iter().map(|(name, _, _)| name).collect())
+        (header, tensors.into_iter().map(|(name, _, width)| (name, width)).collect())
     }
 
-    fn parts(&self) -> io::Result<Parts<'_>> {
-        let boxed = |name: &str| self.source(name).map(|file| Box::new(file) as Box<dyn Read>);
-        let taps =
-            self.taps.iter().map(|tap| Ok((tap, boxed(&names::tensor(&tap.name))?))).collect::<io::Result<_>>()?;
+    fn parts<'s>(&'s self) -> io::Result<Parts<'s>> {
+        let boxed = |name: &str, width| self.values(name, width).map(|file| Box::new(file) as Box<dyn Read>);
+        let tap = |tap: &'s TapInfo| Ok((tap, boxed(&names::tensor(&tap.name), tap.width)?));
+        let taps = self.taps.iter().map(tap).collect::<io::Result<_>>()?;
         let features = match self.k {
             0 => None,
-            k => Some(FeatureParts { k, index: boxed(FEATURE_INDEX)?, value: boxed(FEATURE_VALUE)? }),
+            k => Some(FeatureParts { k, index: boxed(FEATURE_INDEX, k)?, value: boxed(FEATURE_VALUE, k)? }),
         };
-        let rows = csv::Reader::from_reader(File::open(self.folder.join(TABLE))?);
-        Ok(Parts { len: self.journal.tiles, taps, features, rows })
+        let rows = csv::Reader::from_reader(self.table()?);
+        Ok(Parts { len: self.journal.kept(), taps, features, rows })
     }
 
-    fn source(&self, name: &str) -> io::Result<BufReader<File>> {
-        File::open(self.folder.join(name)).map(BufReader::new)
+    /// The rows that are wanted.
+    fn table(&self) -> io::Result<Extracts> {
+        Extracts::open(&self.folder.join(TABLE), self.journal.table())
+    }
+
+    /// The values that are wanted, `width` of 4 bytes per tile.
+    fn values(&self, name: &str, width: usize) -> io::Result<Extracts> {
+        Extracts::open(&self.folder.join(name), self.journal.values(4 * width as u64))
     }
 }
 
-const JOURNAL: &str = "journal.json";
 const TABLE: &str = "rows.csv";
 
 /// The folder of a file that is being written.
@@ -256,45 +297,6 @@ fn vacant(out: &Path) -> Result<()> {
         ))),
         None => Ok(()),
     }
-}
-
-/// The journal of an earlier run with the same key, or a new one.
-fn begin(folder: &Path, key: &str) -> Result<Journal> {
-    fs::create_dir_all(folder).map_err(|error| unwritable(folder, &error))?;
-    let journal = match fs::read(folder.join(JOURNAL)) {
-        Ok(bytes) => coverslip_bundle::json::parse::<Journal>(&bytes).map_err(|error| {
-            EmbeddingError(format!(
-                "{}: the journal of an earlier run is damaged ({error}); remove the folder and begin again",
-                folder.display()
-            ))
-        })?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Journal { key: key.into(), ..Journal::default() },
-        Err(error) => return Err(unwritable(folder, &error)),
-    };
-    if let Some(why) = crate::resume::misfit(key, &journal.key) {
-        return Err(EmbeddingError(format!(
-            "{}: {why}; give another --out, or remove the folder and begin again",
-            folder.display()
-        )));
-    }
-    Ok(journal)
-}
-
-/// Opens a file of the folder to append behind its first `bytes`, which an earlier run committed.
-fn append(folder: &Path, name: &str, bytes: u64) -> Result<File> {
-    let failed = |error: io::Error| unwritable(folder, &error);
-    let mut file =
-        OpenOptions::new().create(true).truncate(false).write(true).open(folder.join(name)).map_err(failed)?;
-    if file.metadata().map_err(failed)?.len() < bytes {
-        return Err(EmbeddingError(format!(
-            "{}: expected {bytes} bytes of an earlier run in {name}, found fewer; remove the folder and begin again",
-            folder.display()
-        )));
-    }
-    // Everything after the last commit is from a run that was cut off.
-    file.set_len(bytes).map_err(failed)?;
-    file.seek(SeekFrom::End(0)).map_err(failed)?;
-    Ok(file)
 }
 
 fn unwritable(path: &Path, error: &dyn std::fmt::Display) -> EmbeddingError {

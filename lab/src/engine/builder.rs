@@ -10,6 +10,7 @@ use coverslip_bundle::{Bundle, ComposedGraph, PlanFile, PlanKey, PlanTarget, Pre
 use coverslip_tensorrt::plan::{self, Batch, Built, Progress, Recipe};
 use coverslip_tensorrt::{ComputeCapability, Flavor, Gpu, Library, Model};
 
+use crate::claim;
 use crate::host::find_bundle;
 use crate::term::{Line, bar, on_interrupt};
 
@@ -39,6 +40,7 @@ pub(crate) struct Request {
 /// Where the library, the bundle or the GPUs do not fit together, or the file cannot be written.
 pub(crate) fn run(request: &Request, out: &mut impl Write) -> Result<bool, Box<dyn Error>> {
     let began = Instant::now();
+    let _claim = claim::beside(&request.out)?;
     let mut line = Line::new();
     line.show("loading TensorRT");
     let library = Library::load(request.library.clone())?;

@@ -18,10 +18,18 @@ pub trait Findings: DeserializeOwned + Serialize {
     /// When the folder cannot be written; an older file is then intact.
     fn save(&self, folder: &Path) -> Result<(), Box<dyn Error>> {
         let path = folder.join(Self::FILE);
+        std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(put(&path, &self.text()?)?)
+    }
+
+    /// The file's content.
+    ///
+    /// # Errors
+    /// When a value has no form in JSON.
+    fn text(&self) -> serde_json::Result<Vec<u8>> {
         let mut text = serde_json::to_vec_pretty(self)?;
         text.push(b'\n');
-        std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", path.display()))?;
-        Ok(put(&path, &text)?)
+        Ok(text)
     }
 
     /// Reads such a file.

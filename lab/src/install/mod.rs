@@ -1,21 +1,23 @@
 //! `coverslip install`: the shared library, its headers, what CMake and pkg-config need, and what it was linked from
 //! ([`sbom`]), under one prefix.
 //!
-//! The tree can be moved afterwards: no file in it holds an absolute path. Each file is written beside its place and then
-//! renamed, so that a host that is running keeps the library that it has mapped, and never sees half of one.
+//! The tree can be moved afterwards: no file in it holds an absolute path. All files are written beside their places and
+//! then renamed, so that a host that is running keeps the library that it has mapped, and never sees half of one.
 
 mod sbom;
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use coverslip_bundle::Digest;
-use coverslip_files::{Folder, Replace, whole};
+use coverslip_files::{Claim, FileSet, Folder, Replace};
 
 use sbom::{Product, sbom};
 
+use crate::claim;
 use crate::host::{Library, find_library};
 use crate::term::{Screen, screen};
 
@@ -61,82 +63,107 @@ pub(crate) fn run(request: &Request) -> Outcome<()> {
         coverslip_bundle::Bundle::open(bundle)?;
     }
 
-    let mut written = Written(screen());
-    let lib = request.prefix.join("lib");
-    let soname = format!("{LINK_NAME}.{}", contract.0);
     let real_name = format!("{LINK_NAME}.{VERSION}");
-    let content = fs::read(library.path()).map_err(named(library.path()))?;
-    write(&lib, &real_name, &content, 0o755, &mut written)?;
-    link(&lib, &soname, &real_name, &mut written)?;
-    link(&lib, LINK_NAME, &soname, &mut written)?;
+    let soname = format!("{LINK_NAME}.{}", contract.0);
+    let content = coverslip_files::read(library.path()).map_err(named(library.path()))?;
+    let (bills, unknown) = bills(&real_name, &content)?;
+    let mut files = vec![(format!("lib/{real_name}"), content, 0o755)];
+    let texts = texts(&real_name, &soname).into_iter().chain(bills);
+    files.extend(texts.map(|(name, text)| (name, text.into_bytes(), 0o644)));
+    let links = [(format!("lib/{soname}"), &real_name), (format!("lib/{LINK_NAME}"), &soname)];
 
-    let fill = |template: &str| {
-        template
-            .replace("@VERSION@", VERSION)
-            .replace("@LIBRARY@", &real_name)
-            .replace("@SONAME@", &soname)
-            .replace("@POINTER_BYTES@", &size_of::<usize>().to_string())
-    };
-    for (name, text) in HEADERS {
-        write(&request.prefix.join("include/coverslip"), name, text.as_bytes(), 0o644, &mut written)?;
+    let mut written = Written(screen());
+    let claim = claim(&request.prefix, &files)?;
+    settle(&claim, &files, &links)?;
+    for (name, ..) in &files {
+        written.line(format_args!("{}", show(&request.prefix.join(name))))?;
     }
-    for (name, template) in CMAKE {
-        write(&lib.join("cmake/coverslip"), name, fill(template).as_bytes(), 0o644, &mut written)?;
+    for (name, target) in &links {
+        written.line(format_args!("{} -> {target}", show(&request.prefix.join(name))))?;
     }
-    write(&lib.join("pkgconfig"), PKG_CONFIG.0, fill(PKG_CONFIG.1).as_bytes(), 0o644, &mut written)?;
-    bills(&request.prefix.join("share/coverslip/sbom"), &real_name, &content, &mut written)?;
+    if let Some(unknown) = unknown {
+        written.line(format_args!("{unknown}"))?;
+    }
     if let Some(bundle) = &request.bundle {
         copy_bundle(bundle, &request.prefix.join("share/coverslip/bundles"), &mut written)?;
     }
     written.line(format_args!("coverslip {VERSION}, contract {}.{}: done", contract.0, contract.1))
 }
 
-/// Writes what library and command were linked from. What another build of the library links is not known here.
-fn bills(folder: &Path, library: &str, content: &[u8], written: &mut Written) -> Outcome<()> {
-    let ours = find_library(None).ok().and_then(|path| fs::read(path).ok());
+/// The headers and what CMake and pkg-config read, by their places below the prefix.
+fn texts(real_name: &str, soname: &str) -> Vec<(String, String)> {
+    let fill = |template: &str| {
+        template
+            .replace("@VERSION@", VERSION)
+            .replace("@LIBRARY@", real_name)
+            .replace("@SONAME@", soname)
+            .replace("@POINTER_BYTES@", &size_of::<usize>().to_string())
+    };
+    let mut texts: Vec<(String, String)> =
+        HEADERS.iter().map(|(name, text)| (format!("include/coverslip/{name}"), (*text).to_owned())).collect();
+    texts.extend(CMAKE.iter().map(|(name, template)| (format!("lib/cmake/coverslip/{name}"), fill(template))));
+    texts.push((format!("lib/pkgconfig/{}", PKG_CONFIG.0), fill(PKG_CONFIG.1)));
+    texts
+}
+
+/// What library and command were linked from, by their places below the prefix. What another build of the library links
+/// is not known here: then a line says so.
+fn bills(library: &str, content: &[u8]) -> Outcome<(Vec<(String, String)>, Option<String>)> {
+    let place = |product: Product| format!("share/coverslip/sbom/{}", product.file());
+    let (mut bills, mut unknown) = (Vec::new(), None);
+    let ours = find_library(None).ok().and_then(|path| coverslip_files::read(&path).ok());
     if ours.is_some_and(|ours| ours == content) {
-        let bill = sbom(Product::Library, library, Digest::of(content));
-        write(folder, Product::Library.file(), bill.as_bytes(), 0o644, written)?;
+        bills.push((place(Product::Library), sbom(Product::Library, library, Digest::of(content))));
     } else {
-        written.line(format_args!(
+        unknown = Some(format!(
             "no {}: the library was not built together with this command, so what it links is not known",
             Product::Library.file()
-        ))?;
+        ));
     }
     let command = std::env::current_exe()?;
     let name = command.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let digest = Digest::of(&fs::read(&command).map_err(named(&command))?);
-    write(folder, Product::Command.file(), sbom(Product::Command, &name, digest).as_bytes(), 0o644, written)
+    let digest = Digest::of(&coverslip_files::read(&command).map_err(named(&command))?);
+    bills.push((place(Product::Command), sbom(Product::Command, &name, digest)));
+    Ok((bills, unknown))
 }
 
-/// Writes `folder/name` in one step: hosts see the old file or the new one.
-fn write(folder: &Path, name: &str, content: &[u8], mode: u32, written: &mut Written) -> Outcome<()> {
-    fs::create_dir_all(folder).map_err(named(folder))?;
-    let path = folder.join(name);
-    let made = whole(&path, |file| {
-        file.write_all(content)?;
-        set_mode(file, mode)
-    });
-    made.map_err(named(&path))?;
-    written.line(format_args!("{}", show(&path)))
+/// A file's place below the prefix, its content and its mode.
+type File = (String, Vec<u8>, u32);
+
+/// Claims the prefix, and removes what earlier runs left in the folders of the files.
+fn claim(prefix: &Path, files: &[File]) -> io::Result<Claim> {
+    let mut claim = claim::within(prefix)?;
+    let folders: BTreeSet<PathBuf> =
+        files.iter().filter_map(|(name, ..)| Some(prefix.join(Path::new(name).parent()?))).collect();
+    folders.iter().filter(|folder| folder.is_dir()).try_for_each(|folder| claim.sweep(folder))?;
+    claim::said(&claim.notes());
+    Ok(claim)
 }
 
-/// Makes `folder/name` a link to its neighbour `target`.
-fn link(folder: &Path, name: &str, target: &str, written: &mut Written) -> Outcome<()> {
-    let path = folder.join(name);
-    coverslip_files::link(target, &path).map_err(named(&path))?;
-    written.line(format_args!("{} -> {target}", show(&path)))
+/// Writes every file and link, then gives all of them their names.
+fn settle(claim: &Claim, files: &[File], links: &[(String, &String)]) -> io::Result<()> {
+    let names: Vec<&str> = files.iter().map(|(name, ..)| name.as_str()).collect();
+    let mut set = FileSet::prepare(claim, &names)?;
+    for (name, content, mode) in files {
+        set.write(name, |file| {
+            file.write_all(content)?;
+            set_mode(file.get_ref(), *mode)
+        })?;
+    }
+    links.iter().try_for_each(|(name, target)| set.link(name, target))?;
+    set.commit().map(|_| ())
 }
 
 /// Copies a bundle, a folder without folders, under its own name. One that is there already is replaced as a whole.
 fn copy_bundle(from: &Path, folder: &Path, written: &mut Written) -> Outcome<()> {
     let from = from.canonicalize().map_err(named(from))?;
     let place = folder.join(from.file_name().ok_or("the bundle's path has no name")?);
-    let draft = Folder::beside(&place).map_err(named(&place))?;
+    let claim = claim::beside(&place)?;
+    let draft = Folder::beside(&claim)?;
     for entry in fs::read_dir(&from).map_err(named(&from))? {
         let entry = entry?;
         if entry.file_type()?.is_file() {
-            fs::copy(entry.path(), draft.path().join(entry.file_name())).map_err(named(&entry.path()))?;
+            draft.copy(&entry.path(), entry.file_name().to_str().ok_or("a file's name is not UTF-8")?)?;
         }
     }
     draft.settle(Replace { marker: coverslip_bundle::MANIFEST_FILE, kind: "bundle", force: true })?;

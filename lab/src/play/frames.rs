@@ -41,6 +41,13 @@ pub(super) struct Frame {
     pub(super) fresh: u64,
 }
 
+impl Frame {
+    /// The part of it that was scanned. Of overlapping fields, a share of the fresh pixels goes with each part.
+    pub(super) fn part(&self, rect: Rect) -> Frame {
+        Frame { rect, fresh: self.fresh * rect.pixels() as u64 / (self.rect.pixels() as u64).max(1), ..*self }
+    }
+}
+
 /// The frames of a slide, in the order in which they are captured.
 #[derive(Debug, Clone)]
 pub(super) struct Frames {

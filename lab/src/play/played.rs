@@ -34,6 +34,8 @@ pub(crate) struct Played {
     /// Width and height of the largest frame, px.
     pub(crate) frame_size: (u32, u32),
     pub(crate) planned_frames: usize,
+    /// Pixels of the extent that the file does not have: tiles that were left out, or wholly transparent ones.
+    pub(crate) unscanned_pixels: u64,
     pub(crate) seconds: f64,
     /// The plugin's first error, which ended the submission.
     pub(crate) error: Option<HostError>,

@@ -6,10 +6,11 @@ use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::time::{Duration, Instant};
 
 use coverslip_plugin_abi as abi;
-use coverslip_slides::{Rect, SlideSource, SourceError};
+use coverslip_slides::{Rect, Scanned, SlideSource, SourceError, cut_out};
 
 use super::acquisition::Acquisition;
 use super::collect::Collected;
+use super::frames::Frame;
 use super::played::Played;
 use super::submitter::{Captured, Submitter};
 use super::watch::{Progress, Watch};
@@ -20,7 +21,8 @@ const AHEAD: usize = 4;
 /// Results taken at a time.
 const BATCH: usize = 256;
 
-/// Plays the slide to its end, or until `stop` is set. `see` gets every frame as it is read, on the reading thread.
+/// Plays the slide to its end, or until `stop` is set. `see` gets every frame as it is read, on the reading thread; of
+/// a frame that was scanned in part, it gets the parts.
 ///
 /// # Errors
 /// Where the slide cannot be read, or the plugin refuses it or takes no results. An error in the middle of the slide is
@@ -60,10 +62,10 @@ pub(crate) fn play(
         let read = reader.join().map_err(|_| "the thread that reads the slide has failed")?;
         let submitted = submitter.join().map_err(|_| "the thread that submits frames has failed")?;
         // What the file says comes first: it is why the slide was cancelled.
-        read?;
-        Ok::<_, Box<dyn Error>>((received?, submitted))
+        let unscanned_pixels = read?;
+        Ok::<_, Box<dyn Error>>((received?, submitted, unscanned_pixels))
     });
-    let ((mut collected, taken), (submission, error)) = outcome?;
+    let ((mut collected, taken), (submission, error), unscanned_pixels) = outcome?;
     let (alerts, seen_at_alert) = taken.into_iter().unzip();
     let seconds = started.elapsed().as_secs_f64();
     let (summary, stats) = (slide.summary()?, session.runtime.stats()?);
@@ -78,12 +80,13 @@ pub(crate) fn play(
         extent: *extent,
         frame_size: (frames.width, frames.height),
         planned_frames: frames.list.len(),
+        unscanned_pixels,
         seconds,
         error,
     })
 }
 
-/// The reading thread.
+/// The reading thread. Gives the number of pixels that were never scanned, which the plugin never sees.
 fn read(
     source: &mut dyn SlideSource,
     acquisition: &Acquisition,
@@ -91,23 +94,37 @@ fn read(
     out: SyncSender<Result<Captured, ()>>,
     used: Receiver<Vec<u8>>,
     stop: &AtomicBool,
-) -> Result<(), SourceError> {
-    for (index, &frame) in acquisition.frames.list.iter().enumerate() {
+) -> Result<u64, SourceError> {
+    let (mut id, mut unscanned) = (0, 0);
+    // False: nobody listens.
+    let mut hand_over = |frame: Frame, pixels: Vec<u8>| {
+        see(frame.rect, &pixels);
+        id += 1;
+        out.send(Ok(Captured { frame, id, pixels })).is_ok()
+    };
+    for &frame in &acquisition.frames.list {
         if stop.load(Ordering::SeqCst) {
             break;
         }
         let mut pixels = used.try_recv().unwrap_or_default();
-        if let Err(error) = source.read(frame.rect, &mut pixels) {
-            // Makes the submitter cancel the slide. It no longer listens if it has ended.
-            let _ = out.send(Err(()));
-            return Err(error);
-        }
-        see(frame.rect, &pixels);
-        if out.send(Ok(Captured { frame, id: index as u64 + 1, pixels })).is_err() {
+        let going_on = match source.read(frame.rect, &mut pixels) {
+            Ok(Scanned::All) => hand_over(frame, pixels),
+            Ok(Scanned::Parts(parts)) => {
+                let parts: Vec<Frame> = parts.iter().map(|&part| frame.part(part)).collect();
+                unscanned += frame.fresh - parts.iter().map(|part| part.fresh).sum::<u64>().min(frame.fresh);
+                parts.into_iter().all(|part| hand_over(part, cut_out(&pixels, frame.rect, part.rect)))
+            }
+            Err(error) => {
+                // Makes the submitter cancel the slide. It no longer listens if it has ended.
+                let _ = out.send(Err(()));
+                return Err(error);
+            }
+        };
+        if !going_on {
             break;
         }
     }
-    Ok(())
+    Ok(unscanned)
 }
 
 /// Takes results and alerts until the slide is over. Each alert comes with the number of results before it.

@@ -16,6 +16,7 @@ use super::other_scanners::{changes, perturbed};
 use super::page;
 use super::sampler::{Sample, SampleTile, Sampler, Sampling};
 use super::scanner_slides::{self, ScannerSlides};
+use crate::claim;
 use crate::host::Setup;
 
 /// A profile to build.
@@ -50,6 +51,7 @@ pub(crate) fn run(request: &Request, out: &mut dyn Write) -> Result<(), Box<dyn 
         .iter()
         .map(|one| scanner_slides::calibrating(&one.id, one.slides.len(), request.sampling.seed))
         .collect::<Result<Vec<_>, _>>()?;
+    let claim = claim::beside(&request.out)?;
     let sampler = Sampler::open(&request.setup, &request.sampling)?;
     let bundle = Bundle::open(sampler.bundle())?;
     let builder = Builder { request, sampler, given: &given, halves: &halves };
@@ -59,7 +61,7 @@ pub(crate) fn run(request: &Request, out: &mut dyn Write) -> Result<(), Box<dyn 
     let parts = fit(&fitted, &taps, request.paired || request.single)?;
     let mut profile = builder.uncalibrated(&bundle, parts, &fitted)?;
     builder.calibrate(&mut profile)?;
-    let digest = coverslip_profile::write(&profile, &request.out, request.force)?;
+    let digest = coverslip_profile::write(&profile, claim, request.force)?;
     page::print(out, &profile, digest, "none")?;
     Ok(writeln!(out, "{}", request.out.display())?)
 }

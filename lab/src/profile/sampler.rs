@@ -8,7 +8,7 @@ use coverslip_numerics::Draw;
 use coverslip_plugin_abi as abi;
 use coverslip_profile::Measurements;
 use coverslip_slides::simulated::{Change, Simulated};
-use coverslip_slides::{Rect, SlideSource};
+use coverslip_slides::{Rect, Selection, SlideSource};
 
 use crate::host::{Session, Setup};
 use crate::play::{Acquisition, Played, Settings, StatusLine, play, resolution};
@@ -80,7 +80,7 @@ impl Sampler {
         scanner: &str,
         change: Option<(Change, u32)>,
     ) -> Result<Played, Box<dyn Error>> {
-        let mut source = coverslip_slides::open(path)?;
+        let mut source = coverslip_slides::open(path, &Selection::default())?;
         let mpp = resolution(source.info(), self.sampling.mpp)?;
         let settings = Settings { embeddings: true, ..Settings::default() };
         let (acquisition, _) = Acquisition::whole_slide(&settings, scanner, &self.session.info, source.info(), &mpp)?;
@@ -117,7 +117,7 @@ impl Sampler {
         scanner: &str,
         change: Change,
     ) -> Result<Vec<(i32, usize)>, Box<dyn Error>> {
-        let middle = coverslip_slides::open(path)?.info().height / 2;
+        let middle = coverslip_slides::open(path, &Selection::default())?.info().height / 2;
         let played = self.play(path, scanner, Some((change, middle)))?;
         let mut ends: Vec<(u64, i64)> =
             played.collected.tiles.iter().map(|tile| (tile.result.sequence, tile.result.y)).collect();
@@ -159,7 +159,7 @@ impl Sampler {
     /// # Errors
     /// Where the slide cannot be opened, or neither its file nor the user says it.
     pub(super) fn slide_mpp(&self, path: &Path) -> Result<f64, Box<dyn Error>> {
-        let source = coverslip_slides::open(path)?;
+        let source = coverslip_slides::open(path, &Selection::default())?;
         Ok(resolution(source.info(), self.sampling.mpp)?.x)
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use coverslip_slides::{self, Rect, SlideSource};
+use coverslip_slides::{self, Rect, Selection, SlideSource};
 use image::codecs::jpeg::JpegEncoder;
 use image::imageops::FilterType;
 use image::{ImageEncoder, RgbImage};
@@ -51,7 +51,12 @@ impl Gallery {
     fn read(&mut self, tile: &TopTile) -> Result<String, String> {
         let path = self.find(&tile.image)?;
         if self.open.as_ref().is_none_or(|(open, _)| *open != path) {
-            self.open = Some((path.clone(), coverslip_slides::open(&path).map_err(|error| error.to_string())?));
+            let source = coverslip_slides::open(&path, &Selection::default()).map_err(|error| error.to_string())?;
+            // The table does not say which of several scenes was embedded.
+            if !source.info().scenes.is_empty() {
+                return Err(format!("{}: several scenes, of which one was embedded", path.display()));
+            }
+            self.open = Some((path.clone(), source));
         }
         let Some((_, source)) = &mut self.open else { return Err("no slide is open".into()) };
         let (width, height) = (i64::from(source.info().width), i64::from(source.info().height));

@@ -20,6 +20,7 @@ use coverslip_files::put;
 
 use self::gallery::Gallery;
 use self::section::{Context, Section};
+use crate::claim;
 use crate::findings::challenge::ChallengeFindings;
 use crate::findings::counts::CountsFindings;
 use crate::findings::features::FeaturesFindings;
@@ -84,6 +85,7 @@ pub(crate) fn write(
     to: &Path,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
+    let _claim = claim::beside(to)?;
     let mut context = Context { named: BTreeSet::new(), gallery: Gallery::new(images) };
     let parts = parts(folders, &mut context)?;
     let contents: Vec<(&str, &str)> = parts.iter().map(|part| (part.anchor.as_str(), part.heading.as_str())).collect();

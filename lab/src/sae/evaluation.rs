@@ -10,6 +10,7 @@ use coverslip_analysis::sae::{Evaluation, Moments, PcaBaseline};
 use super::data::Data;
 use super::split::Split;
 use super::{files, objective};
+use crate::claim;
 use crate::embeddings::{EmbeddingError, SlideColumn};
 use crate::findings::file::Findings;
 use crate::findings::sae::{SaeFigures, SaeFindings};
@@ -28,6 +29,7 @@ pub(crate) struct Options {
 
 /// Measures, prints a table and writes sae-eval.json.
 pub(crate) fn run(options: &Options, out: &mut dyn Write) -> Result<(), Box<dyn Error>> {
+    let _claim = claim::within(&options.out)?;
     let beside = split_file(options)?;
     let data = Data::open(&options.embeddings, options.tap.as_deref(), &options.slides, |_| Split::read(&beside))?;
     if data.split.held_out.is_empty() {

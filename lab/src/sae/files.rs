@@ -6,19 +6,16 @@ use std::path::Path;
 use coverslip_analysis::sae::{Objective, Sae};
 use coverslip_bundle::SaeArchitecture;
 use coverslip_bundle::tensors::{Tensor, TensorMap, to_safetensors};
-use coverslip_files::put;
 use coverslip_import::{CONFIGURATION_FILE, ImportedSae, SAELENS_WEIGHTS_FILE, SaeOptions, import_sae};
 use serde_json::json;
 
-/// Writes the files; the weights last, so that a directory with weights is whole. `details`: how it was trained, into the
-/// configuration's metadata, which changes no number.
-pub(super) fn write(
-    folder: &Path,
+/// The files of an SAE, by name. `details`: how it was trained, into the configuration's metadata, which changes no number.
+pub(super) fn of(
     sae: &Sae,
     objective: Objective,
     tap: &str,
     details: serde_json::Value,
-) -> Result<(), Box<dyn Error>> {
+) -> Result<[(&'static str, Vec<u8>); 2], Box<dyn Error>> {
     let (d, m) = (sae.width, sae.features);
     let mut tensors = TensorMap::from([
         ("W_enc".to_owned(), Tensor::f32(&[d, m], &transposed(&sae.w_enc, d))),
@@ -46,10 +43,7 @@ pub(super) fn write(
         }
     }
     let (config, weights) = (serde_json::to_vec_pretty(&config)?, to_safetensors(&tensors)?);
-    for (name, bytes) in [(CONFIGURATION_FILE, config), (SAELENS_WEIGHTS_FILE, weights)] {
-        put(&folder.join(name), &bytes)?;
-    }
-    Ok(())
+    Ok([(CONFIGURATION_FILE, config), (SAELENS_WEIGHTS_FILE, weights)])
 }
 
 /// Reads an SAE in any format that `bundle build --sae` takes.

@@ -7,13 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use coverslip_analysis::sae::{Evaluation, Moments, Objective, Settings, StepFigures, Trainer};
-use coverslip_files::put;
+use coverslip_files::{Claim, FileSet};
 use serde_json::json;
 
 use super::checkpoint::{self, Meta};
 use super::data::{Data, Stream};
 use super::split::Split;
 use super::{files, objective};
+use crate::claim;
 use crate::embeddings::SlideColumn;
 use crate::resume;
 use crate::term::{Line, stop_flag};
@@ -68,8 +69,9 @@ pub(crate) fn run(options: &Options, out: &mut dyn Write) -> Result<bool, Box<dy
         rayon::ThreadPoolBuilder::new().num_threads(options.threads).build_global()?;
     }
     let draw = |slides: &[String]| Split::draw(slides, options.held_out, options.split_seed);
+    let claim = claim::within(&options.out)?;
     let data = Data::open(&options.embeddings, options.tap.as_deref(), &options.slides, draw)?;
-    let mut run = Run::begin(options, &data)?;
+    let mut run = Run::begin(options, &claim, &data)?;
     let last = run.train(&stop)?;
     let step = run.trainer.state().step;
     if stop.load(Ordering::SeqCst) {
@@ -136,6 +138,7 @@ fn key(options: &Options, data: &Data, settings: &Settings) -> String {
 /// A run on its way.
 struct Run<'a> {
     options: &'a Options,
+    claim: &'a Claim,
     data: &'a Data,
     trainer: Trainer,
     /// What the next checkpoint has beside the trainer's state.
@@ -148,10 +151,9 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     /// A new run, or the one of the checkpoint.
-    fn begin(options: &'a Options, data: &'a Data) -> Result<Self, Box<dyn Error>> {
+    fn begin(options: &'a Options, claim: &'a Claim, data: &'a Data) -> Result<Self, Box<dyn Error>> {
         let settings = settings(options, data.width)?;
         let key = key(options, data, &settings);
-        std::fs::create_dir_all(&options.out).map_err(|error| format!("{}: {error}", options.out.display()))?;
         let path = options.out.join(checkpoint::FILE);
         let (trainer, meta) = if !options.restart && path.exists() {
             let (meta, state) = checkpoint::load(&path)?;
@@ -173,7 +175,7 @@ impl<'a> Run<'a> {
             let scale = trainer.state().scale;
             (trainer, Meta { key, step: 0, scale, width, features, best: None, stale: 0, seconds: 0.0 })
         };
-        Ok(Self { options, data, trainer, meta, watched: data.held_out(WATCHED)?, held_out: None })
+        Ok(Self { options, claim, data, trainer, meta, watched: data.held_out(WATCHED)?, held_out: None })
     }
 
     /// Steps until all are done, `stop` is set, or patience ends. Returns the last step's figures.
@@ -261,8 +263,13 @@ impl<'a> Run<'a> {
             "seconds_per_step": self.meta.seconds / step.max(1) as f64,
             "trained_by": concat!("coverslip ", env!("CARGO_PKG_VERSION")),
         });
-        put(&options.out.join(Split::FILE), &serde_json::to_vec_pretty(&data.split)?)?;
-        files::write(&options.out, &self.trainer.sae(), settings.objective, &data.tap, details)?;
+        let [config, weights] = files::of(&self.trainer.sae(), settings.objective, &data.tap, details)?;
+        let all = [(Split::FILE, serde_json::to_vec_pretty(&data.split)?), config, weights];
+        let mut files = FileSet::prepare(self.claim, &all.each_ref().map(|(name, _)| *name))?;
+        for (name, bytes) in &all {
+            files.write(name, |file| file.write_all(bytes))?;
+        }
+        files.commit()?;
         // An old checkpoint would only be in the way of the next run here.
         let _ = std::fs::remove_file(options.out.join(checkpoint::FILE));
         Ok(())

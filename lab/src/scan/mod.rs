@@ -10,8 +10,9 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use coverslip_slides::generated::GeneratedSlide;
-use coverslip_slides::{Mpp, SlideSource};
+use coverslip_slides::{Mpp, Selection, SlideSource};
 
+use crate::claim;
 use crate::host::{Session, Setup, stage_name};
 use crate::play::{Acquisition, Settings, StatusLine, play, resolution};
 use crate::term::{Line, stop_flag};
@@ -26,6 +27,8 @@ pub(crate) struct Scan {
     pub(crate) slide: Option<PathBuf>,
     /// The folder of the outputs.
     pub(crate) out: PathBuf,
+    /// Which image of the file, by which reader.
+    pub(crate) selection: Selection,
     /// Micrometres per pixel, by the user.
     pub(crate) mpp: Option<f64>,
     /// The scanner's name in the profile; None: the only one there.
@@ -52,11 +55,12 @@ pub(crate) enum Ending {
 /// Where the slide, the bundle or the folder of the outputs cannot be used, or the scan ends early.
 pub(crate) fn run(scan: &Scan) -> Result<Ending, Box<dyn Error>> {
     let mut source: Box<dyn SlideSource> = match &scan.slide {
-        Some(path) => coverslip_slides::open(path)?,
+        Some(path) => coverslip_slides::open(path, &scan.selection)?,
         None => Box::new(GeneratedSlide::new()),
     };
     let mpp = resolution(source.info(), scan.mpp)?;
-    let drafts = outputs::prepare(&scan.out)?;
+    let claim = claim::within(&scan.out)?;
+    let drafts = outputs::prepare(&claim)?;
     let stop = stop_flag();
     let session = open(&scan.setup, &stop)?;
     let levels = Levels::of(scan.setup.profile.as_deref(), scan.scanner.as_deref(), scan.settings.alpha)?;

@@ -36,12 +36,7 @@ const WITH_PASSWORD: &str = "RWRTY0Iy";
 pub(crate) fn generate(secret: &Path, public: &Path, password: &Password) -> Result<PublicKey, Box<dyn Error>> {
     for path in [secret, public] {
         if path.symlink_metadata().is_ok() {
-            return Err(format!(
-                "{} exists; a key is never replaced, because what it signed could not be followed by more: choose \
-                 another place",
-                path.display()
-            )
-            .into());
+            return Err(format!("{} exists, and a key is never replaced: choose another place", path.display()).into());
         }
     }
     let pair = match password {

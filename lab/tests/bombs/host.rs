@@ -41,6 +41,13 @@ impl Host {
         assert_eq!(self.open("an honest bundle", bundle, None), (abi::OK, String::new()));
     }
 
+    /// Asserts that the bundle is refused because this process gets too little memory for it.
+    #[track_caller]
+    pub(crate) fn lacks_memory(&self, what: &str, bundle: &Path) {
+        let (code, message) = self.open(what, bundle, None);
+        assert_eq!(code, abi::OUT_OF_MEMORY, "{what}: {message}");
+    }
+
     /// Asserts that the bundle, or the profile, is refused for what it is.
     #[track_caller]
     pub(crate) fn refuses(&self, what: &str, bundle: &Path, profile: Option<&Path>) {

@@ -103,9 +103,10 @@ pub(super) fn open(
             Err(Refusal::Loss(loss)) => return Err(loss),
         }
     }
+    let claim = plans.claim();
     let timings = plans.beside("timing", false);
     let bytes = build::build(library, bundle, plans.wanted(), timings.as_deref(), config.memory_limit, tell)?;
-    let plan = plans.keep(bytes);
+    let plan = plans.keep(bytes, claim);
     site.bring_up(&plan, &plans).map_err(|refusal| match refusal {
         Refusal::Plan(why) => unavailable!(REASON_PLAN_REFUSED, "the plan that was built does not work here: {why}"),
         Refusal::Loss(loss) => loss,

@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use coverslip_bundle::{BundleErrorKind, Digest, PlanFile, PlanKey};
+use coverslip_files::Claim;
 use coverslip_plugin_abi as abi;
 
 use super::device::unavailable;
@@ -138,12 +139,23 @@ impl<'c> Plans<'c> {
         self.wanted.digest().to_string().chars().take(16).collect()
     }
 
-    /// Keeps a plan that was built. If the cache cannot be written, the next start builds it again.
-    pub(super) fn keep(&self, bytes: Vec<u8>) -> Plan {
-        let digest = self.place.as_ref().and_then(|folder| {
-            let written = fs::create_dir_all(folder)
-                .map_err(|e| e.to_string())
-                .and_then(|()| PlanFile::write(&self.path_in(folder), &self.wanted, &bytes).map_err(|e| e.to_string()));
+    /// Claims the place in the cache where a plan that is built here will be. None where there is no cache, it cannot be
+    /// written, or another process builds this plan: then this one is built too, and not kept. Nobody waits.
+    pub(super) fn claim(&self) -> Option<Claim> {
+        let folder = self.place.as_deref()?;
+        let claimed = Claim::beside(&self.path_in(folder)).and_then(|mut claim| {
+            claim.sweep(folder)?;
+            Ok(claim)
+        });
+        let mut claim = claimed.map_err(|why| self.note(format_args!("the plan is not kept: {why}"))).ok()?;
+        claim.notes().iter().for_each(|note| self.log.write(abi::LOG_INFO, format_args!("{note}")));
+        Some(claim)
+    }
+
+    /// Keeps a plan that was built. If it cannot be written, the next start builds it again.
+    pub(super) fn keep(&self, bytes: Vec<u8>, claim: Option<Claim>) -> Plan {
+        let digest = claim.and_then(|claim| {
+            let written = PlanFile::write(claim.place(), &self.wanted, &bytes);
             written.map_err(|why| self.note(format_args!("the plan is not kept: {why}"))).ok()
         });
         Plan { key: self.wanted.clone(), bytes, digest, found: false }

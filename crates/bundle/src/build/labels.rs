@@ -1,9 +1,8 @@
 //! New labels for the features of an existing bundle.
 
-use std::fs;
 use std::path::Path;
 
-use coverslip_files::Folder;
+use coverslip_files::{Folder, IntoClaim};
 
 use super::{manifest_bytes, replace, settle};
 use crate::bundle::Bundle;
@@ -20,8 +19,9 @@ use crate::manifest::{FeatureLabel, MANIFEST_FILE};
 /// # Errors
 /// All errors of [`Bundle::open`], for either bundle; `Invalid` for labels of unknown features, duplicate or empty
 /// labels, and an existing `out`; `Io`.
-pub fn relabel(dir: &Path, out: &Path, labels: Vec<FeatureLabel>, force: bool) -> Result<Bundle, BundleError> {
-    coverslip_files::check_target(out, replace(force))?;
+pub fn relabel(dir: &Path, out: impl IntoClaim, labels: Vec<FeatureLabel>, force: bool) -> Result<Bundle, BundleError> {
+    let claim = out.into_claim()?;
+    coverslip_files::check_target(claim.place(), replace(force))?;
     if let Some(nameless) = labels.iter().find(|label| label.label.trim().is_empty()) {
         fail!(Invalid, "the label of feature {} is empty; expected a name", nameless.index);
     }
@@ -31,10 +31,9 @@ pub fn relabel(dir: &Path, out: &Path, labels: Vec<FeatureLabel>, force: bool) -
     kept.extend(labels);
     kept.sort_by_key(|label| label.index);
     limits::check(&manifest)?;
-    let folder = Folder::beside(out)?;
+    let folder = Folder::beside(&claim)?;
     for name in manifest.files.keys() {
-        let from = dir.join(name);
-        fs::copy(&from, folder.path().join(name)).map_err(|error| BundleError::io(from.display(), &error))?;
+        folder.copy(&dir.join(name), name)?;
     }
     folder.write(MANIFEST_FILE, &manifest_bytes(&manifest)?)?;
     settle(folder, force)

@@ -7,9 +7,8 @@ mod recipe;
 mod statistics;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
-use coverslip_files::{Folder, Replace};
+use coverslip_files::{Folder, IntoClaim, Replace};
 
 use crate::bundle::Bundle;
 use crate::compose::ComposedGraph;
@@ -24,7 +23,7 @@ use engine::{Composer, Engine};
 pub use labels::relabel;
 pub use recipe::{Calibration, Recipe};
 
-/// Writes a bundle to `out` and opens it. `load` is the caller's engine: it takes a graph, and then at most [`BATCH`]
+/// Writes a bundle to `out`, a path or a claim of one, and opens it. `load` is the caller's engine: it takes a graph, and then at most [`BATCH`]
 /// tiles at a time (one if the graph is `single_tile`).
 ///
 /// `out` must not exist, but `force` replaces an existing *bundle* there. On an error nothing is left behind and an
@@ -34,13 +33,14 @@ pub use recipe::{Calibration, Recipe};
 /// `Invalid` for contradictory parts, for an existing `out`, and when the engine fails; `Io`; and all errors of
 /// [`Bundle::open`] for the result.
 pub fn write_bundle(
-    out: &Path,
+    out: impl IntoClaim,
     recipe: Recipe,
     force: bool,
     load: impl FnMut(ComposedGraph) -> LoadResult,
 ) -> Result<Bundle, BundleError> {
-    coverslip_files::check_target(out, replace(force))?;
-    let folder = Folder::beside(out)?;
+    let claim = out.into_claim()?;
+    coverslip_files::check_target(claim.place(), replace(force))?;
+    let folder = Folder::beside(&claim)?;
     assemble(recipe, &folder, load)?;
     settle(folder, force)
 }
@@ -50,14 +50,18 @@ fn replace(force: bool) -> Replace<'static> {
 }
 
 /// Verifies the written bundle and gives it its name.
-fn settle(folder: Folder, force: bool) -> Result<Bundle, BundleError> {
+fn settle(folder: Folder<'_>, force: bool) -> Result<Bundle, BundleError> {
     let bundle = Bundle::open(folder.path())?;
     folder.settle(replace(force))?;
     Ok(bundle)
 }
 
 /// Writes all files of the bundle.
-fn assemble(recipe: Recipe, folder: &Folder, load: impl FnMut(ComposedGraph) -> LoadResult) -> Result<(), BundleError> {
+fn assemble(
+    recipe: Recipe,
+    folder: &Folder<'_>,
+    load: impl FnMut(ComposedGraph) -> LoadResult,
+) -> Result<(), BundleError> {
     let mut manifest = recipe.manifest;
     statistics::placeholder(&mut manifest, &recipe.calibration);
     limits::check(&manifest)?;

@@ -1,6 +1,6 @@
 //! The values of a graph that could be tapped, for `coverslip bundle inspect MODEL.onnx`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use super::probe::{Probe, Prober, Rewrite};
 use super::source::Source;
@@ -102,8 +102,8 @@ fn probe(
     };
     let resized = resize::values(&source)?;
     if !resized.is_empty() {
-        let made = |name: &String| source.nodes.iter().any(|node| node.outputs.contains(name));
-        let resized: Vec<String> = resized.into_iter().filter(made).collect();
+        let made: HashSet<&String> = source.nodes.iter().flat_map(|node| &node.outputs).collect();
+        let resized: Vec<String> = resized.into_iter().filter(|name| made.contains(name)).collect();
         let found = run(&source, &resized)?;
         resize::lower(&mut source, &found)?;
         source.prune(&outputs)?;

@@ -10,6 +10,7 @@ mod store;
 mod taps;
 mod trial;
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -103,8 +104,8 @@ fn import(
     let mut values = resize::values(&source)?;
     values.extend(probe::cost_values(&source.nodes));
     values.extend(wanted.iter().cloned());
-    let made = |name: &String| source.nodes.iter().any(|node| node.outputs.contains(name));
-    values.retain(made);
+    let made: HashSet<&String> = source.nodes.iter().flat_map(|node| &node.outputs).collect();
+    values.retain(|name| made.contains(name));
     values.sort();
     values.dedup();
     let tiles = noise(2, side);

@@ -14,7 +14,9 @@ mod tissue;
 
 use serde_json::json;
 
-use crate::source::{Mpp, Rect, SlideSource, SourceError, SourceInfo};
+use crate::description::{Mpp, SourceInfo};
+use crate::scanned::Scanned;
+use crate::source::{Rect, SlideSource, SourceError};
 use light::{DRIFT_FROM, DRIFT_GAINS, WIDTH};
 
 /// Micrometres per pixel.
@@ -46,16 +48,9 @@ impl GeneratedSlide {
         });
         GeneratedSlide {
             info: SourceInfo {
-                name: "generated".into(),
-                kind: "generated H&E-like slide".into(),
-                path: None,
-                bytes: None,
-                width: WIDTH,
-                height: HEIGHT,
                 mpp: Some(Mpp { x: MPP, y: MPP, source: "generated at this resolution".into() }),
-                mpp_missing: None,
-                natural_tile: None,
                 truth: Some(truth),
+                ..SourceInfo::plain("generated".into(), "generated H&E-like slide".into(), WIDTH, HEIGHT)
             },
         }
     }
@@ -66,7 +61,7 @@ impl SlideSource for GeneratedSlide {
         &self.info
     }
 
-    fn read(&mut self, rect: Rect, out: &mut Vec<u8>) -> Result<(), SourceError> {
+    fn read(&mut self, rect: Rect, out: &mut Vec<u8>) -> Result<Scanned, SourceError> {
         out.clear();
         out.reserve(rect.bytes());
         let end = rect.y + rect.height;
@@ -78,7 +73,7 @@ impl SlideSource for GeneratedSlide {
                 optics::photograph(part, sigma, out);
             }
         }
-        Ok(())
+        Ok(Scanned::All)
     }
 }
 

@@ -7,13 +7,14 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use coverslip_bundle::Bundle;
-use coverslip_files::put;
+use coverslip_files::FileSet;
 
 use super::count_table::CountColumn;
 use super::options::{CountOptions, Method};
 use super::representation::Representation;
 use super::study::{self, Study};
 use super::{Failure, Outcome};
+use crate::claim;
 use crate::findings::counts::{CellType, CountsFindings, Source, sae_digest};
 use crate::findings::file::Findings;
 use crate::findings::reading::ColumnKind;
@@ -38,6 +39,7 @@ pub(crate) struct Options {
 /// # Errors
 /// When files cannot be read or written, labels do not match, or nothing can be tested.
 pub(crate) fn run(options: &Options, out: &mut dyn Write) -> Outcome {
+    let claim = claim::within(&options.out)?;
     let bundle = options.bundle.as_deref().map(Bundle::open).transpose()?;
     let study = Study::open(&options.embeddings, &options.counts.labels)?;
     let tap = study::tap(&study.set, options.tap.as_deref(), bundle.as_ref())?;
@@ -47,10 +49,13 @@ pub(crate) fn run(options: &Options, out: &mut dyn Write) -> Outcome {
     }
     let source = source(options, &tap, bundle.as_ref());
     let (found, table) = analyse(&study, &source, options.counts.method, options.shuffles)?;
-    found.save(&options.out)?;
+    let names: Vec<&str> = [CountsFindings::FILE].into_iter().chain(table.as_ref().map(|_| TABLE_FILE)).collect();
+    let mut files = FileSet::prepare(&claim, &names)?;
+    files.write(CountsFindings::FILE, |file| file.write_all(&found.text()?))?;
     if let Some(table) = table {
-        put(&options.out.join(TABLE_FILE), table.as_bytes())?;
+        files.write(TABLE_FILE, |file| file.write_all(table.as_bytes()))?;
     }
+    files.commit()?;
     Ok(write!(out, "{}", page::page(&found))?)
 }
 

@@ -15,6 +15,7 @@ use faer::Mat;
 use self::material::Material;
 pub(crate) use self::options::Options;
 use super::{Failure, Outcome};
+use crate::claim;
 use crate::findings::file::Findings;
 use crate::findings::scanners::{
     Counted, Measurement, ScannerFeature, ScannersFindings, Settings, TapFindings, Version,
@@ -30,7 +31,7 @@ const VERSIONS: [(&str, Option<Correction>); 3] =
 /// When a file cannot be read, a column is missing, or there is one scanner only.
 pub(crate) fn run(options: &Options, out: &mut dyn Write) -> Outcome {
     let material = Material::open(options)?;
-    std::fs::create_dir_all(&options.out).map_err(|error| format!("{}: {error}", options.out.display()))?;
+    let _claim = claim::within(&options.out)?;
     let settings = Settings {
         k: options.k.unwrap_or_else(|| 50.min(material.len() / 10).max(1)),
         bootstraps: options.bootstraps,

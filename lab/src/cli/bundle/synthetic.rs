@@ -8,6 +8,7 @@ use coverslip_bundle::synthetic::{self, SyntheticSpec};
 use coverslip_bundle::{InputStep, Mlp, Pooling, SaeArchitecture, Tap};
 
 use super::pooling::PoolingName;
+use crate::claim;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -104,7 +105,7 @@ impl StepName {
 }
 
 pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<(), Box<dyn Error>> {
-    let bundle = synthetic::write(&args.out, &spec(args), coverslip_runner::load)?;
+    let bundle = synthetic::write(claim::beside(&args.out)?, &spec(args), coverslip_runner::load)?;
     Ok(writeln!(out, "{} {}", args.out.display(), bundle.digest())?)
 }
 

@@ -13,6 +13,7 @@ use coverslip_plugin_abi as abi;
 use coverslip_profile::{Check, TileScores};
 
 use super::sampler::{Sampler, Sampling};
+use crate::claim;
 use crate::findings::challenge::{ChallengeFindings, FaultAlert, FaultFindings, FaultLevel};
 use crate::findings::file::Findings;
 use crate::host::{FLAGS, Setup, alert_name};
@@ -73,8 +74,8 @@ impl Seen {
 /// Where a slide cannot be read, or there is no such fault.
 pub(crate) fn run(request: &Request, out: &mut dyn Write) -> Result<(), Box<dyn Error>> {
     let faults = faults::chosen(&request.faults)?;
+    let _claim = claim::within(&request.out)?;
     let sampler = Sampler::open(&request.setup, &request.sampling)?;
-    std::fs::create_dir_all(&request.out).map_err(|error| format!("{}: {error}", request.out.display()))?;
     let challenge = Challenge { request, sampler };
     let clean = challenge.play(None)?;
     if clean.tiles == 0 {

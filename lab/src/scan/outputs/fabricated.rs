@@ -52,6 +52,7 @@ pub(in crate::scan) fn played() -> Played {
         extent: (width, height),
         frame_size: (512, 512),
         planned_frames: 1,
+        unscanned_pixels: 0,
         seconds: 4.2,
         error: None,
     }

@@ -15,9 +15,9 @@ mod thumbnail;
 
 use std::error::Error;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use coverslip_files::FileSet;
+use coverslip_files::{Claim, FileSet};
 use serde_json::Value;
 
 pub(super) use scanned::{Scanned, strongest};
@@ -38,18 +38,16 @@ const OVERVIEW: &str = "overview.png";
 ///
 /// # Errors
 /// Where the folder cannot be written; says what to do.
-pub(super) fn prepare(folder: &Path) -> Result<FileSet, String> {
-    FileSet::prepare(folder, &[TILES, SLIDE, QC, OVERVIEW]).map_err(|error| {
-        format!(
-            "{}: expected a directory that can be written, found: {error}. Give another one with --out",
-            folder.display()
-        )
+pub(super) fn prepare(claim: &Claim) -> Result<FileSet<'_>, String> {
+    FileSet::prepare(claim, &[TILES, SLIDE, QC, OVERVIEW]).map_err(|error| {
+        let folder = claim.place().display();
+        format!("{folder}: expected a directory that can be written, found: {error}. Give another one with --out")
     })
 }
 
 /// Writes every file, then gives all of them their names. Returns the paths and sizes.
 pub(super) fn write_all(
-    mut outputs: FileSet,
+    mut outputs: FileSet<'_>,
     scanned: &Scanned,
     slide_json: &Value,
 ) -> Result<Vec<(PathBuf, u64)>, Box<dyn Error>> {
@@ -63,7 +61,25 @@ pub(super) fn write_all(
     Ok(outputs.commit()?)
 }
 
-/// What a scan found, to be printed before the verdict. At most 80 columns wide, paths apart.
+/// Which image was read, by which reader, at which resolution, and whether it is whole.
+fn read_line(scanned: &Scanned) -> String {
+    let Scanned { source, mpp, played, .. } = scanned;
+    let image = source.image.as_ref().map_or(String::new(), |image| format!("{image}, "));
+    let scene = source.scenes.iter().find(|scene| scene.chosen);
+    let scene = scene.map_or(String::new(), |scene| format!("scene {} of {}, ", scene.number, source.scenes.len()));
+    let all = f64::from(source.width) * f64::from(source.height);
+    let whole = match played.unscanned_pixels {
+        0 => "whole".to_owned(),
+        pixels => format!("{:.1} % of it was never scanned", (100.0 * pixels as f64 / all).max(0.1)),
+    };
+    format!(
+        "read: {image}{scene}{whole}, {} x {} um/px by {}, reader {} {}",
+        mpp.x, mpp.y, mpp.source, source.reader.name, source.reader.version
+    )
+}
+
+/// What a scan found, to be printed before the verdict. At most 80 columns wide, apart from paths and what is said of
+/// the file.
 pub(super) fn closing_lines(scanned: &Scanned, files: &[(PathBuf, u64)]) -> Vec<String> {
     let played = &scanned.played;
     let summary = &played.summary;
@@ -71,6 +87,11 @@ pub(super) fn closing_lines(scanned: &Scanned, files: &[(PathBuf, u64)]) -> Vec<
     let statuses = STATUSES.iter().zip(&summary.results[1..]).filter(|(_, count)| **count > 0);
     let statuses: Vec<String> = statuses.map(|(name, count)| format!("{count} {name}")).collect();
     lines.push(format!("{}: {} tiles: {}", scanned.source.name, summary.opened, statuses.join(", ")));
+    lines.push(read_line(scanned));
+    let beside = scanned.source.beside();
+    if !beside.is_empty() {
+        lines.push(format!("not scanned: {}", beside.join(", ")));
+    }
     if scanned.field.stretched {
         let (x, y) = scanned.field.effective_mpp;
         lines.push(format!("stretched: the model saw {x} x {y} um/px enlarged to its own; read features with care"));

@@ -60,6 +60,7 @@ fn scan(scanned: &Scanned, threads: u32) -> Value {
         "frame_width": played.frame_size.0,
         "frame_height": played.frame_size.1,
         "planned_frames": played.planned_frames,
+        "unscanned_pixels": played.unscanned_pixels,
         "rate_tiles_per_s": settings.rate,
         "frames_held_at_most": settings.rate.map(|_| settings.hold),
         "threads": threads,

@@ -118,7 +118,7 @@ impl<'a> Call<'a> {
         Ok(Some(Some(axes)))
     }
 
-    fn place(&self) -> String {
+    pub(super) fn place(&self) -> String {
         let name = self.node.outputs.first().filter(|name| !name.is_empty()).unwrap_or(&self.node.name);
         format!("`{}` ({})", name.escape_default(), self.node.op.escape_default())
     }

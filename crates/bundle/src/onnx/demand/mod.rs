@@ -18,7 +18,7 @@ mod value;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::model::Model;
-use crate::budget::Budget;
+use crate::budget::{Budget, MAX_GRAPH_DEPTH};
 use crate::error::{BundleError, fail};
 
 use call::Call;
@@ -63,12 +63,12 @@ pub fn inferred(
     let mut walk = Walk::default();
     let mut weights = 0u64;
     for constant in &model.constants {
-        walk.known.insert(&constant.name, Source { value: Value::of_constant(constant), step: None });
+        walk.known.insert(&constant.name, Source { value: Value::of_constant(constant), step: None, depth: 0 });
         weights = weights.saturating_add(constant.elements() as u64);
     }
     for input in &model.inputs {
         if input.name == image.0 {
-            walk.known.insert(&input.name, Source { value: Value::exact(image.1), step: Some(0) });
+            walk.known.insert(&input.name, Source { value: Value::exact(image.1), step: Some(0), depth: 0 });
             continue;
         }
         let Some(dims) = input.dims.iter().copied().collect::<Option<Vec<usize>>>() else {
@@ -76,7 +76,7 @@ pub fn inferred(
         };
         weights = weights.saturating_add(product(&dims));
         // A constant of the same name is its value.
-        walk.known.entry(&input.name).or_insert(Source { value: Value::exact(&dims), step: None });
+        walk.known.entry(&input.name).or_insert(Source { value: Value::exact(&dims), step: None, depth: 0 });
     }
     // The image is the first step.
     walk.steps.push(Step { values: 1, ..Step::default() });
@@ -102,10 +102,11 @@ pub fn inferred(
     Ok((demand, shapes))
 }
 
-/// A value, and the step that makes it; none if it does not depend on the image.
+/// A value, the step that makes it (none if it does not depend on the image), and the nodes before it in a chain.
 struct Source {
     value: Value,
     step: Option<usize>,
+    depth: usize,
 }
 
 #[derive(Default)]
@@ -138,17 +139,25 @@ impl<'a> Walk<'a> {
     ) -> Result<(), BundleError> {
         let mut inputs = Vec::with_capacity(node.inputs.len());
         let mut step = Step::default();
-        let mut copied = Vec::new();
+        let (mut copied, mut depth) = (Vec::new(), 0);
         for name in &node.inputs {
             let found = self.known.get(name.as_str());
             if found.is_none() && !name.is_empty() {
                 fail!(Invalid, "`{}` is read before it is computed: the ONNX file is damaged", name.escape_default());
             }
+            depth = depth.max(found.map_or(0, |source| source.depth + 1));
             step.reads.extend(found.and_then(|source| source.step));
             copied.extend(found.filter(|source| source.step.is_some()).map(|source| source.value.elements()));
             inputs.push(found.map(|source| &source.value));
         }
         let call = Call { node, inputs };
+        if depth > MAX_GRAPH_DEPTH {
+            fail!(
+                TooLarge,
+                "more than {MAX_GRAPH_DEPTH} nodes read one another in a chain, up to {}: expected the graph of a model",
+                call.place()
+            );
+        }
         let made = rules::apply(&call)?;
         if let Some(wide) = made.outputs.iter().find(|value| !value.has_few_axes()) {
             return Err(call.invalid(format_args!("it has {:?} axes", wide.shape().map(<[usize]>::len))));
@@ -192,7 +201,7 @@ impl<'a> Walk<'a> {
             } else {
                 self.fixed = self.fixed.saturating_add(bytes);
             }
-            self.known.insert(name, Source { value, step: moving.then_some(at) });
+            self.known.insert(name, Source { value, step: moving.then_some(at), depth });
         }
         for elements in copied {
             self.count(elements.saturating_mul(ELEMENT));

@@ -1,5 +1,10 @@
 //! The readers: known pixels come back, and unsupported or damaged files are refused.
 
+mod containers;
+mod drawn;
+mod strict;
+mod which;
+
 use std::fs::{self, File};
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
@@ -54,7 +59,9 @@ fn committed(name: &str) -> PathBuf {
 
 fn read(path: &Path, rect: Rect) -> Result<Vec<u8>, String> {
     let mut out = vec![9; 5];
-    open(path).and_then(|mut slide| slide.read(rect, &mut out)).map_err(|error| error.to_string())?;
+    open(path, &Selection::default())
+        .and_then(|mut slide| slide.read(rect, &mut out))
+        .map_err(|error| error.to_string())?;
     Ok(out)
 }
 
@@ -179,20 +186,20 @@ fn resolution_of_tags_svs_and_ome() {
     let tags = stripped("resolution.tif", |image| {
         image.resolution(ResolutionUnit::Centimeter, Rational { n: 40_000, d: 1 });
     });
-    let mpp = open(&tags.0).unwrap().info().mpp.clone().unwrap();
+    let mpp = open(&tags.0, &Selection::default()).unwrap().info().mpp.clone().unwrap();
     assert_eq!((mpp.x, mpp.y, mpp.source.as_str()), (0.25, 0.25, "XResolution and YResolution"));
     let describe = |name: &str, text: &str| {
         stripped(name, |image| image.encoder().write_tag(Tag::ImageDescription, text).unwrap())
     };
     let svs = describe("svs.tif", "Aperio Image Library v11\r\n130x90 |AppMag = 20|MPP = 0.4990|Left = 1");
-    let slide = open(&svs.0).unwrap();
+    let slide = open(&svs.0, &Selection::default()).unwrap();
     assert_eq!(slide.info().mpp.as_ref().unwrap().x, 0.499);
     assert!(slide.info().kind.starts_with("SVS (Aperio), strips"), "{}", slide.info().kind);
     let ome =
         describe("ome.tif", "<OME><Image><Pixels PhysicalSizeX=\"345.7\" PhysicalSizeXUnit=\"nm\"/></Image></OME>");
-    assert!((open(&ome.0).unwrap().info().mpp.as_ref().unwrap().x - 0.3457).abs() < 1e-9);
+    assert!((open(&ome.0, &Selection::default()).unwrap().info().mpp.as_ref().unwrap().x - 0.3457).abs() < 1e-9);
     let silent = describe("silent.tif", "a picture");
-    let slide = open(&silent.0).unwrap();
+    let slide = open(&silent.0, &Selection::default()).unwrap();
     assert_eq!(slide.info().mpp, None);
     assert!(slide.info().mpp_missing.is_some());
 }
@@ -285,7 +292,7 @@ fn pictures_and_directories_of_tiles() {
     let png = Temporary::new("picture.png");
     image::save_buffer(&png.0, &pixels(ALL), WIDTH, HEIGHT, image::ColorType::Rgb8).unwrap();
     assert_eq!(read(&png.0, PART).unwrap(), pixels(PART));
-    assert_eq!(open(&png.0).unwrap().info().mpp, None);
+    assert_eq!(open(&png.0, &Selection::default()).unwrap().info().mpp, None);
 
     let folder = Temporary::new("folder");
     fs::create_dir_all(&folder.0).unwrap();
@@ -297,7 +304,7 @@ fn pictures_and_directories_of_tiles() {
         image::save_buffer(path, &tile, side, side, image::ColorType::Rgb8).unwrap();
     }
     fs::write(folder.0.join("notes.txt"), "not a tile").unwrap();
-    let mut slide = open(&folder.0).unwrap();
+    let mut slide = open(&folder.0, &Selection::default()).unwrap();
     assert_eq!((slide.info().width, slide.info().height), (96, 64));
     assert_eq!(slide.info().natural_tile, Some((32, 32)));
     let mut out = Vec::new();
@@ -323,7 +330,7 @@ fn real_slides_decode_if_they_are_there() {
             );
             continue;
         }
-        let mut slide = open(&path).unwrap();
+        let mut slide = open(&path, &Selection::default()).unwrap();
         let info = slide.info().clone();
         assert_eq!((info.width, info.height), (width, height), "{name}");
         assert!((info.mpp.unwrap().x - mpp).abs() < 1e-4, "{name}");

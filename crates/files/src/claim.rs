@@ -1,0 +1,156 @@
+//! One owner of an output.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::commit;
+use crate::draft::{named, of};
+use crate::lock::Lock;
+use crate::sweep::{finish_replacement, sweep};
+
+/// What the hidden files of a claim are named by, where the place is the folder that they are in.
+const WITHIN: &str = "coverslip";
+
+/// The right to write at a place, held until it goes out of scope. A second process is refused and told who has it.
+///
+/// What earlier runs left at the place is finished or removed first; [`Claim::notes`] says what. Where the file system
+/// has no locks, that is a note too, and the claim is given.
+#[derive(Debug)]
+pub struct Claim {
+    place: PathBuf,
+    /// The folder that the names of a set of files are in.
+    folder: PathBuf,
+    /// The journal of the renames of a set of files.
+    journal: PathBuf,
+    notes: Vec<String>,
+    _lock: Lock,
+    /// Goes after the lock, which lies in it.
+    _created: Option<Created>,
+}
+
+/// A folder that did not exist before. It goes again if nothing was written into it.
+#[derive(Debug)]
+struct Created(PathBuf);
+
+impl Drop for Created {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+impl Claim {
+    /// Claims the files of a folder, which is created.
+    ///
+    /// # Errors
+    /// `ResourceBusy` where another process has it; the operating system's, with the path.
+    pub fn within(folder: &Path) -> io::Result<Claim> {
+        let created = (!folder.exists()).then(|| Created(folder.to_owned()));
+        fs::create_dir_all(folder).map_err(|error| named(folder, &error))?;
+        let mut claim = Claim::take(folder, folder, WITHIN)?;
+        claim._created = created;
+        claim.finish_renames()?;
+        claim.sweep(folder)?;
+        Ok(claim)
+    }
+
+    /// Claims one file, or a folder that is written as a whole. The folders above it are created.
+    ///
+    /// # Errors
+    /// As [`Claim::within`]; `InvalidInput` if `out` has no name.
+    pub fn beside(out: &Path) -> io::Result<Claim> {
+        if out.file_name().is_none() {
+            let text = format!("{} has no name of its own; give the name of a file or folder", out.display());
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        let parent = out.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
+        fs::create_dir_all(parent).map_err(|error| named(parent, &error))?;
+        let of = of(out);
+        let mut claim = Claim::take(out, parent, &of)?;
+        claim.finish_renames()?;
+        claim.notes.extend(finish_replacement(out)?);
+        let swept = sweep(parent, Some(&of)).map_err(|error| named(parent, &error))?;
+        claim.notes.extend(swept.notes(out));
+        Ok(claim)
+    }
+
+    fn take(place: &Path, folder: &Path, name: &str) -> io::Result<Claim> {
+        let hidden = |kind: &str| folder.join(format!(".{name}.{kind}"));
+        let lock = Lock::take(hidden("lock"), place).map_err(|error| match error.kind() {
+            io::ErrorKind::ResourceBusy => error,
+            _ => named(place, &error),
+        })?;
+        let without = lock.without().map(|why| {
+            let place = place.display();
+            format!("{place}: the file system gives no lock ({why}); take care that no other run writes here")
+        });
+        Ok(Claim {
+            place: place.to_owned(),
+            folder: folder.to_owned(),
+            journal: hidden("commit"),
+            notes: without.into_iter().collect(),
+            _lock: lock,
+            _created: None,
+        })
+    }
+
+    fn finish_renames(&mut self) -> io::Result<()> {
+        self.notes.extend(commit::finish(&self.folder, &self.journal, &self.place)?);
+        Ok(())
+    }
+
+    /// Removes what ended processes left in another folder that belongs to the place.
+    ///
+    /// # Errors
+    /// The operating system's, with the path.
+    pub fn sweep(&mut self, folder: &Path) -> io::Result<()> {
+        let swept = sweep(folder, None).map_err(|error| named(folder, &error))?;
+        self.notes.extend(swept.notes(folder));
+        Ok(())
+    }
+
+    /// The folder or file that is claimed.
+    pub fn place(&self) -> &Path {
+        &self.place
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub(crate) fn journal(&self) -> &Path {
+        &self.journal
+    }
+
+    /// What the user should know: what earlier runs left, and whether there is no lock. Each is given once.
+    pub fn notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
+    }
+}
+
+/// A place to write a folder at: a claim, or a path that is claimed now.
+pub trait IntoClaim {
+    /// The claim.
+    ///
+    /// # Errors
+    /// As [`Claim::beside`].
+    fn into_claim(self) -> io::Result<Claim>;
+}
+
+impl IntoClaim for Claim {
+    fn into_claim(self) -> io::Result<Claim> {
+        Ok(self)
+    }
+}
+
+impl IntoClaim for &Path {
+    fn into_claim(self) -> io::Result<Claim> {
+        Claim::beside(self)
+    }
+}
+
+impl IntoClaim for &PathBuf {
+    fn into_claim(self) -> io::Result<Claim> {
+        Claim::beside(self)
+    }
+}

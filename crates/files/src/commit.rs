@@ -1,0 +1,119 @@
+//! Several files that get their names together.
+//!
+//! No file system renames several files in one step. So a journal of the renames is written before the first one and
+//! removed after the last: a run that is cut off in between leaves complete drafts and the journal, and the next claim
+//! of the folder finishes the renames.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Component, Path, PathBuf};
+
+use crate::draft::{FILE, Name, named, sync_folder};
+use crate::owner::host;
+use crate::whole::whole;
+
+const FORMAT: &str = "coverslip.commit/1";
+
+/// A draft and the name that it gets, both below the folder.
+pub(crate) struct Renaming {
+    pub(crate) draft: PathBuf,
+    pub(crate) name: PathBuf,
+}
+
+/// Writes the journal. On an error there is none.
+pub(crate) fn begin(journal: &Path, renamings: &[Renaming]) -> io::Result<()> {
+    let mut text = format!("{FORMAT}\n{}\n", host());
+    for Renaming { draft, name } in renamings {
+        text.push_str(&format!("{}\n{}\n", plain(draft)?, plain(name)?));
+    }
+    whole(journal, |file| file.write_all(text.as_bytes())).map_err(|error| {
+        let _ = fs::remove_file(journal);
+        named(journal, &error)
+    })
+}
+
+/// Removes the journal: every file has its name.
+pub(crate) fn end(journal: &Path) -> io::Result<()> {
+    fs::remove_file(journal).map_err(|error| named(journal, &error))
+}
+
+/// Finishes the renames in `folder` that an earlier run of what writes `place` was cut off in.
+pub(crate) fn finish(folder: &Path, journal: &Path, place: &Path) -> io::Result<Option<String>> {
+    let place = place.display();
+    let text = match crate::read_text(journal) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(named(journal, &error)),
+    };
+    let (by, renamings) = parse(&text).ok_or_else(|| damaged(journal))?;
+    if by != host() {
+        let text = format!(
+            "{place}: a run on {by} was cut off while it named its files; start it there again, or remove {}",
+            journal.display()
+        );
+        return Err(io::Error::new(io::ErrorKind::ResourceBusy, text));
+    }
+    let mut renamed = 0;
+    for Renaming { draft, name } in renamings {
+        match fs::rename(folder.join(draft), folder.join(&name)) {
+            Ok(()) => renamed += 1,
+            // It had its name already.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(named(&folder.join(name), &error)),
+        }
+    }
+    sync_folder(folder)?;
+    end(journal)?;
+    Ok(Some(format!("{place}: an earlier run ended while it named its files; {renamed} of them have their names now")))
+}
+
+fn damaged(journal: &Path) -> io::Error {
+    let text = format!("{}: expected the renames of an earlier run, found another text; remove it", journal.display());
+    io::Error::new(io::ErrorKind::InvalidData, text)
+}
+
+/// The host and the renames of a journal. Only drafts are renamed, and only within the folder: anybody may have written
+/// the journal.
+fn parse(text: &str) -> Option<(&str, Vec<Renaming>)> {
+    let mut lines = text.lines();
+    let by = lines.next().filter(|format| *format == FORMAT).and_then(|_| lines.next())?;
+    let lines: Vec<&str> = lines.collect();
+    let (pairs, []) = lines.as_chunks::<2>() else { return None };
+    let below = |path: &Path| path.components().all(|part| matches!(part, Component::Normal(_)));
+    let renaming = |[draft, name]: &[&str; 2]| {
+        let renaming = Renaming { draft: draft.into(), name: name.into() };
+        let last = renaming.draft.file_name()?.to_str().and_then(Name::parse)?;
+        (below(&renaming.draft) && below(&renaming.name) && last.kind == FILE).then_some(renaming)
+    };
+    Some((by, pairs.iter().map(renaming).collect::<Option<_>>()?))
+}
+
+/// A path as a line of the journal.
+fn plain(path: &Path) -> io::Result<&str> {
+    path.to_str().filter(|text| !text.contains(['\n', '\r'])).ok_or_else(|| {
+        let text = format!("{}: expected a name of one line in UTF-8", path.display());
+        io::Error::new(io::ErrorKind::InvalidInput, text)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_journal_renames_drafts_within_its_folder_only() {
+        let journal = |pairs: &str| format!("{FORMAT}\nhere\n{pairs}");
+        let good = journal("lib/.a.h-1-2.partial\nlib/a\n.b.h-1-3.partial\nb\n");
+        assert_eq!(parse(&good).unwrap().1.len(), 2);
+        for bad in [
+            "a\nb\n",
+            ".a.h-1-2.partial\n../a\n",
+            "/x/.a.h-1-2.partial\na\n",
+            ".a.h-1-2.partial\n",
+            ".a.h-1-2.new\na\n",
+        ] {
+            assert!(parse(&journal(bad)).is_none(), "{bad}");
+        }
+        assert!(parse("coverslip.commit/2\nhere\n").is_none());
+    }
+}

@@ -1,0 +1,113 @@
+//! Slides that OpenSlide reads: NDPI, MRXS, BIF, SCN, VMS, DICOM, JPEG 2000 and the rest, through its C library, which is
+//! found at run time.
+//!
+//! OpenSlide says what is wrong with a file after each call, and that becomes an error here. A crash inside it cannot be
+//! caught: it ends this process.
+
+mod library;
+mod sys;
+
+use std::path::{Path, PathBuf};
+
+use super::alpha;
+use super::description::{Associated, Mpp, Reader, Size, SourceInfo};
+use super::mpp::RANGE;
+use super::scanned::{Mask, Scanned};
+use super::source::{Rect, SlideSource, SourceError, file_name};
+pub use library::{Found, INSTALL, found};
+pub(super) use library::{Library, library};
+use sys::Slide;
+
+/// An open slide.
+pub(super) struct OpenSlide {
+    path: PathBuf,
+    slide: Slide,
+    info: SourceInfo,
+    words: Vec<u32>,
+}
+
+impl OpenSlide {
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// OpenSlide's own words.
+    pub(super) fn open(library: &Library, path: &Path) -> Result<OpenSlide, String> {
+        let slide = Slide::open(&library.functions, path)?;
+        let levels = slide.levels()?.into_iter().map(size).collect::<Option<Vec<Size>>>();
+        let levels = levels.filter(|levels| !levels.is_empty()).ok_or("a level without a size below 2^32 px")?;
+        let vendor = slide.property(c"openslide.vendor").filter(|name| is_word(name));
+        let kind = format!("{}, through OpenSlide", vendor.as_deref().unwrap_or("a slide"));
+        let mpp = mpp(&slide);
+        let info = SourceInfo {
+            path: Some(path.display().to_string()),
+            bytes: std::fs::metadata(path).ok().map(|metadata| metadata.len()),
+            reader: Reader { name: "OpenSlide".into(), version: library.version().to_owned() },
+            mpp_missing: mpp.is_none().then(|| "OpenSlide finds no openslide.mpp-x and -y in it".into()),
+            mpp,
+            associated: associated(&slide)?,
+            ..SourceInfo::plain(file_name(path), kind, levels[0].width, levels[0].height)
+        };
+        Ok(OpenSlide { path: path.into(), slide, info: SourceInfo { levels, ..info }, words: Vec::new() })
+    }
+}
+
+impl SlideSource for OpenSlide {
+    fn info(&self) -> &SourceInfo {
+        &self.info
+    }
+
+    fn read(&mut self, rect: Rect, out: &mut Vec<u8>) -> Result<Scanned, SourceError> {
+        let Rect { x, y, width, height } = rect;
+        self.slide.read(x.into(), y.into(), width.into(), height.into(), &mut self.words).map_err(|error| {
+            SourceError(format!(
+                "{}: {width} x {height} px at {x}, {y}: OpenSlide {}: {error}. Copy the slide again from where it came",
+                self.path.display(),
+                self.info.reader.version
+            ))
+        })?;
+        out.clear();
+        out.reserve(rect.bytes());
+        for word in &self.words {
+            let [opacity, mut pixel @ ..] = word.to_be_bytes();
+            match opacity {
+                255 => {}
+                0 => pixel = [255; 3],
+                opacity => alpha::divide(&mut pixel, opacity),
+            }
+            out.extend(pixel);
+        }
+        let mut mask = Mask::all(rect);
+        if self.words.iter().any(|word| word >> 24 == 0) {
+            let scanned: Vec<bool> = self.words.iter().map(|word| word >> 24 > 0).collect();
+            mask.exclude_by(rect, &scanned);
+        }
+        Ok(mask.finish())
+    }
+}
+
+fn size((width, height): (i64, i64)) -> Option<Size> {
+    let side = |side| u32::try_from(side).ok().filter(|&side| side > 0);
+    Some(Size { width: side(width)?, height: side(height)? })
+}
+
+/// One of OpenSlide's own words, not a text of the file.
+fn is_word(name: &str) -> bool {
+    name.len() < 32 && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_ ".contains(c))
+}
+
+fn mpp(slide: &Slide) -> Option<Mpp> {
+    let number = |name| slide.property(name)?.parse::<f64>().ok().filter(|mpp| RANGE.contains(mpp));
+    let (x, y) = (number(c"openslide.mpp-x")?, number(c"openslide.mpp-y")?);
+    Some(Mpp { x, y, source: "OpenSlide, openslide.mpp-x and -y".into() })
+}
+
+/// Roles that OpenSlide knows; another name is a text of the file.
+fn associated(slide: &Slide) -> Result<Vec<Associated>, String> {
+    let known = |name: &str| ["label", "macro", "thumbnail"].into_iter().find(|role| *role == name);
+    let all = slide.associated()?.into_iter();
+    Ok(all
+        .filter_map(|(name, dimensions)| {
+            Some(Associated { role: known(&name).unwrap_or("picture").to_owned(), size: size(dimensions)? })
+        })
+        .collect())
+}

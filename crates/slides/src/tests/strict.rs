@@ -1,0 +1,264 @@
+//! Whole data are read, whatever is odd around them; half data and bombs are refused by name.
+
+use super::drawn::{Drawn, SIDE, Value, deflate, jpeg, write};
+use super::*;
+
+fn file(name: &str, image: &Drawn) -> Temporary {
+    let file = Temporary::new(name);
+    write(&file.0, std::slice::from_ref(image));
+    file
+}
+
+fn lzw(rgb: Vec<u8>) -> Vec<u8> {
+    weezl::encode::Encoder::with_tiff_size_switch(weezl::BitOrder::Msb, 8).encode(&rgb).unwrap()
+}
+
+#[test]
+fn padded_edge_tiles_of_every_lossless_compression() {
+    let without_end = |rgb| {
+        let mut stream = lzw(rgb);
+        stream.pop();
+        stream
+    };
+    for (name, drawn) in [
+        ("lzw", Drawn::tiles(WIDTH, HEIGHT, 5, lzw)),
+        ("endless", Drawn::tiles(WIDTH, HEIGHT, 5, without_end)),
+        ("deflate", Drawn::tiles(WIDTH, HEIGHT, 8, deflate)),
+        ("none", Drawn::tiles(WIDTH, HEIGHT, 1, |rgb| rgb)),
+    ] {
+        let file = file(&format!("edge-{name}.tif"), &drawn);
+        assert_eq!(read(&file.0, ALL).unwrap(), pixels(ALL), "{name}");
+    }
+}
+
+#[test]
+fn lengths_that_are_0_or_too_long_do_not_hide_pixels() {
+    // One strip of unknown length goes to the end of the file.
+    let one = Drawn { lengths: Some(vec![0]), ..Drawn::strips(WIDTH, HEIGHT, HEIGHT) };
+    assert_eq!(read(&file("zero.tif", &one).0, ALL).unwrap(), pixels(ALL));
+    let several = Drawn { lengths: Some(vec![0; 3]), ..Drawn::strips(WIDTH, HEIGHT, 32) };
+    assert_eq!(read(&file("zeroes.tif", &several).0, ALL).unwrap(), pixels(ALL));
+    let silent = Drawn { lengths: Some(Vec::new()), ..Drawn::strips(WIDTH, HEIGHT, 32) };
+    assert_eq!(read(&file("silent.tif", &silent).0, ALL).unwrap(), pixels(ALL));
+    let packed = Drawn { lengths: Some(vec![0; 6]), ..Drawn::tiles(WIDTH, HEIGHT, 5, lzw) };
+    assert_eq!(read(&file("packed.tif", &packed).0, ALL).unwrap(), pixels(ALL));
+    // A last strip of the length of a whole one, as one writer has it, ends behind the file.
+    let whole = WIDTH * 32 * 3;
+    let mut last = Drawn { lengths: Some(vec![whole; 3]), ..Drawn::strips(WIDTH, HEIGHT, 32) };
+    last.tags.remove(&270);
+    let last = file("last.tif", &last);
+    // The drawn file has its directory behind the pixels; one for the web has it before them.
+    let end = fs::read(&last.0).unwrap();
+    assert_eq!(read(&last.0, ALL).unwrap(), pixels(ALL));
+    assert!(end.len() < (whole * 3) as usize + 8, "the length ends behind the file");
+}
+
+/// A tile that a scanner left out is no white glass.
+#[test]
+fn tiles_that_are_not_there_were_not_scanned() {
+    let mut sparse = Drawn::jpeg(WIDTH, HEIGHT);
+    sparse.chunks[0].clear();
+    sparse.chunks[4].clear();
+    let file = file("sparse.tif", &sparse);
+    let mut slide = open(&file.0, &Selection::default()).unwrap();
+    assert_eq!(slide.info().missing_tiles, Some((2, 6)));
+    let mut out = Vec::new();
+    let Scanned::Parts(parts) = slide.read(ALL, &mut out).unwrap() else { panic!("tiles are missing") };
+    let scanned: usize = parts.iter().map(Rect::pixels).sum();
+    assert_eq!(scanned, ALL.pixels() - (SIDE * SIDE + SIDE * (HEIGHT - SIDE)) as usize);
+    assert!(parts.iter().all(|part| part.common(&Rect { x: 0, y: 0, width: SIDE, height: SIDE }).is_none()));
+    assert_eq!(out[..3], [255; 3], "white where nothing was scanned");
+    let there = Rect { x: SIDE, y: 0, width: 10, height: 10 };
+    assert_eq!(slide.read(there, &mut out).unwrap(), Scanned::All);
+    let gone = Rect { x: 3, y: 3, width: 10, height: 10 };
+    assert_eq!(slide.read(gone, &mut out).unwrap(), Scanned::Parts(Vec::new()));
+}
+
+#[test]
+fn what_is_transparent_was_not_scanned_in_every_format() {
+    let hole = Rect { x: 10, y: 20, width: 30, height: 25 };
+    let opacity = |x: u32, y: u32| {
+        let inside = hole.common(&Rect { x, y, width: 1, height: 1 }).is_some();
+        if inside { 0 } else { 255 }
+    };
+    let rgba: Vec<u8> = (0..HEIGHT)
+        .flat_map(|y| (0..WIDTH).map(move |x| (x, y)))
+        .flat_map(|(x, y)| {
+            let [r, g, b] = if opacity(x, y) == 0 { [0; 3] } else { pixel(x, y) };
+            [r, g, b, opacity(x, y)]
+        })
+        .collect();
+    let png = Temporary::new("hole.png");
+    image::save_buffer(&png.0, &rgba, WIDTH, HEIGHT, image::ColorType::Rgba8).unwrap();
+    let with_alpha = |kind| {
+        let mut drawn = Drawn::strips(WIDTH, HEIGHT, HEIGHT);
+        drawn.chunks = vec![rgba.clone()];
+        let shorts = |values: &[u16]| Value::Short(values.to_vec());
+        drawn.with(277, shorts(&[4])).with(258, shorts(&[8; 4])).with(338, shorts(&[kind]))
+    };
+    let (straight, multiplied) = (file("straight.tif", &with_alpha(2)), file("multiplied.tif", &with_alpha(1)));
+    let mut answers = Vec::new();
+    for path in [&png.0, &straight.0, &multiplied.0] {
+        let mut out = Vec::new();
+        let scanned = open(path, &Selection::default()).unwrap().read(ALL, &mut out).unwrap();
+        let Scanned::Parts(parts) = &scanned else { panic!("{}: a hole", path.display()) };
+        assert_eq!(parts.iter().map(Rect::pixels).sum::<usize>(), ALL.pixels() - hole.pixels());
+        answers.push((out, scanned));
+    }
+    assert!(answers.iter().all(|answer| answer == &answers[0]));
+    // A fourth sample that is not opacity hides nothing.
+    let other = file("other.tif", &with_alpha(0));
+    let mut out = Vec::new();
+    let scanned = open(&other.0, &Selection::default()).unwrap().read(ALL, &mut out).unwrap();
+    assert_eq!(scanned, Scanned::All);
+}
+
+/// The scan's data of a stream, from its first byte to its end mark.
+fn scan_of(jpeg: &[u8]) -> std::ops::Range<usize> {
+    let header = jpeg.windows(2).position(|two| two == [0xff, 0xda]).unwrap();
+    header + 2 + usize::from(u16::from_be_bytes([jpeg[header + 2], jpeg[header + 3]]))..jpeg.len() - 2
+}
+
+#[test]
+fn a_jpeg_that_ends_early_is_named_wherever_it_is_cut() {
+    let mut noise = 1_u32;
+    let grains: Vec<u8> = (0..SIDE * SIDE * 3)
+        .map(|_| {
+            noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (noise >> 24) as u8
+        })
+        .collect();
+    let whole = jpeg(&grains, SIDE, SIDE);
+    let scan = scan_of(&whole);
+    for percent in (5..100).step_by(5) {
+        let at = scan.start + scan.len() * percent / 100;
+        for end in [&[][..], &[0xff, 0xd9]] {
+            let cut = [&whole[..at], end].concat();
+            let picture = Temporary::new(&format!("cut-{percent}-{}.jpg", end.len()));
+            fs::write(&picture.0, &cut).unwrap();
+            let error = read(&picture.0, Rect { x: 0, y: 0, width: 4, height: 4 }).unwrap_err();
+            assert!(error.contains("damaged, truncated or unsupported"), "{percent} %: {error}");
+            let mut tiles = Drawn::jpeg(WIDTH, HEIGHT);
+            tiles.chunks[4] = cut;
+            let error = refusal(&file(&format!("cut-{percent}.tif"), &tiles).0);
+            assert!(error.contains("tile (column 1, row 1)") && error.contains("damaged or truncated"), "{error}");
+        }
+    }
+    // All blocks are there: an end mark is nobody's pixels.
+    let picture = Temporary::new("endless.jpg");
+    fs::write(&picture.0, &whole[..whole.len() - 2]).unwrap();
+    let tile = Rect { x: 0, y: 0, width: SIDE, height: SIDE };
+    let plain = Temporary::new("whole.jpg");
+    fs::write(&plain.0, &whole).unwrap();
+    assert_eq!(read(&picture.0, tile).unwrap(), read(&plain.0, tile).unwrap());
+}
+
+#[test]
+fn a_cut_jpeg_of_a_directory_is_named() {
+    let folder = Temporary::new("cut-folder");
+    fs::create_dir_all(&folder.0).unwrap();
+    let whole = jpeg(&pixels(Rect { x: 0, y: 0, width: SIDE, height: SIDE }), SIDE, SIDE);
+    fs::write(folder.0.join("a.jpg"), &whole).unwrap();
+    let scan = scan_of(&whole);
+    fs::write(folder.0.join("b.jpg"), [&whole[..scan.start + scan.len() / 2], &[0xff, 0xd9]].concat()).unwrap();
+    let error = read(&folder.0, Rect { x: 0, y: 0, width: 2 * SIDE, height: SIDE }).unwrap_err();
+    assert!(error.contains("b.jpg") && error.contains("truncated"), "{error}");
+}
+
+/// Writes a size into a JPEG's frame header.
+fn sized(jpeg: &[u8], width: u16, height: u16) -> Vec<u8> {
+    let mut out = jpeg.to_vec();
+    let frame = out.windows(2).position(|two| two == [0xff, 0xc0]).unwrap();
+    out[frame + 5..frame + 7].copy_from_slice(&height.to_be_bytes());
+    out[frame + 7..frame + 9].copy_from_slice(&width.to_be_bytes());
+    out
+}
+
+#[test]
+fn sizes_of_headers_are_held_against_the_file_before_memory_is_asked_for() {
+    let tile = jpeg(&pixels(Rect { x: 0, y: 0, width: SIDE, height: SIDE }), SIDE, SIDE);
+    let bomb = sized(&tile, 65500, 65500);
+    let picture = Temporary::new("bomb.jpg");
+    fs::write(&picture.0, &bomb).unwrap();
+    assert!(refusal(&picture.0).contains("ends before the image does"), "{}", refusal(&picture.0));
+    let mut tiles = Drawn::jpeg(WIDTH, HEIGHT);
+    tiles.chunks[0] = bomb;
+    assert!(refusal(&file("bomb.tif", &tiles).0).contains("tile (column 0, row 0)"));
+    // Data enough, but not for this tile.
+    let large = jpeg(&pixels(Rect { x: 0, y: 0, width: 200, height: 200 }), 200, 200);
+    tiles.chunks[0] = large;
+    let error = refusal(&file("large.tif", &tiles).0);
+    assert!(error.contains("expected a JPEG of at most 64 x 64 pixels") && error.contains("200 x 200"), "{error}");
+
+    // A PNG of 74 bytes that states 37 GB.
+    let mut png = Vec::new();
+    let encoder = image::codecs::png::PngEncoder::new(&mut png);
+    image::ImageEncoder::write_image(encoder, &[0; 12], 2, 2, image::ExtendedColorType::Rgb8).unwrap();
+    png[16..24].copy_from_slice(&[0, 1, 0x86, 0xa0, 0, 1, 0xe8, 0x48]);
+    let crc = crc32(&png[12..29]);
+    png[29..33].copy_from_slice(&crc.to_be_bytes());
+    let picture = Temporary::new("bomb.png");
+    fs::write(&picture.0, &png).unwrap();
+    assert!(refusal(&picture.0).contains("damaged, truncated or unsupported"), "{}", refusal(&picture.0));
+
+    // Lists that are longer than the file.
+    let mut many = Drawn::tiles(WIDTH, HEIGHT, 1, |rgb| rgb);
+    many.tags.insert(256, Value::Long(vec![4_000_000_000]));
+    many.tags.insert(257, Value::Long(vec![4_000_000_000]));
+    assert!(refusal(&file("many.tif", &many).0).contains("the file's directory is damaged"));
+    let huge = Drawn::tiles(WIDTH, HEIGHT, 1, |rgb| rgb).with(322, Value::Long(vec![u32::MAX]));
+    assert!(refusal(&file("huge.tif", &huge).0).contains("expected tiles or strips of at most 256 MB"));
+    let attributes: String = (0..90_000).map(|index| format!(" a{index}=\"0\"")).collect();
+    let xml = format!("<OME><Image><Pixels PhysicalSizeX=\"0.5\"{attributes}/></Image></OME>");
+    let quadratic = file("quadratic.ome.tif", &Drawn::jpeg(WIDTH, HEIGHT).described(&xml));
+    let slide = open(&quadratic.0, &Selection::default()).unwrap();
+    assert!(slide.info().mpp_missing.as_ref().unwrap().contains("larger than any scanner's"));
+}
+
+/// CRC of a PNG chunk, as its specification states it.
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(u32::MAX, |crc, &byte| {
+        (0..8).fold(crc ^ u32::from(byte), |crc, _| if crc & 1 == 1 { 0xedb8_8320 ^ (crc >> 1) } else { crc >> 1 })
+    })
+}
+
+/// A damaged file ends with an answer. Where the test passes by luck, fuzzing looks further.
+#[test]
+fn damaged_files_end_with_an_answer() {
+    let file = Temporary::new("mutant");
+    let seeds = [
+        {
+            write(&file.0, &[Drawn::jpeg(WIDTH, HEIGHT).described("Aperio|MPP = 0.5"), Drawn::strips(20, 20, 7)]);
+            fs::read(&file.0).unwrap()
+        },
+        {
+            write(&file.0, &[Drawn::tiles(WIDTH, HEIGHT, 5, lzw).resolution(40_000)]);
+            fs::read(&file.0).unwrap()
+        },
+        jpeg(&pixels(ALL), WIDTH, HEIGHT),
+    ];
+    let mut state = 3_u64;
+    let mut draw = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    };
+    for round in 0..600 {
+        let mut bytes = seeds[round % seeds.len()].clone();
+        for _ in 0..1 + draw(6) {
+            // Headers and directories are at the ends.
+            let at = match draw(3) {
+                0 => draw(bytes.len()),
+                1 => draw(bytes.len().min(700)),
+                _ => bytes.len() - 1 - draw(bytes.len().min(400)),
+            };
+            bytes[at] = [0, 1, 0x7f, 0xff, draw(256) as u8][draw(5)];
+        }
+        if draw(4) == 0 {
+            bytes.truncate(draw(bytes.len()));
+        }
+        fs::write(&file.0, bytes).unwrap();
+        let Ok(mut slide) = open(&file.0, &Selection::default()) else { continue };
+        let (width, height) = (slide.info().width.min(200), slide.info().height.min(200));
+        let _ = slide.read(Rect { x: 0, y: 0, width, height }, &mut Vec::new());
+    }
+}

@@ -1,0 +1,276 @@
+//! Every command that writes, with small inputs.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use coverslip_files::Claim;
+use coverslip_testkit::{Scratch, note};
+
+use super::COMMAND;
+
+/// The folders of the trials.
+pub(crate) struct Place {
+    pub(crate) root: PathBuf,
+    pub(crate) inputs: PathBuf,
+    /// Below it every command writes.
+    pub(crate) out: PathBuf,
+    /// The earlier result, from which `out` is restored.
+    pub(crate) earlier: PathBuf,
+}
+
+/// What is claimed while a command runs.
+#[derive(Clone, Copy)]
+enum Claimed {
+    /// The folder `out/NAME`.
+    Within,
+    /// The file or folder of this name in `out`.
+    Beside(&'static str),
+}
+
+/// A command.
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    /// The run whose result is there before; none where the command replaces nothing.
+    pub(crate) earlier: Vec<String>,
+    /// The run that is tried.
+    pub(crate) new: Vec<String>,
+    /// A second run is refused, because the first succeeded.
+    pub(crate) once: bool,
+    /// It takes a second or more.
+    pub(crate) slow: bool,
+    claimed: Claimed,
+}
+
+impl Case {
+    /// Claims what the command writes.
+    pub(crate) fn claim(&self, place: &Place) -> Claim {
+        match self.claimed {
+            Claimed::Within => Claim::within(&place.out.join(self.name)).unwrap(),
+            Claimed::Beside(name) => Claim::beside(&place.out.join(name)).unwrap(),
+        }
+    }
+}
+
+impl Place {
+    pub(crate) fn new(scratch: &Scratch) -> Place {
+        let [inputs, out, earlier] = ["in", "out", "earlier"].map(|name| scratch.join(name));
+        fs::create_dir_all(&inputs).unwrap();
+        fs::create_dir_all(&out).unwrap();
+        let place = Place { root: scratch.path().to_owned(), inputs, out, earlier };
+        place.fill();
+        place
+    }
+
+    /// The file with the number of calls.
+    pub(crate) fn count(&self) -> PathBuf {
+        self.root.join("count")
+    }
+
+    /// The inputs, made by the commands themselves.
+    fn fill(&self) {
+        coverslip_testkit::bundle(&self.inputs.join("bundle"));
+        for (name, seed) in [("a", 1), ("b", 2)] {
+            picture(&self.inputs.join(format!("{name}.png")), seed, 100, 70);
+        }
+        for slide in 0..8 {
+            picture(&self.inputs.join(format!("s{slide}.png")), 10 + slide, 400, 320);
+        }
+        fs::write(self.inputs.join("labels.json"), r#"[{"index": 3, "label": "lymphocytes", "evidence": "seen"}]"#)
+            .unwrap();
+        fs::write(self.inputs.join("others.json"), r#"[{"index": 4, "label": "plasma cells", "evidence": "seen"}]"#)
+            .unwrap();
+        let tile = "--field tile --mpp 0.5 --bundle in/bundle";
+        for line in [
+            "analyze planted --groups 4 --tiles 3 --side 64 --out in/planted".to_owned(),
+            format!("embed in/planted --slide-separator _ --scanner one {tile} --out in/e.safetensors"),
+            format!("embed in/planted --slide-separator _ --scanner two {tile} --out in/f.safetensors"),
+            "sae train --embeddings in/e.safetensors --tap last --steps 2 --batch 4 --expansion 1 --k 3 --out in/sae".into(),
+            "analyze counts --embeddings in/e.safetensors --bundle in/bundle --labels in/planted/counts.csv --group group \
+             --tap last --permutations 19 --resamples 100 --out in/counts"
+                .into(),
+            format!("{PROFILE} --name inputs --out in/profile"),
+        ] {
+            let output = Command::new(COMMAND).args(words(&line)).current_dir(&self.root).output().unwrap();
+            assert!(output.status.success(), "{line}: {}", super::text(&output));
+        }
+    }
+}
+
+/// Noise in the colours of a stain, and a rim of glass.
+fn picture(path: &Path, seed: u32, width: u32, height: u32) {
+    let mut state = seed;
+    let picture = image::RgbImage::from_fn(width, height, |x, _| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let noise = (state >> 26) as u8;
+        if x < 32 { image::Rgb([243, 242, 244]) } else { image::Rgb([200 - noise, 90 + noise, 160 - noise]) }
+    });
+    picture.save(path).unwrap();
+}
+
+fn words(line: &str) -> Vec<String> {
+    line.split_whitespace().map(str::to_owned).collect()
+}
+
+/// A command whose two runs differ in the words behind it.
+fn case(name: &'static str, claimed: Claimed, line: &str, earlier: &str, new: &str) -> Case {
+    let run = |more: &str| words(&format!("{line} {more}"));
+    Case { name, earlier: run(earlier), new: run(new), once: false, slow: false, claimed }
+}
+
+pub(crate) fn cases(place: &Place) -> Vec<Case> {
+    let mut all = playing();
+    all.extend(bundles());
+    all.extend(profiles());
+    all.extend(analyses());
+    all.push(install());
+    all.extend(plan(place));
+    all
+}
+
+/// Commands that play slides.
+fn playing() -> Vec<Case> {
+    let embed = "embed --bundle in/bundle --mpp 0.5 --force";
+    let embed = |name, out: &'static str| {
+        case(name, Claimed::Beside(out), &format!("{embed} --out out/{out}"), "in/a.png", "in/b.png")
+    };
+    vec![
+        case("scan", Claimed::Within, "scan --bundle in/bundle --mpp 0.5 --out out/scan", "in/a.png", "in/b.png"),
+        embed("embed", "e.safetensors"),
+        embed("embed into Parquet", "e.parquet"),
+    ]
+}
+
+const PROFILE: &str = "profile build --bundle in/bundle --mpp 0.5 --single --skip-unstable --tiles-per-slide 30 --force \
+                       --scanner A=in/s0.png in/s1.png in/s2.png in/s3.png in/s4.png in/s5.png";
+
+fn profiles() -> Vec<Case> {
+    let challenge = "profile challenge --bundle in/bundle --mpp 0.5 --profile in/profile --scanner A --tiles-per-slide 30 \
+                     --fault gaussian --out out/challenge";
+    let build = format!("{PROFILE} --out out/profile --name");
+    let mut all = vec![
+        case("profile build", Claimed::Beside("profile"), &build, "one", "two"),
+        case("challenge", Claimed::Within, challenge, "in/s6.png", "in/s7.png"),
+    ];
+    all.iter_mut().for_each(|case| case.slow = true);
+    all
+}
+
+fn bundles() -> Vec<Case> {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/import/tests/golden/onnx/vit_dynamic");
+    let golden = golden.canonicalize().unwrap();
+    let golden = golden.display();
+    let build = format!(
+        "bundle build --weights {golden}/model.onnx --model {golden}/model.json --tiles {golden}/golden.safetensors \
+         --licence MIT --source tests --mpp 0.5 --out out/built --force"
+    );
+    vec![
+        case("bundle build", Claimed::Beside("built"), &build, "--name one", "--name two"),
+        Case {
+            earlier: Vec::new(),
+            once: true,
+            ..case("bundle synthetic", Claimed::Beside("made"), "bundle synthetic --out out/made", "", "")
+        },
+        case(
+            "bundle label",
+            Claimed::Beside("labelled"),
+            "bundle label in/bundle --out out/labelled --force --labels",
+            "in/labels.json",
+            "in/others.json",
+        ),
+        case(
+            "bundle export-onnx",
+            Claimed::Beside("m.onnx"),
+            "bundle export-onnx in/bundle --out out/m.onnx",
+            "",
+            "--precision fp16",
+        ),
+        case(
+            "bundle run",
+            Claimed::Beside("o.safetensors"),
+            "bundle run in/bundle --out out/o.safetensors --tiles",
+            "in/a.png",
+            "in/b.png",
+        ),
+    ]
+}
+
+fn analyses() -> Vec<Case> {
+    let labels = "--labels in/planted/counts.csv --group group --permutations 19 --resamples 100 --tap last";
+    let compared = labels.replace("--tap last", "--tap-a last --tap-b last");
+    let within = |name: &'static str, line: &str, earlier: &str, new: &str| {
+        case(name, Claimed::Within, &format!("{line} --out out/{name}"), earlier, new)
+    };
+    let mut all = vec![
+        within(
+            "counts",
+            &format!("analyze counts --embeddings in/e.safetensors --bundle in/bundle {labels}"),
+            "--seed 1",
+            "--seed 2",
+        ),
+        within(
+            "compare",
+            &format!("analyze compare in/e.safetensors in/f.safetensors {compared}"),
+            "--names a,b",
+            "--names c,d",
+        ),
+        within(
+            "depth",
+            &format!(
+                "analyze depth --bundle in/bundle --embeddings in/e.safetensors {}",
+                labels.replace("--tap last", "")
+            ),
+            "--dataset here",
+            "--dataset there",
+        ),
+        within(
+            "transfer",
+            &format!(
+                "analyze transfer --embeddings in/e.safetensors --to in/f.safetensors --to-labels \
+                 in/planted/counts.csv {labels}"
+            ),
+            "--dataset here",
+            "--dataset there",
+        ),
+        within("features", "analyze features --embeddings in/e.safetensors --bundle in/bundle", "--top 2", "--top 3"),
+        within(
+            "scanners",
+            "analyze scanners in/e.safetensors in/f.safetensors --bootstraps 5 --folds 2 --k 2",
+            "--seed 1",
+            "--seed 2",
+        ),
+        within(
+            "sae-train",
+            "sae train --embeddings in/e.safetensors --tap last --steps 4 --batch 4 --checkpoint-every 2 --expansion 1 --k 3 \
+             --restart",
+            "--seed 1",
+            "--seed 2",
+        ),
+        within("sae-eval", "sae eval in/sae --tap last --embeddings", "in/e.safetensors", "in/f.safetensors"),
+        case("report", Claimed::Beside("r.html"), "report in/counts --out out/r.html --title", "One", "Two"),
+    ];
+    all.push(Case {
+        earlier: Vec::new(),
+        once: true,
+        ..within("planted", "analyze planted --groups 2 --tiles 1 --side 64", "", "")
+    });
+    all
+}
+
+/// The library of this build, and another one in its place before.
+fn install() -> Case {
+    let library = coverslip_testkit::library();
+    let line = format!("install --prefix out/install --library {}", library.display());
+    Case { slow: true, ..case("install", Claimed::Within, &line, "", "--bundle in/bundle") }
+}
+
+/// A plan needs TensorRT-RTX, not a GPU.
+fn plan(place: &Place) -> Option<Case> {
+    let Some(library) = std::env::var("COVERSLIP_TENSORRT_RTX").ok().filter(|path| !path.is_empty()) else {
+        note("engine build is left out: COVERSLIP_TENSORRT_RTX does not name a TensorRT-RTX library");
+        return None;
+    };
+    let bundle = place.inputs.join("bundle").display().to_string();
+    let line = format!("engine build --bundle {bundle} --library {library} --target sm86 --out out/p.plan --max-batch");
+    Some(Case { slow: true, ..case("engine build", Claimed::Beside("p.plan"), &line, "4", "8") })
+}

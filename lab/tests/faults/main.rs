@@ -1,0 +1,190 @@
+//! Every command that writes, on a disk with faults: full, sealed, with errors of reading and writing, and with a kill at
+//! every step. After each fault the earlier result is whole or the new one is; a command that fails says so in one
+//! sentence; and the next run succeeds and leaves nothing behind.
+//!
+//! `disk.c` makes the faults. In `cargo test` a few points of each command are tried; with `--ignored` all of them.
+#![cfg(target_os = "linux")]
+
+mod cases;
+mod tree;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use cases::{Case, Place, cases};
+use coverslip_testkit::{Scratch, note};
+use tree::Tree;
+
+const COMMAND: &str = env!("CARGO_BIN_EXE_coverslip");
+
+/// The kinds of faults, and how many points of a command are tried in `cargo test`.
+const KINDS: [(&str, usize); 5] = [("full", 2), ("error", 2), ("kill", 4), ("sealed", 1), ("read", 1)];
+
+/// The faulty disk as a library to preload.
+fn disk(scratch: &Scratch) -> PathBuf {
+    let library = scratch.join("disk.so");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/faults/disk.c");
+    let mut compiler = coverslip_testkit::cc();
+    compiler.arg("-shared").arg("-fPIC").arg("-O1").arg("-o").arg(&library).arg(source).arg("-ldl");
+    coverslip_testkit::run(&mut compiler);
+    library
+}
+
+/// A command with its faulty disk.
+struct Trial<'t> {
+    case: &'t Case,
+    place: &'t Place,
+    disk: &'t Path,
+    /// What a run that succeeded left before.
+    earlier: Tree,
+    /// What the run that is tried leaves.
+    new: Tree,
+}
+
+impl Trial<'_> {
+    fn run(&self, fault: Option<(&str, Option<u64>)>) -> Output {
+        let mut command = Command::new(COMMAND);
+        command.args(&self.case.new).current_dir(&self.place.root);
+        if let Some((kind, at)) = fault {
+            let root = if kind == "read" { &self.place.inputs } else { &self.place.out };
+            command.env("LD_PRELOAD", self.disk).env("FAULT_KIND", kind).env("FAULT_ROOT", root);
+            command.env("FAULT_COUNT", self.place.count());
+            if let Some(at) = at {
+                command.env("FAULT_AT", at.to_string());
+            }
+        }
+        command.output().expect("the command runs")
+    }
+
+    /// How many calls the whole run makes at which this kind of fault can happen.
+    fn points(&self, kind: &str) -> u64 {
+        self.earlier.restore(&self.place.out);
+        let output = self.run(Some((kind, None)));
+        assert!(output.status.success(), "{}: {}", self.case.name, text(&output));
+        std::fs::read_to_string(self.place.count()).unwrap().trim().parse().unwrap()
+    }
+
+    /// Lets the fault happen at the call `at`, and checks what is there then and after the next run.
+    fn at(&self, kind: &str, at: u64) {
+        let name = format!("{}: {kind} at call {at}", self.case.name);
+        self.earlier.restore(&self.place.out);
+        let output = self.run(Some((kind, Some(at))));
+        let said = text(&output);
+        let there = Tree::of(&self.place.out);
+        let whole = there.is_whole(&self.earlier, &self.new);
+        match output.status.code() {
+            // Nothing is whole for sure between the first and the last of several renames; the next run finishes them.
+            None => assert!(whole.is_ok() || there.has_a_journal(), "{name}: {whole:?}\n{said}"),
+            Some(0) => assert_eq!(whole, Ok(true), "{name}: it succeeded\n{said}"),
+            Some(1) => {
+                assert!(whole.is_ok() || there.has_a_journal(), "{name}: {whole:?}\n{said}");
+                let sentences = said.lines().filter(|line| line.starts_with("coverslip: ")).count();
+                assert!(sentences == 1 && !said.contains("panicked"), "{name}: {said}");
+            }
+            other => panic!("{name}: ended with {other:?}\n{said}"),
+        }
+        if self.case.once && whole == Ok(true) {
+            return;
+        }
+        let again = self.run(None);
+        assert!(again.status.success(), "{name}: the next run failed\n{said}{}", text(&again));
+        let there = Tree::of(&self.place.out);
+        assert_eq!(there.is_whole(&self.earlier, &self.new), Ok(true), "{name}: after the next run");
+        assert_eq!(there.hidden(), Vec::<String>::new(), "{name}: left behind after the next run");
+    }
+}
+
+fn text(output: &Output) -> String {
+    [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned()).concat()
+}
+
+/// At most `most` of the numbers below `count`, the first and the last among them.
+fn spread(count: u64, most: usize) -> Vec<u64> {
+    let most = (most as u64).min(count);
+    let mut points: Vec<u64> = (0..most).map(|i| if most == 1 { 0 } else { i * (count - 1) / (most - 1) }).collect();
+    points.dedup();
+    points
+}
+
+/// Tries the commands whose number is `rest` modulo `parts`; `all`: at every point.
+fn try_commands(name: &str, all: bool) {
+    let scratch = Scratch::new(name);
+    let disk = disk(&scratch);
+    let place = Place::new(&scratch);
+    for case in cases(&place) {
+        if !all && case.slow {
+            note(&format!("{}: tried at few points here, at all of them with --ignored", case.name));
+        }
+        let _ = std::fs::remove_dir_all(&place.out);
+        std::fs::create_dir_all(&place.out).unwrap();
+        let run = |arguments: &[String]| {
+            let output = Command::new(COMMAND).args(arguments).current_dir(&place.root).output().unwrap();
+            assert!(output.status.success(), "{}: {}", case.name, text(&output));
+            Tree::of(&place.out)
+        };
+        let earlier = if case.earlier.is_empty() { Tree::of(&place.out) } else { run(&case.earlier) };
+        let earlier = earlier.kept(&place.earlier);
+        let new = run(&case.new);
+        assert_ne!(new.changed(&earlier), 0, "{}: the two runs differ", case.name);
+        let trial = Trial { case: &case, place: &place, disk: &disk, earlier, new };
+        let mut tried = 0;
+        for (kind, few) in KINDS {
+            let few = if case.slow { few.div_ceil(3) } else { few };
+            let count = if kind == "sealed" { 1 } else { trial.points(kind) };
+            // Some commands read no file.
+            for at in spread(count, if all { usize::MAX } else { few }) {
+                trial.at(kind, at);
+                tried += 1;
+            }
+        }
+        note(&format!("{}: {tried} faults", case.name));
+    }
+}
+
+#[test]
+fn no_fault_of_the_disk_leaves_half_a_result() {
+    try_commands("faults", false);
+}
+
+#[test]
+#[ignore = "every point of every command takes an hour of CPU time"]
+fn no_fault_at_any_point_leaves_half_a_result() {
+    try_commands("all-faults", true);
+}
+
+/// Two commands that write to one place at once: the second is refused, and told who has it.
+#[test]
+fn the_second_command_at_a_place_is_refused() {
+    let scratch = Scratch::new("owners");
+    let place = Place::new(&scratch);
+    for case in cases(&place) {
+        let _ = std::fs::remove_dir_all(&place.out);
+        std::fs::create_dir_all(&place.out).unwrap();
+        let claim = case.claim(&place);
+        let output = Command::new(COMMAND).args(&case.new).current_dir(&place.root).output().unwrap();
+        let said = text(&output);
+        assert_eq!(output.status.code(), Some(1), "{}: {said}", case.name);
+        let owner = format!("process {} on ", std::process::id());
+        assert!(said.contains(&owner) && said.contains("writes here"), "{}: {said}", case.name);
+        drop(claim);
+    }
+}
+
+/// A link under the name of an earlier version's draft, and of the outputs themselves.
+#[test]
+fn no_link_is_followed_out_of_the_folder() {
+    let scratch = Scratch::new("links");
+    let place = Place::new(&scratch);
+    let case = cases(&place).into_iter().find(|case| case.name == "scan").unwrap();
+    let precious = scratch.join("precious");
+    std::fs::write(&precious, "precious").unwrap();
+    let out = place.out.join("scan");
+    std::fs::create_dir_all(&out).unwrap();
+    for name in [".slide.json.partial", "slide.json", "tiles.parquet"] {
+        std::os::unix::fs::symlink(&precious, out.join(name)).unwrap();
+    }
+    let output = Command::new(COMMAND).args(&case.new).current_dir(&place.root).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    assert_eq!(std::fs::read_to_string(&precious).unwrap(), "precious");
+    assert!(std::fs::symlink_metadata(out.join("slide.json")).unwrap().is_file());
+}
