@@ -220,7 +220,7 @@ fn a_table_of_empty_cells_is_counted_before_it_is_kept() {
     let commas = ",".repeat(12 << 20);
     fs::write(path.with_extension("csv"), format!("slide{commas}\na{commas}\n")).unwrap();
     let out = scratch.join("out.json");
-    let arguments = ["analyze", "scanners", text(&path), "--out", text(&out)];
+    let arguments = ["analyze", "scanners", text(&path), "--out", text(&out), "--scanner", "slide"];
     assert_refused("empty cells", &coverslip(&arguments));
 }
 
