@@ -32,7 +32,7 @@ const SMALL: usize = 256 << 10;
 
 pub(crate) struct Runtime {
     pub(crate) shared: Arc<Shared>,
-    config: RuntimeConfig,
+    pub(crate) config: RuntimeConfig,
     pub(crate) manifest: Arc<Manifest>,
     /// The features' numbers before some were removed, where that was done.
     pub(crate) original_features: Option<Vec<i32>>,

@@ -165,14 +165,13 @@ fn runtime_fields_that_are_not_built_yet_are_unsupported() {
     refused(open(&|d| d.isolation = ISOLATION_ALWAYS), UNSUPPORTED, "ISOLATION_ALWAYS");
     refused(open(&|d| d.isolation = 3), INVALID_ARGUMENT, "isolation");
     refused(open(&|d| d.worker_timeout_ms = 1), UNSUPPORTED, "worker_timeout_ms");
-    refused(open(&|d| d.cpu_precision = CPU_PRECISION_HALF), UNSUPPORTED, "cpu_precision");
     refused(open(&|d| d.cpu_precision = CPU_PRECISION_INT8), UNSUPPORTED, "cpu_precision");
     refused(open(&|d| d.cpu_precision = -1), INVALID_ARGUMENT, "cpu_precision");
     refused(open(&|d| d.cpu_tuning_path = c"".as_ptr()), UNSUPPORTED, "cpu_tuning_path");
     // In this process, which is what there is.
     let runtime = open(&|d| d.isolation = ISOLATION_NEVER).expect("no worker is what NEVER asks for");
     let (info, stats) = (runtime.info(), runtime.stats());
-    assert_eq!((info.worker_process_id, info.cpu_precision, info.cpu_kernels[0]), (0, CPU_PRECISION_FLOAT32, 0));
+    assert_eq!((info.worker_process_id, info.cpu_precision), (0, CPU_PRECISION_FLOAT32));
     assert_eq!((stats.worker_process_id, stats.worker_restarts), (0, 0));
     assert_eq!(runtime.begin(|_| ()).summary().precision, PRECISION_FLOAT32);
 }

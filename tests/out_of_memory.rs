@@ -322,7 +322,7 @@ fn each_allocation_of_a_slide_with_a_profile_may_fail() {
     fails_in_turn(&mut Buffers::new(bundle, Some(profile)));
 }
 
-/// What is asked for before a run is what the run takes, and not many times as much.
+/// What is asked for before a run is at least what the run takes.
 #[test]
 fn a_run_stays_within_what_was_asked_for() {
     let _alone = ALONE.lock().unwrap_or_else(|e| e.into_inner());

@@ -234,7 +234,8 @@ extern "C" {
 /** coverslip_runtime_desc.cpu_precision: that of the CPU engine. 1.1 */
 #define COVERSLIP_CPU_PRECISION_FLOAT32 0 /**< float32, as in 1.0. */
 #define COVERSLIP_CPU_PRECISION_HALF 1    /**< float16 or bfloat16, by what the processor has. Norms, softmax, SAE and
-                                               errors in float32. Not built yet. */
+                                               errors in float32. UNSUPPORTED where the processor has no kernels for
+                                               it that are quicker than float32's, and for an imported graph. */
 #define COVERSLIP_CPU_PRECISION_INT8 2    /**< The mix of int8, half and float32 that passed the bundle's gate; a bundle
                                                without one is refused with UNSUPPORTED. Not built yet. */
 

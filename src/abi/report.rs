@@ -45,6 +45,8 @@ pub(super) fn info(runtime: &Runtime) -> RuntimeInfo {
     put_text(&mut info.gpu_uuid, &about.gpu_uuid);
     info.plan_digest = about.plan_digest;
     info.precision = about.precision;
+    info.cpu_precision = runtime.config.engine.cpu_precision;
+    put_text(&mut info.cpu_kernels, &about.cpu_kernels);
     if let Some(loss) = runtime.shared.duty.loss() {
         info.fallback_reason = loss.reason;
         put_text(&mut info.fallback_message, loss.error.text());
@@ -148,4 +150,5 @@ fn put_provenance(summary: &mut SlideSummary, runtime: &RuntimeInfo) {
     summary.driver_version = runtime.driver_version;
     summary.gpu_uuid = runtime.gpu_uuid;
     summary.precision = runtime.precision;
+    summary.cpu_kernels = runtime.cpu_kernels;
 }

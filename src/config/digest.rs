@@ -7,6 +7,8 @@ use std::fmt::{Arguments, Display, Write};
 
 use coverslip_bundle::Digest;
 use coverslip_bundle::signature::{PublicKey, Trust};
+use coverslip_plugin_abi::CPU_PRECISION_FLOAT32;
+use coverslip_vit::Family;
 use sha2::{Digest as _, Sha256};
 
 use super::request::SlideRequest;
@@ -78,10 +80,12 @@ pub(crate) fn of_runtime(config: &RuntimeConfig) -> [u8; 32] {
 fn runtime_fields<W: Write>(to: W, config: &RuntimeConfig) -> W {
     // Taken apart, so that a new field does not compile until it is decided here whether it counts.
     let RuntimeConfig { bundle, bundle_digest, profile, trust, engine, max_slides, memory_limit } = config;
-    let EngineConfig { kind, fallback, cpu_lanes, placement: Placement { cpus, normal_priority }, gpu } = engine;
+    let EngineConfig { kind, fallback, cpu_lanes, cpu_precision, cpu_kernels, placement, gpu } = engine;
+    let Placement { cpus, normal_priority } = placement;
     let Trust { keys, required } = trust;
-    let newer = !keys.is_empty() || *required;
-    let version = match newer {
+    let signed = !keys.is_empty() || *required;
+    let narrow = *cpu_precision != CPU_PRECISION_FLOAT32;
+    let version = match signed || narrow {
         false => "coverslip runtime configuration v2",
         true => "coverslip runtime configuration v3",
     };
@@ -99,12 +103,16 @@ fn runtime_fields<W: Write>(to: W, config: &RuntimeConfig) -> W {
     gpu_fields(&mut fields, gpu);
     fields.number("max_slides", max_slides);
     fields.number("memory_limit", memory_limit);
-    if newer {
+    if signed {
         // In which order the host names them changes nothing.
         let mut keys: Vec<String> = keys.iter().map(PublicKey::to_string).collect();
         keys.sort();
         fields.number("trusted_keys", keys.join(","));
         fields.flag("require_signature", *required);
+    }
+    if narrow {
+        fields.number("cpu_precision", cpu_precision);
+        fields.text("cpu_kernels", cpu_kernels.map(Family::name));
     }
     fields.0
 }
@@ -229,6 +237,8 @@ mod tests {
                 kind: 1,
                 fallback: 2,
                 cpu_lanes: 3,
+                cpu_precision: CPU_PRECISION_FLOAT32,
+                cpu_kernels: None,
                 placement: Placement { cpus: vec![0, 2, 4], normal_priority: true },
                 gpu: GpuConfig {
                     library: None,
@@ -304,6 +314,16 @@ memory_limit=4294967296
 ";
         assert_eq!(text, expected);
         assert_eq!(hex(of_runtime(&runtime())), "5b9f78e9f0e56250b15ed7589942403fa2b73b7b5adf3a3b3206644dabd88b88");
+    }
+
+    #[test]
+    fn half_is_written_with_its_kernels_and_only_where_it_is_asked_for() {
+        let engine = EngineConfig { cpu_precision: 1, cpu_kernels: Some(Family::Avx512Bf16), ..runtime().engine };
+        let half = runtime_fields(String::new(), &RuntimeConfig { engine, ..runtime() });
+        let plain = runtime_fields(String::new(), &runtime());
+        assert_eq!(half, format!("{}cpu_precision=1\ncpu_kernels=11:avx512-bf16\n", plain.replace("v2", "v3")));
+        let engine = EngineConfig { cpu_kernels: Some(Family::Avx2), ..runtime().engine };
+        assert_eq!(runtime_fields(String::new(), &RuntimeConfig { engine, ..runtime() }), plain, "as in 1.0");
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use coverslip_vit::Family;
+
 use crate::thread::Placement;
 
 /// Which engine to open, and on what.
@@ -13,6 +15,10 @@ pub(crate) struct EngineConfig {
     pub(crate) fallback: i32,
     /// Threads of the CPU engine.
     pub(crate) cpu_lanes: usize,
+    /// `COVERSLIP_CPU_PRECISION_*`.
+    pub(crate) cpu_precision: i32,
+    /// The kernels of the CPU engine, where the processor has some; else rten chooses its own.
+    pub(crate) cpu_kernels: Option<Family>,
     pub(crate) placement: Placement,
     pub(crate) gpu: GpuConfig,
 }

@@ -7,6 +7,7 @@ pub(crate) mod open;
 mod outputs;
 mod selfcheck;
 mod tensorrt;
+mod vit;
 
 use coverslip_plugin_abi::Feature;
 
@@ -37,6 +38,8 @@ pub(crate) struct About {
     pub(crate) run_bytes: usize,
     /// `COVERSLIP_PRECISION_*`.
     pub(crate) precision: i32,
+    /// The kernel families of the CPU engine; empty where a library chooses its own.
+    pub(crate) cpu_kernels: String,
     /// The GPU's driver, and which GPU; empty on the CPU.
     pub(crate) driver: String,
     pub(crate) gpu_uuid: String,
@@ -45,9 +48,14 @@ pub(crate) struct About {
 }
 
 impl About {
-    /// What the runs of all lanes take together.
+    /// What to ask for before a run: what the runs of all lanes take together. glibc keeps a freed piece of up to 32 MiB for
+    /// the thread that freed it, where the engine's thread does not find it: only for a larger one it asks the system.
     pub(crate) fn all_runs(&self) -> usize {
-        self.run_bytes.saturating_mul(self.lanes)
+        const OF_THE_SYSTEM: usize = 33 << 20;
+        match self.run_bytes.saturating_mul(self.lanes) {
+            0 => 0,
+            bytes => bytes.max(OF_THE_SYSTEM),
+        }
     }
 }
 

@@ -6,14 +6,16 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use coverslip_bundle::{Bundle, Tolerance};
+use coverslip_bundle::{Architecture, Bundle, Tolerance};
 use coverslip_plugin_abi as abi;
+use coverslip_vit::Family;
 use crossbeam_channel::{Sender, bounded};
 
 use super::config::EngineConfig;
 use super::cpu::CpuEngine;
 use super::duty::Duty;
 use super::selfcheck::self_check;
+use super::vit::VitEngine;
 use super::{Engine, Failure, Loss, tensorrt};
 use crate::error::{Result, error, from_bundle};
 use crate::log::Log;
@@ -113,8 +115,30 @@ impl Loader {
             && loss.error.code != abi::CANCELLED
     }
 
+    /// A ViT has kernels of its own. Every other graph, and every processor without kernels, has rten.
     fn cpu(&self) -> Result<Checked> {
         self.tell.tell(abi::STAGE_COMPOSE, 0.0)?;
+        match (&self.bundle.manifest().architecture, self.config.cpu_kernels) {
+            (Architecture::Vit(_), Some(family)) => self.vit(family),
+            _ => self.rten(),
+        }
+    }
+
+    fn vit(&self, family: Family) -> Result<Checked> {
+        self.tell.tell(abi::STAGE_ENGINE, 0.0)?;
+        let engine = VitEngine::load(&self.bundle, family, self.config.cpu_lanes)?;
+        let worst = self.check(&engine, Tolerance::of(family.precision()), 1)?;
+        Ok((Arc::new(engine), worst))
+    }
+
+    fn rten(&self) -> Result<Checked> {
+        if self.config.cpu_precision != abi::CPU_PRECISION_FLOAT32 {
+            return Err(error!(
+                UNSUPPORTED,
+                "the bundle's model is an ONNX graph, which the CPU engine runs in float32 alone: set \
+                 runtime_desc.cpu_precision to COVERSLIP_CPU_PRECISION_FLOAT32"
+            ));
+        }
         let manifest = self.bundle.manifest();
         let weights = usize::try_from(4 * (manifest.model_parameters() + manifest.sae_parameters()));
         let graph =

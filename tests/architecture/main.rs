@@ -122,8 +122,15 @@ fn linked() -> BTreeSet<String> {
 
 #[test]
 fn the_plugin_links_no_importer() {
-    let expected =
-        ["crates/bundle", "crates/files", "crates/numerics", "crates/profile", "crates/tensorrt", "plugin_abi"];
+    let expected = [
+        "crates/bundle",
+        "crates/files",
+        "crates/numerics",
+        "crates/profile",
+        "crates/tensorrt",
+        "crates/vit",
+        "plugin_abi",
+    ];
     assert_eq!(linked().iter().map(String::as_str).collect::<Vec<_>>(), expected);
 }
 

@@ -1,5 +1,5 @@
-"""Compares the composed graph on rten, as `coverslip bundle run` computes it, with onnxruntime on the same
-ONNX file and with a float64 transcription of model and SAE. One line per comparison; exits with 1 if a
+"""Compares the composed graph on rten, and the CPU engine's float32 kernels that this processor has, as `coverslip
+bundle run` computes them, with onnxruntime on the ONNX file and with a float64 transcription of model and SAE. One line per comparison; exits with 1 if a
 tolerance is passed.
 
     python -m venv .venv && .venv/bin/pip install -r tools/oracle/requirements.txt
@@ -133,17 +133,30 @@ class Tool:
 
     def __init__(self, coverslip, work, report):
         self.coverslip, self.work, self.report = coverslip, work, report
+        self.engines = engines()
 
     def call(self, *arguments):
         result = subprocess.run([self.coverslip, "bundle", *map(str, arguments)], capture_output=True, text=True)
         if result.returncode:
             sys.exit(f"coverslip bundle {' '.join(map(str, arguments))}: {result.stdout}{result.stderr}")
 
-    def rten(self, bundle, tiles):
+    def run(self, engine, bundle, tiles):
         """The bundle's outputs for tiles, computed by the command."""
         tensors.save(self.work / "tiles.safetensors", {"tiles": tiles})
-        self.call("run", bundle, "--tiles", self.work / "tiles.safetensors", "--out", self.work / "outputs.safetensors")
-        return tensors.load(self.work / "outputs.safetensors")
+        kernels = [] if engine == "rten" else ["--kernels", engine]
+        out = self.work / "outputs.safetensors"
+        self.call("run", bundle, "--tiles", self.work / "tiles.safetensors", *kernels, "--out", out)
+        return tensors.load(out)
+
+
+def engines():
+    """rten, and the float32 kernels whose instructions this processor has."""
+    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    wanted = {"avx2": ["avx2", "fma"], "avx512": ["avx512f", "avx512bw", "avx512dq", "avx512vl"]}
+    here = [name for name, needs in wanted.items() if all(f" {flag} " in flags for flag in needs)]
+    for name in wanted.keys() - set(here):
+        print(f"skip {name}: this processor does not have it")
+    return ["rten", *here]
 
 
 def onnx_session(tool, bundle):
@@ -171,15 +184,17 @@ def check(tool, name, bundle, tile_sets, transcribed):
             print(f"skip {name}, {kind} tiles: no images in --data")
             continue
         at = f"{name}, {kind} tiles"
-        ours = tool.rten(bundle, tiles)
         theirs = dict(zip(names, session.run(None, {"pixels": tiles})))
-        compare(tool.report, f"{at}, rten : onnxruntime", manifest, theirs, ours)
-        alone = tool.rten(bundle, tiles[-1:])
-        last = {key: value[-1:] for key, value in ours.items()}
-        compare(tool.report, f"{at}, in a batch : alone", manifest, alone, last)
         few = tiles[:transcribed]
-        ours = {key: value[: len(few)] for key, value in ours.items()}
-        compare(tool.report, f"{at}, rten : float64", manifest, model.run(few), ours)
+        exact = model.run(few)
+        for engine in tool.engines:
+            ours = tool.run(engine, bundle, tiles)
+            compare(tool.report, f"{at}, {engine} : onnxruntime", manifest, theirs, ours)
+            alone = tool.run(engine, bundle, tiles[-1:])
+            last = {key: value[-1:] for key, value in ours.items()}
+            compare(tool.report, f"{at}, {engine} in a batch : alone", manifest, alone, last)
+            first = {key: value[: len(few)] for key, value in ours.items()}
+            compare(tool.report, f"{at}, {engine} : float64", manifest, exact, first)
 
 
 def find_coverslip():

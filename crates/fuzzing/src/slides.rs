@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Cursor;
 
-use coverslip_slides::{Rect, Selection};
+use coverslip_slides::{ReaderKind, Rect, Selection};
 use coverslip_testkit::{Scratch, root};
 use image::codecs::jpeg::JpegEncoder;
 use image::{DynamicImage, ExtendedColorType, ImageFormat, RgbImage, RgbaImage};
@@ -63,7 +63,9 @@ fn read(name: &str, bytes: &[u8]) -> bool {
 }
 
 fn corners(path: &std::path::Path) -> bool {
-    let Ok(mut slide) = coverslip_slides::open(path, &Selection::default()) else { return false };
+    // A library that is found at run time reads with code of its own.
+    let selection = Selection { reader: Some(ReaderKind::Own), scene: None };
+    let Ok(mut slide) = coverslip_slides::open(path, &selection) else { return false };
     let (width, height) = (slide.info().width, slide.info().height);
     let mut pixels = Vec::new();
     let mut whole = width > 0 && height > 0;

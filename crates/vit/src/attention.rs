@@ -3,7 +3,7 @@
 use coverslip_bundle::BundleError;
 
 use crate::aligned::Aligned;
-use crate::kernels::{Out, To};
+use crate::kernels::{Out, Right, To};
 use crate::panels::{Panels, Rows, padded};
 use crate::weights::{Block, Model};
 
@@ -49,16 +49,17 @@ impl Attention {
         let stride = kernels.layout().words(shape.mixed());
         let asked = Rows { count: asking, ..normed };
         let out = |to| Out { to, stride };
-        kernels.product(asked, &block.queries.panels, &block.queries.bias, out(To::Operand(&mut self.queries)));
-        kernels.product(normed, &block.keys.panels, &block.keys.bias, out(To::Operand(&mut self.keys)));
-        let values = Out { to: To::Values(&mut self.values), stride: shape.mixed() };
-        kernels.product(normed, &block.values.panels, &block.values.bias, values);
+        let Block { queries, keys, values, proj, .. } = block;
+        kernels.product(asked, queries.before(&keys.panels), out(To::Operand(&mut self.queries)));
+        kernels.product(normed, keys.before(&values.panels), out(To::Operand(&mut self.keys)));
+        let out = Out { to: To::Values(&mut self.values), stride: shape.mixed() };
+        kernels.product(normed, values.before(&proj.panels), out);
         for head in 0..shape.heads {
             self.head(model, head, asking);
         }
         let mixed = Rows { words: &self.mixed, stride, count: asking };
         let out = Out { to: To::Sum(tokens), stride: shape.row };
-        kernels.product(mixed, &block.proj.panels, &block.proj.bias, out);
+        kernels.product(mixed, proj.before(block.first_of_mlp()), out);
     }
 
     /// One head: shares of the values, as an operand.
@@ -71,7 +72,8 @@ impl Attention {
         for query in (0..asking).step_by(QUERIES) {
             let (count, place) = ((asking - query).min(QUERIES), query * stride + first);
             let queries = Rows { words: &self.queries[place..], stride, count };
-            kernels.product(queries, &self.head_keys, &[], Out { to: To::Values(&mut self.scores), stride: row });
+            let out = Out { to: To::Values(&mut self.scores), stride: row };
+            kernels.product(queries, cached(&self.head_keys), out);
             let rows = self.scores.chunks_exact_mut(row).zip(self.shares.chunks_exact_mut(row_words));
             for (scores, shares) in rows.take(count) {
                 kernels.softmax(scores, shape.tokens);
@@ -79,7 +81,12 @@ impl Attention {
             }
             let shares = Rows { words: &self.shares, stride: row_words, count };
             let to = To::Operand(&mut self.mixed[place..]);
-            kernels.product(shares, &self.head_values, &[], Out { to, stride });
+            kernels.product(shares, cached(&self.head_values), Out { to, stride });
         }
     }
+}
+
+/// A right-hand side that is in the cache.
+fn cached(panels: &Panels) -> Right<'_> {
+    Right { panels, bias: &[], next: None }
 }

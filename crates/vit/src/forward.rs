@@ -71,7 +71,8 @@ impl Lane {
             let normed = self.normed.of(model, &block.norm1, &self.tokens, model.shape.tokens);
             self.attention.add(model, block, normed, asking, &mut self.tokens);
             let normed = self.normed.of(model, &block.norm2, &self.tokens, asking);
-            self.mlp.add(model, block, normed, &mut self.tokens);
+            let next = model.blocks.get(index + 1).map(|block| &block.queries.panels);
+            self.mlp.add(model, block, next, normed, &mut self.tokens);
             for tap in model.taps.iter().filter(|tap| tap.after_block == index) {
                 self.pool.read(model, tap, &self.tokens, &mut self.embeddings[tap.place.clone()]);
             }

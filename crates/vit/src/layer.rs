@@ -6,6 +6,7 @@ use coverslip_bundle::BundleError;
 use coverslip_bundle::fold::Linear;
 
 use crate::aligned::Aligned;
+use crate::kernels::Right;
 use crate::panels::{Layout, Panels, padded};
 
 /// A linear layer.
@@ -37,6 +38,11 @@ impl Layer {
         };
         let panels = Panels::pack_part(layout, &layer.weight, layer.inputs, layer.outputs, outputs)?;
         Ok(Self { panels, bias })
+    }
+
+    /// The layer as a right-hand side, before a product with the weights `next`.
+    pub(crate) fn before<'a>(&'a self, next: &'a Panels) -> Right<'a> {
+        Right { panels: &self.panels, bias: &self.bias, next: Some(next) }
     }
 
     pub(crate) fn bytes(&self) -> usize {

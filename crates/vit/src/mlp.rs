@@ -3,9 +3,9 @@
 use coverslip_bundle::BundleError;
 
 use crate::aligned::Aligned;
-use crate::kernels::{Out, To};
-use crate::panels::Rows;
-use crate::weights::{Block, HIDDEN, Model};
+use crate::kernels::{Out, Right, To};
+use crate::panels::{Panels, Rows};
+use crate::weights::{Block, HIDDEN, HiddenPart, Model};
 
 /// The buffers of the MLP.
 pub(crate) struct Mlp {
@@ -22,24 +22,33 @@ impl Mlp {
         Ok(Self { gate: Aligned::zeroed(gate)?, hidden: Aligned::zeroed(shape.tokens * layout.words(HIDDEN))? })
     }
 
-    /// Adds the block's MLP over `normed` to `tokens`.
-    pub(crate) fn add(&mut self, model: &Model, block: &Block, normed: Rows<'_>, tokens: &mut [f32]) {
+    /// Adds the block's MLP over `normed` to `tokens`. `next`: the weights after it.
+    pub(crate) fn add(
+        &mut self,
+        model: &Model,
+        block: &Block,
+        next: Option<&Panels>,
+        normed: Rows<'_>,
+        tokens: &mut [f32],
+    ) {
         let kernels = &model.kernels;
         let stride = kernels.layout().words(HIDDEN);
         let mut bias = &block.fc2_bias[..];
-        for part in &block.hidden {
+        for (index, part) in block.hidden.iter().enumerate() {
             let words = &mut self.hidden[..];
             let to = match &part.gate {
                 Some(gate) => {
                     let out = Out { to: To::Values(&mut self.gate), stride: HIDDEN };
-                    kernels.product(normed, &gate.panels, &gate.bias, out);
+                    kernels.product(normed, gate.before(&part.fc1.panels), out);
                     To::Gated { gate: &self.gate, gate_stride: HIDDEN, words }
                 }
                 None => To::Gelu(words),
             };
-            kernels.product(normed, &part.fc1.panels, &part.fc1.bias, Out { to, stride });
+            kernels.product(normed, part.fc1.before(&part.fc2), Out { to, stride });
             let hidden = Rows { words: &self.hidden, stride, count: normed.count };
-            kernels.product(hidden, &part.fc2, bias, Out { to: To::Sum(tokens), stride: model.shape.row });
+            let next = block.hidden.get(index + 1).map(HiddenPart::first).or(next);
+            let right = Right { panels: &part.fc2, bias, next };
+            kernels.product(hidden, right, Out { to: To::Sum(tokens), stride: model.shape.row });
             bias = &[];
         }
     }

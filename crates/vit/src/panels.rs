@@ -239,7 +239,7 @@ mod tests {
 
     #[test]
     fn bfloat16_rounds_to_the_nearest_even() {
-        for (value, bits) in [(1.0, 0x3f80), (1.003_906_25, 0x3f80), (1.011_718_8, 0x3f82), (-2.5, 0xc020)] {
+        for (value, bits) in [(1.0, 0x3f80), (1.0 + 1.0 / 256.0, 0x3f80), (1.0 + 3.0 / 256.0, 0x3f82), (-2.5, 0xc020)] {
             assert_eq!(bfloat16(value), bits, "{value}");
         }
         assert_eq!(bfloat16(f32::INFINITY), 0x7f80);

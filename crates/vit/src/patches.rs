@@ -3,7 +3,7 @@
 use coverslip_bundle::BundleError;
 
 use crate::aligned::Aligned;
-use crate::kernels::{Out, To};
+use crate::kernels::{Out, Right, To};
 use crate::panels::{Rows, padded};
 use crate::weights::Model;
 
@@ -40,6 +40,8 @@ impl Patches {
         tokens.copy_from_slice(&model.table);
         let rows = Rows { words: &self.words, stride, count: shape.tokens - shape.prefix };
         let to = To::Sum(&mut tokens[shape.prefix * shape.row..]);
-        model.kernels.product(rows, &model.patch_embedding, &[], Out { to, stride: shape.row });
+        let next = model.blocks.first().map(|block| &block.queries.panels);
+        let right = Right { panels: &model.patch_embedding, bias: &[], next };
+        model.kernels.product(rows, right, Out { to, stride: shape.row });
     }
 }

@@ -5,7 +5,7 @@ use coverslip_bundle::tensors::TensorFile;
 use coverslip_bundle::{BundleError, InputStep, Manifest, SaeArchitecture};
 
 use crate::aligned::Aligned;
-use crate::kernels::{Kernels, Out, To};
+use crate::kernels::{Kernels, Out, Right, To};
 use crate::layer::{Layer, rows};
 use crate::panels::{Rows, padded};
 use crate::top::{Feature, largest};
@@ -170,7 +170,8 @@ impl Coding {
         let x = Rows { words: &self.words, stride: self.words.len(), count: 1 };
         let stride = self.all.len();
         let out = Out { to: To::Values(&mut self.all), stride };
-        kernels.product(x, &coder.encoder.panels, &coder.encoder.bias, out);
+        let Layer { panels, bias } = &coder.encoder;
+        kernels.product(x, Right { panels, bias, next: Some(panels) }, out);
     }
 
     /// Finds the features, counts and decodes the active ones and keeps the largest.

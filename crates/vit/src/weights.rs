@@ -103,6 +103,20 @@ pub(crate) struct HiddenPart {
     pub(crate) fc2: Panels,
 }
 
+impl Block {
+    /// The weights that the MLP needs first.
+    pub(crate) fn first_of_mlp(&self) -> &Panels {
+        self.hidden.first().map_or(&self.proj.panels, HiddenPart::first)
+    }
+}
+
+impl HiddenPart {
+    /// The weights that the part needs first.
+    pub(crate) fn first(&self) -> &Panels {
+        &self.gate.as_ref().unwrap_or(&self.fc1).panels
+    }
+}
+
 /// A tap: which part of the embeddings it writes, and how.
 pub(crate) struct Tap {
     pub(crate) after_block: usize,

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use coverslip_bundle::tensors::{Tensor, TensorMap, to_safetensors};
 use coverslip_bundle::{Bundle, ComposedGraph, ReferenceOutputs};
 use coverslip_files::put;
+use coverslip_vit::Family;
 
 use super::tiles;
 use crate::claim;
@@ -15,10 +16,19 @@ use crate::claim;
 ///
 /// # Errors
 /// Where tiles cannot be read, the graph cannot be run, or the file cannot be written.
-pub(crate) fn run(bundle: &Bundle, tiles: &[PathBuf], path: &Path, out: &mut impl Write) -> Result<(), Box<dyn Error>> {
+pub(crate) fn run(
+    bundle: &Bundle,
+    tiles: &[PathBuf],
+    kernels: Option<Family>,
+    path: &Path,
+    out: &mut impl Write,
+) -> Result<(), Box<dyn Error>> {
     let _claim = claim::beside(path)?;
     let tiles = tiles::read(tiles, bundle.manifest().side)?;
-    let outputs = coverslip_runner::outputs(bundle.compose()?, &tiles.pixels)?;
+    let outputs = match kernels {
+        Some(family) => coverslip_vit::outputs(bundle, family, &tiles.pixels)?,
+        None => coverslip_runner::outputs(bundle.compose()?, &tiles.pixels)?,
+    };
     put(path, &to_safetensors(&tensors(bundle, &outputs))?)?;
     Ok(writeln!(out, "{}: outputs for {} tiles", path.display(), outputs.count)?)
 }

@@ -37,6 +37,9 @@ pub(super) struct EngineArgs {
     /// The precision on the GPU
     #[arg(long, value_enum, default_value_t = Precision::Float16)]
     precision: Precision,
+    /// The precision on the CPU: half is refused where the processor has no quick products of it
+    #[arg(long, value_enum, default_value_t = CpuPrecision::Float32)]
+    cpu_precision: CpuPrecision,
     /// Tiles per batch on the GPU [default: the plan's, 32 when it is built]
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     max_batch: u32,
@@ -61,6 +64,13 @@ enum Precision {
     Float32,
 }
 
+#[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+enum CpuPrecision {
+    #[value(name = "fp32", alias = "float32")]
+    Float32,
+    Half,
+}
+
 impl EngineArgs {
     pub(super) fn choice(&self) -> EngineChoice {
         // The plugin takes no path that depends on the folder where the command is run.
@@ -77,6 +87,10 @@ impl EngineArgs {
                 Precision::Float16 => abi::PRECISION_FLOAT16,
                 Precision::BFloat16 => abi::PRECISION_BFLOAT16,
                 Precision::Float32 => abi::PRECISION_FLOAT32,
+            },
+            cpu_precision: match self.cpu_precision {
+                CpuPrecision::Float32 => abi::CPU_PRECISION_FLOAT32,
+                CpuPrecision::Half => abi::CPU_PRECISION_HALF,
             },
             max_batch: self.max_batch,
         }

@@ -161,6 +161,10 @@ impl Asked {
         };
         let engine = if info.engine == abi::ENGINE_CPU { "the CPU" } else { "the GPU" };
         page.row("AUTO chooses", &format!("{engine}: {}", text(&info.engine_version)));
+        let kernels = text(&info.cpu_kernels);
+        if !kernels.is_empty() {
+            page.row("kernels", &kernels);
+        }
         if info.fallback_reason != abi::REASON_NONE {
             page.row("because", &text(&info.fallback_message));
             advice.reason(info.fallback_reason);

@@ -14,7 +14,7 @@ use crate::resume;
 /// The key of a run with the bundle of this digest.
 pub(super) fn of(request: &Request, bundle: &[u8; 32]) -> String {
     let Request { cutting, naming, background, setup, .. } = request;
-    let EngineChoice { engine, tensorrt_library, plans, precision, max_batch } = &setup.engine;
+    let EngineChoice { engine, tensorrt_library, plans, precision, cpu_precision, max_batch } = &setup.engine;
     let field = match cutting.field {
         Field::Grid => "grid",
         Field::Tile => "tile",
@@ -32,6 +32,7 @@ pub(super) fn of(request: &Request, bundle: &[u8; 32]) -> String {
         ("tensorrt_library", json!(path(tensorrt_library))),
         ("plans", json!(path(plans))),
         ("precision", precision_name(*precision)),
+        ("cpu_precision", cpu_precision_name(*cpu_precision)),
         ("max_batch", json!(max_batch)),
     ];
     // Without these options the key is that of runs from before there were any.
@@ -54,6 +55,14 @@ fn precision_name(precision: i32) -> Value {
         abi::PRECISION_FLOAT32 => json!("float32"),
         abi::PRECISION_FLOAT16 => json!("float16"),
         abi::PRECISION_BFLOAT16 => json!("bfloat16"),
+        other => json!(other),
+    }
+}
+
+fn cpu_precision_name(precision: i32) -> Value {
+    match precision {
+        abi::CPU_PRECISION_FLOAT32 => json!("float32"),
+        abi::CPU_PRECISION_HALF => json!("half"),
         other => json!(other),
     }
 }
@@ -89,9 +98,9 @@ mod tests {
         assert_eq!(
             of(&request, &[0xab; 32]),
             format!(
-                "v2: bundle=\"{bundle}\", field=\"grid\", mpp=null, stretch=false, background=false, \
+                "v3: bundle=\"{bundle}\", field=\"grid\", mpp=null, stretch=false, background=false, \
                  slide_separator=null, scanner=\"\", engine=\"cpu\", tensorrt_library=null, plans=null, \
-                 precision=\"float16\", max_batch=0"
+                 precision=\"float16\", cpu_precision=\"float32\", max_batch=0"
             )
         );
         request.cutting =
@@ -103,14 +112,16 @@ mod tests {
             tensorrt_library: Some("/lib/libnvinfer.so.11".into()),
             plans: Some("/plans".into()),
             precision: abi::PRECISION_BFLOAT16,
+            cpu_precision: abi::CPU_PRECISION_HALF,
             max_batch: 64,
         };
         assert_eq!(
             of(&request, &[0xab; 32]),
             format!(
-                "v2: bundle=\"{bundle}\", field=\"tile\", mpp=0.25, stretch=true, background=true, \
+                "v3: bundle=\"{bundle}\", field=\"tile\", mpp=0.25, stretch=true, background=true, \
                  slide_separator=\"_\", scanner=\"lab, 1\", engine=\"tensorrt\", \
-                 tensorrt_library=\"/lib/libnvinfer.so.11\", plans=\"/plans\", precision=\"bfloat16\", max_batch=64"
+                 tensorrt_library=\"/lib/libnvinfer.so.11\", plans=\"/plans\", precision=\"bfloat16\", \
+                 cpu_precision=\"half\", max_batch=64"
             )
         );
         let before = of(&request, &[0xab; 32]);

@@ -10,5 +10,7 @@ pub(crate) struct EngineChoice {
     pub(crate) plans: Option<PathBuf>,
     /// `COVERSLIP_PRECISION_*`.
     pub(crate) precision: i32,
+    /// `COVERSLIP_CPU_PRECISION_*`.
+    pub(crate) cpu_precision: i32,
     pub(crate) max_batch: u32,
 }

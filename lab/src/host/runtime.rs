@@ -44,6 +44,7 @@ impl Runtime {
         desc.tensorrt_library = or_null(&tensorrt);
         desc.plan_cache_path = or_null(&plans);
         desc.precision = engine.precision;
+        desc.cpu_precision = engine.cpu_precision;
         desc.max_batch = engine.max_batch;
         if tensorrt.is_none() {
             desc.flags |= abi::RUNTIME_ALLOW_LIBRARY_SEARCH;

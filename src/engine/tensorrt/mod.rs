@@ -241,6 +241,7 @@ impl Site<'_> {
             driver: format!("CUDA {}", device::cuda_version(self.device.cuda_version)),
             gpu_uuid: self.device.uuid.clone(),
             plan_digest: plan.digest.as_ref().map_or([0; 32], |digest| digest.0),
+            cpu_kernels: String::new(),
         }
     }
 }

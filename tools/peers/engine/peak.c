@@ -13,36 +13,46 @@ static double seconds(void)
     return now.tv_sec + now.tv_nsec / 1e9;
 }
 
-/* 12 sums hide the latency of every core so far; the empty asm keeps them in registers. */
-#define LOOP(TYPE, STEP)                                                                                               \
-    TYPE s[12];                                                                                                        \
-    for (int i = 0; i < 12; i++)                                                                                       \
-        s[i] = a;                                                                                                      \
-    for (long n = 0; n < TIMES / 12; n++)                                                                              \
-        for (int i = 0; i < 12; i++) {                                                                                 \
-            s[i] = STEP;                                                                                               \
-            __asm__ volatile("" : "+v"(s[i]));                                                                         \
-        }                                                                                                              \
-    for (int i = 1; i < 12; i++)                                                                                       \
-        s[0] += s[i];                                                                                                  \
-    return ((float *)&s[0])[0];
+/* 12 sums hide the latency of every core so far; the empty asm keeps them apart and in registers. */
+#define EACH(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7) DO(8) DO(9) DO(10) DO(11)
+#define ONE(i) s##i = STEP(s##i); __asm__ volatile("" : "+v"(s##i));
+#define BEGIN(i) TYPE s##i = a;
+#define ADD(i) total += ((float *)&s##i)[0];
+#define LOOP()                                                                                                         \
+    EACH(BEGIN)                                                                                                        \
+    for (long n = 0; n < TIMES / 12; n++) {                                                                            \
+        EACH(ONE)                                                                                                      \
+    }                                                                                                                  \
+    float total = 0;                                                                                                   \
+    EACH(ADD)                                                                                                          \
+    return total;
 
-__attribute__((target("avx2,fma"), optimize("O3,unroll-loops"))) static float avx2(float x)
+__attribute__((target("avx2,fma"))) static float avx2(float x)
 {
     __m256 a = _mm256_set1_ps(x);
-    LOOP(__m256, _mm256_fmadd_ps(a, a, s[i]))
+#define TYPE __m256
+#define STEP(s) _mm256_fmadd_ps(a, a, s)
+    LOOP()
+#undef TYPE
+#undef STEP
 }
 
-__attribute__((target("avx512f"), optimize("O3,unroll-loops"))) static float avx512(float x)
+__attribute__((target("avx512f"))) static float avx512(float x)
 {
     __m512 a = _mm512_set1_ps(x);
-    LOOP(__m512, _mm512_fmadd_ps(a, a, s[i]))
+#define TYPE __m512
+#define STEP(s) _mm512_fmadd_ps(a, a, s)
+    LOOP()
+#undef TYPE
+#undef STEP
 }
 
-__attribute__((target("avx512f,avx512bf16"), optimize("O3,unroll-loops"))) static float bf16(float x)
+__attribute__((target("avx512f,avx512bf16"))) static float bf16(float x)
 {
     __m512 a = _mm512_set1_ps(x);
-    LOOP(__m512, _mm512_dpbf16_ps(s[i], (__m512bh)a, (__m512bh)a))
+#define TYPE __m512
+#define STEP(s) _mm512_dpbf16_ps(s, (__m512bh)a, (__m512bh)a)
+    LOOP()
 }
 
 int main(int count, char **names)

@@ -50,6 +50,11 @@ impl Vector for Avx2 {
     }
 
     #[inline(always)]
+    fn prefetch(self, line: &[u32; LINE]) {
+        with!(_mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()))
+    }
+
+    #[inline(always)]
     fn store(self, line: Self::Line, to: &mut [f32; LINE]) {
         with!(_mm256_storeu_ps(to.as_mut_ptr(), line[0]));
         with!(_mm256_storeu_ps(to[8..].as_mut_ptr(), line[1]));

@@ -54,6 +54,11 @@ impl Vector for Avx512 {
     }
 
     #[inline(always)]
+    fn prefetch(self, line: &[u32; LINE]) {
+        with!(_mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()))
+    }
+
+    #[inline(always)]
     fn store(self, line: __m512, to: &mut [f32; LINE]) {
         with!(_mm512_storeu_ps(to.as_mut_ptr(), line))
     }

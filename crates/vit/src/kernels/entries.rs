@@ -11,22 +11,20 @@ macro_rules! kernels {
             fn product(
                 &self,
                 a: $crate::panels::Rows<'_>,
-                b: &$crate::panels::Panels,
-                bias: &[f32],
+                b: $crate::kernels::Right<'_>,
                 out: $crate::kernels::Out<'_>,
             ) {
                 #[target_feature(enable = $features)]
                 fn with(
                     family: $family,
                     a: $crate::panels::Rows<'_>,
-                    b: &$crate::panels::Panels,
-                    bias: &[f32],
+                    b: $crate::kernels::Right<'_>,
                     out: $crate::kernels::Out<'_>,
                 ) {
-                    $crate::kernels::product::product::<_, $rows, $lines>(family, a, b, bias, out);
+                    $crate::kernels::product::product::<_, $rows, $lines>(family, a, b, out);
                 }
                 // SAFETY: the family proves that the processor has these instructions.
-                unsafe { with(*self, a, b, bias, out) }
+                unsafe { with(*self, a, b, out) }
             }
 
             fn narrow(&self, row: &[f32], words: &mut [u32]) {

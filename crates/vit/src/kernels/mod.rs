@@ -30,8 +30,8 @@ use crate::panels::{Layout, Panels, Rows};
 pub(crate) trait Kernels: Send + Sync {
     fn layout(&self) -> Layout;
 
-    /// p = a·b + bias for every row of `a`, and what `out` makes of p. An empty bias is 0.
-    fn product(&self, a: Rows<'_>, b: &Panels, bias: &[f32], out: Out<'_>);
+    /// p = a·b + bias for every row of `a`, and what `out` makes of p.
+    fn product(&self, a: Rows<'_>, b: Right<'_>, out: Out<'_>);
 
     /// A row as words of an operand.
     fn narrow(&self, row: &[f32], words: &mut [u32]);
@@ -47,6 +47,16 @@ pub(crate) trait Kernels: Send + Sync {
 
     /// sum += row·factor.
     fn accumulate(&self, sum: &mut [f32], row: &[f32], factor: f32);
+}
+
+/// The right-hand side of a product.
+#[derive(Clone, Copy)]
+pub(crate) struct Right<'a> {
+    pub(crate) panels: &'a Panels,
+    /// In whole lines; empty: 0.
+    pub(crate) bias: &'a [f32],
+    /// The weights of the product after this one, which are called from memory while this one is computed.
+    pub(crate) next: Option<&'a Panels>,
 }
 
 /// Where a product goes.

@@ -2,7 +2,7 @@
 
 use coverslip_bundle::fold::Norm;
 
-use super::{Kernels, Out, To};
+use super::{Kernels, Out, Right, To};
 use crate::panels::{LINE, Layout, Panels, Rows};
 
 /// The plain kernels for operands of one layout.
@@ -24,7 +24,8 @@ impl Kernels for Plain {
         self.0
     }
 
-    fn product(&self, a: Rows<'_>, b: &Panels, bias: &[f32], out: Out<'_>) {
+    fn product(&self, a: Rows<'_>, b: Right<'_>, out: Out<'_>) {
+        let Right { panels: b, bias, .. } = b;
         let Out { mut to, stride } = out;
         for row in 0..a.count {
             let words = &a.row(row)[..b.depth()];

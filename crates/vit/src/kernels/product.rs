@@ -1,47 +1,62 @@
 //! The matrix product: a tile of rows × lines is summed in registers along the whole depth, then written.
 //!
 //! A panel of `b` is taken over all rows before the next, so that it is read from memory once and then stays in the
-//! cache.
+//! cache. Meanwhile the next one is called into the cache, a share with every tile: a model's weights are larger than
+//! any cache, and the first tile of a panel would wait for them.
 
 use super::math::{gelu, silu};
 use super::vector::{Product, Vector};
-use super::{Out, To};
-use crate::panels::{LINE, Panels, Rows};
+use super::{Out, Right, To};
+use crate::panels::{LINE, Rows};
 
 /// Tiles have at most `R` rows and `L` lines: what fits the registers.
 #[inline(always)]
 pub(super) fn product<P: Product, const R: usize, const L: usize>(
     family: P,
     a: Rows<'_>,
-    b: &Panels,
-    bias: &[f32],
+    b: Right<'_>,
     mut out: Out<'_>,
 ) {
-    debug_assert!(b.layout().values == P::VALUES && b.layout().lines == L);
-    for index in 0..b.count() {
-        let (first, lines) = b.span(index);
-        let panel = b.panel(index);
+    let Right { panels, bias, next } = b;
+    debug_assert!(panels.layout().values == P::VALUES && panels.layout().lines == L);
+    for index in 0..panels.count() {
+        let (first, lines) = panels.span(index);
+        let bias = bias.get(first * LINE..).unwrap_or_default();
+        let ahead: &[[u32; LINE]] = match next {
+            _ if index + 1 < panels.count() && next.is_some() => panels.panel(index + 1),
+            Some(next) => next.panel(0),
+            None => &[],
+        };
+        let panel = Panel { words: panels.panel(index), first, bias, ahead };
         match lines {
-            3 if L >= 3 => rows::<P, R, 3>(family, a, panel, bias, first, &mut out),
-            2 if L >= 2 => rows::<P, R, 2>(family, a, panel, bias, first, &mut out),
-            _ => rows::<P, R, 1>(family, a, panel, bias, first, &mut out),
+            3 if L >= 3 => rows::<P, R, 3>(family, a, panel, &mut out),
+            2 if L >= 2 => rows::<P, R, 2>(family, a, panel, &mut out),
+            _ => rows::<P, R, 1>(family, a, panel, &mut out),
         }
     }
 }
 
+#[derive(Clone, Copy)]
+struct Panel<'a> {
+    words: &'a [[u32; LINE]],
+    /// Its first line of columns, and the bias from there on.
+    first: usize,
+    bias: &'a [f32],
+    /// What is needed after it.
+    ahead: &'a [[u32; LINE]],
+}
+
 /// All rows over one panel of `N` lines.
 #[inline(always)]
-fn rows<P: Product, const R: usize, const N: usize>(
-    family: P,
-    a: Rows<'_>,
-    panel: &[[u32; LINE]],
-    bias: &[f32],
-    line: usize,
-    out: &mut Out<'_>,
-) {
-    let steps = panel.as_chunks::<N>().0;
+fn rows<P: Product, const R: usize, const N: usize>(family: P, a: Rows<'_>, panel: Panel<'_>, out: &mut Out<'_>) {
+    let steps = panel.words.as_chunks::<N>().0;
+    let share = panel.ahead.len().div_ceil(a.count.div_ceil(R).max(1)).max(1);
+    let mut ahead = panel.ahead.chunks(share);
     let mut sums = [[[0.0; LINE]; N]; R];
     for first in (0..a.count).step_by(R) {
+        for line in ahead.next().unwrap_or_default() {
+            family.vector().prefetch(line);
+        }
         let count = (a.count - first).min(R);
         // One row alone, as that of the class token, is a third of the work of a whole tile.
         if count == 1 {
@@ -49,8 +64,7 @@ fn rows<P: Product, const R: usize, const N: usize>(
         } else {
             tile::<P, R, N>(family, a, first, steps, &mut sums);
         }
-        let bias = bias.get(line * LINE..).unwrap_or_default();
-        finish(family, &sums[..count], bias, first, line, out);
+        finish(family, &sums[..count], panel.bias, first, panel.first, out);
     }
 }
 

@@ -4,7 +4,7 @@ use coverslip_bundle::fold::{Linear, Norm};
 use coverslip_numerics::SplitMix64;
 
 use super::plain::Plain;
-use super::{Kernels, Out, To};
+use super::{Kernels, Out, Right, To};
 use crate::features::Family;
 use crate::panels::{Panels, Rows, padded};
 
@@ -51,7 +51,7 @@ fn run(
         3 => (To::Gelu(&mut words), layout.words(columns)),
         _ => (To::Gated { gate: &gate, gate_stride: columns, words: &mut words }, layout.words(columns)),
     };
-    kernels.product(a, b, bias, Out { to, stride });
+    kernels.product(a, Right { panels: b, bias, next: Some(b) }, Out { to, stride });
     if destination < 2 {
         return values;
     }

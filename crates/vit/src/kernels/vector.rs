@@ -12,6 +12,8 @@ pub(super) trait Vector: Copy {
     fn splat(self, value: f32) -> Self::Line;
     fn load(self, from: &[f32; LINE]) -> Self::Line;
     fn load_words(self, from: &[u32; LINE]) -> Self::Line;
+    /// Calls a line from memory into the second-level cache.
+    fn prefetch(self, line: &[u32; LINE]);
     fn store(self, line: Self::Line, to: &mut [f32; LINE]);
     fn store_words(self, line: Self::Line, to: &mut [u32; LINE]);
     fn add(self, a: Self::Line, b: Self::Line) -> Self::Line;

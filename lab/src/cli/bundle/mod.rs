@@ -13,6 +13,7 @@ use clap::Subcommand;
 use coverslip_bundle::signature::Trust;
 use coverslip_bundle::{Bundle, MANIFEST_FILE, Precision};
 use coverslip_import::{OnnxFile, OnnxSpec};
+use coverslip_vit::Family;
 
 use super::trust::Keys;
 use crate::bundle;
@@ -66,6 +67,9 @@ enum Command {
         /// Images, a directory of images, or a .safetensors with `tiles` u8 [n, side, side, 3]
         #[arg(long, required = true, num_args = 1..)]
         tiles: Vec<PathBuf>,
+        /// The CPU engine's kernels, by their name, in place of rten: plain, avx2, avx512 or avx512-bf16
+        #[arg(long, value_name = "FAMILY")]
+        kernels: Option<Family>,
         /// The file to write
         #[arg(long)]
         out: PathBuf,
@@ -95,8 +99,8 @@ pub(super) fn run(args: Args) -> Result<(), Box<dyn Error>> {
             bundle::export(&bundle, precision, &path, &mut out)?;
             if check { bundle::check(&bundle, precision, &path, &mut out) } else { Ok(()) }
         }
-        Command::Run { bundle, tiles, out: path } => {
-            bundle::run_tiles(&Bundle::open(&bundle)?, &tiles, &path, &mut out)
+        Command::Run { bundle, tiles, kernels, out: path } => {
+            bundle::run_tiles(&Bundle::open(&bundle)?, &tiles, kernels, &path, &mut out)
         }
         Command::Synthetic(args) => synthetic::run(&args, &mut out),
     }

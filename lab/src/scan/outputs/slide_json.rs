@@ -99,6 +99,7 @@ fn versions(library: &Library, info: &abi::RuntimeInfo, summary: &abi::SlideSumm
             abi::PRECISION_BFLOAT16 => "bfloat16",
             _ => "float32",
         },
+        "cpu_kernels": text(&summary.cpu_kernels),
         "plan_digest": (info.plan_digest != [0; 32]).then_some(Digest(info.plan_digest)),
         "fallback_reason": summary.fallback_reason,
         "fallback_message": text(&info.fallback_message),
