@@ -56,7 +56,7 @@ impl Dice {
 struct Malloc {
     before: [usize; 7],
     in_use: usize,
-    after: [usize; 2],
+    _after: [usize; 2],
 }
 
 unsafe extern "C" {
@@ -67,7 +67,7 @@ unsafe extern "C" {
 #[derive(Clone, Copy)]
 struct Sample {
     tiles: u64,
-    /// Bytes of pages that are in memory, those among them that the allocator keeps for later.
+    /// Bytes of pages in memory, with those that the allocator keeps for later.
     resident: u64,
     /// Bytes that were allocated and not freed.
     in_use: u64,

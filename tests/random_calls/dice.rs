@@ -12,9 +12,9 @@ impl Dice {
     pub(crate) fn new(seed: u64) -> Dice {
         // An xorshift of 0 stays 0, and of neighbours it stays alike for some steps.
         let mut dice = Dice { state: seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1, calm: true };
-        (0..16).for_each(|_| {
+        for _ in 0..16 {
             dice.bits();
-        });
+        }
         dice
     }
 
