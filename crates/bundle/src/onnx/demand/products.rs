@@ -71,7 +71,9 @@ impl Window {
             all.ok_or_else(|| call.invalid(format_args!("`{name}` below 1")))
         };
         let auto = call.text("auto_pad")?.unwrap_or("NOTSET");
-        let pads = if auto == "NOTSET" { list("pads", 0, 2 * axes)? } else { vec![0; 2 * axes] };
+        let same = auto.starts_with("SAME");
+        // The engine reads `pads` with VALID too.
+        let pads = if same { vec![0; 2 * axes] } else { list("pads", 0, 2 * axes)? };
         if pads.iter().any(|pad| *pad < 0) {
             return Err(call.invalid(format_args!("`pads` below 0")));
         }
@@ -80,7 +82,7 @@ impl Window {
             strides: positive("strides")?,
             dilations: positive("dilations")?,
             pads: (0..axes).map(|axis| (pads[axis], pads[axes + axis])).collect(),
-            same: auto.starts_with("SAME"),
+            same,
         })
     }
 
