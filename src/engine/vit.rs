@@ -9,6 +9,7 @@ use coverslip_vit::{Family, Lane as Forward, Model};
 
 use super::{About, Engine, Failure, Lane, TileOutput};
 use crate::error::{Result, from_bundle};
+use crate::memory::{grow, with_room};
 
 /// A packed model, shared by the lanes.
 pub(crate) struct VitEngine {
@@ -40,7 +41,8 @@ impl VitEngine {
 impl Engine for VitEngine {
     fn lane(&self) -> Result<Box<dyn Lane>, Failure> {
         let forward = Forward::new(&self.model).map_err(|error: BundleError| from_bundle(error))?;
-        Ok(Box::new(VitLane(forward)))
+        // Also made in mid-slide, where it takes over.
+        Ok(with_room("a lane", size_of::<VitLane>(), || -> Box<dyn Lane> { Box::new(VitLane(forward)) })?)
     }
 
     fn about(&self) -> &About {
@@ -55,8 +57,10 @@ impl Lane for VitLane {
         for (tile, output) in tiles.iter().zip(outputs) {
             let found = self.0.run(tile);
             output.embedding.clear();
+            grow(&mut output.embedding, found.embeddings.len())?;
             output.embedding.extend_from_slice(found.embeddings);
             output.features.clear();
+            grow(&mut output.features, found.features.len())?;
             let active = found.features.iter().filter(|feature| feature.value != 0.0);
             output.features.extend(active.map(|feature| Feature { index: feature.index, value: feature.value }));
             output.active_count = found.active_count;
