@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
-use coverslip_bundle::{Bundle, BundleError, Precision};
+use coverslip_bundle::{Bundle, BundleError, BundleErrorKind, Precision};
 use coverslip_plugin_abi::{ENGINE_CPU, Feature, PRECISION_BFLOAT16, PRECISION_FLOAT16, PRECISION_FLOAT32};
 use coverslip_vit::{Family, Lane as Forward, Model};
 
 use super::{About, Engine, Failure, Lane, TileOutput};
-use crate::error::{Result, from_bundle};
+use crate::error::{Error, Result, error, from_bundle};
 use crate::memory::{grow, with_room};
 
 /// A packed model, shared by the lanes.
@@ -20,7 +20,7 @@ pub(crate) struct VitEngine {
 impl VitEngine {
     /// `lanes`: threads that will run it.
     pub(crate) fn load(bundle: &Bundle, family: Family, lanes: usize) -> Result<VitEngine> {
-        let model = Arc::new(Model::open(bundle, family).map_err(from_bundle)?);
+        let model = Arc::new(Model::open(bundle, family).map_err(refused)?);
         let about = About {
             kind: ENGINE_CPU,
             version: format!("coverslip-vit {}", env!("CARGO_PKG_VERSION")),
@@ -38,9 +38,17 @@ impl VitEngine {
     }
 }
 
+/// What is too large here is too large for the memory that is left.
+fn refused(e: BundleError) -> Error {
+    match e.kind() {
+        BundleErrorKind::TooLarge => error!(OUT_OF_MEMORY, "{e}"),
+        _ => from_bundle(e),
+    }
+}
+
 impl Engine for VitEngine {
     fn lane(&self) -> Result<Box<dyn Lane>, Failure> {
-        let forward = Forward::new(&self.model).map_err(|error: BundleError| from_bundle(error))?;
+        let forward = Forward::new(&self.model).map_err(refused)?;
         // Also made in mid-slide, where it takes over.
         Ok(with_room("a lane", size_of::<VitLane>(), || -> Box<dyn Lane> { Box::new(VitLane(forward)) })?)
     }
