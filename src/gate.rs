@@ -188,7 +188,7 @@ mod models {
                 thread::spawn(move || door.wait())
             });
             door.open();
-            waiters.map(|waiter| assert_eq!(waiter.join().unwrap(), Ok(())));
+            waiters.into_iter().for_each(|waiter| assert_eq!(waiter.join().unwrap(), Ok(())));
             assert_eq!(door.gate.lock().threads, 0, "both have left");
         });
     }

@@ -2,10 +2,10 @@
 //! tile that finds no memory fails. Nothing here ends the process.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::Arc;
 
 use crate::error::{Result, error};
 use crate::fault;
+use crate::sync::Arc;
 
 fn refusal(bytes: usize) -> crate::error::Error {
     error!(OUT_OF_MEMORY, "no memory for {bytes} bytes: lower max_tiles, the spread or the number of slides")

@@ -247,7 +247,7 @@ mod models {
                 );
                 taken.push(record.sequence);
             };
-        assert!(outbox.take(room, &mut each).is_ok());
+        assert!(outbox.take(room, &mut each, |_| ()).is_ok());
         taken
     }
 

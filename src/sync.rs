@@ -28,5 +28,12 @@ pub(crate) fn every_order(bound: Option<usize>, model: impl Fn() + Send + Sync +
     let mut loom = loom::model::Builder::new();
     loom.preemption_bound = bound;
     loom.max_branches = 100_000;
-    loom.check(model);
+    // std's, which loom does not see.
+    let orders = Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let counted = orders.clone();
+    loom.check(move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+        model();
+    });
+    coverslip_testkit::note(&format!("{} orders, bound {bound:?}", orders.load(Ordering::Relaxed)));
 }

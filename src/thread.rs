@@ -1,8 +1,6 @@
 //! The plugin's own threads: they have names, a priority below the host's, and run on the processors that the host
 //! allows. A thread with nothing to do sleeps until something comes or is due.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -12,6 +10,7 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 
 use crate::error::{Result, error};
 use crate::memory::with_room;
+use crate::sync::{Arc, AtomicU64, Ordering};
 
 /// The niceness of workers: acquisition comes first.
 #[cfg(target_os = "linux")]

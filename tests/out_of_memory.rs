@@ -14,13 +14,16 @@ mod support {
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use std::ffi::c_int;
+use std::ffi::{CString, c_int};
 use std::path::{Path, PathBuf};
-use std::ptr::null_mut;
+use std::ptr::{null, null_mut};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
+use coverslip_bundle::Bundle;
+use coverslip_bundle::synthetic::SyntheticSpec;
 use coverslip_plugin_abi::*;
+use coverslip_profile::{synthetic, write};
 use support::host::{Picture, TestRuntime, open_with};
 
 /// Which allocations fail, counted from 0: those of `FROM..UNTIL`.
@@ -29,10 +32,16 @@ static UNTIL: AtomicU64 = AtomicU64::new(u64::MAX);
 static SEEN: AtomicU64 = AtomicU64::new(0);
 static ARMED: AtomicBool = AtomicBool::new(false);
 
+/// What the engine holds, and the most that it held, in bytes; counted while `MEASURED`.
+static HELD: AtomicI64 = AtomicI64::new(0);
+static MOST: AtomicI64 = AtomicI64::new(0);
+static MEASURED: AtomicBool = AtomicBool::new(false);
+
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
     Unknown,
     Plugin,
+    Engine,
     Other,
 }
 
@@ -54,7 +63,11 @@ fn kind() -> Kind {
             let mut name = [0u8; 16];
             unsafe { prctl(PR_GET_NAME, name.as_mut_ptr()) };
             // A thread has its name before it runs anything of ours; until then it inherits its parent's.
-            kind.set(if name.starts_with(b"coverslip-") { Kind::Plugin } else { Kind::Other });
+            kind.set(match &name {
+                name if name.starts_with(b"coverslip-") => Kind::Plugin,
+                name if name.starts_with(b"rten-") => Kind::Engine,
+                _ => Kind::Other,
+            });
         }
         kind.get()
     });
@@ -73,22 +86,38 @@ fn fails() -> bool {
     (FROM.load(Ordering::Relaxed)..UNTIL.load(Ordering::Relaxed)).contains(&number)
 }
 
+/// Counts what the engine takes (or gives back), on its own thread or on the plugin's that calls it.
+fn measure(bytes: i64) {
+    if !MEASURED.load(Ordering::Relaxed) {
+        return;
+    }
+    let kind = kind();
+    if kind == Kind::Engine || kind == Kind::Plugin && coverslip::fault::is_foreign() {
+        let held = HELD.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        MOST.fetch_max(held, Ordering::Relaxed);
+    }
+}
+
 struct Failing;
 
 unsafe impl GlobalAlloc for Failing {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        measure(layout.size() as i64);
         if fails() { null_mut() } else { unsafe { System.alloc(layout) } }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        measure(layout.size() as i64);
         if fails() { null_mut() } else { unsafe { System.alloc_zeroed(layout) } }
     }
 
     unsafe fn realloc(&self, place: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        measure(size as i64 - layout.size() as i64);
         if fails() { null_mut() } else { unsafe { System.realloc(place, layout, size) } }
     }
 
     unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
+        measure(-(layout.size() as i64));
         unsafe { System.dealloc(place, layout) }
     }
 }
@@ -115,19 +144,32 @@ struct Buffers {
     embeddings: Vec<f32>,
     picture: Picture,
     bundle: PathBuf,
-    profiled: bool,
+    profile: Option<CString>,
+    /// Of a tile, native: half as much again as the model's, so that tiles are resampled.
+    side: u32,
 }
 
 impl Buffers {
-    fn new(bundle: PathBuf, profiled: bool) -> Buffers {
+    fn new(bundle: PathBuf, profile: Option<CString>) -> Buffers {
+        let model = Bundle::open(&bundle).expect("the bundle opens").manifest().side as u32;
+        let side = model * 3 / 2;
         Buffers {
             records: vec![TileResult::default(); 64],
             features: vec![Feature::default(); 4096],
             embeddings: vec![0.0; 1 << 16],
-            picture: Picture::tissue(TILES * 48, 48, 1),
+            picture: Picture::tissue(TILES * side, side, 1),
             bundle,
-            profiled,
+            profile,
+            side,
         }
+    }
+
+    fn open(&self) -> TestRuntime {
+        let open = open_with(&self.bundle, |desc| {
+            desc.max_threads = 1;
+            desc.profile_path = self.profile.as_ref().map_or(null(), |path| path.as_ptr());
+        });
+        open.expect("the bundle opens")
     }
 
     /// Plays a slide from begin to end; the number of tiles by status, or None where it was refused for want of memory.
@@ -137,15 +179,14 @@ impl Buffers {
         let mut info = RuntimeInfo::init();
         expect_code(call(|| unsafe { (api.runtime_info)(runtime.handle, &mut info, &mut error) }), OK, &error);
         let desc = SlideDesc {
-            scanner_id: if self.profiled { c"A".as_ptr() } else { c"unknown".as_ptr() },
+            scanner_id: c"A".as_ptr(),
             slide_id: c"a slide".as_ptr(),
-            // Tiles of 48 pixels, which are resampled to the model's 32.
-            mpp_x: info.mpp * 32.0 / 48.0,
-            mpp_y: info.mpp * 32.0 / 48.0,
-            extent_width: u64::from(TILES) * 48,
-            extent_height: 48,
-            max_frame_width: TILES * 48,
-            max_frame_height: 48,
+            mpp_x: info.mpp / 1.5,
+            mpp_y: info.mpp / 1.5,
+            extent_width: u64::from(TILES * self.side),
+            extent_height: self.side.into(),
+            max_frame_width: TILES * self.side,
+            max_frame_height: self.side,
             flags: SLIDE_EMBEDDINGS,
             stability_interval: 1,
             ..SlideDesc::init()
@@ -156,7 +197,7 @@ impl Buffers {
             expect_code(code, OUT_OF_MEMORY, &error);
             return None;
         }
-        let frame = self.picture.frame(0, 0, TILES * 48, 48);
+        let frame = self.picture.frame(0, 0, TILES * self.side, self.side);
         expect_code(call(|| unsafe { (api.slide_submit)(slide, &frame, &mut error) }), OK, &error);
         expect_code(call(|| unsafe { (api.slide_finish)(slide, 60_000, &mut error) }), OK, &error);
         let mut statuses = [0; 8];
@@ -207,15 +248,17 @@ fn expect_code(code: i32, expected: i32, error: &Error) {
 
 /// Waits until no slide is held, so that runs do not mix.
 fn settle(runtime: &TestRuntime) {
-    while runtime.stats().slots > 0 {
+    let mut stats = RuntimeStats { slots: 1, ..RuntimeStats::init() };
+    while stats.slots > 0 {
         std::thread::sleep(std::time::Duration::from_millis(1));
+        call(|| unsafe { (runtime.api.runtime_stats)(runtime.handle, &mut stats, null_mut()) });
     }
 }
 
-/// Makes the allocations of `width` failing in a row fail, one run for each place of the row. The number of runs that were
+/// Makes `width` allocations in a row fail, one run for each place of the row. The number of runs that were
 /// refused, and of tiles that failed.
 fn fail_in_turn(buffers: &mut Buffers, width: u64) -> (usize, u64) {
-    let runtime = open_with(&buffers.bundle, |desc| desc.max_threads = 1).expect("the bundle opens");
+    let runtime = buffers.open();
     let (mut refused, mut failed) = (0, 0);
     let mut first = 0;
     loop {
@@ -225,7 +268,8 @@ fn fail_in_turn(buffers: &mut Buffers, width: u64) -> (usize, u64) {
         UNTIL.store(first.saturating_add(width), Ordering::SeqCst);
         ARMED.store(true, Ordering::SeqCst);
         let statuses = buffers.play(&runtime);
-        settle_armed(&runtime);
+        // The slide that ended is let go of while allocations still fail.
+        settle(&runtime);
         ARMED.store(false, Ordering::SeqCst);
         match statuses {
             None => refused += 1,
@@ -245,28 +289,58 @@ fn fail_in_turn(buffers: &mut Buffers, width: u64) -> (usize, u64) {
     (refused, failed)
 }
 
-/// The slide that ended is let go of while allocations still fail.
-fn settle_armed(runtime: &TestRuntime) {
-    let mut stats = RuntimeStats { slots: 1, ..RuntimeStats::init() };
-    while stats.slots > 0 {
-        std::thread::sleep(std::time::Duration::from_millis(1));
-        call(|| unsafe { (runtime.api.runtime_stats)(runtime.handle, &mut stats, null_mut()) });
-    }
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("memory-{name}"))
 }
 
-fn bundle(name: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("memory-{name}"));
-    coverslip_testkit::bundle(&folder);
-    folder
+fn fails_in_turn(buffers: &mut Buffers) {
+    for width in [1, 3, u64::MAX] {
+        let (refused, failed) = fail_in_turn(buffers, width);
+        assert!(refused > 10, "{width} in a row: {refused} slides were refused, {failed} tiles failed");
+        assert!(failed > 0, "{width} in a row: no tile failed");
+    }
 }
 
 #[test]
 fn each_allocation_of_a_slide_may_fail() {
     let _alone = ALONE.lock().unwrap_or_else(|e| e.into_inner());
-    let mut buffers = Buffers::new(bundle("one"), false);
-    for width in [1, 3, u64::MAX] {
-        let (refused, failed) = fail_in_turn(&mut buffers, width);
-        assert!(refused > 10, "{width} in a row: {refused} slides were refused, {failed} tiles failed");
-        assert!(failed > 0, "{width} in a row: no tile failed");
+    let bundle = folder("plain");
+    coverslip_testkit::bundle(&bundle);
+    fails_in_turn(&mut Buffers::new(bundle, None));
+}
+
+/// With drift alerts, checks by the profile, and tiles that are run twice.
+#[test]
+fn each_allocation_of_a_slide_with_a_profile_may_fail() {
+    let _alone = ALONE.lock().unwrap_or_else(|e| e.into_inner());
+    let (bundle, profile) = (folder("profile").join("bundle"), folder("profile").join("profile"));
+    coverslip_testkit::bundle_of(&bundle, &SyntheticSpec { side: 96, ..SyntheticSpec::default() });
+    let opened = Bundle::open(&bundle).expect("the bundle opens");
+    let known = synthetic::profile(opened.manifest(), opened.digest(), &["A"], 99);
+    write(&known, &profile, true).expect("the profile is written");
+    let profile = CString::new(profile.to_str().expect("UTF-8")).expect("no NUL");
+    fails_in_turn(&mut Buffers::new(bundle, Some(profile)));
+}
+
+/// What is asked for before a run is at least what the run takes.
+#[test]
+fn a_run_stays_within_what_was_asked_for() {
+    let _alone = ALONE.lock().unwrap_or_else(|e| e.into_inner());
+    let tiny = folder("run");
+    coverslip_testkit::bundle(&tiny);
+    for bundle in [tiny, coverslip_testkit::demo_bundle()] {
+        let graph = Bundle::open(&bundle).and_then(|bundle| bundle.compose()).expect("the bundle opens");
+        // As the CPU engine asks: the graph's values, and what its matrix products pack.
+        let asked = graph.working_bytes as i64 + (16 << 20);
+        let mut buffers = Buffers::new(bundle, None);
+        let runtime = buffers.open();
+        HELD.store(0, Ordering::SeqCst);
+        MOST.store(0, Ordering::SeqCst);
+        MEASURED.store(true, Ordering::SeqCst);
+        buffers.play(&runtime).expect("memory");
+        MEASURED.store(false, Ordering::SeqCst);
+        let most = MOST.load(Ordering::SeqCst);
+        println!("a run takes {most} bytes of the {asked} asked for");
+        assert!(most > 0 && most <= asked, "{most} bytes were taken, {asked} asked for");
     }
 }

@@ -122,6 +122,12 @@ fn a_forked_child_is_refused_and_nothing_hangs() {
     host("fork");
 }
 
+/// Too few threads are said by runtime_open, and nothing stays behind.
+#[test]
+fn a_limit_of_threads_is_named() {
+    host("few_threads");
+}
+
 /// Clocks that jump make no tile late that is not, and nothing waits for them.
 #[test]
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]

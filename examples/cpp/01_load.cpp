@@ -57,11 +57,11 @@ void load(const std::string &bundle, const char *path) {
     std::printf("contract %" PRIu32 ".%" PRIu32 "\n", library->api().abi_major, library->api().abi_minor);
 
     expect(Code::BundleInvalid, [&] { open(*library, "no such bundle"); });
+    std::printf("opening:\n");
+    auto runtime = open(*library, bundle);
     // Nobody has signed the demo with this key. docs/guide/signing.md says how to make a key and sign.
     const char *const key = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
     expect(Code::SignatureInvalid, [&] { open(*library, bundle, key); });
-    std::printf("opening:\n");
-    auto runtime = open(*library, bundle);
     library.reset(); // The runtime keeps its library.
 
     const coverslip_runtime_info info = runtime.info();

@@ -72,11 +72,16 @@
  *   coverslip_get_api too, returns WRONG_STATE at once and does nothing; get_extension returns NULL. The child may
  *   exit, exec or go on without the library; the parent's runtimes and slides go on. A child made before the first
  *   runtime_open may use the library as any process. A child of vfork() must only call exec or _exit.
- * Memory. slide_begin reserves what a slide needs, or returns OUT_OF_MEMORY; slide_submit allocates nothing.
- *   runtime_open, runs of the CPU engine and bookkeeping allocate. If the operating system refuses such an
- *   allocation (an address-space or job limit, no overcommitment), the process is aborted with a line on stderr.
- *   A host under a limit must leave room for it: memory_limit bounds only the memory of slides. Not built yet:
- *   runtime_info.engine_memory_bytes, which says how much the engine takes.
+ * Memory. slide_begin reserves what a slide needs, or returns OUT_OF_MEMORY; slide_submit allocates nothing. What the
+ *   library allocates from slide_begin to slide_end can be refused by the system: the call returns OUT_OF_MEMORY, or
+ *   the tile is FAILED and the log says why. Some libraries that it uses cannot be refused: the CPU engine, the
+ *   resampler, the channels between its threads. They are called only if what they take at most can be had at that
+ *   moment; runtime_open and slide_begin ask so for the runs of all lanes at once. The process is aborted, with a line
+ *   on stderr, only where that memory goes to another thread in the moment between the question and the use, where the
+ *   graph of an ONNX bundle takes more than was reckoned, and where memory ends while runtime_open reads the files of
+ *   bundle and profile. A host under a limit (address space, job, no overcommitment) should leave room: memory_limit
+ *   bounds only the memory of slides. Not built yet: runtime_info.engine_memory_bytes, which says how much the engine
+ *   takes.
  * Trust. A digest proves that a file did not change, not who made it. The library hashes every file of a bundle
  *   and profile before it uses it, checks sizes against limits, and runs no code from them. Before a graph runs, what
  *   it needs is inferred for its batch: a graph that needs more than 4 GiB of values and 16 times its weights, or
@@ -868,7 +873,7 @@ typedef struct coverslip_api {
      *  apply to the profile too; a profile for another bundle is BUNDLE_INVALID.
      *  @return OK; IO, BUNDLE_INVALID, BUNDLE_UNSUPPORTED, DIGEST_MISMATCH; ENGINE_UNAVAILABLE,
      *          SELF_CHECK_FAILED; SIGNATURE_INVALID (1.1); UNSUPPORTED (a field of 1.1 that is not built yet);
-     *          OUT_OF_MEMORY; CANCELLED. */
+     *          OUT_OF_MEMORY (of memory or of threads; the message says which); CANCELLED. */
     int32_t(COVERSLIP_CALL *runtime_open)(const coverslip_runtime_desc *desc, coverslip_progress_fn progress,
                                           void *progress_user, coverslip_runtime *out, coverslip_error *error);
 

@@ -92,8 +92,10 @@ fn keys_are_private_and_never_replaced() {
 
 #[test]
 fn profiles_are_signed_too() {
-    let (fixture, folder) = (Fixture::new(), Scratch::new("sign-profile"));
-    let bundle = fixture.open().unwrap();
+    let folder = Scratch::new("sign-profile");
+    let model = folder.join("bundle");
+    coverslip_testkit::bundle(&model);
+    let bundle = coverslip_bundle::Bundle::open(&model).unwrap();
     let profile = coverslip_profile::synthetic::profile(bundle.manifest(), bundle.digest(), &["A"], 99);
     let place = folder.join("profile");
     coverslip_profile::write(&profile, &place, false).unwrap();
@@ -107,13 +109,13 @@ fn profiles_are_signed_too() {
     refused(coverslip().args(["sign", "bundle"]).arg(&place).arg("--secret").arg(&secret), &["manifest.json"]);
     let open = |require: &[&str]| {
         let mut command = coverslip();
-        command.args(["doctor", "--bundle"]).arg(fixture.dir()).args(["--trusted-key", &key]).args(require);
+        command.args(["doctor", "--bundle"]).arg(&model).args(["--trusted-key", &key]).args(require);
         stdout(&mut command).split_whitespace().collect::<Vec<_>>().join(" ")
     };
     assert!(open(&[]).contains("signature none"), "{}", open(&[]));
     let strict = open(&["--require-signature"]);
     assert!(strict.contains("does not open: SIGNATURE_INVALID"), "{strict}");
-    run(&mut sign(&fixture.dir(), &secret));
+    run(&mut sign(&model, &secret));
     let signed = open(&["--require-signature"]);
     assert!(signed.contains("signature by the trusted key") && signed.contains("AUTO chooses"), "{signed}");
 }
@@ -165,6 +167,14 @@ fn minisign_verifies_what_we_sign_and_we_what_it_signs() {
     assert!(said.contains(&format!("{number:0>16}:")), "{number} is not in {said}");
     run(&mut sign(&fixture.dir(), &theirs));
     run(checker.arg("-Vm").arg(&manifest).arg("-p").arg(&their_public));
+    run(&mut verify(&fixture.dir(), their_public.to_str().unwrap()));
+
+    // It writes no checksum into a key without a password: a damaged one is found by what it signs.
+    let text = fs::read_to_string(&theirs).unwrap();
+    let at = text.find("RWQAAEIy").expect("a key without a password") + 90;
+    let other = if &text[at..=at] == "A" { "B" } else { "A" };
+    fs::write(&theirs, [&text[..at], other, &text[at + 1..]].concat()).unwrap();
+    refused(&mut sign(&fixture.dir(), &theirs), &["Could not verify signature"]);
     run(&mut verify(&fixture.dir(), their_public.to_str().unwrap()));
 }
 

@@ -1,6 +1,5 @@
 //! `coverslip_runtime_info`, `_runtime_stats`, `_feature_info` and `_slide_summary`.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use coverslip_plugin_abi as abi;
@@ -12,6 +11,7 @@ use crate::runtime::Runtime;
 use crate::slide::counts::ScannerVerdict;
 use crate::slide::standing::Phase;
 use crate::slide::state::Slide;
+use crate::sync::{AtomicU64, Ordering};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 const COMMIT: &str = env!("COVERSLIP_COMMIT");

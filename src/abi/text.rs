@@ -42,9 +42,14 @@ pub(super) unsafe fn read_digest(digest: *const u8) -> Option<[u8; 32]> {
     (!digest.is_null()).then(|| unsafe { digest.cast::<[u8; 32]>().read() })
 }
 
-/// Text into a fixed array of the contract, cut after a word where it does not fit, NUL-terminated.
+/// Text into a fixed array of the contract, NUL-terminated. Where it does not fit it is cut after a word; a name, which
+/// is one word, where the array ends.
 pub(super) fn put_text(target: &mut [c_char], text: &str) {
-    let (kept, mark) = cut_to_fit(text, target.len() - 1);
+    let room = target.len() - 1;
+    let (kept, mark) = match text.contains(char::is_whitespace) {
+        true => cut_to_fit(text, room),
+        false => (&text[..text.floor_char_boundary(room)], ""),
+    };
     target.fill(0);
     for (place, byte) in target.iter_mut().zip(kept.bytes().chain(mark.bytes())) {
         *place = byte as c_char;

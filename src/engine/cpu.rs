@@ -91,7 +91,7 @@ impl Engine for CpuEngine {
             names: self.names.clone(),
             options: RunOptions::default().with_thread_pool(Some(pool)),
             staging: Vec::new(),
-            run_bytes: self.about.all_runs(),
+            room: self.about.all_runs(),
         };
         Ok(with_room("a lane", size_of::<CpuLane>(), || -> Box<dyn Lane> { Box::new(lane) })?)
     }
@@ -137,8 +137,8 @@ struct CpuLane {
     options: RunOptions,
     /// The batch's tiles, one after the other, when there is more than one.
     staging: Vec<u8>,
-    /// What the runs of all lanes together take.
-    run_bytes: usize,
+    /// What to ask for before a run.
+    room: usize,
 }
 
 impl Lane for CpuLane {
@@ -155,7 +155,7 @@ impl Lane for CpuLane {
         let input = NdTensorView::from_data([tiles.len(), side, side, 3], pixels);
         let (model, names, options) = (&self.model, &self.names, &self.options);
         // rten cannot be refused memory.
-        let found = with_room("the engine's runs", self.run_bytes, || {
+        let found = with_room("the engine's runs", self.room, || {
             let run = || model.run(vec![(names.input, input.into())], &names.outputs, Some(options.clone()));
             fenced(run).map(|values| values.map(|values| Found::new(&names.widths, values)))
         })?;

@@ -48,9 +48,14 @@ pub(crate) struct About {
 }
 
 impl About {
-    /// What the runs of all lanes take together.
+    /// What to ask for before a run: what the runs of all lanes take together. glibc keeps a freed piece of up to 32 MiB for
+    /// the thread that freed it, where the engine's thread does not find it: only for a larger one it asks the system.
     pub(crate) fn all_runs(&self) -> usize {
-        self.run_bytes.saturating_mul(self.lanes)
+        const OF_THE_SYSTEM: usize = 33 << 20;
+        match self.run_bytes.saturating_mul(self.lanes) {
+            0 => 0,
+            bytes => bytes.max(OF_THE_SYSTEM),
+        }
     }
 }
 

@@ -3,12 +3,13 @@
 
 use std::sync::Arc;
 
-use coverslip_bundle::{Bundle, BundleError, Precision};
+use coverslip_bundle::{Bundle, BundleError, BundleErrorKind, Precision};
 use coverslip_plugin_abi::{ENGINE_CPU, Feature, PRECISION_BFLOAT16, PRECISION_FLOAT16, PRECISION_FLOAT32};
 use coverslip_vit::{Family, Lane as Forward, Model};
 
 use super::{About, Engine, Failure, Lane, TileOutput};
-use crate::error::{Result, from_bundle};
+use crate::error::{Error, Result, error, from_bundle};
+use crate::memory::{grow, with_room};
 
 /// A packed model, shared by the lanes.
 pub(crate) struct VitEngine {
@@ -19,7 +20,7 @@ pub(crate) struct VitEngine {
 impl VitEngine {
     /// `lanes`: threads that will run it.
     pub(crate) fn load(bundle: &Bundle, family: Family, lanes: usize) -> Result<VitEngine> {
-        let model = Arc::new(Model::open(bundle, family).map_err(from_bundle)?);
+        let model = Arc::new(Model::open(bundle, family).map_err(refused)?);
         let about = About {
             kind: ENGINE_CPU,
             version: format!("coverslip-vit {}", env!("CARGO_PKG_VERSION")),
@@ -37,10 +38,19 @@ impl VitEngine {
     }
 }
 
+/// What is too large here is too large for the memory that is left.
+fn refused(e: BundleError) -> Error {
+    match e.kind() {
+        BundleErrorKind::TooLarge => error!(OUT_OF_MEMORY, "{e}"),
+        _ => from_bundle(e),
+    }
+}
+
 impl Engine for VitEngine {
     fn lane(&self) -> Result<Box<dyn Lane>, Failure> {
-        let forward = Forward::new(&self.model).map_err(|error: BundleError| from_bundle(error))?;
-        Ok(Box::new(VitLane(forward)))
+        let forward = Forward::new(&self.model).map_err(refused)?;
+        // Also made in mid-slide, where it takes over.
+        Ok(with_room("a lane", size_of::<VitLane>(), || -> Box<dyn Lane> { Box::new(VitLane(forward)) })?)
     }
 
     fn about(&self) -> &About {
@@ -55,8 +65,10 @@ impl Lane for VitLane {
         for (tile, output) in tiles.iter().zip(outputs) {
             let found = self.0.run(tile);
             output.embedding.clear();
+            grow(&mut output.embedding, found.embeddings.len())?;
             output.embedding.extend_from_slice(found.embeddings);
             output.features.clear();
+            grow(&mut output.features, found.features.len())?;
             let active = found.features.iter().filter(|feature| feature.value != 0.0);
             output.features.extend(active.map(|feature| Feature { index: feature.index, value: feature.value }));
             output.active_count = found.active_count;

@@ -113,8 +113,10 @@ impl Docket {
         [deadline, self.look_again].into_iter().flatten().min()
     }
 
-    /// Wants another look: a defect has cut a step short.
+    /// Wants another look: a defect has cut a step short. Not at once, also where a deadline has passed: the next look may
+    /// meet the same defect.
     pub(super) fn look_soon(&mut self, now: Instant) {
+        self.deadline = None;
         self.look_again = Some(now + SOON);
     }
 

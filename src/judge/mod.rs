@@ -118,6 +118,10 @@ impl Judge {
         if let Some((_, docket)) = self.dockets.iter_mut().find(|(number, _)| *number == slide.number) {
             guarded(&self.log, docket, now, step);
         }
+        if slide.standing.is_over() {
+            // Who holds this one may let go at once, whatever holds another: the pauses begin anew.
+            self.leaving = None;
+        }
     }
 
     /// Lets go of the slides that are over. Who holds one meanwhile, a lane that hangs or a call that is about to return,

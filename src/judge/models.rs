@@ -65,8 +65,8 @@ impl Site {
         let judge = thread::spawn({
             let (queue, slides) = (queue.clone(), Arc::new(Registry::new(1, 1 << 30)));
             move || {
-                let mut judge = Judge::new(crossbeam_channel::never(), slides);
-                judge.attend(Event::Begun(Box::new(docket)), Instant::now());
+                let mut judge = Judge::new(crossbeam_channel::never(), slides, Arc::new(Log::new(None)));
+                judge.attend(Event::Begun(Boxed::new(docket).unwrap()), Instant::now());
                 loop {
                     match queue.next() {
                         Event::Stop => return judge.look_at_all(Instant::now()),

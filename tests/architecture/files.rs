@@ -65,8 +65,7 @@ fn elsewhere(ways: &[&[&str]], allowed: &[(&str, &str)]) -> Vec<String> {
     let mut needed: Vec<&str> = Vec::new();
     let folders = CRATES.iter().map(|(_, folder)| *folder);
     // Tests write by themselves, so what they share does too.
-    let folders =
-        folders.filter(|folder| !["crates/testkit/src", "crates/fuzzing/src", "crates/files/src"].contains(folder));
+    let folders = folders.filter(|folder| !["crates/testkit/src", "fuzzing/src", "crates/files/src"].contains(folder));
     for Source { path, code } in folders.flat_map(|folder| Source::below(&root(), folder)) {
         let used = used(&code, ways);
         match allowed.iter().find(|(allowed, _)| *allowed == path) {

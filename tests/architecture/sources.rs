@@ -34,13 +34,14 @@ impl Source {
                 Some(stem) => stem,
             });
             for name in test_modules(&code) {
-                tests.extend([inside.join(format!("{name}.rs")), inside.join(&name).join("mod.rs")]);
+                tests.extend([inside.join(format!("{name}.rs")), inside.join(&name)]);
             }
             let below = path.strip_prefix(root).expect("below the root");
             let parts: Vec<_> = below.iter().map(|part| part.to_string_lossy()).collect();
             sources.push((path, Source { path: parts.join("/"), code: without_tests(&code) }));
         }
-        sources.retain(|(path, _)| !tests.contains(path));
+        // A module of tests with all that is below it.
+        sources.retain(|(path, _)| !tests.iter().any(|test| path.starts_with(test)));
         sources.into_iter().map(|(_, source)| source).collect()
     }
 }

@@ -1,27 +1,87 @@
-//! What the fake TensorRT computes: the graph of one bundle, in float32 by rten, in this process. Every tile comes out as on
-//! the plugin's CPU engine, to the last bit.
+//! What the fake TensorRT computes: one bundle, in float32, in this process. Every tile comes out as on the plugin's CPU
+//! engine, to the last bit: by its kernels where they run the bundle here, and by rten otherwise.
 #![allow(dead_code, reason = "each program uses a part")]
 #![allow(unsafe_code, clippy::undocumented_unsafe_blocks, reason = "each is a call of the fake's, or the fake's call")]
 
 use std::ffi::{CString, c_char, c_void};
 use std::path::Path;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
-use coverslip_bundle::{Bundle, ComposedGraph};
+use coverslip_bundle::{Architecture, Bundle, ComposedGraph};
+use coverslip_vit::{Family, Lane};
 use libloading::Library;
 use rten::{Model, ModelOptions, NodeId};
 use rten_tensor::NdTensorView;
 use rten_tensor::prelude::*;
 
-struct Graph {
-    model: Model,
-    input: NodeId,
-    outputs: Vec<NodeId>,
+struct Forward {
+    engine: Engine,
     side: usize,
 }
 
-static GRAPH: Mutex<Option<Graph>> = Mutex::new(None);
+enum Engine {
+    Kernels { lane: Box<Lane>, widths: Vec<usize> },
+    Graph { model: Model, input: NodeId, outputs: Vec<NodeId> },
+}
+
+/// A tile's values of one output.
+enum Values {
+    Floats(Vec<f32>),
+    Integers(Vec<i32>),
+}
+
+static FORWARD: Mutex<Option<Forward>> = Mutex::new(None);
+
+/// The kernels with which the CPU engine runs a bundle on this machine.
+fn kernels(bundle: &Bundle) -> Option<Family> {
+    matches!(bundle.manifest().architecture, Architecture::Vit(_)).then(|| Family::best(false)).flatten()
+}
+
+impl Engine {
+    fn new(bundle: &Bundle, graph: &ComposedGraph) -> Engine {
+        if let Some(family) = kernels(bundle) {
+            let model = coverslip_vit::Model::open(bundle, family).unwrap();
+            let widths = graph.taps.iter().map(|tap| tap.width).collect();
+            return Engine::Kernels { lane: Box::new(Lane::new(&Arc::new(model)).unwrap()), widths };
+        }
+        let model = ModelOptions::with_all_ops().load(graph.onnx.clone()).unwrap();
+        let outputs = graph.outputs().into_iter().map(|name| model.node_id(name).unwrap()).collect();
+        Engine::Graph { input: model.node_id(&graph.input).unwrap(), outputs, model }
+    }
+
+    /// The outputs of a tile, in the graph's order.
+    fn run(&mut self, tile: &[u8], side: usize) -> Vec<Values> {
+        match self {
+            Engine::Kernels { lane, widths } => {
+                let found = lane.run(tile);
+                let mut rest = found.embeddings;
+                let mut values = Vec::new();
+                for width in widths {
+                    let (embedding, others) = rest.split_at(*width);
+                    values.push(Values::Floats(embedding.to_vec()));
+                    rest = others;
+                }
+                values.push(Values::Integers(found.features.iter().map(|feature| feature.index as i32).collect()));
+                values.push(Values::Floats(found.features.iter().map(|feature| feature.value).collect()));
+                values.push(Values::Integers(vec![found.active_count as i32]));
+                values.push(Values::Floats(vec![found.reconstruction_error]));
+                values
+            }
+            Engine::Graph { model, input, outputs } => {
+                let pixels = NdTensorView::from_data([1, side, side, 3], tile);
+                let values = model.run(vec![(*input, pixels.into())], outputs, None).unwrap();
+                let of = |value: rten::Value| match value.dtype() {
+                    rten::ValueType::Tensor(rten::DataType::Float) => {
+                        Values::Floats(value.into_tensor::<f32>().unwrap().to_vec())
+                    }
+                    _ => Values::Integers(value.into_tensor::<i32>().unwrap().to_vec()),
+                };
+                values.into_iter().map(of).collect()
+            }
+        }
+    }
+}
 
 /// Called before a run is computed.
 pub(crate) type Before = fn();
@@ -39,12 +99,10 @@ pub(crate) fn stand_in(tensorrt: &Library, bundle: &Path) -> bool {
     let Ok(compute_by) = (unsafe { tensorrt.get::<unsafe extern "C" fn(Compute)>("fake_compute") }) else {
         return false;
     };
-    let graph = Bundle::open(bundle).unwrap().compose().unwrap();
+    let bundle = Bundle::open(bundle).unwrap();
+    let graph = bundle.compose().unwrap();
     describe(tensorrt, &description(&graph));
-    let model = ModelOptions::with_all_ops().load(graph.onnx.clone()).unwrap();
-    let outputs = graph.outputs().into_iter().map(|name| model.node_id(name).unwrap()).collect();
-    let input = model.node_id(&graph.input).unwrap();
-    *GRAPH.lock().unwrap() = Some(Graph { input, outputs, side: graph.side, model });
+    *FORWARD.lock().unwrap() = Some(Forward { engine: Engine::new(&bundle, &graph), side: graph.side });
     unsafe { compute_by(compute) };
     true
 }
@@ -78,23 +136,20 @@ unsafe extern "C" fn compute(tiles: i64, pixels: *const c_void, outputs: *const 
     if let Some(before) = before {
         before();
     }
-    let graph = GRAPH.lock().unwrap();
-    let graph = graph.as_ref().unwrap();
-    let (n, side) = (tiles as usize, graph.side);
+    let mut forward = FORWARD.lock().unwrap();
+    let Forward { engine, side } = forward.as_mut().unwrap();
+    let (n, side) = (tiles as usize, *side);
     let pixels = unsafe { std::slice::from_raw_parts(pixels.cast::<u8>(), n * 3 * side * side) };
     // One tile at a time, as the CPU's engine runs them.
     for (at, tile) in pixels.chunks_exact(3 * side * side).enumerate() {
-        let input = NdTensorView::from_data([1, side, side, 3], tile);
-        let values = graph.model.run(vec![(graph.input, input.into())], &graph.outputs, None).unwrap();
-        for (which, value) in values.into_iter().enumerate() {
+        for (which, values) in engine.run(tile, side).into_iter().enumerate() {
             let target = unsafe { *outputs.add(which) };
-            let bytes: Vec<u8> = match value.dtype() {
-                rten::ValueType::Tensor(rten::DataType::Float) => {
+            let bytes: Vec<u8> = match values {
+                Values::Floats(values) => {
                     let factor = if LIE.load(Ordering::SeqCst) { 1.1 } else { 1.0 };
-                    let values = value.into_tensor::<f32>().unwrap().to_vec();
                     values.iter().flat_map(|v| (factor * v).to_le_bytes()).collect()
                 }
-                _ => value.into_tensor::<i32>().unwrap().to_vec().iter().flat_map(|v| v.to_le_bytes()).collect(),
+                Values::Integers(values) => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
             };
             let target = unsafe { target.cast::<u8>().add(at * bytes.len()) };
             unsafe { target.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
@@ -115,7 +170,13 @@ fn description(graph: &ComposedGraph) -> String {
 /// outputs.
 pub(crate) fn table(bundle: &Path) -> Vec<u8> {
     let bundle = Bundle::open(bundle).unwrap();
-    let (graph, reference) = (bundle.compose().unwrap(), bundle.reference().unwrap());
+    let graph = bundle.compose().unwrap();
+    let mut reference = bundle.reference().unwrap();
+    if let Some(family) = kernels(&bundle) {
+        let tiles = std::mem::take(&mut reference.tiles);
+        reference = coverslip_vit::outputs(&bundle, family, &tiles).unwrap();
+        reference.tiles = tiles;
+    }
     let text = description(&graph);
     let mut table = format!("{}\n{text}", text.len()).into_bytes();
     let (pixels, k) = (3 * graph.side * graph.side, graph.features);

@@ -77,7 +77,7 @@ impl<'s> Caller<'s> {
         }
     }
 
-    /// Opens the first runtime, so that there is something to begin slides on.
+    /// Opens the first runtimes, so that there is something to begin slides on.
     pub(crate) fn open_all(&mut self) {
         if self.thread == 0 {
             (0..self.shared.runtimes.len()).for_each(|place| self.open(place));
@@ -85,15 +85,16 @@ impl<'s> Caller<'s> {
     }
 
     pub(crate) fn call(&mut self) {
+        self.dice.turn();
         match self.dice.roll(1000) {
             0 => {
                 let place = self.place(3);
                 self.open(place);
             }
             1 => self.close(),
-            2..30 => self.begin(),
-            30..36 => self.end(),
-            36..480 => self.submit(false),
+            2..40 => self.begin(),
+            40..44 => self.end(),
+            44..480 => self.submit(false),
             480..560 => self.submit(true),
             560..680 => self.take(false),
             680..760 => self.take(true),
@@ -111,7 +112,7 @@ impl<'s> Caller<'s> {
 
     /// Calls a function with an error struct that is now and then missing or short, and checks what it answers.
     fn answer(&mut self, what: usize, f: impl FnOnce(&Api, *mut Error) -> i32) -> i32 {
-        let size = match self.dice.roll(12) {
+        let size = match if self.dice.odd(4) { self.dice.roll(3) } else { 3 } {
             0 => None,
             1 => Some(self.dice.roll(9) as usize),
             2 => Some(8 + self.dice.roll(size_of::<Error>() as u64 - 8) as usize),
@@ -157,7 +158,7 @@ impl<'s> Caller<'s> {
     fn handle(&mut self, of: &[AtomicU64]) -> u64 {
         let open = of[self.place(of.len())].load(Ordering::Relaxed);
         let stale = self.shared.stale[self.place(32)].load(Ordering::Relaxed);
-        match self.dice.roll(28) {
+        match if self.dice.odd(4) { self.dice.roll(3) } else { 3 } {
             0 | 1 => stale,
             2 => self.dice.number(1, 0),
             _ => open,
@@ -181,8 +182,7 @@ impl<'s> Caller<'s> {
 
     /// A text for one of the host's strings, at the edge of memory.
     fn text(&mut self, place: usize, usual: &[u8]) -> *const c_char {
-        let odd = self.dice.roll(24 * 5);
-        let text = match odd {
+        let text = match if self.dice.odd(16) { self.dice.roll(5) } else { 5 } {
             0 => return null(),
             1 => b"",
             2 => &b"\xff\xfe"[..],
@@ -199,7 +199,7 @@ impl<'s> Caller<'s> {
         let (cpus, shared) = ([0u32, 1, 77], self.shared);
         let dice = &mut self.dice;
         let mut desc = RuntimeDesc {
-            struct_size: dice.size_of::<RuntimeDesc>(12) as u32,
+            struct_size: dice.size_of::<RuntimeDesc>(6) as u32,
             engine: dice.number(20, ENGINE_CPU as u64) as i32,
             flags: dice.number(16, 0) as u32,
             max_threads: dice.roll(4) as u32,
@@ -215,9 +215,9 @@ impl<'s> Caller<'s> {
         if dice.once_in(8) {
             (desc.cpus, desc.cpu_count) = (cpus.as_ptr(), dice.roll(4) as u32);
         }
-        let (stops, nothing) = (dice.once_in(20), dice.once_in(60));
+        let (stops, nothing) = (dice.odd(8), dice.odd(16));
         desc.bundle_path = self.text(0, shared.bundle.as_bytes());
-        if self.dice.once_in(20) {
+        if self.dice.odd(8) {
             desc.profile_path = self.text(1, b"/nonexistent");
         }
         let size = desc.struct_size as usize;
@@ -238,7 +238,11 @@ impl<'s> Caller<'s> {
         let place = self.place(3);
         let handle = self.shared.runtimes[place].swap(0, Ordering::Relaxed);
         self.close_runtime(handle);
-        self.open(place);
+        // The next opening may be refused, as it may ask for what there is not.
+        while self.shared.runtimes[place].load(Ordering::Relaxed) == 0 {
+            self.dice.turn();
+            self.open(place);
+        }
     }
 
     fn close_runtime(&mut self, handle: u64) {
@@ -280,7 +284,7 @@ impl<'s> Caller<'s> {
         let place = self.output.last(size.max(8), 0xA5);
         // SAFETY: eight bytes at least.
         unsafe { place.cast::<u32>().write(size as u32) };
-        if self.dice.once_in(40) { null_mut() } else { place.cast() }
+        if self.dice.odd(20) { null_mut() } else { place.cast() }
     }
 
     fn stats(&mut self, runtime: u64) {
@@ -302,7 +306,7 @@ impl<'s> Caller<'s> {
         let dice = &mut self.dice;
         let (known, spread) = (!dice.once_in(6), if dice.once_in(8) { 64 } else { 0 });
         let desc = SlideDesc {
-            struct_size: dice.size_of::<SlideDesc>(12) as u32,
+            struct_size: dice.size_of::<SlideDesc>(6) as u32,
             color_state: dice.number(12, 0) as i32,
             scanner_id: scanner,
             slide_id: name,
@@ -321,11 +325,11 @@ impl<'s> Caller<'s> {
             result_deadline_ms: if dice.once_in(2) { 1 + dice.roll(30) as u32 } else { 0 },
             min_coverage: dice.real(24, 0.5),
             alpha: dice.real(24, 0.01),
-            flags: dice.pick(&[0, 0, SLIDE_EMBEDDINGS, SLIDE_ANALYSE_BACKGROUND, 3, 1 << 31]),
+            flags: dice.pick(&[0, SLIDE_EMBEDDINGS, SLIDE_ANALYSE_BACKGROUND, 3]),
             stability_interval: dice.number(24, 0) as u32,
             ..SlideDesc::init()
         };
-        let (size, nothing) = (desc.struct_size as usize, dice.once_in(60));
+        let (size, nothing) = (desc.struct_size as usize, dice.odd(20));
         let desc: *const SlideDesc = if nothing { null() } else { self.input.put(&desc, size, 0) };
         let mut handle = 0;
         let code = self.answer(6, |api, error| unsafe { (api.slide_begin)(runtime, desc, &mut handle, error) });
@@ -367,14 +371,14 @@ impl<'s> Caller<'s> {
         let formats = [PFNC_RGB8, PFNC_BGR8, PFNC_RGBA8, PFNC_BGRA8];
         let format = dice.pick(&formats);
         let mut frame = Frame {
-            struct_size: dice.size_of::<Frame>(12) as u32,
+            struct_size: dice.size_of::<Frame>(6) as u32,
             pixel_format: dice.number(20, format.into()) as u32,
             bit_depth: dice.number(20, 8) as u32,
             plane_count: dice.number(20, 1) as u32,
             width: 1 + dice.roll(FRAME as u64) as u32,
             height: 1 + dice.roll(FRAME as u64) as u32,
             frame_id: dice.bits(),
-            capture_time_ns: dice.number(3, 0) as i64,
+            capture_time_ns: dice.number(3, 1) as i64,
             group_id: dice.roll(4),
             pass: dice.number(20, 0) as u32,
             focal_plane: dice.number(40, 0) as i32,
@@ -388,7 +392,7 @@ impl<'s> Caller<'s> {
         // Sometimes pixels beyond the frame are there, and sometimes the last pixel is the last byte.
         let size = if dice.once_in(2) { whole } else { (FRAME * FRAME * 4) as u64 };
         let fill = dice.pick(&[40, 170, 243]);
-        let (claims, lacks, blank) = (dice.once_in(20), dice.once_in(20), dice.once_in(60));
+        let (claims, lacks, blank) = (dice.odd(8), dice.odd(8), dice.odd(20));
         let data = self.pixels.last(size as usize, fill);
         let dice = &mut self.dice;
         for _ in 0..if dice.once_in(4) { 64 } else { 0 } {
@@ -402,10 +406,10 @@ impl<'s> Caller<'s> {
             size: if lacks { dice.roll(size) } else { size },
         };
         // A larger frame is claimed, never more memory than there is.
-        if dice.once_in(20) {
+        if dice.odd(8) {
             (frame.width, frame.height) = (dice.number(2, 64) as u32, dice.number(2, 64) as u32);
         }
-        let (size, nothing, timeout) = (frame.struct_size as usize, dice.once_in(80), dice.roll(8) as u32);
+        let (size, nothing, timeout) = (frame.struct_size as usize, dice.odd(20), dice.roll(8) as u32);
         let frame: *const Frame = if nothing { null() } else { self.input.put(&frame, size, 0) };
         let code = if waits {
             self.answer(8, |api, error| unsafe { (api.slide_submit_wait)(slide, frame, timeout, error) })
@@ -420,10 +424,10 @@ impl<'s> Caller<'s> {
         let dice = &mut self.dice;
         let (records, features, floats) = (dice.roll(40), dice.pick(&[0, 1, 40, 4000]), dice.pick(&[0, 0, 1, 2000]));
         let shorter = size_of::<TileResult>() as u64 - 8 * dice.roll(8);
-        let record = if dice.once_in(24) { dice.number(2, shorter) as u32 } else { size_of::<TileResult>() as u32 };
+        let record = if dice.odd(8) { dice.number(2, shorter) as u32 } else { size_of::<TileResult>() as u32 };
         let fits = record as usize <= size_of::<TileResult>();
         let mut batch = ResultBatch {
-            struct_size: dice.size_of::<ResultBatch>(16) as u32,
+            struct_size: dice.size_of::<ResultBatch>(6) as u32,
             record_size: record,
             // A record of more bytes than this host has would be written past its memory, as it asked for.
             record_capacity: if fits { records as u32 } else { 0 },
@@ -433,7 +437,7 @@ impl<'s> Caller<'s> {
         };
         let (size, timeout) = (batch.struct_size as usize, dice.roll(6) as u32);
         let timeout = if dice.once_in(200) { NO_TIMEOUT } else { timeout };
-        let (nothing, blank) = (dice.once_in(80), dice.once_in(40));
+        let (nothing, blank) = (dice.odd(20), dice.odd(20));
         let one = if fits { record as usize } else { 0 };
         batch.records = self.records.last(records as usize * one, 0xA5).cast();
         batch.features = self.features.last(features as usize * size_of::<Feature>(), 0xA5).cast();

@@ -2,23 +2,27 @@
 
 use coverslip_plugin_abi::AbiStruct;
 
-pub(crate) struct Dice(u64);
+pub(crate) struct Dice {
+    state: u64,
+    /// Nothing odd until the next [`Dice::turn`].
+    calm: bool,
+}
 
 impl Dice {
     pub(crate) fn new(seed: u64) -> Dice {
         // An xorshift of 0 stays 0, and of neighbours it stays alike for some steps.
-        let mut dice = Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
-        (0..16).for_each(|_| {
+        let mut dice = Dice { state: seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1, calm: true };
+        for _ in 0..16 {
             dice.bits();
-        });
+        }
         dice
     }
 
     pub(crate) fn bits(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
+        self.state ^= self.state << 13;
+        self.state ^= self.state >> 7;
+        self.state ^= self.state << 17;
+        self.state
     }
 
     /// A number below `sides`.
@@ -35,9 +39,20 @@ impl Dice {
         from[self.roll(from.len() as u64) as usize]
     }
 
+    /// Another call: one in three may be odd.
+    pub(crate) fn turn(&mut self) {
+        self.calm = !self.once_in(3);
+    }
+
+    /// True once in `sides` times, where the call may be odd.
+    pub(crate) fn odd(&mut self, sides: u64) -> bool {
+        let odd = self.once_in(sides);
+        odd && !self.calm
+    }
+
     /// `usual`, or once in `rare` times a number from the edges.
     pub(crate) fn number(&mut self, rare: u64, usual: u64) -> u64 {
-        if !self.once_in(rare) {
+        if !self.odd(rare) {
             return usual;
         }
         let bit = self.roll(64);
@@ -47,7 +62,7 @@ impl Dice {
 
     /// The same for a real number.
     pub(crate) fn real(&mut self, rare: u64, usual: f64) -> f64 {
-        if !self.once_in(rare) {
+        if !self.odd(rare) {
             return usual;
         }
         let scaled = usual * (0.1 + self.roll(100) as f64 / 10.0);
@@ -57,7 +72,7 @@ impl Dice {
     /// What a host states as the size of a struct, most often the true one.
     pub(crate) fn size_of<T: AbiStruct>(&mut self, rare: u64) -> usize {
         let full = size_of::<T>();
-        if !self.once_in(rare) {
+        if !self.odd(rare) {
             return full;
         }
         match self.roll(4) {

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use super::cache::ChunkCache;
 use super::description::SourceInfo;
 use super::picture::{self, Format, Pixels};
+use super::rect::Rect;
 use super::scanned::{Mask, Scanned};
 use super::signature::Signature;
-use super::source::{Rect, SlideSource, SourceError, file_name};
+use super::source::{SlideSource, SourceError, file_name};
 
 /// Capacity of the cache of decoded images, bytes.
 const CACHE_BYTES: usize = 128 << 20;

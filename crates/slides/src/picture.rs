@@ -11,8 +11,9 @@ use super::alpha;
 use super::budget::{LARGEST_PICTURE, guarded, zeroes};
 use super::description::SourceInfo;
 use super::jpeg::{self, Components, Room};
+use super::rect::{Rect, paste};
 use super::scanned::{Mask, Scanned};
-use super::source::{Rect, SlideSource, SourceError, file_name, paste};
+use super::source::{SlideSource, SourceError, file_name};
 
 /// Deflate makes at most this many bytes of one.
 const MOST_INFLATED: u64 = 1032;

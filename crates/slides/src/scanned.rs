@@ -1,6 +1,6 @@
 //! Which pixels of a rectangle were scanned. A tile that a scanner left out is not white: there is nothing.
 
-use super::source::Rect;
+use super::rect::Rect;
 
 /// The scanned pixels of a rectangle.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,8 +7,9 @@
 use coverslip_numerics::Draw;
 
 use super::description::SourceInfo;
+use super::rect::Rect;
 use super::scanned::Scanned;
-use super::source::{Rect, SlideSource, SourceError};
+use super::source::{SlideSource, SourceError};
 
 /// A change of a slide. Lengths are in pixels of the slide.
 #[derive(Debug, Clone, Copy, PartialEq)]

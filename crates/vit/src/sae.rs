@@ -2,7 +2,7 @@
 
 use coverslip_bundle::fold::{Linear, SaeWeights};
 use coverslip_bundle::tensors::TensorFile;
-use coverslip_bundle::{BundleError, InputStep, Manifest, SaeArchitecture};
+use coverslip_bundle::{BundleError, BundleErrorKind, InputStep, Manifest, SaeArchitecture};
 
 use crate::aligned::Aligned;
 use crate::kernels::{Kernels, Out, Right, To};
@@ -110,13 +110,18 @@ enum Undo {
 impl Coding {
     pub(crate) fn new(sae: &Sae) -> Result<Self, BundleError> {
         let (width, features) = sae.coder.as_ref().map_or((0, 0), |coder| (coder.b_dec.len(), coder.features));
+        let mut reported = Vec::new();
+        if reported.try_reserve_exact(sae.outputs).is_err() {
+            let what = format!("no memory for {} features of the CPU engine: close other programs", sae.outputs);
+            return Err(BundleError::new(BundleErrorKind::TooLarge, what));
+        }
         Ok(Self {
             x: Aligned::zeroed(padded(width))?,
             words: Aligned::zeroed(padded(width))?,
             all: Aligned::zeroed(padded(features))?,
             groups: Aligned::zeroed(sae.outputs)?,
             decoded: Aligned::zeroed(padded(width))?,
-            features: Vec::with_capacity(sae.outputs),
+            features: reported,
             active_count: 0,
             reconstruction_error: 0.0,
         })

@@ -95,12 +95,14 @@ pub(crate) fn sign(
         .into());
     }
     let comment = comment(kind, &opened, note)?;
-    let signature = minisign::sign(None, key, Cursor::new(&content), Some(&comment), Some("signature of coverslip"))?;
+    // With the public key minisign verifies what it signed, before anything is replaced.
+    let public = minisign::PublicKey::from_secret_key(key)?;
+    let signature =
+        minisign::sign(Some(&public), key, Cursor::new(&content), Some(&comment), Some("signature of coverslip"))?;
     let place = folder.join(format!("{}{}", kind.file(), signature::SUFFIX));
     coverslip_files::put(&place, signature.into_string().as_bytes())?;
 
-    let public = PublicKey::parse(&minisign::PublicKey::from_secret_key(key)?.to_base64())?;
-    let trust = Trust { keys: vec![public], required: true };
+    let trust = Trust { keys: vec![PublicKey::parse(&public.to_base64())?], required: true };
     let Some(signed) = trust.check(folder, kind.file(), &content)? else { return Err("the signature is gone".into()) };
     writeln!(out, "{}", place.display())?;
     Ok(writeln!(out, "signed by the key {}: {}", signed.key, signed.comment)?)

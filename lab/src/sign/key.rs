@@ -4,6 +4,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use coverslip_bundle::signature::PublicKey;
+use ct_codecs::{Base64, Decoder};
 use minisign::{KeyPair, SecretKey, SecretKeyBox};
 
 /// How a secret key is protected.
@@ -28,6 +29,9 @@ impl Password {
 
 /// The start of the base64 of a secret key with a password: the letters `Ed`, `Sc` and `B2`.
 const WITH_PASSWORD: &str = "RWRTY0Iy";
+/// A stored secret key: names of algorithms, salt, limits, the key's number, the key, its checksum.
+const STORED_BYTES: usize = 6 + 32 + 16 + 8 + 64 + CHECKSUM_BYTES;
+const CHECKSUM_BYTES: usize = 32;
 
 /// Makes a key pair, writes it to two new files and returns the public key.
 ///
@@ -62,12 +66,28 @@ pub(crate) fn secret(path: &Path, password: &Password) -> Result<SecretKey, Box<
     let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
     let text = coverslip_files::read_text(path).map_err(|error| failed(&error))?;
     let protected = text.lines().nth(1).is_some_and(|line| line.starts_with(WITH_PASSWORD));
-    let stored = SecretKeyBox::from(text);
     let key = match protected {
-        true => stored.into_secret_key(password.text()?),
-        false => stored.into_unencrypted_secret_key(),
+        true => SecretKeyBox::from(text).into_secret_key(password.text()?),
+        false if lacks_checksum(&text) => Ok(without_checksum(&text).ok_or_else(|| failed(&"Corrupted key"))?),
+        false => SecretKeyBox::from(text).into_unencrypted_secret_key(),
     };
     Ok(key.map_err(|error| failed(&error))?)
+}
+
+/// The bytes of a stored key, if there are as many as there should be.
+fn stored(text: &str) -> Option<Vec<u8>> {
+    let bytes = Base64::decode_to_vec(text.lines().nth(1)?, None).ok()?;
+    (bytes.len() == STORED_BYTES).then_some(bytes)
+}
+
+/// minisign in C writes zeros for the checksum of a key without a password, and minisign in Rust takes such a key for
+/// damaged. A key that is damaged indeed is found when it signs: what it signed is verified.
+fn lacks_checksum(text: &str) -> bool {
+    stored(text).is_some_and(|bytes| bytes.ends_with(&[0; CHECKSUM_BYTES]))
+}
+
+fn without_checksum(text: &str) -> Option<SecretKey> {
+    SecretKey::from_bytes(&stored(text)?).ok()
 }
 
 /// The public key in a file of minisign, or given as its text.

@@ -63,7 +63,11 @@ fn labels_that_cannot_be_used_say_why() {
     with(good.clone(), &["--types", "plasma"], "expected a column plasma");
     with(good.clone(), &["--group", "site"], "in 1 groups by site; expected three groups or more");
     with(good.clone(), &["--group", "patient"], "--group patient: expected a column");
-    with(good.replace("tile,", "name,"), &[], "expected a column tile, image or slide");
+    with(
+        good.replace("tile,", "name,"),
+        &[],
+        "expected a column that names the tiles (tile, image, slide, slide_id, sample_id)",
+    );
     with(good.lines().next().unwrap().to_owned(), &[], "expected a row per tile, found none");
     with(good.replacen("s0_0,", "a/s0_1.png,", 1), &[], "found \"a/s0_1.png\" and \"s0_1\" for the same tile");
     with(good.replacen("stroma", "lymphocytes", 1), &[], "found lymphocytes twice in tile, ");

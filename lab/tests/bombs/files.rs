@@ -154,9 +154,9 @@ fn claims_of_a_bundle_and_a_profile_are_not_believed() {
     }
     // Sizes of the manifest alone: no file has them.
     let sizes: [(&str, &str, Value); 6] = [
-        ("a side", "/side", json!(1 << 40)),
-        ("a width", "/architecture/embed_dim", json!(1 << 40)),
-        ("heads that make attention large", "/architecture/heads", json!(1 << 40)),
+        ("a side", "/side", json!(1i64 << 40)),
+        ("a width", "/architecture/embed_dim", json!(1i64 << 40)),
+        ("heads that make attention large", "/architecture/heads", json!(1i64 << 40)),
         ("features", "/sae/d_sae", json!(1u64 << 60)),
         ("a file's bytes", "/files/model.safetensors/bytes", json!(u64::MAX)),
         ("reference tiles", "/sae/reference/tiles", json!(-1)),
@@ -220,7 +220,7 @@ fn a_table_of_empty_cells_is_counted_before_it_is_kept() {
     let commas = ",".repeat(12 << 20);
     fs::write(path.with_extension("csv"), format!("slide{commas}\na{commas}\n")).unwrap();
     let out = scratch.join("out.json");
-    let arguments = ["analyze", "scanners", text(&path), "--out", text(&out)];
+    let arguments = ["analyze", "scanners", text(&path), "--out", text(&out), "--scanner", "slide"];
     assert_refused("empty cells", &coverslip(&arguments));
 }
 

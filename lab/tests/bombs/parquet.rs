@@ -98,10 +98,12 @@ fn claims_of_a_parquet_file_are_not_believed() {
             text(&path),
             "--out",
             text(&out),
-            "--features",
+            "--k",
+            "2",
+            "--batch",
             "8",
             "--steps",
-            "4",
+            "200",
         ])
     };
     assert_done("an honest file is read in 1 GiB", &read(&file));

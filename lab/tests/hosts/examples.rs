@@ -182,7 +182,7 @@ fn the_gpu_example_says_which_engine_runs_and_why() {
             "TensorRT is refused, code 22: …",
             "fallback reason 3, NO_LIBRARY: …",
             "to use a GPU: …",
-            "45 tiles, 36 analysed, in … s on rten …; 0 after a change of engine",
+            "45 tiles, 36 analysed, in … s on coverslip-vit …; 0 after a change of engine",
         ],
     );
 }

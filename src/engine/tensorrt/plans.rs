@@ -9,7 +9,7 @@ use coverslip_files::Claim;
 use coverslip_plugin_abi as abi;
 
 use super::device::unavailable;
-use super::private::private;
+use super::private::{private, private_file};
 use crate::engine::Loss;
 use crate::engine::config::GpuConfig;
 use crate::error::{Error, error};
@@ -31,6 +31,8 @@ pub(super) struct Plan {
 /// Where plans are kept, and which one is wanted.
 pub(super) struct Plans<'c> {
     place: Option<PathBuf>,
+    /// A file that others can change is not read, nor one that a link leads to.
+    private: bool,
     /// One file that is the plan, not a folder of plans.
     single: bool,
     expected: Option<Digest>,
@@ -50,7 +52,7 @@ impl<'c> Plans<'c> {
         let expected = config.plan_digest.map(Digest);
         // The digest of a plan that is yet to be built cannot be known.
         let may_build = !(config.prebuilt_only || single || expected.is_some());
-        Ok(Plans { place, single, expected, may_build, wanted, log })
+        Ok(Plans { place, private: config.private_plans, single, expected, may_build, wanted, log })
     }
 
     /// A plan from the cache that fits. None: one must be built.
@@ -58,6 +60,10 @@ impl<'c> Plans<'c> {
         let mut refusals = Vec::new();
         let mut other_digest = false;
         for path in self.candidates()? {
+            if let Err(why) = self.expect_private(&path) {
+                refusals.push(why.to_string());
+                continue;
+            }
             // A file with another key is not read to its end.
             let misfit = PlanFile::read_key(&path).ok().and_then(|key| key.misfit(&self.wanted));
             if let Some(why) = misfit {
@@ -88,6 +94,11 @@ impl<'c> Plans<'c> {
             return Ok(None);
         }
         Err(self.none(&refusals, other_digest))
+    }
+
+    /// Fails where plans must be private and this file is not.
+    fn expect_private(&self, file: &Path) -> std::io::Result<()> {
+        if self.private && file.is_file() { private_file(file) } else { Ok(()) }
     }
 
     /// The loss when there is no plan and none may be built.
@@ -170,13 +181,16 @@ impl<'c> Plans<'c> {
         Err(unavailable!(REASON_PLAN_REFUSED, "the plan does not work here: {why}"))
     }
 
-    /// The path of what a library keeps beside its plans: one file per plan (`of_plan`), or one per GPU.
+    /// The path of what a library keeps beside its plans: one file per plan (`of_plan`), or one per GPU. None where
+    /// others can change it.
     pub(super) fn beside(&self, extension: &str, of_plan: bool) -> Option<PathBuf> {
         let place = self.place.as_deref()?;
         let folder = if self.single { place.parent()? } else { place };
         let PlanKey { flavor, version, targets, .. } = &self.wanted;
         let name = if of_plan { self.name() } else { format!("{flavor}-{version}-{}", targets.join("-")) };
-        Some(folder.join(format!("{name}.{extension}")))
+        let path = folder.join(format!("{name}.{extension}"));
+        self.expect_private(&path).inspect_err(|why| self.note(format_args!("not used: {why}"))).ok()?;
+        Some(path)
     }
 
     pub(super) fn wanted(&self) -> &PlanKey {

@@ -17,8 +17,23 @@ pub(super) fn private(place: &Path) -> Result<PathBuf> {
         }
         real => real?,
     };
-    real.ancestors().try_for_each(|part| expect_closed(part, part == real))?;
+    // A file's folder counts as the place itself: what is kept beside a plan is read from there too.
+    let inner = if real.is_file() { 2 } else { 1 };
+    real.ancestors().enumerate().try_for_each(|(above, part)| expect_closed(part, above < inner))?;
     Ok(real)
+}
+
+/// Fails if another user could change a file of a private folder, or what a link in its place leads to. Where nobody
+/// else can enter the folder, the file's own mode does not matter.
+///
+/// # Errors
+/// As [`private`].
+pub(super) fn private_file(file: &Path) -> Result<()> {
+    let real = file.canonicalize()?;
+    match real.parent() {
+        Some(folder) if !others_enter(folder)? => private(folder).map(drop),
+        _ => private(&real).map(drop),
+    }
 }
 
 /// Fails if another user could change `part`, or, above the place itself, what is ours in it.
@@ -55,6 +70,16 @@ fn expect_closed(part: &Path, _: bool) -> Result<()> {
         part.display()
     );
     Err(Error::new(ErrorKind::PermissionDenied, text))
+}
+
+#[cfg(target_os = "linux")]
+fn others_enter(folder: &Path) -> Result<bool> {
+    Ok(std::os::unix::fs::MetadataExt::mode(&folder.metadata()?) & 0o011 != 0)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn others_enter(_: &Path) -> Result<bool> {
+    Ok(true)
 }
 
 fn create(folder: &Path) -> Result<()> {

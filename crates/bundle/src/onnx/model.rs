@@ -337,9 +337,20 @@ fn read_node(bytes: &[u8], most: usize) -> Result<Node, BundleError> {
 fn read_attribute(bytes: &[u8]) -> Result<(&str, AttributeValue<'_>), BundleError> {
     let (mut name, mut value) = ("", AttributeValue::Other);
     let (mut ints, mut floats, mut kind) = (Vec::new(), Vec::new(), 0);
+    // A bit for each field that holds more than its type's default, and whether one that holds one value came twice.
+    let (mut held, mut twice) = (0u64, false);
     for field in Fields(bytes) {
-        match field? {
+        let field = field?;
+        if let (number @ 2..=11, content) = field
+            && !content.is_default()
+        {
+            twice |= number <= 6 && held & 1 << number != 0;
+            held |= 1 << number;
+        }
+        match field {
             (1, Value::Bytes(found)) => name = text(found)?,
+            // Some writers state every field.
+            (2..=5, content) if content.is_default() && held != 0 => {}
             (2, Value::Fixed(bits)) => value = AttributeValue::Float(float(bits)),
             (3, Value::Number(int)) => value = AttributeValue::Int(int as i64),
             (4, Value::Bytes(bytes)) => value = AttributeValue::Text(text(bytes)?),
@@ -359,6 +370,12 @@ fn read_attribute(bytes: &[u8]) -> Result<(&str, AttributeValue<'_>), BundleErro
         }
         at_most("an attribute's numbers", ints.len().max(floats.len()), MAX_ATTRIBUTE_NUMBERS)?;
     }
+    // Of values of several kinds another reader takes another one.
+    let other = if (1..=10).contains(&kind) { held & !(1 << (kind + 1)) != 0 } else { held.count_ones() > 1 };
+    if twice || other {
+        let name = name.escape_default();
+        fail!(Invalid, "the attribute `{name}` has values of several kinds: the ONNX file is damaged");
+    }
     // The file omits empty lists and zeros, so the stated type decides.
     Ok((
         name,
@@ -367,6 +384,8 @@ fn read_attribute(bytes: &[u8]) -> Result<(&str, AttributeValue<'_>), BundleErro
             2 if value == AttributeValue::Other => AttributeValue::Int(0),
             6 => AttributeValue::Floats(floats),
             7 => AttributeValue::Ints(ints),
+            0 if !floats.is_empty() => AttributeValue::Floats(floats),
+            0 if !ints.is_empty() => AttributeValue::Ints(ints),
             _ => value,
         },
     ))

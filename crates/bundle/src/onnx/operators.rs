@@ -176,7 +176,8 @@ fn unsupported(node: &Node) -> Result<Option<String>, BundleError> {
             lower.then(|| format!("{} with auto_pad SAME_LOWER", node.op))
         }
         op if op.starts_with("Reduce") => {
-            let noop = node.attribute("noop_with_empty_axes")? == Some(AttributeValue::Int(1));
+            // The engine takes every number but 0 for yes.
+            let noop = matches!(node.attribute("noop_with_empty_axes")?, Some(AttributeValue::Int(flag)) if flag != 0);
             noop.then(|| format!("{op} with noop_with_empty_axes"))
         }
         _ => None,

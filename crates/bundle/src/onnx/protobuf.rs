@@ -11,6 +11,17 @@ pub(super) enum Value<'a> {
     Fixed(&'a [u8]),
 }
 
+impl Value<'_> {
+    /// Zero or empty: what a reader takes where the field is not there.
+    pub(super) fn is_default(self) -> bool {
+        match self {
+            Value::Number(number) => number == 0,
+            Value::Bytes(bytes) => bytes.is_empty(),
+            Value::Fixed(bytes) => bytes.iter().all(|byte| *byte == 0),
+        }
+    }
+}
+
 /// Iterates over a message's fields in order.
 pub(super) struct Fields<'a>(pub(super) &'a [u8]);
 

@@ -15,8 +15,9 @@ mod tissue;
 use serde_json::json;
 
 use crate::description::{Mpp, SourceInfo};
+use crate::rect::Rect;
 use crate::scanned::Scanned;
-use crate::source::{Rect, SlideSource, SourceError};
+use crate::source::{SlideSource, SourceError};
 use light::{DRIFT_FROM, DRIFT_GAINS, WIDTH};
 
 /// Micrometres per pixel.

@@ -4,7 +4,7 @@ use super::light::light;
 use super::noise::uniform;
 use super::stains::Stains;
 use super::tissue::stain;
-use crate::source::Rect;
+use crate::rect::Rect;
 
 /// The colour of glass.
 const GLASS: [f32; 3] = [241.0, 240.0, 242.0];

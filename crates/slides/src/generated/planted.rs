@@ -5,7 +5,7 @@ use super::nuclei::{self, Nucleus, SMOOTH};
 use super::optics;
 use super::stains::Stains;
 use super::tissue::stroma;
-use crate::source::Rect;
+use crate::rect::Rect;
 
 /// Names of the kinds of nuclei in tables, in the order of [`Planted::counts`].
 pub const KINDS: [&str; 4] = ["round", "eccentric", "irregular", "spindle"];

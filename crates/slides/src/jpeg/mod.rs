@@ -1,5 +1,6 @@
 //! JPEG: a picture, or a tile of a TIFF with the colour space that the TIFF states.
 
+mod components;
 mod stream;
 
 use zune_jpeg::JpegDecoder;
@@ -8,18 +9,8 @@ use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
 use super::budget::{guarded, zeroes};
+pub(super) use components::Components;
 use stream::{Header, Stream};
-
-/// The meaning of a JPEG's components, by the TIFF's PhotometricInterpretation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Components {
-    /// YCbCr, which is converted.
-    YCbCr,
-    /// RGB, as Aperio writes it. Other readers take a JPEG without a marker for YCbCr.
-    Rgb,
-    /// One component: grey, or a plane of a planar file.
-    Single,
-}
 
 /// What the caller takes.
 #[derive(Debug, Clone, Copy)]

@@ -3,7 +3,7 @@
 //! The decoder goes on with zeroes where a scan ends too early. Therefore the stream that it gets has a run of ones
 //! before each marker that ends a scan: no Huffman code is all ones, so a decoder that needs more than there is fails.
 
-use super::Components;
+use super::components::Components;
 
 /// Ones before the end of a scan, with the zeroes that byte stuffing asks for: more than a decoder reads ahead.
 const SENTINEL: [u8; 32] = {

@@ -5,7 +5,7 @@ use super::image::{Alpha, Color, Layout};
 use super::unpack;
 use crate::budget::{LARGEST_CHUNK, guarded};
 use crate::jpeg::{self, Components, Room};
-use crate::source::Rect;
+use crate::rect::Rect;
 
 /// Where a chunk's bytes are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use super::container::{Container, Directory, damaged};
 use crate::budget::LARGEST_CHUNK;
 use crate::description::Size;
-use crate::source::Rect;
+use crate::rect::Rect;
 
 /// The tags that are read.
 mod tag {

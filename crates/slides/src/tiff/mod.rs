@@ -16,9 +16,10 @@ use std::sync::Arc;
 
 use super::cache::ChunkCache;
 use super::description::{Mpp, SourceInfo};
+use super::rect::{Rect, paste};
 use super::refusal::{Help, Refusal};
 use super::scanned::{Mask, Scanned};
-use super::source::{Rect, SlideSource, SourceError, file_name, paste};
+use super::source::{SlideSource, SourceError, file_name};
 use choose::Chosen;
 use chunk::Chunk;
 use container::Container;

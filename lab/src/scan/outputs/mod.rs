@@ -69,6 +69,7 @@ fn read_line(scanned: &Scanned) -> String {
     let scene = scene.map_or(String::new(), |scene| format!("scene {} of {}, ", scene.number, source.scenes.len()));
     let all = f64::from(source.width) * f64::from(source.height);
     let whole = match played.unscanned_pixels {
+        _ if played.summary.cancelled != 0 => "not to its end".to_owned(),
         0 => "whole".to_owned(),
         pixels => format!("{:.1} % of it was never scanned", (100.0 * pixels as f64 / all).max(0.1)),
     };

@@ -75,22 +75,29 @@ impl<'a> Call<'a> {
     pub(super) fn int(&self, name: &str, default: i64) -> Result<i64, BundleError> {
         Ok(match self.node.attribute(name)? {
             Some(AttributeValue::Int(value)) => value,
-            _ => default,
+            Some(_) => return Err(self.other_kind(name)),
+            None => default,
         })
     }
 
     pub(super) fn list(&self, name: &str) -> Result<Option<Vec<i64>>, BundleError> {
         Ok(match self.node.attribute(name)? {
             Some(AttributeValue::Ints(all)) => Some(all),
-            _ => None,
+            Some(_) => return Err(self.other_kind(name)),
+            None => None,
         })
     }
 
     pub(super) fn text(&self, name: &str) -> Result<Option<&'a str>, BundleError> {
         Ok(match self.node.attribute(name)? {
             Some(AttributeValue::Text(text)) => Some(text),
-            _ => None,
+            Some(_) => return Err(self.other_kind(name)),
+            None => None,
         })
+    }
+
+    fn other_kind(&self, name: &str) -> BundleError {
+        self.invalid(format_args!("the attribute `{name}` is of another kind"))
     }
 
     /// An axis of a value with `rank` axes, counted from the end where it is negative.

@@ -163,8 +163,9 @@ fn real(op: &str, a: &[f32], b: &[f32]) -> Option<Numbers> {
         "Sub" => |a, b| a - b,
         "Mul" => |a, b| a * b,
         "Div" => |a, b| a / b,
-        "Min" => f32::min,
-        "Max" => f32::max,
+        // NaN stays, and of equals the first, as in the engine.
+        "Min" => |a: f32, b: f32| if a.is_nan() || a <= b { a } else { b },
+        "Max" => |a: f32, b: f32| if a.is_nan() || a >= b { a } else { b },
         _ => {
             let each = |(a, b): (&f32, &f32)| comparison(op, *a, *b);
             return a.iter().zip(b).map(each).collect::<Option<_>>().map(Numbers::Ints);

@@ -162,19 +162,7 @@ impl<'a> Walk<'a> {
         if let Some(wide) = made.outputs.iter().find(|value| !value.has_few_axes()) {
             return Err(call.invalid(format_args!("it has {:?} axes", wide.shape().map(<[usize]>::len))));
         }
-        self.work = self.work.saturating_add(made.work);
-        if self.work > budget.work {
-            fail!(
-                TooLarge,
-                "the graph needs more than {} operations for a batch, reached at `{}` ({}); expected at most {}: export \
-                 a smaller model",
-                budget.work,
-                node.outputs.first().map_or("", |name| name).escape_default(),
-                node.op.escape_default(),
-                budget.work
-            );
-        }
-        let moving = !step.reads.is_empty();
+        let (moving, work) = (!step.reads.is_empty(), made.work);
         let at = self.steps.len();
         copied.push(made.scratch);
         for (name, value) in node.outputs.iter().zip(made.outputs).filter(|(name, _)| !name.is_empty()) {
@@ -202,6 +190,18 @@ impl<'a> Walk<'a> {
                 self.fixed = self.fixed.saturating_add(bytes);
             }
             self.known.insert(name, Source { value, step: moving.then_some(at), depth });
+        }
+        self.work = self.work.saturating_add(work);
+        if self.work > budget.work {
+            fail!(
+                TooLarge,
+                "the graph needs more than {} operations for a batch, reached at `{}` ({}); expected at most {}: export \
+                 a smaller model",
+                budget.work,
+                node.outputs.first().map_or("", |name| name).escape_default(),
+                node.op.escape_default(),
+                budget.work
+            );
         }
         for elements in copied {
             self.count(elements.saturating_mul(ELEMENT));

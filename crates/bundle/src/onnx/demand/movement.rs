@@ -121,7 +121,8 @@ pub(super) fn slice(call: &Call) -> Rule {
         return Ok(Made::from(Value::at_most(input.elements())));
     };
     let axes = match (call.optional(3), call.ints(3)) {
-        (None, _) => (0..starts.len() as i64).collect(),
+        // Before opset 10 they were an attribute, which the engine still reads.
+        (None, _) => call.list("axes")?.unwrap_or_else(|| (0..starts.len() as i64).collect()),
         (_, Some(axes)) => axes.to_vec(),
         (_, None) => return Ok(Made::from(Value::at_most(input.elements()))),
     };
@@ -160,10 +161,18 @@ pub(super) fn split(call: &Call) -> Rule {
     let bounded = || Ok(Made::from(vec![Value::at_most(input.elements()); parts]));
     let Some(dims) = input.shape() else { return bounded() };
     let axis = call.axis(call.int("axis", 0)?, dims.len())?;
-    let sizes: Vec<usize> = match (call.optional(1), call.ints(1)) {
+    let stated = match (call.optional(1), call.ints(1)) {
         (Some(_), None) => return bounded(),
-        (Some(_), Some(sizes)) => sizes.iter().map(|size| usize::try_from(*size).unwrap_or(usize::MAX)).collect(),
-        (None, _) => {
+        (Some(_), Some(sizes)) => Some(sizes.to_vec()),
+        // Before opset 13 they were an attribute, which the engine still reads.
+        (None, _) => call.list("split")?,
+    };
+    let sizes: Vec<usize> = match stated {
+        Some(sizes) => sizes.iter().map(|size| usize::try_from(*size).unwrap_or(usize::MAX)).collect(),
+        None if call.int("num_outputs", parts as i64)? != parts as i64 => {
+            return Err(call.invalid(format_args!("`num_outputs` is not {parts}")));
+        }
+        None => {
             let part = dims[axis].div_ceil(parts);
             (0..parts).map(|i| part.min(dims[axis].saturating_sub(i * part))).collect()
         }

@@ -71,7 +71,9 @@ impl Window {
             all.ok_or_else(|| call.invalid(format_args!("`{name}` below 1")))
         };
         let auto = call.text("auto_pad")?.unwrap_or("NOTSET");
-        let pads = if auto == "NOTSET" { list("pads", 0, 2 * axes)? } else { vec![0; 2 * axes] };
+        let same = auto.starts_with("SAME");
+        // The engine reads `pads` with VALID too.
+        let pads = if same { vec![0; 2 * axes] } else { list("pads", 0, 2 * axes)? };
         if pads.iter().any(|pad| *pad < 0) {
             return Err(call.invalid(format_args!("`pads` below 0")));
         }
@@ -80,7 +82,7 @@ impl Window {
             strides: positive("strides")?,
             dilations: positive("dilations")?,
             pads: (0..axes).map(|axis| (pads[axis], pads[axes + axis])).collect(),
-            same: auto.starts_with("SAME"),
+            same,
         })
     }
 
@@ -161,7 +163,7 @@ pub(super) fn pool(call: &Call) -> Rule {
     if dims.len() < 3 || kernel.len() != dims.len() - 2 {
         return Err(misfit());
     }
-    let (window, up) = (Window::of(call, &kernel)?, call.int("ceil_mode", 0)? == 1);
+    let (window, up) = (Window::of(call, &kernel)?, call.int("ceil_mode", 0)? != 0);
     let mut shape = dims[..2].to_vec();
     for (axis, size) in dims[2..].iter().enumerate() {
         shape.push(window.narrower(axis, *size, up).ok_or_else(misfit)?);
@@ -180,7 +182,7 @@ pub(super) fn reduce(call: &Call) -> Rule {
     let input = call.input(0)?;
     let Some(dims) = input.shape() else { return Ok(Made::from(Value::at_most(input.elements()))) };
     let Some(axes) = call.axes(1, dims.len())? else { return Ok(Made::from(Value::at_most(input.elements()))) };
-    let keep = call.int("keepdims", 1)? == 1;
+    let keep = call.int("keepdims", 1)? != 0;
     let whole = axes.as_ref().is_none_or(Vec::is_empty);
     let gone = |axis: usize| whole || axes.as_ref().is_some_and(|axes| axes.contains(&axis));
     let shape: Vec<usize> = (0..dims.len())
