@@ -77,6 +77,9 @@ fn text(pointer: *const c_char) -> Option<String> {
     (!pointer.is_null()).then(|| unsafe { CStr::from_ptr(pointer) }.to_string_lossy().into_owned())
 }
 
+/// An associated image's name, and its width and height.
+pub(super) type Named = (String, (i64, i64));
+
 /// An open slide.
 pub(super) struct Slide {
     handle: NonNull<Opaque>,
@@ -140,8 +143,8 @@ impl Slide {
         text(unsafe { (self.functions.get_property_value)(self.handle.as_ptr(), name.as_ptr()) })
     }
 
-    /// Names and sizes of the associated images.
-    pub(super) fn associated(&self) -> Result<Vec<(String, (i64, i64))>, String> {
+    /// The associated images.
+    pub(super) fn associated(&self) -> Result<Vec<Named>, String> {
         // SAFETY: the handle is open.
         let names = self.checked(unsafe { (self.functions.get_associated_image_names)(self.handle.as_ptr()) })?;
         let mut found = Vec::new();
