@@ -46,7 +46,7 @@ impl Claim {
     /// `ResourceBusy` where another process has it; the operating system's, with the path.
     pub fn within(folder: &Path) -> io::Result<Claim> {
         let created = (!folder.exists()).then(|| Created(folder.to_owned()));
-        fs::create_dir_all(folder).map_err(|error| named(folder, &error))?;
+        fs::create_dir_all(folder).map_err(|error| unwritable(folder, &error))?;
         let mut claim = Claim::take(folder, folder, WITHIN)?;
         claim._created = created;
         claim.finish_renames()?;
@@ -64,7 +64,7 @@ impl Claim {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
         let parent = out.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
-        fs::create_dir_all(parent).map_err(|error| named(parent, &error))?;
+        fs::create_dir_all(parent).map_err(|error| unwritable(parent, &error))?;
         let of = of(out);
         let mut claim = Claim::take(out, parent, &of)?;
         claim.finish_renames()?;
@@ -78,6 +78,9 @@ impl Claim {
         let hidden = |kind: &str| folder.join(format!(".{name}.{kind}"));
         let lock = Lock::take(hidden("lock"), place).map_err(|error| match error.kind() {
             io::ErrorKind::ResourceBusy => error,
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::NotADirectory => {
+                unwritable(folder, &error)
+            }
             _ => named(place, &error),
         })?;
         let without = lock.without().map(|why| {
@@ -128,6 +131,11 @@ impl Claim {
     }
 }
 
+fn unwritable(folder: &Path, error: &io::Error) -> io::Error {
+    let text = format!("expected a directory that can be written, found: {error}. Give another place");
+    named(folder, &io::Error::new(error.kind(), text))
+}
+
 /// A place to write a folder at: a claim, or a path that is claimed now.
 pub trait IntoClaim {
     /// The claim.
@@ -152,5 +160,25 @@ impl IntoClaim for &Path {
 impl IntoClaim for &PathBuf {
     fn into_claim(self) -> io::Result<Claim> {
         Claim::beside(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scratch::Scratch;
+
+    #[test]
+    fn a_place_that_is_no_folder_is_named_with_what_to_do() {
+        let folder = Scratch::new("no-folder");
+        let file = folder.path().join("file");
+        fs::write(&file, "not a directory").unwrap();
+        for refused in [Claim::within(&file), Claim::within(&file.join("out")), Claim::beside(&file.join("out"))] {
+            let text = refused.unwrap_err().to_string();
+            let path = file.display().to_string();
+            assert!(text.starts_with(&path) && text.contains("expected a directory that can be written"), "{text}");
+            assert!(text.ends_with("Give another place"), "{text}");
+        }
+        assert_eq!(folder.names(), ["file"]);
     }
 }
