@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::commit;
 use crate::draft::{named, of};
 use crate::lock::Lock;
-use crate::sweep::{finish_replacement, sweep};
+use crate::sweep::{finish_replacement, parent, sweep, sweep_file};
 
 /// What the hidden files of a claim are named by, where the place is the folder that they are in.
 const WITHIN: &str = "coverslip";
@@ -63,7 +63,7 @@ impl Claim {
             let text = format!("{} has no name of its own; give the name of a file or folder", out.display());
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
-        let parent = out.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
+        let parent = parent(out);
         fs::create_dir_all(parent).map_err(|error| unwritable(parent, &error))?;
         let of = of(out);
         let mut claim = Claim::take(out, parent, &of)?;
@@ -109,6 +109,16 @@ impl Claim {
     pub fn sweep(&mut self, folder: &Path) -> io::Result<()> {
         let swept = sweep(folder, None).map_err(|error| named(folder, &error))?;
         self.notes.extend(swept.notes(folder));
+        Ok(())
+    }
+
+    /// Removes what ended processes left of another file that whoever holds the place writes.
+    ///
+    /// # Errors
+    /// The operating system's, with the path.
+    pub fn sweep_file(&mut self, file: &Path) -> io::Result<()> {
+        let swept = sweep_file(file).map_err(|error| named(file, &error))?;
+        self.notes.extend(swept.notes(file));
         Ok(())
     }
 
