@@ -121,7 +121,7 @@ fn doctor_tells_what_is_here_and_what_to_do() {
     let alone = coverslip(&["doctor", "--bundle", &demo()]);
     let page = text(&alone);
     assert!(alone.status.success(), "{page}");
-    for part in ["driver", "TensorRT", "AUTO chooses", "self-check", "medical"] {
+    for part in ["driver", "TensorRT", "AUTO chooses", "signature", "kernels", "self-check", "slides", "medical"] {
         assert!(page.contains(part), "{part}: {page}");
     }
     assert_narrow(&page);
@@ -133,6 +133,7 @@ fn doctor_tells_what_is_here_and_what_to_do() {
     let page = text(&coverslip(&["doctor", "--tensorrt", &decoy, "--bundle", "/no/such/bundle"]));
     let flat = flat(&page);
     assert!(flat.contains("cannot be loaded") && flat.contains("does not open") && flat.contains("medical"), "{page}");
+    assert!(flat.contains("cannot be checked: /no/such/bundle/"), "{page}");
 
     if let Some(library) = rtx() {
         let page = text(&coverslip(&["doctor", "--tensorrt", &library, "--bundle", &demo()]));

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 use coverslip_analysis::random::Random;
+use coverslip_bundle::Digest;
 use coverslip_bundle::tensors::{Tensor, TensorFile, TensorMap, to_safetensors};
 use coverslip_import::{SaeOptions, import_sae};
 use coverslip_lab::cli::sae::{Args, run};
@@ -71,6 +72,14 @@ impl Folder {
 fn meta(checkpoint: &PathBuf) -> Value {
     let file = TensorFile::parse(fs::read(checkpoint).unwrap()).unwrap();
     serde_json::from_slice(file.get("meta").unwrap().bytes).unwrap()
+}
+
+/// A checkpoint of these tensors. Its tensor `sha256` is the digest of the file in which that tensor is zeros.
+fn sealed(mut tensors: TensorMap) -> Vec<u8> {
+    tensors.insert("sha256".into(), Tensor::u8(&[32], &[0; 32]));
+    let digest = Digest::of(&to_safetensors(&tensors).unwrap());
+    tensors.insert("sha256".into(), Tensor::u8(&[32], &digest.0));
+    to_safetensors(&tensors).unwrap()
 }
 
 const OPTIONS: &str = "--expansion 2 --k 3 --steps 60 --batch 64 --checkpoint-every 20";
@@ -142,7 +151,7 @@ fn a_checkpoint_of_another_run_is_refused() {
     old["key"] = "e.safetensors, tap last, 3000 tiles, held out [\"a\"], batch 64, Settings { .. }".into();
     let old = serde_json::to_vec(&old).unwrap();
     tensors.insert("meta".into(), Tensor::u8(&[old.len()], &old));
-    fs::write(&path, to_safetensors(&tensors).unwrap()).unwrap();
+    fs::write(&path, sealed(tensors)).unwrap();
     let refused = folder.train("sae", OPTIONS).unwrap_err();
     assert!(refused.contains("another version began") && refused.contains("--restart"), "{refused}");
     assert!(folder.train("sae", &format!("{OPTIONS} --restart")).unwrap().contains("60 steps"));

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::commit;
 use crate::draft::{named, of};
 use crate::lock::Lock;
-use crate::sweep::{finish_replacement, sweep};
+use crate::sweep::{finish_replacement, parent, sweep, sweep_file};
 
 /// What the hidden files of a claim are named by, where the place is the folder that they are in.
 const WITHIN: &str = "coverslip";
@@ -46,7 +46,7 @@ impl Claim {
     /// `ResourceBusy` where another process has it; the operating system's, with the path.
     pub fn within(folder: &Path) -> io::Result<Claim> {
         let created = (!folder.exists()).then(|| Created(folder.to_owned()));
-        fs::create_dir_all(folder).map_err(|error| named(folder, &error))?;
+        fs::create_dir_all(folder).map_err(|error| unwritable(folder, &error))?;
         let mut claim = Claim::take(folder, folder, WITHIN)?;
         claim._created = created;
         claim.finish_renames()?;
@@ -63,8 +63,8 @@ impl Claim {
             let text = format!("{} has no name of its own; give the name of a file or folder", out.display());
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
-        let parent = out.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
-        fs::create_dir_all(parent).map_err(|error| named(parent, &error))?;
+        let parent = parent(out);
+        fs::create_dir_all(parent).map_err(|error| unwritable(parent, &error))?;
         let of = of(out);
         let mut claim = Claim::take(out, parent, &of)?;
         claim.finish_renames()?;
@@ -78,6 +78,9 @@ impl Claim {
         let hidden = |kind: &str| folder.join(format!(".{name}.{kind}"));
         let lock = Lock::take(hidden("lock"), place).map_err(|error| match error.kind() {
             io::ErrorKind::ResourceBusy => error,
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::NotADirectory => {
+                unwritable(folder, &error)
+            }
             _ => named(place, &error),
         })?;
         let without = lock.without().map(|why| {
@@ -109,6 +112,16 @@ impl Claim {
         Ok(())
     }
 
+    /// Removes what ended processes left of another file that whoever holds the place writes.
+    ///
+    /// # Errors
+    /// The operating system's, with the path.
+    pub fn sweep_file(&mut self, file: &Path) -> io::Result<()> {
+        let swept = sweep_file(file).map_err(|error| named(file, &error))?;
+        self.notes.extend(swept.notes(file));
+        Ok(())
+    }
+
     /// The folder or file that is claimed.
     pub fn place(&self) -> &Path {
         &self.place
@@ -126,6 +139,11 @@ impl Claim {
     pub fn notes(&mut self) -> Vec<String> {
         std::mem::take(&mut self.notes)
     }
+}
+
+fn unwritable(folder: &Path, error: &io::Error) -> io::Error {
+    let text = format!("expected a directory that can be written, found: {error}. Give another place");
+    named(folder, &io::Error::new(error.kind(), text))
 }
 
 /// A place to write a folder at: a claim, or a path that is claimed now.
@@ -152,5 +170,25 @@ impl IntoClaim for &Path {
 impl IntoClaim for &PathBuf {
     fn into_claim(self) -> io::Result<Claim> {
         Claim::beside(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scratch::Scratch;
+
+    #[test]
+    fn a_place_that_is_no_folder_is_named_with_what_to_do() {
+        let folder = Scratch::new("no-folder");
+        let file = folder.path().join("file");
+        fs::write(&file, "not a directory").unwrap();
+        for refused in [Claim::within(&file), Claim::within(&file.join("out")), Claim::beside(&file.join("out"))] {
+            let text = refused.unwrap_err().to_string();
+            let path = file.display().to_string();
+            assert!(text.starts_with(&path) && text.contains("expected a directory that can be written"), "{text}");
+            assert!(text.ends_with("Give another place"), "{text}");
+        }
+        assert_eq!(folder.names(), ["file"]);
     }
 }

@@ -42,6 +42,15 @@ impl Swept {
 /// Removes the drafts of files and links in `folder`; of folders only where `only` names what they are drafts of, because
 /// then the caller holds their claim.
 pub(crate) fn sweep(folder: &Path, only: Option<&str>) -> io::Result<Swept> {
+    remove(folder, only, only.is_some())
+}
+
+/// Removes the drafts of one file, which the holder of another place's claim writes too.
+pub(crate) fn sweep_file(path: &Path) -> io::Result<Swept> {
+    remove(parent(path), Some(&of(path)), false)
+}
+
+fn remove(folder: &Path, only: Option<&str>, folders: bool) -> io::Result<Swept> {
     let mut swept = Swept::default();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
@@ -57,7 +66,7 @@ pub(crate) fn sweep(folder: &Path, only: Option<&str>) -> io::Result<Swept> {
             _ if kind.is_file() => remove_file(&path),
             // A link exists as a draft only between two calls of one process, and has no lock.
             _ if kind.is_symlink() => name.process != std::process::id() && fs::remove_file(&path).is_ok(),
-            _ if kind.is_dir() && only.is_some() => fs::remove_dir_all(&path).is_ok(),
+            _ if kind.is_dir() && folders => fs::remove_dir_all(&path).is_ok(),
             _ => false,
         };
         if removed {
@@ -66,6 +75,10 @@ pub(crate) fn sweep(folder: &Path, only: Option<&str>) -> io::Result<Swept> {
         }
     }
     Ok(swept)
+}
+
+pub(crate) fn parent(path: &Path) -> &Path {
+    path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."))
 }
 
 /// Removes a draft that no process has locked. Where the file system has no locks, it stays.
@@ -84,7 +97,7 @@ fn remove_file(path: &Path) -> bool {
 /// folders in one step: the earlier folder has its waiting name, and the new one not yet its own.
 pub(crate) fn finish_replacement(out: &Path) -> io::Result<Option<String>> {
     let of = of(out);
-    let folder = out.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
+    let folder = parent(out);
     if fs::symlink_metadata(out).is_ok() {
         return Ok(None);
     }
@@ -145,7 +158,10 @@ mod tests {
         assert!(stays.iter().chain([&folders]).all(|path| path.exists()), "{:?}", folder.names());
         assert!(mine.path().exists(), "a draft that is locked");
         assert_eq!(sweep(folder.path(), Some("x")).unwrap().removed, 0);
+        assert_eq!(sweep_file(&folder.path().join("d")).unwrap().removed, 0, "a folder under a file's name");
         assert_eq!(sweep(folder.path(), Some("d")).unwrap().removed, 1);
+        fs::write(left(folder.path(), "t.csv", host(), ended, FILE), "").unwrap();
+        assert_eq!(sweep_file(&folder.path().join("t.csv")).unwrap().removed, 1);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use coverslip_analysis::random::Random;
 
-use coverslip_files::put;
+use coverslip_files::{Folder, Replace, check_target};
 use coverslip_slides::generated::planted::{KINDS, Planted};
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
@@ -16,7 +16,7 @@ use super::Outcome;
 use crate::claim;
 
 pub(crate) struct Options {
-    /// The folder of the tiles and of `counts.csv`.
+    /// The folder of the tiles and of `counts.csv`, which appears as a whole.
     pub(crate) out: PathBuf,
     pub(crate) groups: u32,
     /// Tiles of each group.
@@ -29,16 +29,24 @@ pub(crate) struct Options {
 /// Mean number of nuclei of each kind on 224 × 224 px.
 const DENSITY: [f64; 4] = [14.0, 7.0, 6.0, 8.0];
 
+/// The file with the counts.
+const TABLE: &str = "counts.csv";
+
+/// Tiles that are there may belong to a study, so they are never replaced.
+const NEW: Replace<'_> = Replace { marker: TABLE, kind: "folder of tiles", force: false };
+
 /// Draws the tiles.
 ///
 /// # Errors
-/// When the folder cannot be written, or has a counts.csv.
+/// When the folder cannot be written, or is there already.
 pub(crate) fn run(options: &Options, out: &mut dyn Write) -> Outcome {
-    let _claim = claim::within(&options.out)?;
-    let path = options.out.join("counts.csv");
+    let claim = claim::beside(&options.out)?;
+    let path = options.out.join(TABLE);
     if path.exists() {
         return Err(format!("{}: expected no file there, found one; give another --out", path.display()).into());
     }
+    check_target(&options.out, NEW)?;
+    let folder = Folder::beside(&claim)?;
     let mut table = format!("tile,group,{}\n", KINDS.join(","));
     let mut random = Random::new(options.seed);
     let area = f64::from(options.side).powi(2) / 224.0_f64.powi(2);
@@ -51,12 +59,12 @@ pub(crate) fn run(options: &Options, out: &mut dyn Write) -> Outcome {
             let seed = random.below(1 << 31) as u32;
             let (pixels, placed) = Planted { side: options.side, counts, staining, seed }.draw();
             let name = format!("group{group:03}_{tile:03}");
-            let path = options.out.join(format!("{name}.png"));
-            put(&path, &png(&pixels, options.side)?)?;
+            folder.write(&format!("{name}.png"), &png(&pixels, options.side)?)?;
             writeln!(table, "{name},group{group:03},{}", placed.map(|n| n.to_string()).join(","))?;
         }
     }
-    put(&path, table.as_bytes())?;
+    folder.write(TABLE, table.as_bytes())?;
+    folder.settle(NEW)?;
     let tiles = options.groups * options.tiles;
     Ok(writeln!(out, "{}: {tiles} tiles in {} groups, and counts.csv", options.out.display(), options.groups)?)
 }

@@ -127,14 +127,20 @@ struct Asked {
     opened: Result<abi::RuntimeInfo, HostError>,
 }
 
+/// Who made the bundle.
+fn origin_of(setup: &Setup, bundle: &Path) -> Result<String, Box<dyn Error>> {
+    let path = bundle.join(MANIFEST_FILE);
+    let manifest = coverslip_files::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let signed = setup.trust.check(bundle, MANIFEST_FILE, &manifest)?;
+    Ok(origin(bundle, MANIFEST_FILE, signed.as_ref()))
+}
+
 fn ask(setup: &Setup) -> Result<Asked, Box<dyn Error>> {
     let loaded = setup.load()?;
     let (library, contract) = (loaded.library.path().to_owned(), loaded.library.abi_version());
     let bundle = loaded.bundle.clone();
     // The comment: the plugin gives the number of the key alone.
-    let signed = setup.trust.check(&bundle, MANIFEST_FILE, &coverslip_files::read(&bundle.join(MANIFEST_FILE))?);
-    let origin = signed.map(|signed| origin(&bundle, MANIFEST_FILE, signed.as_ref()));
-    let origin = origin.unwrap_or_else(|error| error.to_string());
+    let origin = origin_of(setup, &bundle).unwrap_or_else(|error| format!("cannot be checked: {error}"));
     let mut line = Line::new();
     let session = loaded.open(|_, fraction| {
         line.show(&format!("asking the plugin {:3.0} %", 100.0 * fraction));

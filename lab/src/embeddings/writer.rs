@@ -64,6 +64,9 @@ impl Writer {
             vacant(out)?;
         }
         folder_to_append(&folder).and_then(|()| claim.sweep(&folder)).map_err(|error| unwritable(&folder, &error))?;
+        if let Some(table) = table_beside(claim.place()) {
+            claim.sweep_file(&table).map_err(|error| unwritable(&table, &error))?;
+        }
         let journal = Journal::begin(&folder, key)?;
         let append = |name: &str, bytes: u64| {
             append(&folder.join(name), bytes).map_err(|error| {
@@ -287,10 +290,14 @@ fn partial(out: &Path) -> PathBuf {
     out.with_file_name(format!("{name}.partial"))
 }
 
+/// The CSV with the tiles of a safetensors file.
+fn table_beside(out: &Path) -> Option<PathBuf> {
+    out.extension().is_some_and(|extension| extension == SAFETENSORS).then(|| names::table(out))
+}
+
 /// Refuses to replace a file, or a CSV beside it, which may be somebody's own.
 fn vacant(out: &Path) -> Result<()> {
-    let table = Some(names::table(out)).filter(|_| out.extension().is_some_and(|extension| extension == SAFETENSORS));
-    match [out.to_owned()].into_iter().chain(table).find(|path| path.exists()) {
+    match [out.to_owned()].into_iter().chain(table_beside(out)).find(|path| path.exists()) {
         Some(found) => Err(EmbeddingError(format!(
             "{}: expected no file there, found one; give another --out, or --force to replace it",
             found.display()

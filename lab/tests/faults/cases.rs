@@ -97,13 +97,31 @@ impl Place {
     }
 }
 
-/// Noise in the colours of a stain, and a rim of glass.
+/// Grains of stain, each darker than the ground, and a rim of glass.
 fn picture(path: &Path, seed: u32, width: u32, height: u32) {
-    let mut state = seed;
-    let picture = image::RgbImage::from_fn(width, height, |x, _| {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        let noise = (state >> 26) as u8;
-        if x < 32 { image::Rgb([243, 242, 244]) } else { image::Rgb([200 - noise, 90 + noise, 160 - noise]) }
+    let mut state = seed.wrapping_mul(2_654_435_761).max(1);
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        (state >> 16) as f32 / 65_536.0
+    };
+    let depth = 0.9 + 0.2 * next();
+    let mut density = vec![0.25_f32; (width * height) as usize];
+    for _ in 0..width * height / 58 {
+        let (x, y, radius) = (next() * width as f32, next() * height as f32, 1.5 + 3.0 * next());
+        for py in (y - radius).max(0.0) as u32..((y + radius) as u32 + 1).min(height) {
+            for px in (x - radius).max(0.0) as u32..((x + radius) as u32 + 1).min(width) {
+                if (px as f32 - x).hypot(py as f32 - y) < radius {
+                    density[(py * width + px) as usize] = 0.8;
+                }
+            }
+        }
+    }
+    let picture = image::RgbImage::from_fn(width, height, |x, y| {
+        let stain = if x < 20 { 0.0 } else { depth * density[(y * width + x) as usize] };
+        let noise = 6.0 * next();
+        image::Rgb([0.9, 1.4, 0.7].map(|part| (242.0 * 10_f32.powf(-stain * part) - noise).clamp(0.0, 255.0) as u8))
     });
     picture.save(path).unwrap();
 }
@@ -246,13 +264,25 @@ fn analyses() -> Vec<Case> {
             "--seed 1",
             "--seed 2",
         ),
-        within("sae-eval", "sae eval in/sae --tap last --embeddings", "in/e.safetensors", "in/f.safetensors"),
+        case(
+            "sae-eval",
+            Claimed::Within,
+            "sae eval in/sae --tap last --out out/sae-eval --embeddings",
+            "in/e.safetensors",
+            "in/f.safetensors",
+        ),
         case("report", Claimed::Beside("r.html"), "report in/counts --out out/r.html --title", "One", "Two"),
     ];
     all.push(Case {
         earlier: Vec::new(),
         once: true,
-        ..within("planted", "analyze planted --groups 2 --tiles 1 --side 64", "", "")
+        ..case(
+            "planted",
+            Claimed::Beside("planted"),
+            "analyze planted --groups 2 --tiles 1 --side 64 --out out/planted",
+            "",
+            "",
+        )
     });
     all
 }

@@ -10,6 +10,9 @@ use coverslip_bundle::tensors::TensorFile;
 /// Larger files are told apart by their length.
 const HASHED: u64 = 8 << 20;
 
+/// From this file a training that was cut off goes on.
+const CHECKPOINT: &str = "checkpoint.safetensors";
+
 /// A file's length and the hash of its content; of a link, of its target.
 type Content = (u64, u64);
 
@@ -42,7 +45,7 @@ impl Tree {
         copy(&self.root, place);
     }
 
-    /// The results: drafts, locks and the folders of runs that go on are none.
+    /// The results: drafts, locks, and the folders and checkpoints of runs that go on are none.
     fn results(&self) -> impl Iterator<Item = (&String, &Content)> {
         self.files.iter().filter(|(name, _)| !is_hidden(name))
     }
@@ -73,6 +76,9 @@ impl Tree {
     /// off or of another run than the others. Some files have times in them: such a file is new if it is not the earlier
     /// one, and complete.
     pub(crate) fn is_whole(&self, earlier: &Tree, new: &Tree) -> Result<bool, String> {
+        for checkpoint in self.files.keys().filter(|name| Path::new(name).ends_with(CHECKPOINT)) {
+            complete(&self.root.join(checkpoint)).map_err(|why| format!("{checkpoint}: {why}"))?;
+        }
         let changed = new.differing(earlier);
         if let Some((stranger, _)) =
             self.results().find(|(name, _)| !earlier.files.contains_key(*name) && !new.files.contains_key(*name))
@@ -100,7 +106,7 @@ impl Tree {
 }
 
 fn is_hidden(name: &str) -> bool {
-    name.split('/').any(|part| part.starts_with('.') || part.ends_with(".partial"))
+    name.split('/').any(|part| part.starts_with('.') || part.ends_with(".partial") || part == CHECKPOINT)
 }
 
 fn below(folder: &Path) -> Vec<PathBuf> {

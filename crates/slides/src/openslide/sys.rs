@@ -17,6 +17,9 @@ enum Opaque {}
 
 type Handle = *mut Opaque;
 
+/// Width and height as the library gives them, before they are checked.
+type Extent = (i64, i64);
+
 /// The functions, with the library that holds their code.
 pub(super) struct Functions {
     get_version: unsafe extern "C" fn() -> *const c_char,
@@ -77,9 +80,6 @@ fn text(pointer: *const c_char) -> Option<String> {
     (!pointer.is_null()).then(|| unsafe { CStr::from_ptr(pointer) }.to_string_lossy().into_owned())
 }
 
-/// An associated image's name, and its width and height.
-pub(super) type Named = (String, (i64, i64));
-
 /// An open slide.
 pub(super) struct Slide {
     handle: NonNull<Opaque>,
@@ -124,7 +124,7 @@ impl Slide {
     ///
     /// # Errors
     /// As every function here: OpenSlide's own words.
-    pub(super) fn levels(&self) -> Result<Vec<(i64, i64)>, String> {
+    pub(super) fn levels(&self) -> Result<Vec<Extent>, String> {
         // SAFETY: the handle is open.
         let count = self.checked(unsafe { (self.functions.get_level_count)(self.handle.as_ptr()) })?;
         let mut levels = Vec::new();
@@ -143,8 +143,8 @@ impl Slide {
         text(unsafe { (self.functions.get_property_value)(self.handle.as_ptr(), name.as_ptr()) })
     }
 
-    /// The associated images.
-    pub(super) fn associated(&self) -> Result<Vec<Named>, String> {
+    /// Names and sizes of the associated images.
+    pub(super) fn associated(&self) -> Result<Vec<(String, Extent)>, String> {
         // SAFETY: the handle is open.
         let names = self.checked(unsafe { (self.functions.get_associated_image_names)(self.handle.as_ptr()) })?;
         let mut found = Vec::new();
