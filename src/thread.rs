@@ -1,6 +1,7 @@
 //! The plugin's own threads: they have names, a priority below the host's, and run on the processors that the host
 //! allows. A thread with nothing to do sleeps until something comes or is due.
 
+use std::sync::Barrier;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -35,7 +36,8 @@ const WITHOUT_MEMORY: Duration = Duration::from_millis(10);
 /// The prefix of the names of all the plugin's threads. Linux shows at most 15 bytes of a name.
 pub(crate) const NAME_PREFIX: &str = "coverslip-";
 
-/// Starts a thread with this placement.
+/// Starts a thread with this placement, and waits until it runs: before that the standard library allocates on it and
+/// cannot be refused.
 pub(crate) fn spawn(
     name: String,
     placement: &Arc<Placement>,
@@ -45,12 +47,18 @@ pub(crate) fn spawn(
     let name = format!("{NAME_PREFIX}{name}");
     let _quiet = Quiet::begin();
     let start = || {
-        std::thread::Builder::new().name(name).spawn(move || {
+        let begun = Arc::new(Barrier::new(2));
+        let here = begun.clone();
+        let thread = std::thread::Builder::new().name(name).spawn(move || {
+            here.wait();
+            drop(here);
             settle(&placement);
             run();
-        })
+        })?;
+        begun.wait();
+        Ok(thread)
     };
-    with_room("a thread", SPAWN_BYTES, start)?.map_err(|e| {
+    with_room("a thread", SPAWN_BYTES, start)?.map_err(|e: std::io::Error| {
         error!(
             OUT_OF_MEMORY,
             "the system starts no more threads: {e}; lower max_threads, or raise the limit of threads"

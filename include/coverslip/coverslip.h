@@ -83,8 +83,8 @@
  *   bounds only the memory of slides. Not built yet: runtime_info.engine_memory_bytes, which says how much the engine
  *   takes.
  * Trust. A digest proves that a file did not change, not who made it. The library hashes every file of a bundle
- *   and profile before it uses it, checks sizes against limits, and runs no code from them. Before a graph runs, what
- *   it needs is inferred for its batch: a graph that needs more than 4 GiB of values and 16 times its weights, or
+ *   and profile before it uses it, checks sizes against limits, and runs no code from them. Before a model runs, what
+ *   it needs is inferred for its batch: a model that needs more than 4 GiB of values and 16 times its weights, or
  *   more than 2^40 operations and 2^14 for each weight, is refused with BUNDLE_INVALID, and one whose sizes cannot be
  *   inferred with BUNDLE_UNSUPPORTED; memory below that is asked for in runtime_open, which returns OUT_OF_MEMORY
  *   where it is not given. What is left: within these bounds a hostile bundle may use the memory and the time of an

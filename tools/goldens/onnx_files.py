@@ -236,7 +236,7 @@ def refused():
     refusal("cast_to_bool", graph(flat + truth, constants=[weight]), ["Cast to ONNX type 9"])
     large = numpy_helper.from_array(np.array([1, 1 << 40]), "large")
     refusal("absurd_shape", graph([*flat, node("Expand", ["product", "large"], ["out"])], constants=[weight, large]),
-            ["Expand to 1099511627776 values"])
+            ["Expand with an integer beyond 32 bits"])
     twice = graph([*flat, identity, node("Relu", ["flat"], ["product"])], constants=[weight])
     refusal("made_twice", twice, ["`product`", "made twice"])
     lower = [node("AveragePool", ["image"], ["p"], kernel_shape=[2, 2], auto_pad="SAME_LOWER"),

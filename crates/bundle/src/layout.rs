@@ -145,10 +145,10 @@ fn check_onnx(manifest: &Manifest, onnx: &OnnxModel, topology: &[u8], file: &Ten
         PixelLayout::Nchw => [1, 3, side, side],
         PixelLayout::Nhwc => [1, side, side, 3],
     };
-    onnx::demand(&model, (&onnx.input, &image), 1).map_err(|e| e.within(GRAPH_FILE))?;
     if !model.inputs.iter().any(|input| input.name == onnx.input) {
         fail!(Invalid, "{GRAPH_FILE} has no input `{}`", onnx.input.escape_default());
     }
+    onnx::demand(&model, (&onnx.input, &image), 1).map_err(|e| e.within(GRAPH_FILE))?;
     for tap in &manifest.taps {
         let TapSource::Tensor { tensor, .. } = &tap.source else { continue };
         if !model.nodes.iter().any(|node| node.outputs.contains(tensor)) {

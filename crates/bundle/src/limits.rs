@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::budget::MAX_HEADER_BYTES;
+use crate::budget::{Budget, MAX_HEADER_BYTES};
 use crate::error::{BundleError, fail};
 use crate::layout;
 use crate::manifest::{
@@ -61,6 +61,39 @@ pub(crate) fn check(manifest: &Manifest) -> Result<(), BundleError> {
     let parameters = layout::parameters(manifest);
     if parameters > MAX_PARAMETERS {
         fail!(TooLarge, "the manifest asks for {parameters} parameters; at most {MAX_PARAMETERS}");
+    }
+    match &manifest.architecture {
+        Architecture::Vit(vit) => check_vit_demand(manifest, vit),
+        // Its graph says what it needs.
+        Architecture::Onnx(_) => Ok(()),
+    }
+}
+
+/// Holds a ViT against the budget of a graph with its weights, for the engine that runs it without one. The last
+/// block counts whole, also where only its class token is read.
+fn check_vit_demand(manifest: &Manifest, vit: &Vit) -> Result<(), BundleError> {
+    let read = Vit { depth: manifest.blocks_read(), ..vit.clone() };
+    let weights = layout::vit_parameters(&read, manifest.side) + layout::sae_parameters(&manifest.sae);
+    let budget = Budget::of(u64::try_from(4 * weights).unwrap_or(u64::MAX), 1);
+    let tokens = vit.tokens(manifest.side);
+    let attention = (vit.heads as u128) * (tokens as u128).pow(2);
+    if 4 * attention > u128::from(budget.bytes) {
+        fail!(
+            TooLarge,
+            "the attention of a block, {} heads over {tokens} tokens, is a value of {} bytes; expected at most {} beside \
+             {weights} weights: use a model with smaller values",
+            vit.heads,
+            4 * attention,
+            budget.bytes
+        );
+    }
+    let work = manifest.flops_per_tile() / 2 + read.depth as u128 * attention;
+    if work > u128::from(budget.work) {
+        fail!(
+            TooLarge,
+            "the model needs {work} operations for a tile; expected at most {} for {weights} weights: use a smaller model",
+            budget.work
+        );
     }
     Ok(())
 }

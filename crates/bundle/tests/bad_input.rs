@@ -208,6 +208,20 @@ fn absurd_sizes_cost_no_memory() {
     }
 }
 
+/// At 1024 px in patches of 16 px a ViT has 4097 tokens.
+#[test]
+fn a_transformer_has_the_budget_of_a_graph() {
+    let fixture = Fixture::new();
+    fixture.edit(|m| {
+        m["side"] = json!(1024);
+        m["architecture"]["patch"] = json!(16);
+        m["architecture"]["embed_dim"] = json!(128);
+        m["architecture"]["heads"] = json!(128);
+        m["sae"]["d_in"] = json!(128);
+    });
+    fixture.refuses(TooLarge, &["attention", "128 heads over 4097 tokens", "expected at most"]);
+}
+
 #[test]
 fn the_total_of_parameters_is_limited() {
     let fixture = Fixture::new();

@@ -5,7 +5,7 @@ mod bundle;
 mod fixture;
 mod signer;
 
-pub use bundle::{bundle, bundle_of};
+pub use bundle::{bundle, bundle_of, onnx_bundle};
 pub use fixture::{Fixture, assert_refused, read_tensors};
 pub use signer::Signer;
 

@@ -367,7 +367,9 @@ fn a_bundle_that_computes_a_size_is_refused_at_open() {
     // Within the budget, but more than there is here.
     let mut net = Net::new();
     let size = net.ints(&[60_000, 3, 32, 32]);
-    let value = net.op("Expand", &["x", &size]);
+    // In batches of any number of tiles.
+    let one = net.op_with("ReduceMean", &["x"], &[("keepdims", Attribute::Int(0))]);
+    let value = net.op("Expand", &[&one, &size]);
     let made = net.finish(Some(&value));
     let folder = bundles.with(&made.bytes, Some(made.parameters));
     assert_refused("more than there is", &coverslip(&["bundle", "verify", text(&folder)]));

@@ -104,9 +104,9 @@ pub(super) fn range(call: &Call) -> Rule {
     let numbers = match (numbers(0)?, numbers(1)?, numbers(2)?) {
         (Numbers::Ints(start), Numbers::Ints(limit), Numbers::Ints(delta)) => {
             match (&start[..], &limit[..], &delta[..]) {
-                // Beyond 32 bits the engine's counter would wrap and never end.
+                // The engine counts past the last number: beyond 32 bits its counter would wrap and never end.
                 (&[start], &[limit], &[delta]) => {
-                    counted(start, limit, delta, |at| i32::try_from(at).is_ok()).map(Numbers::Ints)
+                    counted(start, limit, delta, |at| i32::try_from(at + delta).is_ok()).map(Numbers::Ints)
                 }
                 _ => None,
             }
@@ -124,7 +124,8 @@ pub(super) fn range(call: &Call) -> Rule {
     };
     let numbers = numbers.ok_or_else(|| {
         call.invalid(format_args!(
-            "its limits are not three numbers between which there are at most {LONGEST_RANGE} steps"
+            "its limits are not three numbers between which there are at most {LONGEST_RANGE} steps, all of them and the \
+             next within 32 bits"
         ))
     })?;
     let count = match &numbers {

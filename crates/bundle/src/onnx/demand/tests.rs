@@ -130,3 +130,22 @@ fn a_number_that_is_none_stays_none() {
     let (_, shapes) = net.op("y", "ConstantOfShape", &["n"]).demand("y", 1).unwrap();
     assert_eq!(shapes["y"], [0]);
 }
+
+/// The engine adds the step once more after the last number, in 32 bits.
+#[test]
+fn a_range_ends_before_its_counter_wraps() {
+    let counted = |limit: i32, step: i32| {
+        let mut net = Net::new();
+        for (name, value) in [("from", 0), ("to", limit), ("step", step)] {
+            net.0.ints(name, &[], &[value.into()]);
+        }
+        net.op("r", "Range", &["from", "to", "step"]).demand("r", 1)
+    };
+    assert_eq!(counted(i32::MAX, i32::MAX).unwrap().1["r"], [1]);
+    assert_eq!(counted(i32::MIN, -(1 << 30)).unwrap().1["r"], [2]);
+    for (limit, step) in [(i32::MAX, 1 << 30), (i32::MIN, i32::MIN + 1)] {
+        let error = counted(limit, step).unwrap_err();
+        assert_eq!(error.kind(), BundleErrorKind::Invalid);
+        assert!(error.to_string().contains("`r` (Range)"), "{error}");
+    }
+}
