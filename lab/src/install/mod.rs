@@ -91,7 +91,7 @@ pub(crate) fn run(request: &Request) -> Outcome<()> {
 }
 
 /// The headers and what CMake and pkg-config read, by their places below the prefix.
-fn texts(real_name: &str, soname: &str) -> Vec<(String, String)> {
+fn texts(real_name: &str, soname: &str) -> Vec<Text> {
     let fill = |template: &str| {
         template
             .replace("@VERSION@", VERSION)
@@ -99,19 +99,19 @@ fn texts(real_name: &str, soname: &str) -> Vec<(String, String)> {
             .replace("@SONAME@", soname)
             .replace("@POINTER_BYTES@", &size_of::<usize>().to_string())
     };
-    let mut texts: Vec<(String, String)> =
+    let mut texts: Vec<Text> =
         HEADERS.iter().map(|(name, text)| (format!("include/coverslip/{name}"), (*text).to_owned())).collect();
     texts.extend(CMAKE.iter().map(|(name, template)| (format!("lib/cmake/coverslip/{name}"), fill(template))));
     texts.push((format!("lib/pkgconfig/{}", PKG_CONFIG.0), fill(PKG_CONFIG.1)));
     texts
 }
 
-/// Bills of materials by their places, and what is said where one is missing.
-type Bills = (Vec<(String, String)>, Option<String>);
+/// A text file's place below the prefix, and its content.
+type Text = (String, String);
 
 /// What library and command were linked from, by their places below the prefix. What another build of the library links
 /// is not known here: then a line says so.
-fn bills(library: &str, content: &[u8]) -> Outcome<Bills> {
+fn bills(library: &str, content: &[u8]) -> Outcome<(Vec<Text>, Option<String>)> {
     let place = |product: Product| format!("share/coverslip/sbom/{}", product.file());
     let (mut bills, mut unknown) = (Vec::new(), None);
     let ours = find_library(None).ok().and_then(|path| coverslip_files::read(&path).ok());

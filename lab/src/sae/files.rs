@@ -9,7 +9,7 @@ use coverslip_bundle::tensors::{Tensor, TensorMap, to_safetensors};
 use coverslip_import::{CONFIGURATION_FILE, ImportedSae, SAELENS_WEIGHTS_FILE, SaeOptions, import_sae};
 use serde_json::json;
 
-/// A file's name and content.
+/// A file's name and its content.
 type Named = (&'static str, Vec<u8>);
 
 /// The files of an SAE, by name. `details`: how it was trained, into the configuration's metadata, which changes no number.
