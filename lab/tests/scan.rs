@@ -312,6 +312,9 @@ struct Drawn {
     missing: Vec<usize>,
 }
 
+/// A tag's content: its type, the number of values, and their bytes.
+type Field = (u16, usize, Vec<u8>);
+
 /// Writes a TIFF of uncompressed tiles of 32 px: stained noise.
 fn draw(name: &str, images: &[Drawn]) -> PathBuf {
     const SIDE: u32 = 32;
@@ -333,7 +336,7 @@ fn draw(name: &str, images: &[Drawn]) -> PathBuf {
             |values: &[u32]| (4_u16, values.len(), values.iter().flat_map(|value| value.to_le_bytes()).collect());
         let short =
             |values: &[u16]| (3_u16, values.len(), values.iter().flat_map(|value| value.to_le_bytes()).collect());
-        let mut tags: Vec<(u16, (u16, usize, Vec<u8>))> = vec![
+        let mut tags: Vec<(u16, Field)> = vec![
             (256, long(&[*width])),
             (257, long(&[*height])),
             (258, short(&[8, 8, 8])),

@@ -22,7 +22,7 @@ struct Forward {
 
 enum Engine {
     Kernels { lane: Box<Lane>, widths: Vec<usize> },
-    Graph { model: Model, input: NodeId, outputs: Vec<NodeId> },
+    Graph { model: Box<Model>, input: NodeId, outputs: Vec<NodeId> },
 }
 
 /// A tile's values of one output.
@@ -47,7 +47,7 @@ impl Engine {
         }
         let model = ModelOptions::with_all_ops().load(graph.onnx.clone()).unwrap();
         let outputs = graph.outputs().into_iter().map(|name| model.node_id(name).unwrap()).collect();
-        Engine::Graph { input: model.node_id(&graph.input).unwrap(), outputs, model }
+        Engine::Graph { input: model.node_id(&graph.input).unwrap(), outputs, model: Box::new(model) }
     }
 
     /// The outputs of a tile, in the graph's order.

@@ -106,9 +106,12 @@ fn texts(real_name: &str, soname: &str) -> Vec<(String, String)> {
     texts
 }
 
+/// Texts by their places below the prefix, and a line on what is not known.
+type Bills = (Vec<(String, String)>, Option<String>);
+
 /// What library and command were linked from, by their places below the prefix. What another build of the library links
 /// is not known here: then a line says so.
-fn bills(library: &str, content: &[u8]) -> Outcome<(Vec<(String, String)>, Option<String>)> {
+fn bills(library: &str, content: &[u8]) -> Outcome<Bills> {
     let place = |product: Product| format!("share/coverslip/sbom/{}", product.file());
     let (mut bills, mut unknown) = (Vec::new(), None);
     let ours = find_library(None).ok().and_then(|path| coverslip_files::read(&path).ok());

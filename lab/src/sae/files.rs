@@ -9,13 +9,16 @@ use coverslip_bundle::tensors::{Tensor, TensorMap, to_safetensors};
 use coverslip_import::{CONFIGURATION_FILE, ImportedSae, SAELENS_WEIGHTS_FILE, SaeOptions, import_sae};
 use serde_json::json;
 
+/// A file's name and content.
+type Named = (&'static str, Vec<u8>);
+
 /// The files of an SAE, by name. `details`: how it was trained, into the configuration's metadata, which changes no number.
 pub(super) fn of(
     sae: &Sae,
     objective: Objective,
     tap: &str,
     details: serde_json::Value,
-) -> Result<[(&'static str, Vec<u8>); 2], Box<dyn Error>> {
+) -> Result<[Named; 2], Box<dyn Error>> {
     let (d, m) = (sae.width, sae.features);
     let mut tensors = TensorMap::from([
         ("W_enc".to_owned(), Tensor::f32(&[d, m], &transposed(&sae.w_enc, d))),

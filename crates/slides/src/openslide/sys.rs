@@ -16,6 +16,8 @@ use libloading::Library;
 enum Opaque {}
 
 type Handle = *mut Opaque;
+/// Width and height, as the library says them.
+type Stated = (i64, i64);
 
 /// The functions, with the library that holds their code.
 pub(super) struct Functions {
@@ -121,7 +123,7 @@ impl Slide {
     ///
     /// # Errors
     /// As every function here: OpenSlide's own words.
-    pub(super) fn levels(&self) -> Result<Vec<(i64, i64)>, String> {
+    pub(super) fn levels(&self) -> Result<Vec<Stated>, String> {
         // SAFETY: the handle is open.
         let count = self.checked(unsafe { (self.functions.get_level_count)(self.handle.as_ptr()) })?;
         let mut levels = Vec::new();
@@ -141,7 +143,7 @@ impl Slide {
     }
 
     /// Names and sizes of the associated images.
-    pub(super) fn associated(&self) -> Result<Vec<(String, (i64, i64))>, String> {
+    pub(super) fn associated(&self) -> Result<Vec<(String, Stated)>, String> {
         // SAFETY: the handle is open.
         let names = self.checked(unsafe { (self.functions.get_associated_image_names)(self.handle.as_ptr()) })?;
         let mut found = Vec::new();

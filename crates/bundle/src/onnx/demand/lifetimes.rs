@@ -109,8 +109,8 @@ mod tests {
         for _ in 0..300 {
             let mut steps: Vec<Step> = Vec::new();
             for at in 0..8usize {
-                let reads: Vec<usize> = (0..at).filter(|_| random.bits() % 3 == 0).collect();
-                steps.push(Step { reads, kept: random.bits() % 5 == 0, values: 1 });
+                let reads: Vec<usize> = (0..at).filter(|_| random.bits().is_multiple_of(3)).collect();
+                steps.push(Step { reads, kept: random.bits().is_multiple_of(5), values: 1 });
             }
             let (bound, most) = (most_alive(&steps), tried(&steps, 0));
             assert!(most <= bound, "{most} alive, bound {bound}: {steps:?}");
