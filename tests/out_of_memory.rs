@@ -341,7 +341,7 @@ fn a_run_stays_within_what_was_asked_for() {
     buffers.play(&runtime).expect("memory");
     MEASURED.store(false, Ordering::SeqCst);
     let most = MOST.load(Ordering::SeqCst);
-    println!("a run takes {most} bytes of the {asked} asked for");
+    coverslip_testkit::note(&format!("a run takes {most} bytes of the {asked} asked for"));
     // At least the convolution's output.
     assert!(most > 4 * 32 * 32 * 32 && most <= asked, "{most} bytes were taken, {asked} asked for");
 }
