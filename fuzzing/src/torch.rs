@@ -58,7 +58,7 @@ pub(crate) fn pickle_of(zip: &[u8]) -> &[u8] {
 }
 
 pub(crate) fn archive_seeds() -> Seeds {
-    let own = ("own".to_owned(), archive(&pickle_of(&file(&golden().join("torch/small.pt")))));
+    let own = ("own".to_owned(), archive(pickle_of(&file(&golden().join("torch/small.pt")))));
     let named = |name: &str| (name.to_owned(), file(&golden().join("torch").join(name)));
     [["small.pt", "module.pt", "protocol4.pt"].map(named).to_vec(), vec![own]].concat()
 }

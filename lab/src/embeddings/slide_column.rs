@@ -5,12 +5,12 @@ use std::path::Path;
 use super::error::{EmbeddingError, Result};
 use super::names::SLIDES;
 
-/// A stated column, or the first of [`SLIDES`] that a table has.
+/// A stated column, or the first of `slide`, `slide_id` and `sample_id` that a table has.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SlideColumn(Option<String>);
 
 impl SlideColumn {
-    /// The column called `name`; without a name, whichever of [`SLIDES`] is there.
+    /// The column called `name`; without a name, whichever of the three is there.
     pub fn new(name: Option<String>) -> Self {
         Self(name)
     }

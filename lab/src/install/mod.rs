@@ -1,5 +1,5 @@
 //! `coverslip install`: the shared library, its headers, what CMake and pkg-config need, and what it was linked from
-//! ([`sbom`]), under one prefix.
+//! (`sbom`), under one prefix.
 //!
 //! The tree can be moved afterwards: no file in it holds an absolute path. All files are written beside their places and
 //! then renamed, so that a host that is running keeps the library that it has mapped, and never sees half of one.
