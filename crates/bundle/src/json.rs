@@ -7,7 +7,7 @@ use crate::budget::MAX_JSON_VALUES;
 /// Parses `bytes`.
 ///
 /// # Errors
-/// serde_json's, and one for more values than [`MAX_JSON_VALUES`].
+/// serde_json's, and one for more values than the budget allows.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, serde_json::Error> {
     if values(bytes) > MAX_JSON_VALUES {
         return Err(serde::de::Error::custom(format_args!("found more than {MAX_JSON_VALUES} values, expected fewer")));
