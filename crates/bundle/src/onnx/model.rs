@@ -516,6 +516,20 @@ mod tests {
     }
 
     #[test]
+    fn an_attribute_of_two_kinds_is_refused() {
+        use crate::onnx::{int_attribute, ints_attribute};
+        let (one, list) = (int_attribute("axis", 1), ints_attribute("axis", &[5]));
+        assert_eq!(read_attribute(&one).unwrap().1, AttributeValue::Int(1));
+        assert_eq!(read_attribute(&list).unwrap().1, AttributeValue::Ints(vec![5]));
+        for both in [[&one[..], &list].concat(), [&list[..], &one].concat(), [&one[..], &one].concat()] {
+            assert_eq!(read_attribute(&both).unwrap_err().kind(), crate::error::BundleErrorKind::Invalid);
+        }
+        // A default beside it says nothing.
+        let beside = [&one[..], &[0x15, 0, 0, 0, 0]].concat();
+        assert_eq!(read_attribute(&beside).unwrap().1, AttributeValue::Int(1));
+    }
+
+    #[test]
     fn damaged_files_never_panic_or_allocate_without_bound() {
         let whole = file();
         let head = &whole[..whole.len().min(2000)];

@@ -189,7 +189,10 @@ impl<'a> Walk<'a> {
             } else {
                 self.fixed = self.fixed.saturating_add(bytes);
             }
-            self.known.insert(name, Source { value, step: moving.then_some(at), depth });
+            // Engines differ in which of two values of one name is read.
+            if self.known.insert(name, Source { value, step: moving.then_some(at), depth }).is_some() {
+                fail!(Invalid, "the value `{}` is made twice: the ONNX file is damaged", name.escape_default());
+            }
         }
         self.work = self.work.saturating_add(work);
         if self.work > budget.work {

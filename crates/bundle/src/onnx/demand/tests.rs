@@ -1,6 +1,6 @@
 use super::*;
 use crate::error::BundleErrorKind;
-use crate::onnx::{DataType, Dim, ModelWriter, Placement};
+use crate::onnx::{Attribute, DataType, Dim, ModelWriter, Placement};
 
 /// A graph under construction, on `x` [tiles, 3, 8, 8].
 struct Net(ModelWriter);
@@ -112,4 +112,40 @@ fn a_range_ends_before_its_counter_wraps() {
         assert_eq!(error.kind(), BundleErrorKind::Invalid);
         assert!(error.to_string().contains("`r` (Range)"), "{error}");
     }
+}
+
+#[test]
+fn an_attribute_counts_as_the_engine_reads_it() {
+    use Attribute::{Int, Ints, Text};
+    let shape = |op: &str, inputs: &[&str], outputs: &[&str], attributes: &[(&str, Attribute)]| {
+        let mut net = Net::new().ints("one", &[1]).ints("none", &[0]);
+        net.0.floats("w", &[1, 3, 1, 1], &[0.0; 3]);
+        net.0.node(op, "y", inputs, outputs, attributes);
+        net.demand("y", 2).map(|(_, mut shapes)| shapes.remove("y").unwrap())
+    };
+    let padded = [("auto_pad", Text("VALID")), ("pads", Ints(vec![1; 4]))];
+    assert_eq!(shape("Conv", &["x", "w"], &["y"], &padded).unwrap(), [2, 1, 10, 10]);
+    let sliced = shape("Slice", &["x", "none", "one"], &["y"], &[("axes", Ints(vec![1]))]);
+    assert_eq!(sliced.unwrap(), [2, 1, 8, 8]);
+    let parts = [("axis", Int(1)), ("split", Ints(vec![2, 1]))];
+    assert_eq!(shape("Split", &["x"], &["y", "z"], &parts).unwrap(), [2, 2, 8, 8]);
+    assert_eq!(shape("ReduceSum", &["x", "one"], &["y"], &[("keepdims", Int(2))]).unwrap(), [2, 1, 8, 8]);
+    let refused = [
+        shape("Split", &["x"], &["y", "z"], &[("axis", Int(2)), ("num_outputs", Int(1))]),
+        shape("Flatten", &["x"], &["y"], &[("axis", Ints(vec![1]))]),
+    ];
+    assert!(refused.iter().all(|found| found.as_ref().is_err_and(|e| e.kind() == BundleErrorKind::Invalid)));
+}
+
+#[test]
+fn a_number_that_is_none_stays_none() {
+    let mut net = Net::new();
+    for (name, value) in [("zero", 0.0), ("five", 5.0)] {
+        net.0.floats(name, &[1], &[value]);
+    }
+    net = net.op("nan", "Div", &["zero", "zero"]).op("least", "Min", &["nan", "five"]);
+    // The engine takes it for 0.
+    net.0.node("Cast", "n", &["least"], &["n"], &[("to", Attribute::Int(7))]);
+    let (_, shapes) = net.op("y", "ConstantOfShape", &["n"]).demand("y", 1).unwrap();
+    assert_eq!(shapes["y"], [0]);
 }
