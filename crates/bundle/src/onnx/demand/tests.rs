@@ -95,6 +95,25 @@ fn a_batch_that_a_graph_multiplies_with_itself_is_bounded_for_that_batch() {
     assert_eq!(net().demand("y", 3).unwrap().1["y"], [43_046_721]);
 }
 
+/// The engine adds the step once more after the last number, in 32 bits.
+#[test]
+fn a_range_ends_before_its_counter_wraps() {
+    let counted = |limit: i32, step: i32| {
+        let mut net = Net::new();
+        for (name, value) in [("from", 0), ("to", limit), ("step", step)] {
+            net.0.ints(name, &[], &[value.into()]);
+        }
+        net.op("r", "Range", &["from", "to", "step"]).demand("r", 1)
+    };
+    assert_eq!(counted(i32::MAX, i32::MAX).unwrap().1["r"], [1]);
+    assert_eq!(counted(i32::MIN, -(1 << 30)).unwrap().1["r"], [2]);
+    for (limit, step) in [(i32::MAX, 1 << 30), (i32::MIN, i32::MIN + 1)] {
+        let error = counted(limit, step).unwrap_err();
+        assert_eq!(error.kind(), BundleErrorKind::Invalid);
+        assert!(error.to_string().contains("`r` (Range)"), "{error}");
+    }
+}
+
 #[test]
 fn an_attribute_counts_as_the_engine_reads_it() {
     use Attribute::{Int, Ints, Text};
@@ -129,23 +148,4 @@ fn a_number_that_is_none_stays_none() {
     net.0.node("Cast", "n", &["least"], &["n"], &[("to", Attribute::Int(7))]);
     let (_, shapes) = net.op("y", "ConstantOfShape", &["n"]).demand("y", 1).unwrap();
     assert_eq!(shapes["y"], [0]);
-}
-
-/// The engine adds the step once more after the last number, in 32 bits.
-#[test]
-fn a_range_ends_before_its_counter_wraps() {
-    let counted = |limit: i32, step: i32| {
-        let mut net = Net::new();
-        for (name, value) in [("from", 0), ("to", limit), ("step", step)] {
-            net.0.ints(name, &[], &[value.into()]);
-        }
-        net.op("r", "Range", &["from", "to", "step"]).demand("r", 1)
-    };
-    assert_eq!(counted(i32::MAX, i32::MAX).unwrap().1["r"], [1]);
-    assert_eq!(counted(i32::MIN, -(1 << 30)).unwrap().1["r"], [2]);
-    for (limit, step) in [(i32::MAX, 1 << 30), (i32::MIN, i32::MIN + 1)] {
-        let error = counted(limit, step).unwrap_err();
-        assert_eq!(error.kind(), BundleErrorKind::Invalid);
-        assert!(error.to_string().contains("`r` (Range)"), "{error}");
-    }
 }
