@@ -90,7 +90,7 @@ impl Claim {
         Ok(Claim {
             place: place.to_owned(),
             folder: folder.to_owned(),
-            journal: hidden("commit"),
+            journal: hidden(commit::JOURNAL),
             notes: without.into_iter().collect(),
             _lock: lock,
             _created: None,

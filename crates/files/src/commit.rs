@@ -4,6 +4,7 @@
 //! removed after the last: a run that is cut off in between leaves complete drafts and the journal, and the next claim
 //! of the folder finishes the renames.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Component, Path, PathBuf};
@@ -12,6 +13,8 @@ use crate::draft::{FILE, Name, named, sync_folder};
 use crate::owner::host;
 use crate::whole::whole;
 
+/// The extension of a journal.
+pub(crate) const JOURNAL: &str = "commit";
 const FORMAT: &str = "coverslip.commit/1";
 
 /// A draft and the name that it gets, both below the folder.
@@ -65,6 +68,22 @@ pub(crate) fn finish(folder: &Path, journal: &Path, place: &Path) -> io::Result<
     sync_folder(folder)?;
     end(journal)?;
     Ok(Some(format!("{place}: an earlier run ended while it named its files; {renamed} of them have their names now")))
+}
+
+/// The drafts in `folder` that wait for their names in a journal of it. They are complete, and whoever claims what they
+/// are drafts of gives them their names.
+pub(crate) fn waiting(folder: &Path) -> io::Result<BTreeSet<PathBuf>> {
+    let mut drafts = BTreeSet::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_none_or(|extension| extension != JOURNAL) {
+            continue;
+        }
+        let text = crate::read_text(&path).unwrap_or_default();
+        let renamings = parse(&text).map(|(_, renamings)| renamings).unwrap_or_default();
+        drafts.extend(renamings.into_iter().map(|renaming| folder.join(renaming.draft)));
+    }
+    Ok(drafts)
 }
 
 fn damaged(journal: &Path) -> io::Error {

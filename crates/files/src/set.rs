@@ -172,6 +172,26 @@ mod tests {
     }
 
     #[test]
+    fn files_that_wait_for_their_names_are_not_swept_by_who_claims_the_folder() {
+        let folder = Scratch::new("waiting");
+        let beside = Claim::beside(&folder.path().join("out.json")).unwrap();
+        let mut set = FileSet::prepare(&beside, &NAMES).unwrap();
+        set.write("a.json", |file| file.write_all(b"new a")).unwrap();
+        let renamings: Vec<Renaming> = (set.files.iter())
+            .map(|(name, draft)| Renaming { draft: draft.path().file_name().unwrap().into(), name: name.into() })
+            .collect();
+        commit::begin(beside.journal(), &renamings).unwrap();
+        set.files.iter_mut().for_each(|(_, draft)| draft.settle());
+        drop(set);
+        drop(beside);
+
+        drop(Claim::within(folder.path()).unwrap());
+        drop(Claim::beside(&folder.path().join("out.json")).unwrap());
+        assert_eq!(fs::read_to_string(folder.path().join("a.json")).unwrap(), "new a");
+        assert_eq!(folder.names(), NAMES);
+    }
+
+    #[test]
     fn a_commit_that_was_cut_off_is_finished_by_the_next_claim() {
         let folder = Scratch::new("cut-off");
         for (name, content) in NAMES.iter().zip(["old a", "old b"]) {
@@ -194,6 +214,8 @@ mod tests {
         drop(set);
         drop(killed);
 
+        // Who claims another place in the folder leaves these files alone.
+        drop(Claim::beside(&folder.path().join("a.json")).unwrap());
         let mut claim = Claim::within(folder.path()).unwrap();
         assert!(claim.notes()[0].contains("1 of them have their names now"));
         let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();

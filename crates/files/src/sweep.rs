@@ -8,6 +8,7 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::commit;
 use crate::draft::{NEW, Name, OLD, named, of, sync_parent};
 use crate::lock::{careful, is_at};
 use crate::owner::{host, runs};
@@ -52,6 +53,7 @@ pub(crate) fn sweep_file(path: &Path) -> io::Result<Swept> {
 
 fn remove(folder: &Path, only: Option<&str>, folders: bool) -> io::Result<Swept> {
     let mut swept = Swept::default();
+    let waiting = commit::waiting(folder)?;
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let text = entry.file_name();
@@ -61,6 +63,9 @@ fn remove(folder: &Path, only: Option<&str>, folders: bool) -> io::Result<Swept>
             continue;
         }
         let path = entry.path();
+        if waiting.contains(&path) {
+            continue;
+        }
         let kind = entry.file_type()?;
         let removed = match kind {
             _ if kind.is_file() => remove_file(&path),
