@@ -5,6 +5,7 @@ use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
+use coverslip_bundle::PlanFile;
 use coverslip_bundle::tensors::TensorFile;
 
 /// Larger files are told apart by their length.
@@ -153,6 +154,8 @@ fn complete(path: &Path) -> Result<(), String> {
         "json" | "geojson" => serde_json::from_slice::<serde_json::Value>(&bytes).is_ok(),
         "parquet" => bytes.starts_with(b"PAR1") && bytes.ends_with(b"PAR1") && bytes.len() > 12,
         "safetensors" => TensorFile::parse(bytes).is_ok(),
+        // TensorRT does not build the same bytes each time. The file has a digest of its own.
+        "plan" => PlanFile::read(path).is_ok(),
         "png" => image::load_from_memory(&bytes).is_ok(),
         _ => return Err("another content than that of either run".into()),
     };
