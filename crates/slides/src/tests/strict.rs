@@ -153,6 +153,29 @@ fn a_jpeg_that_ends_early_is_named_wherever_it_is_cut() {
     assert_eq!(read(&picture.0, tile).unwrap(), read(&plain.0, tile).unwrap());
 }
 
+/// A gradient of 40 × 24 px that Pillow wrote: several scans, no restart markers.
+#[test]
+fn a_progressive_jpeg_is_read_whole_and_refused_where_it_is_cut() {
+    let whole = include_bytes!("../../tests/data/progressive.jpg");
+    let all = Rect { x: 0, y: 0, width: 40, height: 24 };
+    let picture = Temporary::new("progressive.jpg");
+    fs::write(&picture.0, whole).unwrap();
+    let found = read(&picture.0, all).unwrap();
+    let corner = |x: usize, y: usize| &found[3 * (40 * y + x)..][..3];
+    // As Pillow decodes it, within two levels.
+    for (pixel, expected) in [(corner(5, 5), [34, 51, 41]), (corner(39, 23), [237, 229, 244])] {
+        assert!(pixel.iter().zip(expected).all(|(a, b)| a.abs_diff(b) <= 2), "{pixel:?}");
+    }
+    let scan = scan_of(whole);
+    for at in (scan.start..scan.end - 8).step_by(17) {
+        for end in [&[][..], &[0xff, 0xd9]] {
+            fs::write(&picture.0, [&whole[..at], end].concat()).unwrap();
+            let error = read(&picture.0, all).expect_err(&format!("cut at {at} of {}", whole.len()));
+            assert!(error.contains("damaged, truncated or unsupported"), "{at}: {error}");
+        }
+    }
+}
+
 #[test]
 fn a_cut_jpeg_of_a_directory_is_named() {
     let folder = Temporary::new("cut-folder");
