@@ -6,13 +6,14 @@ use coverslip_bundle::signature::{PublicKey, Trust};
 use coverslip_plugin_abi as abi;
 use coverslip_vit::Family;
 
+use super::isolation::Isolation;
 use super::range::{in_range, or_default};
 use super::request::RuntimeRequest;
 use super::unsupported::expect_built_runtime;
-use crate::engine::config::{EngineConfig, GpuConfig};
-use crate::error::{Result, error};
 use crate::pipeline::queues::MAX_WORKERS;
-use crate::thread::Placement;
+use coverslip_base::error::{Result, error};
+use coverslip_base::thread::Placement;
+use coverslip_engine::config::{EngineConfig, GpuConfig};
 
 const MAX_SLIDES: u32 = 64;
 const DEFAULT_SLIDES: u32 = 4;
@@ -31,6 +32,7 @@ pub(crate) struct RuntimeConfig {
     /// Who may have made bundle and profile.
     pub(crate) trust: Trust,
     pub(crate) engine: EngineConfig,
+    pub(crate) isolation: Isolation,
     pub(crate) max_slides: usize,
     pub(crate) memory_limit: u64,
 }
@@ -82,6 +84,7 @@ impl RuntimeConfig {
             bundle_digest: request.bundle_digest,
             profile: profile(&request)?,
             trust: trust(&request)?,
+            isolation: Isolation::new(&request)?,
             engine: EngineConfig {
                 kind: desc.engine,
                 fallback: desc.fallback,

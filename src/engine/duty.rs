@@ -1,7 +1,7 @@
 //! Which engine is on duty, which one takes over when it is lost, and which lanes have work.
 
-use super::{About, Engine, Loss};
-use crate::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use coverslip_base::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use coverslip_engine::{About, Engine, Loss};
 
 /// The engines of one runtime. An engine that was lost never comes back.
 pub(crate) struct Duty {
@@ -117,6 +117,14 @@ impl Duty {
         self.changed.notify_all();
     }
 
+    /// Makes lanes that hang return, where that can be done: whether it is.
+    pub(crate) fn abort(&self) -> bool {
+        let state = self.lock();
+        let engines = state.engine.iter().chain(state.spare.iter().map(|(engine, _)| engine));
+        // All of them.
+        engines.fold(false, |aborted, engine| engine.abort() || aborted)
+    }
+
     /// Hands out the engines, to be dropped on a thread that may do so.
     pub(crate) fn retire(&self) -> Vec<Arc<dyn Engine>> {
         let mut state = self.lock();
@@ -129,9 +137,9 @@ impl Duty {
 mod tests {
     use coverslip_plugin_abi::{REASON_DEVICE_LOST, REASON_OUT_OF_MEMORY};
 
-    use super::super::{Failure, Lane};
     use super::*;
-    use crate::error::error;
+    use coverslip_base::error::error;
+    use coverslip_engine::{Failure, Lane};
 
     struct Named(About);
 
@@ -186,7 +194,8 @@ mod models {
 
     use super::tests::{engine, loss};
     use super::*;
-    use crate::sync::{every_order, thread};
+    use crate::every_order::every_order;
+    use coverslip_base::sync::thread;
 
     #[test]
     fn a_loss_wakes_the_lanes_that_the_spare_needs() {

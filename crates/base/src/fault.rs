@@ -10,10 +10,11 @@ thread_local! {
 }
 
 /// While it lives, this thread is in a library that allocates without being able to refuse, and for which there was room.
-pub(crate) struct Foreign(());
+pub struct Foreign(());
 
 impl Foreign {
-    pub(crate) fn enter() -> Foreign {
+    /// From here on.
+    pub fn enter() -> Foreign {
         #[cfg(debug_assertions)]
         FOREIGN.set(FOREIGN.get() + 1);
         Foreign(())
@@ -35,7 +36,7 @@ pub fn is_foreign() -> bool {
 
 /// A place where a fault can be armed. Returns true when the caller must fail in its own way.
 #[inline]
-pub(crate) fn point(_name: &str) -> bool {
+pub fn point(_name: &str) -> bool {
     #[cfg(debug_assertions)]
     return armed::reached(_name);
     #[cfg(not(debug_assertions))]

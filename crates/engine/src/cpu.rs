@@ -11,9 +11,9 @@ use rten_tensor::NdTensorView;
 
 use super::outputs::{BatchOutputs, FeatureOutputs};
 use super::{About, Engine, Failure, Lane, TileOutput};
-use crate::error::{Result, error};
-use crate::memory::{grow, reserve, with_room};
-use crate::thread;
+use coverslip_base::error::{Result, error};
+use coverslip_base::memory::{grow, reserve, with_room};
+use coverslip_base::thread;
 
 /// Tiles per batch. A ViT's matrices are large enough with one tile, and a batch of one never waits for others.
 const MAX_BATCH: usize = 1;

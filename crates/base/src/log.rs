@@ -12,18 +12,19 @@ use coverslip_plugin_abi::LOG_ERROR;
 use crate::error::panic_text;
 
 /// Takes one line at `COVERSLIP_LOG_*`; called from any thread.
-pub(crate) type Sink = Box<dyn Fn(i32, &CStr) + Send + Sync>;
+pub type Sink = Box<dyn Fn(i32, &CStr) + Send + Sync>;
 
 /// Where a runtime's lines go. Without a sink, and once the runtime is closed, nowhere.
-pub(crate) struct Log(RwLock<Option<Sink>>);
+pub struct Log(RwLock<Option<Sink>>);
 
 impl Log {
-    pub(crate) fn new(sink: Option<Sink>) -> Log {
+    /// Lines go to `sink`, if there is one.
+    pub fn new(sink: Option<Sink>) -> Log {
         Log(RwLock::new(sink))
     }
 
     /// Gives the host one line at `COVERSLIP_LOG_*`.
-    pub(crate) fn write(&self, level: i32, text: Arguments<'_>) {
+    pub fn write(&self, level: i32, text: Arguments<'_>) {
         // Held through the call: `silence` waits for lines that are being given.
         let sink = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let Some(sink) = sink.as_ref() else { return };
@@ -36,7 +37,7 @@ impl Log {
     }
 
     /// Says that a panic was caught in `place`.
-    pub(crate) fn defect(&self, place: &str, panic: &(dyn Any + Send)) {
+    pub fn defect(&self, place: &str, panic: &(dyn Any + Send)) {
         let text = panic_text(panic);
         self.write(
             LOG_ERROR,
@@ -45,7 +46,7 @@ impl Log {
     }
 
     /// Stops all lines: the host may free what its callback needs, even while a lane that hung is left behind.
-    pub(crate) fn silence(&self) {
+    pub fn silence(&self) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }

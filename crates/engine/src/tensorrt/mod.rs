@@ -25,12 +25,10 @@ use self::lane::{Bench, Pool, TensorRtLane, cuda_lost, lost};
 use self::plans::{Plan, Plans, no_graph, write_beside};
 use self::signature::Signature;
 use super::config::GpuConfig;
-use super::{About, Engine, Failure, Lane, Loss};
-use crate::error::error;
-use crate::log::Log;
-use crate::sync::{Arc, Mutex, PoisonError};
-
-use self::build::Tell;
+use super::{About, Engine, Failure, Lane, Loss, Tell};
+use coverslip_base::error::error;
+use coverslip_base::log::Log;
+use coverslip_base::sync::{Arc, Mutex, PoisonError};
 
 /// Two lanes: one copies while the other runs.
 const LANES: usize = 2;

@@ -3,8 +3,8 @@
 use coverslip_plugin_abi::Feature;
 
 use super::TileOutput;
-use crate::error::{Result, error};
-use crate::memory::grow;
+use coverslip_base::error::{Result, error};
+use coverslip_base::memory::grow;
 
 /// A batch's outputs as the graph gives them: in each tensor one tile follows the other.
 pub(super) struct BatchOutputs<'b> {

@@ -19,10 +19,11 @@ const NICE: i32 = 10;
 
 /// Where threads may run, and how urgently.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Placement {
+pub struct Placement {
     /// Logical processors; empty: all of the process.
-    pub(crate) cpus: Vec<u32>,
-    pub(crate) normal_priority: bool,
+    pub cpus: Vec<u32>,
+    /// At the host's priority, not below it.
+    pub normal_priority: bool,
 }
 
 /// What the standard library allocates for a thread, beside its stack.
@@ -34,15 +35,11 @@ const WAIT_BYTES: usize = 16 << 10;
 const WITHOUT_MEMORY: Duration = Duration::from_millis(10);
 
 /// The prefix of the names of all the plugin's threads. Linux shows at most 15 bytes of a name.
-pub(crate) const NAME_PREFIX: &str = "coverslip-";
+pub const NAME_PREFIX: &str = "coverslip-";
 
 /// Starts a thread with this placement, and waits until it runs: before that the standard library allocates on it and
 /// cannot be refused.
-pub(crate) fn spawn(
-    name: String,
-    placement: &Arc<Placement>,
-    run: impl FnOnce() + Send + 'static,
-) -> Result<JoinHandle<()>> {
+pub fn spawn(name: String, placement: &Arc<Placement>, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
     let placement = placement.clone();
     let name = format!("{NAME_PREFIX}{name}");
     let _quiet = Quiet::begin();
@@ -68,7 +65,7 @@ pub(crate) fn spawn(
 }
 
 /// Refuses where the system does not start `count` more threads at once. They end before this returns.
-pub(crate) fn expect_room(count: usize) -> Result<()> {
+pub fn expect_room(count: usize) -> Result<()> {
     let (hold, held) = bounded::<()>(0);
     let placement = Arc::new(Placement { cpus: Vec::new(), normal_priority: true });
     let mut threads = Vec::with_capacity(count);
@@ -146,11 +143,11 @@ fn settle(_: &Placement) {}
 
 /// How often threads that waited for work have woken.
 #[derive(Default)]
-pub(crate) struct Wakes(AtomicU64);
+pub struct Wakes(AtomicU64);
 
 impl Wakes {
     /// The next item of a queue; sleeps until there is one, at most until `due`.
-    pub(crate) fn next<T>(&self, queue: &Receiver<T>, due: Option<Instant>) -> Result<T, RecvTimeoutError> {
+    pub fn next<T>(&self, queue: &Receiver<T>, due: Option<Instant>) -> Result<T, RecvTimeoutError> {
         loop {
             match queue.try_recv() {
                 Ok(item) => return Ok(item),
@@ -173,7 +170,8 @@ impl Wakes {
         }
     }
 
-    pub(crate) fn count(&self) -> u64 {
+    /// Wakes so far.
+    pub fn count(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }

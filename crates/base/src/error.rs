@@ -7,15 +7,15 @@ use std::fmt;
 use coverslip_bundle::{BundleError, BundleErrorKind};
 
 /// What every fallible function of the plugin returns.
-pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// A refusal or a failure, to be written into `coverslip_error`.
 #[derive(Clone)]
-pub(crate) struct Error {
+pub struct Error {
     /// A code of the contract (`coverslip_plugin_abi::BUSY`, …), never OK.
-    pub(crate) code: i32,
+    pub code: i32,
     /// The operating system's code, or 0.
-    pub(crate) native: i64,
+    pub native: i64,
     message: Message,
 }
 
@@ -45,7 +45,7 @@ const CUT: &str = "…";
 
 /// What fits of `text` in `room` bytes, and what to put after it: nothing, or the mark of a cut. Cut after a word, unless
 /// a word takes most of the room.
-pub(crate) fn cut_to_fit(text: &str, room: usize) -> (&str, &'static str) {
+pub fn cut_to_fit(text: &str, room: usize) -> (&str, &'static str) {
     if text.len() <= room {
         return (text, "");
     }
@@ -55,7 +55,8 @@ pub(crate) fn cut_to_fit(text: &str, room: usize) -> (&str, &'static str) {
 }
 
 impl Error {
-    pub(crate) fn new(code: i32, text: fmt::Arguments<'_>) -> Self {
+    /// With a code that is not OK.
+    pub fn new(code: i32, text: fmt::Arguments<'_>) -> Self {
         let mut message = Message { bytes: [0; MESSAGE_SIZE - 1], length: 0 };
         if fmt::write(&mut message, text).is_err() {
             message.mark_cut();
@@ -63,12 +64,14 @@ impl Error {
         Error { code, native: 0, message }
     }
 
-    pub(crate) fn with_native(mut self, native: i64) -> Self {
+    /// With the operating system's code.
+    pub fn with_native(mut self, native: i64) -> Self {
         self.native = native;
         self
     }
 
-    pub(crate) fn text(&self) -> &str {
+    /// What it says.
+    pub fn text(&self) -> &str {
         self.message.text()
     }
 }
@@ -93,22 +96,25 @@ impl fmt::Debug for Error {
     }
 }
 
-/// `error!(BUSY, "expected {} …", x)`: an [`Error`] with a code of `coverslip_plugin_abi`.
-macro_rules! error {
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __error {
     ($code:ident, $($text:tt)*) => {
-        $crate::error::Error::new(coverslip_plugin_abi::$code, format_args!($($text)*))
+        $crate::error::Error::new($crate::codes::$code, format_args!($($text)*))
     };
 }
-pub(crate) use error;
+/// `error!(BUSY, "expected {} …", x)`: an [`Error`] with a code of `coverslip_plugin_abi`.
+#[doc(inline)]
+pub use __error as error;
 
 /// What a panic that was caught says.
-pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
+pub fn panic_text(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message")
 }
 
 /// The contract's code for what the bundle crate says.
-pub(crate) fn from_bundle(e: BundleError) -> Error {
+pub fn from_bundle(e: BundleError) -> Error {
     use BundleErrorKind as Kind;
     match e.kind() {
         Kind::DigestMismatch => error!(DIGEST_MISMATCH, "{e}"),
@@ -121,7 +127,7 @@ pub(crate) fn from_bundle(e: BundleError) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use super::cut_to_fit;
+    use super::{cut_to_fit, error};
 
     #[test]
     fn long_text_is_cut_after_a_word() {

@@ -8,9 +8,9 @@ use coverslip_tensorrt::{Driver, Library, LoadError};
 
 use super::cuda::Device;
 use super::lane::cuda_lost;
-use crate::engine::Loss;
-use crate::engine::config::GpuConfig;
-use crate::error::error;
+use crate::Loss;
+use crate::config::GpuConfig;
+use coverslip_base::error::error;
 
 /// Turing, the oldest GPU of TensorRT 11 and of TensorRT-RTX.
 const OLDEST_CAPABILITY: (i32, i32) = (7, 5);

@@ -12,30 +12,31 @@ fn refusal(bytes: usize) -> crate::error::Error {
 }
 
 /// A vector with room for `count`, or OUT_OF_MEMORY.
-pub(crate) fn reserve<T>(count: usize) -> Result<Vec<T>> {
+pub fn reserve<T>(count: usize) -> Result<Vec<T>> {
     let mut vector = Vec::new();
     grow(&mut vector, count)?;
     Ok(vector)
 }
 
 /// Room in a vector for `count` in all, or OUT_OF_MEMORY.
-pub(crate) fn grow<T>(vector: &mut Vec<T>, count: usize) -> Result<()> {
+pub fn grow<T>(vector: &mut Vec<T>, count: usize) -> Result<()> {
     let more = count.saturating_sub(vector.len());
     vector.try_reserve_exact(more).map_err(|_| refusal(count.saturating_mul(size_of::<T>())))
 }
 
 /// A vector of `count` copies, or OUT_OF_MEMORY.
-pub(crate) fn filled<T: Clone>(count: usize, value: T) -> Result<Vec<T>> {
+pub fn filled<T: Clone>(count: usize, value: T) -> Result<Vec<T>> {
     let mut vector = reserve(count)?;
     vector.resize(count, value);
     Ok(vector)
 }
 
 /// A value in memory of its own: a `Box` that can be refused.
-pub(crate) struct Boxed<T>(Box<[T; 1]>);
+pub struct Boxed<T>(Box<[T; 1]>);
 
 impl<T> Boxed<T> {
-    pub(crate) fn new(value: T) -> Result<Boxed<T>> {
+    /// A box, or OUT_OF_MEMORY.
+    pub fn new(value: T) -> Result<Boxed<T>> {
         let mut one = reserve(1)?;
         one.push(value);
         // A vector without spare room becomes a box where it is.
@@ -60,14 +61,14 @@ impl<T> DerefMut for Boxed<T> {
 /// `bytes`, the most that it takes, can be had now. They are given back just before, and between the two another thread
 /// of the process can take them. A C library hands a small piece to the thread that gave it back; a large one is
 /// anybody's.
-pub(crate) fn with_room<R>(what: &str, bytes: usize, run: impl FnOnce() -> R) -> Result<R> {
+pub fn with_room<R>(what: &str, bytes: usize, run: impl FnOnce() -> R) -> Result<R> {
     expect_room(what, bytes)?;
     let _foreign = fault::Foreign::enter();
     Ok(run())
 }
 
 /// OUT_OF_MEMORY unless `bytes` can be had now.
-pub(crate) fn expect_room(what: &str, bytes: usize) -> Result<()> {
+pub fn expect_room(what: &str, bytes: usize) -> Result<()> {
     let mut room: Vec<u8> = Vec::new();
     let found = room.try_reserve_exact(bytes);
     // Otherwise a compiler may leave out memory that nobody looks at.
@@ -82,7 +83,7 @@ pub(crate) fn expect_room(what: &str, bytes: usize) -> Result<()> {
 }
 
 /// A shared value, or OUT_OF_MEMORY.
-pub(crate) fn shared<T>(value: T) -> Result<Arc<T>> {
+pub fn shared<T>(value: T) -> Result<Arc<T>> {
     // The two counts of an Arc, at its alignment.
     let counts = (2 * size_of::<usize>()).next_multiple_of(align_of::<T>());
     with_room("a shared value", size_of::<T>() + counts, || Arc::new(value))

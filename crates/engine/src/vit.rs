@@ -8,8 +8,8 @@ use coverslip_plugin_abi::{ENGINE_CPU, Feature, PRECISION_BFLOAT16, PRECISION_FL
 use coverslip_vit::{Family, Lane as Forward, Model};
 
 use super::{About, Engine, Failure, Lane, TileOutput};
-use crate::error::{Error, Result, error, from_bundle};
-use crate::memory::{grow, with_room};
+use coverslip_base::error::{Error, Result, error, from_bundle};
+use coverslip_base::memory::{grow, with_room};
 
 /// A packed model, shared by the lanes.
 pub(crate) struct VitEngine {

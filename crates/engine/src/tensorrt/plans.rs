@@ -10,10 +10,10 @@ use coverslip_plugin_abi as abi;
 
 use super::device::unavailable;
 use super::private::{private, private_file};
-use crate::engine::Loss;
-use crate::engine::config::GpuConfig;
-use crate::error::{Error, error};
-use crate::log::Log;
+use crate::Loss;
+use crate::config::GpuConfig;
+use coverslip_base::error::{Error, error};
+use coverslip_base::log::Log;
 
 /// The extension of the cache's files.
 const PLAN: &str = "plan";

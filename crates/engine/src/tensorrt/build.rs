@@ -14,15 +14,12 @@ use coverslip_tensorrt::{Library, Model};
 
 use super::device::unavailable;
 use super::plans::{no_graph, write_beside};
-use crate::engine::Loss;
-use crate::error::{Result, error, from_bundle};
-use crate::thread::NAME_PREFIX;
+use crate::{Loss, Tell};
+use coverslip_base::error::{Result, error, from_bundle};
+use coverslip_base::thread::NAME_PREFIX;
 
 /// How often a build reports to the host.
 const NEWS: Duration = Duration::from_millis(100);
-
-/// Tells the host the progress; fails when the host has cancelled.
-pub(super) type Tell<'t> = dyn Fn(i32, f64) -> Result<()> + Sync + 't;
 
 /// Builds what `key` says for the GPU that is current on this thread. `timings` is TensorRT's timing cache, kept for
 /// the next build; `memory` bounds one layer's scratch, 0: not at all.

@@ -7,11 +7,11 @@ use coverslip_tensorrt as tensorrt;
 
 use super::cuda::{CudaError, Device, Graph, Plain, Transfers};
 use super::signature::{Output, Signature};
-use crate::engine::outputs::{BatchOutputs, FeatureOutputs};
-use crate::engine::{Failure, Lane, Loss, TileOutput};
-use crate::error::{Error, Result, error};
-use crate::memory::reserve;
-use crate::sync::{Arc, Mutex, PoisonError, Weak};
+use crate::outputs::{BatchOutputs, FeatureOutputs};
+use crate::{Failure, Lane, Loss, TileOutput};
+use coverslip_base::error::{Error, Result, error};
+use coverslip_base::memory::reserve;
+use coverslip_base::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// Runs of one batch size before it is recorded. In the first one TensorRT prepares what a new shape needs.
 const RUNS_BEFORE_RECORDING: u32 = 2;

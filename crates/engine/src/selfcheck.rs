@@ -3,7 +3,7 @@
 use coverslip_bundle::{Agreement, Manifest, ReferenceOutputs, Tolerance};
 
 use super::{Failure, Lane, TileOutput};
-use crate::error::{Result, error};
+use coverslip_base::error::{Result, error};
 
 /// Runs the reference tiles, `batch` at a time (at least 1), and compares within `tolerance`.
 ///
