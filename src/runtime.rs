@@ -219,7 +219,7 @@ impl Runtime {
 
     /// Drops the engines on a thread of the plugin: a GPU's engine must not touch the host's threads.
     fn unload(&self, deadline: Option<Instant>) -> usize {
-        let engines = self.shared.duty.retire();
+        let engines = self.shared.duty.retire(deadline.map(|at| at.saturating_duration_since(Instant::now())));
         if engines.is_empty() {
             return 0;
         }

@@ -30,8 +30,9 @@ pub(crate) fn leave() -> Option<OwnedFd> {
     reset_signals();
     // The host's folder may be on a disk that is to be taken out. Every path that is sent is absolute.
     let _ = std::env::set_current_dir("/");
-    // A crash would write the tiles of a patient, and gigabytes of weights, to the disk.
-    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    // A crash would write the tiles of a patient, and gigabytes of weights, to the disk. With 0 the kernel would still feed
+    // a program that the system has named for dumps; with 1 it does neither.
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(1), maximum: Some(1) });
     Some(control)
 }
 

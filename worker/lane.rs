@@ -64,6 +64,12 @@ impl Bench {
             _ => return Err(Broken::System(0)),
         }
         site.speaker.heard();
+        #[cfg(debug_assertions)]
+        if let Some((_, pixels)) = self.pixels.split_at_checked(size_of::<u32>())
+            && crate::poison::taste(&pixels.chunks(site.tile).collect::<Vec<_>>(), link)
+        {
+            return Err(Broken::Ended);
+        }
         match catch_unwind(AssertUnwindSafe(|| self.infer(site))) {
             Ok(Ok(())) => link.send(Kind::Outputs, &[&self.answer], None),
             Ok(Err(failure)) => {
@@ -88,8 +94,6 @@ impl Bench {
         }
         let mut tiles: Vec<&[u8]> = reserve(count)?;
         tiles.extend(pixels.chunks_exact(site.tile));
-        #[cfg(debug_assertions)]
-        crate::poison::taste(&tiles);
         let runner = match &mut self.runner {
             Some(runner) => runner,
             None => self.runner.insert(site.engine.lane()?),

@@ -1,9 +1,12 @@
-//! Tiles that end the process, for tests: `COVERSLIP_WORKER_POISON` names the colour of a tile's first pixel and what
-//! happens then, as in `10,20,30:abort`; several are separated by semicolons. Only in builds with debug assertions.
+//! Faults on purpose, for tests: `COVERSLIP_WORKER_POISON` names the colour of a tile's first pixel and what happens then,
+//! as in `10,20,30:abort`; several are separated by semicolons. `COVERSLIP_WORKER_SABOTAGE` names a file that says what
+//! happens at the next batch, and is removed then. Only in builds with debug assertions.
 
+use std::path::Path;
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use coverslip_wire::socket::Socket;
 use rustix::process::{Signal, getpid, kill_process};
 
 static POISONS: LazyLock<Vec<([u8; 3], String)>> = LazyLock::new(|| {
@@ -16,16 +19,28 @@ static POISONS: LazyLock<Vec<([u8; 3], String)>> = LazyLock::new(|| {
     text.split(';').filter_map(parse).collect()
 });
 
-/// Does what one of the tiles does.
-pub(crate) fn taste(tiles: &[&[u8]]) {
-    let of =
-        |tile: &&[u8]| POISONS.iter().find(|(color, _)| tile.starts_with(color)).map(|(_, effect)| effect.as_str());
-    match tiles.iter().find_map(of) {
-        None => {}
+/// Does what one of the tiles does, or what the file says. True: the connection has been made useless.
+pub(crate) fn taste(tiles: &[&[u8]], link: &Socket) -> bool {
+    let of = |tile: &&[u8]| POISONS.iter().find(|(color, _)| tile.starts_with(color)).map(|(_, effect)| effect.clone());
+    match tiles.iter().find_map(of).or_else(sabotage).as_deref() {
+        None => return false,
         Some("hang") => std::thread::sleep(Duration::from_secs(3600)),
         Some("stop") => drop(kill_process(getpid(), Signal::STOP)),
         Some("panic") => panic!("a poisoned tile"),
         Some("segv") => drop(kill_process(getpid(), Signal::SEGV)),
+        Some("close") => return true,
+        Some("garbage") => {
+            let _ = link.own().map(|own| rustix::io::write(own, &[0xa5; 4096]));
+            return true;
+        }
         Some(_) => std::process::abort(),
     }
+    false
+}
+
+/// What the file says, for the one that removes it.
+fn sabotage() -> Option<String> {
+    let path = std::env::var_os("COVERSLIP_WORKER_SABOTAGE")?;
+    let said = coverslip_files::read_text(Path::new(&path)).ok()?;
+    std::fs::remove_file(path).ok().map(|()| said.trim().to_owned())
 }

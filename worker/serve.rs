@@ -8,15 +8,15 @@ use coverslip_base::log::Log;
 use coverslip_base::sync::{Mutex, PoisonError};
 use coverslip_base::thread::{Placement, spawn};
 use coverslip_bundle::Bundle;
+use coverslip_engine::Loss;
 use coverslip_engine::config::EngineConfig;
 use coverslip_engine::load::{Checked, Loader};
-use coverslip_engine::{Engine, Loss};
 use coverslip_plugin_abi as abi;
 use coverslip_vit::Family;
 use coverslip_wire::control::{Hello, Open, Opened, Progress, write_loss};
 use coverslip_wire::frame::{CONTROL_BUDGET, Kind};
 use coverslip_wire::socket::Socket;
-use coverslip_wire::{Broken, Malformed, Transport};
+use coverslip_wire::{Broken, Transport};
 
 use crate::lane::{self, Site};
 use crate::lines::Speaker;

@@ -1,6 +1,8 @@
 //! Which engine is on duty, which one takes over when it is lost, and which lanes have work.
 
 use coverslip_base::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
 use coverslip_engine::{About, Engine, Loss};
 
 /// The engines of one runtime. An engine that was lost never comes back.
@@ -125,11 +127,13 @@ impl Duty {
         engines.fold(false, |aborted, engine| engine.abort() || aborted)
     }
 
-    /// Hands out the engines, to be dropped on a thread that may do so.
-    pub(crate) fn retire(&self) -> Vec<Arc<dyn Engine>> {
+    /// Hands out the engines, to be dropped on a thread that may do so; for their end there is so much time.
+    pub(crate) fn retire(&self, time: Option<Duration>) -> Vec<Arc<dyn Engine>> {
         let mut state = self.lock();
         let engines = [state.engine.take(), state.spare.take().map(|(engine, _)| engine)];
-        engines.into_iter().flatten().collect()
+        let engines: Vec<_> = engines.into_iter().flatten().collect();
+        time.into_iter().for_each(|time| engines.iter().for_each(|engine| engine.hurry(time)));
+        engines
     }
 }
 
@@ -183,7 +187,7 @@ mod tests {
         duty.end();
         assert!(duty.wait_turn(1).is_none());
         assert!(duty.wait_turn(0).is_some(), "its queue still has tiles");
-        assert_eq!(duty.retire().len(), 1);
+        assert_eq!(duty.retire(None).len(), 1);
     }
 }
 
@@ -256,7 +260,7 @@ mod models {
             duty.end();
             assert!(lane.join().unwrap());
             let _ = idle.join().unwrap();
-            assert_eq!(duty.retire().len(), 1);
+            assert_eq!(duty.retire(None).len(), 1);
         });
     }
 }

@@ -46,9 +46,6 @@ pub(crate) fn run(shared: &Shared, place: usize, started: Sender<Result<()>>) {
             let spent = start.elapsed();
             shared.times.lane.fetch_add(spent.as_nanos() as u64, Ordering::Relaxed);
             shared.batches.fetch_add(1, Ordering::Relaxed);
-            if shared.restarts.must_be_told() {
-                shared.queues.tell(Event::Restarted);
-            }
             hold_back(shared, spent);
         }
         if stop {
@@ -117,7 +114,12 @@ impl Bench {
         while !works.is_empty() {
             // An engine that took over may take smaller batches.
             let most = shared.duty.about().max_batch.max(1).min(works.len());
-            if run_part(shared, runner, &mut works[..most], outputs) {
+            let ran = run_part(shared, runner, &mut works[..most], outputs);
+            // Before the tiles come back: the last of them ends the slide.
+            if shared.restarts.must_be_told() {
+                shared.queues.tell(Event::Restarted);
+            }
+            if ran {
                 works.drain(..most).for_each(|work| shared.queues.give_back(work));
             }
         }

@@ -88,7 +88,10 @@ fn a_c_host_loads_runs_and_unloads_on_a_fake_gpu() {
     coverslip_testkit::run(compiler.args(["-ldl", "-pthread", "-lm"]));
     for library in [rtx, enterprise] {
         let mut host = Command::new(&program);
-        host.arg(coverslip_testkit::library()).arg(&bundle).env("LD_LIBRARY_PATH", &drivers).env("FAKE_TABLE", &table);
+        host.arg(coverslip_testkit::library())
+            .arg(&bundle)
+            .env("LD_LIBRARY_PATH", &drivers)
+            .env("COVERSLIP_FAKE_TABLE", &table);
         host.env("COVERSLIP_TEST_TENSORRT", &library).env("COVERSLIP_TEST_PLANS", &plans);
         let output = coverslip_testkit::run(&mut host);
         assert!(output.stdout.is_empty() && output.stderr.is_empty(), "the library prints nothing: {output:?}");
@@ -117,7 +120,11 @@ fn the_gpu_example_runs_on_a_fake_gpu() {
     coverslip_testkit::run(compiler.arg(&library).arg("-lm").arg(format!("-Wl,-rpath,{}", home.display())));
     for tensorrt in [rtx, enterprise] {
         let mut host = Command::new(&program);
-        host.arg(&bundle).arg(&tensorrt).arg(&plans).env("LD_LIBRARY_PATH", &drivers).env("FAKE_TABLE", &table);
+        host.arg(&bundle)
+            .arg(&tensorrt)
+            .arg(&plans)
+            .env("LD_LIBRARY_PATH", &drivers)
+            .env("COVERSLIP_FAKE_TABLE", &table);
         let said = coverslip_testkit::stdout(&mut host);
         assert!(said.contains(" on GPU GPU-") && !said.contains("refused"), "{said}");
         assert!(said.contains("45 tiles, 36 analysed") && said.contains("; 0 after a change of engine"), "{said}");

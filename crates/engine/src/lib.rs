@@ -14,6 +14,8 @@ mod selfcheck;
 mod tensorrt;
 mod vit;
 
+use std::time::Duration;
+
 use coverslip_plugin_abi::Feature;
 
 use coverslip_base::error::{Error, Result};
@@ -24,6 +26,8 @@ pub trait Engine: Send + Sync {
     fn lane(&self) -> Result<Box<dyn Lane>, Failure>;
     /// What runs, for `runtime_info`.
     fn about(&self) -> &About;
+    /// The engine will be dropped, and somebody waits so long for its end.
+    fn hurry(&self, _time: Duration) {}
     /// Makes the lanes return, where that can be done: for a runtime that ends while they hang. Whether it is; does not
     /// wait.
     fn abort(&self) -> bool {

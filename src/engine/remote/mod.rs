@@ -69,6 +69,10 @@ impl Engine for RemoteEngine {
         &self.about
     }
 
+    fn hurry(&self, time: Duration) {
+        self.post.hurry(time);
+    }
+
     fn abort(&self) -> bool {
         self.post.abort();
         true

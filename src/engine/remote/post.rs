@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use coverslip_base::error::{Error, error};
-use coverslip_base::sync::{Arc, AtomicBool, AtomicU32, Mutex, MutexGuard, Ordering, PoisonError, RwLock};
+use coverslip_base::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, Mutex, MutexGuard, Ordering, PoisonError, RwLock};
 use coverslip_engine::{About, Loss, Tell};
 use coverslip_plugin_abi as abi;
 use coverslip_wire::control::{Hello, LogLine, Opened, Progress, read_loss};
@@ -46,6 +46,8 @@ pub(super) struct Post {
     /// The process of now, also while it is opened and `state` is locked.
     process: Mutex<Option<Arc<Process>>>,
     ended: AtomicBool,
+    /// How long a worker may take to end by itself, in milliseconds.
+    farewell: AtomicU64,
     guilty_in_a_row: AtomicU32,
 }
 
@@ -92,6 +94,7 @@ impl Post {
             state: Mutex::default(),
             process: Mutex::default(),
             ended: AtomicBool::new(false),
+            farewell: AtomicU64::new(FAREWELL.as_millis() as u64),
             guilty_in_a_row: AtomicU32::new(0),
         };
         let (worker, opened) = post.start(&mut Vec::new(), tell)?;
@@ -191,6 +194,12 @@ impl Post {
         }
     }
 
+    /// There is so much time for the end.
+    pub(super) fn hurry(&self, time: Duration) {
+        let farewell = time.saturating_sub(2 * GRACE).min(FAREWELL);
+        self.farewell.store(farewell.as_millis() as u64, Ordering::Relaxed);
+    }
+
     /// Lets the worker end.
     pub(super) fn close(&self) {
         self.ended.store(true, Ordering::Release);
@@ -198,12 +207,14 @@ impl Post {
         self.order.restarts.set_process(0);
         if let Some(mut worker) = state.worker.take() {
             let asked = worker.control.send(Kind::Close, &[], within(SOON));
-            if asked.is_err() || !worker.process.ended_within(FAREWELL) {
+            let farewell = Duration::from_millis(self.farewell.load(Ordering::Relaxed));
+            if asked.is_err() || !worker.process.ended_within(farewell) {
                 bury(worker.process, &mut state.unburied);
             }
         }
         // What has still not ended is left behind.
-        state.unburied.drain(..).for_each(|process| drop(process.ended_within(Duration::ZERO)));
+        state.unburied.retain(|process| !process.ended_within(Duration::ZERO));
+        state.unburied.clear();
         self.process.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
@@ -219,6 +230,8 @@ impl Post {
         let (mut here, there) = Socket::pair().map_err(|_| none())?;
         state.worker.as_mut().ok_or_else(none)?.control.send_socket(Kind::Lane, &there, within(SOON)).map_err(died)?;
         drop(state);
+        // The worker's end is the worker's alone: its end must end the wait.
+        drop(there);
         let mut payload = Vec::new();
         let due = within(self.order.timeout.unwrap_or(SILENCE).max(SOON));
         let answered = here.receive(&mut payload, CONTROL_BUDGET, due).map_err(died)?;

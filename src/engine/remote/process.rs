@@ -127,7 +127,10 @@ impl Process {
         let mut place = descriptor.lock().unwrap_or_else(PoisonError::into_inner);
         match &*place {
             Some(own) if self.is_named_by(own) => f(own),
-            _ => place.take().into_iter().for_each(|other| drop(other.into_raw_fd())),
+            _ => {
+                // Lets go of it without closing it.
+                let _ = place.take().map(IntoRawFd::into_raw_fd);
+            }
         }
     }
 
