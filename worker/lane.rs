@@ -94,6 +94,8 @@ impl Bench {
         }
         let mut tiles: Vec<&[u8]> = reserve(count)?;
         tiles.extend(pixels.chunks_exact(site.tile));
+        #[cfg(debug_assertions)]
+        crate::poison::panic_if_asked();
         let runner = match &mut self.runner {
             Some(runner) => runner,
             None => self.runner.insert(site.engine.lane()?),

@@ -2,6 +2,7 @@
 //! as in `10,20,30:abort`; several are separated by semicolons. `COVERSLIP_WORKER_SABOTAGE` names a file that says what
 //! happens at the next batch, and is removed then. Only in builds with debug assertions.
 
+use std::cell::Cell;
 use std::path::Path;
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -19,15 +20,27 @@ static POISONS: LazyLock<Vec<([u8; 3], String)>> = LazyLock::new(|| {
     text.split(';').filter_map(parse).collect()
 });
 
+thread_local! {
+    static PANIC: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Panics, where a tile or the file has asked for it.
+pub(crate) fn panic_if_asked() {
+    if PANIC.take() {
+        panic!("a poisoned tile");
+    }
+}
+
 /// Does what one of the tiles does, or what the file says. True: the connection has been made useless.
 pub(crate) fn taste(tiles: &[&[u8]], link: &Socket) -> bool {
     let of = |tile: &&[u8]| POISONS.iter().find(|(color, _)| tile.starts_with(color)).map(|(_, effect)| effect.clone());
     match tiles.iter().find_map(of).or_else(sabotage).as_deref() {
         None => return false,
         Some("hang") => std::thread::sleep(Duration::from_secs(3600)),
-        Some("stop") => drop(kill_process(getpid(), Signal::STOP)),
-        Some("panic") => panic!("a poisoned tile"),
-        Some("segv") => drop(kill_process(getpid(), Signal::SEGV)),
+        Some("stop") => end_by(Signal::STOP),
+        // Its lane sees to it.
+        Some("panic") => PANIC.set(true),
+        Some("segv") => end_by(Signal::SEGV),
         Some("close") => return true,
         Some("garbage") => {
             let _ = link.own().map(|own| rustix::io::write(own, &[0xa5; 4096]));
@@ -36,6 +49,12 @@ pub(crate) fn taste(tiles: &[&[u8]], link: &Socket) -> bool {
         Some(_) => std::process::abort(),
     }
     false
+}
+
+/// Waits for the signal, which another thread may get first.
+fn end_by(signal: Signal) {
+    let _ = kill_process(getpid(), signal);
+    std::thread::sleep(Duration::from_secs(10));
 }
 
 /// What the file says, for the one that removes it.

@@ -374,6 +374,14 @@ struct Driver
         return driver;
     }
 
+    template <class Function>
+    static void find(void* library, char const* name, Function& function)
+    {
+        function = reinterpret_cast<Function>(library ? dlsym(library, name) : nullptr);
+        if (!function)
+            unexpected(name);
+    }
+
 private:
     Driver()
     {
@@ -382,13 +390,6 @@ private:
         find(library, "cuLaunchHostFunc", call);
         find(library, "cuMemAllocHost_v2", allocate);
         find(library, "cuMemFreeHost", release);
-    }
-    template <class Function>
-    static void find(void* library, char const* name, Function& function)
-    {
-        function = reinterpret_cast<Function>(library ? dlsym(library, name) : nullptr);
-        if (!function)
-            unexpected(name);
     }
 };
 

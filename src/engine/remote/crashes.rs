@@ -10,25 +10,30 @@ const PAUSE: Duration = Duration::from_millis(250);
 
 /// The crashes that count, by the worker's number. One that a tile is to blame for is taken out again.
 #[derive(Default)]
-pub(super) struct Crashes(Vec<(u64, Instant)>);
+pub(super) struct Crashes {
+    counted: Vec<(u64, Instant)>,
+    /// The last worker for whose end a tile was to blame. A lane may see that end only now.
+    forgiven: u64,
+}
 
 impl Crashes {
     /// The worker of this number has crashed. Lanes that saw the same crash count it once.
     pub(super) fn add(&mut self, worker: u64, now: Instant) {
-        self.0.retain(|(_, at)| now.saturating_duration_since(*at) < WINDOW);
-        if self.0.iter().all(|(known, _)| *known != worker) {
-            self.0.push((worker, now));
+        self.counted.retain(|(_, at)| now.saturating_duration_since(*at) < WINDOW);
+        if worker > self.forgiven && self.counted.iter().all(|(known, _)| *known != worker) {
+            self.counted.push((worker, now));
         }
     }
 
     /// A tile was to blame for the end of these workers.
     pub(super) fn forgive(&mut self, workers: &[u64]) {
-        self.0.retain(|(worker, _)| !workers.contains(worker));
+        self.counted.retain(|(worker, _)| !workers.contains(worker));
+        self.forgiven = workers.iter().copied().fold(self.forgiven, u64::max);
     }
 
     /// Crashes within the window.
     pub(super) fn recent(&self, now: Instant) -> usize {
-        self.0.iter().filter(|(_, at)| now.saturating_duration_since(*at) < WINDOW).count()
+        self.counted.iter().filter(|(_, at)| now.saturating_duration_since(*at) < WINDOW).count()
     }
 
     /// How long to wait before the next start.
@@ -52,9 +57,10 @@ mod tests {
         crashes.add(3, at(59));
         assert_eq!((crashes.recent(at(59)), crashes.pause(at(59))), (MOST, 2 * PAUSE));
         assert_eq!(crashes.recent(at(60)), 2, "the first was a minute ago");
-        crashes.forgive(&[3, 9]);
-        assert_eq!(crashes.recent(at(60)), 1);
-        crashes.add(3, at(61));
+        crashes.forgive(&[3]);
+        crashes.add(3, at(60));
+        assert_eq!(crashes.recent(at(60)), 1, "nor by a lane that sees it later");
+        crashes.add(4, at(61));
         assert_eq!(crashes.recent(at(61)), 2);
     }
 }

@@ -33,8 +33,7 @@ impl RemoteLane {
             Ok(link) => lane.link = Some(link),
             // The first batch sees to it.
             Err(Trouble::Died(number, loss)) => {
-                post.bury(number, &loss);
-                post.count(number);
+                post.bury(number, &loss, true);
             }
             Err(Trouble::Lost(loss)) => return Err(Failure::Lost(loss)),
             Err(Trouble::Batch(error)) => return Err(error.into()),
@@ -102,8 +101,7 @@ impl Lane for RemoteLane {
             Err(Trouble::Batch(error)) => Err(Failure::Batch(error)),
             Err(Trouble::Lost(loss)) => Err(Failure::Lost(loss)),
             Err(Trouble::Died(number, loss)) => {
-                post.bury(number, &loss);
-                post.count(number);
+                post.bury(number, &loss, true);
                 self.recover(number, tiles, outputs, loss)
             }
         }
@@ -160,7 +158,7 @@ impl Hunt<'_> {
             }
             Err(Trouble::Lost(loss)) => Err(Failure::Lost(loss)),
             Err(Trouble::Died(number, loss)) => {
-                self.lane.post.bury(number, &loss);
+                self.lane.post.bury(number, &loss, false);
                 self.ended.push(number);
                 (self.in_vain, self.last) = (self.in_vain + 1, loss);
                 if self.in_vain > IN_VAIN { Err(self.hopeless()) } else { Ok(false) }

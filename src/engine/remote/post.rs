@@ -330,9 +330,14 @@ impl Post {
         }
     }
 
-    /// The worker of this number is of no use any more. The lane that sees it first kills it.
-    pub(super) fn bury(&self, number: u64, loss: &Loss) {
+    /// The worker of this number is of no use any more. The lane that sees it first kills it. `counts`: its end does, until
+    /// a tile is found to be to blame.
+    pub(super) fn bury(&self, number: u64, loss: &Loss, counts: bool) {
         let mut state = self.lock();
+        if counts {
+            // Before another lane starts the next.
+            state.crashes.add(number, Instant::now());
+        }
         if state.number != number {
             return;
         }
@@ -345,18 +350,14 @@ impl Post {
         self.order.log.write(abi::LOG_ERROR, format_args!("the worker is started again: {text}"));
     }
 
-    /// The end of this worker counts, until a tile is to blame for it.
-    pub(super) fn count(&self, number: u64) {
-        self.lock().crashes.add(number, Instant::now());
-    }
-
-    /// What a recovery has come to: a tile is to blame for the ends of these workers, or nobody knows why.
+    /// What a recovery has come to: a tile is to blame for the ends of these workers, or nobody knows why. The first of them
+    /// has been counted, and may have been forgiven since: another lane was running the tile.
     pub(super) fn settle(&self, workers: &[u64], guilty: bool, last: &Loss) {
         let (mut state, now) = (self.lock(), Instant::now());
         if guilty {
             return state.crashes.forgive(workers);
         }
-        workers.iter().for_each(|worker| state.crashes.add(*worker, now));
+        workers.iter().skip(1).for_each(|worker| state.crashes.add(*worker, now));
         if state.crashes.recent(now) < MOST || state.lost.is_some() {
             return;
         }
