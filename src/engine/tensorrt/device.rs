@@ -94,8 +94,8 @@ pub(super) fn accepted(library: Library, device: &Device) -> Result<(), Loss> {
     match tensorrt::plan::accepts(library, ComputeCapability(10 * major + minor)) {
         Err(tensorrt::Error::Targets { library: (flavor, version), .. }) => Err(unavailable!(
             REASON_UNSUPPORTED_DEVICE,
-            "{flavor} {version} does not run on {}, of compute capability {major}.{minor}: install TensorRT 11 \
-             (libnvinfer.so.11) and name it in runtime_desc.tensorrt_library",
+            "{flavor} {version} does not run on {}, of compute capability {major}.{minor}: install TensorRT 10 \
+             or 11 (libnvinfer.so.11) and name it in runtime_desc.tensorrt_library",
             device.name
         )),
         // Whatever else fails, the build says better.
