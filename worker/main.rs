@@ -21,14 +21,12 @@ mod lines;
 mod poison;
 #[cfg(target_os = "linux")]
 mod serve;
-
-/// Version and commit, as the library compares them.
-const BUILD: &str = concat!(env!("CARGO_PKG_VERSION"), " ", env!("COVERSLIP_COMMIT"));
+mod stamp;
 
 #[allow(clippy::print_stdout, clippy::print_stderr, reason = "somebody started it by hand")]
 fn main() {
     if std::env::args_os().len() > 1 {
-        return println!("coverslip-worker {BUILD}");
+        return println!("coverslip-worker {}", stamp::BUILD);
     }
     #[cfg(target_os = "linux")]
     if let Some(control) = inherited::leave() {

@@ -34,7 +34,7 @@ fn serve_one(control: OwnedFd) -> Result<(), Broken> {
     let speaking = control.try_clone().map_err(|e| Broken::System(e.raw_os_error().unwrap_or(0)))?;
     let (mut control, speaker) = (Socket::new(control)?, Speaker::new(Socket::new(speaking)?));
     let mut payload = Vec::new();
-    speaker.say(Kind::Hello, &Hello { build: crate::BUILD.into(), process: std::process::id() }.write())?;
+    speaker.say(Kind::Hello, &Hello { build: crate::stamp::BUILD.into(), process: std::process::id() }.write())?;
     // A host of another build sees that, and ends this.
     expect(control.receive(&mut payload, CONTROL_BUDGET, None)?, Kind::Hello)?;
     Hello::read(&payload)?;

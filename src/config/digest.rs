@@ -11,9 +11,9 @@ use coverslip_plugin_abi::{CPU_PRECISION_FLOAT32, ISOLATION_AUTO};
 use coverslip_vit::Family;
 use sha2::{Digest as _, Sha256};
 
-use super::isolation::Isolation;
 use super::request::SlideRequest;
 use super::runtime::RuntimeConfig;
+use crate::engine::isolation::Isolation;
 use crate::slide::config::SlideConfig;
 use coverslip_base::thread::Placement;
 use coverslip_engine::config::{EngineConfig, GpuConfig};

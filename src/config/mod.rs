@@ -2,7 +2,6 @@
 //! host's structs and decides nothing; the parts get values that are checked.
 
 pub(crate) mod digest;
-pub(crate) mod isolation;
 mod memory;
 pub(crate) mod range;
 pub(crate) mod request;

@@ -1,15 +1,16 @@
 //! `coverslip_runtime_desc`, checked, with every default filled in.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use coverslip_bundle::signature::{PublicKey, Trust};
 use coverslip_plugin_abi as abi;
 use coverslip_vit::Family;
 
-use super::isolation::Isolation;
 use super::range::{in_range, or_default};
 use super::request::RuntimeRequest;
 use super::unsupported::expect_built_runtime;
+use crate::engine::isolation::{Isolation, PROGRAM};
 use crate::pipeline::queues::MAX_WORKERS;
 use coverslip_base::error::{Result, error};
 use coverslip_base::thread::Placement;
@@ -23,6 +24,8 @@ const MAX_BATCH: u32 = 256;
 /// Logical processors are numbered below this.
 const MAX_CPUS: u32 = 1024;
 const MAX_KEYS: u32 = 64;
+/// The minor version of the contract whose hosts know of workers.
+const KNOWN_SINCE: u32 = 1;
 
 #[derive(Clone, Debug)]
 pub(crate) struct RuntimeConfig {
@@ -84,7 +87,7 @@ impl RuntimeConfig {
             bundle_digest: request.bundle_digest,
             profile: profile(&request)?,
             trust: trust(&request)?,
-            isolation: Isolation::new(&request)?,
+            isolation: isolation(&request)?,
             engine: EngineConfig {
                 kind: desc.engine,
                 fallback: desc.fallback,
@@ -128,6 +131,31 @@ fn trust(request: &RuntimeRequest<'_>) -> Result<Trust> {
     };
     let keys = request.trusted_keys.iter().enumerate().map(parse).collect::<Result<_>>()?;
     Ok(Trust { keys, required })
+}
+
+fn isolation(request: &RuntimeRequest<'_>) -> Result<Isolation> {
+    let desc = request.desc;
+    in_range("runtime_desc.isolation", desc.isolation, abi::ISOLATION_AUTO..=abi::ISOLATION_ALWAYS)?;
+    let named = request.worker.map(PathBuf::from);
+    if let Some(relative) = named.as_ref().filter(|path| !path.is_absolute()) {
+        return Err(error!(
+            INVALID_ARGUMENT,
+            "expected an absolute path in runtime_desc.worker_path, found {}: name the program from the root on",
+            relative.display()
+        ));
+    }
+    let timeout = match desc.worker_timeout_ms {
+        abi::NO_TIMEOUT => None,
+        0 => Isolation::DEFAULT_TIMEOUT,
+        asked => Some(Duration::from_millis(asked.into())),
+    };
+    Ok(Isolation {
+        mode: desc.isolation,
+        named,
+        beside: request.folder.as_ref().map(|folder| folder.join(PROGRAM)),
+        timeout,
+        known: request.host_minor >= KNOWN_SINCE,
+    })
 }
 
 fn gpu(request: &RuntimeRequest<'_>) -> Result<GpuConfig> {

@@ -15,7 +15,7 @@ use coverslip_plugin_abi as abi;
 use crossbeam_channel::{Sender, bounded};
 
 use super::duty::Duty;
-use crate::config::isolation::Isolation;
+use super::isolation::Isolation;
 use crate::restarts::Restarts;
 
 /// The engines, checked.
@@ -130,7 +130,8 @@ impl Choice {
     /// In a process of its own.
     #[cfg(target_os = "linux")]
     fn apart(&self, kind: i32) -> Result<Checked, Loss> {
-        use super::remote::{Order, digest, open, shape};
+        use super::remote::open;
+        use super::remote::order::{Order, shape};
 
         let Wanted { config, isolation, bundle, folder, log, restarts } = &self.wanted;
         let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.clone());
@@ -140,7 +141,7 @@ impl Choice {
         let order = Order {
             program: isolation.program()?.to_owned(),
             timeout: isolation.timeout,
-            open: coverslip_wire::control::Open { bundle: absolute, digest: digest(bundle), engine },
+            open: coverslip_wire::control::Open { bundle: absolute, digest: bundle.digest().0, engine },
             shape: shape(bundle.manifest()),
             log: log.clone(),
             restarts: restarts.clone(),

@@ -27,6 +27,7 @@ pub trait Transport: Send {
 
 /// Why a connection is of no use any more.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "an error carries its text in place, and comes once in a connection")]
 pub enum Broken {
     /// The other side has ended.
     Ended,

@@ -11,8 +11,8 @@ use coverslip_wire::frame::{CONTROL_BUDGET, Kind};
 use coverslip_wire::socket::Socket;
 use coverslip_wire::{Broken, Due, Transport};
 
-use super::Order;
 use super::crashes::{Crashes, MOST};
+use super::order::Order;
 use super::process::{Process, closed};
 use crate::restarts::Restarted;
 

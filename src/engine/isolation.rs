@@ -3,19 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use coverslip_base::error::{Result, error};
+use coverslip_base::error::error;
 use coverslip_engine::Loss;
 use coverslip_plugin_abi as abi;
 
-use super::range::in_range;
-use super::request::RuntimeRequest;
-
 /// The time for one batch, unless the host says otherwise.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
-/// The minor version of the contract whose hosts know of workers.
-const KNOWN_SINCE: u32 = 1;
 /// The worker's program, beside the library.
-const PROGRAM: &str = if cfg!(windows) { "coverslip-worker.exe" } else { "coverslip-worker" };
+pub(crate) const PROGRAM: &str = if cfg!(windows) { "coverslip-worker.exe" } else { "coverslip-worker" };
 
 /// Where the engine runs, as the host wants it.
 #[derive(Clone, Debug)]
@@ -25,40 +20,15 @@ pub(crate) struct Isolation {
     /// As the host named it.
     pub(crate) named: Option<PathBuf>,
     /// Where it would be otherwise; None: it is not known where the library is.
-    beside: Option<PathBuf>,
+    pub(crate) beside: Option<PathBuf>,
     /// The time for one batch; None: any.
     pub(crate) timeout: Option<Duration>,
     /// The host knows of workers.
-    known: bool,
+    pub(crate) known: bool,
 }
 
 impl Isolation {
-    pub(super) const DEFAULT_TIMEOUT: Option<Duration> = Some(DEFAULT_TIMEOUT);
-
-    pub(super) fn new(request: &RuntimeRequest<'_>) -> Result<Isolation> {
-        let desc = request.desc;
-        in_range("runtime_desc.isolation", desc.isolation, abi::ISOLATION_AUTO..=abi::ISOLATION_ALWAYS)?;
-        let named = request.worker.map(PathBuf::from);
-        if let Some(relative) = named.as_ref().filter(|path| !path.is_absolute()) {
-            return Err(error!(
-                INVALID_ARGUMENT,
-                "expected an absolute path in runtime_desc.worker_path, found {}: name the program from the root on",
-                relative.display()
-            ));
-        }
-        let timeout = match desc.worker_timeout_ms {
-            abi::NO_TIMEOUT => None,
-            0 => Isolation::DEFAULT_TIMEOUT,
-            asked => Some(Duration::from_millis(asked.into())),
-        };
-        Ok(Isolation {
-            mode: desc.isolation,
-            named,
-            beside: request.folder.as_ref().map(|folder| folder.join(PROGRAM)),
-            timeout,
-            known: request.host_minor >= KNOWN_SINCE,
-        })
-    }
+    pub(crate) const DEFAULT_TIMEOUT: Option<Duration> = Some(DEFAULT_TIMEOUT);
 
     /// Whether this engine, CPU or TensorRT, runs in a process of its own.
     pub(crate) fn isolates(&self, engine: i32) -> bool {
@@ -91,7 +61,7 @@ impl Isolation {
 #[cfg(test)]
 impl Isolation {
     /// As a host of version 1.0 leaves it.
-    pub(super) fn unset() -> Isolation {
+    pub(crate) fn unset() -> Isolation {
         let timeout = Isolation::DEFAULT_TIMEOUT;
         Isolation { mode: abi::ISOLATION_AUTO, named: None, beside: None, timeout, known: false }
     }
