@@ -123,8 +123,7 @@ impl Duty {
     pub(crate) fn abort(&self) -> bool {
         let state = self.lock();
         let engines = state.engine.iter().chain(state.spare.iter().map(|(engine, _)| engine));
-        // All of them.
-        engines.fold(false, |aborted, engine| engine.abort() || aborted)
+        engines.filter(|engine| engine.abort()).count() > 0
     }
 
     /// Hands out the engines, to be dropped on a thread that may do so; for their end there is so much time.
