@@ -264,6 +264,7 @@ mod tests {
                     private_plans: false,
                 },
             },
+            isolation: Isolation::unset(),
             max_slides: 4,
             memory_limit: 1 << 32,
         }
@@ -335,6 +336,19 @@ memory_limit=4294967296
         assert_eq!(half, format!("{}cpu_precision=1\ncpu_kernels=11:avx512-bf16\n", plain.replace("v2", "v3")));
         let engine = EngineConfig { cpu_kernels: Some(Family::Avx2), ..runtime().engine };
         assert_eq!(runtime_fields(String::new(), &RuntimeConfig { engine, ..runtime() }), plain, "as in 1.0");
+    }
+
+    #[test]
+    fn where_the_engine_runs_is_written_only_where_the_host_says_it() {
+        let plain = runtime_fields(String::new(), &runtime());
+        let with = |isolation| runtime_fields(String::new(), &RuntimeConfig { isolation, ..runtime() });
+        let lines = |lines: &str| format!("{}{lines}", plain.replace("v2", "v3"));
+        let never = Isolation { mode: 1, ..Isolation::unset() };
+        assert_eq!(with(never), lines("isolation=1\nworker=-\nworker_timeout_ms=30000\n"));
+        let named = Isolation { named: Some("/opt/w".into()), timeout: None, ..Isolation::unset() };
+        assert_eq!(with(named), lines("isolation=0\nworker=6:/opt/w\nworker_timeout_ms=-\n"));
+        // Whether there is a worker, and whether the host knows of it, is not what the host says.
+        assert_eq!(with(Isolation { known: true, beside: Some("/lib".into()), ..Isolation::unset() }), plain);
     }
 
     #[test]

@@ -101,6 +101,45 @@ fn a_fault_of_the_gpu_is_the_workers() {
     assert_eq!(never.info().worker_process_id, 0);
 }
 
+/// Kills and crashes in the driver at random moments; `COVERSLIP_KILLS` says how many.
+#[test]
+#[ignore = "run by slides_on_a_fake_gpu"]
+#[allow(clippy::print_stdout, reason = "says what was done")]
+fn faults_at_random() {
+    let site = Site::new("random");
+    let expected = played(&open_with(&site.bundle, |_| ()).expect("the CPU"));
+    let kills = std::env::var("COVERSLIP_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(12);
+    let (mut state, mut restarts) = (1u64, 0);
+    let mut dice = |sides: u64| {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (state >> 33) % sides
+    };
+    // Two of each runtime: the third within a minute would be the last.
+    for _ in 0..kills / 2 {
+        let runtime = site.open(|_| ()).expect("the fake GPU");
+        for _ in 0..2 {
+            let (slide, picture) = row(&runtime);
+            let process = runtime.info().worker_process_id;
+            slide.submit(&picture.frame(0, 0, TILES * 32, 32)).expect("room");
+            std::thread::sleep(std::time::Duration::from_micros(dice(3_000)));
+            match dice(3) {
+                0 if process > 1 => drop(unsafe { libc::kill(process as i32, libc::SIGKILL) }),
+                1 => std::fs::write(&site.sabotage, "fault").unwrap(),
+                _ => std::fs::write(&site.sabotage, "segv").unwrap(),
+            }
+            let mut found = slide.results();
+            found.sort_by_key(|tile| tile.record.column);
+            assert_eq!(found.len(), TILES as usize, "one result for each tile");
+            expect_same(&found, &expected);
+        }
+        restarts += runtime.stats().worker_restarts;
+        runtime.close(10_000).expect("every thread ends");
+        let _ = std::fs::remove_file(&site.sabotage);
+    }
+    println!("{kills} kills, crashes in the driver and lost contexts: {restarts} restarts");
+    assert!(restarts >= kills / 3);
+}
+
 #[test]
 #[ignore = "run by slides_on_a_fake_gpu"]
 fn the_third_loss_hands_over_to_the_cpu() {
