@@ -166,16 +166,16 @@ fn a_tile_in_a_batch_is_found() {
     let site = Site::new("poison");
     let runtime = site.open(|desc| desc.max_batch = 32).expect("the fake GPU");
     let (slide, mut picture) = row(&runtime);
-    let guilty = [3, 40, 41];
+    let guilty = [3i32, 40, 41];
     for tile in guilty {
-        let at = 3 * (tile * 32) as usize;
+        let at = 3 * 32 * tile as usize;
         picture.rgb[at..at + 3].copy_from_slice(&[1, 2, 3]);
     }
     slide.submit(&picture.frame(0, 0, TILES * 32, 32)).expect("room");
     let mut found = slide.results();
     found.sort_by_key(|tile| tile.record.column);
     let failed: Vec<i32> = found.iter().filter(|t| t.record.status == TILE_FAILED).map(|t| t.record.column).collect();
-    assert_eq!(failed, guilty.map(|tile| tile as i32));
+    assert_eq!(failed, guilty);
     assert_eq!(by_status(&found)[TILE_DONE as usize], TILES as usize - guilty.len());
     let info = runtime.info();
     assert_eq!((info.engine, info.fallback_reason), (ENGINE_TENSORRT, REASON_NONE));
