@@ -11,6 +11,7 @@ use std::error::Error;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use coverslip_bundle::Digest;
 use coverslip_files::{Claim, FileSet, Folder, Replace};
@@ -66,15 +67,20 @@ pub(crate) fn run(request: &Request) -> Outcome<()> {
     let real_name = format!("{LINK_NAME}.{VERSION}");
     let soname = format!("{LINK_NAME}.{}", contract.0);
     let content = coverslip_files::read(library.path()).map_err(named(library.path()))?;
-    let worker = find_worker(library.path());
-    let worker = worker.map(|path| coverslip_files::read(&path).map_err(named(&path))).transpose()?;
+    let found = find_worker(library.path());
+    let worker = found.as_deref().filter(|path| is_of_one_build(path, &content));
+    let worker = worker.map(|path| coverslip_files::read(path).map_err(named(path))).transpose()?;
     let (bills, mut unknown) = bills(&real_name, &content, worker.as_deref())?;
     let mut files = vec![(format!("lib/{real_name}"), content, 0o755)];
     match worker {
         // Where the library looks for it.
         Some(worker) => files.push((format!("lib/{WORKER}"), worker, 0o755)),
         None => unknown.push(format!(
-            "no {WORKER}: it was not built (`cargo build --release`), so that the engine runs in the host's process"
+            "no {WORKER}: {}, so that the engine runs in the host's process; `cargo build --release` builds both",
+            found.map_or_else(
+                || "it was not built".to_owned(),
+                |path| format!("{} is of another build than the library", show(&path))
+            )
         )),
     }
     let texts = texts(&real_name, &soname).into_iter().chain(bills);
@@ -97,6 +103,14 @@ pub(crate) fn run(request: &Request) -> Outcome<()> {
         copy_bundle(bundle, &request.prefix.join("share/coverslip/bundles"), &mut written)?;
     }
     written.line(format_args!("coverslip {VERSION}, contract {}.{}: done", contract.0, contract.1))
+}
+
+/// Whether a worker's version and commit are in the library, which would refuse any other.
+fn is_of_one_build(worker: &Path, library: &[u8]) -> bool {
+    let said = Command::new(worker).arg("--version").output().map(|output| output.stdout).unwrap_or_default();
+    let build = String::from_utf8_lossy(&said);
+    let build = build.trim().strip_prefix("coverslip-worker ").map(str::as_bytes);
+    build.is_some_and(|build| library.windows(build.len()).any(|part| part == build))
 }
 
 /// The headers and what CMake and pkg-config read, by their places below the prefix.

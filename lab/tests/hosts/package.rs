@@ -13,11 +13,12 @@ fn the_package_has_the_names_that_the_loader_expects() {
     assert_eq!(target("libcoverslip.so"), "libcoverslip.so.1");
     assert_eq!(target("libcoverslip.so.1"), concat!("libcoverslip.so.", env!("CARGO_PKG_VERSION")));
     let worker = Path::new(env!("CARGO_BIN_EXE_coverslip")).with_file_name("coverslip-worker");
-    if worker.is_file() {
+    let installed = lib.join("coverslip-worker");
+    match (worker.is_file(), installed.is_file()) {
         // Beside the library, which looks for it there.
-        coverslip_testkit::run(Command::new(lib.join("coverslip-worker")).arg("--version"));
-    } else {
-        coverslip_testkit::note("left out: coverslip-worker is not built; `cargo test` of the workspace builds it");
+        (true, true) => drop(coverslip_testkit::run(Command::new(&installed).arg("--version"))),
+        (true, false) => coverslip_testkit::note("left out: coverslip-worker is of another build: `cargo build` first"),
+        (false, _) => coverslip_testkit::note("left out: coverslip-worker is not built; `cargo test` builds it"),
     }
     for entry in std::fs::read_dir(&lib).expect("lib") {
         let name = entry.expect("an entry").file_name();
