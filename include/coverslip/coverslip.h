@@ -70,7 +70,9 @@
  *   by signals sees none of these threads.
  * Fork. A child made by fork() after the first runtime_open has none of the library's threads. There every function,
  *   coverslip_get_api too, returns WRONG_STATE at once and does nothing; get_extension returns NULL. The child may
- *   exit, exec or go on without the library; the parent's runtimes and slides go on. A child made before the first
+ *   exit, exec or go on without the library; the parent's runtimes, slides and workers go on. A worker ends with the
+ *   process that opened its runtime, whatever children that has. CUDA does not survive fork() at all: a host that forks
+ *   and uses a GPU in this process must fork before its first use of it. A child made before the first
  *   runtime_open may use the library as any process. A child of vfork() must only call exec or _exit.
  * Memory. slide_begin reserves what a slide needs, or returns OUT_OF_MEMORY; slide_submit allocates nothing. What the
  *   library allocates from slide_begin to slide_end can be refused by the system: the call returns OUT_OF_MEMORY, or
@@ -95,11 +97,22 @@
  *   checked are the bytes that are used. Plans are built on the scanner and are not signed: with the flag set, they
  *   are used only from a place that no other user but root can write to.
  * A lost GPU. CUDA's errors 700, 702, 710 and 714 to 719 end CUDA for the whole process: by NVIDIA's documentation
- *   it must be terminated and started anew to use CUDA again. The GPU engine runs in the host's process and shares
- *   the device's primary context with it, so such an error of either ends the GPU work of both, and a crash in the
- *   driver ends the host. After the loss, tiles go on as coverslip_runtime_desc.fallback says. A runtime that is
- *   then opened in the same process can use the CPU; to use the GPU again, start the process again. Not built
- *   yet: an engine in a process of its own (isolation), which takes these losses out of the host.
+ *   it must be terminated and started anew to use CUDA again. A GPU engine that runs in the host's process shares
+ *   the device's primary context with it, so such an error of either ends the GPU work of both, a crash in the
+ *   driver ends the host, and a kernel that hangs leaves a thread behind. After the loss, tiles go on as
+ *   coverslip_runtime_desc.fallback says. A runtime that is then opened in the same process can use the CPU; to use
+ *   the GPU again, start the process again. A host that knows of workers (1.1) has none of this where the worker's
+ *   program lies beside the library.
+ * Workers (1.1; Linux). With isolation AUTO or ALWAYS the engine runs in coverslip-worker, a process that the library
+ *   starts in runtime_open and that ends with the runtime, or with the host, however that ends. Nothing of CUDA's is
+ *   then loaded into the host by this library. A worker that ends, hangs for worker_timeout_ms, loses its GPU or breaks
+ *   its protocol is killed and started again; its batches are run again, and halved until the tile is found that ends
+ *   two workers by itself: that tile is FAILED, and no other. The third such end within a minute hands over as fallback
+ *   says; ends that a tile is to blame for do not count. The host gets COVERSLIP_ALERT_WORKER_RESTARTED. Write to no
+ *   descriptor that you did not open, and do not close it: the library notices, and starts the worker again. The host
+ *   may reap the worker as any child, or ignore SIGCHLD. The worker has none of the host's descriptors, signal masks
+ *   and dispositions, a group of processes of its own, and of its environment what docs/guide/worker.md names. Name a
+ *   plan_cache_path: without one every start builds its plan again.
  * Text. Text is UTF-8 and NUL-terminated. Paths are too, also on Windows. Text that does not fit an output is
  *   cut at the end of a character.
  * Times are in nanoseconds; durations whose names end in _ms are in milliseconds.
@@ -241,10 +254,10 @@ extern "C" {
 
 /** coverslip_runtime_desc.isolation: where the engine runs. 1.1 */
 #define COVERSLIP_ISOLATION_AUTO 0   /**< TensorRT in a worker process if the worker's program is there and the host's
-                                          abi_minor is at least 1; else in this process. Until workers are built: in
-                                          this process. */
-#define COVERSLIP_ISOLATION_NEVER 1  /**< In this process. See "A lost GPU". */
-#define COVERSLIP_ISOLATION_ALWAYS 2 /**< In a worker process, the CPU engine too, or an error. Not built yet. */
+                                          abi_minor is at least 1; else in this process. The CPU engine: in this
+                                          process. */
+#define COVERSLIP_ISOLATION_NEVER 1  /**< In this process. See "A lost GPU" for what this risks. */
+#define COVERSLIP_ISOLATION_ALWAYS 2 /**< In a worker process, the CPU engine too, or an error. On Linux. */
 
 /** coverslip_runtime_info.fallback_reason, and strength of COVERSLIP_ALERT_ENGINE_FALLBACK */
 #define COVERSLIP_REASON_NONE 0                /**< The engine requested runs. */
@@ -451,9 +464,8 @@ extern "C" {
 #define COVERSLIP_ALERT_OVERRUN 7          /**< Frames were refused; strength: frames. */
 #define COVERSLIP_ALERT_ENGINE_FALLBACK 8  /**< Another engine runs than the one requested, or none any more. */
 #define COVERSLIP_ALERT_UNKNOWN_SCANNER 9  /**< The profile does not know scanner_id; no check is calibrated. */
-#define COVERSLIP_ALERT_WORKER_RESTARTED 10 /**< 1.1. The engine's process was started again, for the alert's reason;
-                                                strength: restarts within a minute; threshold: how many end it. Not
-                                                built yet. */
+#define COVERSLIP_ALERT_WORKER_RESTARTED 10 /**< 1.1. The worker was started again, for the alert's reason; strength:
+                                                ends within a minute that count; threshold: how many are the last. */
 #define COVERSLIP_ALERT_PROFILE_PRECISION 11 /**< 1.1. The profile was calibrated at another precision; strength:
                                                 COVERSLIP_PRECISION_* of the profile; threshold: that of the engine. Not
                                                 built yet. */
@@ -531,12 +543,13 @@ typedef struct coverslip_runtime_desc {
     uint64_t gpu_memory_limit;     /**< Bytes that plan, contexts and buffers may take together; 0: no limit. */
     uint32_t max_batch;            /**< Tiles per batch on the GPU; 0: the plan's, 32 when built. At most 256. */
     uint32_t reserved;             /**< 0. */
-    /* 1.1. Not built yet, but for trusted_keys. */
+    /* 1.1. Not built yet: cpu_tuning_path. */
     const char *worker_path;       /**< The program that runs the engine in a process of its own; NULL: coverslip-worker
                                         beside the library. An absolute path. */
-    int32_t isolation;             /**< COVERSLIP_ISOLATION_*. AUTO and NEVER are built: no worker is started. */
+    int32_t isolation;             /**< COVERSLIP_ISOLATION_*. */
     uint32_t worker_timeout_ms;    /**< Time for one batch before the worker is killed and started again; 0: 30,000;
-                                        COVERSLIP_NO_TIMEOUT: never. */
+                                        COVERSLIP_NO_TIMEOUT: never. While it opens an engine it may be silent for ten
+                                        times as long, and for five minutes at least. */
     const char *const *trusted_keys; /**< Public keys of minisign, a base64 text each, whose signatures of bundle and
                                         profile are accepted. A signature that is there must then be right and by one of
                                         these keys; without REQUIRE_SIGNATURE there may be none. NULL: signatures are
@@ -585,7 +598,7 @@ typedef struct coverslip_runtime_info {
     uint8_t plan_digest[32];   /**< sha256 of the GPU plan's file; zeros on the CPU, and for a plan that is not kept. */
     int32_t precision;         /**< The precision that runs: COVERSLIP_PRECISION_FLOAT32, _FLOAT16 or _BFLOAT16. */
     uint32_t reserved;         /**< 0. */
-    /* 1.1. Not built yet, but for the keys and cpu_precision. */
+    /* 1.1. Not built yet: engine_memory_bytes, profile_precision. */
     uint64_t worker_process_id;   /**< 0: the engine runs in this process. Changes when the worker is started again. */
     uint64_t worker_restarts;     /**< Since the runtime was opened. */
     uint64_t engine_memory_bytes; /**< Host memory that the engine holds, with the most that its runs add; 0: not
@@ -633,7 +646,7 @@ typedef struct coverslip_runtime_stats {
     uint64_t judge_ns;         /**< Time spent on scores, flags and alerts. */
     uint32_t budget_percent;
     uint32_t reserved;
-    /* 1.1. Not built yet, but for wake_ups. */
+    /* 1.1. */
     uint64_t worker_process_id; /**< 0: the engine runs in this process. */
     uint64_t worker_restarts;
     uint64_t batches_retried;  /**< Batches that were run again on another worker. */
@@ -784,7 +797,7 @@ typedef struct coverslip_alert {
     double strength;         /**< The value measured, in the unit of threshold. */
     double threshold;        /**< The value it was compared with. */
     int64_t time_ns;         /**< Since slide_begin. */
-    /* 1.1. Not built yet. */
+    /* 1.1. */
     int32_t reason;          /**< WORKER_RESTARTED: COVERSLIP_REASON_*. Otherwise 0. */
     uint32_t reserved;       /**< 0. */
 } coverslip_alert;
@@ -839,7 +852,7 @@ typedef struct coverslip_slide_summary {
     double scanner_p_value;   /**< NaN while the verdict is UNKNOWN. */
     int32_t scanner_verdict;  /**< COVERSLIP_SCANNER_*. */
     uint32_t reserved;        /**< 0. */
-    /* 1.1. Not built yet, but for precision. */
+    /* 1.1. Not built yet: pixels_not_scanned, channel_refused, white_point, novelty. */
     uint64_t pixels_not_scanned;  /**< Pixels of accepted frames that were not scanned: mask, alpha or value. */
     uint64_t channel_refused[4];  /**< REFUSED tiles by the COVERSLIP_CHANNEL_* that never came; [0]: their tiles. */
     uint64_t tiles_retried;       /**< Tiles that were run again on another worker. */

@@ -1,6 +1,5 @@
 //! The memory budget of a slide: how many slots it needs, and what all of it takes.
 
-use crate::error::{Result, error};
 use crate::judge::alerts::AlertState;
 use crate::judge::docket::scene;
 use crate::judge::rules::Rules;
@@ -10,6 +9,7 @@ use crate::slide::registry::{LEAST_SLOTS, MAX_SLOTS};
 use crate::tiles::frame::FrameLimits;
 use crate::tiles::grid::Grid;
 use crate::tiles::ledger::Ledger;
+use coverslip_base::error::{Result, error};
 
 /// Slots for the largest frame, for the box in which tiles may be partial, and for the tiles on their way.
 pub(super) fn slots(grid: &Grid, limits: FrameLimits, spread: (u64, u64), on_the_way: usize) -> Result<usize> {

@@ -2,7 +2,7 @@
 
 use super::grid::Rect;
 use super::pixels::PixelFormat;
-use crate::error::{Result, error};
+use coverslip_base::error::{Result, error};
 
 /// What the host says of a frame, not checked yet.
 #[derive(Clone, Copy, Debug)]

@@ -40,6 +40,9 @@ pub(super) struct EngineArgs {
     /// The precision on the CPU: half is refused where the processor has no quick products of it
     #[arg(long, value_enum, default_value_t = CpuPrecision::Float32)]
     cpu_precision: CpuPrecision,
+    /// Where the model runs: auto runs TensorRT in a process of its own where coverslip-worker lies beside the library
+    #[arg(long, value_enum, default_value_t = Isolation::Auto)]
+    isolation: Isolation,
     /// Tiles per batch on the GPU [default: the plan's, 32 when it is built]
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     max_batch: u32,
@@ -71,6 +74,15 @@ enum CpuPrecision {
     Half,
 }
 
+#[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+enum Isolation {
+    Auto,
+    /// In this process
+    Never,
+    /// In a process of its own, on the CPU too
+    Always,
+}
+
 impl EngineArgs {
     pub(super) fn choice(&self) -> EngineChoice {
         // The plugin takes no path that depends on the folder where the command is run.
@@ -91,6 +103,11 @@ impl EngineArgs {
             cpu_precision: match self.cpu_precision {
                 CpuPrecision::Float32 => abi::CPU_PRECISION_FLOAT32,
                 CpuPrecision::Half => abi::CPU_PRECISION_HALF,
+            },
+            isolation: match self.isolation {
+                Isolation::Auto => abi::ISOLATION_AUTO,
+                Isolation::Never => abi::ISOLATION_NEVER,
+                Isolation::Always => abi::ISOLATION_ALWAYS,
             },
             max_batch: self.max_batch,
         }

@@ -23,7 +23,7 @@ pub(crate) const FLAGS: [&str; abi::FLAG_COUNT] = [
 ];
 
 /// Alerts by code, from 1.
-const ALERTS: [&str; 9] = [
+const ALERTS: [&str; 10] = [
     "focus_loss",
     "color_drift",
     "embedding_drift",
@@ -33,6 +33,7 @@ const ALERTS: [&str; 9] = [
     "overrun",
     "engine_fallback",
     "unknown_scanner",
+    "worker_restarted",
 ];
 
 /// Alerts about the slide, the most urgent first.
