@@ -117,7 +117,9 @@ pub(super) fn summary(runtime: &Runtime, slide: &Slide) -> SlideSummary {
     summary.pixels_duplicate = counts.intake.pixels_duplicate;
     summary.pixels_late = counts.intake.pixels_late;
     summary.pixels_outside = counts.intake.pixels_outside;
+    summary.pixels_not_scanned = counts.intake.pixels_not_scanned;
     summary.retired_early = counts.intake.retired_early;
+    summary.channel_refused = counts.judged.channel_refused;
     summary.alerts = counts.judged.alerts;
     (summary.scanner_verdict, summary.scanner_p_value) = match counts.judged.scanner {
         ScannerVerdict::Unknown => (abi::SCANNER_UNKNOWN, f64::NAN),
