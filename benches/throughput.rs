@@ -1,6 +1,6 @@
 //! The plugin's cost beside its engine, as ratios and floors, measured through the C ABI.
 //!
-//! Run `cargo bench --bench throughput`. `COVERSLIP_BENCH_BUNDLE=DIR` uses another bundle in place of the demo.
+//! Run `cargo bench --bench throughput`; with `-- formats`, only what a camera's format costs. `COVERSLIP_BENCH_BUNDLE=DIR` uses another bundle in place of the demo.
 #![allow(clippy::print_stdout)]
 
 #[path = "../tests/support/host.rs"]
@@ -25,6 +25,9 @@ fn main() {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("bench-vit-small");
     coverslip_testkit::bundle_of(&folder, &SyntheticSpec::vit_small());
     println!("{} threads", threads());
+    if std::env::args().any(|argument| argument == "formats") {
+        return submit_formats(&folder);
+    }
     let per_tile = against_bare_engine("ViT-S/16, random weights", &folder, 48, 7);
     profile_scores(per_tile);
     let demo = std::env::var_os("COVERSLIP_BENCH_BUNDLE")

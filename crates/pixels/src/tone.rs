@@ -201,6 +201,16 @@ impl Tone {
                     pair[3..].copy_from_slice(&second.map(|level| level as u8));
                 }
             }
+            Some(depth) if self.matrix.is_none() => {
+                let table = &depth.channels[..];
+                let channel = |level: u16, c: usize| table[usize::from(level)][c];
+                for (at, pair) in to.chunks_exact_mut(6).enumerate() {
+                    let first = [channel(er[at], 0), channel(eg[at], 1), channel(eb[at], 2)];
+                    let second = [channel(or[at], 0), channel(og[at], 1), channel(ob[at], 2)];
+                    pair[..3].copy_from_slice(&first);
+                    pair[3..].copy_from_slice(&second);
+                }
+            }
             _ => {
                 let levels = |at: usize| match at % 2 {
                     0 => [er[at / 2], eg[at / 2], eb[at / 2]],

@@ -25,29 +25,34 @@ pub(crate) fn unpack(packing: Packing, bits: u32, row: &[u8], first: usize, to: 
 }
 
 fn dense(bits: u32, row: &[u8], first: usize, to: &mut [u16]) {
-    // So many samples make whole bytes.
-    let group = if bits == 12 { 2 } else { 4 };
-    let head = first.next_multiple_of(group).saturating_sub(first).min(to.len());
+    match bits {
+        10 => groups::<10, 4, 5>(row, first, to),
+        12 => groups::<12, 2, 3>(row, first, to),
+        _ => groups::<14, 4, 7>(row, first, to),
+    }
+}
+
+/// `COUNT` samples of `BITS` bits make `BYTES` whole bytes.
+fn groups<const BITS: u32, const COUNT: usize, const BYTES: usize>(row: &[u8], first: usize, to: &mut [u16]) {
+    let head = (first.next_multiple_of(COUNT) - first).min(to.len());
     let (before, rest) = to.split_at_mut(head);
     for (at, level) in before.iter_mut().enumerate() {
-        *level = dense_sample(bits, row, first + at);
+        *level = dense_sample(BITS, row, first + at);
     }
-    let mut from = first + head;
-    let start = from * bits as usize / 8;
-    let bytes = group * bits as usize / 8;
-    let mut groups = rest.chunks_exact_mut(group);
-    let mask = u64::from(u16::MAX >> (16 - bits));
-    for (levels, packed) in (&mut groups).zip(row[start.min(row.len())..].chunks_exact(bytes)) {
+    let from = first + head;
+    let whole = rest.len() / COUNT * COUNT;
+    let (levels, after) = rest.split_at_mut(whole);
+    let packed = row[(from / COUNT * BYTES).min(row.len())..].chunks_exact(BYTES);
+    for (levels, packed) in levels.chunks_exact_mut(COUNT).zip(packed) {
         let mut word = [0; 8];
-        word[..bytes].copy_from_slice(packed);
+        word[..BYTES].copy_from_slice(packed);
         let word = u64::from_le_bytes(word);
         for (at, level) in levels.iter_mut().enumerate() {
-            *level = (word >> (at as u32 * bits) & mask) as u16;
+            *level = (word >> (at as u32 * BITS)) as u16 & (u16::MAX >> (16 - BITS));
         }
-        from += group;
     }
-    for (at, level) in groups.into_remainder().iter_mut().enumerate() {
-        *level = dense_sample(bits, row, from + at);
+    for (at, level) in after.iter_mut().enumerate() {
+        *level = dense_sample(BITS, row, from + whole + at);
     }
 }
 

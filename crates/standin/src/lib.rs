@@ -3,6 +3,8 @@
 //!
 //! A host that breaks a rule is told, not stopped: what the real library answers is what the host gets.
 
+#![cfg(target_os = "linux")]
+
 mod calls;
 mod guarded;
 mod maps;

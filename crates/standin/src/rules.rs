@@ -19,7 +19,6 @@ macro_rules! rules {
 rules! {
     STRUCT_SIZE "struct-size" "Each begins with `struct_size`, which the host sets to sizeof.";
     RECORD_SIZE "record-size" "INVALID_STRUCT: a size below that of 1.0, inside a field, or not a multiple of 8.";
-    VERSION "version" "OK; ABI_MISMATCH: the message names both versions.";
     ONE_SUBMIT_THREAD "one-submit-thread" "may be called on one thread at a time per slide";
     LOG_CALLS_LIBRARY "log-calls-library" "The callback must not call the library.";
     CONTROL_IN_CALLBACK "control-in-callback" "may be called on any thread, but not from a callback of this library.";
