@@ -59,9 +59,11 @@ def demo_core(pixel_type: str, arguments: argparse.Namespace) -> CMMCorePlus:
         return core
     core.loadDevice("Camera", "DemoCamera", "DCam")
     core.loadDevice("XY", "DemoCamera", "DXYStage")
+    core.loadDevice("Shutter", "DemoCamera", "DShutter")
     core.initializeAllDevices()
     core.setCameraDevice("Camera")
     core.setXYStageDevice("XY")
+    core.setShutterDevice("Shutter")
     core.setProperty("Camera", "PixelType", pixel_type)
     core.setExposure(5)
     return core

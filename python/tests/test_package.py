@@ -115,7 +115,7 @@ def test_a_mask_and_channels(runtime):
 
 
 def test_errors_are_exceptions(runtime):
-    with pytest.raises(coverslip.CoverslipError, match="no such bundle") as caught:
+    with pytest.raises(coverslip.CoverslipError, match="BUNDLE_INVALID: /nowhere") as caught:
         coverslip.open("/nowhere")
     assert (caught.value.code, caught.value.name) == (constants.BUNDLE_INVALID, "BUNDLE_INVALID")
     with begin(runtime, 448, 448) as slide:
