@@ -72,10 +72,14 @@ def demo_core(pixel_type: str, arguments: argparse.Namespace) -> CMMCorePlus:
 class Host:
     """Gives the images of a run to a slide, and listens to its alerts."""
 
-    def __init__(self, core: CMMCorePlus, slide: coverslip.Slide, camera: Camera, on_alert: str) -> None:
-        self.core, self.slide, self.camera, self.on_alert = core, slide, camera, on_alert
+    def __init__(
+        self, core: CMMCorePlus, slide: coverslip.Slide, camera: Camera, arguments: argparse.Namespace
+    ) -> None:
+        self.core, self.slide, self.camera = core, slide, camera
+        self.columns, self.on_alert, self.patience = arguments.columns, arguments.on_alert, arguments.patience
         self.frames = self.scan_pass = 0
         self.boxes: list[tuple[int, int, int, int]] = []
+        self.parts: list[coverslip.Results] = []
         self.failure: Exception | None = None
         self.done = threading.Event()
         core.mda.events.frameReady.connect(self.frame_ready)
@@ -92,10 +96,12 @@ class Host:
                 format=self.camera.format,
                 timeout=60.0,
                 frame_id=self.frames + 1,
-                group_id=1 + event.index.get("g", 0),
+                # A row of the grid is a strip: a loss of focus is told by strip.
+                group_id=1 + event.index.get("g", 0) // self.columns,
                 scan_pass=self.scan_pass,
             )
             self.frames += 1
+            self.parts.append(self.slide.poll(timeout=self.patience))
             self.hear()
         except Exception as failure:  # The engine would only log it.
             self.failure = failure
@@ -119,6 +125,12 @@ class Host:
         if self.failure is not None:
             raise self.failure
 
+    def settle(self) -> None:
+        """Waits for the results of what is complete: only then is it known what must be scanned again."""
+        while len(part := self.slide.poll(timeout=1.0)):
+            self.parts.append(part)
+            self.hear()
+
     def in_boxes(self, event: useq.MDAEvent) -> bool:
         x, y = self.camera.corner(event.x_pos or 0.0, event.y_pos or 0.0)
         width, height = self.camera.width, self.camera.height
@@ -132,13 +144,17 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=2)
     parser.add_argument("--columns", type=int, default=3)
     parser.add_argument("--mpp", type=float, default=0.5, help="micrometres per pixel of the camera")
+    parser.add_argument("--patience", type=float, default=0.0, metavar="S", help="wait so long for results at each field")
     parser.add_argument("--on-alert", choices=("report", "stop", "repeat"), default="report")
     parser.add_argument("--white", type=int, help="level of white [default: the camera's highest]")
+    parser.add_argument("--camera", action="append", default=[], metavar="NAME=VALUE", help="a property of the camera")
     parser.add_argument("--adapters", help="folder of device adapters [default: mm-test-adapters]")
     parser.add_argument("--config", help="Micro-Manager's configuration [default: the demo camera and stage]")
     arguments = parser.parse_args()
 
     core = demo_core(arguments.pixel_type, arguments)
+    for setting in arguments.camera:
+        core.setProperty(core.getCameraDevice(), *setting.split("=", 1))
     camera = Camera.of(core, arguments.pixel_type, arguments.mpp)
     grid = useq.GridRowsColumns(
         rows=arguments.rows,
@@ -162,16 +178,18 @@ def main() -> int:
         spread=(right - left, bottom - top),
         tone_white=float(arguments.white or camera.white),
     ) as slide:
-        host = Host(core, slide, camera, arguments.on_alert)
+        host = Host(core, slide, camera, arguments)
         host.run(events)
+        host.settle()
         again = 0
         if host.boxes:
             host.scan_pass = 1
             repeated = [event for event in events if host.in_boxes(event)]
             again = len(repeated)
             host.run(repeated)
-        results = slide.finish()
+        host.parts.append(slide.finish())
         host.hear()
+        results = coverslip.Results.joined(host.parts, 0)
         return report(slide, results, host, (len(events), again), arguments.on_alert)
 
 
@@ -187,6 +205,8 @@ def report(
         f"{done} analysed, {summary['alerts']} alerts; {pixels} pixels, {summary['pixels_duplicate']} of them twice"
     )
     stopped = on_alert == "stop" and summary["alerts"] > 0
+    if stopped:
+        print("an alert stopped the run")
     sound = (
         len(places) == len(results) == summary["opened"]
         and pixels == host.frames * camera.width * camera.height
