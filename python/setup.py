@@ -30,13 +30,17 @@ def native_files() -> dict[str, Path]:
     """Where each native file of the wheel comes from, by its place in the package."""
     prefix = os.environ.get("COVERSLIP_PREFIX")
     if prefix:
-        library = Path(prefix) / "lib" / "libcoverslip.so"
-        command = Path(prefix) / "bin" / "coverslip"
+        libraries, commands = Path(prefix) / "lib", Path(prefix) / "bin"
     else:
-        subprocess.run(["cargo", "build", "--release", "-p", "coverslip", "-p", "coverslip-lab"], cwd=ROOT, check=True)
-        folder = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
-        library, command = folder / "libcoverslip.so", folder / "coverslip"
-    return {"lib/libcoverslip.so": library.resolve(), "bin/coverslip": command.resolve()}
+        packages = ["-p", "coverslip", "-p", "coverslip-lab", "-p", "coverslip-standin"]
+        subprocess.run(["cargo", "build", "--release", *packages], cwd=ROOT, check=True)
+        libraries = commands = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
+    files = {"lib/libcoverslip.so": libraries / "libcoverslip.so", "bin/coverslip": commands / "coverslip"}
+    # What `coverslip validate` puts in the library's place; an installation may be without it.
+    standin = libraries / "libcoverslip_standin.so"
+    if standin.is_file():
+        files["lib/libcoverslip_standin.so"] = standin
+    return {place: source.resolve() for place, source in files.items()}
 
 
 class BuildWithLibrary(build_py):

@@ -208,14 +208,8 @@ fn demosaiced(code: u32, level: impl Fn(usize, usize, usize) -> u16) -> Picture 
         stride: shot.frame.planes[0].stride as usize,
     };
     let image = Image { format, width: WIDTH, height: HEIGHT, planes: [plane; 3] };
-    let source = Source {
-        image: Some(image),
-        kept: None,
-        format,
-        width: WIDTH,
-        validity: Default::default(),
-        channel: None,
-    };
+    let source =
+        Source { image: Some(image), kept: None, format, width: WIDTH, validity: Default::default(), channel: None };
     let mut developer = Developer::new(Tone::new(&ToneSpec::default()).unwrap(), WIDTH).unwrap();
     developer.begin(0, WIDTH);
     let mut rgb = vec![0; 3 * WIDTH * HEIGHT];
@@ -401,7 +395,8 @@ fn pixels_that_were_never_captured_count_as_not_arrived_however_it_is_said() {
         })
         .collect();
     let whole = picture.frame(0, 0, WIDTH as u32, HEIGHT as u32);
-    let plane = |data: &[u8], stride: usize| Plane { data: data.as_ptr(), stride: stride as u64, size: data.len() as u64 };
+    let plane =
+        |data: &[u8], stride: usize| Plane { data: data.as_ptr(), stride: stride as u64, size: data.len() as u64 };
     for way in ["bytes", "bits", "alpha", "value"] {
         let slide = begin(&runtime, |desc| match way {
             "alpha" => desc.flags |= SLIDE_ALPHA_IS_VALIDITY,

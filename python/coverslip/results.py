@@ -18,12 +18,12 @@ def dtype_of(struct: str) -> np.dtype[Any]:
     """The NumPy type of a struct of the header: its fields, where they lie."""
     names, formats, offsets = [], [], []
     for name, field in ffi.typeof(struct).fields:
-        kind, shape = field.type, ()
+        kind, shape = field.type, None
         if kind.kind == "array":
             kind, shape = kind.item, (kind.length,)
         base = np.dtype(_SCALARS[kind.cname])
         names.append(name)
-        formats.append((base, shape) if shape else base)
+        formats.append((base, shape) if shape is not None else base)
         offsets.append(field.offset)
     size = ffi.sizeof(struct)
     return np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": size})

@@ -246,14 +246,7 @@ impl Assembler {
         self.strips.put_last(place, strip, &frame, now, Ends { follows: follows.is_some(), is_held });
     }
 
-    fn deliver(
-        &mut self,
-        frame: &Frame<'_>,
-        kept: Option<&KeptRows>,
-        area: Rect,
-        now: Instant,
-        out: &mut dyn Outlet,
-    ) {
+    fn deliver(&mut self, frame: &Frame<'_>, kept: Option<&KeptRows>, area: Rect, now: Instant, out: &mut dyn Outlet) {
         let source = Source {
             image: Some(frame.image),
             kept,

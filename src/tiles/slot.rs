@@ -198,12 +198,7 @@ impl Slot {
         let mask = || filled(shape.mask_words(), 0);
         Boxed::new(Slot {
             id,
-            identity: Identity::new(
-                Place { column: 0, row: 0, pass: 0 },
-                nowhere,
-                FrameTag::default(),
-                Instant::now(),
-            ),
+            identity: Identity::new(Place { column: 0, row: 0, pass: 0 }, nowhere, FrameTag::default(), Instant::now()),
             outcome: Outcome::Pending,
             evidence: Evidence::default(),
             features: reserve(shape.features)?,

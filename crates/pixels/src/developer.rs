@@ -8,8 +8,8 @@ use std::collections::TryReserveError;
 use crate::copy::{Order, copy_row};
 use crate::format::{Packing, PixelFormat, Samples};
 use crate::image::Image;
-use crate::mosaic::{REACH, Window, mirrored};
 use crate::memory::room;
+use crate::mosaic::{REACH, Window, mirrored};
 use crate::tone::Tone;
 use crate::unpack::unpack;
 use crate::validity::Validity;
@@ -30,13 +30,8 @@ pub struct KeptRows {
 impl KeptRows {
     /// For frames of at most `width` columns.
     pub fn new(width: usize) -> Result<KeptRows, TryReserveError> {
-        let mut kept = KeptRows {
-            format: None,
-            width: 0,
-            rows: 0,
-            levels: room(KEPT * width)?,
-            missing: room(KEPT * width)?,
-        };
+        let mut kept =
+            KeptRows { format: None, width: 0, rows: 0, levels: room(KEPT * width)?, missing: room(KEPT * width)? };
         kept.levels.resize(KEPT * width, 0);
         kept.missing.resize(KEPT * width, 0);
         Ok(kept)

@@ -204,9 +204,6 @@ mod tests {
     fn rows_that_end_within_a_byte_take_it_whole() {
         let bytes = |code| PixelFormat::from_pfnc(code).unwrap().row_bytes(5);
         // Five pixels of Mono10p, Mono12p, Mono14p, Mono12Packed and RGB10p.
-        assert_eq!(
-            [0x010A_0046, 0x010C_0047, 0x010E_0104, 0x010C_0006, 0x021E_005C].map(bytes),
-            [7, 8, 9, 8, 19]
-        );
+        assert_eq!([0x010A_0046, 0x010C_0047, 0x010E_0104, 0x010C_0006, 0x021E_005C].map(bytes), [7, 8, 9, 8, 19]);
     }
 }

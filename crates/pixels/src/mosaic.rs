@@ -68,7 +68,8 @@ impl Window {
     pub(crate) fn new(width: usize) -> Result<Window, TryReserveError> {
         let pairs = width / 2 + 4;
         let halves = || Ok::<_, TryReserveError>(Halves { even: zeros(pairs)?, odd: zeros(pairs)? });
-        let colours = || Ok::<_, TryReserveError>(Colours { red: zeros(pairs)?, green: zeros(pairs)?, blue: zeros(pairs)? });
+        let colours =
+            || Ok::<_, TryReserveError>(Colours { red: zeros(pairs)?, green: zeros(pairs)?, blue: zeros(pairs)? });
         Ok(Window {
             rows: [halves()?, halves()?, halves()?, halves()?, halves()?],
             held: [None; 5],
@@ -112,7 +113,8 @@ impl Window {
         let count = self.pairs;
         let kernel = if highest <= 4095 { narrow::row } else { wide::row };
         // For even columns the odd one of the same pair is to the right; for odd columns the even one of the next.
-        let even = Cross::new([&nn.even, &n.even, &here.even, &s.even, &ss.even], [&n.odd, &here.odd, &s.odd], 0, count);
+        let even =
+            Cross::new([&nn.even, &n.even, &here.even, &s.even, &ss.even], [&n.odd, &here.odd, &s.odd], 0, count);
         let odd = Cross::new([&nn.odd, &n.odd, &here.odd, &s.odd, &ss.odd], [&n.even, &here.even, &s.even], 1, count);
         kernel(&even, first, self.even.by_row(red_row), highest);
         kernel(&odd, !first, self.odd.by_row(red_row), highest);
@@ -169,11 +171,20 @@ macro_rules! kernels {
 
             /// Own colour, green and other colour of each column; `coloured`: the columns are of the row's own colour,
             /// not green.
-            pub(super) fn row(cross: &Cross<'_>, coloured: bool, to: (&mut [u16], &mut [u16], &mut [u16]), highest: u16) {
+            pub(super) fn row(
+                cross: &Cross<'_>,
+                coloured: bool,
+                to: (&mut [u16], &mut [u16], &mut [u16]),
+                highest: u16,
+            ) {
                 if coloured { colour_sites(cross, to, highest) } else { green_sites(cross, to, highest) }
             }
 
-            fn colour_sites(cross: &Cross<'_>, (own, green, other): (&mut [u16], &mut [u16], &mut [u16]), highest: u16) {
+            fn colour_sites(
+                cross: &Cross<'_>,
+                (own, green, other): (&mut [u16], &mut [u16], &mut [u16]),
+                highest: u16,
+            ) {
                 let Cross { centre, north, south, east, west, far, corners } = cross;
                 let count = centre.len();
                 let (north, south, east, west) = (&north[..count], &south[..count], &east[..count], &west[..count]);

@@ -112,7 +112,13 @@ fn expected(name: &str, format: PixelFormat, levels: &[u16], width: usize, x: us
     let mirror = |at: isize, n: usize| {
         let last = n as isize - 1;
         let at = at.abs();
-        if n == 2 { at.rem_euclid(2) } else if at > last { 2 * last - at } else { at }
+        if n == 2 {
+            at.rem_euclid(2)
+        } else if at > last {
+            2 * last - at
+        } else {
+            at
+        }
     };
     let of = |dx: isize, dy: isize| {
         let (x, y) = (mirror(x as isize + dx, width), mirror(y as isize + dy, height));
@@ -171,7 +177,8 @@ fn strips_that_follow_each_other_are_the_whole() {
             kept.keep(&strip, &Validity::default(), follows);
             y = end;
         }
-        let last = Source { image: None, kept: Some(&kept), format, width, validity: Validity::default(), channel: None };
+        let last =
+            Source { image: None, kept: Some(&kept), format, width, validity: Validity::default(), channel: None };
         rgb.extend(develop(&last, -2..0, &mut dice));
         assert!(rgb == whole, "{format:?}");
     }

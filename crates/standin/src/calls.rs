@@ -12,7 +12,9 @@ use coverslip_plugin_abi::{
 use crate::guarded::Guarded;
 use crate::maps::{Access, first_beyond};
 use crate::report::broken;
-use crate::state::{Callback, Submitting, begin_call, has_ended, inside, runtime_ended, slide_begun, slide_ended, with_slide};
+use crate::state::{
+    Callback, Submitting, begin_call, has_ended, inside, runtime_ended, slide_begun, slide_ended, with_slide,
+};
 use crate::{blank, real, report, rules};
 
 /// The table that hosts get: the real one's, with these functions.
@@ -199,7 +201,9 @@ unsafe extern "C" fn slide_begin(runtime: u64, desc: *const SlideDesc, out: *mut
 
 unsafe extern "C" fn slide_submit(slide: u64, frame: *const Frame, error: *mut Error) -> i32 {
     // SAFETY: see above.
-    unsafe { submit("slide_submit", slide, frame, error, |slide, frame, error| (real().slide_submit)(slide, frame, error)) }
+    unsafe {
+        submit("slide_submit", slide, frame, error, |slide, frame, error| (real().slide_submit)(slide, frame, error))
+    }
 }
 
 unsafe extern "C" fn slide_submit_wait(slide: u64, frame: *const Frame, timeout_ms: u32, error: *mut Error) -> i32 {
@@ -389,7 +393,11 @@ fn buffers_are_sound(call: &str, batch: &ResultBatch) -> bool {
     let mut sound = true;
     for (range, name) in ranges.iter().zip(names).filter(|(range, _)| !range.is_empty()) {
         if let Some(beyond) = first_beyond(range.clone(), Access::Write) {
-            let what = format!("{name} of {} bytes, of which {} can be written", range.end - range.start, beyond - range.start);
+            let what = format!(
+                "{name} of {} bytes, of which {} can be written",
+                range.end - range.start,
+                beyond - range.start
+            );
             broken(rules::BUFFER_MEMORY, call, &what);
             sound = false;
         }
@@ -410,8 +418,7 @@ unsafe extern "C" fn slide_end(slide: u64, error: *mut Error) -> i32 {
     // SAFETY: the summary is ours; a handle that is not valid is refused.
     let known = unsafe { (real().slide_summary)(slide, &mut summary, std::ptr::null_mut()) } == abi::OK;
     if known && cancelled == Some(false) && summary.unpolled + summary.in_flight > 0 {
-        let what =
-            format!("{} results were not polled, {} tiles had none yet", summary.unpolled, summary.in_flight);
+        let what = format!("{} results were not polled, {} tiles had none yet", summary.unpolled, summary.in_flight);
         broken(rules::RESULTS_DROPPED, "slide_end", &what);
     }
     // SAFETY: see above.

@@ -91,7 +91,8 @@ impl Verdict {
         };
         if self.runtimes == 0 {
             lines.push(
-                "the host opened no runtime through the library that stands in: give {library} where it takes a path".into(),
+                "the host opened no runtime through the library that stands in: give {library} where it takes a path"
+                    .into(),
             );
         }
         lines.push(format!(
