@@ -122,7 +122,9 @@ pub(super) fn summary(runtime: &Runtime, slide: &Slide) -> SlideSummary {
     summary.pixels_duplicate = counts.intake.pixels_duplicate;
     summary.pixels_late = counts.intake.pixels_late;
     summary.pixels_outside = counts.intake.pixels_outside;
+    summary.pixels_not_scanned = counts.intake.pixels_not_scanned;
     summary.retired_early = counts.intake.retired_early;
+    summary.channel_refused = counts.judged.channel_refused;
     summary.alerts = counts.judged.alerts;
     summary.tiles_retried = counts.judged.retried;
     summary.worker_restarts = counts.judged.restarts;

@@ -7,6 +7,7 @@ use std::fmt::{Arguments, Display, Write};
 
 use coverslip_bundle::Digest;
 use coverslip_bundle::signature::{PublicKey, Trust};
+use coverslip_pixels::tone::ToneSpec;
 use coverslip_plugin_abi::{CPU_PRECISION_FLOAT32, ISOLATION_AUTO};
 use coverslip_vit::Family;
 use sha2::{Digest as _, Sha256};
@@ -15,6 +16,7 @@ use super::request::SlideRequest;
 use super::runtime::RuntimeConfig;
 use crate::engine::isolation::Isolation;
 use crate::slide::config::SlideConfig;
+use crate::tiles::content::NotScanned;
 use coverslip_base::thread::Placement;
 use coverslip_engine::config::{EngineConfig, GpuConfig};
 
@@ -178,6 +180,7 @@ fn slide_fields<W: Write>(
         max_unpolled,
         limits,
         rules,
+        tone,
         result_deadline,
         alpha,
         embeddings,
@@ -191,7 +194,12 @@ fn slide_fields<W: Write>(
         digest: _,
         memory_bytes: _,
     } = config;
-    let mut fields = Fields::new(to, "coverslip slide configuration v2");
+    let captured = *tone != ToneSpec::default() || rules.not_scanned != NotScanned::default();
+    let version = match captured {
+        false => "coverslip slide configuration v2",
+        true => "coverslip slide configuration v3",
+    };
+    let mut fields = Fields::new(to, version);
     fields.digest("runtime", Some(runtime));
     fields.text("scanner", Some(request.scanner));
     fields.text("slide", Some(request.slide));
@@ -217,7 +225,25 @@ fn slide_fields<W: Write>(
     fields.flag("embeddings", *embeddings);
     fields.flag("analyse_background", *analyse_background);
     fields.number("stability_interval", stability_interval);
+    if captured {
+        capture_fields(&mut fields, tone, &rules.not_scanned);
+    }
     fields.0
+}
+
+/// What a camera's levels become, and which of its pixels were not scanned.
+fn capture_fields(fields: &mut Fields<impl Write>, tone: &ToneSpec, not_scanned: &NotScanned) {
+    let ToneSpec { black, white, gamma, table, balance, matrix } = tone;
+    let NotScanned { alpha, value } = not_scanned;
+    fields.number("tone", format_args!("{black},{white},{gamma}"));
+    fields.number("tone_table", format_args!("{}:{}", table.len(), Digest(Sha256::digest(table).into())));
+    fields.number("white_balance", format_args!("{balance:?}"));
+    fields.number("color_matrix", format_args!("{matrix:?}"));
+    fields.flag("alpha_is_validity", *alpha);
+    match value {
+        Some([r, g, b]) => fields.number("not_scanned", format_args!("{r},{g},{b}")),
+        None => fields.number("not_scanned", '-'),
+    }
 }
 
 #[cfg(test)]
@@ -283,7 +309,12 @@ mod tests {
             max_tiles: 6,
             max_unpolled: 65_536,
             limits: FrameLimits { width: 512, height: 256 },
-            rules: AssemblyRules { timeout: Some(Duration::from_millis(250)), min_coverage: 0.5 },
+            rules: AssemblyRules {
+                timeout: Some(Duration::from_millis(250)),
+                min_coverage: 0.5,
+                not_scanned: NotScanned::default(),
+            },
+            tone: ToneSpec::default(),
             result_deadline: None,
             alpha: 0.01,
             flag_alpha: [0.0; 16],
@@ -374,7 +405,7 @@ memory_limit=4294967296
     #[test]
     fn a_slides_digest_is_that_of_these_lines() {
         let desc = SlideDesc { color_state: 3, ..SlideDesc::init() };
-        let request = SlideRequest { desc: &desc, scanner: "S 1", slide: "L\n2", color_name: None };
+        let request = SlideRequest { desc: &desc, scanner: "S 1", slide: "L\n2", color_name: None, tone_table: &[] };
         let text = slide_fields(String::new(), &slide(), &request, 64, &[1; 32]);
         let expected = "coverslip slide configuration v2
 runtime=0101010101010101010101010101010101010101010101010101010101010101

@@ -29,4 +29,6 @@ pub(crate) struct SlideRequest<'d> {
     pub(crate) scanner: &'d str,
     pub(crate) slide: &'d str,
     pub(crate) color_name: Option<&'d str>,
+    /// The curve's 8-bit channels; empty: none.
+    pub(crate) tone_table: &'d [u8],
 }

@@ -209,14 +209,7 @@ impl Docket {
 
     /// The result of a tile that a refused frame would have touched and that never got a pixel.
     fn settle_refused(&mut self, place: Place, area: Rect, now: Instant) -> bool {
-        let identity = Identity {
-            place,
-            area,
-            first: Default::default(),
-            last: Default::default(),
-            last_pixel: now,
-            coverage: 0.0,
-        };
+        let identity = Identity::new(place, area, Default::default(), now);
         let outcome = self.slide.verdict_when_over().unwrap_or(Outcome::Refused);
         self.settle_without_slot(&identity, outcome, now)
     }
@@ -261,6 +254,8 @@ impl Docket {
             engine_epoch: evidence.epoch.unwrap_or(self.slide.config.engine_epoch),
             p_values: flags.p_values,
             measurements: evidence.measurements,
+            channels_missing: if outcome == Outcome::Refused { identity.channels_missing } else { 0 },
+            not_scanned: identity.not_scanned,
             ..Default::default()
         }
     }
