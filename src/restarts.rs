@@ -1,11 +1,10 @@
-//! What the host is told of worker processes: which one runs the engine, how often it was started again, and why.
+//! What the host is told of worker processes: how often they were started again, and why.
 
 use coverslip_base::sync::{AtomicBool, AtomicU64, Mutex, Ordering, PoisonError};
 
 /// Of one runtime. Zeros, where the engine runs in this process.
 #[derive(Default)]
 pub(crate) struct Restarts {
-    process: AtomicU64,
     restarts: AtomicU64,
     batches_retried: AtomicU64,
     /// What the judge has not been told yet.
@@ -29,15 +28,6 @@ pub(crate) struct Restarted {
 }
 
 impl Restarts {
-    /// The process of the worker; 0: there is none.
-    pub(crate) fn process(&self) -> u64 {
-        self.process.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn set_process(&self, process: u64) {
-        self.process.store(process, Ordering::Relaxed);
-    }
-
     pub(crate) fn count(&self) -> u64 {
         self.restarts.load(Ordering::Relaxed)
     }

@@ -45,7 +45,7 @@ pub(super) fn info(runtime: &Runtime) -> RuntimeInfo {
     put_text(&mut info.gpu_uuid, &about.gpu_uuid);
     info.plan_digest = about.plan_digest;
     info.precision = about.precision;
-    info.worker_process_id = runtime.shared.restarts.process();
+    info.worker_process_id = runtime.shared.duty.process();
     info.worker_restarts = runtime.shared.restarts.count();
     info.cpu_precision = runtime.config.engine.cpu_precision;
     put_text(&mut info.cpu_kernels, &about.cpu_kernels);
@@ -95,7 +95,7 @@ pub(super) fn stats(runtime: &Runtime) -> RuntimeStats {
     stats.lane_ns = read(&shared.times.lane);
     stats.judge_ns = read(&shared.times.judge);
     stats.budget_percent = shared.budget.load(Ordering::Relaxed);
-    stats.worker_process_id = shared.restarts.process();
+    stats.worker_process_id = shared.duty.process();
     stats.worker_restarts = shared.restarts.count();
     stats.batches_retried = shared.restarts.batches_retried();
     stats.wake_ups = shared.wakes.count();

@@ -119,6 +119,11 @@ impl Duty {
         self.changed.notify_all();
     }
 
+    /// The process of the engine on duty; 0: this one.
+    pub(crate) fn process(&self) -> u64 {
+        self.lock().engine.as_ref().map_or(0, |engine| engine.process())
+    }
+
     /// Makes lanes that hang return, where that can be done: whether it is.
     pub(crate) fn abort(&self) -> bool {
         let state = self.lock();

@@ -145,19 +145,25 @@ fn faults_at_random() {
 fn the_third_loss_hands_over_to_the_cpu() {
     let site = Site::new("hands-over");
     let expected = played(&open_with(&site.bundle, |_| ()).expect("the CPU"));
-    let runtime = site.open(|desc| desc.fallback = FALLBACK_ON_CPU).expect("the fake GPU");
-    for _ in 0..3 {
-        std::fs::write(&site.sabotage, "segv").unwrap();
-        expect_same(&played(&runtime), &expected);
+    // Where the CPU stands by: in this process, or in another worker.
+    for isolation in [ISOLATION_AUTO, ISOLATION_ALWAYS] {
+        let change = |desc: &mut RuntimeDesc| (desc.fallback, desc.isolation) = (FALLBACK_ON_CPU, isolation);
+        let runtime = site.open(change).expect("the fake GPU");
+        let gpu = runtime.info().worker_process_id;
+        for _ in 0..3 {
+            std::fs::write(&site.sabotage, "segv").unwrap();
+            expect_same(&played(&runtime), &expected);
+        }
+        // What was run again ran; the next batch is the CPU's.
+        let found = played(&runtime);
+        expect_same(&found, &expected);
+        assert!(found.iter().all(|tile| tile.record.engine_epoch == 2));
+        let info = runtime.info();
+        assert_eq!((info.engine, info.fallback_reason), (ENGINE_CPU, REASON_WORKER_CRASHED));
+        assert_eq!((info.worker_process_id != 0, info.worker_restarts), (isolation == ISOLATION_ALWAYS, 3));
+        assert!(gpu != 0 && info.worker_process_id != gpu);
+        runtime.close(10_000).expect("every thread ends");
     }
-    // What was run again ran; the next batch is the CPU's.
-    let found = played(&runtime);
-    expect_same(&found, &expected);
-    assert!(found.iter().all(|tile| tile.record.engine_epoch == 2));
-    let info = runtime.info();
-    assert_eq!((info.engine, info.fallback_reason), (ENGINE_CPU, REASON_WORKER_CRASHED));
-    assert_eq!((info.worker_process_id, info.worker_restarts), (0, 3), "the CPU stands by in this process");
-    runtime.close(10_000).expect("every thread ends");
 }
 
 #[test]
@@ -166,16 +172,16 @@ fn a_tile_in_a_batch_is_found() {
     let site = Site::new("poison");
     let runtime = site.open(|desc| desc.max_batch = 32).expect("the fake GPU");
     let (slide, mut picture) = row(&runtime);
-    let guilty = [3, 40, 41];
+    let guilty = [3i32, 40, 41];
     for tile in guilty {
-        let at = 3 * (tile * 32) as usize;
+        let at = 3 * 32 * tile as usize;
         picture.rgb[at..at + 3].copy_from_slice(&[1, 2, 3]);
     }
     slide.submit(&picture.frame(0, 0, TILES * 32, 32)).expect("room");
     let mut found = slide.results();
     found.sort_by_key(|tile| tile.record.column);
     let failed: Vec<i32> = found.iter().filter(|t| t.record.status == TILE_FAILED).map(|t| t.record.column).collect();
-    assert_eq!(failed, guilty.map(|tile| tile as i32));
+    assert_eq!(failed, guilty);
     assert_eq!(by_status(&found)[TILE_DONE as usize], TILES as usize - guilty.len());
     let info = runtime.info();
     assert_eq!((info.engine, info.fallback_reason), (ENGINE_TENSORRT, REASON_NONE));

@@ -26,6 +26,10 @@ pub trait Engine: Send + Sync {
     fn lane(&self) -> Result<Box<dyn Lane>, Failure>;
     /// What runs, for `runtime_info`.
     fn about(&self) -> &About;
+    /// The process that runs it; 0: this one, or none now.
+    fn process(&self) -> u64 {
+        0
+    }
     /// The engine will be dropped, and somebody waits so long for its end.
     fn hurry(&self, _time: Duration) {}
     /// Makes the lanes return, where that can be done: for a runtime that ends while they hang. Whether it is; does not

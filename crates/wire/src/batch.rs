@@ -117,7 +117,8 @@ mod tests {
         for (found, sent) in found.iter().zip(outputs()) {
             let bits = |output: &TileOutput| output.embedding.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
             assert_eq!(bits(found), bits(&sent));
-            assert_eq!((&found.features, found.active_count), (&sent.features, sent.active_count));
+            let pairs = |output: &TileOutput| output.features.iter().map(|f| (f.index, f.value)).collect::<Vec<_>>();
+            assert_eq!((pairs(found), found.active_count), (pairs(&sent), sent.active_count));
             assert_eq!(
                 found.reconstruction_error.to_bits(),
                 sent.reconstruction_error.to_bits(),

@@ -44,6 +44,10 @@ impl Engine for RemoteEngine {
         &self.about
     }
 
+    fn process(&self) -> u64 {
+        self.post.process_number()
+    }
+
     fn hurry(&self, time: Duration) {
         self.post.hurry(time);
     }

@@ -45,6 +45,8 @@ pub(super) struct Post {
     state: Mutex<State>,
     /// The process of now, also while it is opened and `state` is locked.
     process: Mutex<Option<Arc<Process>>>,
+    /// Its number; 0: there is none.
+    process_number: AtomicU64,
     ended: AtomicBool,
     /// How long a worker may take to end by itself, in milliseconds.
     farewell: AtomicU64,
@@ -93,13 +95,14 @@ impl Post {
             floor: RwLock::new(()),
             state: Mutex::default(),
             process: Mutex::default(),
+            process_number: AtomicU64::new(0),
             ended: AtomicBool::new(false),
             farewell: AtomicU64::new(FAREWELL.as_millis() as u64),
             guilty_in_a_row: AtomicU32::new(0),
         };
         let (worker, opened) = post.start(&mut Vec::new(), tell)?;
         let mut state = post.lock();
-        post.order.restarts.set_process(worker.process.number().into());
+        post.set_process_number(worker.process.number().into());
         (state.worker, state.number, state.about) = (Some(worker), 1, opened.about.clone());
         drop(state);
         Ok((post, opened))
@@ -107,6 +110,15 @@ impl Post {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The worker's process; 0: there is none now.
+    pub(super) fn process_number(&self) -> u64 {
+        self.process_number.load(Ordering::Relaxed)
+    }
+
+    fn set_process_number(&self, number: u64) {
+        self.process_number.store(number, Ordering::Relaxed);
     }
 
     fn is_ended(&self) -> bool {
@@ -204,7 +216,7 @@ impl Post {
     pub(super) fn close(&self) {
         self.ended.store(true, Ordering::Release);
         let mut state = self.lock();
-        self.order.restarts.set_process(0);
+        self.set_process_number(0);
         if let Some(mut worker) = state.worker.take() {
             let asked = worker.control.send(Kind::Close, &[], within(SOON));
             let farewell = Duration::from_millis(self.farewell.load(Ordering::Relaxed));
@@ -282,7 +294,7 @@ impl Post {
             state.lost = Some(loss.clone());
             Trouble::Lost(loss)
         })?;
-        self.order.restarts.set_process(worker.process.number().into());
+        self.set_process_number(worker.process.number().into());
         (state.worker, state.number) = (Some(worker), state.number + 1);
         let within_a_minute = state.crashes.recent(Instant::now());
         self.order.restarts.add(Restarted { reason: state.reason, count: 1, within_a_minute, most: MOST });
@@ -343,7 +355,7 @@ impl Post {
         }
         let Some(mut worker) = state.worker.take() else { return };
         self.drain(&mut worker.control);
-        self.order.restarts.set_process(0);
+        self.set_process_number(0);
         state.reason = loss.reason;
         bury(worker.process, &mut state.unburied);
         let text = loss.error.text();
@@ -367,7 +379,7 @@ impl Post {
             last.error.text()
         );
         state.lost = Some(Loss { reason: last.reason, error });
-        self.order.restarts.set_process(0);
+        self.set_process_number(0);
         if let Some(worker) = state.worker.take() {
             bury(worker.process, &mut state.unburied);
         }
