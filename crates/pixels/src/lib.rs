@@ -7,10 +7,13 @@
 
 #![deny(unsafe_code)]
 
+#[allow(unsafe_code)]
+mod avx2;
 mod copy;
 pub mod developer;
 pub mod format;
 pub mod image;
+mod kernels;
 mod memory;
 mod mosaic;
 pub mod tone;

@@ -7,6 +7,7 @@
 
 use std::collections::TryReserveError;
 
+use crate::avx2;
 use crate::memory::room;
 use crate::mosaic::Colours;
 
@@ -195,7 +196,8 @@ impl Tone {
         let [or, og, ob] = odd.rows(count);
         match self.depth(bits) {
             Some(depth) if depth.plain => {
-                for (at, pair) in to.chunks_exact_mut(6).enumerate() {
+                let done = avx2::interleave([er, eg, eb, or, og, ob], to);
+                for (at, pair) in to.chunks_exact_mut(6).enumerate().skip(done) {
                     let (first, second) = ([er[at], eg[at], eb[at]], [or[at], og[at], ob[at]]);
                     pair[..3].copy_from_slice(&first.map(|level| level as u8));
                     pair[3..].copy_from_slice(&second.map(|level| level as u8));
