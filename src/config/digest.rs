@@ -8,7 +8,6 @@ use std::fmt::{Arguments, Display, Write};
 use coverslip_bundle::Digest;
 use coverslip_bundle::signature::{PublicKey, Trust};
 use coverslip_plugin_abi::CPU_PRECISION_FLOAT32;
-use coverslip_vit::Family;
 use sha2::{Digest as _, Sha256};
 
 use super::request::SlideRequest;
@@ -112,7 +111,8 @@ fn runtime_fields<W: Write>(to: W, config: &RuntimeConfig) -> W {
     }
     if narrow {
         fields.number("cpu_precision", cpu_precision);
-        fields.text("cpu_kernels", cpu_kernels.map(Family::name));
+        let kernels = cpu_kernels.map(|choice| choice.to_string());
+        fields.text("cpu_kernels", kernels.as_deref());
     }
     fields.0
 }
@@ -217,6 +217,8 @@ mod tests {
     use coverslip_plugin_abi::{AbiStruct, SlideDesc};
 
     use super::super::runtime::ProfileConfig;
+    use coverslip_vit::Family;
+
     use super::*;
     use crate::tiles::assembler::AssemblyRules;
     use crate::tiles::frame::FrameLimits;
@@ -318,11 +320,11 @@ memory_limit=4294967296
 
     #[test]
     fn half_is_written_with_its_kernels_and_only_where_it_is_asked_for() {
-        let engine = EngineConfig { cpu_precision: 1, cpu_kernels: Some(Family::Avx512Bf16), ..runtime().engine };
+        let engine = EngineConfig { cpu_precision: 1, cpu_kernels: Some(Family::Avx512Bf16.into()), ..runtime().engine };
         let half = runtime_fields(String::new(), &RuntimeConfig { engine, ..runtime() });
         let plain = runtime_fields(String::new(), &runtime());
         assert_eq!(half, format!("{}cpu_precision=1\ncpu_kernels=11:avx512-bf16\n", plain.replace("v2", "v3")));
-        let engine = EngineConfig { cpu_kernels: Some(Family::Avx2), ..runtime().engine };
+        let engine = EngineConfig { cpu_kernels: Some(Family::Avx2.into()), ..runtime().engine };
         assert_eq!(runtime_fields(String::new(), &RuntimeConfig { engine, ..runtime() }), plain, "as in 1.0");
     }
 

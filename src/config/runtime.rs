@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use coverslip_bundle::signature::{PublicKey, Trust};
 use coverslip_plugin_abi as abi;
-use coverslip_vit::Family;
+use coverslip_vit::Choice;
 
 use super::range::{in_range, or_default};
 use super::request::RuntimeRequest;
@@ -151,14 +151,19 @@ fn gpu(request: &RuntimeRequest<'_>) -> Result<GpuConfig> {
     })
 }
 
-/// What the table has for this processor. Without float32 kernels there is rten; without half ones there is nothing.
-fn kernels(cpu_precision: i32) -> Result<Option<Family>> {
-    let half = cpu_precision == abi::CPU_PRECISION_HALF;
-    match Family::best(half) {
-        None if half => Err(error!(
+/// What the table has for this processor. Without float32 kernels there is rten; without narrower ones there is nothing.
+fn kernels(cpu_precision: i32) -> Result<Option<Choice>> {
+    let (found, lacking) = match cpu_precision {
+        abi::CPU_PRECISION_HALF => {
+            (Choice::floats(true), "quick products of half precision: expected AVX512-BF16 as AMD has it")
+        }
+        abi::CPU_PRECISION_INT8 => (Choice::int8(), "products of int8: expected AVX512-VNNI or AVX-VNNI"),
+        _ => return Ok(Choice::floats(false)),
+    };
+    match found {
+        None => Err(error!(
             UNSUPPORTED,
-            "this processor has no quick products of half precision: expected AVX512-BF16 as AMD has it; set \
-             runtime_desc.cpu_precision to COVERSLIP_CPU_PRECISION_FLOAT32"
+            "this processor has no {lacking}; set runtime_desc.cpu_precision to COVERSLIP_CPU_PRECISION_FLOAT32"
         )),
         found => Ok(found),
     }

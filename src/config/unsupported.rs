@@ -27,10 +27,6 @@ pub(super) fn expect_built_runtime(desc: &abi::RuntimeDesc) -> Result<()> {
     // AUTO runs in this process until there are workers, and NEVER always does.
     expect_unset("COVERSLIP_ISOLATION_ALWAYS", desc.isolation != abi::ISOLATION_ALWAYS)?;
     expect_unset("runtime_desc.worker_timeout_ms", desc.worker_timeout_ms == 0)?;
-    expect_unset(
-        "COVERSLIP_CPU_PRECISION_INT8 of runtime_desc.cpu_precision",
-        desc.cpu_precision != abi::CPU_PRECISION_INT8,
-    )?;
     expect_unset("runtime_desc.cpu_tuning_path", desc.cpu_tuning_path.is_null())
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use coverslip_vit::Family;
+use coverslip_vit::Choice;
 
 use crate::thread::Placement;
 
@@ -18,7 +18,7 @@ pub(crate) struct EngineConfig {
     /// `COVERSLIP_CPU_PRECISION_*`.
     pub(crate) cpu_precision: i32,
     /// The kernels of the CPU engine, where the processor has some; else rten chooses its own.
-    pub(crate) cpu_kernels: Option<Family>,
+    pub(crate) cpu_kernels: Option<Choice>,
     pub(crate) placement: Placement,
     pub(crate) gpu: GpuConfig,
 }

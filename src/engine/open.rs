@@ -8,14 +8,14 @@ use std::sync::Arc;
 
 use coverslip_bundle::{Architecture, Bundle, Tolerance};
 use coverslip_plugin_abi as abi;
-use coverslip_vit::Family;
+use coverslip_vit::Choice;
 use crossbeam_channel::{Sender, bounded};
 
 use super::config::EngineConfig;
 use super::cpu::CpuEngine;
 use super::duty::Duty;
 use super::selfcheck::self_check;
-use super::vit::VitEngine;
+use super::vit::{self, VitEngine};
 use super::{Engine, Failure, Loss, tensorrt};
 use crate::error::{Result, error, from_bundle};
 use crate::log::Log;
@@ -119,15 +119,15 @@ impl Loader {
     fn cpu(&self) -> Result<Checked> {
         self.tell.tell(abi::STAGE_COMPOSE, 0.0)?;
         match (&self.bundle.manifest().architecture, self.config.cpu_kernels) {
-            (Architecture::Vit(_), Some(family)) => self.vit(family),
+            (Architecture::Vit(_), Some(choice)) => self.vit(choice),
             _ => self.rten(),
         }
     }
 
-    fn vit(&self, family: Family) -> Result<Checked> {
+    fn vit(&self, choice: Choice) -> Result<Checked> {
         self.tell.tell(abi::STAGE_ENGINE, 0.0)?;
-        let engine = VitEngine::load(&self.bundle, family, self.config.cpu_lanes)?;
-        let worst = self.check(&engine, Tolerance::of(family.precision()), 1)?;
+        let engine = VitEngine::load(&self.bundle, choice, self.config.cpu_lanes)?;
+        let worst = self.check(&engine, vit::tolerance(choice), 1)?;
         Ok((Arc::new(engine), worst))
     }
 
