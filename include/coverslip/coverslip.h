@@ -224,7 +224,7 @@ extern "C" {
 #define COVERSLIP_FALLBACK_NONE 1    /**< At open: runtime_open fails. In mid-slide: as above. */
 #define COVERSLIP_FALLBACK_ON_CPU 2  /**< Use the CPU, in mid-slide too; it is loaded at open for this. */
 
-/** coverslip_runtime_desc.precision: that of the GPU engine. The CPU computes in float32. */
+/** coverslip_runtime_desc.precision: that of the GPU engine. cpu_precision is that of the CPU's. */
 #define COVERSLIP_PRECISION_DEFAULT 0  /**< float16. */
 #define COVERSLIP_PRECISION_FLOAT32 1  /**< float32, without TF32. */
 #define COVERSLIP_PRECISION_FLOAT16 2  /**< float16 where it is safe; norms, softmax, SAE and errors in float32. */
@@ -236,8 +236,10 @@ extern "C" {
 #define COVERSLIP_CPU_PRECISION_HALF 1    /**< float16 or bfloat16, by what the processor has. Norms, softmax, SAE and
                                                errors in float32. UNSUPPORTED where the processor has no kernels for
                                                it that are quicker than float32's, and for an imported graph. */
-#define COVERSLIP_CPU_PRECISION_INT8 2    /**< The mix of int8, half and float32 that passed the bundle's gate; a bundle
-                                               without one is refused with UNSUPPORTED. Not built yet. */
+#define COVERSLIP_CPU_PRECISION_INT8 2    /**< The mix of int8, half and float32 that passed the bundle's gate, made by
+                                               `coverslip bundle quantise`. UNSUPPORTED, with the reason, for a bundle
+                                               without one or whose mix does not pass, for an imported graph, and where
+                                               the processor has neither AVX512-VNNI nor AVX-VNNI. */
 
 /** coverslip_runtime_desc.isolation: where the engine runs. 1.1 */
 #define COVERSLIP_ISOLATION_AUTO 0   /**< TensorRT in a worker process if the worker's program is there and the host's
@@ -455,8 +457,7 @@ extern "C" {
                                                 strength: restarts within a minute; threshold: how many end it. Not
                                                 built yet. */
 #define COVERSLIP_ALERT_PROFILE_PRECISION 11 /**< 1.1. The profile was calibrated at another precision; strength:
-                                                COVERSLIP_PRECISION_* of the profile; threshold: that of the engine. Not
-                                                built yet. */
+                                                COVERSLIP_PRECISION_* of the profile; threshold: that of the engine. */
 #define COVERSLIP_ALERT_SCANNER_DRIFT 12   /**< 1.1. What SCANNER_MISMATCH says at the end, said while the slide is on
                                                 the stage; strength: an e-value. Not built yet. */
 
@@ -531,7 +532,7 @@ typedef struct coverslip_runtime_desc {
     uint64_t gpu_memory_limit;     /**< Bytes that plan, contexts and buffers may take together; 0: no limit. */
     uint32_t max_batch;            /**< Tiles per batch on the GPU; 0: the plan's, 32 when built. At most 256. */
     uint32_t reserved;             /**< 0. */
-    /* 1.1. Not built yet, but for trusted_keys. */
+    /* 1.1. Not built yet, but for trusted_keys, cpu_precision and cpu_tuning_path. */
     const char *worker_path;       /**< The program that runs the engine in a process of its own; NULL: coverslip-worker
                                         beside the library. An absolute path. */
     int32_t isolation;             /**< COVERSLIP_ISOLATION_*. AUTO and NEVER are built: no worker is started. */
@@ -543,8 +544,9 @@ typedef struct coverslip_runtime_desc {
                                         not checked. */
     uint32_t trusted_key_count;    /**< Length of trusted_keys: 1 to 64; 0 with NULL. */
     int32_t cpu_precision;         /**< COVERSLIP_CPU_PRECISION_*. */
-    const char *cpu_tuning_path;   /**< The file of `coverslip engine tune`, which overrides the choice of CPU kernels;
-                                        NULL: chosen from a fixed table by the processor's features. */
+    const char *cpu_tuning_path;   /**< The file of `coverslip engine tune`, which overrides the choice of CPU kernels
+                                        (INVALID_ARGUMENT: it cannot be read; UNSUPPORTED: it was made on another kind
+                                        of processor); NULL: chosen from a fixed table by the processor's features. */
 } coverslip_runtime_desc;
 
 /** The progress of runtime_open. */
@@ -583,9 +585,9 @@ typedef struct coverslip_runtime_info {
     char gpu_uuid[64];         /**< Empty on the CPU. */
     char fallback_message[256];
     uint8_t plan_digest[32];   /**< sha256 of the GPU plan's file; zeros on the CPU, and for a plan that is not kept. */
-    int32_t precision;         /**< The precision that runs: COVERSLIP_PRECISION_FLOAT32, _FLOAT16 or _BFLOAT16. */
+    int32_t precision;         /**< The precision that runs: COVERSLIP_PRECISION_FLOAT32, _FLOAT16, _BFLOAT16 or _INT8. */
     uint32_t reserved;         /**< 0. */
-    /* 1.1. Not built yet, but for the keys and cpu_precision. */
+    /* 1.1. Not built yet, but for the keys, cpu_precision, profile_precision and cpu_kernels. */
     uint64_t worker_process_id;   /**< 0: the engine runs in this process. Changes when the worker is started again. */
     uint64_t worker_restarts;     /**< Since the runtime was opened. */
     uint64_t engine_memory_bytes; /**< Host memory that the engine holds, with the most that its runs add; 0: not
@@ -896,8 +898,9 @@ typedef struct coverslip_api {
                                                 coverslip_error *error);
 
     /** [control] Cancels and ends every open slide, stops and joins every thread. The handle becomes invalid
-     *  whatever is returned. Waits up to timeout_ms for running batches. The library of the CPU engine keeps one
-     *  idle thread pool per process; the first runtime_open makes it.
+     *  whatever is returned. Waits up to timeout_ms for running batches. rten, which runs imported ONNX
+     *  graphs on the CPU (see engine_version), keeps one idle thread pool per process; the first runtime_open with
+     *  such a graph makes it. A ViT's engine has no pool.
      *  @return OK; ENGINE_HUNG: a lane did not return, and its thread and its memory are left behind. */
     int32_t(COVERSLIP_CALL *runtime_close)(coverslip_runtime runtime, uint32_t timeout_ms,
                                            coverslip_error *error);

@@ -7,6 +7,7 @@ use coverslip_plugin_abi::{AbiStruct, FeatureInfo, RuntimeInfo, RuntimeStats, Sl
 
 use super::text::{put_args, put_text};
 use crate::error::{Result, error};
+use crate::judge::rules::precision_of;
 use crate::runtime::Runtime;
 use crate::slide::counts::ScannerVerdict;
 use crate::slide::standing::Phase;
@@ -46,6 +47,7 @@ pub(super) fn info(runtime: &Runtime) -> RuntimeInfo {
     info.plan_digest = about.plan_digest;
     info.precision = about.precision;
     info.cpu_precision = runtime.config.engine.cpu_precision;
+    info.profile_precision = runtime.profile.as_deref().map_or(0, precision_of);
     put_text(&mut info.cpu_kernels, &about.cpu_kernels);
     if let Some(loss) = runtime.shared.duty.loss() {
         info.fallback_reason = loss.reason;

@@ -79,11 +79,12 @@ pub(crate) fn of_runtime(config: &RuntimeConfig) -> [u8; 32] {
 fn runtime_fields<W: Write>(to: W, config: &RuntimeConfig) -> W {
     // Taken apart, so that a new field does not compile until it is decided here whether it counts.
     let RuntimeConfig { bundle, bundle_digest, profile, trust, engine, max_slides, memory_limit } = config;
-    let EngineConfig { kind, fallback, cpu_lanes, cpu_precision, cpu_kernels, placement, gpu } = engine;
+    let EngineConfig { kind, fallback, cpu_lanes, cpu_precision, cpu_kernels, cpu_tuned, placement, gpu } = engine;
     let Placement { cpus, normal_priority } = placement;
     let Trust { keys, required } = trust;
     let signed = !keys.is_empty() || *required;
-    let narrow = *cpu_precision != CPU_PRECISION_FLOAT32;
+    // Kernels that the table chose for float32 are not the host's wish: see docs/decisions/explicit-digests.md.
+    let narrow = *cpu_precision != CPU_PRECISION_FLOAT32 || *cpu_tuned;
     let version = match signed || narrow {
         false => "coverslip runtime configuration v2",
         true => "coverslip runtime configuration v3",
@@ -241,6 +242,7 @@ mod tests {
                 cpu_lanes: 3,
                 cpu_precision: CPU_PRECISION_FLOAT32,
                 cpu_kernels: None,
+                cpu_tuned: false,
                 placement: Placement { cpus: vec![0, 2, 4], normal_priority: true },
                 gpu: GpuConfig {
                     library: None,
@@ -325,7 +327,10 @@ memory_limit=4294967296
         let plain = runtime_fields(String::new(), &runtime());
         assert_eq!(half, format!("{}cpu_precision=1\ncpu_kernels=11:avx512-bf16\n", plain.replace("v2", "v3")));
         let engine = EngineConfig { cpu_kernels: Some(Family::Avx2.into()), ..runtime().engine };
-        assert_eq!(runtime_fields(String::new(), &RuntimeConfig { engine, ..runtime() }), plain, "as in 1.0");
+        assert_eq!(runtime_fields(String::new(), &RuntimeConfig { engine: engine.clone(), ..runtime() }), plain, "as in 1.0");
+        let tuned = RuntimeConfig { engine: EngineConfig { cpu_tuned: true, ..engine }, ..runtime() };
+        let tuned = runtime_fields(String::new(), &tuned);
+        assert_eq!(tuned, format!("{}cpu_precision=0\ncpu_kernels=4:avx2\n", plain.replace("v2", "v3")));
     }
 
     #[test]

@@ -26,8 +26,7 @@ pub(super) fn expect_built_runtime(desc: &abi::RuntimeDesc) -> Result<()> {
     expect_unset("runtime_desc.worker_path", desc.worker_path.is_null())?;
     // AUTO runs in this process until there are workers, and NEVER always does.
     expect_unset("COVERSLIP_ISOLATION_ALWAYS", desc.isolation != abi::ISOLATION_ALWAYS)?;
-    expect_unset("runtime_desc.worker_timeout_ms", desc.worker_timeout_ms == 0)?;
-    expect_unset("runtime_desc.cpu_tuning_path", desc.cpu_tuning_path.is_null())
+    expect_unset("runtime_desc.worker_timeout_ms", desc.worker_timeout_ms == 0)
 }
 
 pub(super) fn expect_built_slide(desc: &abi::SlideDesc) -> Result<()> {

@@ -19,6 +19,8 @@ pub(crate) struct EngineConfig {
     pub(crate) cpu_precision: i32,
     /// The kernels of the CPU engine, where the processor has some; else rten chooses its own.
     pub(crate) cpu_kernels: Option<Choice>,
+    /// The host has named a file that may override the table.
+    pub(crate) cpu_tuned: bool,
     pub(crate) placement: Placement,
     pub(crate) gpu: GpuConfig,
 }

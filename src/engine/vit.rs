@@ -54,6 +54,7 @@ pub(super) fn tolerance(choice: Choice) -> Tolerance {
 fn refused(e: BundleError) -> Error {
     match e.kind() {
         BundleErrorKind::TooLarge => error!(OUT_OF_MEMORY, "{e}"),
+        BundleErrorKind::Unsupported => error!(UNSUPPORTED, "{e}"),
         _ => from_bundle(e),
     }
 }

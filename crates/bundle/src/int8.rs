@@ -33,6 +33,17 @@ pub struct Int8Block {
 }
 
 impl Int8Mix {
+    /// Every layer of a model in int8, not evened out: for whoever measures speed.
+    pub fn everything(manifest: &Manifest) -> Int8Mix {
+        let width = match &manifest.architecture {
+            Architecture::Vit(vit) => vit.embed_dim,
+            Architecture::Onnx(_) => 0,
+        };
+        let (norm1, norm2) = (vec![1.0; width], vec![1.0; width]);
+        let block = Int8Block { layers: Int8Layer::ALL.into(), norm1, norm2 };
+        Int8Mix { rest: Int8Rest::Half, blocks: vec![block; manifest.blocks_read()] }
+    }
+
     /// The factors as a file.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use coverslip_bundle::synthetic::{self, SyntheticSpec};
-use coverslip_bundle::{Bundle, Int8Block, Int8Layer, Int8Mix, Int8Rest, Mlp};
+use coverslip_bundle::{Bundle, Int8Mix, Mlp};
 use coverslip_vit::{Choice, Family, Lane, Model};
 
 const FAMILIES: [Family; 3] = [Family::Avx2, Family::Avx512, Family::Avx512Bf16];
@@ -32,14 +32,6 @@ fn spec(name: &str) -> Option<SyntheticSpec> {
         },
         _ => return None,
     })
-}
-
-/// Every layer in int8, as far as a layer may be. Random weights need no factors.
-fn pure_int8(bundle: &Bundle) -> Int8Mix {
-    let manifest = bundle.manifest();
-    let ones = vec![1.0; manifest.tap_width(&manifest.taps[0])];
-    let block = Int8Block { layers: Int8Layer::ALL.into(), norm1: ones.clone(), norm2: ones };
-    Int8Mix { rest: Int8Rest::Half, blocks: vec![block; manifest.blocks_read()] }
 }
 
 /// CPU seconds of this thread so far.
@@ -67,7 +59,7 @@ fn main() {
     let bundle = Bundle::open(&path).expect("the bundle");
     let verified = begun.elapsed();
     let mut lanes = Vec::new();
-    let pure = pure_int8(&bundle);
+    let pure = Int8Mix::everything(bundle.manifest());
     let floats = FAMILIES.into_iter().map(Choice::from);
     for choice in floats.chain(Choice::int8()).filter(|choice| choice.runs_here()) {
         let begun = Instant::now();

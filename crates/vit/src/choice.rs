@@ -75,6 +75,13 @@ impl Choice {
         Int8Family::TABLE.into_iter().flat_map(beside).find(|choice| choice.runs_here())
     }
 
+    /// All that this processor can run a model with, but for the plain kernels: floats, then mixes with int8.
+    pub fn here() -> Vec<Choice> {
+        let floats = [Family::Avx2, Family::Avx512, Family::Avx512Bf16];
+        let mixes = Int8Family::TABLE.into_iter().flat_map(|int8| floats.map(|f| Choice { floats: f, int8: Some(int8) }));
+        floats.map(Choice::from).into_iter().chain(mixes).filter(|choice| choice.runs_here()).collect()
+    }
+
     /// Whether this processor has the instructions.
     pub fn runs_here(self) -> bool {
         self.floats.runs_here() && self.int8.is_none_or(|int8| int8.kernels(self.floats).is_some())

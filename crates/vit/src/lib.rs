@@ -28,6 +28,7 @@ mod pool;
 mod reference;
 mod sae;
 mod top;
+mod tuning;
 mod weights;
 
 pub use choice::{Choice, Int8Family};
@@ -36,4 +37,5 @@ pub use forward::{Lane, Outputs};
 pub use maxima::Maxima;
 pub use reference::{of_model, outputs};
 pub use top::Feature;
+pub use tuning::Tuning;
 pub use weights::{Model, smoothing};

@@ -151,11 +151,11 @@ impl Model {
         }
         let (Some(int8), Some(mix)) = (&bundle.manifest().int8, bundle.int8()) else {
             return Err(unsupported(
-                "the bundle has no layers in int8: choose them with `coverslip bundle quantise`, or another precision",
+                "the bundle has no layers in int8: choose them with `coverslip bundle quantise`, or another cpu_precision",
             ));
         };
         if let Some(reason) = int8.gate.refusal() {
-            return Err(unsupported(&format!("the bundle is not offered in int8: {reason}; choose another precision")));
+            return Err(unsupported(&format!("the bundle is not offered in int8: {reason}; choose another cpu_precision")));
         }
         Self::pack(bundle, choice, Some(mix))
     }

@@ -18,7 +18,7 @@ pub(crate) use engine::EngineChoice;
 pub(crate) use error::{HostError, text};
 pub(crate) use library::{Library, take_log};
 pub(crate) use locate::{bundle as find_bundle, library as find_library};
-pub(crate) use names::{ALERTS_BY_URGENCY, FLAGS, STATUSES, alert_name, stage_name, status_name};
+pub(crate) use names::{ALERTS_BY_URGENCY, FLAGS, STATUSES, alert_name, precision_name, stage_name, status_name};
 pub(crate) use results::Results;
 pub(crate) use session::{SCANNER_ID, Session, Setup};
 pub(crate) use slide::{RgbFrame, Slide};
