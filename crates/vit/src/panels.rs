@@ -147,10 +147,15 @@ impl Panels {
             let (first, lines) = self.span(index);
             let (first, width) = (first * LINE, lines * LINE);
             let panel = self.panel_mut(index);
-            for column in 0..width.min(rows.count.saturating_sub(first)) {
-                let row = &rows.row(first + column)[..depth];
-                for (line, word) in panel.chunks_exact_mut(width).zip(row) {
-                    line[column] = *word;
+            let count = width.min(rows.count.saturating_sub(first));
+            // A line of columns at a time: its rows stay in the cache, and each of its words is written beside the last.
+            for left in (0..count).step_by(LINE) {
+                let from: [&[u32]; LINE] =
+                    std::array::from_fn(|i| &rows.row(first + (left + i).min(count - 1))[..depth]);
+                for (step, line) in panel.chunks_exact_mut(width).enumerate() {
+                    for (word, from) in line[left..count.min(left + LINE)].iter_mut().zip(from) {
+                        *word = from[step];
+                    }
                 }
             }
         }

@@ -62,29 +62,29 @@ fn rows<M: Multiply, P: Product<Vector = M::Vector>, const R: usize, const N: us
     let mut ahead = panel.ahead.chunks(share);
     let mut sums = [[[0.0; LINE]; N]; R];
     for first in (0..a.count).step_by(R) {
-        for line in ahead.next().unwrap_or_default() {
-            family.vector().prefetch(line);
-        }
+        let ahead = ahead.next().unwrap_or_default();
         let count = (a.count - first).min(R);
         // One row alone, as that of the class token, is a third of the work of a whole tile.
         if count == 1 {
-            tile::<M, 1, N>(multiply, a, first, steps, &mut sums);
+            tile::<M, 1, N>(multiply, a, first, (steps, ahead), &mut sums);
         } else {
-            tile::<M, R, N>(multiply, a, first, steps, &mut sums);
+            tile::<M, R, N>(multiply, a, first, (steps, ahead), &mut sums);
         }
         multiply.values(&mut sums[..count], a.scales.get(first..).unwrap_or_default(), panel.columns);
         finish(family, &sums[..count], panel.bias, first, panel.first, out);
     }
 }
 
-/// Sums a tile. Rows beyond the last are the last again: they cost nothing and are not written.
+/// Sums a tile, and calls `ahead` into the cache, a line every few steps: called all at once it takes every place that a
+/// load may wait in, and the tile's own loads wait (measured in float32: 115 GMAC/s for 130). Rows beyond the last are the
+/// last again: they cost nothing and are not written.
 #[inline(always)]
 #[allow(clippy::needless_range_loop)] // Loops over constants: unrolled, they keep the tile in registers.
 fn tile<M: Multiply, const R: usize, const N: usize>(
     multiply: M,
     a: Rows<'_>,
     first: usize,
-    steps: &[[[u32; LINE]; N]],
+    (steps, ahead): (&[[[u32; LINE]; N]], &[[u32; LINE]]),
     to: &mut [[[f32; LINE]; N]],
 ) {
     let v = multiply.vector();
@@ -93,7 +93,18 @@ fn tile<M: Multiply, const R: usize, const N: usize>(
         *row = &a.row((first + i).min(a.count - 1))[..steps.len()];
     }
     let mut sums = [[v.splat(0.0); N]; R];
+    let (at_once, ahead) = ahead.split_at(ahead.len().saturating_sub(steps.len()));
+    for line in at_once {
+        v.prefetch(line);
+    }
+    // Lines per step, and lines so far, in 1/2³².
+    let pace = ((ahead.len() as u64) << 32).checked_div(steps.len() as u64).unwrap_or(0);
+    let mut passed = 0_u64;
     for k in 0..steps.len() {
+        if let Some(line) = ahead.get((passed >> 32) as usize) {
+            v.prefetch(line);
+        }
+        passed += pace;
         let mut b = [v.splat(0.0); N];
         for j in 0..N {
             b[j] = v.load_words(&steps[k][j]);
