@@ -77,7 +77,7 @@ impl Choice {
 
     /// All that this processor can run a model with, but for the plain kernels: floats, then mixes with int8.
     pub fn here() -> Vec<Choice> {
-        let floats = [Family::Avx2, Family::Avx512, Family::Avx512Bf16];
+        let floats = [Family::Avx2, Family::Avx512, Family::Avx512Bf16, Family::Neon];
         let mixes = Int8Family::TABLE.into_iter().flat_map(|int8| floats.map(|f| Choice { floats: f, int8: Some(int8) }));
         floats.map(Choice::from).into_iter().chain(mixes).filter(|choice| choice.runs_here()).collect()
     }
@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn a_choice_is_read_as_it_is_written() {
-        for floats in [Family::Plain, Family::Avx2, Family::Avx512, Family::Avx512Bf16] {
+        for floats in [Family::Plain, Family::Avx2, Family::Avx512, Family::Avx512Bf16, Family::Neon] {
             for int8 in [None, Some(Int8Family::Plain), Some(Int8Family::AvxVnni), Some(Int8Family::Avx512Vnni)] {
                 let choice = Choice { floats, int8 };
                 assert_eq!(choice.to_string().parse(), Ok(choice));

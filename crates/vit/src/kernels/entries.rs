@@ -76,6 +76,7 @@ macro_rules! kernels {
 }
 
 /// Implements [`super::Int8Kernels`] for a pair of families: how int8 is multiplied, and how operands are written.
+#[cfg(target_arch = "x86_64")]
 macro_rules! int8_kernels {
     ($octets:ty, $family:ty, $features:literal, rows $rows:literal, lines $lines:literal) => {
         impl $crate::kernels::Int8Kernels for ($octets, $family) {
@@ -115,4 +116,6 @@ macro_rules! int8_kernels {
     };
 }
 
-pub(super) use {int8_kernels, kernels};
+#[cfg(target_arch = "x86_64")]
+pub(super) use int8_kernels;
+pub(super) use kernels;

@@ -18,9 +18,12 @@ pub(crate) mod avx512_vnni;
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code)]
 pub(crate) mod avx_vnni;
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod entries;
 mod math;
+#[cfg(target_arch = "aarch64")]
+#[allow(unsafe_code)]
+pub(crate) mod neon;
 mod octets;
 pub(crate) mod plain;
 pub(crate) mod plain_int8;

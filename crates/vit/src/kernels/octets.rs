@@ -1,11 +1,14 @@
 //! The kernels of int8 that are not products: rows to u8, and integer sums to values.
 
-use super::vector::Integers;
-use super::{Columns, Scale};
+use super::Scale;
+#[cfg(target_arch = "x86_64")]
+use super::{Columns, vector::Integers};
+#[cfg(target_arch = "x86_64")]
 use crate::panels::LINE;
 
 /// A row's least and largest value, and 0, lie between 0 and 255. A value that is no number makes the scale none, and
 /// with it every product of the row.
+#[cfg(target_arch = "x86_64")]
 #[inline(always)]
 pub(super) fn quantise<V: Integers>(v: V, row: &[f32], words: &mut [u32]) -> Scale {
     let lines = row.as_chunks::<LINE>().0;
@@ -39,6 +42,7 @@ pub(super) fn scale(least: f32, most: f32, none: f32) -> (Scale, f32) {
 }
 
 /// (sum − zero·columns)·size·sizes, in this order, so that every family rounds alike.
+#[cfg(target_arch = "x86_64")]
 #[inline(always)]
 pub(super) fn values<V: Integers, const N: usize>(
     v: V,

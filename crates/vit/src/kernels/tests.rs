@@ -14,7 +14,7 @@ use crate::panels::{Layout, Panels, Rows, padded};
 
 /// The families, and their names for messages. What the processor lacks is said and left out.
 fn families() -> Vec<(&'static str, Box<dyn Kernels>)> {
-    let all = [Family::Avx2, Family::Avx512, Family::Avx512Bf16];
+    let all = [Family::Avx2, Family::Avx512, Family::Avx512Bf16, Family::Neon];
     let (here, missing): (Vec<Family>, Vec<Family>) = all.into_iter().partition(|family| family.runs_here());
     for family in missing {
         coverslip_testkit::note(&format!("this processor lacks {}: not tested here", family.name()));

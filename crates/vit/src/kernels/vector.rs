@@ -67,6 +67,7 @@ pub(super) trait Product: Multiply {
 }
 
 /// What the kernels of int8 need beside: a line of 16 int32s in the bits of a line.
+#[cfg(target_arch = "x86_64")]
 pub(super) trait Integers: Vector {
     /// sums − zero·columns, as float32. The sums are int32s in the bits of float32s.
     fn corrected(self, sums: &[f32; LINE], zero: i32, columns: &[i32; LINE]) -> Self::Line;
