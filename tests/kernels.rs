@@ -98,7 +98,10 @@ fn int8_runs_a_mix_that_passes_its_gate_and_refuses_others_by_name() {
         return refused(&passes, "no products of int8");
     };
     refused(&bundle("kernels-no-int8"), "bundle quantise");
-    refused(&with_int8("kernels-int8-fails", 0.94), "the mean overlap of the reported features with float32's is 0.940");
+    refused(
+        &with_int8("kernels-int8-fails", 0.94),
+        "the mean overlap of the reported features with float32's is 0.940",
+    );
     let runtime = open_with(&passes, int8).expect("the bundle opens");
     let info = runtime.info();
     assert_eq!(text(&info.cpu_kernels), choice.to_string());

@@ -74,7 +74,8 @@
  *   runtime_open may use the library as any process. A child of vfork() must only call exec or _exit.
  * Memory. slide_begin reserves what a slide needs, or returns OUT_OF_MEMORY; slide_submit allocates nothing. What the
  *   library allocates from slide_begin to slide_end can be refused by the system: the call returns OUT_OF_MEMORY, or
- *   the tile is FAILED and the log says why. Some libraries that it uses cannot be refused: the CPU engine, the
+ *   the tile is FAILED and the log says why. A run of a ViT on the CPU asks for no memory. Some libraries that it uses
+ *   cannot be refused: rten, which runs imported ONNX graphs on the CPU and asks for memory in every run, the
  *   resampler, the channels between its threads. They are called only if what they take at most can be had at that
  *   moment; runtime_open and slide_begin ask so for the runs of all lanes at once. The process is aborted, with a line
  *   on stderr, only where that memory goes to another thread in the moment between the question and the use, where the

@@ -322,12 +322,17 @@ memory_limit=4294967296
 
     #[test]
     fn half_is_written_with_its_kernels_and_only_where_it_is_asked_for() {
-        let engine = EngineConfig { cpu_precision: 1, cpu_kernels: Some(Family::Avx512Bf16.into()), ..runtime().engine };
+        let engine =
+            EngineConfig { cpu_precision: 1, cpu_kernels: Some(Family::Avx512Bf16.into()), ..runtime().engine };
         let half = runtime_fields(String::new(), &RuntimeConfig { engine, ..runtime() });
         let plain = runtime_fields(String::new(), &runtime());
         assert_eq!(half, format!("{}cpu_precision=1\ncpu_kernels=11:avx512-bf16\n", plain.replace("v2", "v3")));
         let engine = EngineConfig { cpu_kernels: Some(Family::Avx2.into()), ..runtime().engine };
-        assert_eq!(runtime_fields(String::new(), &RuntimeConfig { engine: engine.clone(), ..runtime() }), plain, "as in 1.0");
+        assert_eq!(
+            runtime_fields(String::new(), &RuntimeConfig { engine: engine.clone(), ..runtime() }),
+            plain,
+            "as in 1.0"
+        );
         let tuned = RuntimeConfig { engine: EngineConfig { cpu_tuned: true, ..engine }, ..runtime() };
         let tuned = runtime_fields(String::new(), &tuned);
         assert_eq!(tuned, format!("{}cpu_precision=0\ncpu_kernels=4:avx2\n", plain.replace("v2", "v3")));

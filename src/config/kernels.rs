@@ -15,11 +15,9 @@ const MOST: u64 = 4096;
 pub(super) fn chosen(cpu_precision: i32, tuning: Option<&str>) -> Result<Option<Choice>> {
     let tuning = tuning.map(read).transpose()?.unwrap_or_default();
     let (named, table, lacking) = match cpu_precision {
-        abi::CPU_PRECISION_HALF => (
-            tuning.half,
-            Choice::floats(true),
-            "quick products of half precision: expected AVX512-BF16 as AMD has it",
-        ),
+        abi::CPU_PRECISION_HALF => {
+            (tuning.half, Choice::floats(true), "quick products of half precision: expected AVX512-BF16 as AMD has it")
+        }
         abi::CPU_PRECISION_INT8 => (tuning.int8, Choice::int8(), "products of int8: expected AVX512-VNNI or AVX-VNNI"),
         _ => (tuning.float32, Choice::floats(false), ""),
     };

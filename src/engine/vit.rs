@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use coverslip_bundle::{Bundle, BundleError, BundleErrorKind, Precision, Tolerance};
-use coverslip_plugin_abi::{ENGINE_CPU, Feature, PRECISION_BFLOAT16, PRECISION_FLOAT16, PRECISION_FLOAT32, PRECISION_INT8};
+use coverslip_plugin_abi::{
+    ENGINE_CPU, Feature, PRECISION_BFLOAT16, PRECISION_FLOAT16, PRECISION_FLOAT32, PRECISION_INT8,
+};
 use coverslip_vit::{Choice, Lane as Forward, Model};
 
 use super::{About, Engine, Failure, Lane, TileOutput};

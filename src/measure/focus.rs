@@ -163,7 +163,8 @@ fn energy((a, b, c): (&[f32], &[f32], &[f32]), bright: f32, of: impl Fn(f32, f32
         tissue * value * value
     };
     let mut lanes = [0.0f32; LANES];
-    let ((a, last_a), (b, last_b), (c, last_c)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>(), c.as_chunks::<LANES>());
+    let ((a, last_a), (b, last_b), (c, last_c)) =
+        (a.as_chunks::<LANES>(), b.as_chunks::<LANES>(), c.as_chunks::<LANES>());
     for ((a, b), c) in a.iter().zip(b).zip(c) {
         for lane in 0..LANES {
             lanes[lane] += square(a[lane], b[lane], c[lane]);

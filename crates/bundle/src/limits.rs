@@ -7,8 +7,8 @@ use crate::budget::{Budget, MAX_HEADER_BYTES};
 use crate::error::{BundleError, fail};
 use crate::layout;
 use crate::manifest::{
-    Architecture, FORMAT, GRAPH_FILE, INT8_FILE, InputStep, MODEL_FILE, Manifest, OnnxModel, Pooling, REFERENCE_FILE, SAE_FILE,
-    Sae, SaeArchitecture, Tap, TapSource, Vit,
+    Architecture, FORMAT, GRAPH_FILE, INT8_FILE, InputStep, MODEL_FILE, Manifest, OnnxModel, Pooling, REFERENCE_FILE,
+    SAE_FILE, Sae, SaeArchitecture, Tap, TapSource, Vit,
 };
 
 /// Largest `manifest.json`, bytes: room for the labels of 262,144 features.

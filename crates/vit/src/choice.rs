@@ -78,7 +78,8 @@ impl Choice {
     /// All that this processor can run a model with, but for the plain kernels: floats, then mixes with int8.
     pub fn here() -> Vec<Choice> {
         let floats = [Family::Avx2, Family::Avx512, Family::Avx512Bf16, Family::Neon];
-        let mixes = Int8Family::TABLE.into_iter().flat_map(|int8| floats.map(|f| Choice { floats: f, int8: Some(int8) }));
+        let mixes =
+            Int8Family::TABLE.into_iter().flat_map(|int8| floats.map(|f| Choice { floats: f, int8: Some(int8) }));
         floats.map(Choice::from).into_iter().chain(mixes).filter(|choice| choice.runs_here()).collect()
     }
 
@@ -115,9 +116,10 @@ impl FromStr for Choice {
     fn from_str(text: &str) -> Result<Self, String> {
         let Some((int8, floats)) = text.split_once(' ') else { return text.parse().map(Family::into) };
         let named = |family: &Int8Family| family.name() == int8;
-        let found = Int8Family::TABLE.into_iter().chain([Int8Family::Plain]).find(named).ok_or_else(|| {
-            format!("expected plain-int8, avx512-vnni or avx-vnni before the blank; found `{int8}`")
-        })?;
+        let found =
+            Int8Family::TABLE.into_iter().chain([Int8Family::Plain]).find(named).ok_or_else(|| {
+                format!("expected plain-int8, avx512-vnni or avx-vnni before the blank; found `{int8}`")
+            })?;
         Ok(Choice { floats: floats.parse()?, int8: Some(found) })
     }
 }

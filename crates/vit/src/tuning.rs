@@ -45,7 +45,8 @@ impl FromStr for Tuning {
         }
         let mut tuning = Tuning::default();
         for line in lines {
-            let (name, kernels) = line.split_once('=').ok_or_else(|| format!("expected NAME=KERNELS, found `{line}`"))?;
+            let (name, kernels) =
+                line.split_once('=').ok_or_else(|| format!("expected NAME=KERNELS, found `{line}`"))?;
             let choice: Choice = kernels.parse()?;
             let float32 = choice.floats.precision() == Precision::Float32;
             let (place, fits) = match name {

@@ -155,7 +155,9 @@ impl Model {
             ));
         };
         if let Some(reason) = int8.gate.refusal() {
-            return Err(unsupported(&format!("the bundle is not offered in int8: {reason}; choose another cpu_precision")));
+            return Err(unsupported(&format!(
+                "the bundle is not offered in int8: {reason}; choose another cpu_precision"
+            )));
         }
         Self::pack(bundle, choice, Some(mix))
     }

@@ -28,7 +28,9 @@ pub(crate) fn run(
     let outputs = match kernels {
         Some(choice) => match bundle.int8().filter(|_| choice.int8.is_some()) {
             // Whether the mix passes its gate is for hosts.
-            Some(mix) => coverslip_vit::of_model(bundle.manifest(), Model::of_mix(bundle, choice, mix)?, &tiles.pixels)?,
+            Some(mix) => {
+                coverslip_vit::of_model(bundle.manifest(), Model::of_mix(bundle, choice, mix)?, &tiles.pixels)?
+            }
             None => coverslip_vit::outputs(bundle, choice, &tiles.pixels)?,
         },
         None => coverslip_runner::outputs(bundle.compose()?, &tiles.pixels)?,

@@ -63,7 +63,13 @@ fn int8(page: &mut Page, m: &Manifest) {
         "",
         &format!(
             "on {} tiles of {} slides: overlap {:.3}, 5th percentile {:.3}, by value {:.3}, flags changed {:.4} ({})",
-            gate.tiles, gate.slides, gate.overlap, gate.overlap_low, gate.value_overlap, gate.flags_changed, gate.kernels
+            gate.tiles,
+            gate.slides,
+            gate.overlap,
+            gate.overlap_low,
+            gate.value_overlap,
+            gate.flags_changed,
+            gate.kernels
         ),
     );
 }

@@ -14,7 +14,8 @@ use crate::resume;
 /// The key of a run with the bundle of this digest.
 pub(super) fn of(request: &Request, bundle: &[u8; 32]) -> String {
     let Request { cutting, naming, background, setup, .. } = request;
-    let EngineChoice { engine, tensorrt_library, plans, precision, cpu_precision, cpu_tuning, max_batch } = &setup.engine;
+    let EngineChoice { engine, tensorrt_library, plans, precision, cpu_precision, cpu_tuning, max_batch } =
+        &setup.engine;
     let field = match cutting.field {
         Field::Grid => "grid",
         Field::Tile => "tile",

@@ -8,8 +8,8 @@ use super::plain_int8::PlainInt8;
 use super::{Int8Kernels, Kernels, Make, Out, Right, Scale, To};
 use crate::aligned::Aligned;
 use crate::choice::Int8Family;
-use crate::layer::Layer;
 use crate::features::Family;
+use crate::layer::Layer;
 use crate::panels::{Layout, Panels, Rows, padded};
 
 /// The families, and their names for messages. What the processor lacks is said and left out.
@@ -37,12 +37,7 @@ fn operand(kernels: &dyn Kernels, values: &[f32], depth: usize) -> Vec<u32> {
 const DESTINATIONS: usize = 5;
 
 /// Runs a product to one of the destinations and gives what it wrote as float32. `layout`: that of operands.
-fn run(
-    product: impl FnOnce(Out<'_>),
-    layout: Layout,
-    rows: usize,
-    (destination, columns): (usize, usize),
-) -> Vec<f32> {
+fn run(product: impl FnOnce(Out<'_>), layout: Layout, rows: usize, (destination, columns): (usize, usize)) -> Vec<f32> {
     let gate: Vec<f32> = (0..rows * columns).map(|i| (i % 23) as f32 / 4.0 - 3.0).collect();
     let mut values: Vec<f32> = (0..rows * columns).map(|i| (i % 7) as f32).collect();
     let mut words = vec![0; rows * layout.words(columns)];

@@ -115,7 +115,9 @@ impl<'a> Curve<'a> {
             best = holds.filter(less).or(best);
         }
         let Some(point) = best else {
-            return Err("not one layer holds the gate in int8 on the slides that calibrate: the bundle stays without".into());
+            return Err(
+                "not one layer holds the gate in int8 on the slides that calibrate: the bundle stays without".into()
+            );
         };
         let share = |share: &f64| (share * self.order.len() as f64).round() as usize;
         let points = self.rests().into_iter().flat_map(|rest| SHARES.iter().map(move |s| (rest, s)));
@@ -184,7 +186,8 @@ impl<'a> Curve<'a> {
         let (width, hidden) = (vit.embed_dim as f64, vit.mlp_dim as f64);
         let gates = if vit.mlp == Mlp::SwiGlu { 2.0 } else { 1.0 };
         let alone = 1.0 / vit.tokens(self.bundle.manifest().side) as f64;
-        let for_class = self.bundle.manifest().taps.iter().all(|tap| tap.pooling == coverslip_bundle::Pooling::ClassToken);
+        let for_class =
+            self.bundle.manifest().taps.iter().all(|tap| tap.pooling == coverslip_bundle::Pooling::ClassToken);
         // A last block that only the class token leaves needs keys and values of all.
         let asked = if for_class && block + 1 == self.factors.len() { alone } else { 1.0 };
         match layer {

@@ -34,7 +34,8 @@ pub(super) fn measure(
     (expected, found): (&ReferenceOutputs, &ReferenceOutputs),
 ) -> Fidelity {
     let k = manifest.sae.outputs;
-    let shares: Vec<[f64; 2]> = (0..slides.count()).map(|tile| shared(expected, found, tile * k..(tile + 1) * k)).collect();
+    let shares: Vec<[f64; 2]> =
+        (0..slides.count()).map(|tile| shared(expected, found, tile * k..(tile + 1) * k)).collect();
     let by_slide = |at: usize| {
         let mean = |slide: &Range<usize>| {
             shares[slide.clone()].iter().map(|shares| shares[at]).sum::<f64>() / slide.len() as f64

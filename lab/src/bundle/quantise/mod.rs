@@ -80,7 +80,8 @@ pub(crate) fn run(request: &QuantiseRequest, out: &mut impl Write) -> Result<(),
         kernels: curve.kernels(chosen.point.rest).to_string(),
     };
     // The other points are looked at after the choice, for the page alone.
-    let others = chosen.others.iter().map(|point| Ok((point, judge(point)?))).collect::<Result<Vec<_>, Box<dyn Error>>>();
+    let others =
+        chosen.others.iter().map(|point| Ok((point, judge(point)?))).collect::<Result<Vec<_>, Box<dyn Error>>>();
     page::write(out, &curve, (&chosen.point, &found), &others?)?;
     let refusal = gate.refusal();
     let bundle = with_int8(&request.bundle, claim, &mix, gate, request.force)?;
@@ -97,5 +98,49 @@ fn rest_name(rest: Int8Rest) -> &'static str {
     match rest {
         Int8Rest::Float32 => "float32",
         Int8Rest::Half => "half",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use coverslip_bundle::synthetic::{self, SyntheticSpec};
+    use coverslip_bundle::tensors::{Tensor, TensorMap, to_safetensors};
+    use coverslip_testkit::{Fixture, Scratch};
+
+    use super::*;
+
+    #[test]
+    fn the_bundle_says_what_was_chosen_and_what_was_measured() {
+        let spec = SyntheticSpec { embed_dim: 64, ..SyntheticSpec::default() };
+        let fixture = Fixture::with(&spec);
+        let scratch = Scratch::new("quantise");
+        let (tiles, to) = (scratch.path().join("tiles.safetensors"), scratch.path().join("int8"));
+        let slides: Vec<i32> = (0..8).map(|tile| tile / 2).collect();
+        let tensors = TensorMap::from([
+            ("tiles".to_owned(), Tensor::u8(&[8, spec.side, spec.side, 3], &synthetic::tiles(&spec, 8))),
+            ("slide".to_owned(), Tensor::i32(&[8], &slides)),
+        ]);
+        std::fs::write(&tiles, to_safetensors(&tensors).unwrap()).unwrap();
+        let bundle = fixture.path().to_owned();
+        let request = QuantiseRequest { bundle, tiles: vec![tiles], profile: None, out: to.clone(), force: false };
+        let mut out = Vec::new();
+        let done = run(&request, &mut out);
+        let page = String::from_utf8(out).unwrap();
+        if Choice::int8().is_none() {
+            return assert!(done.unwrap_err().to_string().contains("no products of int8"));
+        }
+        done.unwrap();
+        let bundle = Bundle::open(&to).unwrap();
+        let int8 = bundle.manifest().int8.as_ref().unwrap();
+        assert_eq!((int8.gate.slides, int8.gate.tiles, int8.layers.len()), (2, 4, 2));
+        assert!(int8.layers.iter().any(|layers| !layers.is_empty()), "{page}");
+        assert_eq!(page.contains("hosts may ask for"), int8.gate.refusal().is_none(), "{page}");
+        // What the bundle says is what its own mix gives.
+        let (_, judging) = slides::read(&request.tiles, spec.side).unwrap();
+        let float32 = outputs(&bundle, Choice::floats(false).unwrap(), &judging.pixels).unwrap();
+        let model = coverslip_vit::Model::of_mix(&bundle, Choice::int8().unwrap(), bundle.int8().unwrap()).unwrap();
+        let mixed = coverslip_vit::of_model(bundle.manifest(), model, &judging.pixels).unwrap();
+        let found = fidelity::measure(bundle.manifest(), None, &judging, (&float32, &mixed));
+        assert_eq!((found.overlap, found.value), (int8.gate.overlap, int8.gate.value_overlap));
     }
 }
