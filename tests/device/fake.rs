@@ -84,6 +84,11 @@ impl Site {
         ask!(self.tensorrt, "fake_slow_build", (milliseconds => i32));
     }
 
+    /// TensorRT-RTX does not build for this one.
+    pub(crate) fn refuse_capability(&self, capability: i32) {
+        ask!(self.tensorrt, "fake_refuse_capability", (capability => i32));
+    }
+
     pub(crate) fn set_capability(&self, major: i32, minor: i32) {
         ask!(self.driver, "fake_set_capability", (major => i32, minor => i32));
     }

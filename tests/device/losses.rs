@@ -82,6 +82,12 @@ fn what_does_not_fit_is_refused_at_open() {
 
     site.set_capability(7, 0);
     assert_eq!(reason(), REASON_UNSUPPORTED_DEVICE);
+    // Nothing is built for a GPU that the library refuses.
+    site.set_capability(9, 0);
+    site.refuse_capability(90);
+    let builds = site.builds();
+    refused(site.open(|_| ()), ENGINE_UNAVAILABLE, "does not run on");
+    assert_eq!((reason(), site.builds()), (REASON_UNSUPPORTED_DEVICE, builds));
     site.set_capability(8, 9);
     let unknown = c"GPU-00000000-0000-0000-0000-000000000000";
     refused(site.open(|desc| desc.gpu_uuid = unknown.as_ptr()), ENGINE_UNAVAILABLE, "GPU-10111213");

@@ -46,20 +46,40 @@ fn child(test: &str, library: &Path, drivers: &Path) {
     assert!(output.status.success() && text.contains("1 passed"), "{test} with {}: {text}", library.display());
 }
 
-/// The fakes of TensorRT-RTX and of TensorRT, and the folder of the fake driver; None, and a word, without headers.
-fn fakes() -> Option<(PathBuf, PathBuf, PathBuf)> {
-    static COMPILED: OnceLock<Option<(PathBuf, PathBuf, PathBuf)>> = OnceLock::new();
+/// Libraries that were compiled here.
+#[derive(Clone)]
+struct Fakes {
+    rtx: PathBuf,
+    /// TensorRT 11, then 10 where its headers are there.
+    enterprise: Vec<PathBuf>,
+    /// The folder of the driver.
+    drivers: PathBuf,
+}
+
+impl Fakes {
+    fn libraries(&self) -> impl Iterator<Item = &PathBuf> {
+        std::iter::once(&self.rtx).chain(&self.enterprise)
+    }
+}
+
+/// None, and a word, without NVIDIA's headers.
+fn fakes() -> Option<Fakes> {
+    static COMPILED: OnceLock<Option<Fakes>> = OnceLock::new();
     COMPILED.get_or_init(compile_fakes).clone()
 }
 
-fn compile_fakes() -> Option<(PathBuf, PathBuf, PathBuf)> {
+fn compile_fakes() -> Option<Fakes> {
     let Some(headers) = compile::headers() else {
         say("left out: COVERSLIP_TENSORRT_HEADERS does not name NVIDIA's headers");
         return None;
     };
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fake/fake.cpp");
     let rtx = compile::fake(&source, &headers, "TRT-RTX-1.7", &folder("rtx"));
-    let enterprise = compile::fake(&source, &headers, "TRT-Enterprise-11.4", &folder("enterprise"));
+    let releases = [("TRT-Enterprise-11.4", "enterprise"), ("TRT-Enterprise-10.16", "enterprise-10")];
+    let (there, missing): (Vec<_>, Vec<_>) = releases.into_iter().partition(|(name, _)| headers.join(name).is_dir());
+    missing.iter().for_each(|(name, _)| say(&format!("left out: {} has no {name}", headers.display())));
+    let compiled = |(name, out): &(&str, &str)| compile::fake(&source, &headers, name, &folder(out));
+    let enterprise = there.iter().map(compiled).collect();
     let drivers = folder("driver");
     std::fs::create_dir_all(&drivers).unwrap();
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fake/cuda.c");
@@ -70,13 +90,14 @@ fn compile_fakes() -> Option<(PathBuf, PathBuf, PathBuf)> {
         .output()
         .unwrap();
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-    Some((rtx, enterprise, drivers))
+    Some(Fakes { rtx, enterprise, drivers })
 }
 
 /// A host in C that knows nothing of the fakes: load, run on the GPU, unload, again and again, and exit with 0.
 #[test]
 fn a_c_host_loads_runs_and_unloads_on_a_fake_gpu() {
-    let Some((rtx, enterprise, drivers)) = fakes() else { return };
+    let Some(fakes) = fakes() else { return };
+    let drivers = &fakes.drivers;
     let (bundle, table, plans) = (folder("reload-bundle"), folder("reload.table"), folder("reload-plans"));
     coverslip_testkit::bundle(&bundle);
     let _ = std::fs::remove_dir_all(&plans);
@@ -86,10 +107,10 @@ fn a_c_host_loads_runs_and_unloads_on_a_fake_gpu() {
     compiler.args(["-std=c11", "-O1", "-g", "-DCOVERSLIP_NO_IMPORT"]);
     compiler.arg(coverslip_testkit::root().join("tests/c/reload.c")).arg("-o").arg(&program);
     coverslip_testkit::run(compiler.args(["-ldl", "-pthread", "-lm"]));
-    for library in [rtx, enterprise] {
+    for library in fakes.libraries() {
         let mut host = Command::new(&program);
-        host.arg(coverslip_testkit::library()).arg(&bundle).env("LD_LIBRARY_PATH", &drivers).env("FAKE_TABLE", &table);
-        host.env("COVERSLIP_TEST_TENSORRT", &library).env("COVERSLIP_TEST_PLANS", &plans);
+        host.arg(coverslip_testkit::library()).arg(&bundle).env("LD_LIBRARY_PATH", drivers).env("FAKE_TABLE", &table);
+        host.env("COVERSLIP_TEST_TENSORRT", library).env("COVERSLIP_TEST_PLANS", &plans);
         let output = coverslip_testkit::run(&mut host);
         assert!(output.stdout.is_empty() && output.stderr.is_empty(), "the library prints nothing: {output:?}");
     }
@@ -99,7 +120,8 @@ fn a_c_host_loads_runs_and_unloads_on_a_fake_gpu() {
 /// The example for hosts (lab/tests/hosts runs it without a GPU), linked as a host links it.
 #[test]
 fn the_gpu_example_runs_on_a_fake_gpu() {
-    let Some((rtx, enterprise, drivers)) = fakes() else { return };
+    let Some(fakes) = fakes() else { return };
+    let drivers = &fakes.drivers;
     let (bundle, home, plans) = (coverslip_testkit::demo_bundle(), folder("example"), folder("example-plans"));
     let (program, table) = (home.join("06_gpu"), home.join("table"));
     let _ = std::fs::remove_dir_all(&plans);
@@ -115,9 +137,9 @@ fn the_gpu_example_runs_on_a_fake_gpu() {
         .arg("-o")
         .arg(&program);
     coverslip_testkit::run(compiler.arg(&library).arg("-lm").arg(format!("-Wl,-rpath,{}", home.display())));
-    for tensorrt in [rtx, enterprise] {
+    for tensorrt in fakes.libraries() {
         let mut host = Command::new(&program);
-        host.arg(&bundle).arg(&tensorrt).arg(&plans).env("LD_LIBRARY_PATH", &drivers).env("FAKE_TABLE", &table);
+        host.arg(&bundle).arg(tensorrt).arg(&plans).env("LD_LIBRARY_PATH", drivers).env("FAKE_TABLE", &table);
         let said = coverslip_testkit::stdout(&mut host);
         assert!(said.contains(" on GPU GPU-") && !said.contains("refused"), "{said}");
         assert!(said.contains("45 tiles, 36 analysed") && said.contains("; 0 after a change of engine"), "{said}");
@@ -132,10 +154,12 @@ fn say(text: &str) {
 
 #[test]
 fn slides_on_a_fake_gpu() {
-    let Some((rtx, enterprise, drivers)) = fakes() else { return };
+    let Some(Fakes { rtx, enterprise, drivers }) = fakes() else { return };
     child("play::results_are_the_cpus", &rtx, &drivers);
-    child("play::results_are_the_cpus", &enterprise, &drivers);
-    child("play::recorded_graphs_are_used_and_can_be_done_without", &enterprise, &drivers);
+    for enterprise in &enterprise {
+        child("play::results_are_the_cpus", enterprise, &drivers);
+        child("play::recorded_graphs_are_used_and_can_be_done_without", enterprise, &drivers);
+    }
     child("plans::plans_are_kept_and_never_trusted", &rtx, &drivers);
     child("plans::a_plan_is_no_way_around_the_signature", &rtx, &drivers);
     child("plans::a_build_reports_and_can_be_cancelled", &rtx, &drivers);
@@ -155,7 +179,7 @@ fn without_a_gpu_the_cpu_runs_and_says_why() {
         compile::driver(&folder(name), code, devices);
     }
     let out = folder("versions");
-    let old = compile::version(&out, "libnvinfer.so.10", 101_601);
+    let old = compile::version(&out, "libnvinfer.so.8", 8_601);
     let new = compile::version(&out, "libnvinfer.so.11", 110_400);
     let decoy = out.join("decoy.so");
     std::fs::write(&decoy, "not a library").unwrap();

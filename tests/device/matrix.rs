@@ -78,7 +78,7 @@ fn no_library() {
 #[ignore = "run by without_a_gpu_the_cpu_runs_and_says_why"]
 fn wrong_version() {
     let library = library();
-    expect(REASON_UNSUPPORTED_VERSION, "TensorRT 10.16.1", |desc| desc.tensorrt_library = library.as_ptr());
+    expect(REASON_UNSUPPORTED_VERSION, "TensorRT 8.6.1", |desc| desc.tensorrt_library = library.as_ptr());
 }
 
 #[test]

@@ -52,7 +52,7 @@ struct Object final : Public
 typedef void (*Compute)(int64_t, void const*, void* const*);
 static Compute compute;
 static std::string description;
-static std::atomic<int> builds, runs, live, enqueuesLeft{-1}, buildStepMilliseconds{0};
+static std::atomic<int> builds, runs, live, enqueuesLeft{-1}, buildStepMilliseconds{0}, refusedCapability{0};
 static std::string complaint;
 
 // Lines "name type width": type f or i, width 0 where each tile has one number. The first is "pixels u SIDE".
@@ -87,6 +87,12 @@ EXPORT void fake_fail_runs(int left, char const* text)
 EXPORT void fake_slow_build(int milliseconds)
 {
     buildStepMilliseconds = milliseconds;
+}
+
+// RTX does not build for this compute capability.
+EXPORT void fake_refuse_capability(int capability)
+{
+    refusedCapability = capability;
 }
 
 // -- tensors -----------------------------------------------------------------------------------------------------
@@ -311,9 +317,9 @@ struct FakeConfig : StubBuilderConfig
     {
         return true;
     }
-    bool setComputeCapability(ComputeCapability, int32_t) noexcept override
+    bool setComputeCapability(ComputeCapability capability, int32_t) noexcept override
     {
-        return true;
+        return static_cast<int32_t>(capability) != refusedCapability;
     }
 #endif
     void setProgressMonitor(IProgressMonitor* given) noexcept override

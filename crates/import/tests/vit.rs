@@ -769,7 +769,7 @@ fn all_unknown_tensors_are_named_and_known_ones_explained() {
     for (name, meaning) in foreign {
         let mut tensors = plain();
         tensors.insert(name.to_owned(), zeros(&[1]));
-        let parts = [name, meaning, "not supported in this version", "expected", "convert"];
+        let parts = [name, meaning, "not supported in this version", "expected", "to ONNX"];
         Hub::new(&tensors).refuses(stated(), Unsupported, &parts);
         all.insert(name.to_owned(), zeros(&[1]));
     }

@@ -1,6 +1,6 @@
 //! TensorRT and TensorRT-RTX in pure Rust, loaded at run time.
 //!
-//! One program drives `libnvinfer.so.11` or `libtensorrt_rtx.so.1` (1.5 and newer), whichever is installed, or reports
+//! One program drives `libnvinfer.so.10`, `libnvinfer.so.11` or `libtensorrt_rtx.so.1` (1.5 and newer), or reports
 //! why it cannot. Building it takes a Rust compiler only: no headers, no C++ compiler, no library. It calls NVIDIA's
 //! C++ interface through the virtual tables of its classes.
 //!
@@ -46,7 +46,7 @@
 //! # Not covered
 //!
 //! Networks layer by layer, plugins, refitting, DLA, debug tensors, custom allocators, output allocators (so no outputs
-//! whose size depends on data), several profiles, the engine inspector, error recorders. TensorRT 10 has other tables.
+//! whose size depends on data), several profiles, the engine inspector, error recorders.
 
 #![deny(unsafe_code)]
 

@@ -132,6 +132,17 @@ fn a_monitor_that_panics_stops_the_build() {
 }
 
 #[test]
+fn it_says_which_gpus_it_builds_for() {
+    let Some(library) = rtx() else { return };
+    for capability in [ComputeCapability::SM75, ComputeCapability::SM89, ComputeCapability::SM120] {
+        plan::accepts(library, capability).unwrap();
+    }
+    // An H100: its plan is built without a word when no GPU is named, and refused when it is opened.
+    let error = plan::accepts(library, ComputeCapability(90)).unwrap_err();
+    assert!(matches!(error, Error::Targets { .. }), "{error}");
+}
+
+#[test]
 fn a_recipe_becomes_a_plan_and_is_cancelled() {
     let Some(library) = rtx() else { return };
     let onnx = model(&Weights::Missing, "Relu");

@@ -10,7 +10,7 @@ use coverslip_bundle::{Bundle, FeatureLabel};
 
 use super::request::from_json;
 use crate::claim;
-use crate::findings::counts::{Association, CountsFindings, sae_digest};
+use crate::findings::counts::{CountsFindings, LabelTrial, Replication, sae_digest};
 use crate::findings::file::Findings as _;
 
 /// The labels to write, and where.
@@ -19,7 +19,7 @@ pub(crate) struct LabelRequest {
     pub(crate) bundle: PathBuf,
     /// What `coverslip analyze counts --bundle` wrote.
     pub(crate) counts: Option<PathBuf>,
-    /// Features of the counts with an adjusted p of at most this.
+    /// Labels of the counts that replicate with an adjusted p of at most this.
     pub(crate) p: f64,
     /// Labels as JSON, which override those of the counts.
     pub(crate) labels: Option<PathBuf>,
@@ -33,20 +33,23 @@ pub(crate) struct LabelRequest {
 /// # Errors
 /// Where there is nothing to write, the counts belong to another SAE, or a bundle cannot be read or written.
 pub(crate) fn run(request: &LabelRequest, out: &mut impl Write) -> Result<(), Box<dyn Error>> {
-    let mut labels = BTreeMap::new();
+    let (mut labels, mut refused) = (BTreeMap::new(), String::new());
     if let Some(path) = &request.counts {
         let report = CountsFindings::read(path)?;
         check_sae(&report, &Bundle::open(&request.bundle)?)?;
         labels.extend(measured(&report, request.p)?.into_iter().map(|label| (label.index, label)));
+        refused = refusals(&report);
     }
     if let Some(path) = &request.labels {
         let own: Vec<FeatureLabel> = from_json(path)?;
         labels.extend(own.into_iter().map(|label| (label.index, label)));
     }
     if labels.is_empty() {
-        return Err(
-            "nothing to label: expected --labels, or --counts in which a feature is more than chance (--p)".into()
-        );
+        return Err(format!(
+            "nothing to label: expected --labels, or --counts in which a label replicates at --p {}{refused}",
+            request.p
+        )
+        .into());
     }
     let count = labels.len();
     let bundle = relabel(&request.bundle, claim::beside(&request.out)?, labels.into_values().collect(), request.force)?;
@@ -70,36 +73,105 @@ fn check_sae(report: &CountsFindings, bundle: &Bundle) -> Result<(), Box<dyn Err
     }
 }
 
-/// Labels for the features that are more than chance: the cell type with the largest |r|.
+/// Labels for the features that replicate: one for each cell type at most. A feature that two cell types chose has the one
+/// with the larger r.
 fn measured(report: &CountsFindings, p: f64) -> Result<Vec<FeatureLabel>, Box<dyn Error>> {
-    let mut strongest: BTreeMap<usize, &Association> = BTreeMap::new();
-    for found in report.features.iter().filter(|found| found.p <= p) {
-        let index = found
-            .column
-            .parse()
-            .map_err(|_| format!("expected a feature's index in the counts, found {:?}", found.column))?;
-        let place = strongest.entry(index).or_insert(found);
-        if found.pearson.abs() > place.pearson.abs() {
-            *place = found;
+    let Some(replication) = &report.replication else {
+        return Err(
+            "the counts try no labels: expected counts of features by this version; run analyze counts again".into()
+        );
+    };
+    let mut best: BTreeMap<usize, (f64, FeatureLabel)> = BTreeMap::new();
+    for trial in replication.trials.iter().filter(|trial| trial.failed.is_empty() && trial.p.is_some_and(|it| it <= p))
+    {
+        let (Some(feature), Some(r)) = (&trial.feature, trial.r) else { continue };
+        let index =
+            feature.parse().map_err(|_| format!("expected a feature's index in the counts, found {feature:?}"))?;
+        let label = FeatureLabel {
+            index,
+            label: trial.cell_type.clone(),
+            evidence: evidence(replication, trial),
+            cell_type: trial.cell_type.clone(),
+            correlation: Some(r),
+            tiles: Some(replication.testing_tiles as u64),
+            dataset: report.source.dataset.clone(),
+        };
+        if best.get(&index).is_none_or(|(other, _)| r > *other) {
+            best.insert(index, (r, label));
         }
     }
-    let label = |(index, found): (usize, &Association)| FeatureLabel {
-        index,
-        label: if found.pearson < 0.0 { format!("few {}", found.cell_type) } else { found.cell_type.clone() },
-        evidence: evidence(report, found),
-        cell_type: found.cell_type.clone(),
-        correlation: Some(found.pearson),
-        tiles: Some(report.tiles as u64),
-        dataset: report.source.dataset.clone(),
-    };
-    Ok(strongest.into_iter().map(label).collect())
+    Ok(best.into_values().map(|(_, label)| label).collect())
 }
 
-fn evidence(report: &CountsFindings, found: &Association) -> String {
-    let interval = found.interval.map_or(String::new(), |[low, high]| format!(" [{low:.2}, {high:.2}]"));
+/// What each cell type's label did not pass, a line each.
+fn refusals(report: &CountsFindings) -> String {
+    let Some(replication) = &report.replication else { return String::new() };
+    let failed = |trial: &LabelTrial| format!("\n{}: {}", trial.cell_type, trial.failed.join("; "));
+    let trials = replication.trials.iter().filter(|trial| !trial.failed.is_empty()).map(failed);
+    replication.impossible.iter().map(|why| format!("\n{why}")).chain(trials).collect()
+}
+
+fn evidence(replication: &Replication, trial: &LabelTrial) -> String {
+    let number = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.2}"));
+    let partial = match &replication.partial_on[..] {
+        [] => String::new(),
+        names => format!(" given {}", names.join(" and ")),
+    };
     format!(
-        "Pearson's r {:.2}{interval} with {} on {} tiles of {} groups; fires on {} tiles of {} groups; p {:.4}, adjusted \
-         for all features and cell types by permuting whole groups",
-        found.pearson, found.cell_type, report.tiles, report.groups, found.tiles_firing, found.groups_firing, found.p
+        "Pearson's r {} with {}{partial} on {} tiles of {} groups that had no part in choosing it (on {} others), {} or more \
+         without any one group; p {:.4}, adjusted for features and cell types by permuting whole groups",
+        number(trial.r),
+        trial.cell_type,
+        replication.testing_tiles,
+        replication.testing_groups,
+        replication.choosing_groups,
+        number(trial.least),
+        trial.p.unwrap_or(1.0)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn report(replication: serde_json::Value) -> CountsFindings {
+        serde_json::from_value(json!({
+            "source": { "dataset": "here", "embeddings": "e", "labels": "l", "tap": "last", "bundle": "model",
+                "sae_digest": null, "grouped_by": "image" },
+            "tiles": 96, "groups": 24, "group_sizes": [4, 4, 4], "least_groups": 3, "permutations": 999, "resamples": 200,
+            "cell_types": [], "representations": [], "features": [], "shuffled": null, "replication": replication,
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn only_what_replicates_is_written_and_the_rest_is_said() {
+        let trial = |cell: &str, feature: &str, r: f64, p: f64, failed: &[&str]| json!({ "cell_type": cell, "feature": feature, "chosen": 0.8, "r": r, "least": r / 2.0, "p": p, "failed": failed });
+        let found =
+            report(json!({ "impossible": null, "choosing_groups": 12, "testing_groups": 12, "testing_tiles": 48,
+            "partial_on": ["mean_red"], "trials": [
+                trial("lymphocytes", "5", 0.7, 0.002, &[]),
+                trial("plasma cells", "5", 0.5, 0.003, &[]),
+                trial("tumour", "7", 0.6, 0.04, &[]),
+                trial("stroma", "9", -0.1, 0.9, &["r is -0.10"]),
+            ] }));
+        let labels = measured(&found, 0.01).unwrap();
+        let [label] = &labels[..] else { panic!("{labels:?}") };
+        assert_eq!((label.index, label.label.as_str(), label.tiles), (5, "lymphocytes", Some(48)));
+        for part in
+            ["r 0.70 with lymphocytes given mean_red", "48 tiles of 12 groups", "0.35 or more without any one group"]
+        {
+            assert!(label.evidence.contains(part), "{}", label.evidence);
+        }
+        assert_eq!(measured(&found, 0.05).unwrap().len(), 2);
+        assert_eq!(refusals(&found), "\nstroma: r is -0.10");
+        // The report of an earlier version, and too few groups.
+        assert!(measured(&report(json!(null)), 0.05).unwrap_err().to_string().contains("run analyze counts again"));
+        let few =
+            report(json!({ "impossible": "found 12", "choosing_groups": 0, "testing_groups": 0, "testing_tiles": 0,
+            "partial_on": [], "trials": [] }));
+        assert!(measured(&few, 0.05).unwrap().is_empty() && refusals(&few) == "\nfound 12");
+    }
 }

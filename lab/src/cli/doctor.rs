@@ -11,7 +11,7 @@ use crate::host::{EngineChoice, Setup};
 
 #[derive(clap::Args, Debug)]
 pub(super) struct Args {
-    /// TensorRT's library: libtensorrt_rtx.so.1 or libnvinfer.so.11 [default: what the loader finds]
+    /// TensorRT's library: libtensorrt_rtx.so.1, libnvinfer.so.11 or libnvinfer.so.10 [default: what the loader finds]
     #[arg(long, value_name = "FILE")]
     tensorrt: Option<PathBuf>,
     /// The bundle to ask about [default: bundles/demo of the workspace or of the installation]

@@ -45,7 +45,7 @@ struct BuildArgs {
     /// The bundle's directory [default: bundles/demo of the workspace or of the installation]
     #[arg(long, value_name = "DIR")]
     bundle: Option<PathBuf>,
-    /// TensorRT's library: libtensorrt_rtx.so.1 or libnvinfer.so.11
+    /// TensorRT's library: libtensorrt_rtx.so.1, libnvinfer.so.11 or libnvinfer.so.10
     #[arg(long, value_name = "FILE")]
     library: PathBuf,
     /// Precision of the model's products: fp16, bf16 or fp32. Norms, softmax and the SAE are float32; on Turing (sm75),

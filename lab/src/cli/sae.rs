@@ -9,7 +9,8 @@ use clap::{Subcommand, ValueEnum};
 use coverslip_analysis::sae::Objective;
 
 use super::options::SlideColumnArg;
-use crate::sae::{evaluation, training};
+use crate::sae::evaluation;
+use crate::sae::training::{self, Ending};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -25,7 +26,7 @@ enum Command {
     Eval(Eval),
 }
 
-/// Trains or measures; the exit code of a training is 130 after Ctrl-C.
+/// Trains or measures; the exit code of a training is 130 after Ctrl-C, and 3 where the run diverged or died.
 ///
 /// # Errors
 /// Says what was expected, what was found and what to do.
@@ -33,8 +34,11 @@ pub fn run(args: Args, out: &mut dyn Write) -> Result<ExitCode, Box<dyn Error>> 
     match args.command {
         Command::Train(args) => {
             args.check()?;
-            let whole = training::run(&args.options(), out)?;
-            Ok(if whole { ExitCode::SUCCESS } else { ExitCode::from(130) })
+            Ok(match training::run(&args.options(), out)? {
+                Ending::Whole => ExitCode::SUCCESS,
+                Ending::Failed => ExitCode::from(3),
+                Ending::Stopped => ExitCode::from(130),
+            })
         }
         Command::Eval(args) => evaluation::run(&args.options(), out).map(|()| ExitCode::SUCCESS),
     }

@@ -39,7 +39,7 @@ impl Advice {
     pub(super) fn library(&mut self) {
         self.add(
             "TensorRT-RTX, 1.5 to 1.7: `pip download --no-deps tensorrt-rtx-cu13-libs==1.7.1.116`, unpack the wheel, \
-             and name tensorrt_rtx_libs/libtensorrt_rtx.so.1 by its absolute path. Or TensorRT 11 from NVIDIA.",
+             and name tensorrt_rtx_libs/libtensorrt_rtx.so.1 by its absolute path. Or TensorRT 10 or 11 from NVIDIA.",
         );
     }
 
@@ -47,7 +47,10 @@ impl Advice {
     pub(super) fn gpu(&mut self, capability: ComputeCapability) {
         if !RTX.contains(&capability) {
             let listed: Vec<String> = RTX.iter().map(ToString::to_string).collect();
-            self.add(format!("TensorRT 11 for the {capability} GPU: TensorRT-RTX lists {} alone.", listed.join(", ")));
+            self.add(format!(
+                "TensorRT 10 or 11 for the {capability} GPU: TensorRT-RTX lists {} alone.",
+                listed.join(", ")
+            ));
         }
     }
 

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use coverslip_bundle::MANIFEST_FILE;
 use coverslip_plugin_abi as abi;
-use coverslip_tensorrt::{Driver, Gpu, Library, LoadError, NoDriver};
+use coverslip_tensorrt::{ComputeCapability, Driver, Gpu, Library, LoadError, NoDriver};
 
 use crate::host::{HostError, Setup, text};
 use crate::sign::origin;
@@ -27,7 +27,8 @@ pub(crate) fn run(setup: &Setup) -> Result<(), Box<dyn Error>> {
     let driver = Driver::initialise();
     gpus(&mut page, &driver, &mut advice);
     page.gap();
-    libraries(&mut page, setup.engine.tensorrt_library.as_deref(), &mut advice);
+    let gpus = driver.as_ref().map_or_else(|_| Vec::new(), |driver| driver.gpus());
+    libraries(&mut page, setup.engine.tensorrt_library.as_deref(), &gpus, &mut advice);
     page.gap();
     choice(&mut page, setup, &mut advice);
     page.gap();
@@ -60,13 +61,16 @@ fn gpus(page: &mut Page, driver: &Result<&Driver, NoDriver>, advice: &mut Advice
 }
 
 /// The library that was named, or those that the loader finds under TensorRT's names.
-fn libraries(page: &mut Page, named: Option<&Path>, advice: &mut Advice) {
+fn libraries(page: &mut Page, named: Option<&Path>, gpus: &[Gpu], advice: &mut Advice) {
     let (mut driven, mut label) = (false, "TensorRT");
     let mut show = |asked: &str, found: Result<Library, coverslip_tensorrt::Error>| match found {
         Ok(library) => {
             let known = if library.is_known() { "" } else { " (its headers were not read for this program)" };
             let builds = if library.has_builder() { "builds and runs plans" } else { "runs plans, builds none" };
             page.row(&library.flavor().to_string(), &format!("{}{known}, {builds}", library.version()));
+            for gpu in gpus.iter().filter(|gpu| refuses(library, gpu.compute_capability)) {
+                page.row("", &format!("does not run on GPUs of {}", gpu.compute_capability));
+            }
             page.row("", &library.path().display().to_string());
             driven = true;
         }
@@ -82,6 +86,10 @@ fn libraries(page: &mut Page, named: Option<&Path>, advice: &mut Advice) {
     if !driven {
         advice.library();
     }
+}
+
+fn refuses(library: Library, capability: ComputeCapability) -> bool {
+    matches!(coverslip_tensorrt::plan::accepts(library, capability), Err(coverslip_tensorrt::Error::Targets { .. }))
 }
 
 /// Whether there is no library of a name at all, rather than one that cannot be used.

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use coverslip_plugin_abi as abi;
 use coverslip_slides::Rect;
 
+use super::colour::{Densities, Nuclei, TileColour};
 use super::done::Done;
 use super::grid::{Cutting, Field, Grid};
 use super::inputs::{slide_of, stem};
@@ -49,10 +50,10 @@ impl Embedder<'_> {
         if self.background {
             acquisition.flags |= abi::SLIDE_ANALYSE_BACKGROUND;
         }
-        let mut colours = vec![[0; 4]; grid.count()];
+        let (mut colours, densities) = (vec![TileColour::default(); grid.count()], Densities::new());
         let mut see = |rect: Rect, pixels: &[u8]| {
             let place = rect.y / grid.tile.1 * grid.columns + rect.x / grid.tile.0;
-            add_colour(&mut colours[place as usize], pixels);
+            colours[place as usize].add(pixels, &densities);
         };
         let played = play(self.session, &acquisition, source.as_mut(), &mut see, watch, self.stop)?;
         match played.error {
@@ -61,12 +62,19 @@ impl Embedder<'_> {
         }
     }
 
-    /// What is written of the tiles; `colours` are the sums of R, G and B and their number, by row and column.
+    /// What is written of the tiles; `colours` are by row and column.
     ///
     /// # Errors
     /// Where a tile was neither analysed nor background.
-    fn records(&self, path: &Path, grid: &Grid, played: &Played, colours: &[[u64; 4]]) -> Result<Done, Box<dyn Error>> {
+    fn records(
+        &self,
+        path: &Path,
+        grid: &Grid,
+        played: &Played,
+        colours: &[TileColour],
+    ) -> Result<Done, Box<dyn Error>> {
         let mut done = Done::default();
+        let nuclei = Nuclei::of(colours.iter());
         for found in &played.collected.tiles {
             let tile = &found.result;
             match tile.status {
@@ -96,7 +104,7 @@ impl Embedder<'_> {
             let place = tile.row as usize * grid.columns as usize + tile.column as usize;
             let features = played.collected.features(found);
             done.records.push(TileRecord {
-                cells: self.cells(path, grid.seen, tile, mean_colour(colours.get(place).copied().unwrap_or_default())),
+                cells: self.cells(path, grid.seen, tile, &colours[place], nuclei),
                 embedding: played.collected.embedding(found).to_vec(),
                 features: features.iter().map(|feature| (feature.index, feature.value)).collect(),
             });
@@ -105,9 +113,17 @@ impl Embedder<'_> {
     }
 
     /// A tile's cells in the table.
-    fn cells(&self, path: &Path, seen: f64, tile: &abi::TileResult, colour: [f64; 3]) -> [String; COLUMNS.len()] {
+    fn cells(
+        &self,
+        path: &Path,
+        seen: f64,
+        tile: &abi::TileResult,
+        colour: &TileColour,
+        nuclei: Nuclei,
+    ) -> [String; COLUMNS.len()] {
         let name = stem(path);
         let number = |value: f64| if value.is_nan() { String::new() } else { format!("{value:.6}") };
+        let mean = colour.mean();
         let tissue = f64::from(tile.scores[abi::FLAG_BACKGROUND.trailing_zeros() as usize]);
         let tile_name = match self.cutting.field {
             Field::Tile => name.clone(),
@@ -125,23 +141,11 @@ impl Embedder<'_> {
             tile.height.to_string(),
             number(seen),
             self.naming.scanner.clone(),
-            number(colour[0]),
-            number(colour[1]),
-            number(colour[2]),
+            number(mean[0]),
+            number(mean[1]),
+            number(mean[2]),
             number(tissue),
+            number(colour.haematoxylin_area(nuclei)),
         ]
     }
-}
-
-/// Adds R, G and B and the number of pixels.
-fn add_colour(sums: &mut [u64; 4], pixels: &[u8]) {
-    for pixel in pixels.chunks_exact(3) {
-        sums.iter_mut().zip(pixel).for_each(|(sum, value)| *sum += u64::from(*value));
-    }
-    sums[3] += pixels.len() as u64 / 3;
-}
-
-/// Mean R, G, B, 0..255; NaN without a pixel.
-fn mean_colour([r, g, b, count]: [u64; 4]) -> [f64; 3] {
-    [r, g, b].map(|sum| sum as f64 / count as f64)
 }

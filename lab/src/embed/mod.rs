@@ -1,5 +1,6 @@
 //! `coverslip embed`: the embeddings of every tap for tiles, images and slides, through the plugin as a host.
 
+mod colour;
 mod done;
 mod embedder;
 mod grid;

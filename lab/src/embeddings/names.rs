@@ -26,10 +26,27 @@ pub(crate) const SCANNER: &str = "scanner";
 /// Mean red, green and blue of the tile, 0 to 255.
 pub(crate) const COLOUR: [&str; 3] = ["mean_red", "mean_green", "mean_blue"];
 
+/// Share of the tile's pixels with as much haematoxylin as the input's nuclei, 0 to 1.
+pub(crate) const HAEMATOXYLIN_AREA: &str = "haematoxylin_area";
+
 /// The table's columns that this command writes, in their order.
-pub const COLUMNS: [&str; 15] = [
-    SLIDE, IMAGE, TILE, "column", "row", PLACE[0], PLACE[1], PLACE[2], PLACE[3], "mpp", SCANNER, COLOUR[0], COLOUR[1],
-    COLOUR[2], "tissue",
+pub const COLUMNS: [&str; 16] = [
+    SLIDE,
+    IMAGE,
+    TILE,
+    "column",
+    "row",
+    PLACE[0],
+    PLACE[1],
+    PLACE[2],
+    PLACE[3],
+    "mpp",
+    SCANNER,
+    COLOUR[0],
+    COLOUR[1],
+    COLOUR[2],
+    "tissue",
+    HAEMATOXYLIN_AREA,
 ];
 
 /// The tensor of a tap: float \[tiles, width\].

@@ -50,7 +50,10 @@ pub(crate) fn run(request: &Request, out: &mut impl Write) -> Result<bool, Box<d
     line.show("composing the graph");
     let target = hardware.plan_target(library);
     let key = PlanKey::new(&bundle, &target, request.precision, request.max_batch, request.opt_batch);
-    let graph = bundle.compose_apart(key.precision)?;
+    let graph = match library.takes_weights_apart() {
+        true => bundle.compose_apart(key.precision)?,
+        false => bundle.compose_at(key.precision)?,
+    };
     drop(bundle);
 
     let progress = Progress::new();

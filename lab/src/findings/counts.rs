@@ -25,6 +25,9 @@ pub struct CountsFindings {
     pub resamples: usize,
     pub cell_types: Vec<CellType>,
     pub representations: Vec<RepresentationFindings>,
+    /// A label for each count, tried on groups that had no part in choosing it; none where there are no features.
+    #[serde(default)]
+    pub replication: Option<Replication>,
     /// The SAE's features: the discoveries, and the ten strongest of every cell type.
     pub features: Vec<Association>,
     /// The control: the same analysis with the counts of whole groups exchanged.
@@ -115,6 +118,38 @@ pub struct Association {
     pub p: f64,
     pub tiles_firing: usize,
     pub groups_firing: usize,
+}
+
+/// Labels that were chosen on half of the groups and tested on the other half.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+pub struct Replication {
+    /// Why no label can be tried.
+    pub impossible: Option<String>,
+    pub choosing_groups: usize,
+    pub testing_groups: usize,
+    pub testing_tiles: usize,
+    /// Columns of the tiles' table that are taken out of features and counts.
+    pub partial_on: Vec<String>,
+    /// One for each cell type, in their order.
+    pub trials: Vec<LabelTrial>,
+}
+
+/// What became of the label of one cell type.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+pub struct LabelTrial {
+    pub cell_type: String,
+    /// The best of ten candidates; none where no feature has a positive r on the choosing half.
+    pub feature: Option<String>,
+    /// Partial r on the choosing half.
+    pub chosen: Option<f64>,
+    /// Partial r on the testing half.
+    pub r: Option<f64>,
+    /// The smallest partial r on the testing half without one of its groups.
+    pub least: Option<f64>,
+    /// Adjusted for the candidates (largest of them, whole groups permuted) and for the cell types (Holm).
+    pub p: Option<f64>,
+    /// What the label did not pass; empty: it replicates.
+    pub failed: Vec<String>,
 }
 
 /// Tables in which nothing can be found: what is found there is chance.

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use super::html::{anchor, escape, number, p_value, paragraph, table, with_range};
 use super::plot::{Estimate, correlations};
 use super::section::{Context, Section};
-use crate::findings::counts::{ALPHA, Association, CellType, CountsFindings};
+use crate::findings::counts::{ALPHA, Association, CellType, CountsFindings, LabelTrial, Replication};
 use crate::findings::reading::ColumnKind;
 
 impl Section for CountsFindings {
@@ -19,6 +19,7 @@ impl Section for CountsFindings {
         let mut html = lead(self);
         html.push_str(&cell_types(self));
         html.push_str(&features(self));
+        html.push_str(&self.replication.as_ref().map_or_else(String::new, labels));
         html.push_str(&held_out(self));
         html.push_str(&limits(self));
         html
@@ -110,6 +111,45 @@ fn features(report: &CountsFindings) -> String {
         + "<p class=\"note\">r is Pearson's correlation of the feature with the count; \u{2212}1 or 1: exactly proportional, 0: \
            nothing. The feature shown is the best of many, so its r is higher than it will be elsewhere; the figure below \
            corrects that.</p>\n"
+}
+
+/// The label of each cell type, and whether it holds on groups that had no part in choosing it.
+fn labels(found: &Replication) -> String {
+    if let Some(why) = &found.impossible {
+        return paragraph(&format!("No label can be tried: {why}."));
+    }
+    let row = |trial: &LabelTrial| {
+        let verdict = match &trial.failed[..] {
+            [] => "<span class=\"yes\">replicates</span>".to_owned(),
+            failed => escape(&failed.join("; ")),
+        };
+        let feature = trial.feature.as_deref().map_or_else(|| "\u{2212}".to_owned(), escape);
+        let p = trial.p.map_or_else(|| "\u{2212}".to_owned(), p_value);
+        vec![escape(&trial.cell_type), feature, number(trial.chosen), number(trial.r), number(trial.least), p, verdict]
+    };
+    let rows: Vec<Vec<String>> = found.trials.iter().map(row).collect();
+    let headers = [
+        "cell type",
+        "feature",
+        "r where it was chosen",
+        "r on other groups",
+        "least r without one group",
+        "p, adjusted",
+        "label",
+    ];
+    let partial = match &found.partial_on[..] {
+        [] => "The tiles' table has no colour to take out.".to_owned(),
+        names => format!("What {} say of a tile is taken out of features and counts.", names.join(" and ")),
+    };
+    table("Labels: chosen on half of the groups, tested on the other half", &headers, &rows)
+        + &format!(
+            "<p class=\"note\">Chosen on {} groups, tested on {} others ({} tiles). {} `bundle label` writes those that \
+             replicate.</p>\n",
+            found.choosing_groups,
+            found.testing_groups,
+            found.testing_tiles,
+            escape(&partial)
+        )
 }
 
 fn row(report: &CountsFindings, found: &Association) -> Vec<String> {

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use coverslip_analysis::sae::Order;
+use coverslip_numerics::SplitMix64;
 
 use super::split::Split;
 use crate::embeddings::{EmbeddingError, EmbeddingFile, Result, SlideColumn};
@@ -79,13 +80,21 @@ impl Data {
         Ok(())
     }
 
-    /// The first `most` held-out rows.
-    pub(super) fn held_out(&self, most: usize) -> Result<Vec<f32>> {
-        let mut rows = Vec::new();
-        let full = most * self.width;
+    /// `most` held-out rows, or all where there are fewer, in the file's order. Every row has the same chance: the first
+    /// rows of a file may all be of one project.
+    pub(super) fn held_out(&self, most: usize, seed: u64) -> Result<Vec<f32>> {
+        let mut left = self.train.iter().filter(|train| !**train).count();
+        let mut wanted = most.min(left);
+        let (mut rows, mut random) = (Vec::with_capacity(wanted * self.width), SplitMix64::new(seed));
         self.blocks(false, |block| {
-            let room = full - rows.len().min(full);
-            rows.extend_from_slice(&block[..room.min(block.len())]);
+            for row in block.chunks_exact(self.width) {
+                // Selection sampling (Knuth 3.4.2, S): what is wanted of what is left.
+                if random.unit() * (left as f64) < wanted as f64 {
+                    rows.extend_from_slice(row);
+                    wanted -= 1;
+                }
+                left -= 1;
+            }
         })?;
         Ok(rows)
     }
@@ -188,6 +197,12 @@ mod tests {
         assert_eq!(held.len(), 750 * 8);
         let held: HashSet<Vec<u32>> =
             held.chunks_exact(8).map(|row| row.iter().map(|v| v.to_bits()).collect()).collect();
+        // Some of them, of all parts of the file; all of them where more are asked for.
+        let held_out = data.held_out(75, 5).unwrap();
+        let index = |row: &[f32]| values.chunks_exact(8).position(|it| it == row).unwrap();
+        let places: Vec<usize> = held_out.chunks_exact(8).map(index).collect();
+        assert!(places.len() == 75 && places.is_sorted() && places[37].abs_diff(1500) < 400, "{places:?}");
+        assert_eq!(data.held_out(10_000, 5).unwrap().len(), 750 * 8);
         let (mut stream, mut batch, mut all) = (Stream::new(&data, 1, 0).unwrap(), Vec::new(), Vec::new());
         for _ in 0..50 {
             stream.batch(100, &mut batch).unwrap();

@@ -7,3 +7,4 @@ mod files;
 mod objective;
 mod split;
 pub(crate) mod training;
+mod verdict;

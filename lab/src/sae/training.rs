@@ -13,6 +13,7 @@ use serde_json::json;
 use super::checkpoint::{self, Meta};
 use super::data::{Data, Stream};
 use super::split::Split;
+use super::verdict::Verdict;
 use super::{files, objective};
 use crate::claim;
 use crate::embeddings::SlideColumn;
@@ -59,11 +60,23 @@ const SAMPLE: usize = 8192;
 /// Features at most: 2^20 of 1536 values are 12 GB of weights.
 const MOST_FEATURES: usize = 1 << 20;
 
-/// Trains. False: Ctrl-C stopped the run, and the checkpoint is written.
+/// How a run ends that no error ends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Ending {
+    /// The SAE is written.
+    Whole,
+    /// The SAE is written and worth nothing: the run diverged or died, which was said.
+    Failed,
+    /// Ctrl-C stopped the run, and the checkpoint is written.
+    Stopped,
+}
+
+/// Trains.
 ///
 /// # Errors
-/// When the embeddings cannot be used or a file cannot be written, the loss diverges, or an earlier run's files are there.
-pub(crate) fn run(options: &Options, out: &mut dyn Write) -> Result<bool, Box<dyn Error>> {
+/// When the embeddings cannot be used or a file cannot be written, the loss is no number, or an earlier run's files are
+/// there.
+pub(crate) fn run(options: &Options, out: &mut dyn Write) -> Result<Ending, Box<dyn Error>> {
     let stop = stop_flag();
     if options.threads > 0 {
         rayon::ThreadPoolBuilder::new().num_threads(options.threads).build_global()?;
@@ -77,23 +90,33 @@ pub(crate) fn run(options: &Options, out: &mut dyn Write) -> Result<bool, Box<dy
     if stop.load(Ordering::SeqCst) {
         run.save()?;
         writeln!(out, "stopped at step {step}; the same command goes on from there")?;
-        return Ok(false);
+        return Ok(Ending::Stopped);
     }
     run.finish()?;
-    if let Some(figures) = last {
-        writeln!(
-            out,
-            "{}: {step} steps of {:.1} ms, loss {:.4}, FVU {:.4}, L0 {:.1}, {} dead of {} features",
-            options.out.display(),
-            1e3 * run.meta.seconds / step.max(1) as f64,
-            figures.loss,
-            figures.fvu,
-            figures.l0,
-            figures.dead,
-            run.trainer.settings().features
-        )?;
+    // A checkpoint of a run that had all its steps leaves none to take.
+    let Some(figures) = last else { return Ok(Ending::Whole) };
+    let verdict = Verdict::of(&run.trainer, &run.watched, (figures.fvu, figures.l0), step * options.batch as u64);
+    writeln!(
+        out,
+        "{}: {step} steps of {:.1} ms, loss {:.4}, {} FVU {:.4}, L0 {:.1}, {} of {} features not active in the last {} \
+         tiles",
+        options.out.display(),
+        1e3 * run.meta.seconds / step.max(1) as f64,
+        figures.loss,
+        if run.watched.is_empty() { "last batch's" } else { "held-out" },
+        verdict.fvu,
+        verdict.l0,
+        verdict.silent,
+        verdict.features,
+        verdict.tiles
+    )?;
+    match verdict.failure(run.trainer.settings().learning_rate) {
+        None => Ok(Ending::Whole),
+        Some(why) => {
+            writeln!(out, "{why}")?;
+            Ok(Ending::Failed)
+        }
     }
-    Ok(true)
 }
 
 fn settings(options: &Options, width: usize) -> Result<Settings, Box<dyn Error>> {
@@ -143,7 +166,7 @@ struct Run<'a> {
     trainer: Trainer,
     /// What the next checkpoint has beside the trainer's state.
     meta: Meta,
-    /// The first held-out rows.
+    /// Held-out rows, drawn at random.
     watched: Vec<f32>,
     /// The FVU of the last evaluation.
     held_out: Option<f64>,
@@ -175,7 +198,15 @@ impl<'a> Run<'a> {
             let scale = trainer.state().scale;
             (trainer, Meta { key, step: 0, scale, width, features, best: None, stale: 0, seconds: 0.0 })
         };
-        Ok(Self { options, claim, data, trainer, meta, watched: data.held_out(WATCHED)?, held_out: None })
+        Ok(Self {
+            options,
+            claim,
+            data,
+            trainer,
+            meta,
+            watched: data.held_out(WATCHED, options.split_seed)?,
+            held_out: None,
+        })
     }
 
     /// Steps until all are done, `stop` is set, or patience ends. Returns the last step's figures.

@@ -7,7 +7,7 @@ use coverslip_lab::findings::counts::CountsFindings;
 use coverslip_lab::findings::reading::ColumnKind;
 use coverslip_testkit::{Scratch, demo_bundle};
 
-use super::fixture::{analyze, write};
+use super::fixture::{analyze, write, write_groups};
 
 /// Runs the command on a folder's files; the findings, or what it said instead.
 fn run_in(folder: &Path, more: &[&str]) -> Result<CountsFindings, String> {
@@ -43,6 +43,35 @@ fn the_feature_that_follows_a_count_is_found_and_holds_on_other_groups() {
     assert!(report.shuffled.unwrap().with_discovery <= 6);
     let table = fs::read_to_string(folder.join("out/counts-features.csv")).unwrap();
     assert_eq!(table.lines().count(), 1 + 5 * 2);
+}
+
+#[test]
+fn a_label_replicates_on_groups_that_had_no_part_in_choosing_it() {
+    let scratch = Scratch::new("counts-replicated");
+    let folder = scratch.path();
+    write_groups(folder, 4, [1, 1], 24);
+    let found = run_in(folder, &[]).unwrap().replication.unwrap();
+    assert_eq!((found.choosing_groups, found.testing_groups, found.testing_tiles), (12, 12, 48));
+    assert!(found.impossible.is_none() && found.partial_on.is_empty(), "this table has no colour: {found:?}");
+    let [lymphocytes, stroma] = &found.trials[..] else { panic!("{found:?}") };
+    assert_eq!((lymphocytes.feature.as_deref(), &lymphocytes.failed[..]), (Some("5"), &[][..]));
+    assert!(lymphocytes.r.unwrap() > 0.9 && lymphocytes.least.unwrap() > 0.9 && lymphocytes.p.unwrap() <= 0.01);
+    assert!(!stroma.failed.is_empty(), "nothing follows the stroma: {stroma:?}");
+
+    // Where the count is in the colour, the feature says nothing beside it.
+    let labels = fs::read_to_string(folder.join("labels.csv")).unwrap();
+    let counts = labels.lines().skip(1).map(|line| line.split(',').nth(1).unwrap());
+    let table = fs::read_to_string(folder.join("e.csv")).unwrap();
+    let red: Vec<String> = counts.map(|count| format!("{}", 200.0 - count.parse::<f64>().unwrap())).collect();
+    let rows = table.lines().skip(1).zip(&red).map(|(line, red)| format!("{line},{red}\n"));
+    fs::write(folder.join("e.csv"), format!("slide,tile,mean_red\n{}", rows.collect::<String>())).unwrap();
+    let found = run_in(folder, &[]).unwrap().replication.unwrap();
+    assert_eq!(found.partial_on, ["mean_red"]);
+    assert!(!found.trials[0].failed.is_empty(), "{found:?}");
+
+    write(folder, 4);
+    let few = run_in(folder, &[]).unwrap().replication.unwrap();
+    assert!(few.impossible.unwrap().contains("found 12") && few.trials.is_empty());
 }
 
 #[test]

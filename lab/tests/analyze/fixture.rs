@@ -36,11 +36,16 @@ pub(crate) fn write(folder: &Path, seed: u64) {
 
 /// The same with each embedding so many times side by side: block2's, and those of block4 and last.
 pub(crate) fn write_wide(folder: &Path, seed: u64, times: [usize; 2]) {
+    write_groups(folder, seed, times, 12);
+}
+
+/// The same with so many groups of 4 tiles.
+pub(crate) fn write_groups(folder: &Path, seed: u64, times: [usize; 2], groups: usize) {
     let mut random = Random::new(seed);
     let (mut embedding, mut index, mut value) = (Vec::new(), Vec::new(), Vec::new());
     let mut noise = Vec::new();
     let (mut table, mut labels) = (String::from("slide,tile\n"), String::from("tile,lymphocytes,stroma,site,row\n"));
-    for group in 0..12 {
+    for group in 0..groups {
         let level = 2.0 + 8.0 * random.uniform();
         for tile in 0..4 {
             let count = random.poisson(level) as f32;
@@ -51,17 +56,17 @@ pub(crate) fn write_wide(folder: &Path, seed: u64, times: [usize; 2]) {
             index.extend([5, 3, 6 + random.below(4) as i32]);
             value.extend([following, rare, random.uniform() as f32 + 0.1]);
             writeln!(table, "s{group},s{group}_{tile}.png").unwrap();
-            writeln!(labels, "s{group}_{tile},{count},{},here,{tile}", random.poisson(3.0) + group % 2).unwrap();
+            writeln!(labels, "s{group}_{tile},{count},{},here,{tile}", random.poisson(3.0) + group as u64 % 2).unwrap();
         }
     }
     let embedding: Vec<f32> = embedding.chunks(3).flat_map(|row| row.repeat(times[1])).collect();
     let noise: Vec<f32> = noise.chunks(1).flat_map(|row| row.repeat(times[0])).collect();
     let tensors = TensorMap::from([
-        ("embedding_last".to_owned(), Tensor::f32(&[48, 3 * times[1]], &embedding)),
-        ("embedding_block2".to_owned(), Tensor::f32(&[48, times[0]], &noise)),
-        ("embedding_block4".to_owned(), Tensor::f32(&[48, 3 * times[1]], &embedding)),
-        ("feature_index".to_owned(), Tensor::i32(&[48, 3], &index)),
-        ("feature_value".to_owned(), Tensor::f32(&[48, 3], &value)),
+        ("embedding_last".to_owned(), Tensor::f32(&[4 * groups, 3 * times[1]], &embedding)),
+        ("embedding_block2".to_owned(), Tensor::f32(&[4 * groups, times[0]], &noise)),
+        ("embedding_block4".to_owned(), Tensor::f32(&[4 * groups, 3 * times[1]], &embedding)),
+        ("feature_index".to_owned(), Tensor::i32(&[4 * groups, 3], &index)),
+        ("feature_value".to_owned(), Tensor::f32(&[4 * groups, 3], &value)),
     ]);
     embeddings(folder, &tensors, &table);
     fs::write(folder.join("labels.csv"), labels).unwrap();

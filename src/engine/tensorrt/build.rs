@@ -35,7 +35,11 @@ pub(super) fn build(
     tell: &Tell<'_>,
 ) -> Result<Vec<u8>, Loss> {
     tell(abi::STAGE_COMPOSE, 0.0).map_err(no_graph)?;
-    let mut graph = bundle.compose_apart(key.precision).map_err(|e| no_graph(from_bundle(e)))?;
+    let composed = match library.takes_weights_apart() {
+        true => bundle.compose_apart(key.precision),
+        false => bundle.compose_at(key.precision),
+    };
+    let mut graph = composed.map_err(|e| no_graph(from_bundle(e)))?;
     let weights = graph.external.take().map(Arc::new);
     let mut model = Model::new(&graph.onnx);
     if let Some(weights) = &weights {

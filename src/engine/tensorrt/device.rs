@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use coverslip_plugin_abi as abi;
 use coverslip_tensorrt as tensorrt;
-use coverslip_tensorrt::{Driver, Library, LoadError};
+use coverslip_tensorrt::{ComputeCapability, Driver, Library, LoadError};
 
 use super::cuda::Device;
 use super::lane::cuda_lost;
@@ -86,6 +86,21 @@ pub(super) fn device(config: &GpuConfig) -> Result<Arc<Device>, Loss> {
         ));
     }
     Ok(device)
+}
+
+/// TensorRT-RTX leaves out the GPUs of data centres, which it only says of a plan that it has built for one.
+pub(super) fn accepted(library: Library, device: &Device) -> Result<(), Loss> {
+    let (major, minor) = device.capability;
+    match tensorrt::plan::accepts(library, ComputeCapability(10 * major + minor)) {
+        Err(tensorrt::Error::Targets { library: (flavor, version), .. }) => Err(unavailable!(
+            REASON_UNSUPPORTED_DEVICE,
+            "{flavor} {version} does not run on {}, of compute capability {major}.{minor}: install TensorRT 10 \
+             or 11 (libnvinfer.so.11) and name it in runtime_desc.tensorrt_library",
+            device.name
+        )),
+        // Whatever else fails, the build says better.
+        _ => Ok(()),
+    }
 }
 
 /// 13000 becomes 13.0.

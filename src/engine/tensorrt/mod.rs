@@ -103,6 +103,7 @@ pub(super) fn open(
             Err(Refusal::Loss(loss)) => return Err(loss),
         }
     }
+    device::accepted(library, &site.device)?;
     let claim = plans.claim();
     let timings = plans.beside("timing", false);
     let bytes = build::build(library, bundle, plans.wanted(), timings.as_deref(), config.memory_limit, tell)?;

@@ -1,8 +1,9 @@
 //! The first GPU and its driver, as the driver describes them.
 
 use std::fs;
+use std::path::Path;
 
-use coverslip_tensorrt::Driver;
+use coverslip_tensorrt::{ComputeCapability, Driver, Error, Library, plan};
 use cudarc::driver::sys::CUdevice_attribute::*;
 
 use crate::cuda::Card;
@@ -40,10 +41,24 @@ pub(crate) fn run() -> Outcome {
 
 /// Prints what a plan for this card is to be built for.
 pub(crate) fn target() -> Outcome {
-    let driver = Driver::initialise().map_err(|why| Stop::LeftOut(why.to_string()))?;
-    match driver.gpus().first() {
-        Some(gpu) => println!("{}", gpu.compute_capability),
-        None => return failed("the driver does not describe its GPU"),
+    println!("{}", capability()?);
+    Ok(())
+}
+
+/// TensorRT-RTX leaves out the GPUs of data centres.
+pub(crate) fn takes(library: &Path) -> Outcome {
+    let (library, capability) = (Library::load(library)?, capability()?);
+    let name = format!("{} {}", library.flavor(), library.version());
+    match plan::accepts(library, capability) {
+        Ok(()) => println!("{name} takes {capability}."),
+        Err(Error::Targets { .. }) => return failed(format_args!("{name} does not take {capability}")),
+        Err(error) => return Err(error.into()),
     }
     Ok(())
+}
+
+fn capability() -> Outcome<ComputeCapability> {
+    let driver = Driver::initialise().map_err(|why| Stop::LeftOut(why.to_string()))?;
+    let first = driver.gpus().first().map(|gpu| gpu.compute_capability);
+    first.ok_or_else(|| Stop::Failed("the driver does not describe its GPU".into()))
 }

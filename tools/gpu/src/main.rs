@@ -48,6 +48,11 @@ enum Step {
     Card,
     /// The compute capability of the first GPU, as in sm89
     Target,
+    /// Whether this TensorRT takes the first GPU
+    Takes {
+        #[arg(long, value_name = "FILE")]
+        library: PathBuf,
+    },
     /// CUDA without TensorRT: contexts, streams, pinned memory, copies, events, recorded graphs, limits
     Cuda(site::Pace),
     /// A kernel that faults: what is lost with its context, and, with a library, what the plugin makes of it
@@ -83,6 +88,7 @@ fn main() -> ExitCode {
     let done = match Command::parse().step {
         Step::Card => card::run(),
         Step::Target => card::target(),
+        Step::Takes { library } => card::takes(&library),
         Step::Cuda(pace) => layer::run(pace),
         Step::Lost { library, bundle } => lost::run(library.as_deref().zip(bundle.as_deref())),
         Step::StandIn(on) => standin::run(&on),

@@ -176,14 +176,14 @@ fn what_fails_is_said_and_the_rest_goes_on() {
     let (drivers, decoy) = (driver("broken-driver"), kit.join("libtensorrt_rtx.so.1"));
     fs::write(&decoy, "no library").expect("a file");
     let (code, page) = check(&kit, Some(&decoy), &[("LD_LIBRARY_PATH", &drivers)]);
-    // The stand-ins are not there, and what is there for TensorRT is none.
-    assert_eq!(code, 4 + 8 + 16 + 32 + 64, "{page}");
+    // The stand-ins are not there, and what is there for TensorRT is none: it is said once, and what needs it is left out.
+    assert_eq!(code, 4 + 8, "{page}");
     let steps = summary(&page);
     let done: Vec<&str> = steps.iter().filter(|(_, result)| *result == "done").map(|step| step.0).collect();
-    assert_eq!(done, ["The machine", "coverslip doctor", "CUDA alone", "A lost context", "Random weights, tiny"]);
-    let failed = steps.iter().filter(|(_, result)| result.starts_with("failed: exit code")).count();
-    assert_eq!(failed + done.len(), steps.len(), "{page}");
-    assert!(page.matches("cannot be loaded").count() > 5, "{page}");
+    assert_eq!(done, ["The machine", "coverslip doctor", "CUDA alone", "A lost context"]);
+    let count = |start: &str| steps.iter().filter(|(_, result)| result.starts_with(start)).count();
+    assert_eq!((count("failed: exit code"), count("left out")), (4 + 1, steps.len() - done.len() - 5), "{page}");
+    assert!(count("left out") >= 10 && page.matches("cannot be loaded").count() > count("left out"), "{page}");
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod correlation;
 mod groups;
 mod held_out;
 mod max_t;
+mod replication;
 mod ridge;
 
 pub use bootstrap::{Interval, PairSums, Resamples, bca, spearman_interval};
@@ -16,4 +17,5 @@ pub use correlation::{correlations, spearman};
 pub use groups::Groups;
 pub use held_out::{HeldOut, Line, best_feature, score};
 pub use max_t::{MaxT, max_t};
+pub use replication::{Halves, LEAST_GROUPS, Trial};
 pub use ridge::{ridge, ridge_elsewhere};

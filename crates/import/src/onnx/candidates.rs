@@ -89,6 +89,7 @@ fn probe(
     engine: &mut Prober,
     listed: &mut Candidates,
 ) -> Result<(), BundleError> {
+    source.image.expect_one_tile_or_any()?;
     let outputs = source.outputs.clone();
     source.prune(&outputs)?;
     coverslip_bundle::onnx::operators::check(&source.nodes, |name| source.constants.get(name))?;

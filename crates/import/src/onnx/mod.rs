@@ -93,6 +93,7 @@ fn import(
     engine: &mut Prober,
 ) -> Result<ImportedOnnx, BundleError> {
     let mut source = Source::read(&file.bytes, spec.input.as_deref())?;
+    source.image.expect_one_tile_or_any()?;
     let wanted = taps::tapped(&source, spec)?;
     source.prune(&wanted)?;
     operators::check(&source.nodes, |name| source.constants.get(name))?;
@@ -109,8 +110,12 @@ fn import(
     values.sort();
     values.dedup();
     let tiles = noise(2, side);
-    let found =
-        Probe::load(&source, &checkpoint, &front, &values, Rewrite::No, engine)?.run(&tiles[..tiles.len() / 2], 1)?;
+    let found = Probe::load(&source, &checkpoint, &front, &values, Rewrite::No, engine)?
+        .run(&tiles[..tiles.len() / 2], 1)
+        .map_err(|error| match source.image.batch {
+            Some(_) => error,
+            None => BundleError::new(error.kind(), format!("{error}; {FIXED_INSIDE}")),
+        })?;
     probe::refuse_vectors(&source.nodes, &found)?;
     let mut notes = resize::lower(&mut source, &found)?;
     source.prune(&wanted)?;
@@ -126,6 +131,9 @@ fn import(
     let topology = store::topology(&source, &weights, &wanted, &taps, side)?;
     Ok(ImportedOnnx { model: front.model, side, taps, weights, topology, notes })
 }
+
+/// What may be wrong with a graph that declares a dynamic batch and does not run.
+const FIXED_INSIDE: &str = "where its batch is fixed inside, though declared as dynamic, export it with one tile";
 
 fn side(source: &Source, spec: &OnnxSpec) -> Result<usize, BundleError> {
     match (source.image.side, spec.img_size) {

@@ -134,6 +134,22 @@ impl<'a> Source<'a> {
     }
 }
 
+impl Image {
+    /// Fails where the batch is fixed at several tiles. Asked before anything is run: with one tile such a graph fails
+    /// somewhere inside.
+    pub(super) fn expect_one_tile_or_any(&self) -> Result<(), BundleError> {
+        match self.batch {
+            None | Some(1) => Ok(()),
+            Some(batch) => fail!(
+                Unsupported,
+                "the batch of input `{}` is fixed at {batch}: not supported in this version; export the graph with a \
+                 dynamic batch, or with one tile",
+                self.name
+            ),
+        }
+    }
+}
+
 /// Finds the one image input: four axes, one of which has the three colours.
 fn find_image(inputs: &[&coverslip_bundle::onnx::ValueInfo], named: Option<&str>) -> Result<Image, BundleError> {
     let listed = || {

@@ -21,12 +21,6 @@ pub(super) fn single_tile(
     engine: &mut Prober,
     notes: &mut Vec<String>,
 ) -> Result<bool, BundleError> {
-    if let Some(n) = source.image.batch.filter(|n| *n != 1) {
-        fail!(
-            Unsupported,
-            "the graph's batch is fixed at {n}: not supported in this version; expected a dynamic batch or 1"
-        );
-    }
     let (first, second) = tiles.split_at(tiles.len() / 2);
     let mut alone = |rewrite| -> Result<(Probe, [HashMap<String, Probed>; 2]), BundleError> {
         let mut probe = Probe::load(source, checkpoint, front, wanted, rewrite, engine)?;

@@ -3,8 +3,8 @@
 use super::super::Checkpoint;
 use coverslip_bundle::{BundleError, BundleErrorKind};
 
-/// Parts of tensor names, and the features that they indicate.
-const MEANINGS: [(&str, &str); 28] = [
+/// Words of tensor names, and the features that they indicate. The first that fits counts.
+const MEANINGS: [(&str, &str); 32] = [
     ("mlp.w1.", "a gated MLP in three layers (w1, w2, w3)"),
     ("mlp.w2.", "a gated MLP in three layers (w1, w2, w3)"),
     ("attn.q_norm", "normalised queries (qk-norm)"),
@@ -31,8 +31,12 @@ const MEANINGS: [(&str, &str); 28] = [
     ("storage_tokens", "DINOv3's registers"),
     ("lora", "LoRA weights that are not merged"),
     ("sampler", "a learned pooling"),
+    ("resampler", "a learned pooling"),
     ("text", "a text model beside the vision transformer"),
     ("downsample", "a hierarchical transformer (Swin)"),
+    ("pretext_token", "a token of PathoDuet's pretraining beside the class token"),
+    ("token", "a further token beside the class token"),
+    ("tokens", "further tokens beside the class token"),
 ];
 
 /// Tensors by which models of other conventions are recognised.
@@ -53,7 +57,7 @@ pub(super) fn refuse(names: &[&str]) -> Result<(), BundleError> {
     if names.is_empty() {
         return Ok(());
     }
-    let meaning = |name: &str| MEANINGS.iter().find(|(part, _)| name.contains(part)).map(|(_, meaning)| *meaning);
+    let meaning = |name: &str| MEANINGS.iter().find(|(part, _)| has_words(name, part)).map(|(_, meaning)| *meaning);
     let (known, other): (Vec<&str>, Vec<&str>) = names.iter().partition(|name| meaning(name).is_some());
     let mut parts: Vec<String> = Vec::new();
     for text in MEANINGS.map(|(_, meaning)| meaning) {
@@ -71,7 +75,8 @@ pub(super) fn refuse(names: &[&str]) -> Result<(), BundleError> {
         kind,
         format!(
             "not supported in this version: found tensors of {}; expected a plain VisionTransformer and nothing \
-             else, since ignoring a tensor could change the outputs; convert the model, or save it without them",
+             else, since ignoring a tensor could change the outputs; export the whole model to ONNX and give that file \
+             as --weights",
             parts.join("; ")
         ),
     ))
@@ -80,7 +85,7 @@ pub(super) fn refuse(names: &[&str]) -> Result<(), BundleError> {
 /// The error for a file without a vision transformer.
 pub(super) fn no_model(checkpoint: &Checkpoint) -> BundleError {
     let hint = OTHER_MODELS.iter().find_map(|(part, meaning)| {
-        let name = checkpoint.names().find(|name| name.contains(part))?;
+        let name = checkpoint.names().find(|name| has_words(name, part))?;
         Some(format!("; `{name}` belongs to {meaning}"))
     });
     BundleError::new(
@@ -93,6 +98,14 @@ pub(super) fn no_model(checkpoint: &Checkpoint) -> BundleError {
             hint.unwrap_or_default()
         ),
     )
+}
+
+/// Whether the words of `part` follow each other in `name`. A word ends at a dot or an underscore: `text` is a word of
+/// `text_model.proj`, and none of `pretext_token`.
+fn has_words(name: &str, part: &str) -> bool {
+    let words = |text: &str| text.split(['.', '_']).map(str::to_owned).filter(|word| !word.is_empty()).collect();
+    let (name, part): (Vec<String>, Vec<String>) = (words(name), words(part));
+    name.windows(part.len()).any(|some| some == part)
 }
 
 /// Lists names and merges those of several blocks into one: `blocks.0…23.attn.q_norm.weight`.
@@ -138,6 +151,39 @@ fn around_number(name: &str) -> (&str, Option<usize>, &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_part_is_recognised_by_whole_words() {
+        for (name, part) in [
+            ("text_model.encoder.weight", "text"),
+            ("visual.text_projection", "text"),
+            ("blocks.3.attn.q_norm.weight", "attn.q_norm"),
+            ("blocks.0.attn.relative_position_bias_table", "relative_position"),
+            ("blocks.0.mlp.w1.weight", "mlp.w1."),
+            ("layers.0.downsample.norm.weight", "downsample"),
+        ] {
+            assert!(has_words(name, part), "{part} in {name}");
+        }
+        for (name, part) in [
+            ("pretext_token", "text"),
+            ("context_embed.weight", "text"),
+            ("texture_head.weight", "text"),
+            ("blocks.0.europe.weight", "rope"),
+            ("exploration.weight", "lora"),
+            ("blocks.0.mlp.w12.weight", "mlp.w1."),
+            ("system.weight", "stem."),
+        ] {
+            assert!(!has_words(name, part), "{part} in {name}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_called_a_token() {
+        let said = refuse(&["pretext_token"]).unwrap_err().to_string();
+        assert!(said.contains("PathoDuet's pretraining beside the class token: `pretext_token`"), "{said}");
+        assert!(said.contains("ONNX") && !said.contains("text model"), "{said}");
+        assert!(refuse(&["task_token"]).unwrap_err().to_string().contains("a further token"));
+    }
 
     #[test]
     fn the_same_name_in_several_blocks_is_listed_once() {

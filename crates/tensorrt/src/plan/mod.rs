@@ -86,6 +86,17 @@ pub fn build(library: Library, recipe: &Recipe<'_>, progress: &Arc<Progress>) ->
     Ok(Built { plan, timing_cache: config.timing_cache()? })
 }
 
+/// Whether this library builds for GPUs of a compute capability. TensorRT-RTX can be asked; TensorRT answers by its build.
+///
+/// # Errors
+/// `Targets` where it does not, with the library's log.
+pub fn accepts(library: Library, capability: ComputeCapability) -> Result<()> {
+    match library.flavor() {
+        Flavor::Enterprise => Ok(()),
+        Flavor::Rtx => Builder::new(library)?.config()?.set_compute_capabilities(&[capability]),
+    }
+}
+
 fn configure(library: Library, builder: &mut Builder, network: &Network, recipe: &Recipe<'_>) -> Result<BuilderConfig> {
     let mut config = builder.config()?;
     config.disable_tf32();

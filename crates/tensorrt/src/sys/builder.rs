@@ -13,7 +13,7 @@ use super::network::Network;
 use super::object::{HostMemory, NotSync, Object, method};
 use super::tensor::{dims, name};
 
-/// `BuilderFlag::kTF32`. TensorRT 10 has another number.
+/// `BuilderFlag::kTF32`
 const TF32: i32 = 6;
 /// `MemoryPoolType::kWORKSPACE`
 const WORKSPACE: i32 = 0;
@@ -42,10 +42,10 @@ impl Builder {
     /// An empty network. Networks are strongly typed: the model's types decide.
     pub fn network(&mut self) -> Result<Network> {
         let watch = self.object.library().watch();
-        let no_flags = 0;
+        let flags = self.object.library().version().strongly_typed();
         // SAFETY: `INetworkDefinition* createNetworkV2(uint32_t)`, which is ours and keeps the builder.
         let network = unsafe {
-            let raw = method!(self.object, builder.create_network, (no_flags => u32) -> Raw);
+            let raw = method!(self.object, builder.create_network, (flags => u32) -> Raw);
             self.made_here(raw)
         };
         Ok(Network::new(watch.made("IBuilder::createNetworkV2", network)?))

@@ -49,10 +49,7 @@ impl<Methods> Table<Methods> {
             type_information: 0,
             language,
             info: info::<I>,
-            #[cfg(not(windows))]
-            destructors: [destroy, destroy],
-            #[cfg(windows)]
-            destructors: [destroy],
+            destructors: DESTRUCTORS,
             methods,
         }
     }
@@ -62,6 +59,38 @@ impl<Methods> Table<Methods> {
         (&raw const *self).cast::<c_void>().wrapping_byte_add(std::mem::offset_of!(Self, language))
     }
 }
+
+/// The virtual table of an interface without a version, as TensorRT 10's `ILogger`: its methods, then the destructor.
+#[repr(C)]
+pub(super) struct PlainTable<Methods> {
+    #[cfg(not(windows))]
+    offset_to_top: isize,
+    type_information: usize,
+    methods: Methods,
+    destructors: Destructors,
+}
+
+impl<Methods> PlainTable<Methods> {
+    pub(super) const fn new(methods: Methods) -> Self {
+        Self {
+            #[cfg(not(windows))]
+            offset_to_top: 0,
+            type_information: 0,
+            methods,
+            destructors: DESTRUCTORS,
+        }
+    }
+
+    /// The first word of an object with this table.
+    pub(super) const fn first_slot(&'static self) -> *const c_void {
+        (&raw const *self).cast::<c_void>().wrapping_byte_add(std::mem::offset_of!(Self, methods))
+    }
+}
+
+#[cfg(not(windows))]
+const DESTRUCTORS: Destructors = [destroy, destroy];
+#[cfg(windows)]
+const DESTRUCTORS: Destructors = [destroy];
 
 unsafe extern "C" fn language(_: Raw) -> i32 {
     CPP

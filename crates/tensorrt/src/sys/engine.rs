@@ -156,10 +156,11 @@ impl Engine {
     pub fn context_by(&self, config: &RuntimeConfig) -> Result<Context> {
         let watch = self.object.library().watch();
         let config = config.object();
+        let slot = self.newer(self.object.slots().engine.create_execution_context_with_config)?;
         // SAFETY: `IExecutionContext* createExecutionContextWithRuntimeConfig(IRuntimeConfig*)`, which is ours and
         // keeps engine and configuration.
         let context = unsafe {
-            let raw = method!(self.object, engine.create_execution_context_with_config, (config.raw() => Raw) -> Raw);
+            let raw = method!(self.object, [slot], (config.raw() => Raw) -> Raw);
             Object::adopt(raw, self.object.library(), vec![self.object.clone(), config.clone()])
         };
         Ok(Context::new(watch.made("ICudaEngine::createExecutionContext", context)?, self.io.clone()))
@@ -168,12 +169,20 @@ impl Engine {
     /// A configuration for contexts.
     pub fn runtime_config(&self) -> Result<RuntimeConfig> {
         let watch = self.object.library().watch();
+        let slot = self.newer(self.object.slots().engine.create_runtime_config)?;
         // SAFETY: `IRuntimeConfig* createRuntimeConfig()`, which is ours and keeps the engine.
         let config = unsafe {
-            let raw = method!(self.object, engine.create_runtime_config, () -> Raw);
+            let raw = method!(self.object, [slot], () -> Raw);
             Object::adopt(raw, self.object.library(), vec![self.object.clone()])
         };
         Ok(RuntimeConfig::new(watch.made("ICudaEngine::createRuntimeConfig", config)?, self.object.clone()))
+    }
+}
+
+impl Engine {
+    /// The slot of a method that TensorRT 10 is not asked for.
+    fn newer(&self, slot: Option<usize>) -> Result<usize> {
+        slot.ok_or_else(|| self.object.library().unsupported("configuration for contexts", "take `Engine::context`"))
     }
 }
 

@@ -223,7 +223,10 @@ impl fmt::Display for LoadError {
             }
             Self::WrongMajor { path, found, why } => {
                 let (path, flavor) = (path.display(), found.flavor());
-                write!(f, "{path} is {flavor} {found}; this program drives TensorRT 11 and TensorRT-RTX ≥ 1.5: {why}")
+                write!(
+                    f,
+                    "{path} is {flavor} {found}; this program drives TensorRT 10, 11 and TensorRT-RTX ≥ 1.5: {why}"
+                )
             }
         }
     }
@@ -280,7 +283,7 @@ impl fmt::Display for Error {
             Self::NotFound { tried } => {
                 f.write_str("no TensorRT that this program drives was found:")?;
                 tried.iter().try_for_each(|one| write!(f, " {one};"))?;
-                f.write_str(" install TensorRT-RTX ≥ 1.5 or TensorRT 11 and name its library by an absolute path")
+                f.write_str(" install TensorRT-RTX ≥ 1.5 or TensorRT 10 or 11 and name its library by an absolute path")
             }
             Self::NotAbsolute { path } => {
                 write!(f, "'{}' is not an absolute path: name the library from the root on", path.display())
@@ -368,10 +371,10 @@ mod tests {
 
     #[test]
     fn errors_say_what_was_found_and_what_to_do() {
-        let found = Version { major: 10, minor: 16, patch: 0, build: 0 };
-        let path = PathBuf::from("/opt/libnvinfer.so.10");
+        let found = Version { major: 8, minor: 6, patch: 1, build: 0 };
+        let path = PathBuf::from("/opt/libnvinfer.so.8");
         let error = Error::from(LoadError::WrongMajor { path, found, why: found.slots().unwrap_err() }).to_string();
-        for part in ["/opt/libnvinfer.so.10", "TensorRT 10.16.0", "TensorRT 11", "install"] {
+        for part in ["/opt/libnvinfer.so.8", "TensorRT 8.6.1", "TensorRT 10 or 11", "install"] {
             assert!(error.contains(part), "{error}");
         }
         let tried = vec![LoadError::NotFound { path: "/no/such/a.so".into() }];

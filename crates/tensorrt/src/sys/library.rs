@@ -17,17 +17,18 @@ use super::logger::{LogLine, Logger, Mark};
 use super::slots::Slots;
 use super::version::{Flavor, Version};
 
-/// The names that [`Library::search`] tries: RTX first, since its plans are not bound to one GPU.
+/// The names that [`Library::search`] tries: RTX first, since its plans are not bound to one GPU; then the newest.
 #[cfg(not(windows))]
-const NAMES: &[&str] = &["libtensorrt_rtx.so.1", "libnvinfer.so.11"];
+const NAMES: &[&str] = &["libtensorrt_rtx.so.1", "libnvinfer.so.11", "libnvinfer.so.10"];
 #[cfg(windows)]
-const NAMES: &[&str] = &["tensorrt_rtx_1_7.dll", "tensorrt_rtx_1_6.dll", "tensorrt_rtx_1_5.dll", "nvinfer_11.dll"];
+const NAMES: &[&str] =
+    &["tensorrt_rtx_1_7.dll", "tensorrt_rtx_1_6.dll", "tensorrt_rtx_1_5.dll", "nvinfer_11.dll", "nvinfer_10.dll"];
 
 /// Names of generations that this crate does not drive: worth reporting, not worth trying.
 #[cfg(not(windows))]
-const OLDER: &[&str] = &["libnvinfer.so.10"];
+const OLDER: &[&str] = &["libnvinfer.so.8"];
 #[cfg(windows)]
-const OLDER: &[&str] = &["nvinfer_10.dll"];
+const OLDER: &[&str] = &["nvinfer.dll"];
 
 /// `createInferBuilder_INTERNAL`, `createInferRuntime_INTERNAL`: (logger, version that the caller was built against).
 /// The library ignores the version.
@@ -115,6 +116,12 @@ impl Library {
     /// Whether it can build plans. The lean and the dispatch runtime cannot.
     pub fn has_builder(self) -> bool {
         self.0.create_builder.is_some()
+    }
+
+    /// Whether its parser takes a model's weights apart from the model ([`Model::weights`](super::Model::weights)). That
+    /// of TensorRT 10.0 to 10.12 does not.
+    pub fn takes_weights_apart(self) -> bool {
+        self.slots().parser.load_model_proto.is_some()
     }
 
     /// The driver, or why there is none.
@@ -219,7 +226,7 @@ impl Loaded {
                 create_builder: library.symbol("createInferBuilder_INTERNAL"),
                 create_runtime,
                 parser: OnceLock::new(),
-                logger: Logger::new(),
+                logger: Logger::new(version.has_plain_logger()),
                 driver,
                 path,
                 _library: library,
@@ -326,6 +333,7 @@ mod tests {
             ("/a/libtensorrt_rtx.so.1", Some("/a/libtensorrt_onnxparser_rtx.so.1")),
             ("/a/libtensorrt_rtx.so.1.7.1", Some("/a/libtensorrt_onnxparser_rtx.so.1.7.1")),
             ("/a/libnvinfer.so.11", Some("/a/libnvonnxparser.so.11")),
+            ("/a/libnvinfer.so.10", Some("/a/libnvonnxparser.so.10")),
             ("tensorrt_rtx_1_7.dll", Some("tensorrt_onnxparser_rtx_1_7.dll")),
             ("nvinfer_11.dll", Some("nvonnxparser_11.dll")),
             ("/a/libnvinfer_lean.so.11", None),

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::abi::{Raw, text};
-use super::callback::{Interface, Table, fence};
+use super::callback::{Interface, PlainTable, Table, fence};
 use super::codes::Severity;
 
 /// A listener. TensorRT's threads call it, several at a time; a panic in it is swallowed.
@@ -63,9 +63,10 @@ struct State {
 pub(super) struct Mark(u64);
 
 impl Logger {
-    pub(super) fn new() -> Self {
-        let level = AtomicI32::new(Severity::WARNING.0);
-        Self { table: TABLE.first_slot(), level, state: Mutex::default() }
+    /// A logger for one library: `plain` for TensorRT 10, whose `ILogger` has no version.
+    pub(super) fn new(plain: bool) -> Self {
+        let table = if plain { PLAIN_TABLE.first_slot() } else { TABLE.first_slot() };
+        Self { table, level: AtomicI32::new(Severity::WARNING.0), state: Mutex::default() }
     }
 
     /// The pointer that TensorRT takes. The logger must never move or end: it is part of a leaked library.
@@ -134,6 +135,7 @@ impl Interface for Logger {
 type Log = unsafe extern "C" fn(Raw, i32, *const c_char);
 
 static TABLE: Table<Log> = Table::new::<Logger>(log);
+static PLAIN_TABLE: PlainTable<Log> = PlainTable::new(log);
 
 unsafe extern "C" fn log(this: Raw, severity: i32, line: *const c_char) {
     fence((), || {
@@ -153,7 +155,7 @@ mod tests {
     use super::*;
 
     fn logger() -> &'static Logger {
-        Box::leak(Box::new(Logger::new()))
+        Box::leak(Box::new(Logger::new(false)))
     }
 
     fn say(logger: &'static Logger, severity: Severity, line: &CStr) {

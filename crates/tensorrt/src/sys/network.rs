@@ -128,14 +128,20 @@ impl Parser {
         if model.weights.is_empty() {
             return Ok(self.load(slots.parse, model.bytes));
         }
-        let mut loaded = self.load(slots.load_model_proto, model.bytes);
+        let (Some(load_model_proto), Some(load_initializer), Some(parse_model_proto)) =
+            (slots.load_model_proto, slots.load_initializer, slots.parse_model_proto)
+        else {
+            let instead = "leave the weights in the model, or install TensorRT 10.13 or newer";
+            return Err(self.object.library().unsupported("weights apart from the model", instead));
+        };
+        let mut loaded = self.load(load_model_proto, model.bytes);
         for (initializer, buffer, place) in &model.weights {
             let why = || format!("the weight {initializer} lies at {place:?} of {} bytes", buffer.len());
             buffer.get(place.clone()).ok_or_else(|| Error::Argument { why: why() })?;
-            loaded = loaded && self.load_initializer(&name(initializer)?, buffer, place.clone());
+            loaded = loaded && self.load_initializer(load_initializer, &name(initializer)?, buffer, place.clone());
         }
         // SAFETY: `bool parseModelProto()`.
-        Ok(loaded && unsafe { call!(self.object.raw(), self.index(slots.parse_model_proto), () -> bool) })
+        Ok(loaded && unsafe { call!(self.object.raw(), self.index(parse_model_proto), () -> bool) })
     }
 
     /// `parse`, or `loadModelProto`, after which the weights can be given.
@@ -152,7 +158,7 @@ impl Parser {
     }
 
     /// `loadInitializer`: the values of one weight, a part of `buffer`, which the parser keeps.
-    fn load_initializer(&mut self, name: &CStr, buffer: &Arc<Vec<u8>>, part: Range<usize>) -> bool {
+    fn load_initializer(&mut self, slot: usize, name: &CStr, buffer: &Arc<Vec<u8>>, part: Range<usize>) -> bool {
         let Some(values) = buffer.get(part) else { return false };
         self.object.keep(buffer.clone());
         let (name, bytes) = (name.as_ptr(), values.as_ptr().cast());
@@ -161,7 +167,7 @@ impl Parser {
         unsafe {
             call!(
                 self.object.raw(),
-                self.index(self.object.slots().parser.load_initializer),
+                self.index(slot),
                 (name => *const c_char, bytes => *const c_void, values.len() => usize) -> bool
             )
         }

@@ -103,7 +103,7 @@ pub(super) unsafe fn implementation(public: Raw) -> Raw {
 }
 
 /// Calls a method of an [`Object`]: `method!(object, class.method, (argument => type, …) -> answer)`, or
-/// `method!(object, [slot], …)` for the slot of a method that only RTX has. Unsafe: the method must have exactly this
+/// `method!(object, [slot], …)` for the slot of a method that not every release has. Unsafe: the method must have exactly this
 /// signature.
 macro_rules! method {
     ($object:expr, $class:ident.$method:ident, $($signature:tt)*) => {

@@ -5,20 +5,52 @@
 //! index of a method among the virtual methods of `apiv::V…`, without the destructor. They come from NVIDIA's
 //! Apache-2.0 headers; the tests below compare them with `slots.tsv`, and `tests/fake` with a C++ compiler.
 //!
-//! Both products share the numbers. The slot of a method that only RTX has is an `Option`: on TensorRT it belongs to
-//! another method or lies beyond the table. TensorRT 10 would need a second table.
+//! Each method has two numbers: that of TensorRT 10, and that of TensorRT 11 and RTX, which share theirs. The slot of a
+//! method that not every release has is an `Option`: elsewhere its number belongs to another method or lies beyond the
+//! table.
 
-/// The type of a slot, and its value in a table.
+/// Releases with the same table.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Generation {
+    /// TensorRT 10.0 to 10.12.
+    Ten,
+    /// TensorRT 10.13 and newer: weights can be given apart from a model.
+    TenApart,
+    /// TensorRT 11.
+    Eleven,
+    /// TensorRT-RTX 1.5 and newer.
+    Rtx,
+}
+
+/// The type of a slot, and its value in a table: of `all` generations; `apart`, since weights can be given apart from a
+/// model; `new`, since TensorRT 11; of `rtx` alone.
 macro_rules! slot {
-    (type both) => { usize };
-    (type rtx) => { Option<usize> };
-    (both $slot:literal $rtx:ident) => { $slot };
-    (rtx $slot:literal $rtx:ident) => { if $rtx { Some($slot) } else { None } };
+    (type all) => { usize };
+    (type $other:ident) => { Option<usize> };
+    (all $ten:literal $new:literal $of:ident) => {
+        match $of {
+            Generation::Ten | Generation::TenApart => $ten,
+            Generation::Eleven | Generation::Rtx => $new,
+        }
+    };
+    (apart $ten:literal $new:literal $of:ident) => {
+        match $of {
+            Generation::Ten => None,
+            Generation::TenApart => Some($ten),
+            Generation::Eleven | Generation::Rtx => Some($new),
+        }
+    };
+    (new - $new:literal $of:ident) => {
+        if matches!($of, Generation::Eleven | Generation::Rtx) { Some($new) } else { None }
+    };
+    (rtx - $new:literal $of:ident) => {
+        if matches!($of, Generation::Rtx) { Some($new) } else { None }
+    };
 }
 
 macro_rules! interfaces {
     ($($table:ident: $struct:ident = $class:literal {
-        $($field:ident = $method:literal $who:ident $slot:literal,)*
+        $($field:ident = $method:literal $who:ident $ten:tt $new:literal,)*
     })*) => {
         $(
             #[derive(Clone, Copy, Debug)]
@@ -27,15 +59,15 @@ macro_rules! interfaces {
             }
         )*
 
-        /// The table of one product.
+        /// The table of one generation.
         #[derive(Clone, Copy, Debug)]
         pub(super) struct Slots {
             $(pub(super) $table: $struct,)*
         }
 
         impl Slots {
-            const fn new(rtx: bool) -> Self {
-                Self { $($table: $struct { $($field: slot!($who $slot rtx),)* },)* }
+            const fn new(of: Generation) -> Self {
+                Self { $($table: $struct { $($field: slot!($who $ten $new of),)* },)* }
             }
 
             /// Every class, method and slot.
@@ -49,106 +81,119 @@ macro_rules! interfaces {
 
 interfaces! {
     builder: Builder = "VBuilder" {
-        create_builder_config = "createBuilderConfig" both 3,
-        create_network = "createNetworkV2" both 4,
-        create_optimization_profile = "createOptimizationProfile" both 5,
-        build_serialized_network = "buildSerializedNetwork" both 9,
-        set_max_threads = "setMaxThreads" both 12,
+        create_builder_config = "createBuilderConfig" all 5 3,
+        create_network = "createNetworkV2" all 6 4,
+        create_optimization_profile = "createOptimizationProfile" all 7 5,
+        build_serialized_network = "buildSerializedNetwork" all 12 9,
+        set_max_threads = "setMaxThreads" all 15 12,
     }
     builder_config: BuilderConfig = "VBuilderConfig" {
-        clear_flag = "clearFlag" both 6,
-        add_optimization_profile = "addOptimizationProfile" both 21,
-        create_timing_cache = "createTimingCache" both 27,
-        set_timing_cache = "setTimingCache" both 28,
-        set_memory_pool_limit = "setMemoryPoolLimit" both 30,
-        set_progress_monitor = "setProgressMonitor" both 43,
-        set_nb_compute_capabilities = "setNbComputeCapabilities" rtx 53,
-        set_compute_capability = "setComputeCapability" rtx 55,
+        clear_flag = "clearFlag" all 8 6,
+        add_optimization_profile = "addOptimizationProfile" all 23 21,
+        create_timing_cache = "createTimingCache" all 38 27,
+        set_timing_cache = "setTimingCache" all 39 28,
+        set_memory_pool_limit = "setMemoryPoolLimit" all 41 30,
+        set_progress_monitor = "setProgressMonitor" all 54 43,
+        set_nb_compute_capabilities = "setNbComputeCapabilities" rtx - 53,
+        set_compute_capability = "setComputeCapability" rtx - 55,
     }
     network: NetworkDefinition = "VNetworkDefinition" {
-        get_nb_inputs = "getNbInputs" both 12,
-        get_input = "getInput" both 13,
-        get_nb_outputs = "getNbOutputs" both 14,
-        get_output = "getOutput" both 15,
+        get_nb_inputs = "getNbInputs" all 12 12,
+        get_input = "getInput" all 13 13,
+        get_nb_outputs = "getNbOutputs" all 14 14,
+        get_output = "getOutput" all 15 15,
     }
     tensor: Tensor = "VTensor" {
-        get_name = "getName" both 1,
-        get_dimensions = "getDimensions" both 3,
-        get_type = "getType" both 4,
+        get_name = "getName" all 1 1,
+        get_dimensions = "getDimensions" all 3 3,
+        get_type = "getType" all 5 4,
     }
     profile: OptimizationProfile = "VOptimizationProfile" {
-        set_dimensions = "setDimensions" both 0,
-        is_valid = "isValid" both 5,
+        set_dimensions = "setDimensions" all 0 0,
+        is_valid = "isValid" all 7 5,
     }
     host_memory: HostMemory = "VHostMemory" {
-        data = "data" both 0,
-        size = "size" both 1,
+        data = "data" all 0 0,
+        size = "size" all 1 1,
     }
     timing_cache: TimingCache = "VTimingCache" {
-        serialize = "serialize" both 0,
+        serialize = "serialize" all 0 0,
     }
     runtime: Runtime = "VRuntime" {
-        deserialize_cuda_engine = "deserializeCudaEngine" both 1,
-        get_engine_header_size = "getEngineHeaderSize" rtx 21,
-        get_engine_validity = "getEngineValidity" rtx 22,
+        deserialize_cuda_engine = "deserializeCudaEngine" all 1 1,
+        get_engine_header_size = "getEngineHeaderSize" rtx - 21,
+        get_engine_validity = "getEngineValidity" rtx - 22,
     }
     engine: CudaEngine = "VCudaEngine" {
-        create_execution_context = "createExecutionContext" both 3,
-        get_tensor_shape = "getTensorShape" both 13,
-        get_tensor_data_type = "getTensorDataType" both 14,
-        get_tensor_location = "getTensorLocation" both 15,
-        get_tensor_io_mode = "getTensorIOMode" both 17,
-        get_tensor_format = "getTensorFormat" both 20,
-        get_profile_shape = "getProfileShape" both 23,
-        get_nb_io_tensors = "getNbIOTensors" both 24,
-        get_io_tensor_name = "getIOTensorName" both 25,
-        get_device_memory_size = "getDeviceMemorySizeV2" both 42,
-        create_execution_context_with_config = "createExecutionContextWithRuntimeConfig" both 45,
-        create_runtime_config = "createRuntimeConfig" both 46,
+        create_execution_context = "createExecutionContext" all 3 3,
+        get_tensor_shape = "getTensorShape" all 17 13,
+        get_tensor_data_type = "getTensorDataType" all 18 14,
+        get_tensor_location = "getTensorLocation" all 19 15,
+        get_tensor_io_mode = "getTensorIOMode" all 21 17,
+        get_tensor_format = "getTensorFormat" all 24 20,
+        get_profile_shape = "getProfileShape" all 27 23,
+        get_nb_io_tensors = "getNbIOTensors" all 28 24,
+        get_io_tensor_name = "getIOTensorName" all 29 25,
+        get_device_memory_size = "getDeviceMemorySizeV2" all 50 42,
+        create_execution_context_with_config = "createExecutionContextWithRuntimeConfig" new - 45,
+        create_runtime_config = "createRuntimeConfig" new - 46,
     }
     context: ExecutionContext = "VExecutionContext" {
-        set_input_shape = "setInputShape" both 18,
-        get_tensor_shape = "getTensorShape" both 19,
-        set_tensor_address = "setTensorAddress" both 21,
-        enqueue = "enqueueV3" both 34,
+        set_input_shape = "setInputShape" all 19 18,
+        get_tensor_shape = "getTensorShape" all 20 19,
+        set_tensor_address = "setTensorAddress" all 22 21,
+        enqueue = "enqueueV3" all 35 34,
     }
     runtime_config: RuntimeConfig = "VRuntimeConfig" {
-        create_runtime_cache = "createRuntimeCache" rtx 3,
-        set_runtime_cache = "setRuntimeCache" rtx 4,
-        set_cuda_graph_strategy = "setCudaGraphStrategy" rtx 8,
+        create_runtime_cache = "createRuntimeCache" rtx - 3,
+        set_runtime_cache = "setRuntimeCache" rtx - 4,
+        set_cuda_graph_strategy = "setCudaGraphStrategy" rtx - 8,
     }
     runtime_cache: RuntimeCache = "VRuntimeCache" {
-        serialize = "serialize" rtx 0,
-        deserialize = "deserialize" rtx 1,
+        serialize = "serialize" rtx - 0,
+        deserialize = "deserialize" rtx - 1,
     }
     // The parser's classes have no implementation behind them: their own tables are the interface. The destructor of
-    // IParser is declared in the middle, at 6, and counts as one slot here.
+    // IParser is declared in the middle and counts as one slot here.
     parser: Parser = "IParser" {
-        parse = "parse" both 0,
-        get_nb_errors = "getNbErrors" both 3,
-        get_error = "getError" both 4,
-        destructor = "~IParser" both 6,
-        load_model_proto = "loadModelProto" both 18,
-        load_initializer = "loadInitializer" both 19,
-        parse_model_proto = "parseModelProto" both 20,
+        parse = "parse" all 0 0,
+        get_nb_errors = "getNbErrors" all 5 3,
+        get_error = "getError" all 6 4,
+        destructor = "~IParser" all 8 6,
+        load_model_proto = "loadModelProto" apart 20 18,
+        load_initializer = "loadInitializer" apart 21 19,
+        parse_model_proto = "parseModelProto" apart 22 20,
     }
     parser_error: ParserError = "IParserError" {
-        code = "code" both 0,
-        desc = "desc" both 1,
-        file = "file" both 2,
-        line = "line" both 3,
-        func = "func" both 4,
-        node = "node" both 5,
-        node_name = "nodeName" both 6,
-        node_operator = "nodeOperator" both 7,
+        code = "code" all 0 0,
+        desc = "desc" all 1 1,
+        file = "file" all 2 2,
+        line = "line" all 3 3,
+        func = "func" all 4 4,
+        node = "node" all 5 5,
+        node_name = "nodeName" all 6 6,
+        node_operator = "nodeOperator" all 7 7,
     }
 }
 
+/// TensorRT 10.0, which has `size_t getDeviceMemorySize()` alone.
+pub(super) const TENSORRT_10_0: Slots = {
+    let mut slots = TENSORRT_10_1;
+    slots.engine.get_device_memory_size = 5;
+    slots
+};
+
+/// TensorRT 10.1 to 10.12.
+pub(super) const TENSORRT_10_1: Slots = Slots::new(Generation::Ten);
+
+/// TensorRT 10.13 to 10.16.
+pub(super) const TENSORRT_10_13: Slots = Slots::new(Generation::TenApart);
+
 /// TensorRT 11.0 to 11.4.
-pub(super) const TENSORRT_11: Slots = Slots::new(false);
+pub(super) const TENSORRT_11: Slots = Slots::new(Generation::Eleven);
 
 /// TensorRT-RTX 1.5 and newer.
-pub(super) const RTX: Slots = Slots::new(true);
+pub(super) const RTX: Slots = Slots::new(Generation::Rtx);
 
 #[cfg(test)]
 mod tests {
@@ -160,55 +205,71 @@ mod tests {
 
     type Places = HashMap<(&'static str, &'static str), Option<usize>>;
 
-    /// A release's column of the list.
+    /// A release's column of the list. `?` stands for a header that was not at hand.
     fn release(name: &str) -> Places {
         let mut lines = LIST.lines().filter(|line| !line.starts_with('#'));
         let column = lines.next().unwrap().split('\t').position(|head| head == name).expect("a release of the list");
-        lines
-            .map(|line| {
-                let cells: Vec<&str> = line.split('\t').collect();
-                ((cells[0], cells[1]), cells[column].parse().ok())
-            })
+        let rows = lines.map(|line| line.split('\t').collect::<Vec<_>>());
+        rows.filter(|cells| cells[column] != "?")
+            .map(|cells| ((cells[0], cells[1]), cells[column].parse().ok()))
             .collect()
     }
 
+    /// Where a table and a release's headers differ, leaving out what the table does without.
     fn differences(slots: &Slots, release: &Places) -> Vec<String> {
-        let lines = slots.entries().into_iter().map(|(class, method, slot)| {
-            let listed = release.get(&(class, method)).expect("the list has every method");
-            (*listed != slot).then(|| format!("{class}::{method}: here {slot:?}, in the headers {listed:?}"))
+        let entries = slots.entries().into_iter().filter(|(class, method, _)| release.contains_key(&(class, method)));
+        let lines = entries.map(|(class, method, slot)| {
+            let listed = release[&(class, method)];
+            (slot.is_some() && listed != slot)
+                .then(|| format!("{class}::{method}: here {slot:?}, in the headers {listed:?}"))
         });
         lines.flatten().collect()
     }
 
-    #[test]
-    fn tensorrt_11() {
-        for name in ["11.0", "11.1", "11.4"] {
-            let differences = differences(&TENSORRT_11, &release(name));
+    fn expect_same(slots: &Slots, releases: &[&str]) {
+        for name in releases {
+            let differences = differences(slots, &release(name));
             assert!(differences.is_empty(), "{name}: {differences:#?}");
         }
+    }
+
+    #[test]
+    fn tensorrt_10() {
+        let places = release("10.0");
+        let memory = differences(&TENSORRT_10_0, &places);
+        assert!(matches!(&memory[..], [one] if one.contains("getDeviceMemorySizeV2")), "{memory:#?}");
+        let older = places[&("VCudaEngine", "getDeviceMemorySize")];
+        assert_eq!(older, Some(TENSORRT_10_0.engine.get_device_memory_size));
+        let second: Vec<String> = (1..=12).map(|minor| format!("10.{minor}")).collect();
+        expect_same(&TENSORRT_10_1, &second.iter().map(String::as_str).collect::<Vec<_>>());
+        expect_same(&TENSORRT_10_13, &["10.13", "10.14", "10.15", "10.16"]);
+    }
+
+    #[test]
+    fn tensorrt_11() {
+        expect_same(&TENSORRT_11, &["11.0", "11.1", "11.4"]);
     }
 
     #[test]
     fn tensorrt_rtx() {
-        for name in ["RTX1.5", "RTX1.6", "RTX1.7"] {
-            let differences = differences(&RTX, &release(name));
-            assert!(differences.is_empty(), "{name}: {differences:#?}");
-        }
+        expect_same(&RTX, &["RTX1.5", "RTX1.6", "RTX1.7"]);
     }
 
-    /// Why these are refused: a call would reach another method.
+    /// Why these have tables of their own, or are refused: a call would reach another method.
     #[test]
-    fn refused_releases_have_other_tables() {
-        for name in ["10.16", "RTX1.4"] {
-            let slots = if name.starts_with("RTX") { &RTX } else { &TENSORRT_11 };
+    fn other_generations_have_other_tables() {
+        for (slots, name) in [(&TENSORRT_11, "10.16"), (&TENSORRT_10_13, "11.0"), (&RTX, "RTX1.4")] {
             assert!(differences(slots, &release(name)).len() > 20, "{name}");
         }
+        // The parser of 10.12 has no weights apart.
+        assert_eq!(differences(&TENSORRT_10_13, &release("10.1")).len(), 3);
     }
 
-    /// On TensorRT, the slot of a method that only RTX has belongs to another method or lies beyond the table.
+    /// What a generation lacks is not called: there its number belongs to another method or lies beyond the table.
     #[test]
-    fn what_only_rtx_has_is_gated() {
+    fn what_is_not_everywhere_is_gated() {
         let gated = |slots: &Slots| slots.entries().iter().filter(|(_, _, slot)| slot.is_none()).count();
-        assert_eq!((gated(&TENSORRT_11), gated(&RTX)), (9, 0));
+        let tables = [&TENSORRT_10_0, &TENSORRT_10_1, &TENSORRT_10_13, &TENSORRT_11, &RTX];
+        assert_eq!(tables.map(gated), [14, 14, 11, 9, 0]);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::slots::{RTX, Slots, TENSORRT_11};
+use super::slots::{RTX, Slots, TENSORRT_10_0, TENSORRT_10_1, TENSORRT_10_13, TENSORRT_11};
 
 /// The two products that share the name TensorRT.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -51,22 +51,35 @@ impl Version {
     /// Whether the tables were compared with this release's headers. Within a generation NVIDIA only appends methods,
     /// so later releases are driven too, unchecked.
     pub(super) fn is_known(&self) -> bool {
-        matches!((self.major, self.minor), (11, 0..=4) | (1, 5..=7))
+        matches!((self.major, self.minor), (10, 0..=16) | (11, 0..=4) | (1, 5..=7))
     }
 
     /// The interface table of this version, or why there is none.
     pub(super) fn slots(&self) -> Result<&'static Slots, Refusal> {
         match (self.major, self.minor) {
+            (10, 0) => Ok(&TENSORRT_10_0),
+            (10, 1..=12) => Ok(&TENSORRT_10_1),
+            (10, _) => Ok(&TENSORRT_10_13),
             (11, _) => Ok(&TENSORRT_11),
             (1, 5..) => Ok(&RTX),
             (1, _) => Err(Refusal::Older("TensorRT-RTX before 1.5 has other interface tables: install 1.5 or newer")),
-            (10, _) => Err(Refusal::Older("TensorRT 10 has other interface tables: install TensorRT 11")),
-            (..1 | 5..=9, _) => Err(Refusal::Older("install TensorRT 11, or TensorRT-RTX 1.5 or newer")),
+            (..1 | 5..=9, _) => Err(Refusal::Older("install TensorRT 10 or 11, or TensorRT-RTX 1.5 or newer")),
             _ => Err(Refusal::Newer(
                 "this generation is newer than this program: update the program, or install \
                                      TensorRT 11 or TensorRT-RTX 1.5 or newer of major 1 beside it",
             )),
         }
+    }
+
+    /// Whether `ILogger` is no `IVersionedInterface` yet.
+    pub(super) fn has_plain_logger(&self) -> bool {
+        self.major == 10
+    }
+
+    /// What a network must be made with so that the types of the model decide: on TensorRT 10
+    /// `1 << NetworkDefinitionCreationFlag::kSTRONGLY_TYPED`; later networks are so without a flag.
+    pub(super) fn strongly_typed(&self) -> u32 {
+        if self.major == 10 { 1 << 1 } else { 0 }
     }
 }
 
@@ -115,11 +128,12 @@ mod tests {
 
     #[test]
     fn what_is_driven_and_what_is_refused() {
-        for (major, minor) in [(11, 0), (11, 4), (11, 9), (1, 5), (1, 7), (1, 12)] {
+        for (major, minor) in
+            [(10, 0), (10, 12), (10, 16), (10, 20), (11, 0), (11, 4), (11, 9), (1, 5), (1, 7), (1, 12)]
+        {
             assert!(version(major, minor).slots().is_ok(), "{major}.{minor}");
         }
-        for (major, minor, word) in [(10, 0, "TensorRT 10"), (10, 16, "TensorRT 10"), (1, 4, "before 1.5"), (8, 6, "")]
-        {
+        for (major, minor, word) in [(9, 3, "TensorRT 10 or 11"), (1, 4, "before 1.5"), (8, 6, "TensorRT 10 or 11")] {
             match version(major, minor).slots() {
                 Err(refusal @ Refusal::Older(_)) => assert!(refusal.to_string().contains(word), "{refusal}"),
                 other => panic!("{major}.{minor}: {other:?}"),
@@ -139,7 +153,12 @@ mod tests {
 
     #[test]
     fn known_releases_are_those_whose_headers_were_read() {
-        assert!(version(11, 4).is_known() && version(1, 7).is_known());
-        assert!(!version(11, 5).is_known() && !version(1, 8).is_known() && !version(1, 4).is_known());
+        assert!(version(10, 0).is_known() && version(11, 4).is_known() && version(1, 7).is_known());
+        assert!(
+            !version(10, 17).is_known()
+                && !version(11, 5).is_known()
+                && !version(1, 8).is_known()
+                && !version(1, 4).is_known()
+        );
     }
 }

@@ -31,9 +31,11 @@ pub(crate) fn drive(library: Library, book: &Book) {
     builder.set_max_threads(3).unwrap();
     let error = builder.set_max_threads(0).unwrap_err();
     assert!(matches!(error, Error::Call { call: "IBuilder::setMaxThreads", .. }), "{error}");
+    let ten = library.version().major == 10;
+    let logger = if ten { "ILogger" } else { "ILogger 1.0 C++" };
     assert_eq!(
         book.take(),
-        ["createInferBuilder ILogger 1.0 C++", "builder setMaxThreads 3", "builder setMaxThreads 0",]
+        [&format!("createInferBuilder {logger}"), "builder setMaxThreads 3", "builder setMaxThreads 0"]
     );
 
     let mut network = builder.network().unwrap();
@@ -48,7 +50,11 @@ pub(crate) fn drive(library: Library, book: &Book) {
     config.set_workspace(1 << 33);
     assert_eq!(
         book.take(),
-        ["builder createNetworkV2 0", "config clearFlag 6", "config setMemoryPoolLimit 0 8589934592",]
+        [
+            if ten { "builder createNetworkV2 2" } else { "builder createNetworkV2 0" },
+            "config clearFlag 6",
+            "config setMemoryPoolLimit 0 8589934592",
+        ]
     );
 
     let targets = config.set_compute_capabilities(&[ComputeCapability::SM86, ComputeCapability::SM120]);
@@ -80,8 +86,9 @@ pub(crate) fn drive(library: Library, book: &Book) {
 
     drop((builder, config, network));
     // Parsers end before their network, a timing cache after its configuration, and the builder last.
+    let parses = if library.takes_weights_apart() { 4 } else { 3 };
     let parsers = Book::open(&parser_path(library)).take();
-    assert_eq!(parsers.iter().filter(|line| *line == "~IParser of third").count(), 4);
+    assert_eq!(parsers.iter().filter(|line| *line == "~IParser of third").count(), parses);
     assert_eq!(
         book.take(),
         [
@@ -146,38 +153,46 @@ fn profile_and_plan(builder: &mut Builder, network: &mut Network, config: &mut B
 
 fn parser_path(library: Library) -> std::path::PathBuf {
     let parser = match library.flavor() {
-        Flavor::Rtx => "libtensorrt_onnxparser_rtx.so.1",
-        Flavor::Enterprise => "libnvonnxparser.so.11",
+        Flavor::Rtx => "libtensorrt_onnxparser_rtx.so.1".to_owned(),
+        Flavor::Enterprise => format!("libnvonnxparser.so.{}", library.version().major),
     };
     library.path().with_file_name(parser)
 }
 
 fn parse(network: &mut Network, library: Library) {
+    let logger = if library.version().major == 10 { "ILogger" } else { "ILogger 1.0 C++" };
+    let created = format!("createNvOnnxParser {logger} 200");
     network.parse(&Model::new(b"model")).unwrap();
     let book = Book::open(&parser_path(library));
-    assert_eq!(book.take(), ["createNvOnnxParser ILogger 1.0 C++ 200", "parser parse model (none)"]);
+    assert_eq!(book.take(), [&created[..], "parser parse model (none)"]);
 
     let error = network.parse(&Model::new(b"bad")).unwrap_err();
     let Error::Parser { errors, .. } = &error else { panic!("{error}") };
     assert_eq!(errors.len(), 2);
     assert_eq!(errors[1].to_string(), "node 5 'gaze' (): unsupported node: no importer");
     assert_eq!(errors[1].origin, "parse (fake.cpp:42)");
-    assert_eq!(book.take(), ["createNvOnnxParser ILogger 1.0 C++ 200", "parser parse bad (none)"]);
+    assert_eq!(book.take(), [&created[..], "parser parse bad (none)"]);
 
     let buffer = Arc::new(b"-one".to_vec());
     let weights = |name: &str| Model::new(b"model").weights(&buffer, &[("w".into(), 1..4), (name.into(), 4..4)]);
+    if !library.takes_weights_apart() {
+        let error = network.parse(&weights("v")).unwrap_err();
+        assert!(matches!(error, Error::Unsupported { .. }) && error.to_string().contains("10.13"), "{error}");
+        assert_eq!(book.take(), [&created[..]]);
+        return;
+    }
     network.parse(&weights("v")).unwrap();
     let error = network.parse(&weights("unknown")).unwrap_err();
     assert!(matches!(error, Error::Parser { .. }), "{error}");
     assert_eq!(
         book.take(),
         [
-            "createNvOnnxParser ILogger 1.0 C++ 200",
+            &created[..],
             "parser loadModelProto 5 (none)",
             "parser loadInitializer w one",
             "parser loadInitializer v ",
             "parser parseModelProto",
-            "createNvOnnxParser ILogger 1.0 C++ 200",
+            &created[..],
             "parser loadModelProto 5 (none)",
             "parser loadInitializer w one",
             "parser loadInitializer unknown ",

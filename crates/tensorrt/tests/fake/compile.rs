@@ -34,16 +34,19 @@ pub(crate) fn fake(source: &Path, headers: &Path, release: &str, out: &Path) -> 
     let include = headers.join(release);
     std::fs::write(out.join("stubs.h"), stubs(&include)).unwrap();
     let rtx = release.contains("RTX");
-    let [library, parser] = if rtx {
-        ["libtensorrt_rtx.so.1", "libtensorrt_onnxparser_rtx.so.1"]
-    } else {
-        ["libnvinfer.so.11", "libnvonnxparser.so.11"]
+    let [library, parser] = match release {
+        _ if rtx => ["libtensorrt_rtx.so.1", "libtensorrt_onnxparser_rtx.so.1"],
+        _ if release.contains("-10.") => ["libnvinfer.so.10", "libnvonnxparser.so.10"],
+        _ => ["libnvinfer.so.11", "libnvonnxparser.so.11"],
     };
     for (name, define) in [(library, "-DFAKE_LIBRARY"), (parser, "-DFAKE_PARSER")] {
         let mut compiler = Command::new(std::env::var_os("CXX").unwrap_or_else(|| "c++".into()));
         compiler.args(["-std=c++17", "-w", "-g", "-fPIC", "-shared", "-fvisibility=hidden", define]);
         if rtx {
             compiler.arg("-DFAKE_RTX");
+        }
+        if release.contains("-10.") {
+            compiler.arg("-DFAKE_10");
         }
         compiler.arg("-I").arg(&include).arg("-I").arg(headers).arg("-I").arg(out);
         compiler.arg(source).arg("-o").arg(out.join(name));
@@ -133,6 +136,7 @@ fn stubs(include: &Path) -> String {
     out
 }
 
+/// Without comments, and without what a feature macro of NVIDIA's own builds adds.
 fn without_comments(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text;
@@ -141,7 +145,12 @@ fn without_comments(text: &str) -> String {
         rest = rest[begin..].split_once("*/").map_or("", |(_, rest)| rest);
     }
     out.push_str(rest);
-    out.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
+    let mut out: Vec<&str> = out.lines().map(|line| line.split("//").next().unwrap_or_default()).collect();
+    while let Some(begin) = out.iter().position(|line| line.starts_with("#if ENABLE_FEATURE_")) {
+        let end = out[begin..].iter().position(|line| line.starts_with("#endif")).expect("an end");
+        out.drain(begin..=begin + end);
+    }
+    out.join("\n")
 }
 
 /// The text between the braces of a class.

@@ -76,6 +76,27 @@ static std::string text(IVersionedInterface const& object)
     return std::string(info.kind) + " " + std::to_string(info.major) + "." + std::to_string(info.minor) + " " + language;
 }
 
+// Whether the release is TensorRT 10 from this one on, or newer.
+#if defined(FAKE_10)
+#define SINCE_10(minor) (NV_TENSORRT_MINOR >= minor)
+#else
+#define SINCE_10(minor) 1
+#endif
+#define HAS_RUNTIME_CONFIG SINCE_10(11)
+#if SINCE_10(1)
+#define PARSER_NOEXCEPT noexcept
+#else
+#define PARSER_NOEXCEPT
+#endif
+
+#ifdef FAKE_10
+// No versioned interface yet.
+static std::string text(ILogger const&)
+{
+    return "ILogger";
+}
+#endif
+
 // A public object around an implementation.
 template <class Public, class Implementation>
 struct Object final : Public
@@ -309,6 +330,7 @@ struct FakeRuntimeCache : StubRuntimeCache
 };
 #endif
 
+#if HAS_RUNTIME_CONFIG
 struct FakeRuntimeConfig : StubRuntimeConfig
 {
 #ifdef FAKE_RTX
@@ -329,6 +351,7 @@ struct FakeRuntimeConfig : StubRuntimeConfig
     }
 #endif
 };
+#endif
 
 struct FakeContext : StubExecutionContext
 {
@@ -364,6 +387,7 @@ struct FakeEngine : StubCudaEngine
         record("engine createExecutionContext %d", static_cast<int>(strategy));
         return new Object<IExecutionContext, FakeContext>("IExecutionContext");
     }
+#if HAS_RUNTIME_CONFIG
     IExecutionContext* createExecutionContextWithRuntimeConfig(IRuntimeConfig* config) noexcept override
     {
         record("engine createExecutionContextWithRuntimeConfig %d", config != nullptr);
@@ -373,6 +397,7 @@ struct FakeEngine : StubCudaEngine
     {
         return new Object<IRuntimeConfig, FakeRuntimeConfig>("IRuntimeConfig");
     }
+#endif
     Dims getTensorShape(char const* name) const noexcept override
     {
         return strcmp(name, "x") ? shape({-1, 4}) : shape({-1, 8});
@@ -407,7 +432,11 @@ struct FakeEngine : StubCudaEngine
     {
         return index == 0 ? "x" : "y";
     }
+#if SINCE_10(1)
     int64_t getDeviceMemorySizeV2() const noexcept override
+#else
+    size_t getDeviceMemorySize() const noexcept override
+#endif
     {
         return 5'000'000'000;
     }
@@ -536,6 +565,7 @@ struct FakeParser : StubParser
     {
         return &error;
     }
+#if SINCE_10(13)
     bool loadModelProto(void const*, size_t size, char const* path) noexcept override
     {
         record("parser loadModelProto %zu %s", size, path ? path : "(none)");
@@ -551,16 +581,17 @@ struct FakeParser : StubParser
         record("parser parseModelProto");
         return true;
     }
+#endif
     INetworkDefinition& network;
     FakeParserError error;
     int errors{0};
 };
 
-EXPORT int getNvOnnxParserVersion() noexcept
+EXPORT int getNvOnnxParserVersion() PARSER_NOEXCEPT
 {
     return 200;
 }
-EXPORT void* createNvOnnxParser_INTERNAL(void* network, void* logger, int version) noexcept
+EXPORT void* createNvOnnxParser_INTERNAL(void* network, void* logger, int version) PARSER_NOEXCEPT
 {
     record("createNvOnnxParser %s %d", text(*static_cast<ILogger*>(logger)).c_str(), version);
     // As the real one does it: the pointer is to the interface.

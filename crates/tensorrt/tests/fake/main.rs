@@ -55,11 +55,11 @@ fn every_method_is_where_the_headers_have_it() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fake/fake.cpp");
     compile::driver(&drivers, 0, 1);
     let mut driven = 0;
-    for release in ["TRT-RTX-1.5", "TRT-RTX-1.6", "TRT-RTX-1.7", "TRT-Enterprise-11.4"] {
-        if headers.join(release).is_dir() {
-            child("driven", &compile::fake(&source, &headers, release, &folder(release)), &drivers);
-            driven += 1;
-        }
+    let enterprise = (0..=16).map(|minor| format!("TRT-Enterprise-10.{minor}"));
+    let newer = ["TRT-Enterprise-11.4", "TRT-RTX-1.5", "TRT-RTX-1.6", "TRT-RTX-1.7"].map(String::from);
+    for release in enterprise.chain(newer).filter(|release| headers.join(release).is_dir()) {
+        child("driven", &compile::fake(&source, &headers, &release, &folder(&release)), &drivers);
+        driven += 1;
     }
     assert!(driven > 0, "no release that this crate drives is in {}", headers.display());
 }
@@ -77,7 +77,7 @@ fn drivers_that_are_none_are_told_apart() {
 fn other_generations_are_refused_by_name() {
     let out = folder("versions");
     for (name, packed, found, older) in [
-        ("ten.so", 101_601, "TensorRT 10.16.1", true),
+        ("nine.so", 90_300, "TensorRT 9.3.0", true),
         ("eight.so", 8_601, "TensorRT 8.6.1", true),
         ("rtx.so", 10_400, "TensorRT-RTX 1.4.0", true),
         ("two.so", 20_000, "TensorRT-RTX 2.0.0", false),
@@ -147,5 +147,6 @@ fn driven() {
         let count: libloading::Symbol<'_, unsafe extern "C" fn() -> i32> = driver.get("fake_synchronized").unwrap();
         count()
     };
-    assert_eq!(synchronized, 3 + 1, "each context waited for its streams");
+    let configured = i32::from(library.version().major != 10);
+    assert_eq!(synchronized, 3 + configured, "each context waited for its streams");
 }

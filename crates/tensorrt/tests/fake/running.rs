@@ -40,7 +40,11 @@ pub(crate) fn drive(library: Library, book: &Book) {
     drop(runtime);
     book.take();
     ask(&engine);
-    configured(&engine, rtx, book);
+    if library.version().major == 10 {
+        assert!(matches!(engine.runtime_config(), Err(Error::Unsupported { .. })));
+    } else {
+        configured(&engine, rtx, book);
+    }
     run(engine, book);
 }
 

@@ -2,6 +2,7 @@
 
 mod examined;
 mod page;
+mod replicated;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -90,6 +91,7 @@ fn analyse(
         resamples: method.resamples,
         cell_types: cell_types(study),
         representations: Vec::new(),
+        replication: None,
         features: Vec::new(),
         shuffled: None,
     };
@@ -100,6 +102,7 @@ fn analyse(
             found.shuffled = Some(examined.shuffled(study, shuffles, method)?);
         }
         if columns.kind == ColumnKind::Feature {
+            found.replication = Some(replicated::replication(study, columns, method)?);
             for t in 0..study.counts.len() {
                 let mut shown = examined.strongest(t, 10);
                 shown.extend(

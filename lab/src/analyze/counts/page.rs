@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::analyze::text::{range, signed};
-use crate::findings::counts::{Association, CountsFindings, RepresentationFindings};
+use crate::findings::counts::{Association, CountsFindings, Replication, RepresentationFindings};
 use crate::findings::reading::{ColumnKind, HeldOutScore};
 use crate::term::{paragraph, shortened};
 
@@ -39,7 +39,39 @@ pub(super) fn page(found: &CountsFindings) -> String {
         block(&mut page, representation);
     }
     closing(&mut page, found);
+    if let Some(replication) = &found.replication {
+        labels(&mut page, replication);
+    }
     page
+}
+
+/// What `bundle label` would write, and what it would not.
+fn labels(page: &mut String, found: &Replication) {
+    page.push('\n');
+    if let Some(why) = &found.impossible {
+        return page.push_str(&paragraph(&format!("labels: none can be tried: {why}")));
+    }
+    let partial = match &found.partial_on[..] {
+        [] => "the tiles' table has no colour to take out".to_owned(),
+        names => format!("{} taken out", names.join(" and ")),
+    };
+    page.push_str(&paragraph(&format!(
+        "labels: chosen on {} groups, tested on {} others ({} tiles), {partial}",
+        found.choosing_groups, found.testing_groups, found.testing_tiles
+    )));
+    let _ = writeln!(page, "{:13}|{:>9}{:>8}{:>13}{:>8}  label", "cell type", "feature", "r", "less a group", "p");
+    for trial in &found.trials {
+        let p = trial.p.map_or(String::new(), |p| format!("{p:.3}"));
+        let verdict = if trial.failed.is_empty() { "replicates" } else { "fails" };
+        let _ = writeln!(
+            page,
+            "{:13}|{:>9}{:>8}{:>13}{p:>8}  {verdict}",
+            shortened(&trial.cell_type, 12),
+            trial.feature.as_deref().unwrap_or("-"),
+            signed(trial.r),
+            signed(trial.least)
+        );
+    }
 }
 
 /// One kind of columns: for each cell type the best, and its score on groups that had no part in choosing it.

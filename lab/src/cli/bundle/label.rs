@@ -11,14 +11,15 @@ use crate::findings::counts::ALPHA;
 pub(super) struct Args {
     /// The bundle's directory
     bundle: PathBuf,
-    /// The result of `coverslip analyze counts --bundle`: each feature gets the cell type that it follows most closely
+    /// The result of `coverslip analyze counts --bundle`: features get the cell types that they follow on groups that had no
+    /// part in choosing them
     #[arg(long, value_name = "COUNTS.JSON")]
     counts: Option<PathBuf>,
-    /// With --counts: label features with an adjusted p of at most this
+    /// With --counts: labels that replicate with an adjusted p of at most this
     #[arg(long, value_name = "P", default_value_t = ALPHA)]
     p: f64,
-    /// Labels of your own, which override those of --counts: [{"index": 412, "label": "lymphocytes", "evidence": "…",
-    /// "cell_type": "…", "correlation": 0.71, "tiles": 56, "dataset": "…"}]; all but index and label may be left out
+    /// Labels of your own, which override those of --counts: [{"index": 3, "label": "lymphocytes", "evidence": "…",
+    /// "cell_type": "…", "correlation": 0.5, "tiles": 200, "dataset": "…"}]; all but index and label may be left out
     #[arg(long, value_name = "JSON")]
     labels: Option<PathBuf>,
     /// The directory of the labelled bundle
