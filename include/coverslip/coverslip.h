@@ -76,7 +76,8 @@
  *   runtime_open may use the library as any process. A child of vfork() must only call exec or _exit.
  * Memory. slide_begin reserves what a slide needs, or returns OUT_OF_MEMORY; slide_submit allocates nothing. What the
  *   library allocates from slide_begin to slide_end can be refused by the system: the call returns OUT_OF_MEMORY, or
- *   the tile is FAILED and the log says why. Some libraries that it uses cannot be refused: the CPU engine, the
+ *   the tile is FAILED and the log says why. A run of a ViT on the CPU asks for no memory. Some libraries that it uses
+ *   cannot be refused: rten, which runs imported ONNX graphs on the CPU and asks for memory in every run, the
  *   resampler, the channels between its threads. They are called only if what they take at most can be had at that
  *   moment; runtime_open and slide_begin ask so for the runs of all lanes at once. The process is aborted, with a line
  *   on stderr, only where that memory goes to another thread in the moment between the question and the use, where the
@@ -252,7 +253,7 @@ extern "C" {
 #define COVERSLIP_FALLBACK_NONE 1    /**< At open: runtime_open fails. In mid-slide: as above. */
 #define COVERSLIP_FALLBACK_ON_CPU 2  /**< Use the CPU, in mid-slide too; it is loaded at open for this. */
 
-/** coverslip_runtime_desc.precision: that of the GPU engine. The CPU computes in float32. */
+/** coverslip_runtime_desc.precision: that of the GPU engine. cpu_precision is that of the CPU's. */
 #define COVERSLIP_PRECISION_DEFAULT 0  /**< float16. */
 #define COVERSLIP_PRECISION_FLOAT32 1  /**< float32, without TF32. */
 #define COVERSLIP_PRECISION_FLOAT16 2  /**< float16 where it is safe; norms, softmax, SAE and errors in float32. */
@@ -264,8 +265,10 @@ extern "C" {
 #define COVERSLIP_CPU_PRECISION_HALF 1    /**< float16 or bfloat16, by what the processor has. Norms, softmax, SAE and
                                                errors in float32. UNSUPPORTED where the processor has no kernels for
                                                it that are quicker than float32's, and for an imported graph. */
-#define COVERSLIP_CPU_PRECISION_INT8 2    /**< The mix of int8, half and float32 that passed the bundle's gate; a bundle
-                                               without one is refused with UNSUPPORTED. Not built yet. */
+#define COVERSLIP_CPU_PRECISION_INT8 2    /**< The mix of int8, half and float32 that passed the bundle's gate, made by
+                                               `coverslip bundle quantise`. UNSUPPORTED, with the reason, for a bundle
+                                               without one or whose mix does not pass, for an imported graph, and where
+                                               the processor has neither AVX512-VNNI nor AVX-VNNI. */
 
 /** coverslip_runtime_desc.isolation: where the engine runs. 1.1 */
 #define COVERSLIP_ISOLATION_AUTO 0   /**< TensorRT in a worker process if the worker's program is there and the host's
@@ -482,8 +485,7 @@ extern "C" {
 #define COVERSLIP_ALERT_WORKER_RESTARTED 10 /**< 1.1. The worker was started again, for the alert's reason; strength:
                                                 ends within a minute that count; threshold: how many are the last. */
 #define COVERSLIP_ALERT_PROFILE_PRECISION 11 /**< 1.1. The profile was calibrated at another precision; strength:
-                                                COVERSLIP_PRECISION_* of the profile; threshold: that of the engine. Not
-                                                built yet. */
+                                                COVERSLIP_PRECISION_* of the profile; threshold: that of the engine. */
 #define COVERSLIP_ALERT_SCANNER_DRIFT 12   /**< 1.1. What SCANNER_MISMATCH says at the end, said while the slide is on
                                                 the stage; strength: an e-value. Not built yet. */
 
@@ -558,7 +560,7 @@ typedef struct coverslip_runtime_desc {
     uint64_t gpu_memory_limit;     /**< Bytes that plan, contexts and buffers may take together; 0: no limit. */
     uint32_t max_batch;            /**< Tiles per batch on the GPU; 0: the plan's, 32 when built. At most 256. */
     uint32_t reserved;             /**< 0. */
-    /* 1.1. Not built yet: cpu_tuning_path. */
+    /* 1.1. */
     const char *worker_path;       /**< The program that runs the engine in a process of its own; NULL: coverslip-worker
                                         beside the library. An absolute path. */
     int32_t isolation;             /**< COVERSLIP_ISOLATION_*. */
@@ -571,8 +573,9 @@ typedef struct coverslip_runtime_desc {
                                         not checked. */
     uint32_t trusted_key_count;    /**< Length of trusted_keys: 1 to 64; 0 with NULL. */
     int32_t cpu_precision;         /**< COVERSLIP_CPU_PRECISION_*. */
-    const char *cpu_tuning_path;   /**< The file of `coverslip engine tune`, which overrides the choice of CPU kernels;
-                                        NULL: chosen from a fixed table by the processor's features. */
+    const char *cpu_tuning_path;   /**< The file of `coverslip engine tune`, which overrides the choice of CPU kernels
+                                        (INVALID_ARGUMENT: it cannot be read; UNSUPPORTED: it was made on another kind
+                                        of processor); NULL: chosen from a fixed table by the processor's features. */
 } coverslip_runtime_desc;
 
 /** The progress of runtime_open. */
@@ -611,9 +614,9 @@ typedef struct coverslip_runtime_info {
     char gpu_uuid[64];         /**< Empty on the CPU. */
     char fallback_message[256];
     uint8_t plan_digest[32];   /**< sha256 of the GPU plan's file; zeros on the CPU, and for a plan that is not kept. */
-    int32_t precision;         /**< The precision that runs: COVERSLIP_PRECISION_FLOAT32, _FLOAT16 or _BFLOAT16. */
+    int32_t precision;         /**< The precision that runs: COVERSLIP_PRECISION_FLOAT32, _FLOAT16, _BFLOAT16 or _INT8. */
     uint32_t reserved;         /**< 0. */
-    /* 1.1. Not built yet: engine_memory_bytes, profile_precision. */
+    /* 1.1. Not built yet: engine_memory_bytes. */
     uint64_t worker_process_id;   /**< 0: the engine runs in this process. Changes when the worker is started again. */
     uint64_t worker_restarts;     /**< Since the runtime was opened. */
     uint64_t engine_memory_bytes; /**< Host memory that the engine holds, with the most that its runs add; 0: not
@@ -928,8 +931,9 @@ typedef struct coverslip_api {
                                                 coverslip_error *error);
 
     /** [control] Cancels and ends every open slide, stops and joins every thread. The handle becomes invalid
-     *  whatever is returned. Waits up to timeout_ms for running batches. The library of the CPU engine keeps one
-     *  idle thread pool per process; the first runtime_open makes it.
+     *  whatever is returned. Waits up to timeout_ms for running batches. rten, which runs imported ONNX
+     *  graphs on the CPU (see engine_version), keeps one idle thread pool per process; the first runtime_open with
+     *  such a graph makes it. A ViT's engine has no pool.
      *  @return OK; ENGINE_HUNG: a lane did not return, and its thread and its memory are left behind. */
     int32_t(COVERSLIP_CALL *runtime_close)(coverslip_runtime runtime, uint32_t timeout_ms,
                                            coverslip_error *error);

@@ -6,6 +6,7 @@ use coverslip_plugin_abi as abi;
 use coverslip_plugin_abi::{AbiStruct, FeatureInfo, RuntimeInfo, RuntimeStats, SlideSummary};
 
 use super::text::{put_args, put_text};
+use crate::judge::rules::precision_of;
 use crate::runtime::Runtime;
 use crate::slide::counts::ScannerVerdict;
 use crate::slide::standing::Phase;
@@ -48,6 +49,7 @@ pub(super) fn info(runtime: &Runtime) -> RuntimeInfo {
     info.worker_process_id = runtime.shared.duty.process();
     info.worker_restarts = runtime.shared.restarts.count();
     info.cpu_precision = runtime.config.engine.cpu_precision;
+    info.profile_precision = runtime.profile.as_deref().map_or(0, precision_of);
     put_text(&mut info.cpu_kernels, &about.cpu_kernels);
     if let Some(loss) = runtime.shared.duty.loss() {
         info.fallback_reason = loss.reason;

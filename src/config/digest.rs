@@ -9,7 +9,6 @@ use coverslip_bundle::Digest;
 use coverslip_bundle::signature::{PublicKey, Trust};
 use coverslip_pixels::tone::ToneSpec;
 use coverslip_plugin_abi::{CPU_PRECISION_FLOAT32, ISOLATION_AUTO};
-use coverslip_vit::Family;
 use sha2::{Digest as _, Sha256};
 
 use super::request::SlideRequest;
@@ -83,11 +82,12 @@ pub(crate) fn of_runtime(config: &RuntimeConfig) -> [u8; 32] {
 fn runtime_fields<W: Write>(to: W, config: &RuntimeConfig) -> W {
     // Taken apart, so that a new field does not compile until it is decided here whether it counts.
     let RuntimeConfig { bundle, bundle_digest, profile, trust, engine, isolation, max_slides, memory_limit } = config;
-    let EngineConfig { kind, fallback, cpu_lanes, cpu_precision, cpu_kernels, placement, gpu } = engine;
+    let EngineConfig { kind, fallback, cpu_lanes, cpu_precision, cpu_kernels, cpu_tuned, placement, gpu } = engine;
     let Placement { cpus, normal_priority } = placement;
     let Trust { keys, required } = trust;
     let signed = !keys.is_empty() || *required;
-    let narrow = *cpu_precision != CPU_PRECISION_FLOAT32;
+    // Kernels that the table chose for float32 are not the host's wish: see docs/decisions/explicit-digests.md.
+    let narrow = *cpu_precision != CPU_PRECISION_FLOAT32 || *cpu_tuned;
     let Isolation { mode, named, timeout, .. } = isolation;
     let apart = *mode != ISOLATION_AUTO || named.is_some() || *timeout != Isolation::DEFAULT_TIMEOUT;
     let version = match signed || narrow || apart {
@@ -117,7 +117,8 @@ fn runtime_fields<W: Write>(to: W, config: &RuntimeConfig) -> W {
     }
     if narrow {
         fields.number("cpu_precision", cpu_precision);
-        fields.text("cpu_kernels", cpu_kernels.map(Family::name));
+        let kernels = cpu_kernels.map(|choice| choice.to_string());
+        fields.text("cpu_kernels", kernels.as_deref());
     }
     if apart {
         fields.number("isolation", mode);
@@ -254,6 +255,8 @@ mod tests {
     use coverslip_plugin_abi::{AbiStruct, SlideDesc};
 
     use super::super::runtime::ProfileConfig;
+    use coverslip_vit::Family;
+
     use super::*;
     use crate::tiles::assembler::AssemblyRules;
     use crate::tiles::frame::FrameLimits;
@@ -276,6 +279,7 @@ mod tests {
                 cpu_lanes: 3,
                 cpu_precision: CPU_PRECISION_FLOAT32,
                 cpu_kernels: None,
+                cpu_tuned: false,
                 placement: Placement { cpus: vec![0, 2, 4], normal_priority: true },
                 gpu: GpuConfig {
                     library: None,
@@ -361,12 +365,20 @@ memory_limit=4294967296
 
     #[test]
     fn half_is_written_with_its_kernels_and_only_where_it_is_asked_for() {
-        let engine = EngineConfig { cpu_precision: 1, cpu_kernels: Some(Family::Avx512Bf16), ..runtime().engine };
+        let engine =
+            EngineConfig { cpu_precision: 1, cpu_kernels: Some(Family::Avx512Bf16.into()), ..runtime().engine };
         let half = runtime_fields(String::new(), &RuntimeConfig { engine, ..runtime() });
         let plain = runtime_fields(String::new(), &runtime());
         assert_eq!(half, format!("{}cpu_precision=1\ncpu_kernels=11:avx512-bf16\n", plain.replace("v2", "v3")));
-        let engine = EngineConfig { cpu_kernels: Some(Family::Avx2), ..runtime().engine };
-        assert_eq!(runtime_fields(String::new(), &RuntimeConfig { engine, ..runtime() }), plain, "as in 1.0");
+        let engine = EngineConfig { cpu_kernels: Some(Family::Avx2.into()), ..runtime().engine };
+        assert_eq!(
+            runtime_fields(String::new(), &RuntimeConfig { engine: engine.clone(), ..runtime() }),
+            plain,
+            "as in 1.0"
+        );
+        let tuned = RuntimeConfig { engine: EngineConfig { cpu_tuned: true, ..engine }, ..runtime() };
+        let tuned = runtime_fields(String::new(), &tuned);
+        assert_eq!(tuned, format!("{}cpu_precision=0\ncpu_kernels=4:avx2\n", plain.replace("v2", "v3")));
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub(crate) struct RuntimeRequest<'d> {
     pub(crate) plans: Option<&'d str>,
     pub(crate) plan_digest: Option<[u8; 32]>,
     pub(crate) gpu_uuid: Option<&'d str>,
+    pub(crate) cpu_tuning: Option<&'d str>,
     pub(crate) cpus: Vec<u32>,
     /// As the host wrote them.
     pub(crate) trusted_keys: Vec<&'d str>,
