@@ -107,7 +107,8 @@ mod tests {
             kernels: "plain".into(),
         };
         assert_eq!(passes.refusal(), None);
-        let worse: [(&str, fn(&mut Int8Gate, f64)); 4] = [
+        type Set = fn(&mut Int8Gate, f64);
+        let worse: [(&str, Set); 4] = [
             ("mean overlap", |gate, by| gate.overlap -= by),
             ("5th percentile", |gate, by| gate.overlap_low -= by),
             ("weighted by value", |gate, by| gate.value_overlap -= by),
