@@ -5,17 +5,18 @@ use std::sync::OnceLock;
 
 use coverslip_plugin_abi as abi;
 use coverslip_plugin_abi::{
-    AlertBatch, Error, Feature, FeatureInfo, Frame, Plane, ProgressFn, ResultBatch, RuntimeDesc, RuntimeInfo,
-    RuntimeStats, SlideDesc, SlideSummary, TileResult,
+    AbiStruct, AlertBatch, Error, Feature, FeatureInfo, Frame, Plane, ProgressFn, ResultBatch, RuntimeDesc,
+    RuntimeInfo, RuntimeStats, SlideDesc, SlideSummary, TileResult,
 };
 
 use crate::guarded::Guarded;
 use crate::maps::{Access, first_beyond};
+use crate::real::real;
 use crate::report::broken;
 use crate::state::{
     Callback, Submitting, begin_call, has_ended, inside, runtime_ended, slide_begun, slide_ended, with_slide,
 };
-use crate::{blank, real, report, rules};
+use crate::{report, rules};
 
 /// The table that hosts get: the real one's, with these functions.
 pub(crate) fn table(real: &abi::Api) -> &'static abi::Api {
@@ -414,7 +415,7 @@ fn buffers_are_sound(call: &str, batch: &ResultBatch) -> bool {
 unsafe extern "C" fn slide_end(slide: u64, error: *mut Error) -> i32 {
     begin_call("slide_end", true);
     let cancelled = with_slide(slide, |known| known.cancelled);
-    let mut summary: SlideSummary = blank();
+    let mut summary = SlideSummary::init();
     // SAFETY: the summary is ours; a handle that is not valid is refused.
     let known = unsafe { (real().slide_summary)(slide, &mut summary, std::ptr::null_mut()) } == abi::OK;
     if known && cancelled == Some(false) && summary.unpolled + summary.in_flight > 0 {

@@ -8,39 +8,14 @@
 mod calls;
 mod guarded;
 mod maps;
+mod real;
 mod report;
 mod rules;
 mod state;
 
 use std::ffi::c_void;
-use std::sync::OnceLock;
 
 use coverslip_plugin_abi as abi;
-use coverslip_plugin_abi::AbiStruct;
-
-/// The real library's table, once a host has asked for it.
-static REAL: OnceLock<&'static abi::Api> = OnceLock::new();
-/// What the command gives to the host's process: the real library's path.
-const LIBRARY: &str = "COVERSLIP_VALIDATE_LIBRARY";
-
-/// The real library's table. A host reaches a function of ours only through a table that [`coverslip_get_api`] gave.
-fn real() -> &'static abi::Api {
-    REAL.get().copied().expect("the table was given")
-}
-
-/// The real `coverslip_get_api`. The library stays loaded.
-fn real_get_api() -> Option<abi::GetApiFn> {
-    static SYMBOL: OnceLock<Option<abi::GetApiFn>> = OnceLock::new();
-    *SYMBOL.get_or_init(|| {
-        let path = std::env::var_os(LIBRARY)?;
-        // SAFETY: it is the library that the command was told of; its initialisers do nothing, by the contract.
-        let library = unsafe { libloading::Library::new(path) }.ok()?;
-        // SAFETY: the symbol's type is the contract's.
-        let symbol = unsafe { library.get::<abi::GetApiFn>(b"coverslip_get_api\0") }.ok().map(|symbol| *symbol);
-        std::mem::forget(library);
-        symbol
-    })
-}
 
 /// As in the header.
 ///
@@ -52,7 +27,7 @@ pub unsafe extern "C" fn coverslip_get_api(
     api: *mut *const abi::Api,
     error: *mut abi::Error,
 ) -> i32 {
-    let Some(get_api) = real_get_api() else { return abi::INTERNAL };
+    let Some(get_api) = real::get_api() else { return abi::INTERNAL };
     state::begin_call("coverslip_get_api", false);
     // SAFETY: the host's pointers, by the contract; what is changed is a copy.
     let code = unsafe {
@@ -71,14 +46,9 @@ pub unsafe extern "C" fn coverslip_get_api(
     if code == abi::OK {
         // SAFETY: on OK the library has written its table, which lives as long as the process.
         let table = unsafe { &**api };
-        let _ = REAL.set(table);
+        real::remember(table);
         // SAFETY: the host's place for a pointer, into which the library has written.
         unsafe { *api = calls::table(table) };
     }
     code
-}
-
-/// A struct of the contract without content, for questions of our own.
-fn blank<T: AbiStruct>() -> T {
-    T::init()
 }
