@@ -112,8 +112,9 @@
  *   says; ends that a tile is to blame for do not count. The host gets COVERSLIP_ALERT_WORKER_RESTARTED. Write to no
  *   descriptor that you did not open, and do not close it: the library notices, and starts the worker again. The host
  *   may reap the worker as any child, or ignore SIGCHLD. The worker has none of the host's descriptors, signal masks
- *   and dispositions, a group of processes of its own, and of its environment what docs/guide/worker.md names. Name a
- *   plan_cache_path: without one every start builds its plan again.
+ *   and dispositions, a group of processes of its own, and of the environment at runtime_open what docs/guide/worker.md
+ *   names; change it on no other thread meanwhile. Name a plan_cache_path: without one every start builds its plan
+ *   again.
  * Text. Text is UTF-8 and NUL-terminated. Paths are too, also on Windows. Text that does not fit an output is
  *   cut at the end of a character.
  * Times are in nanoseconds; durations whose names end in _ms are in milliseconds.

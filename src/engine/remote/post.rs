@@ -13,7 +13,7 @@ use coverslip_wire::{Broken, Due, Transport};
 
 use super::crashes::{Crashes, MOST};
 use super::order::Order;
-use super::process::{Process, closed};
+use super::process::{Environment, Process, closed, environment};
 use crate::restarts::Restarted;
 
 /// Time for a program to start and to say who it is.
@@ -40,6 +40,7 @@ const BUILD: &str = concat!(env!("CARGO_PKG_VERSION"), " ", env!("COVERSLIP_COMM
 
 pub(super) struct Post {
     pub(super) order: Order,
+    environment: Environment,
     /// Lanes run batches together; one that runs a suspect batch again runs alone.
     pub(super) floor: RwLock<()>,
     state: Mutex<State>,
@@ -92,6 +93,7 @@ impl Post {
     pub(super) fn open(order: Order, tell: &Tell<'_>) -> Result<(Post, Opened), Loss> {
         let post = Post {
             order,
+            environment: environment(),
             floor: RwLock::new(()),
             state: Mutex::default(),
             process: Mutex::default(),
@@ -129,7 +131,7 @@ impl Post {
     fn start(&self, unburied: &mut Vec<Arc<Process>>, tell: &Tell<'_>) -> Result<(Worker, Opened), Loss> {
         let no_worker = |error| Loss { reason: abi::REASON_NO_WORKER, error };
         let (control, there) = Socket::pair().map_err(|broken| no_worker(self.broken(broken, "started").error))?;
-        let process = Arc::new(Process::start(&self.order.program, there).map_err(no_worker)?);
+        let process = Arc::new(Process::start(&self.order.program, &self.environment, there).map_err(no_worker)?);
         *self.process.lock().unwrap_or_else(PoisonError::into_inner) = Some(process.clone());
         if self.is_ended() {
             process.kill();

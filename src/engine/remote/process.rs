@@ -4,6 +4,7 @@
 //! it does not know. So a worker is named by a descriptor of its own where the kernel has them (Linux 5.3), never by a
 //! number that another process may have by now, and that descriptor is looked at before it is used.
 
+use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
@@ -40,8 +41,8 @@ enum Handle {
 }
 
 impl Process {
-    /// Starts the program with `link` as its standard input and nothing else of this process's.
-    pub(super) fn start(program: &Path, link: Socket) -> Result<Process> {
+    /// Starts the program with `link` as its standard input, and nothing else of this process's but this environment.
+    pub(super) fn start(program: &Path, environment: &Environment, link: Socket) -> Result<Process> {
         let refused = |e: std::io::Error| {
             let what = if e.kind() == ErrorKind::NotFound { "there is none" } else { "it does not start" };
             error!(
@@ -55,7 +56,7 @@ impl Process {
         let link = link.into_descriptor().map_err(|_| closed())?;
         let child = with_room("a worker", SPAWN_BYTES, || {
             let mut command = Command::new(program);
-            command.env_clear().envs(std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_kept)));
+            command.env_clear().envs(environment.iter().map(|(name, value)| (name, value)));
             // A group of its own: what the host's terminal sends to its group is not for the worker.
             command.stdin(Stdio::from(link)).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
             command.spawn()
@@ -159,6 +160,15 @@ pub(super) fn closed() -> Error {
     error!(ENGINE_UNAVAILABLE, "a descriptor of the library's was closed by somebody else: close only your own")
 }
 
+/// Variables and their values.
+pub(super) type Environment = Vec<(OsString, OsString)>;
+
+/// What a worker is told of this process's environment. Asked for once, in runtime_open: later a host's thread may be
+/// changing it, which nothing guards.
+pub(super) fn environment() -> Environment {
+    std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_kept)).collect()
+}
+
 fn is_kept(name: &str) -> bool {
     KEPT.contains(&name) || KEPT_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
@@ -177,14 +187,14 @@ mod tests {
     #[test]
     fn a_process_is_killed_and_buried_whoever_reaps_it() {
         let (_here, there) = Socket::pair().unwrap();
-        let process = Process::start(Path::new("/bin/cat"), there).unwrap();
+        let process = Process::start(Path::new("/bin/cat"), &environment(), there).unwrap();
         assert!(!process.ended_within(Duration::from_millis(20)));
         process.kill();
         assert!(process.ended_within(Duration::from_secs(10)));
         process.kill();
         assert!(process.ended_within(Duration::ZERO), "also when it is asked again");
         let (_here, there) = Socket::pair().unwrap();
-        let e = Process::start(Path::new("/nowhere/coverslip-worker"), there).err().unwrap();
+        let e = Process::start(Path::new("/nowhere/coverslip-worker"), &environment(), there).err().unwrap();
         assert!(e.text().contains("/nowhere/coverslip-worker: there is none"), "{}", e.text());
     }
 }
