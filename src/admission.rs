@@ -23,7 +23,8 @@ pub(crate) fn admit(shared: &Shared, plan: SlidePlan) -> Result<Arc<Slide>> {
     let queues: Arc<dyn Downstream> = shared.queues.clone();
     let slide = Slide::begin(shared.slides.number(), plan.config, Arc::downgrade(&queues))?;
     let fallback = shared.duty.loss().map(|loss| loss.reason);
-    let docket = Boxed::new(Docket::new(slide.clone(), plan.rules, fallback)?)?;
+    let precision = shared.duty.about().precision;
+    let docket = Boxed::new(Docket::new(slide.clone(), plan.rules, fallback, precision)?)?;
     // What the engine takes for a tile must be left.
     expect_room("the engine's runs", shared.duty.about().all_runs())?;
     // Again: another thread may have begun one meanwhile.

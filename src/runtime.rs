@@ -40,7 +40,7 @@ pub(crate) struct Runtime {
     /// The features' numbers before some were removed, where that was done.
     pub(crate) original_features: Option<Vec<i32>>,
     pub(crate) bundle_digest: Digest,
-    profile: Option<Arc<Profile>>,
+    pub(crate) profile: Option<Arc<Profile>>,
     /// Zero without a profile.
     pub(crate) profile_digest: [u8; 32],
     /// Whose signature of the bundle was accepted.

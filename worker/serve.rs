@@ -12,7 +12,6 @@ use coverslip_engine::Loss;
 use coverslip_engine::config::EngineConfig;
 use coverslip_engine::load::{Checked, Loader};
 use coverslip_plugin_abi as abi;
-use coverslip_vit::Family;
 use coverslip_wire::control::{Hello, Open, Opened, Progress, write_loss};
 use coverslip_wire::frame::{CONTROL_BUDGET, Kind};
 use coverslip_wire::socket::Socket;
@@ -113,7 +112,6 @@ fn load_here(mut open: Open, log: &Arc<Log>, speaker: &Arc<Speaker>) -> Result<(
         return Err(unavailable(changed));
     }
     let config: &mut EngineConfig = &mut open.engine;
-    config.cpu_kernels = Family::best(config.cpu_precision == abi::CPU_PRECISION_HALF);
     let tell = |stage, part| {
         let heard = speaker.say(Kind::Progress, &Progress { stage, part }.write());
         speaker.heard();

@@ -80,6 +80,7 @@ pub(crate) fn seeds() -> Seeds {
         cpu_lanes: 2,
         cpu_precision: 0,
         cpu_kernels: None,
+        cpu_tuned: false,
         placement: Placement { cpus: vec![0, 1], normal_priority: false },
         gpu,
     };

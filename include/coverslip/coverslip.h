@@ -76,7 +76,8 @@
  *   runtime_open may use the library as any process. A child of vfork() must only call exec or _exit.
  * Memory. slide_begin reserves what a slide needs, or returns OUT_OF_MEMORY; slide_submit allocates nothing. What the
  *   library allocates from slide_begin to slide_end can be refused by the system: the call returns OUT_OF_MEMORY, or
- *   the tile is FAILED and the log says why. Some libraries that it uses cannot be refused: the CPU engine, the
+ *   the tile is FAILED and the log says why. A run of a ViT on the CPU asks for no memory. Some libraries that it uses
+ *   cannot be refused: rten, which runs imported ONNX graphs on the CPU and asks for memory in every run, the
  *   resampler, the channels between its threads. They are called only if what they take at most can be had at that
  *   moment; runtime_open and slide_begin ask so for the runs of all lanes at once. The process is aborted, with a line
  *   on stderr, only where that memory goes to another thread in the moment between the question and the use, where the
@@ -127,6 +128,21 @@
  * Its pixels go to the tiles that they cover. Where frames overlap within a pass, the first to arrive wins.
  * Every tile that got a pixel, and every tile that a refused frame would have touched, ends in exactly one
  * result per pass (see coverslip_result.status).
+ *
+ * A slide is colour, grey (Mono), or one channel at a time (Mono with coverslip_frame.channel); its first frame decides.
+ * Grey tissue goes to the model as grey; what only colours show (MEASURE_DENSITY_*, MEASURE_FOREIGN*, and with them
+ * COLOR_SHIFT, FOREIGN and UNSTABLE) is not measured and not checked. Pixels that were never captured (mask, alpha 0, the
+ * value of not_scanned) count as not arrived: another frame may still bring them, and a tile that waits for them goes on
+ * as any partial tile does. Of accepted frames, pixels_used + _duplicate + _late + _outside + _not_scanned are all pixels.
+ *
+ * MOSAICS
+ *
+ * A Bayer frame is demosaiced by the filters of Malvar, He and Cutler (ICASSP 2004) in whole levels. Its edges are
+ * mirrored about their last pixel. A pixel that needs one that was not captured was not captured. A frame with a group_id
+ * gives its last two rows to their tiles only when it is known what follows: with the next frame of the group, which
+ * shares them as a halo if it is COVERSLIP_FRAME_CONTIGUOUS and has the same x, width, format and pass, and begins where
+ * this one ends; or else alone, when that frame does not fit, when two other groups have come, when a tile goes on without
+ * them, or at the lower edge of the extent. So strips give the pixels that one frame of all of them would give.
  */
 #ifndef COVERSLIP_H
 #define COVERSLIP_H
@@ -238,7 +254,7 @@ extern "C" {
 #define COVERSLIP_FALLBACK_NONE 1    /**< At open: runtime_open fails. In mid-slide: as above. */
 #define COVERSLIP_FALLBACK_ON_CPU 2  /**< Use the CPU, in mid-slide too; it is loaded at open for this. */
 
-/** coverslip_runtime_desc.precision: that of the GPU engine. The CPU computes in float32. */
+/** coverslip_runtime_desc.precision: that of the GPU engine. cpu_precision is that of the CPU's. */
 #define COVERSLIP_PRECISION_DEFAULT 0  /**< float16. */
 #define COVERSLIP_PRECISION_FLOAT32 1  /**< float32, without TF32. */
 #define COVERSLIP_PRECISION_FLOAT16 2  /**< float16 where it is safe; norms, softmax, SAE and errors in float32. */
@@ -250,8 +266,10 @@ extern "C" {
 #define COVERSLIP_CPU_PRECISION_HALF 1    /**< float16 or bfloat16, by what the processor has. Norms, softmax, SAE and
                                                errors in float32. UNSUPPORTED where the processor has no kernels for
                                                it that are quicker than float32's, and for an imported graph. */
-#define COVERSLIP_CPU_PRECISION_INT8 2    /**< The mix of int8, half and float32 that passed the bundle's gate; a bundle
-                                               without one is refused with UNSUPPORTED. Not built yet. */
+#define COVERSLIP_CPU_PRECISION_INT8 2    /**< The mix of int8, half and float32 that passed the bundle's gate, made by
+                                               `coverslip bundle quantise`. UNSUPPORTED, with the reason, for a bundle
+                                               without one or whose mix does not pass, for an imported graph, and where
+                                               the processor has neither AVX512-VNNI nor AVX-VNNI. */
 
 /** coverslip_runtime_desc.isolation: where the engine runs. 1.1 */
 #define COVERSLIP_ISOLATION_AUTO 0   /**< TensorRT in a worker process if the worker's program is there and the host's
@@ -298,20 +316,20 @@ extern "C" {
 /** coverslip_slide_desc.flags */
 #define COVERSLIP_SLIDE_EMBEDDINGS 0x1u         /**< Results carry the embeddings of every tap. */
 #define COVERSLIP_SLIDE_ANALYSE_BACKGROUND 0x2u /**< The model sees every tile, even without tissue. */
-#define COVERSLIP_SLIDE_NOT_SCANNED_VALUE 0x4u  /**< 1.1. coverslip_slide_desc.not_scanned holds. Not built yet. */
-#define COVERSLIP_SLIDE_ALPHA_IS_VALIDITY 0x8u  /**< 1.1. Pixels with alpha 0 were not scanned. Not built yet. */
+#define COVERSLIP_SLIDE_NOT_SCANNED_VALUE 0x4u  /**< 1.1. coverslip_slide_desc.not_scanned holds. */
+#define COVERSLIP_SLIDE_ALPHA_IS_VALIDITY 0x8u  /**< 1.1. Pixels with alpha 0 were not scanned. */
 
 /** coverslip_frame.pixel_format: codes of the Pixel Format Naming Convention (PFNC, EMVA/GenICam) */
 #define COVERSLIP_PFNC_RGB8 0x02180014u
 #define COVERSLIP_PFNC_BGR8 0x02180015u
-#define COVERSLIP_PFNC_RGBA8 0x02200016u /**< Alpha is ignored. */
-#define COVERSLIP_PFNC_BGRA8 0x02200017u /**< Alpha is ignored. */
-/** 1.1. Not built yet: the formats from here on are UNSUPPORTED_FORMAT.
- *  Unpacked channels of 10 to 16 bits are little-endian 16-bit words with the value in the low bits. P: PFNC's packing,
- *  from the least significant bit on, without gaps within a row. _PACKED: GigE Vision's older packing, two pixels in
- *  three bytes. Each row begins at a byte. Deeper channels become 8 bits by the slide's tone (coverslip_slide_desc).
+#define COVERSLIP_PFNC_RGBA8 0x02200016u /**< Alpha is ignored, but for COVERSLIP_SLIDE_ALPHA_IS_VALIDITY. */
+#define COVERSLIP_PFNC_BGRA8 0x02200017u /**< Likewise. */
+/** 1.1. Unpacked channels of 10 to 16 bits are little-endian 16-bit words with the value in the low bits; what is above
+ *  it is ignored. P: PFNC's packing, from the least significant bit on, without gaps within a row. _PACKED: GigE Vision's
+ *  older packing, two pixels in three bytes. Each row begins at a byte: one that ends within a byte takes it whole, and
+ *  what is left of it is ignored. Deeper channels become 8 bits by the slide's tone (coverslip_slide_desc).
  *  A Mono frame is grey, or one channel (coverslip_frame.channel). A Bayer code names the colours of the frame's own
- *  first two pixels, wherever the stage was; its width and height are even. */
+ *  first two pixels, wherever the stage was; its width and height are even. See MOSAICS. */
 #define COVERSLIP_PFNC_MONO8 0x01080001u
 #define COVERSLIP_PFNC_MONO10 0x01100003u
 #define COVERSLIP_PFNC_MONO12 0x01100005u
@@ -370,19 +388,19 @@ extern "C" {
 
 /** coverslip_frame.channel: what a Mono frame carries. 1.1 */
 #define COVERSLIP_CHANNEL_ALL 0   /**< Every channel; Mono is grey. As in 1.0. */
-#define COVERSLIP_CHANNEL_RED 1   /**< Red alone. Not built yet. */
-#define COVERSLIP_CHANNEL_GREEN 2 /**< Green alone. Not built yet. */
-#define COVERSLIP_CHANNEL_BLUE 3  /**< Blue alone. Not built yet. */
+#define COVERSLIP_CHANNEL_RED 1   /**< Red alone. */
+#define COVERSLIP_CHANNEL_GREEN 2 /**< Green alone. */
+#define COVERSLIP_CHANNEL_BLUE 3  /**< Blue alone. */
 
 /** coverslip_frame.mask_format: which pixels were captured. 1.1 */
 #define COVERSLIP_MASK_NONE 0  /**< No mask: every pixel was captured. As in 1.0. */
-#define COVERSLIP_MASK_BYTES 1 /**< A byte per pixel; 0: not scanned. Not built yet. */
+#define COVERSLIP_MASK_BYTES 1 /**< A byte per pixel; 0: not scanned. */
 #define COVERSLIP_MASK_BITS 2  /**< A bit per pixel, the first in the least significant bit; each row begins at a byte;
-                                    0: not scanned. Not built yet. */
+                                    0: not scanned. */
 
 /** coverslip_frame.flags. 1.1 */
 #define COVERSLIP_FRAME_CONTIGUOUS 0x1u /**< Its rows follow those of the last frame of this group_id without a gap: the
-                                             two share a halo for demosaicing. Not built yet. */
+                                             two share a halo for demosaicing. See MOSAICS. */
 
 /** coverslip_result.status: how a tile ended */
 #define COVERSLIP_TILE_DONE 1       /**< Analysed: features and flags are valid. */
@@ -468,8 +486,7 @@ extern "C" {
 #define COVERSLIP_ALERT_WORKER_RESTARTED 10 /**< 1.1. The worker was started again, for the alert's reason; strength:
                                                 ends within a minute that count; threshold: how many are the last. */
 #define COVERSLIP_ALERT_PROFILE_PRECISION 11 /**< 1.1. The profile was calibrated at another precision; strength:
-                                                COVERSLIP_PRECISION_* of the profile; threshold: that of the engine. Not
-                                                built yet. */
+                                                COVERSLIP_PRECISION_* of the profile; threshold: that of the engine. */
 #define COVERSLIP_ALERT_SCANNER_DRIFT 12   /**< 1.1. What SCANNER_MISMATCH says at the end, said while the slide is on
                                                 the stage; strength: an e-value. Not built yet. */
 
@@ -544,7 +561,7 @@ typedef struct coverslip_runtime_desc {
     uint64_t gpu_memory_limit;     /**< Bytes that plan, contexts and buffers may take together; 0: no limit. */
     uint32_t max_batch;            /**< Tiles per batch on the GPU; 0: the plan's, 32 when built. At most 256. */
     uint32_t reserved;             /**< 0. */
-    /* 1.1. Not built yet: cpu_tuning_path. */
+    /* 1.1. */
     const char *worker_path;       /**< The program that runs the engine in a process of its own; NULL: coverslip-worker
                                         beside the library. An absolute path. */
     int32_t isolation;             /**< COVERSLIP_ISOLATION_*. */
@@ -557,8 +574,9 @@ typedef struct coverslip_runtime_desc {
                                         not checked. */
     uint32_t trusted_key_count;    /**< Length of trusted_keys: 1 to 64; 0 with NULL. */
     int32_t cpu_precision;         /**< COVERSLIP_CPU_PRECISION_*. */
-    const char *cpu_tuning_path;   /**< The file of `coverslip engine tune`, which overrides the choice of CPU kernels;
-                                        NULL: chosen from a fixed table by the processor's features. */
+    const char *cpu_tuning_path;   /**< The file of `coverslip engine tune`, which overrides the choice of CPU kernels
+                                        (INVALID_ARGUMENT: it cannot be read; UNSUPPORTED: it was made on another kind
+                                        of processor); NULL: chosen from a fixed table by the processor's features. */
 } coverslip_runtime_desc;
 
 /** The progress of runtime_open. */
@@ -597,9 +615,9 @@ typedef struct coverslip_runtime_info {
     char gpu_uuid[64];         /**< Empty on the CPU. */
     char fallback_message[256];
     uint8_t plan_digest[32];   /**< sha256 of the GPU plan's file; zeros on the CPU, and for a plan that is not kept. */
-    int32_t precision;         /**< The precision that runs: COVERSLIP_PRECISION_FLOAT32, _FLOAT16 or _BFLOAT16. */
+    int32_t precision;         /**< The precision that runs: COVERSLIP_PRECISION_FLOAT32, _FLOAT16, _BFLOAT16 or _INT8. */
     uint32_t reserved;         /**< 0. */
-    /* 1.1. Not built yet: engine_memory_bytes, profile_precision. */
+    /* 1.1. Not built yet: engine_memory_bytes. */
     uint64_t worker_process_id;   /**< 0: the engine runs in this process. Changes when the worker is started again. */
     uint64_t worker_restarts;     /**< Since the runtime was opened. */
     uint64_t engine_memory_bytes; /**< Host memory that the engine holds, with the most that its runs add; 0: not
@@ -680,11 +698,13 @@ typedef struct coverslip_slide_desc {
     double alpha;                  /**< False-alarm level of calibrated flags; 0: 0.01. At most 0.5. */
     uint32_t flags;                /**< COVERSLIP_SLIDE_*. */
     uint32_t stability_interval;   /**< With a profile, one tile in this many is run twice for UNSTABLE; 0: 64. */
-    /* 1.1. Not built yet. How the camera's levels become the 8-bit channels that tiles, model and flags see, pixel by
+    /* 1.1. How the camera's levels become the 8-bit channels that tiles, model and flags see, pixel by
        pixel and for every pixel format. With all of it 0, 8-bit formats are used as they are, as in 1.0.
          v = clip((level - tone_black) / (tone_white - tone_black)), times white_balance, then color_matrix, clipped;
          channel = round(255 * v^(1 / tone_gamma)), or tone_table[round(v * (tone_table_size - 1))].
-       clip: to 0..1. Mosaics are demosaiced before, as levels. Grey has one channel: no balance, no matrix. */
+       clip: to 0..1. Mosaics are demosaiced before, as levels. Grey has one channel: no balance, no matrix. A frame of
+       one channel cannot have a matrix: UNSUPPORTED. A frame whose format does not reach from black to white is refused
+       with UNSUPPORTED_FORMAT. stain and white_reference are not built yet. */
     double tone_black;             /**< Level of black; 0: 0. At least 0 and below tone_white. */
     double tone_white;             /**< Level of white; 0: the format's highest, 2^bits - 1. At most that. */
     double tone_gamma;             /**< 0.1 to 10; 0: 1, a straight line. 0 with tone_table. */
@@ -697,7 +717,8 @@ typedef struct coverslip_slide_desc {
     double white_reference[3];     /**< Red, green, blue of clear glass as 8-bit channels, above 0 and at most 255, for
                                         exposure; all 0: taken from the glass that the slide shows. */
     uint32_t not_scanned[3];       /**< With NOT_SCANNED_VALUE: a pixel of exactly these levels (red, green, blue;
-                                        grey: the first) was not scanned. Else 0. */
+                                        grey: the first; a channel: its own; a mosaic: all four of its cell) was not
+                                        scanned. Else 0. */
     uint32_t reserved;             /**< 0. */
 } coverslip_slide_desc;
 
@@ -722,7 +743,7 @@ typedef struct coverslip_frame {
     uint64_t group_id;         /**< The strip or swath; 0: none. */
     uint32_t pass;             /**< 0, and 1 more each time a region is scanned again. At most 65,535. */
     int32_t focal_plane;       /**< 0. Others: UNSUPPORTED in version 1. */
-    /* 1.1. Not built yet. */
+    /* 1.1. */
     int32_t channel;           /**< COVERSLIP_CHANNEL_*. Others than ALL for Mono formats alone. Arrival is kept per
                                     channel: a tile is complete when every channel of its pixels has arrived. */
     uint32_t flags;            /**< COVERSLIP_FRAME_*. */
@@ -765,10 +786,11 @@ typedef struct coverslip_result {
     float p_values[COVERSLIP_SCORE_COUNT]; /**< By flag bit, for calibrated flags; raised if <= flag_alpha. Otherwise
                                                 NaN. */
     float measurements[COVERSLIP_MEASUREMENT_COUNT]; /**< By COVERSLIP_MEASURE_*. */
-    /* 1.1. Not built yet. */
+    /* 1.1. */
     uint32_t channels_missing; /**< Bit c: the channel COVERSLIP_CHANNEL_* = c never came, but another did. The tile is
                                     REFUSED. */
-    float not_scanned;         /**< Share of the tile's pixels that the host said were not scanned, 0..1. */
+    float not_scanned;         /**< Share of the tile's pixels that the host said were not scanned, and that no other
+                                    frame had, 0..1. */
 } coverslip_result;
 
 /** Buffers for slide_poll and slide_wait. */
@@ -853,7 +875,7 @@ typedef struct coverslip_slide_summary {
     double scanner_p_value;   /**< NaN while the verdict is UNKNOWN. */
     int32_t scanner_verdict;  /**< COVERSLIP_SCANNER_*. */
     uint32_t reserved;        /**< 0. */
-    /* 1.1. Not built yet: pixels_not_scanned, channel_refused, white_point, novelty. */
+    /* 1.1. Not built yet, but for pixels_not_scanned, channel_refused and precision. */
     uint64_t pixels_not_scanned;  /**< Pixels of accepted frames that were not scanned: mask, alpha or value. */
     uint64_t channel_refused[4];  /**< REFUSED tiles by the COVERSLIP_CHANNEL_* that never came; [0]: their tiles. */
     uint64_t tiles_retried;       /**< Tiles that were run again on another worker. */
@@ -910,8 +932,9 @@ typedef struct coverslip_api {
                                                 coverslip_error *error);
 
     /** [control] Cancels and ends every open slide, stops and joins every thread. The handle becomes invalid
-     *  whatever is returned. Waits up to timeout_ms for running batches. The library of the CPU engine keeps one
-     *  idle thread pool per process; the first runtime_open makes it.
+     *  whatever is returned. Waits up to timeout_ms for running batches. rten, which runs imported ONNX
+     *  graphs on the CPU (see engine_version), keeps one idle thread pool per process; the first runtime_open with
+     *  such a graph makes it. A ViT's engine has no pool.
      *  @return OK; ENGINE_HUNG: a lane did not return, and its thread and its memory are left behind. */
     int32_t(COVERSLIP_CALL *runtime_close)(coverslip_runtime runtime, uint32_t timeout_ms,
                                            coverslip_error *error);
@@ -927,8 +950,9 @@ typedef struct coverslip_api {
     /** [submit] Copies a frame's pixels into its tiles. The host may reuse the frame's memory on return. A frame
      *  is accepted as a whole or not at all. A frame refused with BUSY is remembered: its tiles end as REFUSED
      *  unless their pixels come later. Pixels outside the extent are counted and left out.
-     *  @return OK; BUSY; FRAME_TOO_LARGE; OUT_OF_EXTENT; UNSUPPORTED_FORMAT; UNSUPPORTED (focal_plane,
-     *          and the fields of 1.1 that are not built yet); LIMIT_REACHED (max_tiles); WRONG_STATE (after finish
+     *  @return OK; BUSY; FRAME_TOO_LARGE; OUT_OF_EXTENT; UNSUPPORTED_FORMAT (also a frame that is not colour, grey or
+     *          one channel as the slide's first); UNSUPPORTED (focal_plane; one channel with a color_matrix);
+     *          LIMIT_REACHED (max_tiles); WRONG_STATE (after finish
      *          or cancel). */
     int32_t(COVERSLIP_CALL *slide_submit)(coverslip_slide slide, const coverslip_frame *frame,
                                           coverslip_error *error);

@@ -6,6 +6,7 @@ use coverslip_plugin_abi as abi;
 use coverslip_plugin_abi::{AbiStruct, FeatureInfo, RuntimeInfo, RuntimeStats, SlideSummary};
 
 use super::text::{put_args, put_text};
+use crate::judge::rules::precision_of;
 use crate::runtime::Runtime;
 use crate::slide::counts::ScannerVerdict;
 use crate::slide::standing::Phase;
@@ -48,6 +49,7 @@ pub(super) fn info(runtime: &Runtime) -> RuntimeInfo {
     info.worker_process_id = runtime.shared.duty.process();
     info.worker_restarts = runtime.shared.restarts.count();
     info.cpu_precision = runtime.config.engine.cpu_precision;
+    info.profile_precision = runtime.profile.as_deref().map_or(0, precision_of);
     put_text(&mut info.cpu_kernels, &about.cpu_kernels);
     if let Some(loss) = runtime.shared.duty.loss() {
         info.fallback_reason = loss.reason;
@@ -122,7 +124,9 @@ pub(super) fn summary(runtime: &Runtime, slide: &Slide) -> SlideSummary {
     summary.pixels_duplicate = counts.intake.pixels_duplicate;
     summary.pixels_late = counts.intake.pixels_late;
     summary.pixels_outside = counts.intake.pixels_outside;
+    summary.pixels_not_scanned = counts.intake.pixels_not_scanned;
     summary.retired_early = counts.intake.retired_early;
+    summary.channel_refused = counts.judged.channel_refused;
     summary.alerts = counts.judged.alerts;
     summary.tiles_retried = counts.judged.retried;
     summary.worker_restarts = counts.judged.restarts;

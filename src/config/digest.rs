@@ -7,14 +7,15 @@ use std::fmt::{Arguments, Display, Write};
 
 use coverslip_bundle::Digest;
 use coverslip_bundle::signature::{PublicKey, Trust};
+use coverslip_pixels::tone::ToneSpec;
 use coverslip_plugin_abi::{CPU_PRECISION_FLOAT32, ISOLATION_AUTO};
-use coverslip_vit::Family;
 use sha2::{Digest as _, Sha256};
 
 use super::request::SlideRequest;
 use super::runtime::RuntimeConfig;
 use crate::engine::isolation::Isolation;
 use crate::slide::config::SlideConfig;
+use crate::tiles::content::NotScanned;
 use coverslip_base::thread::Placement;
 use coverslip_engine::config::{EngineConfig, GpuConfig};
 
@@ -81,11 +82,12 @@ pub(crate) fn of_runtime(config: &RuntimeConfig) -> [u8; 32] {
 fn runtime_fields<W: Write>(to: W, config: &RuntimeConfig) -> W {
     // Taken apart, so that a new field does not compile until it is decided here whether it counts.
     let RuntimeConfig { bundle, bundle_digest, profile, trust, engine, isolation, max_slides, memory_limit } = config;
-    let EngineConfig { kind, fallback, cpu_lanes, cpu_precision, cpu_kernels, placement, gpu } = engine;
+    let EngineConfig { kind, fallback, cpu_lanes, cpu_precision, cpu_kernels, cpu_tuned, placement, gpu } = engine;
     let Placement { cpus, normal_priority } = placement;
     let Trust { keys, required } = trust;
     let signed = !keys.is_empty() || *required;
-    let narrow = *cpu_precision != CPU_PRECISION_FLOAT32;
+    // Kernels that the table chose for float32 are not the host's wish: see docs/decisions/explicit-digests.md.
+    let narrow = *cpu_precision != CPU_PRECISION_FLOAT32 || *cpu_tuned;
     let Isolation { mode, named, timeout, .. } = isolation;
     let apart = *mode != ISOLATION_AUTO || named.is_some() || *timeout != Isolation::DEFAULT_TIMEOUT;
     let version = match signed || narrow || apart {
@@ -115,7 +117,8 @@ fn runtime_fields<W: Write>(to: W, config: &RuntimeConfig) -> W {
     }
     if narrow {
         fields.number("cpu_precision", cpu_precision);
-        fields.text("cpu_kernels", cpu_kernels.map(Family::name));
+        let kernels = cpu_kernels.map(|choice| choice.to_string());
+        fields.text("cpu_kernels", kernels.as_deref());
     }
     if apart {
         fields.number("isolation", mode);
@@ -178,6 +181,7 @@ fn slide_fields<W: Write>(
         max_unpolled,
         limits,
         rules,
+        tone,
         result_deadline,
         alpha,
         embeddings,
@@ -191,7 +195,12 @@ fn slide_fields<W: Write>(
         digest: _,
         memory_bytes: _,
     } = config;
-    let mut fields = Fields::new(to, "coverslip slide configuration v2");
+    let captured = *tone != ToneSpec::default() || rules.not_scanned != NotScanned::default();
+    let version = match captured {
+        false => "coverslip slide configuration v2",
+        true => "coverslip slide configuration v3",
+    };
+    let mut fields = Fields::new(to, version);
     fields.digest("runtime", Some(runtime));
     fields.text("scanner", Some(request.scanner));
     fields.text("slide", Some(request.slide));
@@ -217,7 +226,25 @@ fn slide_fields<W: Write>(
     fields.flag("embeddings", *embeddings);
     fields.flag("analyse_background", *analyse_background);
     fields.number("stability_interval", stability_interval);
+    if captured {
+        capture_fields(&mut fields, tone, &rules.not_scanned);
+    }
     fields.0
+}
+
+/// What a camera's levels become, and which of its pixels were not scanned.
+fn capture_fields(fields: &mut Fields<impl Write>, tone: &ToneSpec, not_scanned: &NotScanned) {
+    let ToneSpec { black, white, gamma, table, balance, matrix } = tone;
+    let NotScanned { alpha, value } = not_scanned;
+    fields.number("tone", format_args!("{black},{white},{gamma}"));
+    fields.number("tone_table", format_args!("{}:{}", table.len(), Digest(Sha256::digest(table).into())));
+    fields.number("white_balance", format_args!("{balance:?}"));
+    fields.number("color_matrix", format_args!("{matrix:?}"));
+    fields.flag("alpha_is_validity", *alpha);
+    match value {
+        Some([r, g, b]) => fields.number("not_scanned", format_args!("{r},{g},{b}")),
+        None => fields.number("not_scanned", '-'),
+    }
 }
 
 #[cfg(test)]
@@ -228,6 +255,8 @@ mod tests {
     use coverslip_plugin_abi::{AbiStruct, SlideDesc};
 
     use super::super::runtime::ProfileConfig;
+    use coverslip_vit::Family;
+
     use super::*;
     use crate::tiles::assembler::AssemblyRules;
     use crate::tiles::frame::FrameLimits;
@@ -250,6 +279,7 @@ mod tests {
                 cpu_lanes: 3,
                 cpu_precision: CPU_PRECISION_FLOAT32,
                 cpu_kernels: None,
+                cpu_tuned: false,
                 placement: Placement { cpus: vec![0, 2, 4], normal_priority: true },
                 gpu: GpuConfig {
                     library: None,
@@ -283,7 +313,12 @@ mod tests {
             max_tiles: 6,
             max_unpolled: 65_536,
             limits: FrameLimits { width: 512, height: 256 },
-            rules: AssemblyRules { timeout: Some(Duration::from_millis(250)), min_coverage: 0.5 },
+            rules: AssemblyRules {
+                timeout: Some(Duration::from_millis(250)),
+                min_coverage: 0.5,
+                not_scanned: NotScanned::default(),
+            },
+            tone: ToneSpec::default(),
             result_deadline: None,
             alpha: 0.01,
             flag_alpha: [0.0; 16],
@@ -330,12 +365,20 @@ memory_limit=4294967296
 
     #[test]
     fn half_is_written_with_its_kernels_and_only_where_it_is_asked_for() {
-        let engine = EngineConfig { cpu_precision: 1, cpu_kernels: Some(Family::Avx512Bf16), ..runtime().engine };
+        let engine =
+            EngineConfig { cpu_precision: 1, cpu_kernels: Some(Family::Avx512Bf16.into()), ..runtime().engine };
         let half = runtime_fields(String::new(), &RuntimeConfig { engine, ..runtime() });
         let plain = runtime_fields(String::new(), &runtime());
         assert_eq!(half, format!("{}cpu_precision=1\ncpu_kernels=11:avx512-bf16\n", plain.replace("v2", "v3")));
-        let engine = EngineConfig { cpu_kernels: Some(Family::Avx2), ..runtime().engine };
-        assert_eq!(runtime_fields(String::new(), &RuntimeConfig { engine, ..runtime() }), plain, "as in 1.0");
+        let engine = EngineConfig { cpu_kernels: Some(Family::Avx2.into()), ..runtime().engine };
+        assert_eq!(
+            runtime_fields(String::new(), &RuntimeConfig { engine: engine.clone(), ..runtime() }),
+            plain,
+            "as in 1.0"
+        );
+        let tuned = RuntimeConfig { engine: EngineConfig { cpu_tuned: true, ..engine }, ..runtime() };
+        let tuned = runtime_fields(String::new(), &tuned);
+        assert_eq!(tuned, format!("{}cpu_precision=0\ncpu_kernels=4:avx2\n", plain.replace("v2", "v3")));
     }
 
     #[test]
@@ -374,7 +417,7 @@ memory_limit=4294967296
     #[test]
     fn a_slides_digest_is_that_of_these_lines() {
         let desc = SlideDesc { color_state: 3, ..SlideDesc::init() };
-        let request = SlideRequest { desc: &desc, scanner: "S 1", slide: "L\n2", color_name: None };
+        let request = SlideRequest { desc: &desc, scanner: "S 1", slide: "L\n2", color_name: None, tone_table: &[] };
         let text = slide_fields(String::new(), &slide(), &request, 64, &[1; 32]);
         let expected = "coverslip slide configuration v2
 runtime=0101010101010101010101010101010101010101010101010101010101010101

@@ -14,6 +14,7 @@ pub(crate) struct RuntimeRequest<'d> {
     pub(crate) plans: Option<&'d str>,
     pub(crate) plan_digest: Option<[u8; 32]>,
     pub(crate) gpu_uuid: Option<&'d str>,
+    pub(crate) cpu_tuning: Option<&'d str>,
     pub(crate) cpus: Vec<u32>,
     /// As the host wrote them.
     pub(crate) trusted_keys: Vec<&'d str>,
@@ -29,4 +30,6 @@ pub(crate) struct SlideRequest<'d> {
     pub(crate) scanner: &'d str,
     pub(crate) slide: &'d str,
     pub(crate) color_name: Option<&'d str>,
+    /// The curve's 8-bit channels; empty: none.
+    pub(crate) tone_table: &'d [u8],
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use coverslip_bundle::signature::{PublicKey, Trust};
 use coverslip_plugin_abi as abi;
-use coverslip_vit::Family;
 
+use super::kernels;
 use super::range::{in_range, or_default};
 use super::request::RuntimeRequest;
 use super::unsupported::expect_built_runtime;
@@ -93,7 +93,8 @@ impl RuntimeConfig {
                 fallback: desc.fallback,
                 cpu_lanes: lanes(desc.max_threads, request.cpus.len()),
                 cpu_precision: desc.cpu_precision,
-                cpu_kernels: kernels(desc.cpu_precision)?,
+                cpu_kernels: kernels::chosen(desc.cpu_precision, request.cpu_tuning)?,
+                cpu_tuned: request.cpu_tuning.is_some(),
                 gpu: gpu(&request)?,
                 placement: Placement {
                     cpus: request.cpus,
@@ -180,19 +181,6 @@ fn gpu(request: &RuntimeRequest<'_>) -> Result<GpuConfig> {
         memory_limit: desc.gpu_memory_limit,
         private_plans: desc.flags & abi::RUNTIME_REQUIRE_SIGNATURE != 0,
     })
-}
-
-/// What the table has for this processor. Without float32 kernels there is rten; without half ones there is nothing.
-fn kernels(cpu_precision: i32) -> Result<Option<Family>> {
-    let half = cpu_precision == abi::CPU_PRECISION_HALF;
-    match Family::best(half) {
-        None if half => Err(error!(
-            UNSUPPORTED,
-            "this processor has no quick products of half precision: expected AVX512-BF16 as AMD has it; set \
-             runtime_desc.cpu_precision to COVERSLIP_CPU_PRECISION_FLOAT32"
-        )),
-        found => Ok(found),
-    }
 }
 
 /// One lane per allowed processor, unless the host wants fewer (or more).

@@ -9,7 +9,7 @@ use coverslip_plugin_abi::{Alert, TileResult};
 
 use super::alerts::{AlertState, Scene};
 use super::flags::{self, Flags};
-use super::rules::Rules;
+use super::rules::{Calibrated, Rules};
 use crate::restarts::Restarted;
 use crate::slide::config::SlideConfig;
 use crate::slide::state::Slide;
@@ -76,8 +76,8 @@ impl Drop for Conclusion<'_> {
 
 impl Docket {
     /// Reserves what a docket needs, and says what is known of the slide when it begins. `fallback`: why not the engine
-    /// that was asked for runs.
-    pub(crate) fn new(slide: Arc<Slide>, rules: Rules, fallback: Option<i32>) -> Result<Docket> {
+    /// that was asked for runs; `precision`: `COVERSLIP_PRECISION_*` of the one that does.
+    pub(crate) fn new(slide: Arc<Slide>, rules: Rules, fallback: Option<i32>, precision: i32) -> Result<Docket> {
         let mut moving = reserve(slide.config.slots)?;
         moving.resize_with(slide.config.slots, || None);
         let mut docket = Docket {
@@ -96,6 +96,11 @@ impl Docket {
         };
         if docket.slide.config.unknown_scanner {
             let alert = docket.alerts.unknown_scanner();
+            docket.slide.announce(alert);
+        }
+        let calibrated_at = docket.rules.calibrated.as_ref().map_or(0, Calibrated::precision);
+        if calibrated_at != 0 && calibrated_at != precision {
+            let alert = docket.alerts.other_precision(calibrated_at, precision);
             docket.slide.announce(alert);
         }
         if let Some(reason) = fallback {
@@ -209,14 +214,7 @@ impl Docket {
 
     /// The result of a tile that a refused frame would have touched and that never got a pixel.
     fn settle_refused(&mut self, place: Place, area: Rect, now: Instant) -> bool {
-        let identity = Identity {
-            place,
-            area,
-            first: Default::default(),
-            last: Default::default(),
-            last_pixel: now,
-            coverage: 0.0,
-        };
+        let identity = Identity::new(place, area, Default::default(), now);
         let outcome = self.slide.verdict_when_over().unwrap_or(Outcome::Refused);
         self.settle_without_slot(&identity, outcome, now)
     }
@@ -261,6 +259,8 @@ impl Docket {
             engine_epoch: evidence.epoch.unwrap_or(self.slide.config.engine_epoch),
             p_values: flags.p_values,
             measurements: evidence.measurements,
+            channels_missing: if outcome == Outcome::Refused { identity.channels_missing } else { 0 },
+            not_scanned: identity.not_scanned,
             ..Default::default()
         }
     }
@@ -422,7 +422,7 @@ mod tests {
         // A frame of four tiles does not fit one slot.
         let slide = fixture::slide(1, 100, Weak::<Nowhere>::new());
         let rules = Rules { reconstruction_error: None, calibrated: None };
-        let mut docket = Docket::new(slide.clone(), rules, None).expect("memory");
+        let mut docket = Docket::new(slide.clone(), rules, None, abi::PRECISION_FLOAT32).expect("memory");
         assert!(fixture::submit(&slide, 0, (2, 2)).is_err_and(|e| is_busy(&e)));
         slide.close();
         // The host's thread is still in the assembler, as in slide_finish.

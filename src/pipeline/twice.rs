@@ -48,7 +48,8 @@ impl Twice {
         self.chosen.clear();
         grow(&mut self.chosen, works.len())?;
         for (i, work) in works.iter().enumerate() {
-            let stability = work.slide.config.stability.as_ref();
+            // Grey has no colours that could change.
+            let stability = work.slide.config.stability.as_ref().filter(|_| !work.slot.is_grey);
             let Some(perturbation) = stability.and_then(|stability| stability.of(work.slot.identity.place)) else {
                 continue;
             };

@@ -41,6 +41,8 @@ pub(crate) struct Judged {
     /// Of analysed tiles.
     pub(crate) latencies: Latencies,
     pub(crate) scanner: ScannerVerdict,
+    /// Refused tiles by the `COVERSLIP_CHANNEL_*` that never came; `[0]`: their tiles.
+    pub(crate) channel_refused: [u64; 4],
 }
 
 impl Judged {
@@ -50,6 +52,10 @@ impl Judged {
         for bit in 0..16 {
             self.flags_checked[bit] += u64::from(record.flags_checked >> bit & 1);
             self.flags_raised[bit] += u64::from(record.flags_raised >> bit & 1);
+        }
+        self.channel_refused[0] += u64::from(record.channels_missing != 0);
+        for channel in 1..4 {
+            self.channel_refused[channel] += u64::from(record.channels_missing >> channel & 1);
         }
         if record.status == coverslip_plugin_abi::TILE_DONE {
             self.latencies.add(record.latency_ns);

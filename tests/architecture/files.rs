@@ -46,7 +46,8 @@ const MAY_WRITE: [(&str, &str); 2] = [
     ("src/engine/remote/process.rs", "a socket for the worker, no file"),
     ("worker/serve.rs", "a file of the kernel's: /proc/self/oom_score_adj"),
 ];
-const MAY_READ: [(&str, &str); 2] = [
+const MAY_READ: [(&str, &str); 3] = [
+    ("crates/standin/src/maps.rs", "a file of the kernel's: /proc/self/maps"),
     ("lab/src/bundle/memory.rs", "a file of the kernel's: /proc/meminfo"),
     ("src/engine/remote/process.rs", "a file of the kernel's: /proc/self/fdinfo"),
 ];

@@ -11,6 +11,11 @@ fn refusal(bytes: usize) -> crate::error::Error {
     error!(OUT_OF_MEMORY, "no memory for {bytes} bytes: lower max_tiles, the spread or the number of slides")
 }
 
+/// What another crate was refused, as OUT_OF_MEMORY.
+pub fn refused(_: std::collections::TryReserveError) -> crate::error::Error {
+    error!(OUT_OF_MEMORY, "no memory for developing frames: announce smaller frames, or close other slides")
+}
+
 /// A vector with room for `count`, or OUT_OF_MEMORY.
 pub fn reserve<T>(count: usize) -> Result<Vec<T>> {
     let mut vector = Vec::new();
@@ -95,11 +100,11 @@ mod tests {
 
     #[test]
     fn what_cannot_be_had_is_refused() {
-        let refused = |e: crate::error::Error| e.code == coverslip_plugin_abi::OUT_OF_MEMORY;
-        assert!(reserve::<u64>(usize::MAX / 8).is_err_and(refused));
-        assert!(with_room("everything", isize::MAX as usize, || ()).is_err_and(refused));
+        let is_refused = |e: crate::error::Error| e.code == coverslip_plugin_abi::OUT_OF_MEMORY;
+        assert!(reserve::<u64>(usize::MAX / 8).is_err_and(is_refused));
+        assert!(with_room("everything", isize::MAX as usize, || ()).is_err_and(is_refused));
         let mut some = vec![1, 2, 3];
-        assert!(grow(&mut some, usize::MAX).is_err_and(refused));
+        assert!(grow(&mut some, usize::MAX).is_err_and(is_refused));
         grow(&mut some, 10).unwrap();
         assert!(some.capacity() >= 10 && some == [1, 2, 3]);
     }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use coverslip_vit::Family;
+use coverslip_vit::Choice;
 
 use coverslip_base::thread::Placement;
 
@@ -18,7 +18,9 @@ pub struct EngineConfig {
     /// `COVERSLIP_CPU_PRECISION_*`.
     pub cpu_precision: i32,
     /// The kernels of the CPU engine, where the processor has some; else rten chooses its own.
-    pub cpu_kernels: Option<Family>,
+    pub cpu_kernels: Option<Choice>,
+    /// The host has named a file that may override the table.
+    pub cpu_tuned: bool,
     /// Where its threads run.
     pub placement: Placement,
     /// What concerns the GPU alone.

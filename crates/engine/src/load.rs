@@ -8,12 +8,12 @@ use coverslip_base::log::Log;
 use coverslip_base::memory::with_room;
 use coverslip_bundle::{Architecture, Bundle, Tolerance};
 use coverslip_plugin_abi as abi;
-use coverslip_vit::Family;
+use coverslip_vit::Choice;
 
 use crate::config::EngineConfig;
 use crate::cpu::CpuEngine;
 use crate::selfcheck::self_check;
-use crate::vit::VitEngine;
+use crate::vit::{self, VitEngine};
 use crate::{Engine, Failure, Loss, Tell, tensorrt};
 
 /// The self-check is repeated on TensorRT until a run that was recorded as a CUDA graph has passed it too.
@@ -47,7 +47,7 @@ impl Loader<'_> {
     pub fn cpu(&self) -> Result<Checked> {
         (self.tell)(abi::STAGE_COMPOSE, 0.0)?;
         match (&self.bundle.manifest().architecture, self.config.cpu_kernels) {
-            (Architecture::Vit(_), Some(family)) => self.vit(family),
+            (Architecture::Vit(_), Some(choice)) => self.vit(choice),
             _ => self.rten(),
         }
     }
@@ -64,10 +64,10 @@ impl Loader<'_> {
         })
     }
 
-    fn vit(&self, family: Family) -> Result<Checked> {
+    fn vit(&self, choice: Choice) -> Result<Checked> {
         (self.tell)(abi::STAGE_ENGINE, 0.0)?;
-        let engine = VitEngine::load(self.bundle, family, self.config.cpu_lanes)?;
-        let worst = self.check(&engine, Tolerance::of(family.precision()), 1)?;
+        let engine = VitEngine::load(self.bundle, choice, self.config.cpu_lanes)?;
+        let worst = self.check(&engine, vit::tolerance(choice), 1)?;
         Ok(Checked { engine: Arc::new(engine), worst })
     }
 

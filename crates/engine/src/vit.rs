@@ -3,9 +3,11 @@
 
 use std::sync::Arc;
 
-use coverslip_bundle::{Bundle, BundleError, BundleErrorKind, Precision};
-use coverslip_plugin_abi::{ENGINE_CPU, Feature, PRECISION_BFLOAT16, PRECISION_FLOAT16, PRECISION_FLOAT32};
-use coverslip_vit::{Family, Lane as Forward, Model};
+use coverslip_bundle::{Bundle, BundleError, BundleErrorKind, Precision, Tolerance};
+use coverslip_plugin_abi::{
+    ENGINE_CPU, Feature, PRECISION_BFLOAT16, PRECISION_FLOAT16, PRECISION_FLOAT32, PRECISION_INT8,
+};
+use coverslip_vit::{Choice, Lane as Forward, Model};
 
 use super::{About, Engine, Failure, Lane, TileOutput};
 use coverslip_base::error::{Error, Result, error, from_bundle};
@@ -19,29 +21,42 @@ pub(crate) struct VitEngine {
 
 impl VitEngine {
     /// `lanes`: threads that will run it.
-    pub(crate) fn load(bundle: &Bundle, family: Family, lanes: usize) -> Result<VitEngine> {
-        let model = Arc::new(Model::open(bundle, family).map_err(refused)?);
+    pub(crate) fn load(bundle: &Bundle, choice: Choice, lanes: usize) -> Result<VitEngine> {
+        let model = Arc::new(Model::open(bundle, choice).map_err(refused)?);
         let about = About {
             kind: ENGINE_CPU,
             version: format!("coverslip-vit {}", env!("CARGO_PKG_VERSION")),
             max_batch: 1,
             lanes,
-            precision: match family.precision() {
-                Precision::Float32 => PRECISION_FLOAT32,
-                Precision::BFloat16 => PRECISION_BFLOAT16,
-                Precision::Float16 | Precision::Float16Sae => PRECISION_FLOAT16,
-            },
-            cpu_kernels: family.name().into(),
+            precision: precision(choice),
+            // What runs: a mix may want the other layers in float32.
+            cpu_kernels: model.choice().to_string(),
             ..About::default()
         };
         Ok(VitEngine { model, about })
     }
 }
 
+/// `COVERSLIP_PRECISION_*`.
+fn precision(choice: Choice) -> i32 {
+    match (choice.int8, choice.floats.precision()) {
+        (Some(_), _) => PRECISION_INT8,
+        (None, Precision::Float32) => PRECISION_FLOAT32,
+        (None, Precision::BFloat16) => PRECISION_BFLOAT16,
+        (None, Precision::Float16 | Precision::Float16Sae) => PRECISION_FLOAT16,
+    }
+}
+
+/// How near the reference outputs must be.
+pub(super) fn tolerance(choice: Choice) -> Tolerance {
+    if choice.int8.is_some() { Tolerance::INT8 } else { Tolerance::of(choice.floats.precision()) }
+}
+
 /// What is too large here is too large for the memory that is left.
 fn refused(e: BundleError) -> Error {
     match e.kind() {
         BundleErrorKind::TooLarge => error!(OUT_OF_MEMORY, "{e}"),
+        BundleErrorKind::Unsupported => error!(UNSUPPORTED, "{e}"),
         _ => from_bundle(e),
     }
 }

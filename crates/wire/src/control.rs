@@ -9,6 +9,7 @@ use coverslip_base::thread::Placement;
 use coverslip_engine::config::{EngineConfig, GpuConfig};
 use coverslip_engine::{About, Loss};
 use coverslip_plugin_abi as abi;
+use coverslip_vit::Choice;
 
 use crate::field::{Malformed, Reader, Writer};
 
@@ -52,7 +53,7 @@ pub struct Open {
     pub bundle: PathBuf,
     /// sha256 of its manifest, which has the digests of all its other files: the plugin has checked who made it.
     pub digest: [u8; 32],
-    /// Which engine, and on what. Its kind is one of the engines, not AUTO; kernels are the worker's own choice.
+    /// Which engine, and on what. Its kind is one of the engines, not AUTO; the kernels are those that the plugin chose on this processor.
     pub engine: EngineConfig,
 }
 
@@ -60,13 +61,15 @@ impl Open {
     /// The payload.
     pub fn write(&self) -> Vec<u8> {
         let mut writer = Writer::default();
-        let EngineConfig { kind, fallback, cpu_lanes, cpu_precision, cpu_kernels: _, placement, gpu } = &self.engine;
+        let EngineConfig { kind, fallback, cpu_lanes, cpu_precision, cpu_kernels, cpu_tuned: _, placement, gpu } =
+            &self.engine;
         write_path(&mut writer, &self.bundle);
         writer.0.extend_from_slice(&self.digest);
         writer.i32(*kind);
         writer.i32(*fallback);
         writer.u32(*cpu_lanes as u32);
         writer.i32(*cpu_precision);
+        writer.option(cpu_kernels.as_ref(), |writer, choice| writer.bytes(choice.to_string().as_bytes()));
         writer.u32(placement.cpus.len() as u32);
         placement.cpus.iter().for_each(|cpu| writer.u32(*cpu));
         writer.byte(u8::from(placement.normal_priority));
@@ -83,7 +86,7 @@ impl Open {
         writer.0
     }
 
-    /// Reads a payload. `cpu_kernels` stays open.
+    /// Reads a payload. `cpu_tuned` stays open: the choice is made.
     ///
     /// # Errors
     /// It is none.
@@ -97,7 +100,8 @@ impl Open {
                 fallback: reader.i32()?,
                 cpu_lanes: within(reader.u32()?, 1, MOST)?,
                 cpu_precision: reader.i32()?,
-                cpu_kernels: None,
+                cpu_kernels: reader.option(read_kernels)?,
+                cpu_tuned: false,
                 placement: read_placement(&mut reader)?,
                 gpu: read_gpu(&mut reader)?,
             },
@@ -108,6 +112,10 @@ impl Open {
         }
         Ok(open)
     }
+}
+
+fn read_kernels(reader: &mut Reader<'_>) -> Result<Choice, Malformed> {
+    reader.text()?.parse().map_err(|_| Malformed("kernels are none"))
 }
 
 fn read_placement(reader: &mut Reader<'_>) -> Result<Placement, Malformed> {
@@ -303,6 +311,8 @@ pub fn read_loss(bytes: &[u8]) -> Result<Loss, Malformed> {
 
 #[cfg(test)]
 mod tests {
+    use coverslip_vit::{Family, Int8Family};
+
     use super::*;
 
     fn open() -> Open {
@@ -323,7 +333,8 @@ mod tests {
             fallback: abi::FALLBACK_ON_CPU,
             cpu_lanes: 256,
             cpu_precision: 1,
-            cpu_kernels: None,
+            cpu_kernels: Some(Choice { floats: Family::Avx2, int8: Some(Int8Family::Avx512Vnni) }),
+            cpu_tuned: false,
             placement: Placement { cpus: vec![3, 1023], normal_priority: true },
             gpu,
         };

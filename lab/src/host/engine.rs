@@ -14,5 +14,7 @@ pub(crate) struct EngineChoice {
     pub(crate) precision: i32,
     /// `COVERSLIP_CPU_PRECISION_*`.
     pub(crate) cpu_precision: i32,
+    /// The file of `coverslip engine tune`.
+    pub(crate) cpu_tuning: Option<PathBuf>,
     pub(crate) max_batch: u32,
 }

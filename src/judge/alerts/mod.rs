@@ -99,6 +99,13 @@ impl AlertState {
         alert
     }
 
+    /// The profile was calibrated at another precision than `engine`, which runs. Raised once per slide.
+    pub(crate) fn other_precision(&mut self, profile: i32, engine: i32) -> Alert {
+        let (strength, threshold) = (f64::from(profile), f64::from(engine));
+        let (code, since) = (abi::ALERT_PROFILE_PRECISION, Since::default());
+        self.number(Finding { code, calibrated: false, area: None, since, strength, threshold }, 0)
+    }
+
     fn about_the_slide(&mut self, code: i32, strength: f64, time_ns: i64) -> Alert {
         let since = Since::default();
         self.number(Finding { code, calibrated: false, area: None, since, strength, threshold: 0.0 }, time_ns)

@@ -1,56 +1,37 @@
-//! Pixel formats: from a row as the camera delivers it to packed RGB.
+//! The short way of formats with 8-bit interleaved channels that are used as they are.
 //!
 //! Written so that the compiler vectorises it for any x86-64 (SSE2 has no byte shuffle): a permutation of bytes
 //! within pixels becomes a few shifted loads under masks.
 
-/// The pixel formats of version 1: 8 bits per channel, interleaved, alpha ignored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum PixelFormat {
-    /// Red, green, blue.
-    Rgb8,
-    /// Blue, green, red.
-    Bgr8,
-    /// Red, green, blue, alpha.
-    Rgba8,
-    /// Blue, green, red, alpha.
-    Bgra8,
+/// The order of interleaved channels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    Rgb,
+    Bgr,
+    Rgba,
+    Bgra,
 }
 
-impl PixelFormat {
-    /// The format of a code of the Pixel Format Naming Convention (PFNC 2.4, EMVA), as in `coverslip.h`.
-    pub(crate) fn from_pfnc(code: u32) -> Option<Self> {
-        match code {
-            0x0218_0014 => Some(Self::Rgb8),
-            0x0218_0015 => Some(Self::Bgr8),
-            0x0220_0016 => Some(Self::Rgba8),
-            0x0220_0017 => Some(Self::Bgra8),
-            _ => None,
-        }
-    }
-
-    /// The size of one pixel: 3 or 4.
-    pub(crate) fn bytes_per_pixel(self) -> usize {
-        match self {
-            Self::Rgb8 | Self::Bgr8 => 3,
-            Self::Rgba8 | Self::Bgra8 => 4,
-        }
+impl Order {
+    fn bytes_per_pixel(self) -> usize {
+        if matches!(self, Order::Rgb | Order::Bgr) { 3 } else { 4 }
     }
 }
 
 /// Copies a row of pixels as packed RGB.
 ///
-/// `dst` holds 3 bytes per pixel and decides how many pixels there are; `src` holds at least as many, in `format`.
+/// `dst` holds 3 bytes per pixel and decides how many pixels there are; `src` holds at least as many, in `order`.
 ///
 /// # Panics
 /// When `src` is too short or `dst` is not whole pixels.
-pub(crate) fn copy_row(format: PixelFormat, src: &[u8], dst: &mut [u8]) {
+pub(crate) fn copy_row(order: Order, src: &[u8], dst: &mut [u8]) {
     assert_eq!(dst.len() % 3, 0, "a row of RGB is whole pixels");
-    let src = &src[..dst.len() / 3 * format.bytes_per_pixel()];
-    match format {
-        PixelFormat::Rgb8 => dst.copy_from_slice(src),
-        PixelFormat::Bgr8 => reverse_triples(src, dst),
-        PixelFormat::Rgba8 => drop_fourth(src, dst, |pair| pair),
-        PixelFormat::Bgra8 => drop_fourth(src, dst, |pair| (pair.swap_bytes() >> 8).rotate_right(32)),
+    let src = &src[..dst.len() / 3 * order.bytes_per_pixel()];
+    match order {
+        Order::Rgb => dst.copy_from_slice(src),
+        Order::Bgr => reverse_triples(src, dst),
+        Order::Rgba => drop_fourth(src, dst, |pair| pair),
+        Order::Bgra => drop_fourth(src, dst, |pair| (pair.swap_bytes() >> 8).rotate_right(32)),
     }
 }
 
@@ -119,13 +100,13 @@ fn drop_fourth(src: &[u8], dst: &mut [u8], order: impl Fn(u64) -> u64) {
 mod tests {
     use super::*;
 
-    const ALL: [PixelFormat; 4] = [PixelFormat::Rgb8, PixelFormat::Bgr8, PixelFormat::Rgba8, PixelFormat::Bgra8];
+    const ALL: [Order; 4] = [Order::Rgb, Order::Bgr, Order::Rgba, Order::Bgra];
 
     /// What `copy_row` must give, pixel by pixel.
-    fn naive(format: PixelFormat, src: &[u8], pixels: usize) -> Vec<u8> {
+    fn naive(format: Order, src: &[u8], pixels: usize) -> Vec<u8> {
         let order = match format {
-            PixelFormat::Rgb8 | PixelFormat::Rgba8 => [0, 1, 2],
-            PixelFormat::Bgr8 | PixelFormat::Bgra8 => [2, 1, 0],
+            Order::Rgb | Order::Rgba => [0, 1, 2],
+            Order::Bgr | Order::Bgra => [2, 1, 0],
         };
         let size = format.bytes_per_pixel();
         (0..pixels).flat_map(|p| order.map(|c| src[p * size + c])).collect()
@@ -154,21 +135,8 @@ mod tests {
     }
 
     #[test]
-    fn codes_are_those_of_the_header() {
-        let codes = [0x0218_0014, 0x0218_0015, 0x0220_0016, 0x0220_0017];
-        for (code, format) in codes.into_iter().zip(ALL) {
-            assert_eq!(PixelFormat::from_pfnc(code), Some(format));
-            // Bits 16 to 23 of a PFNC code are the bits per pixel.
-            assert_eq!((code >> 16 & 0xff) as usize, 8 * format.bytes_per_pixel());
-        }
-        for code in [0, 0x0108_0001, 0x0230_0033, u32::MAX] {
-            assert_eq!(PixelFormat::from_pfnc(code), None);
-        }
-    }
-
-    #[test]
     #[should_panic]
     fn a_short_source_is_not_read_beyond() {
-        copy_row(PixelFormat::Rgba8, &[0; 7], &mut [0; 6]);
+        copy_row(Order::Rgba, &[0; 7], &mut [0; 6]);
     }
 }
