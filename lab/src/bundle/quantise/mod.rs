@@ -13,7 +13,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use coverslip_bundle::build::with_int8;
-use coverslip_bundle::{Architecture, Bundle, Int8Gate, Int8Rest};
+use coverslip_bundle::{Architecture, Bundle, Int8Gate};
 use coverslip_profile::Profile;
 use coverslip_vit::{Choice, outputs};
 
@@ -93,14 +93,6 @@ pub(crate) fn run(request: &QuantiseRequest, out: &mut impl Write) -> Result<(),
     Ok(writeln!(out, "{}", bundle.digest())?)
 }
 
-/// The name of what multiplies the other layers.
-fn rest_name(rest: Int8Rest) -> &'static str {
-    match rest {
-        Int8Rest::Float32 => "float32",
-        Int8Rest::Half => "half",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use coverslip_bundle::synthetic::{self, SyntheticSpec};
@@ -121,7 +113,7 @@ mod tests {
             ("slide".to_owned(), Tensor::i32(&[8], &slides)),
         ]);
         std::fs::write(&tiles, to_safetensors(&tensors).unwrap()).unwrap();
-        let bundle = fixture.path().to_owned();
+        let bundle = fixture.dir();
         let request = QuantiseRequest { bundle, tiles: vec![tiles], profile: None, out: to.clone(), force: false };
         let mut out = Vec::new();
         let done = run(&request, &mut out);
