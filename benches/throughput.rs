@@ -1,6 +1,6 @@
 //! The plugin's cost beside its engine, as ratios and floors, measured through the C ABI.
 //!
-//! Run `cargo bench --bench throughput`. `COVERSLIP_BENCH_BUNDLE=DIR` uses another bundle in place of the demo.
+//! Run `cargo bench --bench throughput`; with `-- formats`, only what a camera's format costs. `COVERSLIP_BENCH_BUNDLE=DIR` uses another bundle in place of the demo.
 #![allow(clippy::print_stdout)]
 
 #[path = "../tests/support/host.rs"]
@@ -25,12 +25,16 @@ fn main() {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("bench-vit-small");
     coverslip_testkit::bundle_of(&folder, &SyntheticSpec::vit_small());
     println!("{} threads", threads());
+    if std::env::args().any(|argument| argument == "formats") {
+        return submit_formats(&folder);
+    }
     let per_tile = against_bare_engine("ViT-S/16, random weights", &folder, 48, 7);
     profile_scores(per_tile);
     let demo = std::env::var_os("COVERSLIP_BENCH_BUNDLE")
         .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("bundles/demo"), PathBuf::from);
     against_bare_engine("demo bundle", &demo, 128, 5);
     submit_time(&folder);
+    submit_formats(&folder);
     blank_glass(&demo);
     pixel_qc(&demo);
 }
@@ -171,6 +175,74 @@ fn submit_time(bundle: &Path) {
             times.len(),
             at(0.5),
             at(0.99)
+        );
+    }
+}
+
+/// CPU time of slide_submit for frames of 512 x 512 in each format, in turn with RGB8 on a slide of its own.
+fn submit_formats(bundle: &Path) {
+    let runtime = runtime(bundle);
+    // Glass, whose tiles do not wait for the engine, with the noise of a sensor.
+    let noise: Vec<u8> = (0..8 * 512 * 512u32).map(|i| 240 + (i.wrapping_mul(2_654_435_761) >> 29) as u8).collect();
+    let formats = [
+        ("Mono8", PFNC_MONO8, 1.0, None),
+        ("Mono12p", PFNC_MONO12P, 1.5, Some(4.0)),
+        ("Mono12Packed", PFNC_MONO12_PACKED, 1.5, Some(4.0)),
+        ("Mono16", PFNC_MONO16, 2.0, None),
+        ("BayerRG8", PFNC_BAYER_RG8, 1.0, Some(2.0)),
+        ("BayerRG12p", PFNC_BAYER_RG12P, 1.5, Some(4.0)),
+        ("BayerRG12Packed", PFNC_BAYER_RG12_PACKED, 1.5, Some(4.0)),
+        ("BayerRG16", PFNC_BAYER_RG16, 2.0, None),
+        ("RGB12p", PFNC_RGB12P, 4.5, None),
+        ("RGB16", PFNC_RGB16, 6.0, None),
+    ];
+    for (name, format, bytes, target) in formats {
+        let slides = [PFNC_RGB8, format].map(|format| {
+            let slide = runtime.begin(|desc| {
+                (desc.max_frame_width, desc.max_frame_height) = (512, 512);
+                (desc.spread_width, desc.spread_height) = (1024, 1024);
+                desc.max_unpolled = 1 << 20;
+            });
+            (slide, format, Vec::new())
+        });
+        let mut slides = slides;
+        for i in 0..400 {
+            for (slide, format, times) in &mut slides {
+                let stride = if *format == PFNC_RGB8 { 3 * 512 } else { (512.0 * bytes) as u64 };
+                let mut frame = Frame {
+                    pixel_format: *format,
+                    plane_count: 1,
+                    x: i * 512,
+                    width: 512,
+                    height: 512,
+                    ..Frame::init()
+                };
+                frame.planes[0] = Plane { data: noise.as_ptr(), stride, size: noise.len() as u64 };
+                let start = thread_time();
+                if slide.submit(&frame).is_ok() {
+                    times.push((thread_time() - start).as_nanos() as f64 / 1e6);
+                }
+                std::thread::sleep(Duration::from_millis(1));
+                while slide.take(None).is_ok_and(|tiles| !tiles.is_empty()) {}
+            }
+        }
+        let mut quantiles = slides.map(|(slide, _, mut times)| {
+            slide.cancel().expect("cancel");
+            times.sort_by(f64::total_cmp);
+            let at = |q: f64| times.get((times.len() as f64 * q) as usize).copied().unwrap_or(f64::NAN);
+            (times.len(), at(0.5), at(0.99))
+        });
+        let [rgb, other] = &mut quantiles;
+        let goal = target.map_or(String::new(), |target| format!(" (target {target})"));
+        println!(
+            "submit of 512 x 512, {name} / RGB8, CPU time: p50 {:.2}, p99 {:.2}{goal}; {:.3} and {:.3} ms at p99, {} and \
+             {} calls",
+            other.1 / rgb.1,
+            other.2 / rgb.2,
+            other.2,
+            rgb.2,
+            other.0,
+            rgb.0
         );
     }
 }

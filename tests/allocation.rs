@@ -35,6 +35,38 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
+/// Formats that are unpacked, demosaiced and toned, with a mask.
+#[test]
+fn submit_allocates_nothing_whatever_the_camera_delivers() {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("allocation-formats");
+    coverslip_testkit::bundle(&folder);
+    let runtime = open(&folder);
+    let (data, mask) = (vec![90u8; 8 * 128 * 128], vec![1u8; 128 * 128]);
+    for format in [PFNC_BAYER_RG8, PFNC_BAYER_GR12_PACKED, PFNC_MONO10P, PFNC_RGBA16, PFNC_RGB8_PLANAR] {
+        let slide = runtime.begin(|desc| {
+            (desc.max_frame_width, desc.max_frame_height) = (128, 128);
+            (desc.flags, desc.not_scanned) = (SLIDE_NOT_SCANNED_VALUE | SLIDE_ALPHA_IS_VALIDITY, [1, 2, 3]);
+            desc.color_matrix = [1.0, 0.1, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0];
+        });
+        let planes = if format == PFNC_RGB8_PLANAR { 3 } else { 1 };
+        let mut frame =
+            Frame { pixel_format: format, plane_count: planes, width: 128, height: 128, group_id: 1, ..Frame::init() };
+        frame.planes[..3].fill(Plane { data: data.as_ptr(), stride: 1024, size: data.len() as u64 });
+        frame.mask = Plane { data: mask.as_ptr(), stride: 128, size: mask.len() as u64 };
+        frame.mask_format = MASK_BYTES;
+        let mut error = Error::init();
+        let before = COUNT.get();
+        let mut taken = 0;
+        for i in 0..100 {
+            (frame.y, frame.flags) = (i * 128, FRAME_CONTIGUOUS);
+            // SAFETY: the frame's pixels and the error are alive.
+            taken += i32::from(unsafe { (runtime.api.slide_submit)(slide.handle, &frame, &mut error) } == OK);
+        }
+        assert_eq!(COUNT.get() - before, 0, "{format:#x}");
+        assert!(taken > 0, "{format:#x}");
+    }
+}
+
 #[test]
 fn submit_allocates_nothing() {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("allocation");

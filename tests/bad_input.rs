@@ -161,10 +161,7 @@ fn keys_that_cannot_be_used_are_refused() {
 fn runtime_fields_that_are_not_built_yet_are_unsupported() {
     let folder = bundle("runtime-1-1");
     let open = |change: &dyn Fn(&mut RuntimeDesc)| open_with(&folder, change);
-    refused(open(&|d| d.worker_path = c"/opt/coverslip-worker".as_ptr()), UNSUPPORTED, "worker_path");
-    refused(open(&|d| d.isolation = ISOLATION_ALWAYS), UNSUPPORTED, "ISOLATION_ALWAYS");
     refused(open(&|d| d.isolation = 3), INVALID_ARGUMENT, "isolation");
-    refused(open(&|d| d.worker_timeout_ms = 1), UNSUPPORTED, "worker_timeout_ms");
     refused(open(&|d| d.cpu_precision = CPU_PRECISION_INT8), UNSUPPORTED, "cpu_precision");
     refused(open(&|d| d.cpu_precision = -1), INVALID_ARGUMENT, "cpu_precision");
     refused(open(&|d| d.cpu_tuning_path = c"/nowhere/tuning".as_ptr()), INVALID_ARGUMENT, "cpu_tuning_path");
@@ -236,22 +233,11 @@ fn a_slide_desc_out_of_range_is_refused() {
 fn slide_fields_that_are_not_built_yet_are_unsupported() {
     let runtime = open(&bundle("slide-1-1"));
     let begin = |change: &dyn Fn(&mut SlideDesc)| runtime.begin_with(change);
-    let table = [0u8, 255];
     for value in [-1.0, 0.1, f64::NAN, f64::INFINITY] {
-        refused(begin(&|d| d.tone_black = value), UNSUPPORTED, "tone_black");
-        refused(begin(&|d| d.tone_white = value), UNSUPPORTED, "tone_white");
-        refused(begin(&|d| d.tone_gamma = value), UNSUPPORTED, "tone_gamma");
-        refused(begin(&|d| d.white_balance[2] = value), UNSUPPORTED, "white_balance");
-        refused(begin(&|d| d.color_matrix[8] = value), UNSUPPORTED, "color_matrix");
         refused(begin(&|d| d.white_reference[1] = value), UNSUPPORTED, "white_reference");
     }
-    refused(begin(&|d| d.tone_table = table.as_ptr()), UNSUPPORTED, "tone_table");
-    refused(begin(&|d| d.tone_table_size = 2), UNSUPPORTED, "tone_table");
     refused(begin(&|d| d.stain = STAIN_HE), UNSUPPORTED, "stain");
     refused(begin(&|d| d.stain = 4), INVALID_ARGUMENT, "stain");
-    refused(begin(&|d| d.not_scanned[2] = 1), UNSUPPORTED, "not_scanned");
-    refused(begin(&|d| d.flags = SLIDE_NOT_SCANNED_VALUE), UNSUPPORTED, "NOT_SCANNED_VALUE");
-    refused(begin(&|d| d.flags = SLIDE_ALPHA_IS_VALIDITY), UNSUPPORTED, "ALPHA_IS_VALIDITY");
     refused(begin(&|d| d.flags = 0x10), INVALID_ARGUMENT, "flags");
     refused(begin(&|d| d.reserved = 1), INVALID_ARGUMENT, "reserved");
     let slide = runtime.begin(|_| ());
@@ -261,6 +247,32 @@ fn slide_fields_that_are_not_built_yet_are_unsupported() {
     refused(report(slide.handle, &mut needed), UNSUPPORTED, "slide_report_json");
     assert_eq!(needed, 77);
     refused(report(0, null_mut()), INVALID_HANDLE, "slide");
+}
+
+#[test]
+fn a_tone_that_contradicts_itself_is_refused() {
+    let runtime = open(&bundle("tone"));
+    let begin = |change: &dyn Fn(&mut SlideDesc)| runtime.begin_with(change);
+    let table = [0u8, 255];
+    for value in [-1.0, f64::NAN, f64::INFINITY, 65_536.0] {
+        refused(begin(&|d| d.tone_black = value), INVALID_ARGUMENT, "tone_black");
+        refused(begin(&|d| d.tone_white = value), INVALID_ARGUMENT, "tone_white");
+        refused(begin(&|d| d.tone_gamma = value), INVALID_ARGUMENT, "tone_gamma");
+        refused(begin(&|d| d.white_balance = [1.0, value, 1.0]), INVALID_ARGUMENT, "white_balance");
+    }
+    refused(begin(&|d| d.white_balance = [1.0, 1.0, 0.0]), INVALID_ARGUMENT, "white_balance");
+    for value in [-16.1, f64::NAN, f64::INFINITY] {
+        refused(begin(&|d| d.color_matrix[8] = value), INVALID_ARGUMENT, "color_matrix");
+    }
+    refused(begin(&|d| (d.tone_black, d.tone_white) = (200.0, 200.0)), INVALID_ARGUMENT, "below tone_white");
+    refused(begin(&|d| d.tone_table = table.as_ptr()), INVALID_ARGUMENT, "tone_table");
+    refused(begin(&|d| d.tone_table_size = 2), INVALID_ARGUMENT, "tone_table");
+    refused(begin(&|d| (d.tone_table, d.tone_table_size) = (table.as_ptr(), 1)), INVALID_ARGUMENT, "2 to 65536");
+    let both = |d: &mut SlideDesc| (d.tone_table, d.tone_table_size, d.tone_gamma) = (table.as_ptr(), 2, 2.2);
+    refused(begin(&both), INVALID_ARGUMENT, "tone_gamma or tone_table");
+    refused(begin(&|d| d.not_scanned[2] = 1), INVALID_ARGUMENT, "not_scanned");
+    let deep = |d: &mut SlideDesc| (d.flags, d.not_scanned) = (SLIDE_NOT_SCANNED_VALUE, [0, 0, 65_536]);
+    refused(begin(&deep), INVALID_ARGUMENT, "not_scanned");
 }
 
 // -- frames -------------------------------------------------------------------------------------------------
@@ -285,7 +297,7 @@ fn a_contradictory_frame_is_refused() {
     refused(submit(&|f| f.x = 640), OUT_OF_EXTENT, "outside the extent");
     refused(submit(&|f| f.y = -64), OUT_OF_EXTENT, "outside the extent");
     refused(submit(&|f| f.x = i64::MAX), INVALID_ARGUMENT, "stage coordinates");
-    refused(submit(&|f| f.pixel_format = 0x0108_0001), UNSUPPORTED_FORMAT, "0x01080001");
+    refused(submit(&|f| f.pixel_format = 0x0108_0002), UNSUPPORTED_FORMAT, "0x01080002");
     refused(submit(&|f| f.bit_depth = 12), UNSUPPORTED_FORMAT, "12 bits");
     refused(submit(&|f| f.plane_count = 3), UNSUPPORTED_FORMAT, "3 planes");
     refused(submit(&|f| f.focal_plane = 1), UNSUPPORTED, "focal plane");
@@ -300,7 +312,7 @@ fn a_contradictory_frame_is_refused() {
 }
 
 #[test]
-fn frame_fields_that_are_not_built_yet_are_unsupported() {
+fn a_frame_that_contradicts_its_format_or_mask_is_refused() {
     let runtime = open(&bundle("frame-1-1"));
     let slide = runtime.begin(|_| ());
     let picture = Picture::tissue(64, 64, 1);
@@ -310,19 +322,51 @@ fn frame_fields_that_are_not_built_yet_are_unsupported() {
         slide.submit(&frame)
     };
     let mask = Plane { data: picture.rgb.as_ptr(), stride: 64, size: 64 * 64 };
-    refused(submit(&|f| f.channel = CHANNEL_RED), UNSUPPORTED, "channel");
-    refused(submit(&|f| f.channel = 4), INVALID_ARGUMENT, "channel");
-    refused(submit(&|f| f.flags = FRAME_CONTIGUOUS), UNSUPPORTED, "CONTIGUOUS");
-    refused(submit(&|f| f.flags = 2), INVALID_ARGUMENT, "flags");
-    refused(submit(&|f| f.mask = mask), UNSUPPORTED, "mask");
-    refused(submit(&|f| (f.mask, f.mask_format) = (mask, MASK_BYTES)), UNSUPPORTED, "mask");
-    refused(submit(&|f| f.mask_format = MASK_BITS), UNSUPPORTED, "mask_format");
+    let bytes = |f: &mut Frame| (f.mask, f.mask_format) = (mask, MASK_BYTES);
+    refused(submit(&|f| f.mask = mask), INVALID_ARGUMENT, "MASK_NONE");
     refused(submit(&|f| f.mask_format = 3), INVALID_ARGUMENT, "mask_format");
+    refused(submit(&|f| f.mask_format = MASK_BITS), INVALID_ARGUMENT, "mask: expected a stride");
+    refused(submit(&|f| (bytes(f), f.mask.stride = 63).1), INVALID_ARGUMENT, "mask: expected a stride");
+    refused(submit(&|f| (bytes(f), f.mask.size -= 1).1), INVALID_ARGUMENT, "mask: a frame of 64 x 64");
+    refused(submit(&|f| (bytes(f), f.mask.data = null()).1), INVALID_ARGUMENT, "mask.data");
+    let bits = |f: &mut Frame| (f.mask, f.mask_format) = (Plane { stride: 7, ..mask }, MASK_BITS);
+    refused(submit(&bits), INVALID_ARGUMENT, "a row (8 bytes");
+    refused(submit(&|f| f.flags = FRAME_CONTIGUOUS), INVALID_ARGUMENT, "group_id");
+    refused(submit(&|f| f.flags = 2), INVALID_ARGUMENT, "flags");
     refused(submit(&|f| f.reserved = 1), INVALID_ARGUMENT, "reserved");
-    for format in [PFNC_MONO16, PFNC_BAYER_RG12_PACKED, PFNC_RGB10P, PFNC_RGBA16, PFNC_RGB8_PLANAR] {
-        refused(submit(&|f| f.pixel_format = format), UNSUPPORTED_FORMAT, &format!("{format:#010x}"));
+    refused(submit(&|f| f.channel = 4), INVALID_ARGUMENT, "channel");
+    refused(submit(&|f| f.channel = CHANNEL_RED), INVALID_ARGUMENT, "Mono formats");
+    for (width, height) in [(63, 64), (64, 63)] {
+        let odd = |f: &mut Frame| (f.pixel_format, f.width, f.height) = (PFNC_BAYER_GB8, width, height);
+        refused(submit(&odd), INVALID_ARGUMENT, "even width and height");
     }
+    for (format, bits) in [(PFNC_MONO12P, 16), (PFNC_MONO16, 12), (PFNC_BAYER_RG10, 12), (PFNC_RGB16, 8)] {
+        refused(submit(&|f| (f.pixel_format, f.bit_depth) = (format, bits)), UNSUPPORTED_FORMAT, "what the code says");
+    }
+    refused(submit(&|f| f.pixel_format = PFNC_RGB8_PLANAR), UNSUPPORTED_FORMAT, "3 planes");
+    let planar = |f: &mut Frame| (f.pixel_format, f.plane_count) = (PFNC_RGB8_PLANAR, 3);
+    refused(submit(&planar), INVALID_ARGUMENT, "planes[1]");
+    // Seven pixels of 10 bits end within a byte, which the row takes whole.
+    let packed = |stride: u64| {
+        submit(&|f| {
+            (f.pixel_format, f.width) = (PFNC_MONO10P, 7);
+            f.planes[0].stride = stride;
+        })
+    };
+    refused(packed(8), INVALID_ARGUMENT, "a row (9 bytes");
     assert_eq!(slide.summary().opened, 0);
+    packed(9).expect("a row of nine bytes");
+    // The camera changes to colour, and to another depth than the slide's tone has.
+    refused(submit(&|_| ()), UNSUPPORTED_FORMAT, "are grey, found one that is colour");
+    let one = |f: &mut Frame| (f.pixel_format, f.channel) = (PFNC_MONO8, CHANNEL_BLUE);
+    refused(submit(&one), UNSUPPORTED_FORMAT, "one channel at a time");
+    assert_eq!(slide.results().len(), 2, "one outcome for each tile that the accepted frame touched");
+    let deep = runtime.begin(|desc| desc.tone_white = 4095.0);
+    refused(deep.submit(&picture.frame(0, 0, 64, 64)), UNSUPPORTED_FORMAT, "256 levels");
+    let matrix = runtime.begin(|desc| desc.color_matrix[1] = 0.5);
+    let mut frame = picture.frame(0, 0, 64, 64);
+    (frame.pixel_format, frame.channel) = (PFNC_MONO8, CHANNEL_BLUE);
+    refused(matrix.submit(&frame), UNSUPPORTED, "color_matrix");
 }
 
 #[test]

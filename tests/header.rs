@@ -37,6 +37,19 @@ fn the_cpp_header_is_cpp17_and_cpp20() {
     }
 }
 
+/// A host without exceptions is told so, and not by the first `throw`.
+#[test]
+fn the_cpp_header_says_that_it_needs_exceptions() {
+    let Some(mut compiler) = coverslip_testkit::cxx() else { return };
+    let scratch = coverslip_testkit::Scratch::new("no-exceptions");
+    let source = scratch.join("alone.cpp");
+    std::fs::write(&source, "#include <coverslip/coverslip.hpp>\n").expect("the source");
+    let output = compiler.args(["-std=c++17", "-fno-exceptions", "-fsyntax-only"]).arg(&source).output();
+    let output = output.expect("a compiler");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("compile with exceptions"), "{said}");
+}
+
 /// A host that loads the library by path must not need it at link time: coverslip.hpp refers to the entry point only if
 /// `Library::linked` is called.
 #[test]

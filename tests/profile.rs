@@ -67,6 +67,32 @@ fn scan(
 }
 
 #[test]
+fn what_only_colours_show_is_not_checked_on_grey_tissue() {
+    let case = case("grey", |_| ());
+    let runtime = case.open(|_| ()).expect("opens");
+    let picture = Picture::tissue(2 * SIDE, SIDE, 1);
+    let grey: Vec<u8> = picture.rgb.chunks_exact(3).map(|pixel| pixel[1]).collect();
+    let slide = runtime.begin(|desc| {
+        (desc.scanner_id, desc.stability_interval) = (c"A".as_ptr(), 1);
+        (desc.max_frame_width, desc.max_frame_height) = (picture.width, picture.height);
+    });
+    let mut frame = picture.frame(0, 0, picture.width, picture.height);
+    frame.pixel_format = PFNC_MONO8;
+    frame.planes[0] = Plane { data: grey.as_ptr(), stride: picture.width.into(), size: grey.len() as u64 };
+    slide.submit(&frame).expect("room");
+    let tiles = slide.results();
+    assert_eq!(tiles.len(), 2);
+    let (_, colour) = scan(&runtime, c"A", &picture, |desc| desc.stability_interval = 1);
+    let needs_colour = FLAG_COLOR_SHIFT | FLAG_FOREIGN | FLAG_UNSTABLE;
+    for (grey, colour) in tiles.iter().zip(&colour) {
+        assert_eq!((grey.record.status, colour.record.status), (TILE_DONE, TILE_DONE));
+        assert_eq!(colour.record.flags_checked & needs_colour, needs_colour);
+        assert_eq!(grey.record.flags_checked, colour.record.flags_checked & !needs_colour);
+        assert!(grey.record.flags_calibrated & FLAG_NOVEL != 0 && grey.record.p_values[4].is_nan());
+    }
+}
+
+#[test]
 fn tiles_of_a_known_scanner_have_p_values_and_the_summary_names_the_profile() {
     let case = case("known", |_| ());
     let runtime = case.open(|desc| desc.profile_digest = case.digest.0.as_ptr()).expect("opens");

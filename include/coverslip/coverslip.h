@@ -70,7 +70,9 @@
  *   by signals sees none of these threads.
  * Fork. A child made by fork() after the first runtime_open has none of the library's threads. There every function,
  *   coverslip_get_api too, returns WRONG_STATE at once and does nothing; get_extension returns NULL. The child may
- *   exit, exec or go on without the library; the parent's runtimes and slides go on. A child made before the first
+ *   exit, exec or go on without the library; the parent's runtimes, slides and workers go on. A worker ends with the
+ *   process that opened its runtime, whatever children that has. CUDA does not survive fork() at all: a host that forks
+ *   and uses a GPU in this process must fork before its first use of it. A child made before the first
  *   runtime_open may use the library as any process. A child of vfork() must only call exec or _exit.
  * Memory. slide_begin reserves what a slide needs, or returns OUT_OF_MEMORY; slide_submit allocates nothing. What the
  *   library allocates from slide_begin to slide_end can be refused by the system: the call returns OUT_OF_MEMORY, or
@@ -96,11 +98,23 @@
  *   checked are the bytes that are used. Plans are built on the scanner and are not signed: with the flag set, they
  *   are used only from a place that no other user but root can write to.
  * A lost GPU. CUDA's errors 700, 702, 710 and 714 to 719 end CUDA for the whole process: by NVIDIA's documentation
- *   it must be terminated and started anew to use CUDA again. The GPU engine runs in the host's process and shares
- *   the device's primary context with it, so such an error of either ends the GPU work of both, and a crash in the
- *   driver ends the host. After the loss, tiles go on as coverslip_runtime_desc.fallback says. A runtime that is
- *   then opened in the same process can use the CPU; to use the GPU again, start the process again. Not built
- *   yet: an engine in a process of its own (isolation), which takes these losses out of the host.
+ *   it must be terminated and started anew to use CUDA again. A GPU engine that runs in the host's process shares
+ *   the device's primary context with it, so such an error of either ends the GPU work of both, a crash in the
+ *   driver ends the host, and a kernel that hangs leaves a thread behind. After the loss, tiles go on as
+ *   coverslip_runtime_desc.fallback says. A runtime that is then opened in the same process can use the CPU; to use
+ *   the GPU again, start the process again. A host that knows of workers (1.1) has none of this where the worker's
+ *   program lies beside the library.
+ * Workers (1.1; Linux). With isolation AUTO or ALWAYS the engine runs in coverslip-worker, a process that the library
+ *   starts in runtime_open and that ends with the runtime, or with the host, however that ends. Nothing of CUDA's is
+ *   then loaded into the host by this library. A worker that ends, hangs for worker_timeout_ms, loses its GPU or breaks
+ *   its protocol is killed and started again; its batches are run again, and halved until the tile is found that ends
+ *   two workers by itself: that tile is FAILED, and no other. The third such end within a minute hands over as fallback
+ *   says; ends that a tile is to blame for do not count. The host gets COVERSLIP_ALERT_WORKER_RESTARTED. Write to no
+ *   descriptor that you did not open, and do not close it: the library notices, and starts the worker again. The host
+ *   may reap the worker as any child, or ignore SIGCHLD. The worker has none of the host's descriptors, signal masks
+ *   and dispositions, a group of processes of its own, and of the environment at runtime_open what docs/guide/worker.md
+ *   names; change it on no other thread meanwhile. Name a plan_cache_path: without one every start builds its plan
+ *   again.
  * Text. Text is UTF-8 and NUL-terminated. Paths are too, also on Windows. Text that does not fit an output is
  *   cut at the end of a character.
  * Times are in nanoseconds; durations whose names end in _ms are in milliseconds.
@@ -114,6 +128,21 @@
  * Its pixels go to the tiles that they cover. Where frames overlap within a pass, the first to arrive wins.
  * Every tile that got a pixel, and every tile that a refused frame would have touched, ends in exactly one
  * result per pass (see coverslip_result.status).
+ *
+ * A slide is colour, grey (Mono), or one channel at a time (Mono with coverslip_frame.channel); its first frame decides.
+ * Grey tissue goes to the model as grey; what only colours show (MEASURE_DENSITY_*, MEASURE_FOREIGN*, and with them
+ * COLOR_SHIFT, FOREIGN and UNSTABLE) is not measured and not checked. Pixels that were never captured (mask, alpha 0, the
+ * value of not_scanned) count as not arrived: another frame may still bring them, and a tile that waits for them goes on
+ * as any partial tile does. Of accepted frames, pixels_used + _duplicate + _late + _outside + _not_scanned are all pixels.
+ *
+ * MOSAICS
+ *
+ * A Bayer frame is demosaiced by the filters of Malvar, He and Cutler (ICASSP 2004) in whole levels. Its edges are
+ * mirrored about their last pixel. A pixel that needs one that was not captured was not captured. A frame with a group_id
+ * gives its last two rows to their tiles only when it is known what follows: with the next frame of the group, which
+ * shares them as a halo if it is COVERSLIP_FRAME_CONTIGUOUS and has the same x, width, format and pass, and begins where
+ * this one ends; or else alone, when that frame does not fit, when two other groups have come, when a tile goes on without
+ * them, or at the lower edge of the extent. So strips give the pixels that one frame of all of them would give.
  */
 #ifndef COVERSLIP_H
 #define COVERSLIP_H
@@ -244,10 +273,10 @@ extern "C" {
 
 /** coverslip_runtime_desc.isolation: where the engine runs. 1.1 */
 #define COVERSLIP_ISOLATION_AUTO 0   /**< TensorRT in a worker process if the worker's program is there and the host's
-                                          abi_minor is at least 1; else in this process. Until workers are built: in
-                                          this process. */
-#define COVERSLIP_ISOLATION_NEVER 1  /**< In this process. See "A lost GPU". */
-#define COVERSLIP_ISOLATION_ALWAYS 2 /**< In a worker process, the CPU engine too, or an error. Not built yet. */
+                                          abi_minor is at least 1; else in this process. The CPU engine: in this
+                                          process. */
+#define COVERSLIP_ISOLATION_NEVER 1  /**< In this process. See "A lost GPU" for what this risks. */
+#define COVERSLIP_ISOLATION_ALWAYS 2 /**< In a worker process, the CPU engine too, or an error. On Linux. */
 
 /** coverslip_runtime_info.fallback_reason, and strength of COVERSLIP_ALERT_ENGINE_FALLBACK */
 #define COVERSLIP_REASON_NONE 0                /**< The engine requested runs. */
@@ -287,20 +316,20 @@ extern "C" {
 /** coverslip_slide_desc.flags */
 #define COVERSLIP_SLIDE_EMBEDDINGS 0x1u         /**< Results carry the embeddings of every tap. */
 #define COVERSLIP_SLIDE_ANALYSE_BACKGROUND 0x2u /**< The model sees every tile, even without tissue. */
-#define COVERSLIP_SLIDE_NOT_SCANNED_VALUE 0x4u  /**< 1.1. coverslip_slide_desc.not_scanned holds. Not built yet. */
-#define COVERSLIP_SLIDE_ALPHA_IS_VALIDITY 0x8u  /**< 1.1. Pixels with alpha 0 were not scanned. Not built yet. */
+#define COVERSLIP_SLIDE_NOT_SCANNED_VALUE 0x4u  /**< 1.1. coverslip_slide_desc.not_scanned holds. */
+#define COVERSLIP_SLIDE_ALPHA_IS_VALIDITY 0x8u  /**< 1.1. Pixels with alpha 0 were not scanned. */
 
 /** coverslip_frame.pixel_format: codes of the Pixel Format Naming Convention (PFNC, EMVA/GenICam) */
 #define COVERSLIP_PFNC_RGB8 0x02180014u
 #define COVERSLIP_PFNC_BGR8 0x02180015u
-#define COVERSLIP_PFNC_RGBA8 0x02200016u /**< Alpha is ignored. */
-#define COVERSLIP_PFNC_BGRA8 0x02200017u /**< Alpha is ignored. */
-/** 1.1. Not built yet: the formats from here on are UNSUPPORTED_FORMAT.
- *  Unpacked channels of 10 to 16 bits are little-endian 16-bit words with the value in the low bits. P: PFNC's packing,
- *  from the least significant bit on, without gaps within a row. _PACKED: GigE Vision's older packing, two pixels in
- *  three bytes. Each row begins at a byte. Deeper channels become 8 bits by the slide's tone (coverslip_slide_desc).
+#define COVERSLIP_PFNC_RGBA8 0x02200016u /**< Alpha is ignored, but for COVERSLIP_SLIDE_ALPHA_IS_VALIDITY. */
+#define COVERSLIP_PFNC_BGRA8 0x02200017u /**< Likewise. */
+/** 1.1. Unpacked channels of 10 to 16 bits are little-endian 16-bit words with the value in the low bits; what is above
+ *  it is ignored. P: PFNC's packing, from the least significant bit on, without gaps within a row. _PACKED: GigE Vision's
+ *  older packing, two pixels in three bytes. Each row begins at a byte: one that ends within a byte takes it whole, and
+ *  what is left of it is ignored. Deeper channels become 8 bits by the slide's tone (coverslip_slide_desc).
  *  A Mono frame is grey, or one channel (coverslip_frame.channel). A Bayer code names the colours of the frame's own
- *  first two pixels, wherever the stage was; its width and height are even. */
+ *  first two pixels, wherever the stage was; its width and height are even. See MOSAICS. */
 #define COVERSLIP_PFNC_MONO8 0x01080001u
 #define COVERSLIP_PFNC_MONO10 0x01100003u
 #define COVERSLIP_PFNC_MONO12 0x01100005u
@@ -359,19 +388,19 @@ extern "C" {
 
 /** coverslip_frame.channel: what a Mono frame carries. 1.1 */
 #define COVERSLIP_CHANNEL_ALL 0   /**< Every channel; Mono is grey. As in 1.0. */
-#define COVERSLIP_CHANNEL_RED 1   /**< Red alone. Not built yet. */
-#define COVERSLIP_CHANNEL_GREEN 2 /**< Green alone. Not built yet. */
-#define COVERSLIP_CHANNEL_BLUE 3  /**< Blue alone. Not built yet. */
+#define COVERSLIP_CHANNEL_RED 1   /**< Red alone. */
+#define COVERSLIP_CHANNEL_GREEN 2 /**< Green alone. */
+#define COVERSLIP_CHANNEL_BLUE 3  /**< Blue alone. */
 
 /** coverslip_frame.mask_format: which pixels were captured. 1.1 */
 #define COVERSLIP_MASK_NONE 0  /**< No mask: every pixel was captured. As in 1.0. */
-#define COVERSLIP_MASK_BYTES 1 /**< A byte per pixel; 0: not scanned. Not built yet. */
+#define COVERSLIP_MASK_BYTES 1 /**< A byte per pixel; 0: not scanned. */
 #define COVERSLIP_MASK_BITS 2  /**< A bit per pixel, the first in the least significant bit; each row begins at a byte;
-                                    0: not scanned. Not built yet. */
+                                    0: not scanned. */
 
 /** coverslip_frame.flags. 1.1 */
 #define COVERSLIP_FRAME_CONTIGUOUS 0x1u /**< Its rows follow those of the last frame of this group_id without a gap: the
-                                             two share a halo for demosaicing. Not built yet. */
+                                             two share a halo for demosaicing. See MOSAICS. */
 
 /** coverslip_result.status: how a tile ended */
 #define COVERSLIP_TILE_DONE 1       /**< Analysed: features and flags are valid. */
@@ -454,9 +483,8 @@ extern "C" {
 #define COVERSLIP_ALERT_OVERRUN 7          /**< Frames were refused; strength: frames. */
 #define COVERSLIP_ALERT_ENGINE_FALLBACK 8  /**< Another engine runs than the one requested, or none any more. */
 #define COVERSLIP_ALERT_UNKNOWN_SCANNER 9  /**< The profile does not know scanner_id; no check is calibrated. */
-#define COVERSLIP_ALERT_WORKER_RESTARTED 10 /**< 1.1. The engine's process was started again, for the alert's reason;
-                                                strength: restarts within a minute; threshold: how many end it. Not
-                                                built yet. */
+#define COVERSLIP_ALERT_WORKER_RESTARTED 10 /**< 1.1. The worker was started again, for the alert's reason; strength:
+                                                ends within a minute that count; threshold: how many are the last. */
 #define COVERSLIP_ALERT_PROFILE_PRECISION 11 /**< 1.1. The profile was calibrated at another precision; strength:
                                                 COVERSLIP_PRECISION_* of the profile; threshold: that of the engine. */
 #define COVERSLIP_ALERT_SCANNER_DRIFT 12   /**< 1.1. What SCANNER_MISMATCH says at the end, said while the slide is on
@@ -533,12 +561,13 @@ typedef struct coverslip_runtime_desc {
     uint64_t gpu_memory_limit;     /**< Bytes that plan, contexts and buffers may take together; 0: no limit. */
     uint32_t max_batch;            /**< Tiles per batch on the GPU; 0: the plan's, 32 when built. At most 256. */
     uint32_t reserved;             /**< 0. */
-    /* 1.1. Not built yet, but for trusted_keys, cpu_precision and cpu_tuning_path. */
+    /* 1.1. */
     const char *worker_path;       /**< The program that runs the engine in a process of its own; NULL: coverslip-worker
                                         beside the library. An absolute path. */
-    int32_t isolation;             /**< COVERSLIP_ISOLATION_*. AUTO and NEVER are built: no worker is started. */
+    int32_t isolation;             /**< COVERSLIP_ISOLATION_*. */
     uint32_t worker_timeout_ms;    /**< Time for one batch before the worker is killed and started again; 0: 30,000;
-                                        COVERSLIP_NO_TIMEOUT: never. */
+                                        COVERSLIP_NO_TIMEOUT: never. While it opens an engine it may be silent for ten
+                                        times as long, and for five minutes at least. */
     const char *const *trusted_keys; /**< Public keys of minisign, a base64 text each, whose signatures of bundle and
                                         profile are accepted. A signature that is there must then be right and by one of
                                         these keys; without REQUIRE_SIGNATURE there may be none. NULL: signatures are
@@ -588,7 +617,7 @@ typedef struct coverslip_runtime_info {
     uint8_t plan_digest[32];   /**< sha256 of the GPU plan's file; zeros on the CPU, and for a plan that is not kept. */
     int32_t precision;         /**< The precision that runs: COVERSLIP_PRECISION_FLOAT32, _FLOAT16, _BFLOAT16 or _INT8. */
     uint32_t reserved;         /**< 0. */
-    /* 1.1. Not built yet, but for the keys, cpu_precision, profile_precision and cpu_kernels. */
+    /* 1.1. Not built yet: engine_memory_bytes. */
     uint64_t worker_process_id;   /**< 0: the engine runs in this process. Changes when the worker is started again. */
     uint64_t worker_restarts;     /**< Since the runtime was opened. */
     uint64_t engine_memory_bytes; /**< Host memory that the engine holds, with the most that its runs add; 0: not
@@ -636,7 +665,7 @@ typedef struct coverslip_runtime_stats {
     uint64_t judge_ns;         /**< Time spent on scores, flags and alerts. */
     uint32_t budget_percent;
     uint32_t reserved;
-    /* 1.1. Not built yet, but for wake_ups. */
+    /* 1.1. */
     uint64_t worker_process_id; /**< 0: the engine runs in this process. */
     uint64_t worker_restarts;
     uint64_t batches_retried;  /**< Batches that were run again on another worker. */
@@ -669,11 +698,13 @@ typedef struct coverslip_slide_desc {
     double alpha;                  /**< False-alarm level of calibrated flags; 0: 0.01. At most 0.5. */
     uint32_t flags;                /**< COVERSLIP_SLIDE_*. */
     uint32_t stability_interval;   /**< With a profile, one tile in this many is run twice for UNSTABLE; 0: 64. */
-    /* 1.1. Not built yet. How the camera's levels become the 8-bit channels that tiles, model and flags see, pixel by
+    /* 1.1. How the camera's levels become the 8-bit channels that tiles, model and flags see, pixel by
        pixel and for every pixel format. With all of it 0, 8-bit formats are used as they are, as in 1.0.
          v = clip((level - tone_black) / (tone_white - tone_black)), times white_balance, then color_matrix, clipped;
          channel = round(255 * v^(1 / tone_gamma)), or tone_table[round(v * (tone_table_size - 1))].
-       clip: to 0..1. Mosaics are demosaiced before, as levels. Grey has one channel: no balance, no matrix. */
+       clip: to 0..1. Mosaics are demosaiced before, as levels. Grey has one channel: no balance, no matrix. A frame of
+       one channel cannot have a matrix: UNSUPPORTED. A frame whose format does not reach from black to white is refused
+       with UNSUPPORTED_FORMAT. stain and white_reference are not built yet. */
     double tone_black;             /**< Level of black; 0: 0. At least 0 and below tone_white. */
     double tone_white;             /**< Level of white; 0: the format's highest, 2^bits - 1. At most that. */
     double tone_gamma;             /**< 0.1 to 10; 0: 1, a straight line. 0 with tone_table. */
@@ -686,7 +717,8 @@ typedef struct coverslip_slide_desc {
     double white_reference[3];     /**< Red, green, blue of clear glass as 8-bit channels, above 0 and at most 255, for
                                         exposure; all 0: taken from the glass that the slide shows. */
     uint32_t not_scanned[3];       /**< With NOT_SCANNED_VALUE: a pixel of exactly these levels (red, green, blue;
-                                        grey: the first) was not scanned. Else 0. */
+                                        grey: the first; a channel: its own; a mosaic: all four of its cell) was not
+                                        scanned. Else 0. */
     uint32_t reserved;             /**< 0. */
 } coverslip_slide_desc;
 
@@ -711,7 +743,7 @@ typedef struct coverslip_frame {
     uint64_t group_id;         /**< The strip or swath; 0: none. */
     uint32_t pass;             /**< 0, and 1 more each time a region is scanned again. At most 65,535. */
     int32_t focal_plane;       /**< 0. Others: UNSUPPORTED in version 1. */
-    /* 1.1. Not built yet. */
+    /* 1.1. */
     int32_t channel;           /**< COVERSLIP_CHANNEL_*. Others than ALL for Mono formats alone. Arrival is kept per
                                     channel: a tile is complete when every channel of its pixels has arrived. */
     uint32_t flags;            /**< COVERSLIP_FRAME_*. */
@@ -754,10 +786,11 @@ typedef struct coverslip_result {
     float p_values[COVERSLIP_SCORE_COUNT]; /**< By flag bit, for calibrated flags; raised if <= flag_alpha. Otherwise
                                                 NaN. */
     float measurements[COVERSLIP_MEASUREMENT_COUNT]; /**< By COVERSLIP_MEASURE_*. */
-    /* 1.1. Not built yet. */
+    /* 1.1. */
     uint32_t channels_missing; /**< Bit c: the channel COVERSLIP_CHANNEL_* = c never came, but another did. The tile is
                                     REFUSED. */
-    float not_scanned;         /**< Share of the tile's pixels that the host said were not scanned, 0..1. */
+    float not_scanned;         /**< Share of the tile's pixels that the host said were not scanned, and that no other
+                                    frame had, 0..1. */
 } coverslip_result;
 
 /** Buffers for slide_poll and slide_wait. */
@@ -787,7 +820,7 @@ typedef struct coverslip_alert {
     double strength;         /**< The value measured, in the unit of threshold. */
     double threshold;        /**< The value it was compared with. */
     int64_t time_ns;         /**< Since slide_begin. */
-    /* 1.1. Not built yet. */
+    /* 1.1. */
     int32_t reason;          /**< WORKER_RESTARTED: COVERSLIP_REASON_*. Otherwise 0. */
     uint32_t reserved;       /**< 0. */
 } coverslip_alert;
@@ -842,7 +875,7 @@ typedef struct coverslip_slide_summary {
     double scanner_p_value;   /**< NaN while the verdict is UNKNOWN. */
     int32_t scanner_verdict;  /**< COVERSLIP_SCANNER_*. */
     uint32_t reserved;        /**< 0. */
-    /* 1.1. Not built yet, but for precision. */
+    /* 1.1. Not built yet, but for pixels_not_scanned, channel_refused and precision. */
     uint64_t pixels_not_scanned;  /**< Pixels of accepted frames that were not scanned: mask, alpha or value. */
     uint64_t channel_refused[4];  /**< REFUSED tiles by the COVERSLIP_CHANNEL_* that never came; [0]: their tiles. */
     uint64_t tiles_retried;       /**< Tiles that were run again on another worker. */
@@ -917,8 +950,9 @@ typedef struct coverslip_api {
     /** [submit] Copies a frame's pixels into its tiles. The host may reuse the frame's memory on return. A frame
      *  is accepted as a whole or not at all. A frame refused with BUSY is remembered: its tiles end as REFUSED
      *  unless their pixels come later. Pixels outside the extent are counted and left out.
-     *  @return OK; BUSY; FRAME_TOO_LARGE; OUT_OF_EXTENT; UNSUPPORTED_FORMAT; UNSUPPORTED (focal_plane,
-     *          and the fields of 1.1 that are not built yet); LIMIT_REACHED (max_tiles); WRONG_STATE (after finish
+     *  @return OK; BUSY; FRAME_TOO_LARGE; OUT_OF_EXTENT; UNSUPPORTED_FORMAT (also a frame that is not colour, grey or
+     *          one channel as the slide's first); UNSUPPORTED (focal_plane; one channel with a color_matrix);
+     *          LIMIT_REACHED (max_tiles); WRONG_STATE (after finish
      *          or cancel). */
     int32_t(COVERSLIP_CALL *slide_submit)(coverslip_slide slide, const coverslip_frame *frame,
                                           coverslip_error *error);

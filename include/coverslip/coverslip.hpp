@@ -28,6 +28,10 @@
 #ifndef COVERSLIP_HPP
 #define COVERSLIP_HPP
 
+#if !defined(__cpp_exceptions) && !defined(_CPPUNWIND)
+#error "coverslip.hpp throws coverslip::Error: compile with exceptions (without -fno-exceptions), or use coverslip.h"
+#endif
+
 #include <array>
 #include <atomic>
 #include <chrono>

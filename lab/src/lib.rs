@@ -1,5 +1,5 @@
 //! The command `coverslip` as a library: plays slides through the plugin, builds bundles, profiles and plans, trains SAEs,
-//! analyses embeddings, signs, installs.
+//! analyses embeddings, signs, installs, validates hosts.
 
 mod analyze;
 mod bundle;
@@ -20,3 +20,5 @@ mod sae;
 mod scan;
 mod sign;
 mod term;
+#[cfg(target_os = "linux")]
+mod validate;

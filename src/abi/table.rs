@@ -17,12 +17,12 @@ use super::results::{self, Target};
 use super::structs::{expect_output, write_struct};
 use super::{alerts, fork, frame, report, runtime, slide};
 use crate::admission::admit;
-use crate::error::{Result, error};
-use crate::fault;
 use crate::gate::WaitEnd;
-use crate::memory::shared;
 use crate::runtime::Runtime;
 use crate::slide::state::Slide;
+use coverslip_base::error::{Result, error};
+use coverslip_base::fault;
+use coverslip_base::memory::shared;
 
 /// What `coverslip_get_api` gives out.
 pub(super) static TABLE: abi::Api = abi::Api {
@@ -184,8 +184,8 @@ unsafe extern "C" fn slide_begin(
 unsafe extern "C" fn slide_submit(slide: abi::Slide, frame: *const Frame, error: *mut Error) -> i32 {
     with_slide(slide, error, |slide, _| {
         // SAFETY: see above; the pixels are only used during this call.
-        let (header, pixels) = unsafe { frame::read(frame, slide.config.limits) }?;
-        slide.submit(&header, pixels)
+        let (header, bytes) = unsafe { frame::read(frame, slide.config.limits) }?;
+        slide.submit(&header, bytes)
     })
 }
 
@@ -197,8 +197,8 @@ unsafe extern "C" fn slide_submit_wait(
 ) -> i32 {
     with_slide(slide, error, |slide, _| {
         // SAFETY: see above; the pixels are only used during this call.
-        let (header, pixels) = unsafe { frame::read(frame, slide.config.limits) }?;
-        slide.submit_wait(&header, pixels, timeout(timeout_ms))
+        let (header, bytes) = unsafe { frame::read(frame, slide.config.limits) }?;
+        slide.submit_wait(&header, bytes, timeout(timeout_ms))
     })
 }
 

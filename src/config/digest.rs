@@ -7,14 +7,17 @@ use std::fmt::{Arguments, Display, Write};
 
 use coverslip_bundle::Digest;
 use coverslip_bundle::signature::{PublicKey, Trust};
-use coverslip_plugin_abi::CPU_PRECISION_FLOAT32;
+use coverslip_pixels::tone::ToneSpec;
+use coverslip_plugin_abi::{CPU_PRECISION_FLOAT32, ISOLATION_AUTO};
 use sha2::{Digest as _, Sha256};
 
 use super::request::SlideRequest;
 use super::runtime::RuntimeConfig;
-use crate::engine::config::{EngineConfig, GpuConfig};
+use crate::engine::isolation::Isolation;
 use crate::slide::config::SlideConfig;
-use crate::thread::Placement;
+use crate::tiles::content::NotScanned;
+use coverslip_base::thread::Placement;
+use coverslip_engine::config::{EngineConfig, GpuConfig};
 
 /// Text that is hashed as it is made, and kept nowhere.
 #[derive(Default)]
@@ -78,14 +81,16 @@ pub(crate) fn of_runtime(config: &RuntimeConfig) -> [u8; 32] {
 
 fn runtime_fields<W: Write>(to: W, config: &RuntimeConfig) -> W {
     // Taken apart, so that a new field does not compile until it is decided here whether it counts.
-    let RuntimeConfig { bundle, bundle_digest, profile, trust, engine, max_slides, memory_limit } = config;
+    let RuntimeConfig { bundle, bundle_digest, profile, trust, engine, isolation, max_slides, memory_limit } = config;
     let EngineConfig { kind, fallback, cpu_lanes, cpu_precision, cpu_kernels, cpu_tuned, placement, gpu } = engine;
     let Placement { cpus, normal_priority } = placement;
     let Trust { keys, required } = trust;
     let signed = !keys.is_empty() || *required;
     // Kernels that the table chose for float32 are not the host's wish: see docs/decisions/explicit-digests.md.
     let narrow = *cpu_precision != CPU_PRECISION_FLOAT32 || *cpu_tuned;
-    let version = match signed || narrow {
+    let Isolation { mode, named, timeout, .. } = isolation;
+    let apart = *mode != ISOLATION_AUTO || named.is_some() || *timeout != Isolation::DEFAULT_TIMEOUT;
+    let version = match signed || narrow || apart {
         false => "coverslip runtime configuration v2",
         true => "coverslip runtime configuration v3",
     };
@@ -114,6 +119,14 @@ fn runtime_fields<W: Write>(to: W, config: &RuntimeConfig) -> W {
         fields.number("cpu_precision", cpu_precision);
         let kernels = cpu_kernels.map(|choice| choice.to_string());
         fields.text("cpu_kernels", kernels.as_deref());
+    }
+    if apart {
+        fields.number("isolation", mode);
+        fields.text("worker", named.as_ref().and_then(|path| path.to_str()));
+        match timeout {
+            Some(timeout) => fields.number("worker_timeout_ms", timeout.as_millis()),
+            None => fields.number("worker_timeout_ms", '-'),
+        }
     }
     fields.0
 }
@@ -168,6 +181,7 @@ fn slide_fields<W: Write>(
         max_unpolled,
         limits,
         rules,
+        tone,
         result_deadline,
         alpha,
         embeddings,
@@ -181,7 +195,12 @@ fn slide_fields<W: Write>(
         digest: _,
         memory_bytes: _,
     } = config;
-    let mut fields = Fields::new(to, "coverslip slide configuration v2");
+    let captured = *tone != ToneSpec::default() || rules.not_scanned != NotScanned::default();
+    let version = match captured {
+        false => "coverslip slide configuration v2",
+        true => "coverslip slide configuration v3",
+    };
+    let mut fields = Fields::new(to, version);
     fields.digest("runtime", Some(runtime));
     fields.text("scanner", Some(request.scanner));
     fields.text("slide", Some(request.slide));
@@ -207,7 +226,25 @@ fn slide_fields<W: Write>(
     fields.flag("embeddings", *embeddings);
     fields.flag("analyse_background", *analyse_background);
     fields.number("stability_interval", stability_interval);
+    if captured {
+        capture_fields(&mut fields, tone, &rules.not_scanned);
+    }
     fields.0
+}
+
+/// What a camera's levels become, and which of its pixels were not scanned.
+fn capture_fields(fields: &mut Fields<impl Write>, tone: &ToneSpec, not_scanned: &NotScanned) {
+    let ToneSpec { black, white, gamma, table, balance, matrix } = tone;
+    let NotScanned { alpha, value } = not_scanned;
+    fields.number("tone", format_args!("{black},{white},{gamma}"));
+    fields.number("tone_table", format_args!("{}:{}", table.len(), Digest(Sha256::digest(table).into())));
+    fields.number("white_balance", format_args!("{balance:?}"));
+    fields.number("color_matrix", format_args!("{matrix:?}"));
+    fields.flag("alpha_is_validity", *alpha);
+    match value {
+        Some([r, g, b]) => fields.number("not_scanned", format_args!("{r},{g},{b}")),
+        None => fields.number("not_scanned", '-'),
+    }
 }
 
 #[cfg(test)]
@@ -257,6 +294,7 @@ mod tests {
                     private_plans: false,
                 },
             },
+            isolation: Isolation::unset(),
             max_slides: 4,
             memory_limit: 1 << 32,
         }
@@ -275,7 +313,12 @@ mod tests {
             max_tiles: 6,
             max_unpolled: 65_536,
             limits: FrameLimits { width: 512, height: 256 },
-            rules: AssemblyRules { timeout: Some(Duration::from_millis(250)), min_coverage: 0.5 },
+            rules: AssemblyRules {
+                timeout: Some(Duration::from_millis(250)),
+                min_coverage: 0.5,
+                not_scanned: NotScanned::default(),
+            },
+            tone: ToneSpec::default(),
             result_deadline: None,
             alpha: 0.01,
             flag_alpha: [0.0; 16],
@@ -339,6 +382,19 @@ memory_limit=4294967296
     }
 
     #[test]
+    fn where_the_engine_runs_is_written_only_where_the_host_says_it() {
+        let plain = runtime_fields(String::new(), &runtime());
+        let with = |isolation| runtime_fields(String::new(), &RuntimeConfig { isolation, ..runtime() });
+        let lines = |lines: &str| format!("{}{lines}", plain.replace("v2", "v3"));
+        let never = Isolation { mode: 1, ..Isolation::unset() };
+        assert_eq!(with(never), lines("isolation=1\nworker=-\nworker_timeout_ms=30000\n"));
+        let named = Isolation { named: Some("/opt/w".into()), timeout: None, ..Isolation::unset() };
+        assert_eq!(with(named), lines("isolation=0\nworker=6:/opt/w\nworker_timeout_ms=-\n"));
+        // Whether there is a worker, and whether the host knows of it, is not what the host says.
+        assert_eq!(with(Isolation { known: true, beside: Some("/lib".into()), ..Isolation::unset() }), plain);
+    }
+
+    #[test]
     fn keys_are_written_in_one_order_and_only_where_there_are_some() {
         let keys = [
             "RWSvCtVwzqSrWkTbvWPoyGBrtZPfnLbXZqmRLVCvFmEPKCgqr6RDkSqR",
@@ -361,7 +417,7 @@ memory_limit=4294967296
     #[test]
     fn a_slides_digest_is_that_of_these_lines() {
         let desc = SlideDesc { color_state: 3, ..SlideDesc::init() };
-        let request = SlideRequest { desc: &desc, scanner: "S 1", slide: "L\n2", color_name: None };
+        let request = SlideRequest { desc: &desc, scanner: "S 1", slide: "L\n2", color_name: None, tone_table: &[] };
         let text = slide_fields(String::new(), &slide(), &request, 64, &[1; 32]);
         let expected = "coverslip slide configuration v2
 runtime=0101010101010101010101010101010101010101010101010101010101010101

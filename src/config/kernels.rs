@@ -6,7 +6,7 @@ use coverslip_bundle::verified::read_file;
 use coverslip_plugin_abi as abi;
 use coverslip_vit::{Choice, Tuning};
 
-use crate::error::{Result, error};
+use coverslip_base::error::{Result, error};
 
 /// The largest tuning file, bytes: it has a few lines.
 const MOST: u64 = 4096;

@@ -8,4 +8,5 @@ pub(crate) mod range;
 pub(crate) mod request;
 pub(crate) mod runtime;
 pub(crate) mod slide;
+mod tone;
 pub(crate) mod unsupported;

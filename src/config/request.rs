@@ -1,5 +1,7 @@
 //! What a host asks for: its structs, whose pointers are not looked at here, and what those pointers lead to.
 
+use std::path::PathBuf;
+
 use coverslip_plugin_abi::{RuntimeDesc, SlideDesc};
 
 pub(crate) struct RuntimeRequest<'d> {
@@ -16,6 +18,11 @@ pub(crate) struct RuntimeRequest<'d> {
     pub(crate) cpus: Vec<u32>,
     /// As the host wrote them.
     pub(crate) trusted_keys: Vec<&'d str>,
+    pub(crate) worker: Option<&'d str>,
+    /// The library's folder, if it is known.
+    pub(crate) folder: Option<PathBuf>,
+    /// The minor version of the contract that the host speaks.
+    pub(crate) host_minor: u32,
 }
 
 pub(crate) struct SlideRequest<'d> {
@@ -23,4 +30,6 @@ pub(crate) struct SlideRequest<'d> {
     pub(crate) scanner: &'d str,
     pub(crate) slide: &'d str,
     pub(crate) color_name: Option<&'d str>,
+    /// The curve's 8-bit channels; empty: none.
+    pub(crate) tone_table: &'d [u8],
 }

@@ -1,6 +1,7 @@
 //! `coverslip_runtime_desc`, checked, with every default filled in.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use coverslip_bundle::signature::{PublicKey, Trust};
 use coverslip_plugin_abi as abi;
@@ -9,10 +10,11 @@ use super::kernels;
 use super::range::{in_range, or_default};
 use super::request::RuntimeRequest;
 use super::unsupported::expect_built_runtime;
-use crate::engine::config::{EngineConfig, GpuConfig};
-use crate::error::{Result, error};
+use crate::engine::isolation::{Isolation, PROGRAM};
 use crate::pipeline::queues::MAX_WORKERS;
-use crate::thread::Placement;
+use coverslip_base::error::{Result, error};
+use coverslip_base::thread::Placement;
+use coverslip_engine::config::{EngineConfig, GpuConfig};
 
 const MAX_SLIDES: u32 = 64;
 const DEFAULT_SLIDES: u32 = 4;
@@ -22,6 +24,8 @@ const MAX_BATCH: u32 = 256;
 /// Logical processors are numbered below this.
 const MAX_CPUS: u32 = 1024;
 const MAX_KEYS: u32 = 64;
+/// The minor version of the contract whose hosts know of workers.
+const KNOWN_SINCE: u32 = 1;
 
 #[derive(Clone, Debug)]
 pub(crate) struct RuntimeConfig {
@@ -31,6 +35,7 @@ pub(crate) struct RuntimeConfig {
     /// Who may have made bundle and profile.
     pub(crate) trust: Trust,
     pub(crate) engine: EngineConfig,
+    pub(crate) isolation: Isolation,
     pub(crate) max_slides: usize,
     pub(crate) memory_limit: u64,
 }
@@ -82,6 +87,7 @@ impl RuntimeConfig {
             bundle_digest: request.bundle_digest,
             profile: profile(&request)?,
             trust: trust(&request)?,
+            isolation: isolation(&request)?,
             engine: EngineConfig {
                 kind: desc.engine,
                 fallback: desc.fallback,
@@ -126,6 +132,31 @@ fn trust(request: &RuntimeRequest<'_>) -> Result<Trust> {
     };
     let keys = request.trusted_keys.iter().enumerate().map(parse).collect::<Result<_>>()?;
     Ok(Trust { keys, required })
+}
+
+fn isolation(request: &RuntimeRequest<'_>) -> Result<Isolation> {
+    let desc = request.desc;
+    in_range("runtime_desc.isolation", desc.isolation, abi::ISOLATION_AUTO..=abi::ISOLATION_ALWAYS)?;
+    let named = request.worker.map(PathBuf::from);
+    if let Some(relative) = named.as_ref().filter(|path| !path.is_absolute()) {
+        return Err(error!(
+            INVALID_ARGUMENT,
+            "expected an absolute path in runtime_desc.worker_path, found {}: name the program from the root on",
+            relative.display()
+        ));
+    }
+    let timeout = match desc.worker_timeout_ms {
+        abi::NO_TIMEOUT => None,
+        0 => Isolation::DEFAULT_TIMEOUT,
+        asked => Some(Duration::from_millis(asked.into())),
+    };
+    Ok(Isolation {
+        mode: desc.isolation,
+        named,
+        beside: request.folder.as_ref().map(|folder| folder.join(PROGRAM)),
+        timeout,
+        known: request.host_minor >= KNOWN_SINCE,
+    })
 }
 
 fn gpu(request: &RuntimeRequest<'_>) -> Result<GpuConfig> {

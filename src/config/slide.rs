@@ -14,8 +14,7 @@ use super::digest::Hashed;
 use super::range::{in_range, or_default};
 use super::request::SlideRequest;
 use super::unsupported::expect_built_slide;
-use super::{digest, memory};
-use crate::error::{Result, error};
+use super::{digest, memory, tone};
 use crate::judge::flags::levels;
 use crate::judge::rules::{Calibrated, Rules, reconstruction_limit};
 use crate::slide::config::{SlideConfig, Stability};
@@ -23,6 +22,7 @@ use crate::tiles::assembler::AssemblyRules;
 use crate::tiles::frame::FrameLimits;
 use crate::tiles::grid::{Grid, Rect, TILE_PIXELS};
 use crate::tiles::slot::SlotShape;
+use coverslip_base::error::{Result, error};
 
 const DEFAULT_MAX_TILES: u64 = 262_144;
 const MOST_TILES: u64 = 1 << 24;
@@ -73,7 +73,9 @@ impl SlidePlan {
             rules: AssemblyRules {
                 timeout: milliseconds(desc.assembly_timeout_ms),
                 min_coverage: or_default(desc.min_coverage, DEFAULT_COVERAGE) as f32,
+                not_scanned: tone::not_scanned(desc)?,
             },
+            tone: tone::spec(desc, request.tone_table)?,
             result_deadline: milliseconds(desc.result_deadline_ms),
             alpha,
             flag_alpha: levels(&rules),

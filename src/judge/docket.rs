@@ -10,13 +10,14 @@ use coverslip_plugin_abi::{Alert, TileResult};
 use super::alerts::{AlertState, Scene};
 use super::flags::{self, Flags};
 use super::rules::{Calibrated, Rules};
-use crate::error::Result;
-use crate::fault;
-use crate::memory::{Boxed, reserve};
+use crate::restarts::Restarted;
 use crate::slide::config::SlideConfig;
 use crate::slide::state::Slide;
 use crate::tiles::grid::{Place, Rect};
 use crate::tiles::slot::{Evidence, Identity, Outcome, Slot};
+use coverslip_base::error::Result;
+use coverslip_base::fault;
+use coverslip_base::memory::{Boxed, reserve};
 
 /// How soon a docket is looked at again after a frame was being copied or a defect was caught.
 const SOON: Duration = Duration::from_millis(10);
@@ -194,6 +195,7 @@ impl Docket {
         if !self.slide.put(record, features, embedding) {
             return false;
         }
+        self.slide.published.add_retried(slot.evidence.retried);
         self.forget(slot.id as usize);
         self.note(record, now);
         true
@@ -212,14 +214,7 @@ impl Docket {
 
     /// The result of a tile that a refused frame would have touched and that never got a pixel.
     fn settle_refused(&mut self, place: Place, area: Rect, now: Instant) -> bool {
-        let identity = Identity {
-            place,
-            area,
-            first: Default::default(),
-            last: Default::default(),
-            last_pixel: now,
-            coverage: 0.0,
-        };
+        let identity = Identity::new(place, area, Default::default(), now);
         let outcome = self.slide.verdict_when_over().unwrap_or(Outcome::Refused);
         self.settle_without_slot(&identity, outcome, now)
     }
@@ -264,6 +259,8 @@ impl Docket {
             engine_epoch: evidence.epoch.unwrap_or(self.slide.config.engine_epoch),
             p_values: flags.p_values,
             measurements: evidence.measurements,
+            channels_missing: if outcome == Outcome::Refused { identity.channels_missing } else { 0 },
+            not_scanned: identity.not_scanned,
             ..Default::default()
         }
     }
@@ -274,6 +271,17 @@ impl Docket {
     pub(super) fn fallback(&mut self, reason: i32, now: Instant) {
         let alert = self.alerts.fallback(reason, self.slide.age_ns(now));
         self.announce(alert);
+        self.slide.gate.notify();
+    }
+
+    /// The engine's process was started again.
+    pub(super) fn restarted(&mut self, restarted: &Restarted, now: Instant) {
+        if self.slide.standing.is_finished() {
+            return;
+        }
+        self.slide.published.add_restarts(restarted.count);
+        let alert = self.alerts.restarted(restarted, self.slide.age_ns(now));
+        self.slide.announce(alert);
         self.slide.gate.notify();
     }
 

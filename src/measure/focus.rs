@@ -13,8 +13,8 @@
 //! not called blurry; defocus takes the finer first. (The bands are those of the à trous wavelet transform, Starck &
 //! Murtagh, Astronomical Image and Data Analysis, 2006, from a plane smoothed once.)
 
-use crate::error::Result;
-use crate::memory::grow;
+use coverslip_base::error::Result;
+use coverslip_base::memory::grow;
 
 /// Tissue is where plane c is below this share of its brightest place.
 const TISSUE_BELOW: f32 = 0.93;

@@ -4,19 +4,19 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 use coverslip_plugin_abi::LOG_ERROR;
-use coverslip_profile::measurement;
+use coverslip_profile::{Measurements, measurement};
 
 use super::queues::Job;
 use super::shared::Shared;
-use crate::error::Result;
-use crate::fault;
 use crate::judge::rules::is_background;
 use crate::measure::focus::FocusMeter;
 use crate::measure::meter::PixelMeter;
 use crate::resample::Resampler;
 use crate::slide::state::Work;
-use crate::sync::Ordering;
 use crate::tiles::slot::Outcome;
+use coverslip_base::error::Result;
+use coverslip_base::fault;
+use coverslip_base::sync::Ordering;
 
 /// The loop of one prep worker.
 pub(crate) fn run(shared: &Shared) {
@@ -49,6 +49,13 @@ fn fenced(shared: &Shared, work: &mut Work, step: impl FnOnce(&mut Work)) {
     }
 }
 
+/// Of a grey tile, what only colours show was not measured.
+fn forget_colour(m: &mut Measurements) {
+    m[measurement::DENSITY_MEAN..][..3].fill(f32::NAN);
+    m[measurement::DENSITY_SPREAD..][..3].fill(f32::NAN);
+    (m[measurement::FOREIGN], m[measurement::FOREIGN_SHARE]) = (f32::NAN, f32::NAN);
+}
+
 /// A worker's memory, kept between tiles.
 #[derive(Default)]
 struct Bench {
@@ -79,6 +86,9 @@ impl Bench {
         self.fit(width, height)?;
         // Exposure comes before the gate: overexposed tissue must not pass as background.
         slot.evidence.measurements = self.meter.measure(pixels, width, height, missing);
+        if slot.is_grey {
+            forget_colour(&mut slot.evidence.measurements);
+        }
         let glass = is_background(slot.evidence.measurements[measurement::TISSUE]);
         if glass && !work.slide.config.analyse_background {
             slot.outcome = Outcome::Background;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use coverslip_numerics::Draw;
+use coverslip_pixels::tone::ToneSpec;
 use coverslip_plugin_abi::SCORE_COUNT;
 use coverslip_profile::Perturbation;
 
@@ -20,6 +21,8 @@ pub(crate) struct SlideConfig {
     pub(crate) max_unpolled: usize,
     pub(crate) limits: FrameLimits,
     pub(crate) rules: AssemblyRules,
+    /// How levels become channels.
+    pub(crate) tone: ToneSpec,
     pub(crate) result_deadline: Option<Duration>,
     pub(crate) alpha: f64,
     /// The level that each check runs at, by flag bit; 0 where it is not calibrated.

@@ -1,15 +1,17 @@
 //! A slide of small tiles, for tests.
 
+use coverslip_pixels::tone::ToneSpec;
 use coverslip_plugin_abi as abi;
 
 use super::config::SlideConfig;
 use super::state::{Downstream, Slide};
-use crate::error::Result;
-use crate::sync::{Arc, Weak};
 use crate::tiles::assembler::AssemblyRules;
-use crate::tiles::frame::{FrameHeader, FrameLimits, FrameTag};
+use crate::tiles::content::NotScanned;
+use crate::tiles::frame::{FrameBytes, FrameHeader, FrameLimits, Memory};
 use crate::tiles::grid::Grid;
 use crate::tiles::slot::SlotShape;
+use coverslip_base::error::Result;
+use coverslip_base::sync::{Arc, Weak};
 
 /// Pixels of a tile, wide and high.
 const TILE: u32 = 16;
@@ -23,7 +25,8 @@ pub(crate) fn slide(slots: usize, max_unpolled: usize, downstream: Weak<dyn Down
         max_tiles: 100,
         max_unpolled,
         limits: FrameLimits { width: 2 * TILE, height: 2 * TILE },
-        rules: AssemblyRules { timeout: None, min_coverage: 0.5 },
+        rules: AssemblyRules { timeout: None, min_coverage: 0.5, not_scanned: NotScanned::default() },
+        tone: ToneSpec::default(),
         result_deadline: None,
         alpha: 0.01,
         flag_alpha: [0.0; abi::SCORE_COUNT],
@@ -51,11 +54,8 @@ pub(crate) fn submit(slide: &Arc<Slide>, column: u32, (columns, rows): (u32, u32
         y: 0,
         width,
         height,
-        stride: u64::from(3 * width),
-        size: pixels.len() as u64,
-        pass: 0,
-        focal_plane: 0,
-        tag: FrameTag::default(),
+        memory: [Memory { stride: u64::from(3 * width), size: pixels.len() as u64 }; 3],
+        ..FrameHeader::default()
     };
-    slide.submit(&header, &pixels)
+    slide.submit(&header, FrameBytes { planes: [&pixels; 3], mask: &[] })
 }

@@ -4,16 +4,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::state::{Exit, Slide};
-use crate::error::{Error, Result, error};
-use crate::fault;
 use crate::gate::WaitEnd;
 use crate::tiles::assembler::is_busy;
-use crate::tiles::frame::{Frame, FrameHeader};
+use crate::tiles::frame::{Frame, FrameBytes, FrameHeader};
+use coverslip_base::error::{Error, Result, error};
+use coverslip_base::fault;
 
 impl Slide {
     /// Takes a frame or refuses it at once; a refused one is remembered.
-    pub(crate) fn submit(self: &Arc<Self>, header: &FrameHeader, pixels: &[u8]) -> Result<()> {
-        self.offer(&header.over(pixels)?, true)
+    pub(crate) fn submit(self: &Arc<Self>, header: &FrameHeader, bytes: FrameBytes<'_>) -> Result<()> {
+        self.offer(&header.over(bytes)?, true)
     }
 
     /// The same, but waits up to `timeout` (None: without end) for free slots. A frame is remembered as refused only
@@ -21,10 +21,10 @@ impl Slide {
     pub(crate) fn submit_wait(
         self: &Arc<Self>,
         header: &FrameHeader,
-        pixels: &[u8],
+        bytes: FrameBytes<'_>,
         timeout: Option<Duration>,
     ) -> Result<()> {
-        let frame = header.over(pixels)?;
+        let frame = header.over(bytes)?;
         let ready = || match self.offer(&frame, false) {
             Err(e) if is_busy(&e) => None,
             result => Some(result),

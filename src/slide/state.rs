@@ -5,20 +5,23 @@
 
 use std::time::{Duration, Instant};
 
+use coverslip_pixels::developer::Developer;
+use coverslip_pixels::tone::Tone;
 use coverslip_plugin_abi::{Alert, Feature, TileResult};
 use crossbeam_channel::{Sender, bounded};
 
 use super::config::SlideConfig;
 use super::counts::{Counts, Published};
 use super::standing::{Phase, Standing};
-use crate::error::Result;
 use crate::gate::Gate;
-use crate::memory::{Boxed, shared, with_room};
 use crate::outbox::{Outbox, Put, Room, TooSmall};
-use crate::sync::{Arc, AtomicU64, Mutex, MutexGuard, Ordering, PoisonError, TryLockError, Weak};
 use crate::tiles::assembler::{Assembler, IntakeCounts, Outlet, Tended};
 use crate::tiles::grid::{Place, Rect};
 use crate::tiles::slot::{Outcome, Slot};
+use crate::tiles::strips::Strips;
+use coverslip_base::error::Result;
+use coverslip_base::memory::{Boxed, refused, shared, with_room};
+use coverslip_base::sync::{Arc, AtomicU64, Mutex, MutexGuard, Ordering, PoisonError, TryLockError, Weak};
 
 /// One acquisition.
 pub(crate) struct Slide {
@@ -73,7 +76,10 @@ impl Slide {
         }
         let embedding = if config.embeddings { config.shape.embedding } else { 0 };
         let outbox = Outbox::new(config.max_unpolled, config.shape.features, embedding)?;
-        let assembler = Assembler::new(config.grid, config.rules, config.max_tiles, config.slots, slots)?;
+        let tone = Tone::new(&config.tone).map_err(refused)?;
+        let developer = Developer::new(tone, config.shape.width as usize).map_err(refused)?;
+        let developing = (developer, Strips::new(config.limits.width)?);
+        let assembler = Assembler::new(config.grid, config.rules, config.max_tiles, config.slots, slots, developing)?;
         shared(Slide {
             number,
             gate: Gate::default(),

@@ -7,14 +7,17 @@
 
 use std::time::{Duration, Instant};
 
+use coverslip_pixels::developer::{Developer, KeptRows, Source};
 use crossbeam_channel::Receiver;
 
+use super::content::{Content, NotScanned, value_of};
 use super::frame::{Frame, FrameTag};
 use super::grid::{Grid, Place, Rect, Span};
 use super::ledger::{Entry, Ledger, State};
-use super::slot::{Hole, Outcome, Slot};
-use crate::error::{Error, Result, error};
-use crate::memory::{Boxed, reserve};
+use super::slot::{Delivery, Hole, Outcome, Slot};
+use super::strips::{Ends, HELD, Strips};
+use coverslip_base::error::{Error, Result, error};
+use coverslip_base::memory::{Boxed, reserve};
 
 /// What the assembler counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,6 +30,7 @@ pub(crate) struct IntakeCounts {
     pub(crate) pixels_duplicate: u64,
     pub(crate) pixels_late: u64,
     pub(crate) pixels_outside: u64,
+    pub(crate) pixels_not_scanned: u64,
     pub(crate) retired_early: u64,
 }
 
@@ -43,6 +47,8 @@ pub(crate) struct AssemblyRules {
     pub(crate) timeout: Option<Duration>,
     /// Share of the square's pixels, 0..=1.
     pub(crate) min_coverage: f32,
+    /// Which pixels count as not arrived.
+    pub(crate) not_scanned: NotScanned,
 }
 
 /// Refused frames: what an OVERRUN alert reports.
@@ -71,6 +77,10 @@ pub(crate) struct Assembler {
     /// Scratch memory in which `make_room` sorts the partial tiles: touched by the frame, order of opening, slot.
     by_age: Vec<(bool, u64, u32)>,
     free: Receiver<Boxed<Slot>>,
+    developer: Developer,
+    strips: Strips,
+    /// Of the slide's frames; None: there was none.
+    content: Option<Content>,
     opened: u64,
     overrun: Option<Overrun>,
     /// Frames remembered as refused, in all.
@@ -98,6 +108,7 @@ impl Assembler {
         max_tiles: usize,
         slots: usize,
         free: Receiver<Boxed<Slot>>,
+        developing: (Developer, Strips),
     ) -> Result<Assembler> {
         let mut partial = reserve(slots)?;
         partial.resize_with(slots, || None);
@@ -110,6 +121,9 @@ impl Assembler {
             partial_count: 0,
             by_age: reserve(slots)?,
             free,
+            developer: developing.0,
+            strips: developing.1,
+            content: None,
             opened: 0,
             overrun: None,
             overruns: 0,
@@ -122,6 +136,7 @@ impl Assembler {
     /// Takes a frame, or says why not.
     pub(crate) fn submit(&mut self, frame: &Frame<'_>, now: Instant, out: &mut dyn Outlet) -> Result<()> {
         self.retire_stale(now, out);
+        let content = Content::expect(frame, self.content, self.developer.tone())?;
         let (area, span) = self.locate(frame)?;
         let need = self.need(frame, span);
         if !self.ledger.has_room(need.tiles, need.passes) {
@@ -147,7 +162,8 @@ impl Assembler {
         self.counts.pixels_outside += frame.area.area() - area.area();
         // Before any of its tiles departs, and all at once: a snapshot has the frame with all its tiles, or has neither.
         out.publish(&self.counts);
-        self.copy(frame, &area, span, now, out);
+        self.content = Some(content);
+        self.develop(frame, now, out);
         out.publish(&self.counts);
         Ok(())
     }
@@ -205,20 +221,72 @@ impl Assembler {
         self.open(place, tag, hole, now);
     }
 
-    fn copy(&mut self, frame: &Frame<'_>, area: &Rect, span: Span, now: Instant, out: &mut dyn Outlet) {
-        for (column, row) in span.places() {
-            let part = self.grid.tile(column, row).intersection(area);
+    /// Gives the frame's pixels to its tiles; of a mosaic's strip, the two rows before it too, and without its last two.
+    fn develop(&mut self, frame: &Frame<'_>, now: Instant, out: &mut dyn Outlet) {
+        let mut frame = *frame;
+        frame.validity.alpha = self.rules.not_scanned.alpha;
+        frame.validity.value = self.rules.not_scanned.value.map(|value| value_of(value, frame.channel));
+        let mut area = frame.area;
+        if !frame.image.format.is_mosaic() || frame.tag.group == 0 {
+            self.deliver(&frame, None, area, now, out);
+            return;
+        }
+        let follows = self.strips.followed_by(&frame);
+        let place = self.strips.place_for(&frame);
+        if follows.is_none() {
+            self.finish_strip(place, out);
+        } else if self.strips.is_held(place) {
+            area.y0 -= HELD;
+        }
+        // Below the slide's edge nothing follows.
+        let is_held = self.grid.extent.is_none_or(|extent| frame.area.y1 < extent.y1);
+        area.y1 -= if is_held { HELD } else { 0 };
+        let strip = self.strips.take(place);
+        self.deliver(&frame, strip.rows().filter(|_| follows.is_some()), area, now, out);
+        self.strips.put_last(place, strip, &frame, now, Ends { follows: follows.is_some(), is_held });
+    }
+
+    fn deliver(&mut self, frame: &Frame<'_>, kept: Option<&KeptRows>, area: Rect, now: Instant, out: &mut dyn Outlet) {
+        let source = Source {
+            image: Some(frame.image),
+            kept,
+            format: frame.image.format,
+            width: frame.image.width,
+            validity: frame.validity,
+            channel: frame.channel,
+        };
+        let origin = (frame.area.x0, frame.area.y0);
+        self.copy(&Delivery { source: &source, origin, tag: frame.tag, at: now }, area, frame.pass, out);
+    }
+
+    /// The last rows of a strip that nothing follows.
+    fn finish_strip(&mut self, place: usize, out: &mut dyn Outlet) {
+        let Some(alone) = self.strips.take_alone(place) else { return };
+        let origin = (alone.area.x0, alone.area.y1);
+        let source = alone.source();
+        self.copy(&Delivery { source: &source, origin, tag: alone.tag, at: alone.at }, alone.area, alone.pass, out);
+        self.strips.put(place, alone.strip);
+    }
+
+    fn copy(&mut self, delivery: &Delivery<'_, '_>, area: Rect, pass: u16, out: &mut dyn Outlet) {
+        let area = self.grid.clip(&area);
+        if area.is_empty() {
+            return;
+        }
+        for (column, row) in self.grid.span(&area).places() {
+            let part = self.grid.tile(column, row).intersection(&area);
             let slot = match self.ledger.get(column, row) {
-                Some(Entry { place, state: State::Partial(slot) }) if place.pass == frame.pass => slot,
+                Some(Entry { place, state: State::Partial(slot) }) if place.pass == pass => slot,
                 _ => {
                     self.counts.pixels_late += part.area();
                     continue;
                 }
             };
             let Some(tile) = self.partial[slot as usize].as_mut() else { continue };
-            let copied = tile.receive(frame, &part, now);
+            let copied = tile.receive(delivery, &part, &mut self.developer);
             self.counts.pixels_used += copied.used;
             self.counts.pixels_duplicate += copied.duplicate;
+            self.counts.pixels_not_scanned += copied.not_scanned;
             if tile.is_complete() {
                 self.retire(slot, out);
             }
@@ -240,10 +308,13 @@ impl Assembler {
 
     /// Lets a partial tile depart as it is.
     fn retire(&mut self, slot: u32, out: &mut dyn Outlet) {
+        self.finish_strips_of(slot, out);
         let Some(mut tile) = self.partial[slot as usize].take() else { return };
         self.partial_count -= 1;
         self.ledger.set(tile.identity.place, State::Gone);
-        tile.outcome = if !tile.is_complete() && tile.has_hole() {
+        tile.close();
+        let channel_missing = tile.identity.channels_missing != 0;
+        tile.outcome = if channel_missing || !tile.is_complete() && tile.has_hole() {
             Outcome::Refused
         } else if tile.identity.coverage < self.rules.min_coverage {
             Outcome::Incomplete
@@ -251,6 +322,15 @@ impl Assembler {
             Outcome::Pending
         };
         out.depart(tile);
+    }
+
+    /// Rows that were held back for the frame that follows go into a tile that departs before it comes.
+    fn finish_strips_of(&mut self, slot: u32, out: &mut dyn Outlet) {
+        while let Some(tile) = self.partial[slot as usize].as_ref().filter(|tile| !tile.is_complete()) {
+            let (area, pass) = (tile.identity.area, tile.identity.place.pass);
+            let Some(place) = self.strips.held_in(pass, &area) else { return };
+            self.finish_strip(place, out);
+        }
     }
 
     /// Too few slots are free. If partial tiles hold all others, the oldest depart, first those that the frame does not
@@ -344,6 +424,7 @@ impl Assembler {
             let stale = |tile: &Slot| now.saturating_duration_since(tile.identity.last_pixel) >= timeout;
             if self.partial[id].as_deref().is_some_and(stale) {
                 self.retire(id as u32, out);
+                out.publish(&self.counts);
             }
         }
     }
@@ -355,6 +436,8 @@ impl Assembler {
         for id in 0..self.partial.len() {
             self.retire(id as u32, out);
         }
+        // With them went the last rows of strips.
+        out.publish(&self.counts);
     }
 
     /// Settles the refused tiles that still owe a result: each is given to `settle`, until it returns false.
@@ -379,9 +462,10 @@ pub(crate) fn is_busy(error: &Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use coverslip_pixels::tone::{Tone, ToneSpec};
     use crossbeam_channel::{Sender, bounded};
 
-    use super::super::frame::FrameHeader;
+    use super::super::frame::{FrameBytes, FrameHeader, Memory};
     use super::super::slot::SlotShape;
     use super::*;
 
@@ -416,8 +500,10 @@ mod tests {
         let shape = SlotShape { width: SIDE, height: SIDE, side: SIDE, features: 0, embedding: 0 };
         (0..12).for_each(|id| drop(free.try_send(Slot::new(id, shape).expect("memory"))));
         let grid = Grid { origin: (0, 0), tile_width: SIDE, tile_height: SIDE, extent: None };
-        let rules = AssemblyRules { timeout: None, min_coverage: 0.5 };
-        let mut assembler = Assembler::new(grid, rules, 1000, 12, slots).expect("memory");
+        let rules = AssemblyRules { timeout: None, min_coverage: 0.5, not_scanned: NotScanned::default() };
+        let tone = Tone::new(&ToneSpec::default()).expect("memory");
+        let developing = (Developer::new(tone, SIDE as usize).expect("memory"), Strips::new(32).expect("memory"));
+        let mut assembler = Assembler::new(grid, rules, 1000, 12, slots, developing).expect("memory");
         let mut watch = Watch { free, published: IntakeCounts::default(), departed: 0 };
         let pixels = vec![7; 3 * 32 * 32];
         let mut submit = |x: i64, height: u32, pass: u32, watch: &mut Watch| {
@@ -429,13 +515,12 @@ mod tests {
                 y: 0,
                 width: 32,
                 height,
-                stride: 96,
-                size: pixels.len() as u64,
+                memory: [Memory { stride: 96, size: pixels.len() as u64 }; 3],
                 pass,
-                focal_plane: 0,
-                tag: FrameTag::default(),
+                ..FrameHeader::default()
             };
-            let frame = header.over(&pixels).expect("a frame");
+            let bytes = FrameBytes { planes: [&pixels; 3], mask: &[] };
+            let frame = header.over(bytes).expect("a frame");
             let taken = assembler.submit(&frame, Instant::now(), watch);
             if taken.as_ref().is_err_and(is_busy) {
                 assembler.remember_refused(&frame, watch);

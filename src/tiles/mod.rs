@@ -1,8 +1,9 @@
-//! From frames to complete tiles: the grid, the slots, the assembler.
+//! From frames to complete tiles: the grid, the slots, the strips, the assembler.
 
 pub(crate) mod assembler;
+pub(crate) mod content;
 pub(crate) mod frame;
 pub(crate) mod grid;
 pub(crate) mod ledger;
-pub(crate) mod pixels;
 pub(crate) mod slot;
+pub(crate) mod strips;

@@ -5,17 +5,22 @@
 
 use std::time::Instant;
 
+use coverslip_pixels::developer::{Developer, Source};
+use coverslip_pixels::format::Samples;
 use coverslip_plugin_abi::Feature;
 use coverslip_profile::{MEASUREMENTS, Measurements};
 
-use super::frame::{Frame, FrameTag};
-use super::grid::{Place, Rect};
-use super::pixels::copy_row;
-use crate::error::Result;
-use crate::memory::{Boxed, filled, reserve};
+use super::frame::FrameTag;
+use super::grid::{Place, Rect, TILE_PIXELS};
+use coverslip_base::error::Result;
+use coverslip_base::memory::{Boxed, filled, reserve};
 
 /// The white of pixels that never arrived.
 pub(crate) const WHITE: u8 = 255;
+/// Bit masks of a slot: arrival by channel, and what was not scanned.
+const MASKS: usize = 4;
+/// Words of a row of the widest tile's mask.
+const MOST_WORDS: usize = TILE_PIXELS.end().div_ceil(64) as usize;
 
 /// What the slots of one slide hold.
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +46,7 @@ impl SlotShape {
         let pixels = u64::from(self.width) * u64::from(self.height);
         let input = if self.is_native() { 0 } else { 3 * u64::from(self.side) * u64::from(self.side) };
         let results = self.features * size_of::<Feature>() + self.embedding * 4;
-        3 * pixels + self.mask_words() as u64 * 8 + input + results as u64 + size_of::<Slot>() as u64
+        3 * pixels + (MASKS * self.mask_words()) as u64 * 8 + input + results as u64 + size_of::<Slot>() as u64
     }
 
     fn mask_words_per_row(&self) -> usize {
@@ -78,12 +83,21 @@ pub(crate) struct Evidence {
     pub(crate) active_count: u32,
     /// Which engine analysed it.
     pub(crate) epoch: Option<u64>,
+    /// It was run again on another worker.
+    pub(crate) retried: bool,
 }
 
 impl Default for Evidence {
     fn default() -> Evidence {
         let measurements = [f32::NAN; MEASUREMENTS];
-        Evidence { measurements, reconstruction_error: None, instability: None, active_count: 0, epoch: None }
+        Evidence {
+            measurements,
+            reconstruction_error: None,
+            instability: None,
+            active_count: 0,
+            epoch: None,
+            retried: false,
+        }
     }
 }
 
@@ -98,6 +112,26 @@ pub(crate) struct Identity {
     pub(crate) last_pixel: Instant,
     /// Share of the square's pixels that arrived, 0..=1.
     pub(crate) coverage: f32,
+    /// Share of its pixels that the host said were not scanned, and that no other frame had.
+    pub(crate) not_scanned: f32,
+    /// Bit c: the channel `COVERSLIP_CHANNEL_*` = c never came, but another did.
+    pub(crate) channels_missing: u32,
+}
+
+impl Identity {
+    /// A tile of which nothing has come.
+    pub(crate) fn new(place: Place, area: Rect, tag: FrameTag, now: Instant) -> Identity {
+        Identity {
+            place,
+            area,
+            first: tag,
+            last: tag,
+            last_pixel: now,
+            coverage: 0.0,
+            not_scanned: 0.0,
+            channels_missing: 0,
+        }
+    }
 }
 
 /// The box within a tile that refused frames would have covered, in pixels from the tile's corner.
@@ -135,10 +169,25 @@ pub(crate) struct Slot {
     pub(crate) opened: u64,
     shape: SlotShape,
     expected: u64,
-    arrived: u64,
+    /// Pixels by channel; of frames with all channels the first counts.
+    arrived: [u64; 3],
     pixels: Vec<u8>,
     input: Vec<u8>,
-    mask: Vec<u64>,
+    masks: [Vec<u64>; 3],
+    unscanned: Vec<u64>,
+    /// Its frames are single channels.
+    by_channel: bool,
+    /// Its frames are grey.
+    pub(crate) is_grey: bool,
+}
+
+/// What one frame gives to a tile.
+pub(crate) struct Delivery<'s, 'f> {
+    pub(crate) source: &'s Source<'f>,
+    /// Where the source's column 0 and row 0 lie.
+    pub(crate) origin: (i64, i64),
+    pub(crate) tag: FrameTag,
+    pub(crate) at: Instant,
 }
 
 /// Counts of a frame's pixels in one tile.
@@ -146,6 +195,7 @@ pub(crate) struct Slot {
 pub(crate) struct Copied {
     pub(crate) used: u64,
     pub(crate) duplicate: u64,
+    pub(crate) not_scanned: u64,
 }
 
 impl Slot {
@@ -154,16 +204,10 @@ impl Slot {
         let nowhere = Rect { x0: 0, y0: 0, x1: 0, y1: 0 };
         let side = shape.side as usize;
         let input = if shape.is_native() { 0 } else { 3 * side * side };
+        let mask = || filled(shape.mask_words(), 0);
         Boxed::new(Slot {
             id,
-            identity: Identity {
-                place: Place { column: 0, row: 0, pass: 0 },
-                area: nowhere,
-                first: FrameTag::default(),
-                last: FrameTag::default(),
-                last_pixel: Instant::now(),
-                coverage: 0.0,
-            },
+            identity: Identity::new(Place { column: 0, row: 0, pass: 0 }, nowhere, FrameTag::default(), Instant::now()),
             outcome: Outcome::Pending,
             evidence: Evidence::default(),
             features: reserve(shape.features)?,
@@ -172,16 +216,19 @@ impl Slot {
             opened: 0,
             shape,
             expected: 0,
-            arrived: 0,
+            arrived: [0; 3],
             pixels: filled(3 * shape.width as usize * shape.height as usize, WHITE)?,
             input: filled(input, WHITE)?,
-            mask: filled(shape.mask_words(), 0)?,
+            masks: [mask()?, mask()?, mask()?],
+            unscanned: mask()?,
+            by_channel: false,
+            is_grey: false,
         })
     }
 
     /// Assigns a tile to the slot; `expected` of the tile's pixels lie on the slide.
     pub(crate) fn open(&mut self, place: Place, area: Rect, expected: u64, tag: FrameTag, opened: u64, now: Instant) {
-        self.identity = Identity { place, area, first: tag, last: tag, last_pixel: now, coverage: 0.0 };
+        self.identity = Identity::new(place, area, tag, now);
         self.outcome = Outcome::Pending;
         self.evidence = Evidence::default();
         self.features.clear();
@@ -189,60 +236,110 @@ impl Slot {
         self.hole = None;
         self.opened = opened;
         self.expected = expected;
-        self.arrived = 0;
-        self.mask.fill(0);
+        self.arrived = [0; 3];
+        self.masks.iter_mut().for_each(|mask| mask.fill(0));
+        self.unscanned.fill(0);
+        (self.by_channel, self.is_grey) = (false, false);
     }
 
-    /// Copies those pixels of `frame` that lie in `part` and have not arrived yet. `part` lies within this tile, the frame
-    /// and the slide.
-    pub(crate) fn receive(&mut self, frame: &Frame<'_>, part: &Rect, now: Instant) -> Copied {
-        let (width, bytes) = (self.shape.width as usize, frame.format.bytes_per_pixel());
-        let words = self.shape.mask_words_per_row();
+    /// Copies those pixels of a frame that lie in `part`, were captured and have not arrived yet. `part` lies within this
+    /// tile, the frame and the slide.
+    pub(crate) fn receive(&mut self, delivery: &Delivery<'_, '_>, part: &Rect, developer: &mut Developer) -> Copied {
+        let Delivery { source, origin, tag, at } = *delivery;
+        let channel = source.channel.unwrap_or(0);
+        self.by_channel |= source.channel.is_some();
+        self.is_grey |= source.format.samples == Samples::Mono && source.channel.is_none();
+        let column = |x: i64| (x - origin.0) as usize;
+        developer.begin(column(part.x0), column(part.x1));
         let from = (part.x0 - self.identity.area.x0) as usize;
         let to = (part.x1 - self.identity.area.x0) as usize;
-        let mut used = 0;
+        let mut copied = Copied::default();
         for y in part.y0..part.y1 {
             let row = (y - self.identity.area.y0) as usize;
-            let source = frame.row_from(part.x0, y);
-            let target = &mut self.pixels[3 * row * width..3 * (row + 1) * width];
-            for_each_clear_run(&mut self.mask[row * words..(row + 1) * words], from, to, |start, end| {
-                copy_row(
-                    frame.format,
-                    &source[(start - from) * bytes..(end - from) * bytes],
-                    &mut target[3 * start..3 * end],
-                );
-                used += (end - start) as u64;
+            self.receive_row(row, (from, to), channel, (source, (y - origin.1) as isize), developer, &mut copied);
+        }
+        self.arrived[channel] += copied.used;
+        if copied.used > 0 {
+            (self.identity.last, self.identity.last_pixel) = (tag, at);
+        }
+        copied.duplicate = part.area() - copied.used - copied.not_scanned;
+        copied
+    }
+
+    fn receive_row(
+        &mut self,
+        row: usize,
+        (from, to): (usize, usize),
+        channel: usize,
+        (source, y): (&Source<'_>, isize),
+        developer: &mut Developer,
+        copied: &mut Copied,
+    ) {
+        let (width, words) = (self.shape.width as usize, self.shape.mask_words_per_row());
+        let mask = &mut self.masks[channel][row * words..(row + 1) * words];
+        let target = &mut self.pixels[3 * row * width..3 * (row + 1) * width];
+        let mut missing = [0; MOST_WORDS];
+        let missing = &mut missing[..words];
+        if let Some(flags) = developer.missing(source, y) {
+            for (at, _) in flags.iter().enumerate().filter(|(_, flag)| **flag != 0) {
+                missing[(from + at) / 64] |= 1 << ((from + at) % 64);
+                copied.not_scanned += 1;
+            }
+            let unscanned = &mut self.unscanned[row * words..(row + 1) * words];
+            unscanned.iter_mut().zip(&*missing).for_each(|(all, new)| *all |= new);
+        }
+        // What was not captured passes for arrived while the row is copied.
+        mask.iter_mut().zip(missing.iter_mut()).for_each(|(mask, missing)| {
+            *missing &= !*mask;
+            *mask |= *missing;
+        });
+        if run_length(mask, from, to, true) < to - from {
+            let line = developer.row(source, y);
+            for_each_clear_run(mask, from, to, |start, end| {
+                line.copy(start - from, end - from, &mut target[3 * start..3 * end]);
+                copied.used += (end - start) as u64;
             });
         }
-        self.arrived += used;
-        if used > 0 {
-            self.identity.last = frame.tag;
-            self.identity.last_pixel = now;
+        mask.iter_mut().zip(&*missing).for_each(|(mask, missing)| *mask &= !missing);
+    }
+
+    /// No more of it comes: what can be said of its pixels as a whole.
+    pub(crate) fn close(&mut self) {
+        if self.by_channel {
+            let none = self.arrived.map(|count| count == 0);
+            let some = none.contains(&false);
+            let missing = |channel: usize| u32::from(none[channel] && some) << (channel + 1);
+            self.identity.channels_missing = missing(0) | missing(1) | missing(2);
+            let [all, green, blue] = &mut self.masks;
+            all.iter_mut().zip(green.iter().zip(&*blue)).for_each(|(all, (green, blue))| *all &= green & blue);
+            self.arrived[0] = all.iter().map(|word| u64::from(word.count_ones())).sum();
         }
-        self.identity.coverage = (self.arrived as f64 / self.square()) as f32;
-        Copied { used, duplicate: part.area() - used }
+        let holes = self.unscanned.iter().zip(&self.masks[0]).map(|(unscanned, mask)| (unscanned & !mask).count_ones());
+        self.identity.not_scanned = (f64::from(holes.sum::<u32>()) / self.square()) as f32;
+        self.identity.coverage = (self.arrived[0] as f64 / self.square()) as f32;
     }
 
     fn square(&self) -> f64 {
         f64::from(self.shape.width) * f64::from(self.shape.height)
     }
 
-    /// Every pixel that lies on the slide has arrived.
+    /// Every pixel that lies on the slide has arrived, in every channel.
     pub(crate) fn is_complete(&self) -> bool {
-        self.arrived >= self.expected
+        let channels = if self.by_channel { 3 } else { 1 };
+        self.arrived[..channels].iter().all(|&count| count >= self.expected)
     }
 
     /// Some pixels of a refused frame never arrived.
     pub(crate) fn has_hole(&self) -> bool {
         let Some(Hole { x, y }) = self.hole else { return false };
         let (words, length) = (self.shape.mask_words_per_row(), usize::from(x.1 - x.0));
-        let mut rows = self.mask.chunks_exact(words).take(y.1.into()).skip(y.0.into());
+        let mut rows = self.masks[0].chunks_exact(words).take(y.1.into()).skip(y.0.into());
         rows.any(|row| run_length(row, x.0.into(), x.1.into(), true) < length)
     }
 
     /// Pixels of the square that have not arrived; they are white after [`Slot::whiten`].
     pub(crate) fn missing(&self) -> usize {
-        (u64::from(self.shape.width) * u64::from(self.shape.height) - self.arrived) as usize
+        (u64::from(self.shape.width) * u64::from(self.shape.height) - self.arrived[0]) as usize
     }
 
     /// Fills what never arrived with white, so that no pixel of an earlier tile can show.
@@ -251,7 +348,7 @@ impl Slot {
             return;
         }
         let (width, words) = (self.shape.width as usize, self.shape.mask_words_per_row());
-        for (row, mask) in self.mask.chunks_exact_mut(words).enumerate() {
+        for (row, mask) in self.masks[0].chunks_exact_mut(words).enumerate() {
             let target = &mut self.pixels[3 * row * width..3 * (row + 1) * width];
             for_each_clear_run(mask, 0, width, |start, end| target[3 * start..3 * end].fill(WHITE));
         }

@@ -13,7 +13,7 @@ pub(super) const FRAME: u32 = 32;
 /// The extent of a slide: 6 × 4 tiles of the bundle's side.
 const EXTENT: [u64; 2] = [96, 64];
 /// Pixel formats with so many bytes per pixel; a Bayer and a packed one have none to spare.
-const FORMATS: [(u32, u64); 10] = [
+const FORMATS: [(u32, u64); 14] = [
     (PFNC_RGB8, 3),
     (PFNC_BGR8, 3),
     (PFNC_RGBA8, 4),
@@ -24,6 +24,10 @@ const FORMATS: [(u32, u64); 10] = [
     (PFNC_RGB16, 6),
     (PFNC_BAYER_RG8, 1),
     (PFNC_MONO12P, 2),
+    (PFNC_MONO14P, 2),
+    (PFNC_BAYER_GB12P, 2),
+    (PFNC_BAYER_BG10_PACKED, 2),
+    (PFNC_RGB10P, 4),
 ];
 
 /// A slide's description. It points into `kept`, which must outlive the call.

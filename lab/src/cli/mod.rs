@@ -13,6 +13,8 @@ pub mod sae;
 mod scan;
 mod sign;
 mod trust;
+#[cfg(target_os = "linux")]
+mod validate;
 
 use std::io::{Write, stderr};
 use std::process::ExitCode;
@@ -53,6 +55,9 @@ enum Command {
     Sign(sign::Args),
     /// Install the library, its headers and what CMake and pkg-config need
     Install(install::Args),
+    /// Check how a vendor's host keeps the contract
+    #[cfg(target_os = "linux")]
+    Validate(validate::Args),
 }
 
 /// Parses the process's arguments and does what they say.
@@ -69,6 +74,8 @@ pub fn run() -> ExitCode {
         Command::Sae(args) => sae::run(args, &mut screen()),
         Command::Sign(args) => sign::run(args).map(|()| ExitCode::SUCCESS),
         Command::Install(args) => install::run(args).map(|()| ExitCode::SUCCESS),
+        #[cfg(target_os = "linux")]
+        Command::Validate(args) => validate::run(args),
     };
     outcome.unwrap_or_else(|error| {
         // Nothing is left to do if stderr is gone.

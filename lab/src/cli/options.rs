@@ -41,6 +41,9 @@ pub(super) struct EngineArgs {
     /// for a bundle that `bundle quantise` has not found near enough
     #[arg(long, value_enum, default_value_t = CpuPrecision::Float32)]
     cpu_precision: CpuPrecision,
+    /// Where the model runs: auto runs TensorRT in a process of its own where coverslip-worker lies beside the library
+    #[arg(long, value_enum, default_value_t = Isolation::Auto)]
+    isolation: Isolation,
     /// The file of `coverslip engine tune` for this machine [default: kernels from a fixed table]
     #[arg(long, value_name = "FILE")]
     cpu_tuning: Option<PathBuf>,
@@ -76,6 +79,15 @@ enum CpuPrecision {
     Int8,
 }
 
+#[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+enum Isolation {
+    Auto,
+    /// In this process
+    Never,
+    /// In a process of its own, on the CPU too
+    Always,
+}
+
 impl EngineArgs {
     pub(super) fn choice(&self) -> EngineChoice {
         // The plugin takes no path that depends on the folder where the command is run.
@@ -97,6 +109,11 @@ impl EngineArgs {
                 CpuPrecision::Float32 => abi::CPU_PRECISION_FLOAT32,
                 CpuPrecision::Half => abi::CPU_PRECISION_HALF,
                 CpuPrecision::Int8 => abi::CPU_PRECISION_INT8,
+            },
+            isolation: match self.isolation {
+                Isolation::Auto => abi::ISOLATION_AUTO,
+                Isolation::Never => abi::ISOLATION_NEVER,
+                Isolation::Always => abi::ISOLATION_ALWAYS,
             },
             cpu_tuning: self.cpu_tuning.as_deref().map(absolute),
             max_batch: self.max_batch,

@@ -14,7 +14,8 @@ use crate::resume;
 /// The key of a run with the bundle of this digest.
 pub(super) fn of(request: &Request, bundle: &[u8; 32]) -> String {
     let Request { cutting, naming, background, setup, .. } = request;
-    let EngineChoice { engine, tensorrt_library, plans, precision, cpu_precision, cpu_tuning, max_batch } =
+    // Where the engine runs changes no bit of what it computes.
+    let EngineChoice { engine, tensorrt_library, isolation: _, plans, precision, cpu_precision, cpu_tuning, max_batch } =
         &setup.engine;
     let field = match cutting.field {
         Field::Grid => "grid",
@@ -114,6 +115,7 @@ mod tests {
             engine: abi::ENGINE_TENSORRT,
             tensorrt_library: Some("/lib/libnvinfer.so.11".into()),
             plans: Some("/plans".into()),
+            isolation: abi::ISOLATION_ALWAYS,
             precision: abi::PRECISION_BFLOAT16,
             cpu_tuning: None,
             cpu_precision: abi::CPU_PRECISION_HALF,

@@ -7,6 +7,8 @@ pub(crate) struct EngineChoice {
     /// `COVERSLIP_ENGINE_*`.
     pub(crate) engine: i32,
     pub(crate) tensorrt_library: Option<PathBuf>,
+    /// `COVERSLIP_ISOLATION_*`
+    pub(crate) isolation: i32,
     pub(crate) plans: Option<PathBuf>,
     /// `COVERSLIP_PRECISION_*`.
     pub(crate) precision: i32,

@@ -5,7 +5,17 @@ use std::path::{Path, PathBuf};
 
 use coverslip_bundle::MANIFEST_FILE;
 
-/// `given`, or the library that cargo built or an installation put beside this command; of several builds the latest.
+/// The program that runs the engine in a process of its own. The library looks for it in its own folder.
+pub(crate) const WORKER: &str = if cfg!(windows) { "coverslip-worker.exe" } else { "coverslip-worker" };
+
+/// The worker that was built with this library: beside it, or beside cargo's folder of what was built for others.
+pub(crate) fn worker(library: &Path) -> Option<PathBuf> {
+    let folder = library.parent()?;
+    let above = folder.parent().filter(|_| folder.ends_with("deps"));
+    [Some(folder), above].into_iter().flatten().map(|folder| folder.join(WORKER)).find(|path| path.is_file())
+}
+
+/// `given`, or the library that was built or installed with this command.
 pub(crate) fn library(given: Option<&Path>) -> Result<PathBuf, Box<dyn Error>> {
     if let Some(path) = given {
         // The loader would search the system's directories for a bare name.
@@ -13,7 +23,18 @@ pub(crate) fn library(given: Option<&Path>) -> Result<PathBuf, Box<dyn Error>> {
             format!("{}: expected the Coverslip library, found: {error}. Give its path", path.display()).into()
         });
     }
-    let name = format!("{}coverslip{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
+    built("coverslip")
+}
+
+/// The library that `coverslip validate` puts in the real one's place.
+#[cfg(target_os = "linux")]
+pub(crate) fn standin() -> Result<PathBuf, Box<dyn Error>> {
+    built("coverslip_standin")
+}
+
+/// A shared library that was built with this command, or installed beside it; of several builds the latest.
+fn built(name: &str) -> Result<PathBuf, Box<dyn Error>> {
+    let name = format!("{}{name}{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
     let executable = std::env::current_exe()?;
     let folder = executable.parent().ok_or("this executable has no folder")?;
     let built = [folder.join(&name), folder.join("deps").join(&name)];

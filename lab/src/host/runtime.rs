@@ -46,6 +46,7 @@ impl Runtime {
         desc.plan_cache_path = or_null(&plans);
         desc.precision = engine.precision;
         desc.cpu_precision = engine.cpu_precision;
+        desc.isolation = engine.isolation;
         desc.cpu_tuning_path = or_null(&tuning);
         desc.max_batch = engine.max_batch;
         if tensorrt.is_none() {

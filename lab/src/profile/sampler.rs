@@ -136,7 +136,11 @@ impl Sampler {
         let changed_before = |seen: usize| ends.iter().take(seen).filter(|(_, y)| *y >= i64::from(middle)).count();
         let seen = played.alerts.iter().zip(&played.seen_at_alert);
         let of_change = seen.map(|(alert, &seen)| (alert.code, changed_before(seen)));
-        Ok(of_change.filter(|&(code, tiles)| tiles > 0 && code != abi::ALERT_ENGINE_FALLBACK).collect())
+        Ok(of_change
+            .filter(|&(code, tiles)| {
+                tiles > 0 && ![abi::ALERT_ENGINE_FALLBACK, abi::ALERT_WORKER_RESTARTED].contains(&code)
+            })
+            .collect())
     }
 
     /// The analysed tiles of a slide, thinned by a draw that is the same for a place on every scanner.

@@ -5,6 +5,7 @@
 mod examples;
 mod package;
 mod programs;
+mod validated;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

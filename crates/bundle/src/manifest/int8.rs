@@ -77,7 +77,7 @@ impl Int8Gate {
     /// Why the mix is not offered; `None`: it passes. A figure that is no number does not pass.
     pub fn refusal(&self) -> Option<String> {
         let least = |what: &str, found: f64, least: f64| {
-            (!(found >= least)).then(|| format!("{what} is {found:.3}, expected at least {least}"))
+            (found.is_nan() || found < least).then(|| format!("{what} is {found:.3}, expected at least {least}"))
         };
         let changed = self.flags_changed;
         least("the mean overlap of the reported features with float32's", self.overlap, Self::OVERLAP)
@@ -85,7 +85,7 @@ impl Int8Gate {
             .or_else(|| least("the overlap weighted by value", self.value_overlap, Self::VALUE_OVERLAP))
             .or_else(|| {
                 let most = Self::FLAGS_CHANGED;
-                (!(changed <= most))
+                (changed.is_nan() || changed > most)
                     .then(|| format!("the share of raised flags that change is {changed:.4}, expected at most {most}"))
             })
     }
@@ -107,7 +107,8 @@ mod tests {
             kernels: "plain".into(),
         };
         assert_eq!(passes.refusal(), None);
-        let worse: [(&str, fn(&mut Int8Gate, f64)); 4] = [
+        type Set = fn(&mut Int8Gate, f64);
+        let worse: [(&str, Set); 4] = [
             ("mean overlap", |gate, by| gate.overlap -= by),
             ("5th percentile", |gate, by| gate.overlap_low -= by),
             ("weighted by value", |gate, by| gate.value_overlap -= by),

@@ -219,7 +219,7 @@ fn int8_is_the_plain_ones_to_the_bit() {
             let (width, stride) = (padded(depth), padded(depth) / 4);
             let mut words = [vec![0; rows * stride], vec![1; rows * stride]];
             let mut scales = [Scale::default(); 32];
-            for row in 0..rows {
+            for (row, scale) in scales.iter_mut().enumerate().take(rows) {
                 let mut values = uniform(&mut random, depth);
                 // One-sided rows, as after GELU; a row of zeros; one of large values.
                 match row % 4 {
@@ -230,13 +230,13 @@ fn int8_is_the_plain_ones_to_the_bit() {
                 }
                 values.resize(width, 0.0);
                 let at = row * stride..(row + 1) * stride;
-                scales[row] = plain.quantise(&values, &mut words[0][at.clone()]);
-                assert_eq!(kernels.quantise(&values, &mut words[1][at.clone()]), scales[row], "{name} row of {depth}");
+                *scale = plain.quantise(&values, &mut words[0][at.clone()]);
+                assert_eq!(kernels.quantise(&values, &mut words[1][at.clone()]), *scale, "{name} row of {depth}");
                 // What was quantised is within half a step of what it was.
                 for (i, value) in values.iter().enumerate() {
                     let octet = i32::from(words[0][at.start + i / 4].to_le_bytes()[i % 4]);
-                    let near = scales[row].size * (octet - scales[row].zero) as f32;
-                    assert!((near - value).abs() <= 0.5001 * scales[row].size, "{name} {value} as {near}");
+                    let near = scale.size * (octet - scale.zero) as f32;
+                    assert!((near - value).abs() <= 0.5001 * scale.size, "{name} {value} as {near}");
                 }
             }
             assert_eq!(words[0], words[1], "{name} words of {depth}");

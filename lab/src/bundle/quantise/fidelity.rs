@@ -168,7 +168,8 @@ mod tests {
     fn a_profile_adds_its_checks() {
         let manifest = recipe(&SyntheticSpec::default()).manifest;
         let profile = coverslip_profile::synthetic::profile(&manifest, Digest([0; 32]), &["A", "B"], 999);
-        let slides = Slides { pixels: Vec::new(), slides: vec![0..2] };
+        let one = 0..2;
+        let slides = Slides { pixels: Vec::new(), slides: Vec::from([one]) };
         let expected = outputs(&manifest, 2);
         let mut found = expected.clone();
         let width = manifest.tap_width(&manifest.taps[1]);
