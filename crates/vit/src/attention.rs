@@ -3,8 +3,8 @@
 use coverslip_bundle::BundleError;
 
 use crate::aligned::Aligned;
-use crate::kernels::{Columns, Out, Right, Scale, To};
-use crate::panels::{Panels, Rows, padded};
+use crate::kernels::{Columns, Out, Right, To};
+use crate::panels::{Panels, Rows, Scale, padded};
 use crate::weights::{Block, Model};
 
 /// Queries whose scores are held at once: whole tiles of every family.

@@ -7,10 +7,9 @@ use coverslip_bundle::fold::Norm;
 
 use crate::aligned::Aligned;
 use crate::attention::Attention;
-use crate::kernels::Scale;
 use crate::maxima::Maxima;
 use crate::mlp::Mlp;
-use crate::panels::Rows;
+use crate::panels::{Rows, Scale};
 use crate::patches::Patches;
 use crate::pool::Pool;
 use crate::sae::Coding;

@@ -3,8 +3,8 @@
 use coverslip_bundle::BundleError;
 
 use crate::aligned::Aligned;
-use crate::kernels::{Make, Out, Right, Scale, To};
-use crate::panels::{Panels, Rows, padded};
+use crate::kernels::{Make, Out, Right, To};
+use crate::panels::{Panels, Rows, Scale, padded};
 use crate::weights::{Block, HIDDEN, HiddenPart, Model};
 
 /// The buffers of the MLP.

@@ -7,7 +7,6 @@
 use coverslip_bundle::BundleError;
 
 use crate::aligned::Aligned;
-use crate::kernels::Scale;
 
 /// Columns in a line: the float32s of a cache line.
 pub(crate) const LINE: usize = 16;
@@ -164,6 +163,13 @@ impl Panels {
     pub(crate) fn bytes(&self) -> usize {
         self.words.bytes()
     }
+}
+
+/// What a row's u8s stand for: size·(u8 − zero).
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Scale {
+    pub(crate) size: f32,
+    pub(crate) zero: i32,
 }
 
 /// The left-hand side of a product: rows of words.

@@ -9,10 +9,10 @@ use coverslip_bundle::{
 
 use crate::aligned::Aligned;
 use crate::choice::Choice;
-use crate::kernels::{Int8Kernels, Kernels, Out, Right, Scale};
+use crate::kernels::{Int8Kernels, Kernels, Out, Right};
 use crate::layer::{Layer, rows};
 use crate::maxima::{Maxima, factors};
-use crate::panels::{Layout, Panels, Rows, padded};
+use crate::panels::{Layout, Panels, Rows, Scale, padded};
 use crate::sae::Sae;
 
 /// Hidden values of an MLP that are computed, and used, before the next: with the tokens of a tile they fit the

@@ -2,13 +2,13 @@
 
 use std::arch::x86_64::*;
 
+use super::Columns;
 use super::avx512::{Avx512, with};
 use super::avx512_bf16::BFloat16;
 use super::entries::int8_kernels;
 use super::octets;
 use super::vector::{Float32, Multiply};
-use super::{Columns, Scale};
-use crate::panels::LINE;
+use crate::panels::{LINE, Scale};
 
 /// Proof that the processor has AVX512-VNNI.
 #[derive(Clone, Copy)]

@@ -2,12 +2,12 @@
 
 use std::arch::x86_64::*;
 
+use super::Columns;
 use super::avx2::{Avx2, with};
 use super::entries::int8_kernels;
 use super::octets;
 use super::vector::{Float32, Multiply};
-use super::{Columns, Scale};
-use crate::panels::LINE;
+use crate::panels::{LINE, Scale};
 
 /// Proof that the processor has AVX-VNNI.
 #[derive(Clone, Copy)]

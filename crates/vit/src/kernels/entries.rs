@@ -84,9 +84,9 @@ macro_rules! int8_kernels {
                 $crate::panels::Layout { values: <$octets as $crate::kernels::vector::Multiply>::VALUES, lines: $lines }
             }
 
-            fn quantise(&self, row: &[f32], words: &mut [u32]) -> $crate::kernels::Scale {
+            fn quantise(&self, row: &[f32], words: &mut [u32]) -> $crate::panels::Scale {
                 #[target_feature(enable = $features)]
-                fn with(octets: $octets, row: &[f32], words: &mut [u32]) -> $crate::kernels::Scale {
+                fn with(octets: $octets, row: &[f32], words: &mut [u32]) -> $crate::panels::Scale {
                     let v = $crate::kernels::vector::Multiply::vector(octets);
                     $crate::kernels::octets::quantise(v, row, words)
                 }

@@ -35,7 +35,7 @@ mod vector;
 
 use coverslip_bundle::fold::Norm;
 
-use crate::panels::{Layout, Panels, Rows};
+use crate::panels::{Layout, Panels, Rows, Scale};
 
 /// What a forward is made of. Rows of float32 have whole lines; what is beyond their width is 0 and stays so.
 pub(crate) trait Kernels: Send + Sync {
@@ -70,13 +70,6 @@ pub(crate) trait Int8Kernels: Send + Sync {
 
     /// As [`Kernels::product`], of quantised rows and weights; operands that it writes are the float family's.
     fn product(&self, a: Rows<'_>, b: Right<'_>, out: Out<'_>);
-}
-
-/// What a row's u8s stand for: size·(u8 − zero).
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Scale {
-    pub(crate) size: f32,
-    pub(crate) zero: i32,
 }
 
 /// What a column's int8s stand for, in whole lines; empty where the weights are floats.

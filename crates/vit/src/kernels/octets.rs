@@ -1,10 +1,10 @@
 //! The kernels of int8 that are not products: rows to u8, and integer sums to values.
 
-use super::Scale;
 #[cfg(target_arch = "x86_64")]
 use super::{Columns, vector::Integers};
 #[cfg(target_arch = "x86_64")]
 use crate::panels::LINE;
+use crate::panels::Scale;
 
 /// A row's least and largest value, and 0, lie between 0 and 255. A value that is no number makes the scale none, and
 /// with it every product of the row.

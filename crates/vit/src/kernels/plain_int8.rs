@@ -2,8 +2,8 @@
 
 use super::octets::scale;
 use super::plain::Plain;
-use super::{Int8Kernels, Out, Right, Scale};
-use crate::panels::{LINE, Layout, Rows};
+use super::{Int8Kernels, Out, Right};
+use crate::panels::{LINE, Layout, Rows, Scale};
 
 /// The plain products of int8, whose operands are those of a family of floats.
 pub(crate) struct PlainInt8 {

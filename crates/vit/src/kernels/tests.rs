@@ -5,12 +5,12 @@ use coverslip_numerics::SplitMix64;
 
 use super::plain::Plain;
 use super::plain_int8::PlainInt8;
-use super::{Int8Kernels, Kernels, Make, Out, Right, Scale, To};
+use super::{Int8Kernels, Kernels, Make, Out, Right, To};
 use crate::aligned::Aligned;
 use crate::choice::Int8Family;
 use crate::features::Family;
 use crate::layer::Layer;
-use crate::panels::{Layout, Panels, Rows, padded};
+use crate::panels::{Layout, Panels, Rows, Scale, padded};
 
 /// The families, and their names for messages. What the processor lacks is said and left out.
 fn families() -> Vec<(&'static str, Box<dyn Kernels>)> {

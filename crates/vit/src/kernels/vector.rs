@@ -3,8 +3,8 @@
 //! A value of a type that is a [`Vector`] proves that the processor has the instructions: only then it can be made. Its
 //! methods are therefore safe. They are inlined into a kernel's entry, which enables the instructions.
 
-use super::{Columns, Scale};
-use crate::panels::LINE;
+use super::Columns;
+use crate::panels::{LINE, Scale};
 
 pub(super) trait Vector: Copy {
     /// 16 float32s, in one register or more.

@@ -100,7 +100,7 @@ impl<'a> Curve<'a> {
                     out,
                     "  {count} of {} layers in int8, the others in {}: overlap {:.4}, low {:.4}, by value {:.4}",
                     self.order.len(),
-                    super::rest_name(rest),
+                    rest_name(rest),
                     found.overlap,
                     found.low,
                     found.value
@@ -215,6 +215,14 @@ impl<'a> Curve<'a> {
     /// The layers that stay in floats, the one that costs most first.
     pub(super) fn kept(&self, point: &Point) -> impl Iterator<Item = (usize, Int8Layer)> {
         self.order[point.count..].iter().rev().copied()
+    }
+}
+
+/// The name of what multiplies the other layers.
+pub(super) fn rest_name(rest: Int8Rest) -> &'static str {
+    match rest {
+        Int8Rest::Float32 => "float32",
+        Int8Rest::Half => "half",
     }
 }
 

@@ -13,7 +13,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use coverslip_bundle::build::with_int8;
-use coverslip_bundle::{Architecture, Bundle, Int8Gate, Int8Rest};
+use coverslip_bundle::{Architecture, Bundle, Int8Gate};
 use coverslip_profile::Profile;
 use coverslip_vit::{Choice, outputs};
 
@@ -91,14 +91,6 @@ pub(crate) fn run(request: &QuantiseRequest, out: &mut impl Write) -> Result<(),
         Some(reason) => writeln!(out, "not offered in int8: {reason}")?,
     }
     Ok(writeln!(out, "{}", bundle.digest())?)
-}
-
-/// The name of what multiplies the other layers.
-fn rest_name(rest: Int8Rest) -> &'static str {
-    match rest {
-        Int8Rest::Float32 => "float32",
-        Int8Rest::Half => "half",
-    }
 }
 
 #[cfg(test)]

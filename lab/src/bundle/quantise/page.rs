@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use coverslip_vit::{Lane, Model};
 
-use super::curve::{Curve, Point};
+use super::curve::{Curve, Point, rest_name};
 use super::fidelity::Fidelity;
 
 /// Runs of each point; the quickest counts, since a neighbour only slows.
@@ -34,7 +34,7 @@ pub(super) fn write(
              flags {:.4}{what}",
             point.count,
             curve.layers(),
-            super::rest_name(point.rest),
+            rest_name(point.rest),
             float32 / time,
             found.overlap,
             found.low,
