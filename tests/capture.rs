@@ -62,7 +62,7 @@ fn put(format: PixelFormat, code: u32, row: &mut [u8], at: usize, level: u16) {
     let dense = matches!(code & 0xffff, 0x46..=0x49 | 0x52..=0x5d | 0x104);
     let places: Vec<usize> = match (gige, dense, bits) {
         (true, ..) => {
-            let (low, high) = if at % 2 == 0 { (8, 0) } else { (12, 16) };
+            let (low, high) = if at.is_multiple_of(2) { (8, 0) } else { (12, 16) };
             (low..low + bits - 8).chain(high..high + 8).map(|place| at / 2 * 24 + place).collect()
         }
         (_, true, _) => (at * bits..(at + 1) * bits).collect(),

@@ -74,7 +74,7 @@ fn what_only_colours_show_is_not_checked_on_grey_tissue() {
     let mut picture = Picture::tissue(2 * SIDE, SIDE, 1);
     let width = picture.width as usize;
     for (at, pixel) in picture.rgb.chunks_exact_mut(3).enumerate() {
-        if (at % width / 16 + at / width / 16) % 2 == 0 {
+        if (at % width / 16 + at / width / 16).is_multiple_of(2) {
             pixel.iter_mut().for_each(|level| *level /= 2);
         }
     }

@@ -104,7 +104,7 @@ mod tests {
             Packing::Dense => (at * bits as usize..(at + 1) * bits as usize).collect(),
             // Low bits first: bits 8.. or 12.. of the three bytes, then the whole of the first or third.
             Packing::Gige => {
-                let (low, high) = if at % 2 == 0 { (8, 0) } else { (12, 16) };
+                let (low, high) = if at.is_multiple_of(2) { (8, 0) } else { (12, 16) };
                 let start = at / 2 * 24;
                 (low..low + bits as usize - 8).chain(high..high + 8).map(|place| start + place).collect()
             }
