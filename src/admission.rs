@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use crate::config::slide::SlidePlan;
-use crate::error::{Result, error};
-use crate::fault;
 use crate::judge::docket::Docket;
 use crate::judge::event::Event;
-use crate::memory::{Boxed, expect_room};
 use crate::pipeline::shared::Shared;
 use crate::slide::state::{Downstream, Slide};
+use coverslip_base::error::{Result, error};
+use coverslip_base::fault;
+use coverslip_base::memory::{Boxed, expect_room};
 
 /// Begins a slide: reserves its memory, adds it to the runtime's slides, and gives its docket to the judge.
 pub(crate) fn admit(shared: &Shared, plan: SlidePlan) -> Result<Arc<Slide>> {
@@ -23,7 +23,8 @@ pub(crate) fn admit(shared: &Shared, plan: SlidePlan) -> Result<Arc<Slide>> {
     let queues: Arc<dyn Downstream> = shared.queues.clone();
     let slide = Slide::begin(shared.slides.number(), plan.config, Arc::downgrade(&queues))?;
     let fallback = shared.duty.loss().map(|loss| loss.reason);
-    let docket = Boxed::new(Docket::new(slide.clone(), plan.rules, fallback)?)?;
+    let precision = shared.duty.about().precision;
+    let docket = Boxed::new(Docket::new(slide.clone(), plan.rules, fallback, precision)?)?;
     // What the engine takes for a tile must be left.
     expect_room("the engine's runs", shared.duty.about().all_runs())?;
     // Again: another thread may have begun one meanwhile.

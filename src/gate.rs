@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use coverslip_base::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Why a wait ended without what it waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,7 +132,8 @@ mod tests {
 #[cfg(test)]
 mod models {
     use super::*;
-    use crate::sync::{Arc, AtomicBool, Ordering, every_order, thread};
+    use crate::every_order::every_order;
+    use coverslip_base::sync::{Arc, AtomicBool, Ordering, thread};
 
     /// A gate, and what its waiters wait for.
     #[derive(Default)]

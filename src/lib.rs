@@ -12,10 +12,11 @@
 //! `config` decides what a host's wishes come to, `runtime` starts and stops bundle, engine and threads, `admission`
 //! begins slides, and host threads wait at `gate`. Each module names only modules that stand before it here:
 //!
-//! `sync` `error` `fault` `thread` `memory` `log` `gate` · `tiles` `measure` `resample` `outbox` · `slide` · `judge` ·
-//! `engine` · `pipeline` · `config` · `runtime` `admission` · `abi`
+//! `gate` `restarts` · `tiles` `measure` `resample` `outbox` · `slide` · `judge` · `engine` · `pipeline` · `config` ·
+//! `runtime` `admission` · `abi`
 //!
-//! Only `abi` sees host pointers; `unsafe` is only there and where the GPU's engine calls CUDA.
+//! Errors, memory, threads, locks and the log are in `crates/base`, engines in `crates/engine`, what is said to the worker
+//! process in `crates/wire`. Only `abi` sees host pointers, and `unsafe` is only there.
 
 #![deny(missing_docs)]
 #![deny(unsafe_code)]
@@ -26,21 +27,19 @@ mod abi;
 mod admission;
 mod config;
 mod engine;
-mod error;
-#[cfg_attr(not(debug_assertions), allow(dead_code))]
-pub mod fault;
+#[cfg(loom)]
+#[cfg(test)]
+mod every_order;
 mod gate;
 mod judge;
-mod log;
 mod measure;
-mod memory;
 mod outbox;
 mod pipeline;
 mod resample;
+mod restarts;
 mod runtime;
 mod slide;
-mod sync;
-mod thread;
 mod tiles;
 
 pub use abi::coverslip_get_api;
+pub use coverslip_base::fault;

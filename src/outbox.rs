@@ -5,9 +5,9 @@ use std::collections::VecDeque;
 
 use coverslip_plugin_abi::{Alert, Feature, TileResult};
 
-use crate::error::Result;
-use crate::memory::reserve;
-use crate::sync::{Mutex, MutexGuard, PoisonError};
+use coverslip_base::error::Result;
+use coverslip_base::memory::reserve;
+use coverslip_base::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Unread alerts that are kept; the oldest stay.
 pub(crate) const MAX_ALERTS: usize = 1024;
@@ -225,7 +225,8 @@ mod tests {
 #[cfg(test)]
 mod models {
     use super::*;
-    use crate::sync::{Arc, every_order, thread};
+    use crate::every_order::every_order;
+    use coverslip_base::sync::{Arc, thread};
 
     /// What the judge does with a tile; false where there is no room.
     fn put(outbox: &Outbox, sequence: u64) -> bool {

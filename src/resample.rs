@@ -13,8 +13,8 @@ use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::U8x3;
 use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions};
 
-use crate::error::Result;
-use crate::memory::with_room;
+use coverslip_base::error::Result;
+use coverslip_base::memory::with_room;
 
 /// Resizes tiles of one size to the model's input. Each worker has one, because it keeps the plane between the passes.
 /// The library makes its table of weights (about 10 kB) again for each tile.

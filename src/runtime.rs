@@ -13,20 +13,23 @@ use crate::config::digest;
 use crate::config::range::in_range;
 use crate::config::runtime::{ProfileConfig, RuntimeConfig};
 use crate::config::slide::Site;
-use crate::engine::open::{OnProgress, Opened, open};
-use crate::error::{Result, error, from_bundle};
-use crate::fault;
+use crate::engine::open::{OnProgress, Opened, Wanted, open};
 use crate::judge::Judge;
 use crate::judge::event::Event;
-use crate::log::Log;
-use crate::memory::expect_room;
 use crate::pipeline::queues::{Job, Queues};
 use crate::pipeline::shared::Shared;
 use crate::pipeline::{lane, prep};
+use crate::restarts::Restarts;
 use crate::slide::registry::Registry;
-use crate::sync::{Arc, Mutex, Ordering, PoisonError};
-use crate::thread::{Placement, spawn};
+use coverslip_base::error::{Result, error, from_bundle};
+use coverslip_base::fault;
+use coverslip_base::log::Log;
+use coverslip_base::memory::expect_room;
+use coverslip_base::sync::{Arc, Mutex, Ordering, PoisonError};
+use coverslip_base::thread::{Placement, spawn};
 
+/// Time for lanes to return whose engine was aborted.
+const AFTER_ABORT: Duration = Duration::from_secs(1);
 /// What a runtime takes beside its queues, its threads and its engine.
 const SMALL: usize = 256 << 10;
 
@@ -37,7 +40,7 @@ pub(crate) struct Runtime {
     /// The features' numbers before some were removed, where that was done.
     pub(crate) original_features: Option<Vec<i32>>,
     pub(crate) bundle_digest: Digest,
-    profile: Option<Arc<Profile>>,
+    pub(crate) profile: Option<Arc<Profile>>,
     /// Zero without a profile.
     pub(crate) profile_digest: [u8; 32],
     /// Whose signature of the bundle was accepted.
@@ -71,12 +74,21 @@ impl Runtime {
             profile.map_or((None, [0; 32], None), |(profile, digest, key)| (Some(profile), digest, key));
         let original_features = bundle.index_map().map_err(from_bundle)?;
         // From here on nothing fails before `close` can drop the engine on a thread of the plugin.
-        let Opened { duty, self_check_error } = open(&config.engine, &bundle, &log, report)?;
+        let restarts = Arc::new(Restarts::default());
+        let wanted = Wanted {
+            config: config.engine.clone(),
+            isolation: config.isolation.clone(),
+            bundle: bundle.clone(),
+            folder: config.bundle.clone(),
+            log: log.clone(),
+            restarts: restarts.clone(),
+        };
+        let Opened { duty, self_check_error } = open(wanted, report)?;
 
         let slides = Registry::new(config.max_slides, config.memory_limit);
         let side = bundle.manifest().side;
         let shared = match expect_room("the queues", Queues::BYTES + SMALL) {
-            Ok(()) => Arc::new(Shared::new(slides, duty, side, log)),
+            Ok(()) => Arc::new(Shared::new(slides, duty, side, log, restarts)),
             Err(refusal) => {
                 drop_elsewhere(duty, &config.engine.placement);
                 return Err(refusal);
@@ -137,7 +149,8 @@ impl Runtime {
             }
             drop(begun);
             let shared = self.shared.clone();
-            let judge = Judge::new(shared.queues.judge.1.clone(), shared.slides.clone(), shared.log.clone());
+            let (events, slides) = (shared.queues.judge.1.clone(), shared.slides.clone());
+            let judge = Judge::new(events, slides, shared.log.clone(), shared.restarts.clone());
             threads.judge =
                 Some(spawn("judge".into(), &placement, move || judge.run(&shared.times.judge, &shared.wakes))?);
             // Until each lane has said whether it can run.
@@ -173,7 +186,7 @@ impl Runtime {
 
     /// Ends every slide and joins every thread. A thread that does not return in time is left behind.
     pub(crate) fn close(&self, timeout: Option<Duration>) -> Result<()> {
-        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let mut deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         self.shared.stop();
         self.shared.slides.end_all();
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
@@ -183,6 +196,9 @@ impl Runtime {
         let prep = join_all(&mut threads.prep, deadline);
         self.shared.duty.end();
         threads.lanes.iter().for_each(|_| drop(queues.ready.0.try_send(Job::Stop)));
+        if !are_finished(&threads.lanes, deadline) && self.shared.duty.abort() {
+            deadline = Some(Instant::now() + AFTER_ABORT);
+        }
         let lanes = join_all(&mut threads.lanes, deadline);
         let judge = threads.judge.take().map_or(0, |judge| {
             queues.tell(Event::Stop);
@@ -203,7 +219,7 @@ impl Runtime {
 
     /// Drops the engines on a thread of the plugin: a GPU's engine must not touch the host's threads.
     fn unload(&self, deadline: Option<Instant>) -> usize {
-        let engines = self.shared.duty.retire();
+        let engines = self.shared.duty.retire(deadline.map(|at| at.saturating_duration_since(Instant::now())));
         if engines.is_empty() {
             return 0;
         }
@@ -224,6 +240,16 @@ impl Drop for Runtime {
     fn drop(&mut self) {
         let _ = self.close(Some(Duration::from_secs(1)));
     }
+}
+
+/// Whether the threads have ended before the deadline.
+fn are_finished(threads: &[JoinHandle<()>], deadline: Option<Instant>) -> bool {
+    threads.iter().all(|thread| {
+        while !thread.is_finished() && deadline.is_none_or(|deadline| Instant::now() < deadline) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        thread.is_finished()
+    })
 }
 
 /// Joins the threads that end before the deadline. Gives the number of the others.

@@ -161,13 +161,10 @@ fn keys_that_cannot_be_used_are_refused() {
 fn runtime_fields_that_are_not_built_yet_are_unsupported() {
     let folder = bundle("runtime-1-1");
     let open = |change: &dyn Fn(&mut RuntimeDesc)| open_with(&folder, change);
-    refused(open(&|d| d.worker_path = c"/opt/coverslip-worker".as_ptr()), UNSUPPORTED, "worker_path");
-    refused(open(&|d| d.isolation = ISOLATION_ALWAYS), UNSUPPORTED, "ISOLATION_ALWAYS");
     refused(open(&|d| d.isolation = 3), INVALID_ARGUMENT, "isolation");
-    refused(open(&|d| d.worker_timeout_ms = 1), UNSUPPORTED, "worker_timeout_ms");
     refused(open(&|d| d.cpu_precision = CPU_PRECISION_INT8), UNSUPPORTED, "cpu_precision");
     refused(open(&|d| d.cpu_precision = -1), INVALID_ARGUMENT, "cpu_precision");
-    refused(open(&|d| d.cpu_tuning_path = c"".as_ptr()), UNSUPPORTED, "cpu_tuning_path");
+    refused(open(&|d| d.cpu_tuning_path = c"/nowhere/tuning".as_ptr()), INVALID_ARGUMENT, "cpu_tuning_path");
     // In this process, which is what there is.
     let runtime = open(&|d| d.isolation = ISOLATION_NEVER).expect("no worker is what NEVER asks for");
     let (info, stats) = (runtime.info(), runtime.stats());

@@ -189,7 +189,7 @@ fn fitted(bundle: &Bundle, at: &Path) -> Profile {
     Profile {
         name: "synthetic scanner".into(),
         bundle: bundle.digest(),
-        provenance: Provenance { paired: true, simulated: true },
+        provenance: Provenance { paired: true, simulated: true, precision: None },
         taps: vec![tap],
         judged_tap: 0,
         features,

@@ -6,6 +6,9 @@
  *   ENGINE_AUTO       TensorRT where it works, else the CPU; runtime_info says why
  *   FALLBACK_ON_CPU   the CPU also takes over when the GPU is lost in the middle of a slide
  *
+ * Where coverslip-worker lies beside the library, TensorRT runs in that process (isolation AUTO), which is started again
+ * when it ends: a fault of the GPU is then none of this program's. WORKER_RESTARTED is the alert.
+ *
  * Ends with 0 on a machine without a GPU too, and says what is missing there. With PLANS, a folder, the plan that takes
  * minutes to build is kept for the next time.
  *
@@ -18,7 +21,8 @@ enum { CAPACITY = 64 };
 static const char *reason_name(int32_t reason) {
     static const char *const names[] = {"NONE", "NOT_BUILT_IN", "NO_DRIVER", "NO_LIBRARY", "UNSUPPORTED_VERSION",
                                         "UNSUPPORTED_DEVICE", "PLAN_REFUSED", "SELF_CHECK_FAILED", "DEVICE_LOST",
-                                        "OUT_OF_MEMORY", "DEFECT"};
+                                        "OUT_OF_MEMORY", "DEFECT", "NO_WORKER", "WORKER_CRASHED", "WORKER_HUNG",
+                                        "WORKER_PROTOCOL"};
     return reason >= 0 && reason < (int32_t)(sizeof names / sizeof *names) ? names[reason] : "UNKNOWN";
 }
 
@@ -108,6 +112,10 @@ int main(int argc, char **argv) {
         static const char *const precisions[] = {"?", "float32", "float16", "bfloat16"};
         printf("%s on GPU %s, driver %s, %s, batches of up to %" PRIu32 "\n", info.engine_version, info.gpu_uuid,
                info.driver_version, precisions[info.precision & 3], info.max_batch);
+        if (info.worker_process_id)
+            printf("in process %" PRIu64 ", which a fault of the GPU ends alone\n", info.worker_process_id);
+        else
+            printf("in this process, which a fault of the GPU may end: no coverslip-worker lies beside the library\n");
     }
     scan(api, runtime);
     CHECK_OK(api->runtime_close(runtime, PATIENCE_MS, &error));

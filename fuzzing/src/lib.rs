@@ -4,8 +4,6 @@
 //! A function takes any bytes. It must return, whatever they are, without a panic, without an allocation beyond
 //! `replay.rs`'s limit and within seconds. It returns whether the reader took the input, so that a test can see that the
 //! seeds still reach what they are for.
-//!
-//! The worker's protocol has no target yet, because there is no worker. Its target belongs here, beside `contract`.
 
 mod bundle;
 mod contract;
@@ -21,5 +19,6 @@ mod tensors;
 mod tiff;
 mod torch;
 mod vit;
+mod wire;
 
 pub use targets::{TARGETS, Target};

@@ -70,11 +70,14 @@
  *   by signals sees none of these threads.
  * Fork. A child made by fork() after the first runtime_open has none of the library's threads. There every function,
  *   coverslip_get_api too, returns WRONG_STATE at once and does nothing; get_extension returns NULL. The child may
- *   exit, exec or go on without the library; the parent's runtimes and slides go on. A child made before the first
+ *   exit, exec or go on without the library; the parent's runtimes, slides and workers go on. A worker ends with the
+ *   process that opened its runtime, whatever children that has. CUDA does not survive fork() at all: a host that forks
+ *   and uses a GPU in this process must fork before its first use of it. A child made before the first
  *   runtime_open may use the library as any process. A child of vfork() must only call exec or _exit.
  * Memory. slide_begin reserves what a slide needs, or returns OUT_OF_MEMORY; slide_submit allocates nothing. What the
  *   library allocates from slide_begin to slide_end can be refused by the system: the call returns OUT_OF_MEMORY, or
- *   the tile is FAILED and the log says why. Some libraries that it uses cannot be refused: the CPU engine, the
+ *   the tile is FAILED and the log says why. A run of a ViT on the CPU asks for no memory. Some libraries that it uses
+ *   cannot be refused: rten, which runs imported ONNX graphs on the CPU and asks for memory in every run, the
  *   resampler, the channels between its threads. They are called only if what they take at most can be had at that
  *   moment; runtime_open and slide_begin ask so for the runs of all lanes at once. The process is aborted, with a line
  *   on stderr, only where that memory goes to another thread in the moment between the question and the use, where the
@@ -95,11 +98,23 @@
  *   checked are the bytes that are used. Plans are built on the scanner and are not signed: with the flag set, they
  *   are used only from a place that no other user but root can write to.
  * A lost GPU. CUDA's errors 700, 702, 710 and 714 to 719 end CUDA for the whole process: by NVIDIA's documentation
- *   it must be terminated and started anew to use CUDA again. The GPU engine runs in the host's process and shares
- *   the device's primary context with it, so such an error of either ends the GPU work of both, and a crash in the
- *   driver ends the host. After the loss, tiles go on as coverslip_runtime_desc.fallback says. A runtime that is
- *   then opened in the same process can use the CPU; to use the GPU again, start the process again. Not built
- *   yet: an engine in a process of its own (isolation), which takes these losses out of the host.
+ *   it must be terminated and started anew to use CUDA again. A GPU engine that runs in the host's process shares
+ *   the device's primary context with it, so such an error of either ends the GPU work of both, a crash in the
+ *   driver ends the host, and a kernel that hangs leaves a thread behind. After the loss, tiles go on as
+ *   coverslip_runtime_desc.fallback says. A runtime that is then opened in the same process can use the CPU; to use
+ *   the GPU again, start the process again. A host that knows of workers (1.1) has none of this where the worker's
+ *   program lies beside the library.
+ * Workers (1.1; Linux). With isolation AUTO or ALWAYS the engine runs in coverslip-worker, a process that the library
+ *   starts in runtime_open and that ends with the runtime, or with the host, however that ends. Nothing of CUDA's is
+ *   then loaded into the host by this library. A worker that ends, hangs for worker_timeout_ms, loses its GPU or breaks
+ *   its protocol is killed and started again; its batches are run again, and halved until the tile is found that ends
+ *   two workers by itself: that tile is FAILED, and no other. The third such end within a minute hands over as fallback
+ *   says; ends that a tile is to blame for do not count. The host gets COVERSLIP_ALERT_WORKER_RESTARTED. Write to no
+ *   descriptor that you did not open, and do not close it: the library notices, and starts the worker again. The host
+ *   may reap the worker as any child, or ignore SIGCHLD. The worker has none of the host's descriptors, signal masks
+ *   and dispositions, a group of processes of its own, and of the environment at runtime_open what docs/guide/worker.md
+ *   names; change it on no other thread meanwhile. Name a plan_cache_path: without one every start builds its plan
+ *   again.
  * Text. Text is UTF-8 and NUL-terminated. Paths are too, also on Windows. Text that does not fit an output is
  *   cut at the end of a character.
  * Times are in nanoseconds; durations whose names end in _ms are in milliseconds.
@@ -239,7 +254,7 @@ extern "C" {
 #define COVERSLIP_FALLBACK_NONE 1    /**< At open: runtime_open fails. In mid-slide: as above. */
 #define COVERSLIP_FALLBACK_ON_CPU 2  /**< Use the CPU, in mid-slide too; it is loaded at open for this. */
 
-/** coverslip_runtime_desc.precision: that of the GPU engine. The CPU computes in float32. */
+/** coverslip_runtime_desc.precision: that of the GPU engine. cpu_precision is that of the CPU's. */
 #define COVERSLIP_PRECISION_DEFAULT 0  /**< float16. */
 #define COVERSLIP_PRECISION_FLOAT32 1  /**< float32, without TF32. */
 #define COVERSLIP_PRECISION_FLOAT16 2  /**< float16 where it is safe; norms, softmax, SAE and errors in float32. */
@@ -251,15 +266,17 @@ extern "C" {
 #define COVERSLIP_CPU_PRECISION_HALF 1    /**< float16 or bfloat16, by what the processor has. Norms, softmax, SAE and
                                                errors in float32. UNSUPPORTED where the processor has no kernels for
                                                it that are quicker than float32's, and for an imported graph. */
-#define COVERSLIP_CPU_PRECISION_INT8 2    /**< The mix of int8, half and float32 that passed the bundle's gate; a bundle
-                                               without one is refused with UNSUPPORTED. Not built yet. */
+#define COVERSLIP_CPU_PRECISION_INT8 2    /**< The mix of int8, half and float32 that passed the bundle's gate, made by
+                                               `coverslip bundle quantise`. UNSUPPORTED, with the reason, for a bundle
+                                               without one or whose mix does not pass, for an imported graph, and where
+                                               the processor has neither AVX512-VNNI nor AVX-VNNI. */
 
 /** coverslip_runtime_desc.isolation: where the engine runs. 1.1 */
 #define COVERSLIP_ISOLATION_AUTO 0   /**< TensorRT in a worker process if the worker's program is there and the host's
-                                          abi_minor is at least 1; else in this process. Until workers are built: in
-                                          this process. */
-#define COVERSLIP_ISOLATION_NEVER 1  /**< In this process. See "A lost GPU". */
-#define COVERSLIP_ISOLATION_ALWAYS 2 /**< In a worker process, the CPU engine too, or an error. Not built yet. */
+                                          abi_minor is at least 1; else in this process. The CPU engine: in this
+                                          process. */
+#define COVERSLIP_ISOLATION_NEVER 1  /**< In this process. See "A lost GPU" for what this risks. */
+#define COVERSLIP_ISOLATION_ALWAYS 2 /**< In a worker process, the CPU engine too, or an error. On Linux. */
 
 /** coverslip_runtime_info.fallback_reason, and strength of COVERSLIP_ALERT_ENGINE_FALLBACK */
 #define COVERSLIP_REASON_NONE 0                /**< The engine requested runs. */
@@ -466,12 +483,10 @@ extern "C" {
 #define COVERSLIP_ALERT_OVERRUN 7          /**< Frames were refused; strength: frames. */
 #define COVERSLIP_ALERT_ENGINE_FALLBACK 8  /**< Another engine runs than the one requested, or none any more. */
 #define COVERSLIP_ALERT_UNKNOWN_SCANNER 9  /**< The profile does not know scanner_id; no check is calibrated. */
-#define COVERSLIP_ALERT_WORKER_RESTARTED 10 /**< 1.1. The engine's process was started again, for the alert's reason;
-                                                strength: restarts within a minute; threshold: how many end it. Not
-                                                built yet. */
+#define COVERSLIP_ALERT_WORKER_RESTARTED 10 /**< 1.1. The worker was started again, for the alert's reason; strength:
+                                                ends within a minute that count; threshold: how many are the last. */
 #define COVERSLIP_ALERT_PROFILE_PRECISION 11 /**< 1.1. The profile was calibrated at another precision; strength:
-                                                COVERSLIP_PRECISION_* of the profile; threshold: that of the engine. Not
-                                                built yet. */
+                                                COVERSLIP_PRECISION_* of the profile; threshold: that of the engine. */
 #define COVERSLIP_ALERT_SCANNER_DRIFT 12   /**< 1.1. What SCANNER_MISMATCH says at the end, said while the slide is on
                                                 the stage; strength: an e-value. Not built yet. */
 
@@ -546,20 +561,22 @@ typedef struct coverslip_runtime_desc {
     uint64_t gpu_memory_limit;     /**< Bytes that plan, contexts and buffers may take together; 0: no limit. */
     uint32_t max_batch;            /**< Tiles per batch on the GPU; 0: the plan's, 32 when built. At most 256. */
     uint32_t reserved;             /**< 0. */
-    /* 1.1. Not built yet, but for trusted_keys. */
+    /* 1.1. */
     const char *worker_path;       /**< The program that runs the engine in a process of its own; NULL: coverslip-worker
                                         beside the library. An absolute path. */
-    int32_t isolation;             /**< COVERSLIP_ISOLATION_*. AUTO and NEVER are built: no worker is started. */
+    int32_t isolation;             /**< COVERSLIP_ISOLATION_*. */
     uint32_t worker_timeout_ms;    /**< Time for one batch before the worker is killed and started again; 0: 30,000;
-                                        COVERSLIP_NO_TIMEOUT: never. */
+                                        COVERSLIP_NO_TIMEOUT: never. While it opens an engine it may be silent for ten
+                                        times as long, and for five minutes at least. */
     const char *const *trusted_keys; /**< Public keys of minisign, a base64 text each, whose signatures of bundle and
                                         profile are accepted. A signature that is there must then be right and by one of
                                         these keys; without REQUIRE_SIGNATURE there may be none. NULL: signatures are
                                         not checked. */
     uint32_t trusted_key_count;    /**< Length of trusted_keys: 1 to 64; 0 with NULL. */
     int32_t cpu_precision;         /**< COVERSLIP_CPU_PRECISION_*. */
-    const char *cpu_tuning_path;   /**< The file of `coverslip engine tune`, which overrides the choice of CPU kernels;
-                                        NULL: chosen from a fixed table by the processor's features. */
+    const char *cpu_tuning_path;   /**< The file of `coverslip engine tune`, which overrides the choice of CPU kernels
+                                        (INVALID_ARGUMENT: it cannot be read; UNSUPPORTED: it was made on another kind
+                                        of processor); NULL: chosen from a fixed table by the processor's features. */
 } coverslip_runtime_desc;
 
 /** The progress of runtime_open. */
@@ -598,9 +615,9 @@ typedef struct coverslip_runtime_info {
     char gpu_uuid[64];         /**< Empty on the CPU. */
     char fallback_message[256];
     uint8_t plan_digest[32];   /**< sha256 of the GPU plan's file; zeros on the CPU, and for a plan that is not kept. */
-    int32_t precision;         /**< The precision that runs: COVERSLIP_PRECISION_FLOAT32, _FLOAT16 or _BFLOAT16. */
+    int32_t precision;         /**< The precision that runs: COVERSLIP_PRECISION_FLOAT32, _FLOAT16, _BFLOAT16 or _INT8. */
     uint32_t reserved;         /**< 0. */
-    /* 1.1. Not built yet, but for the keys and cpu_precision. */
+    /* 1.1. Not built yet: engine_memory_bytes. */
     uint64_t worker_process_id;   /**< 0: the engine runs in this process. Changes when the worker is started again. */
     uint64_t worker_restarts;     /**< Since the runtime was opened. */
     uint64_t engine_memory_bytes; /**< Host memory that the engine holds, with the most that its runs add; 0: not
@@ -648,7 +665,7 @@ typedef struct coverslip_runtime_stats {
     uint64_t judge_ns;         /**< Time spent on scores, flags and alerts. */
     uint32_t budget_percent;
     uint32_t reserved;
-    /* 1.1. Not built yet, but for wake_ups. */
+    /* 1.1. */
     uint64_t worker_process_id; /**< 0: the engine runs in this process. */
     uint64_t worker_restarts;
     uint64_t batches_retried;  /**< Batches that were run again on another worker. */
@@ -803,7 +820,7 @@ typedef struct coverslip_alert {
     double strength;         /**< The value measured, in the unit of threshold. */
     double threshold;        /**< The value it was compared with. */
     int64_t time_ns;         /**< Since slide_begin. */
-    /* 1.1. Not built yet. */
+    /* 1.1. */
     int32_t reason;          /**< WORKER_RESTARTED: COVERSLIP_REASON_*. Otherwise 0. */
     uint32_t reserved;       /**< 0. */
 } coverslip_alert;
@@ -915,8 +932,9 @@ typedef struct coverslip_api {
                                                 coverslip_error *error);
 
     /** [control] Cancels and ends every open slide, stops and joins every thread. The handle becomes invalid
-     *  whatever is returned. Waits up to timeout_ms for running batches. The library of the CPU engine keeps one
-     *  idle thread pool per process; the first runtime_open makes it.
+     *  whatever is returned. Waits up to timeout_ms for running batches. rten, which runs imported ONNX
+     *  graphs on the CPU (see engine_version), keeps one idle thread pool per process; the first runtime_open with
+     *  such a graph makes it. A ViT's engine has no pool.
      *  @return OK; ENGINE_HUNG: a lane did not return, and its thread and its memory are left behind. */
     int32_t(COVERSLIP_CALL *runtime_close)(coverslip_runtime runtime, uint32_t timeout_ms,
                                            coverslip_error *error);

@@ -4,8 +4,8 @@ use coverslip_plugin_abi::{Alert, AlertBatch};
 
 use super::records::Records;
 use super::structs::{read_struct, write_struct};
-use crate::error::Result;
 use crate::slide::state::Slide;
+use coverslip_base::error::Result;
 
 /// Takes alerts into the host's buffer.
 ///

@@ -5,8 +5,8 @@ use coverslip_plugin_abi::{ABI_MAJOR, ABI_MINOR, Api, Error, HostInfo};
 
 use super::structs::read_struct;
 use super::text::read_text;
-use super::{guard, log, table};
-use crate::error::{Result, error};
+use super::{guard, library, log, table};
+use coverslip_base::error::{Result, error};
 
 /// See `coverslip_get_api` in coverslip.h.
 ///
@@ -29,6 +29,7 @@ pub unsafe extern "C" fn coverslip_get_api(host: *const HostInfo, api: *mut *con
         // SAFETY: name is null or a NUL-terminated string, by the contract.
         unsafe { read_text(info.name, "host_info.name") }?;
         log::set_host(info.log, info.log_user);
+        library::set_host_minor(info.abi_minor);
         // SAFETY: `api` is not null and the caller promises that it may be written.
         unsafe { api.write(&table::TABLE) };
         Ok(())

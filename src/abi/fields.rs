@@ -4,7 +4,7 @@ use std::mem::offset_of;
 
 use coverslip_plugin_abi::{Alert, Field, Fields, TileResult};
 
-use crate::error::{Result, error};
+use coverslip_base::error::{Result, error};
 
 /// A record of an array, whose size the batch states.
 pub(super) trait Record: Fields + Copy {

@@ -4,8 +4,8 @@ use coverslip_plugin_abi as abi;
 
 use super::structs::read_struct;
 use crate::config::range::in_range;
-use crate::error::{Result, error};
 use crate::tiles::frame::{FrameBytes, FrameHeader, FrameLimits, FrameTag, Memory};
+use coverslip_base::error::{Result, error};
 
 /// The frame's header, checked against the contract and the slide's limits, and its bytes.
 ///

@@ -9,8 +9,8 @@ use coverslip_plugin_abi as abi;
 use super::float::HostMode;
 use super::fork;
 use super::structs::write_error;
-use crate::error::{Error, Result, error, panic_text};
-use crate::thread::NAME_PREFIX;
+use coverslip_base::error::{Error, Result, error, panic_text};
+use coverslip_base::thread::NAME_PREFIX;
 
 thread_local! {
     /// This host thread is inside the library.

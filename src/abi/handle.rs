@@ -1,8 +1,8 @@
 //! Handles: a place and a generation, so that a stale handle is recognised and never followed.
 
-use crate::error::{Result, error};
-use crate::memory::grow;
-use crate::sync::{Arc, PoisonError, RwLock};
+use coverslip_base::error::{Result, error};
+use coverslip_base::memory::grow;
+use coverslip_base::sync::{Arc, PoisonError, RwLock};
 
 struct Entry<T> {
     generation: u32,
@@ -73,7 +73,7 @@ impl<T> Registry<T> {
         }
     }
 
-    fn stale(&self, handle: u64) -> crate::error::Error {
+    fn stale(&self, handle: u64) -> coverslip_base::error::Error {
         error!(INVALID_HANDLE, "{handle:#x} is no open {}: it was closed, or never opened", self.what)
     }
 }
@@ -101,7 +101,8 @@ mod tests {
 #[cfg(test)]
 mod models {
     use super::*;
-    use crate::sync::{every_order, thread};
+    use crate::every_order::every_order;
+    use coverslip_base::sync::thread;
 
     #[test]
     fn a_handle_leads_to_its_own_object_or_to_none() {

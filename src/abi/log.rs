@@ -5,7 +5,7 @@ use std::sync::{PoisonError, RwLock};
 
 use coverslip_plugin_abi::LogFn;
 
-use crate::log::{Log, Sink};
+use coverslip_base::log::{Log, Sink};
 
 /// The host's callback and the pointer that it wants back.
 #[derive(Clone, Copy)]

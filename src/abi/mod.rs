@@ -14,6 +14,7 @@ mod fork;
 mod frame;
 mod guard;
 mod handle;
+mod library;
 mod log;
 mod records;
 mod report;

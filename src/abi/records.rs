@@ -1,7 +1,7 @@
 //! Arrays of records, whose size the host states: a host of another minor version may know shorter or longer ones.
 
 use super::fields::{Record, expect_record_size};
-use crate::error::{Result, error};
+use coverslip_base::error::{Result, error};
 
 /// An array of the host's: records at the distance and in the size that the host knows.
 pub(super) struct Records<T> {

@@ -6,12 +6,13 @@ use coverslip_plugin_abi as abi;
 use coverslip_plugin_abi::{AbiStruct, FeatureInfo, RuntimeInfo, RuntimeStats, SlideSummary};
 
 use super::text::{put_args, put_text};
-use crate::error::{Result, error};
+use crate::judge::rules::precision_of;
 use crate::runtime::Runtime;
 use crate::slide::counts::ScannerVerdict;
 use crate::slide::standing::Phase;
 use crate::slide::state::Slide;
-use crate::sync::{AtomicU64, Ordering};
+use coverslip_base::error::{Result, error};
+use coverslip_base::sync::{AtomicU64, Ordering};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 const COMMIT: &str = env!("COVERSLIP_COMMIT");
@@ -45,7 +46,10 @@ pub(super) fn info(runtime: &Runtime) -> RuntimeInfo {
     put_text(&mut info.gpu_uuid, &about.gpu_uuid);
     info.plan_digest = about.plan_digest;
     info.precision = about.precision;
+    info.worker_process_id = runtime.shared.duty.process();
+    info.worker_restarts = runtime.shared.restarts.count();
     info.cpu_precision = runtime.config.engine.cpu_precision;
+    info.profile_precision = runtime.profile.as_deref().map_or(0, precision_of);
     put_text(&mut info.cpu_kernels, &about.cpu_kernels);
     if let Some(loss) = runtime.shared.duty.loss() {
         info.fallback_reason = loss.reason;
@@ -93,6 +97,9 @@ pub(super) fn stats(runtime: &Runtime) -> RuntimeStats {
     stats.lane_ns = read(&shared.times.lane);
     stats.judge_ns = read(&shared.times.judge);
     stats.budget_percent = shared.budget.load(Ordering::Relaxed);
+    stats.worker_process_id = shared.duty.process();
+    stats.worker_restarts = shared.restarts.count();
+    stats.batches_retried = shared.restarts.batches_retried();
     stats.wake_ups = shared.wakes.count();
     stats
 }
@@ -121,6 +128,8 @@ pub(super) fn summary(runtime: &Runtime, slide: &Slide) -> SlideSummary {
     summary.retired_early = counts.intake.retired_early;
     summary.channel_refused = counts.judged.channel_refused;
     summary.alerts = counts.judged.alerts;
+    summary.tiles_retried = counts.judged.retried;
+    summary.worker_restarts = counts.judged.restarts;
     (summary.scanner_verdict, summary.scanner_p_value) = match counts.judged.scanner {
         ScannerVerdict::Unknown => (abi::SCANNER_UNKNOWN, f64::NAN),
         ScannerVerdict::Matches(p) => (abi::SCANNER_MATCHES, p),

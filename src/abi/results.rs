@@ -4,9 +4,9 @@ use coverslip_plugin_abi::{Feature, ResultBatch, TileResult};
 
 use super::records::Records;
 use super::structs::{read_struct, write_struct};
-use crate::error::{Result, error};
 use crate::outbox::Room;
 use crate::slide::state::Slide;
+use coverslip_base::error::{Result, error};
 
 /// A buffer that may be left out with capacity 0.
 fn capacity<T>(place: *mut T, capacity: u32, name: &str) -> Result<Option<usize>> {

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use coverslip_plugin_abi::{AbiStruct, Progress, ProgressFn, RuntimeDesc};
 
-use super::log;
 use super::structs::{read_array, read_struct};
 use super::text::{read_digest, read_text, require_text};
+use super::{library, log};
 use crate::config::request::RuntimeRequest;
 use crate::config::runtime::{RuntimeConfig, expect_cpu_count, expect_key_count};
-use crate::error::{Result, error};
 use crate::runtime::Runtime;
+use coverslip_base::error::{Result, error};
 
 /// Opens what `desc` describes.
 ///
@@ -56,8 +56,12 @@ unsafe fn request(desc: &RuntimeDesc) -> Result<RuntimeRequest<'_>> {
             plans: read_text(desc.plan_cache_path, "runtime_desc.plan_cache_path")?,
             plan_digest: read_digest(desc.plan_digest),
             gpu_uuid: read_text(desc.gpu_uuid, "runtime_desc.gpu_uuid")?,
+            cpu_tuning: read_text(desc.cpu_tuning_path, "runtime_desc.cpu_tuning_path")?,
             cpus: read_array(desc.cpus, desc.cpu_count, "runtime_desc.cpus, as cpu_count says")?,
             trusted_keys: read_texts(desc.trusted_keys, desc.trusted_key_count, "runtime_desc.trusted_keys")?,
+            worker: read_text(desc.worker_path, "runtime_desc.worker_path")?,
+            folder: library::folder(),
+            host_minor: library::host_minor(),
         })
     }
 }

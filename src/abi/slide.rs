@@ -6,8 +6,8 @@ use super::structs::read_struct;
 use super::text::{read_text, require_text};
 use crate::config::request::SlideRequest;
 use crate::config::slide::SlidePlan;
-use crate::error::{Result, error};
 use crate::runtime::Runtime;
+use coverslip_base::error::{Result, error};
 
 /// # Safety
 /// `desc` and what it points to are as the contract says.

@@ -7,7 +7,7 @@ use coverslip_plugin_abi::{AbiStruct, Fields};
 
 use super::fields::expect_whole_fields;
 use super::text::put_text;
-use crate::error::{Error, Result, error};
+use coverslip_base::error::{Error, Result, error};
 
 /// A struct_size beyond this is not a size but garbage.
 const MAX_STRUCT_SIZE: u32 = 1 << 16;

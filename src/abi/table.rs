@@ -17,12 +17,12 @@ use super::results::{self, Target};
 use super::structs::{expect_output, write_struct};
 use super::{alerts, fork, frame, report, runtime, slide};
 use crate::admission::admit;
-use crate::error::{Result, error};
-use crate::fault;
 use crate::gate::WaitEnd;
-use crate::memory::shared;
 use crate::runtime::Runtime;
 use crate::slide::state::Slide;
+use coverslip_base::error::{Result, error};
+use coverslip_base::fault;
+use coverslip_base::memory::shared;
 
 /// What `coverslip_get_api` gives out.
 pub(super) static TABLE: abi::Api = abi::Api {

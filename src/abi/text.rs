@@ -3,7 +3,7 @@
 use std::ffi::{CStr, c_char};
 use std::fmt::Arguments;
 
-use crate::error::{Error, Result, cut_to_fit, error};
+use coverslip_base::error::{Error, Result, cut_to_fit, error};
 
 /// Reads a path or a name, where it lies; None: the host gave NULL.
 ///

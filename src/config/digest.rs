@@ -8,16 +8,16 @@ use std::fmt::{Arguments, Display, Write};
 use coverslip_bundle::Digest;
 use coverslip_bundle::signature::{PublicKey, Trust};
 use coverslip_pixels::tone::ToneSpec;
-use coverslip_plugin_abi::CPU_PRECISION_FLOAT32;
-use coverslip_vit::Family;
+use coverslip_plugin_abi::{CPU_PRECISION_FLOAT32, ISOLATION_AUTO};
 use sha2::{Digest as _, Sha256};
 
 use super::request::SlideRequest;
 use super::runtime::RuntimeConfig;
-use crate::engine::config::{EngineConfig, GpuConfig};
+use crate::engine::isolation::Isolation;
 use crate::slide::config::SlideConfig;
-use crate::thread::Placement;
 use crate::tiles::content::NotScanned;
+use coverslip_base::thread::Placement;
+use coverslip_engine::config::{EngineConfig, GpuConfig};
 
 /// Text that is hashed as it is made, and kept nowhere.
 #[derive(Default)]
@@ -81,13 +81,16 @@ pub(crate) fn of_runtime(config: &RuntimeConfig) -> [u8; 32] {
 
 fn runtime_fields<W: Write>(to: W, config: &RuntimeConfig) -> W {
     // Taken apart, so that a new field does not compile until it is decided here whether it counts.
-    let RuntimeConfig { bundle, bundle_digest, profile, trust, engine, max_slides, memory_limit } = config;
-    let EngineConfig { kind, fallback, cpu_lanes, cpu_precision, cpu_kernels, placement, gpu } = engine;
+    let RuntimeConfig { bundle, bundle_digest, profile, trust, engine, isolation, max_slides, memory_limit } = config;
+    let EngineConfig { kind, fallback, cpu_lanes, cpu_precision, cpu_kernels, cpu_tuned, placement, gpu } = engine;
     let Placement { cpus, normal_priority } = placement;
     let Trust { keys, required } = trust;
     let signed = !keys.is_empty() || *required;
-    let narrow = *cpu_precision != CPU_PRECISION_FLOAT32;
-    let version = match signed || narrow {
+    // Kernels that the table chose for float32 are not the host's wish: see docs/decisions/explicit-digests.md.
+    let narrow = *cpu_precision != CPU_PRECISION_FLOAT32 || *cpu_tuned;
+    let Isolation { mode, named, timeout, .. } = isolation;
+    let apart = *mode != ISOLATION_AUTO || named.is_some() || *timeout != Isolation::DEFAULT_TIMEOUT;
+    let version = match signed || narrow || apart {
         false => "coverslip runtime configuration v2",
         true => "coverslip runtime configuration v3",
     };
@@ -114,7 +117,16 @@ fn runtime_fields<W: Write>(to: W, config: &RuntimeConfig) -> W {
     }
     if narrow {
         fields.number("cpu_precision", cpu_precision);
-        fields.text("cpu_kernels", cpu_kernels.map(Family::name));
+        let kernels = cpu_kernels.map(|choice| choice.to_string());
+        fields.text("cpu_kernels", kernels.as_deref());
+    }
+    if apart {
+        fields.number("isolation", mode);
+        fields.text("worker", named.as_ref().and_then(|path| path.to_str()));
+        match timeout {
+            Some(timeout) => fields.number("worker_timeout_ms", timeout.as_millis()),
+            None => fields.number("worker_timeout_ms", '-'),
+        }
     }
     fields.0
 }
@@ -243,6 +255,8 @@ mod tests {
     use coverslip_plugin_abi::{AbiStruct, SlideDesc};
 
     use super::super::runtime::ProfileConfig;
+    use coverslip_vit::Family;
+
     use super::*;
     use crate::tiles::assembler::AssemblyRules;
     use crate::tiles::frame::FrameLimits;
@@ -265,6 +279,7 @@ mod tests {
                 cpu_lanes: 3,
                 cpu_precision: CPU_PRECISION_FLOAT32,
                 cpu_kernels: None,
+                cpu_tuned: false,
                 placement: Placement { cpus: vec![0, 2, 4], normal_priority: true },
                 gpu: GpuConfig {
                     library: None,
@@ -279,6 +294,7 @@ mod tests {
                     private_plans: false,
                 },
             },
+            isolation: Isolation::unset(),
             max_slides: 4,
             memory_limit: 1 << 32,
         }
@@ -349,12 +365,33 @@ memory_limit=4294967296
 
     #[test]
     fn half_is_written_with_its_kernels_and_only_where_it_is_asked_for() {
-        let engine = EngineConfig { cpu_precision: 1, cpu_kernels: Some(Family::Avx512Bf16), ..runtime().engine };
+        let engine =
+            EngineConfig { cpu_precision: 1, cpu_kernels: Some(Family::Avx512Bf16.into()), ..runtime().engine };
         let half = runtime_fields(String::new(), &RuntimeConfig { engine, ..runtime() });
         let plain = runtime_fields(String::new(), &runtime());
         assert_eq!(half, format!("{}cpu_precision=1\ncpu_kernels=11:avx512-bf16\n", plain.replace("v2", "v3")));
-        let engine = EngineConfig { cpu_kernels: Some(Family::Avx2), ..runtime().engine };
-        assert_eq!(runtime_fields(String::new(), &RuntimeConfig { engine, ..runtime() }), plain, "as in 1.0");
+        let engine = EngineConfig { cpu_kernels: Some(Family::Avx2.into()), ..runtime().engine };
+        assert_eq!(
+            runtime_fields(String::new(), &RuntimeConfig { engine: engine.clone(), ..runtime() }),
+            plain,
+            "as in 1.0"
+        );
+        let tuned = RuntimeConfig { engine: EngineConfig { cpu_tuned: true, ..engine }, ..runtime() };
+        let tuned = runtime_fields(String::new(), &tuned);
+        assert_eq!(tuned, format!("{}cpu_precision=0\ncpu_kernels=4:avx2\n", plain.replace("v2", "v3")));
+    }
+
+    #[test]
+    fn where_the_engine_runs_is_written_only_where_the_host_says_it() {
+        let plain = runtime_fields(String::new(), &runtime());
+        let with = |isolation| runtime_fields(String::new(), &RuntimeConfig { isolation, ..runtime() });
+        let lines = |lines: &str| format!("{}{lines}", plain.replace("v2", "v3"));
+        let never = Isolation { mode: 1, ..Isolation::unset() };
+        assert_eq!(with(never), lines("isolation=1\nworker=-\nworker_timeout_ms=30000\n"));
+        let named = Isolation { named: Some("/opt/w".into()), timeout: None, ..Isolation::unset() };
+        assert_eq!(with(named), lines("isolation=0\nworker=6:/opt/w\nworker_timeout_ms=-\n"));
+        // Whether there is a worker, and whether the host knows of it, is not what the host says.
+        assert_eq!(with(Isolation { known: true, beside: Some("/lib".into()), ..Isolation::unset() }), plain);
     }
 
     #[test]

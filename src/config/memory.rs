@@ -3,7 +3,6 @@
 use coverslip_pixels::developer::Developer;
 use coverslip_pixels::tone::Tone;
 
-use crate::error::{Result, error};
 use crate::judge::alerts::AlertState;
 use crate::judge::docket::scene;
 use crate::judge::rules::Rules;
@@ -14,6 +13,7 @@ use crate::tiles::frame::FrameLimits;
 use crate::tiles::grid::Grid;
 use crate::tiles::ledger::Ledger;
 use crate::tiles::strips::Strips;
+use coverslip_base::error::{Result, error};
 
 /// Slots for the largest frame, for the box in which tiles may be partial, and for the tiles on their way.
 pub(super) fn slots(grid: &Grid, limits: FrameLimits, spread: (u64, u64), on_the_way: usize) -> Result<usize> {

@@ -2,6 +2,7 @@
 //! host's structs and decides nothing; the parts get values that are checked.
 
 pub(crate) mod digest;
+mod kernels;
 mod memory;
 pub(crate) mod range;
 pub(crate) mod request;

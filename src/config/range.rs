@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 
-use crate::error::{Result, error};
+use coverslip_base::error::{Result, error};
 
 /// INVALID_ARGUMENT unless `value` is in `range`. A NaN is in no range.
 pub(crate) fn in_range<T: PartialOrd + Display + Copy>(name: &str, value: T, range: RangeInclusive<T>) -> Result<()> {

@@ -1,5 +1,7 @@
 //! What a host asks for: its structs, whose pointers are not looked at here, and what those pointers lead to.
 
+use std::path::PathBuf;
+
 use coverslip_plugin_abi::{RuntimeDesc, SlideDesc};
 
 pub(crate) struct RuntimeRequest<'d> {
@@ -12,9 +14,15 @@ pub(crate) struct RuntimeRequest<'d> {
     pub(crate) plans: Option<&'d str>,
     pub(crate) plan_digest: Option<[u8; 32]>,
     pub(crate) gpu_uuid: Option<&'d str>,
+    pub(crate) cpu_tuning: Option<&'d str>,
     pub(crate) cpus: Vec<u32>,
     /// As the host wrote them.
     pub(crate) trusted_keys: Vec<&'d str>,
+    pub(crate) worker: Option<&'d str>,
+    /// The library's folder, if it is known.
+    pub(crate) folder: Option<PathBuf>,
+    /// The minor version of the contract that the host speaks.
+    pub(crate) host_minor: u32,
 }
 
 pub(crate) struct SlideRequest<'d> {

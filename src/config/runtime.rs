@@ -1,18 +1,20 @@
 //! `coverslip_runtime_desc`, checked, with every default filled in.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use coverslip_bundle::signature::{PublicKey, Trust};
 use coverslip_plugin_abi as abi;
-use coverslip_vit::Family;
 
+use super::kernels;
 use super::range::{in_range, or_default};
 use super::request::RuntimeRequest;
 use super::unsupported::expect_built_runtime;
-use crate::engine::config::{EngineConfig, GpuConfig};
-use crate::error::{Result, error};
+use crate::engine::isolation::{Isolation, PROGRAM};
 use crate::pipeline::queues::MAX_WORKERS;
-use crate::thread::Placement;
+use coverslip_base::error::{Result, error};
+use coverslip_base::thread::Placement;
+use coverslip_engine::config::{EngineConfig, GpuConfig};
 
 const MAX_SLIDES: u32 = 64;
 const DEFAULT_SLIDES: u32 = 4;
@@ -22,6 +24,8 @@ const MAX_BATCH: u32 = 256;
 /// Logical processors are numbered below this.
 const MAX_CPUS: u32 = 1024;
 const MAX_KEYS: u32 = 64;
+/// The minor version of the contract whose hosts know of workers.
+const KNOWN_SINCE: u32 = 1;
 
 #[derive(Clone, Debug)]
 pub(crate) struct RuntimeConfig {
@@ -31,6 +35,7 @@ pub(crate) struct RuntimeConfig {
     /// Who may have made bundle and profile.
     pub(crate) trust: Trust,
     pub(crate) engine: EngineConfig,
+    pub(crate) isolation: Isolation,
     pub(crate) max_slides: usize,
     pub(crate) memory_limit: u64,
 }
@@ -82,12 +87,14 @@ impl RuntimeConfig {
             bundle_digest: request.bundle_digest,
             profile: profile(&request)?,
             trust: trust(&request)?,
+            isolation: isolation(&request)?,
             engine: EngineConfig {
                 kind: desc.engine,
                 fallback: desc.fallback,
                 cpu_lanes: lanes(desc.max_threads, request.cpus.len()),
                 cpu_precision: desc.cpu_precision,
-                cpu_kernels: kernels(desc.cpu_precision)?,
+                cpu_kernels: kernels::chosen(desc.cpu_precision, request.cpu_tuning)?,
+                cpu_tuned: request.cpu_tuning.is_some(),
                 gpu: gpu(&request)?,
                 placement: Placement {
                     cpus: request.cpus,
@@ -127,6 +134,31 @@ fn trust(request: &RuntimeRequest<'_>) -> Result<Trust> {
     Ok(Trust { keys, required })
 }
 
+fn isolation(request: &RuntimeRequest<'_>) -> Result<Isolation> {
+    let desc = request.desc;
+    in_range("runtime_desc.isolation", desc.isolation, abi::ISOLATION_AUTO..=abi::ISOLATION_ALWAYS)?;
+    let named = request.worker.map(PathBuf::from);
+    if let Some(relative) = named.as_ref().filter(|path| !path.is_absolute()) {
+        return Err(error!(
+            INVALID_ARGUMENT,
+            "expected an absolute path in runtime_desc.worker_path, found {}: name the program from the root on",
+            relative.display()
+        ));
+    }
+    let timeout = match desc.worker_timeout_ms {
+        abi::NO_TIMEOUT => None,
+        0 => Isolation::DEFAULT_TIMEOUT,
+        asked => Some(Duration::from_millis(asked.into())),
+    };
+    Ok(Isolation {
+        mode: desc.isolation,
+        named,
+        beside: request.folder.as_ref().map(|folder| folder.join(PROGRAM)),
+        timeout,
+        known: request.host_minor >= KNOWN_SINCE,
+    })
+}
+
 fn gpu(request: &RuntimeRequest<'_>) -> Result<GpuConfig> {
     let desc = request.desc;
     let library = request.tensorrt_library.map(PathBuf::from);
@@ -149,19 +181,6 @@ fn gpu(request: &RuntimeRequest<'_>) -> Result<GpuConfig> {
         memory_limit: desc.gpu_memory_limit,
         private_plans: desc.flags & abi::RUNTIME_REQUIRE_SIGNATURE != 0,
     })
-}
-
-/// What the table has for this processor. Without float32 kernels there is rten; without half ones there is nothing.
-fn kernels(cpu_precision: i32) -> Result<Option<Family>> {
-    let half = cpu_precision == abi::CPU_PRECISION_HALF;
-    match Family::best(half) {
-        None if half => Err(error!(
-            UNSUPPORTED,
-            "this processor has no quick products of half precision: expected AVX512-BF16 as AMD has it; set \
-             runtime_desc.cpu_precision to COVERSLIP_CPU_PRECISION_FLOAT32"
-        )),
-        found => Ok(found),
-    }
 }
 
 /// One lane per allowed processor, unless the host wants fewer (or more).

@@ -15,7 +15,6 @@ use super::range::{in_range, or_default};
 use super::request::SlideRequest;
 use super::unsupported::expect_built_slide;
 use super::{digest, memory, tone};
-use crate::error::{Result, error};
 use crate::judge::flags::levels;
 use crate::judge::rules::{Calibrated, Rules, reconstruction_limit};
 use crate::slide::config::{SlideConfig, Stability};
@@ -23,6 +22,7 @@ use crate::tiles::assembler::AssemblyRules;
 use crate::tiles::frame::FrameLimits;
 use crate::tiles::grid::{Grid, Rect, TILE_PIXELS};
 use crate::tiles::slot::SlotShape;
+use coverslip_base::error::{Result, error};
 
 const DEFAULT_MAX_TILES: u64 = 262_144;
 const MOST_TILES: u64 = 1 << 24;

@@ -5,9 +5,9 @@ use coverslip_plugin_abi as abi;
 use coverslip_plugin_abi::SlideDesc;
 
 use super::range::in_range;
-use crate::error::{Result, error};
-use crate::memory::reserve;
 use crate::tiles::content::NotScanned;
+use coverslip_base::error::{Result, error};
+use coverslip_base::memory::reserve;
 
 /// The highest level that any format has.
 const HIGHEST: f64 = 65_535.0;

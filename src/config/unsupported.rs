@@ -4,7 +4,7 @@
 use coverslip_plugin_abi as abi;
 
 use super::range::in_range;
-use crate::error::{Result, error};
+use coverslip_base::error::{Result, error};
 
 /// UNSUPPORTED unless the field is as a host of 1.0 leaves it.
 fn expect_unset(name: &str, unset: bool) -> Result<()> {
@@ -21,17 +21,7 @@ fn expect_unset(name: &str, unset: bool) -> Result<()> {
 }
 
 pub(super) fn expect_built_runtime(desc: &abi::RuntimeDesc) -> Result<()> {
-    in_range("runtime_desc.isolation", desc.isolation, abi::ISOLATION_AUTO..=abi::ISOLATION_ALWAYS)?;
-    in_range("runtime_desc.cpu_precision", desc.cpu_precision, abi::CPU_PRECISION_FLOAT32..=abi::CPU_PRECISION_INT8)?;
-    expect_unset("runtime_desc.worker_path", desc.worker_path.is_null())?;
-    // AUTO runs in this process until there are workers, and NEVER always does.
-    expect_unset("COVERSLIP_ISOLATION_ALWAYS", desc.isolation != abi::ISOLATION_ALWAYS)?;
-    expect_unset("runtime_desc.worker_timeout_ms", desc.worker_timeout_ms == 0)?;
-    expect_unset(
-        "COVERSLIP_CPU_PRECISION_INT8 of runtime_desc.cpu_precision",
-        desc.cpu_precision != abi::CPU_PRECISION_INT8,
-    )?;
-    expect_unset("runtime_desc.cpu_tuning_path", desc.cpu_tuning_path.is_null())
+    in_range("runtime_desc.cpu_precision", desc.cpu_precision, abi::CPU_PRECISION_FLOAT32..=abi::CPU_PRECISION_INT8)
 }
 
 pub(super) fn expect_built_slide(desc: &abi::SlideDesc) -> Result<()> {

@@ -1,7 +1,9 @@
 //! Which engine is on duty, which one takes over when it is lost, and which lanes have work.
 
-use super::{About, Engine, Loss};
-use crate::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use coverslip_base::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use coverslip_engine::{About, Engine, Loss};
 
 /// The engines of one runtime. An engine that was lost never comes back.
 pub(crate) struct Duty {
@@ -117,11 +119,25 @@ impl Duty {
         self.changed.notify_all();
     }
 
-    /// Hands out the engines, to be dropped on a thread that may do so.
-    pub(crate) fn retire(&self) -> Vec<Arc<dyn Engine>> {
+    /// The process of the engine on duty; 0: this one.
+    pub(crate) fn process(&self) -> u64 {
+        self.lock().engine.as_ref().map_or(0, |engine| engine.process())
+    }
+
+    /// Makes lanes that hang return, where that can be done: whether it is.
+    pub(crate) fn abort(&self) -> bool {
+        let state = self.lock();
+        let engines = state.engine.iter().chain(state.spare.iter().map(|(engine, _)| engine));
+        engines.filter(|engine| engine.abort()).count() > 0
+    }
+
+    /// Hands out the engines, to be dropped on a thread that may do so; for their end there is so much time.
+    pub(crate) fn retire(&self, time: Option<Duration>) -> Vec<Arc<dyn Engine>> {
         let mut state = self.lock();
         let engines = [state.engine.take(), state.spare.take().map(|(engine, _)| engine)];
-        engines.into_iter().flatten().collect()
+        let engines: Vec<_> = engines.into_iter().flatten().collect();
+        time.into_iter().for_each(|time| engines.iter().for_each(|engine| engine.hurry(time)));
+        engines
     }
 }
 
@@ -129,9 +145,9 @@ impl Duty {
 mod tests {
     use coverslip_plugin_abi::{REASON_DEVICE_LOST, REASON_OUT_OF_MEMORY};
 
-    use super::super::{Failure, Lane};
     use super::*;
-    use crate::error::error;
+    use coverslip_base::error::error;
+    use coverslip_engine::{Failure, Lane};
 
     struct Named(About);
 
@@ -175,7 +191,7 @@ mod tests {
         duty.end();
         assert!(duty.wait_turn(1).is_none());
         assert!(duty.wait_turn(0).is_some(), "its queue still has tiles");
-        assert_eq!(duty.retire().len(), 1);
+        assert_eq!(duty.retire(None).len(), 1);
     }
 }
 
@@ -186,7 +202,8 @@ mod models {
 
     use super::tests::{engine, loss};
     use super::*;
-    use crate::sync::{every_order, thread};
+    use crate::every_order::every_order;
+    use coverslip_base::sync::thread;
 
     #[test]
     fn a_loss_wakes_the_lanes_that_the_spare_needs() {
@@ -247,7 +264,7 @@ mod models {
             duty.end();
             assert!(lane.join().unwrap());
             let _ = idle.join().unwrap();
-            assert_eq!(duty.retire().len(), 1);
+            assert_eq!(duty.retire(None).len(), 1);
         });
     }
 }

@@ -1,26 +1,22 @@
-//! Picks the engine, loads it and checks it on a thread of its own.
+//! Picks the engine and where it runs, and has it loaded on a thread of its own.
 //!
 //! The host's thread is not used, for two reasons. rten makes one thread pool per process, which inherits processors and
 //! priority from the first thread that uses it. CUDA makes a context current on every thread that calls it.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-
-use coverslip_bundle::{Architecture, Bundle, Tolerance};
+use coverslip_base::error::{Result, error};
+use coverslip_base::log::Log;
+use coverslip_base::sync::Arc;
+use coverslip_base::thread::spawn;
+use coverslip_bundle::Bundle;
+use coverslip_engine::Loss;
+use coverslip_engine::config::EngineConfig;
+use coverslip_engine::load::{Checked, Loader};
 use coverslip_plugin_abi as abi;
-use coverslip_vit::Family;
 use crossbeam_channel::{Sender, bounded};
 
-use super::config::EngineConfig;
-use super::cpu::CpuEngine;
 use super::duty::Duty;
-use super::selfcheck::self_check;
-use super::vit::VitEngine;
-use super::{Engine, Failure, Loss, tensorrt};
-use crate::error::{Result, error, from_bundle};
-use crate::log::Log;
-use crate::memory::with_room;
-use crate::thread::spawn;
+use super::isolation::Isolation;
+use crate::restarts::Restarts;
 
 /// The engines, checked.
 pub(crate) struct Opened {
@@ -32,21 +28,25 @@ pub(crate) struct Opened {
 /// Tells the host the progress of the opening. An error from it ends the opening.
 pub(crate) type OnProgress<'a> = dyn FnMut(i32, f64) -> Result<()> + 'a;
 
-/// Opens what `config` asks for, or what takes its place; `report` is called on this thread.
-pub(crate) fn open(
-    config: &EngineConfig,
-    bundle: &Arc<Bundle>,
-    log: &Arc<Log>,
-    report: &mut OnProgress<'_>,
-) -> Result<Opened> {
+/// What is opened.
+#[derive(Clone)]
+pub(crate) struct Wanted {
+    pub(crate) config: EngineConfig,
+    pub(crate) isolation: Isolation,
+    pub(crate) bundle: Arc<Bundle>,
+    /// The bundle's folder.
+    pub(crate) folder: std::path::PathBuf,
+    pub(crate) log: Arc<Log>,
+    pub(crate) restarts: Arc<Restarts>,
+}
+
+/// Opens what is wanted, or what takes its place; `report` is called on this thread.
+pub(crate) fn open(wanted: Wanted, report: &mut OnProgress<'_>) -> Result<Opened> {
     let (tell, progress) = bounded(1);
     let (done, result) = bounded(1);
-    let thread = spawn("load".into(), &Arc::new(config.placement.clone()), {
-        let (config, bundle, log) = (config.clone(), bundle.clone(), log.clone());
-        move || {
-            let loader = Loader { config, bundle, log, tell: Listener(tell) };
-            let _ = done.send(loader.load());
-        }
+    let placement = Arc::new(wanted.config.placement.clone());
+    let thread = spawn("load".into(), &placement, move || {
+        let _ = done.send(Choice { wanted, tell: Listener(tell) }.load());
     })?;
     // Until the thread drops its sender.
     let heard = progress.iter().try_for_each(|(stage, part)| report(stage, part));
@@ -55,7 +55,7 @@ pub(crate) fn open(
     if let Err(stop) = heard {
         // The engine may be open already: the loader goes on while its last report is heard.
         if let Ok(Ok(opened)) = result.try_recv() {
-            let _ = spawn("unload".into(), &Arc::new(config.placement.clone()), move || drop(opened));
+            let _ = spawn("unload".into(), &placement, move || drop(opened));
         }
         return Err(stop);
     }
@@ -75,111 +75,83 @@ impl Listener {
     }
 }
 
-/// The self-check is repeated on TensorRT until a run that was recorded as a CUDA graph has passed it too.
-const TENSORRT_ROUNDS: usize = 3;
-
-struct Loader {
-    config: EngineConfig,
-    bundle: Arc<Bundle>,
-    log: Arc<Log>,
+struct Choice {
+    wanted: Wanted,
     tell: Listener,
 }
 
-/// An engine that has passed the self-check, and its largest 1 − cosine.
-type Checked = (Arc<dyn Engine>, f64);
-
-impl Loader {
+impl Choice {
     fn load(&self) -> Result<Opened> {
-        if self.config.kind == abi::ENGINE_CPU {
-            let (engine, worst) = self.cpu()?;
-            return Ok(Opened { duty: Duty::new(engine, None, None), self_check_error: worst });
+        let config = &self.wanted.config;
+        let opened = |checked: Checked, spare, loss| Opened {
+            duty: Duty::new(checked.engine, spare, loss),
+            self_check_error: checked.worst,
+        };
+        if config.kind == abi::ENGINE_CPU {
+            return Ok(opened(self.cpu()?, None, None));
         }
         match self.tensorrt() {
-            Ok((engine, worst)) => {
+            Ok(checked) => {
                 // The spare is loaded and checked now, because a running slide leaves no time for it.
-                let on_cpu = self.config.fallback == abi::FALLBACK_ON_CPU;
-                let spare = if on_cpu { Some(self.cpu()?.0) } else { None };
-                Ok(Opened { duty: Duty::new(engine, spare, None), self_check_error: worst })
+                let on_cpu = config.fallback == abi::FALLBACK_ON_CPU;
+                let spare = if on_cpu { Some(self.cpu()?.engine) } else { None };
+                Ok(opened(checked, spare, None))
             }
-            Err(loss) if self.may_fall_back(&loss) => {
-                let (engine, worst) = self.cpu()?;
-                Ok(Opened { duty: Duty::new(engine, None, Some(loss)), self_check_error: worst })
-            }
+            Err(loss) if self.may_fall_back(&loss) => Ok(opened(self.cpu()?, None, Some(loss))),
             Err(loss) => Err(loss.error),
         }
     }
 
     fn may_fall_back(&self, loss: &Loss) -> bool {
-        self.config.kind == abi::ENGINE_AUTO
-            && self.config.fallback != abi::FALLBACK_NONE
-            && loss.error.code != abi::CANCELLED
+        let EngineConfig { kind, fallback, .. } = self.wanted.config;
+        kind == abi::ENGINE_AUTO && fallback != abi::FALLBACK_NONE && loss.error.code != abi::CANCELLED
     }
 
-    /// A ViT has kernels of its own. Every other graph, and every processor without kernels, has rten.
     fn cpu(&self) -> Result<Checked> {
-        self.tell.tell(abi::STAGE_COMPOSE, 0.0)?;
-        match (&self.bundle.manifest().architecture, self.config.cpu_kernels) {
-            (Architecture::Vit(_), Some(family)) => self.vit(family),
-            _ => self.rten(),
+        match self.wanted.isolation.isolates(abi::ENGINE_CPU) {
+            true => self.apart(abi::ENGINE_CPU).map_err(|loss| loss.error),
+            false => self.here(|loader| loader.cpu()),
         }
-    }
-
-    fn vit(&self, family: Family) -> Result<Checked> {
-        self.tell.tell(abi::STAGE_ENGINE, 0.0)?;
-        let engine = VitEngine::load(&self.bundle, family, self.config.cpu_lanes)?;
-        let worst = self.check(&engine, Tolerance::of(family.precision()), 1)?;
-        Ok((Arc::new(engine), worst))
-    }
-
-    fn rten(&self) -> Result<Checked> {
-        if self.config.cpu_precision != abi::CPU_PRECISION_FLOAT32 {
-            return Err(error!(
-                UNSUPPORTED,
-                "the bundle's model is an ONNX graph, which the CPU engine runs in float32 alone: set \
-                 runtime_desc.cpu_precision to COVERSLIP_CPU_PRECISION_FLOAT32"
-            ));
-        }
-        let manifest = self.bundle.manifest();
-        let weights = usize::try_from(4 * (manifest.model_parameters() + manifest.sae_parameters()));
-        let graph =
-            with_room("the weights", weights.unwrap_or(usize::MAX), || self.bundle.compose())?.map_err(from_bundle)?;
-        self.tell.tell(abi::STAGE_ENGINE, 0.0)?;
-        let engine = CpuEngine::load(graph, self.config.cpu_lanes)?;
-        let worst = self.check(&engine, Tolerance::FLOAT32_ANYWHERE, 1)?;
-        Ok((Arc::new(engine), worst))
     }
 
     fn tensorrt(&self) -> Result<Checked, Loss> {
-        // A broken library or driver may cause a panic.
-        catch_unwind(AssertUnwindSafe(|| self.checked_tensorrt())).unwrap_or_else(|_| {
-            let error = error!(INTERNAL, "a defect was caught while TensorRT was loaded: report it");
-            Err(Loss { reason: abi::REASON_DEFECT, error })
-        })
-    }
-
-    fn checked_tensorrt(&self) -> Result<Checked, Loss> {
-        let tell = |stage, part| self.tell.tell(stage, part);
-        let engine = tensorrt::open(&self.config.gpu, &self.bundle, &self.log, &tell)?;
-        let tolerance = Tolerance::of(tensorrt::precision(&self.config.gpu));
-        let worst = self.check(&engine, tolerance, TENSORRT_ROUNDS).map_err(|failure| match failure {
-            Failure::Lost(loss) => loss,
-            Failure::Batch(error) => Loss { reason: abi::REASON_SELF_CHECK_FAILED, error },
-        })?;
-        Ok((Arc::new(engine), worst))
-    }
-
-    fn check(&self, engine: &dyn Engine, tolerance: Tolerance, rounds: usize) -> Result<f64, Failure> {
-        let reference = self.bundle.reference().map_err(from_bundle)?;
-        let mut lane = engine.lane()?;
-        // All batches have one size, so that a lane records it.
-        let most = engine.about().max_batch.clamp(1, reference.count.max(1));
-        let batch = (1..=most).rev().find(|batch| reference.count.is_multiple_of(*batch)).unwrap_or(1);
-        let mut worst = 0.0_f64;
-        for round in 0..rounds {
-            let mut on_tile = |part| self.tell.tell(abi::STAGE_SELF_CHECK, (round as f64 + part) / rounds as f64);
-            let manifest = self.bundle.manifest();
-            worst = worst.max(self_check(&mut *lane, manifest, &reference, batch, tolerance, &mut on_tile)?);
+        match self.wanted.isolation.isolates(abi::ENGINE_TENSORRT) {
+            true => self.apart(abi::ENGINE_TENSORRT),
+            false => self.here(|loader| loader.tensorrt()),
         }
-        Ok(worst)
+    }
+
+    /// In this process.
+    fn here<T>(&self, load: impl FnOnce(&Loader<'_>) -> T) -> T {
+        let Wanted { config, bundle, log, .. } = &self.wanted;
+        load(&Loader { config, bundle, log, tell: &|stage, part| self.tell.tell(stage, part) })
+    }
+
+    /// In a process of its own.
+    #[cfg(target_os = "linux")]
+    fn apart(&self, kind: i32) -> Result<Checked, Loss> {
+        use super::remote::open;
+        use super::remote::order::{Order, shape};
+
+        let Wanted { config, isolation, bundle, folder, log, restarts } = &self.wanted;
+        let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.clone());
+        let mut engine = EngineConfig { kind, ..config.clone() };
+        // The worker's folder is another.
+        engine.gpu.plans = engine.gpu.plans.map(|plans| std::path::absolute(&plans).unwrap_or(plans));
+        let order = Order {
+            program: isolation.program()?.to_owned(),
+            timeout: isolation.timeout,
+            open: coverslip_wire::control::Open { bundle: absolute, digest: bundle.digest().0, engine },
+            shape: shape(bundle.manifest()),
+            log: log.clone(),
+            restarts: restarts.clone(),
+        };
+        open(order, &|stage, part| self.tell.tell(stage, part))
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn apart(&self, _: i32) -> Result<Checked, Loss> {
+        let error = error!(UNSUPPORTED, "an engine in a process of its own is built for Linux alone so far");
+        Err(Loss { reason: abi::REASON_NO_WORKER, error })
     }
 }

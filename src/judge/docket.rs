@@ -9,14 +9,15 @@ use coverslip_plugin_abi::{Alert, TileResult};
 
 use super::alerts::{AlertState, Scene};
 use super::flags::{self, Flags};
-use super::rules::Rules;
-use crate::error::Result;
-use crate::fault;
-use crate::memory::{Boxed, reserve};
+use super::rules::{Calibrated, Rules};
+use crate::restarts::Restarted;
 use crate::slide::config::SlideConfig;
 use crate::slide::state::Slide;
 use crate::tiles::grid::{Place, Rect};
 use crate::tiles::slot::{Evidence, Identity, Outcome, Slot};
+use coverslip_base::error::Result;
+use coverslip_base::fault;
+use coverslip_base::memory::{Boxed, reserve};
 
 /// How soon a docket is looked at again after a frame was being copied or a defect was caught.
 const SOON: Duration = Duration::from_millis(10);
@@ -75,8 +76,8 @@ impl Drop for Conclusion<'_> {
 
 impl Docket {
     /// Reserves what a docket needs, and says what is known of the slide when it begins. `fallback`: why not the engine
-    /// that was asked for runs.
-    pub(crate) fn new(slide: Arc<Slide>, rules: Rules, fallback: Option<i32>) -> Result<Docket> {
+    /// that was asked for runs; `precision`: `COVERSLIP_PRECISION_*` of the one that does.
+    pub(crate) fn new(slide: Arc<Slide>, rules: Rules, fallback: Option<i32>, precision: i32) -> Result<Docket> {
         let mut moving = reserve(slide.config.slots)?;
         moving.resize_with(slide.config.slots, || None);
         let mut docket = Docket {
@@ -95,6 +96,11 @@ impl Docket {
         };
         if docket.slide.config.unknown_scanner {
             let alert = docket.alerts.unknown_scanner();
+            docket.slide.announce(alert);
+        }
+        let calibrated_at = docket.rules.calibrated.as_ref().map_or(0, Calibrated::precision);
+        if calibrated_at != 0 && calibrated_at != precision {
+            let alert = docket.alerts.other_precision(calibrated_at, precision);
             docket.slide.announce(alert);
         }
         if let Some(reason) = fallback {
@@ -189,6 +195,7 @@ impl Docket {
         if !self.slide.put(record, features, embedding) {
             return false;
         }
+        self.slide.published.add_retried(slot.evidence.retried);
         self.forget(slot.id as usize);
         self.note(record, now);
         true
@@ -264,6 +271,17 @@ impl Docket {
     pub(super) fn fallback(&mut self, reason: i32, now: Instant) {
         let alert = self.alerts.fallback(reason, self.slide.age_ns(now));
         self.announce(alert);
+        self.slide.gate.notify();
+    }
+
+    /// The engine's process was started again.
+    pub(super) fn restarted(&mut self, restarted: &Restarted, now: Instant) {
+        if self.slide.standing.is_finished() {
+            return;
+        }
+        self.slide.published.add_restarts(restarted.count);
+        let alert = self.alerts.restarted(restarted, self.slide.age_ns(now));
+        self.slide.announce(alert);
         self.slide.gate.notify();
     }
 
@@ -404,7 +422,7 @@ mod tests {
         // A frame of four tiles does not fit one slot.
         let slide = fixture::slide(1, 100, Weak::<Nowhere>::new());
         let rules = Rules { reconstruction_error: None, calibrated: None };
-        let mut docket = Docket::new(slide.clone(), rules, None).expect("memory");
+        let mut docket = Docket::new(slide.clone(), rules, None, abi::PRECISION_FLOAT32).expect("memory");
         assert!(fixture::submit(&slide, 0, (2, 2)).is_err_and(|e| is_busy(&e)));
         slide.close();
         // The host's thread is still in the assembler, as in slide_finish.

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::docket::Docket;
-use crate::memory::Boxed;
 use crate::slide::state::{Slide, Work};
 use crate::tiles::slot::Identity;
+use coverslip_base::memory::Boxed;
 
 pub(crate) enum Event {
     /// A slide has begun.
@@ -18,5 +18,7 @@ pub(crate) enum Event {
     Look(Arc<Slide>),
     /// Another engine runs from now on, or none: `COVERSLIP_REASON_*`.
     Fallback(i32),
+    /// Workers were started again.
+    Restarted,
     Stop,
 }

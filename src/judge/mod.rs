@@ -17,12 +17,13 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use self::docket::Docket;
 use self::event::Event;
-use crate::log::Log;
-use crate::memory::Boxed;
+use crate::restarts::Restarts;
 use crate::slide::registry::{MAX_HELD_SLIDES, Registry};
 use crate::slide::state::Slide;
-use crate::sync::{Arc, AtomicU64, Ordering};
-use crate::thread::Wakes;
+use coverslip_base::log::Log;
+use coverslip_base::memory::Boxed;
+use coverslip_base::sync::{Arc, AtomicU64, Ordering};
+use coverslip_base::thread::Wakes;
 
 /// The first and the longest pause before the judge asks again whether anybody still holds a slide that is over.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(1));
@@ -37,13 +38,14 @@ pub(crate) struct Judge {
     /// When slides that are over are asked for again, and the pause before that. None: none of them is held.
     leaving: Option<(Instant, Duration)>,
     log: Arc<Log>,
+    restarts: Arc<Restarts>,
 }
 
 impl Judge {
-    pub(crate) fn new(events: Receiver<Event>, slides: Arc<Registry>, log: Arc<Log>) -> Judge {
+    pub(crate) fn new(events: Receiver<Event>, slides: Arc<Registry>, log: Arc<Log>, restarts: Arc<Restarts>) -> Judge {
         // There is room for all of them: nothing is asked of the system when a slide begins.
         let dockets = Vec::with_capacity(MAX_HELD_SLIDES);
-        Judge { events, slides, dockets, fallback: None, leaving: None, log }
+        Judge { events, slides, dockets, fallback: None, leaving: None, log, restarts }
     }
 
     /// Runs until [`Event::Stop`]; adds the time that it works to `spent`, in nanoseconds. Between events it sleeps until
@@ -107,6 +109,12 @@ impl Judge {
                 self.fallback = Some(reason);
                 for (_, docket) in &mut self.dockets {
                     guarded(&self.log, docket, now, |docket| docket.fallback(reason, now));
+                }
+            }
+            Event::Restarted => {
+                let Some(restarted) = self.restarts.take() else { return };
+                for (_, docket) in &mut self.dockets {
+                    guarded(&self.log, docket, now, |docket| docket.restarted(&restarted, now));
                 }
             }
             Event::Stop => {}

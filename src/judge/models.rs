@@ -5,13 +5,14 @@
 use std::collections::VecDeque;
 
 use super::*;
+use crate::every_order::every_order;
 use crate::gate::WaitEnd;
 use crate::judge::rules::Rules;
 use crate::outbox::Room;
 use crate::slide::fixture;
 use crate::slide::state::{Downstream, Work};
-use crate::sync::{Condvar, Mutex, Weak, every_order, thread};
 use crate::tiles::slot::Outcome;
+use coverslip_base::sync::{Condvar, Mutex, Weak, thread};
 
 #[derive(Default)]
 struct Queue {
@@ -61,11 +62,13 @@ impl Site {
         let queue = Arc::new(Queue::default());
         let weak: Weak<dyn Downstream> = Arc::<Queue>::downgrade(&queue);
         let slide = fixture::slide(slots, max_unpolled, weak);
-        let docket = Docket::new(slide.clone(), Rules { reconstruction_error: None, calibrated: None }, None).unwrap();
+        let docket =
+            Docket::new(slide.clone(), Rules { reconstruction_error: None, calibrated: None }, None, 0).unwrap();
         let judge = thread::spawn({
             let (queue, slides) = (queue.clone(), Arc::new(Registry::new(1, 1 << 30)));
             move || {
-                let mut judge = Judge::new(crossbeam_channel::never(), slides, Arc::new(Log::new(None)));
+                let mut judge =
+                    Judge::new(crossbeam_channel::never(), slides, Arc::new(Log::new(None)), Arc::default());
                 judge.attend(Event::Begun(Boxed::new(docket).unwrap()), Instant::now());
                 loop {
                     match queue.next() {

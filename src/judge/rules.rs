@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use coverslip_bundle::Manifest;
 use coverslip_numerics::Draw;
-use coverslip_profile::{Calibration, Check, Profile, Scanner};
+use coverslip_plugin_abi as abi;
+use coverslip_profile::{Arithmetic, Calibration, Check, Profile, Scanner};
 
 use crate::measure::exposure::Exposure;
 
@@ -105,6 +106,11 @@ impl Calibrated {
         &self.profile.scanners[self.scanner]
     }
 
+    /// `COVERSLIP_PRECISION_*` at which the profile was calibrated; 0: not known.
+    pub(crate) fn precision(&self) -> i32 {
+        precision_of(&self.profile)
+    }
+
     /// The scores that a check's p-value is ranked among; None where the check is not calibrated.
     pub(super) fn calibration(&self, check: Check) -> Option<&Calibration> {
         self.scanner().calibration.get(&check).filter(|scores| !scores.is_empty())
@@ -113,6 +119,17 @@ impl Calibrated {
     /// The level that a check runs at: α, or what its calibration supports; None where it is not calibrated.
     pub(crate) fn level(&self, check: Check) -> Option<f64> {
         self.calibration(check).map(|scores| scores.supported(self.alpha))
+    }
+}
+
+/// `COVERSLIP_PRECISION_*` at which a profile was calibrated; 0: not known.
+pub(crate) fn precision_of(profile: &Profile) -> i32 {
+    match profile.provenance.precision {
+        None => 0,
+        Some(Arithmetic::Float32) => abi::PRECISION_FLOAT32,
+        Some(Arithmetic::Float16) => abi::PRECISION_FLOAT16,
+        Some(Arithmetic::BFloat16) => abi::PRECISION_BFLOAT16,
+        Some(Arithmetic::Int8) => abi::PRECISION_INT8,
     }
 }
 

@@ -8,8 +8,8 @@
 //! (19 dB on tiles without a fault, where a band of 5 % makes 12).
 
 use super::spectrum::Spectrum;
-use crate::error::Result;
-use crate::memory::grow;
+use coverslip_base::error::Result;
+use coverslip_base::memory::grow;
 
 /// Shorter rows (px) have too few frequencies to judge.
 const SHORTEST: usize = 64;

@@ -2,8 +2,8 @@
 //!
 //! Averaging 64 pixels takes sensor noise of 4 grey levels to 0.5 and JPEG's own 8 × 8 noise to its mean.
 
-use crate::error::Result;
-use crate::memory::grow;
+use coverslip_base::error::Result;
+use coverslip_base::memory::grow;
 
 /// The side of a block in native pixels: 2 µm at 40×, 4 µm at 20×.
 pub(crate) const SIDE: usize = 8;

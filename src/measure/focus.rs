@@ -13,8 +13,8 @@
 //! not called blurry; defocus takes the finer first. (The bands are those of the à trous wavelet transform, Starck &
 //! Murtagh, Astronomical Image and Data Analysis, 2006, from a plane smoothed once.)
 
-use crate::error::Result;
-use crate::memory::grow;
+use coverslip_base::error::Result;
+use coverslip_base::memory::grow;
 
 /// Tissue is where plane c is below this share of its brightest place.
 const TISSUE_BELOW: f32 = 0.93;
@@ -26,19 +26,38 @@ const MARGIN: usize = 8;
 const LANES: usize = 8;
 
 /// Measures the sharpness of model inputs. Each worker has one, because it keeps its buffers.
+///
+/// Up to half of plane c a smoothed value is a whole number of 1/2ⁿ, which 16 or 32 bits hold: its sums are exact in any
+/// order, and more of them fit a register than of float32.
 #[derive(Debug, Default)]
 pub(crate) struct FocusMeter {
-    a: Vec<f32>,
-    b: Vec<f32>,
+    /// The green channel, and what is between two passes.
+    green: Vec<u16>,
+    scratch: Vec<u16>,
+    /// 16 · plane a.
+    a: Vec<u16>,
+    /// 2^12 · plane b.
+    b: Vec<i32>,
+    /// What plane c is summed from, exact in float32.
+    wide: Vec<f32>,
     c: Vec<f32>,
-    scratch: Vec<f32>,
+    /// A row of each of planes a and b.
+    rows: [Vec<f32>; 2],
 }
+
+/// One over what [`FocusMeter`]'s planes hold for a level.
+const A: f32 = 1.0 / 16.0;
+const B: f32 = 1.0 / 4096.0;
+const WIDE: f32 = 1.0 / 65536.0;
 
 impl FocusMeter {
     /// Room for inputs of `side` × `side` pixels, so that nothing is allocated later.
     pub(crate) fn fit(&mut self, side: usize) -> Result<()> {
-        let planes = [&mut self.a, &mut self.b, &mut self.c, &mut self.scratch];
-        planes.into_iter().try_for_each(|plane| grow(plane, side * side))
+        let all = side * side;
+        [&mut self.green, &mut self.scratch, &mut self.a].into_iter().try_for_each(|plane| grow(plane, all))?;
+        [&mut self.wide, &mut self.c].into_iter().try_for_each(|plane| grow(plane, all))?;
+        grow(&mut self.b, all)?;
+        self.rows.iter_mut().try_for_each(|row| grow(row, side))
     }
 
     /// Sharpness in decibels (lower is blurrier; sharp tissue −6.5 to −0.4, see the docs) of `side` × `side` packed RGB at
@@ -54,8 +73,13 @@ impl FocusMeter {
         let rows = || (MARGIN..side - MARGIN).map(|y| y * side + MARGIN..y * side + MARGIN + inside);
         let brightest = rows().map(|row| greatest(&self.c[row])).fold(0.0, f32::max);
         let mut sums = Sums::default();
+        let Self { a, b, c, rows: [row_a, row_b], .. } = self;
         for row in rows() {
-            sums.add(&self.a[row.clone()], &self.b[row.clone()], &self.c[row], brightest * TISSUE_BELOW);
+            row_a.clear();
+            row_a.extend(a[row.clone()].iter().map(|&value| f32::from(value) * A));
+            row_b.clear();
+            row_b.extend(b[row.clone()].iter().map(|&value| value as f32 * B));
+            sums.add(row_a, row_b, &c[row], brightest * TISSUE_BELOW);
         }
         let tissue = sums.pixels / (inside * inside) as f64;
         if tissue < f64::from(MIN_TISSUE) || sums.coarse == 0.0 {
@@ -66,49 +90,51 @@ impl FocusMeter {
 
     /// Fills the three planes.
     fn smooth(&mut self, rgb: &[u8], side: usize) {
-        let Self { a, b, c, scratch } = self;
-        c.clear();
-        c.extend(rgb.chunks_exact(3).map(|pixel| f32::from(pixel[1])));
-        for plane in [&mut *a, &mut *b, &mut *scratch] {
+        let Self { green, scratch, a, b, wide, c, .. } = self;
+        green.clear();
+        green.extend(rgb.as_chunks::<3>().0.iter().map(|pixel| u16::from(pixel[1])));
+        for plane in [&mut *scratch, &mut *a] {
+            plane.resize(side * side, 0);
+        }
+        b.resize(side * side, 0);
+        for plane in [&mut *wide, &mut *c] {
             plane.resize(side * side, 0.0);
         }
-        three_taps(c, scratch, 1);
-        three_taps(scratch, a, side);
-        five_taps(a, scratch, 1);
-        five_taps(scratch, b, side);
-        five_taps(b, scratch, 2);
-        five_taps(scratch, c, 2 * side);
+        taps(green, scratch, 1, |[l, m, r]| l + 2 * m + r);
+        taps(scratch, a, side, |[l, m, r]| l + 2 * m + r);
+        // At most 255 · 4 · 4 · 16.
+        taps(a, scratch, 1, |[ll, l, m, r, rr]| ll + rr + 4 * (l + r) + 6 * m);
+        taps(scratch, b, side, |taps| five(taps.map(i32::from)));
+        taps(b, wide, 2, |taps| five(taps) as f32 * WIDE);
+        // Here float32 rounds, in this order.
+        taps(wide, c, 2 * side, |[ll, l, m, r, rr]| 0.0625 * (ll + rr) + 0.25 * (l + r) + 0.375 * m);
     }
 }
 
-/// (1 2 1) / 4 at a distance of `step`. The plane is taken as one line: what runs over a border stays in the margin, and
-/// the ends are left as they were.
-fn three_taps(from: &[f32], to: &mut [f32], step: usize) {
-    let n = from.len() - 2 * step;
-    let (l, m, r) = (&from[..n], &from[step..][..n], &from[2 * step..][..n]);
-    for (i, out) in to[step..][..n].iter_mut().enumerate() {
-        *out = 0.25 * (l[i] + r[i]) + 0.5 * m[i];
-    }
+/// 1 4 6 4 1
+fn five([ll, l, m, r, rr]: [i32; 5]) -> i32 {
+    ll + rr + 4 * (l + r + m) + 2 * m
 }
 
-/// (1 4 6 4 1) / 16 at a distance of `step`; as [`three_taps`].
-fn five_taps(from: &[f32], to: &mut [f32], step: usize) {
-    let n = from.len() - 4 * step;
-    let (ll, l, m) = (&from[..n], &from[step..][..n], &from[2 * step..][..n]);
-    let (r, rr) = (&from[3 * step..][..n], &from[4 * step..][..n]);
-    for (i, out) in to[2 * step..][..n].iter_mut().enumerate() {
-        *out = 0.0625 * (ll[i] + rr[i]) + 0.25 * (l[i] + r[i]) + 0.375 * m[i];
+/// Makes each value of `to` from the `N` values of `from` around it, at a distance of `step`. The plane is taken as one
+/// line: what runs over a border stays in the margin, and the ends are left as they were.
+fn taps<T: Copy, U, const N: usize>(from: &[T], to: &mut [U], step: usize, make: impl Fn([T; N]) -> U) {
+    let n = from.len() - (N - 1) * step;
+    let shifted: [&[T]; N] = std::array::from_fn(|tap| &from[tap * step..][..n]);
+    for (i, out) in to[N / 2 * step..][..n].iter_mut().enumerate() {
+        *out = make(shifted.map(|line| line[i]));
     }
 }
 
 fn greatest(row: &[f32]) -> f32 {
     let mut lanes = [0.0f32; LANES];
-    for chunk in row.chunks(LANES) {
+    let (whole, rest) = row.as_chunks::<LANES>();
+    for chunk in whole {
         for (lane, &value) in lanes.iter_mut().zip(chunk) {
             *lane = if value > *lane { value } else { *lane };
         }
     }
-    lanes.into_iter().fold(0.0, f32::max)
+    lanes.iter().chain(rest).copied().fold(0.0, f32::max)
 }
 
 /// Energies over tissue.
@@ -122,21 +148,32 @@ struct Sums {
 impl Sums {
     /// Adds one row of the three planes, where `c` is below `bright`.
     fn add(&mut self, a: &[f32], b: &[f32], c: &[f32], bright: f32) {
-        let (mut fine, mut coarse, mut pixels) = ([0.0f32; LANES], [0.0f32; LANES], [0.0f32; LANES]);
-        for ((a, b), c) in a.chunks(LANES).zip(b.chunks(LANES)).zip(c.chunks(LANES)) {
-            for lane in 0..c.len() {
-                let tissue = if c[lane] < bright { 1.0 } else { 0.0 };
-                let (high, low) = (a[lane] - b[lane], b[lane] - c[lane]);
-                fine[lane] += tissue * high * high;
-                coarse[lane] += tissue * low * low;
-                pixels[lane] += tissue;
-            }
-        }
-        let total = |lanes: [f32; LANES]| lanes.into_iter().map(f64::from).sum::<f64>();
-        self.fine += total(fine);
-        self.coarse += total(coarse);
-        self.pixels += total(pixels);
+        let planes = (a, b, c);
+        self.fine += energy(planes, bright, |a, b, _| a - b);
+        self.coarse += energy(planes, bright, |_, b, c| b - c);
+        self.pixels += energy(planes, bright, |_, _, _| 1.0);
     }
+}
+
+/// The sum of the squares of `of` where c is below `bright`. One sum in a loop: the compiler does not vectorise three.
+fn energy((a, b, c): (&[f32], &[f32], &[f32]), bright: f32, of: impl Fn(f32, f32, f32) -> f32) -> f64 {
+    let square = |a: f32, b: f32, c: f32| {
+        let value = of(a, b, c);
+        let tissue = if c < bright { 1.0 } else { 0.0 };
+        tissue * value * value
+    };
+    let mut lanes = [0.0f32; LANES];
+    let ((a, last_a), (b, last_b), (c, last_c)) =
+        (a.as_chunks::<LANES>(), b.as_chunks::<LANES>(), c.as_chunks::<LANES>());
+    for ((a, b), c) in a.iter().zip(b).zip(c) {
+        for lane in 0..LANES {
+            lanes[lane] += square(a[lane], b[lane], c[lane]);
+        }
+    }
+    for (lane, ((&a, &b), &c)) in lanes.iter_mut().zip(last_a.iter().zip(last_b).zip(last_c)) {
+        *lane += square(a, b, c);
+    }
+    lanes.into_iter().map(f64::from).sum()
 }
 
 #[cfg(test)]
@@ -144,6 +181,10 @@ mod tests {
     use super::*;
 
     const SIDE: usize = 224;
+
+    fn smoothed([l, m, r]: [f32; 3]) -> f32 {
+        0.25 * (l + r) + 0.5 * m
+    }
 
     /// Round nuclei on pale stroma under a strip of glass, stained `stain` (0..1) strong, then smoothed to a standard
     /// deviation of sqrt(`passes` / 2) px.
@@ -158,8 +199,8 @@ mod tests {
             .collect();
         for _ in 0..passes {
             let mut across = green.clone();
-            three_taps(&green, &mut across, 1);
-            three_taps(&across, &mut green, SIDE);
+            taps(&green, &mut across, 1, smoothed);
+            taps(&across, &mut green, SIDE, smoothed);
         }
         green.into_iter().flat_map(|v| [230, v.round_ties_even() as u8, 225]).collect()
     }

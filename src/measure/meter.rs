@@ -7,8 +7,8 @@ use super::blocks::Blocks;
 use super::exposure;
 use super::stain;
 use super::tissue::tissue_fraction;
-use crate::error::Result;
-use crate::memory::grow;
+use coverslip_base::error::Result;
+use coverslip_base::memory::grow;
 
 /// Each worker has one, because it keeps its memory.
 #[derive(Debug, Default)]

@@ -2,8 +2,8 @@
 
 use coverslip_numerics::Fourier;
 
-use crate::error::{Result, error};
-use crate::memory::grow;
+use coverslip_base::error::{Result, error};
+use coverslip_base::memory::grow;
 
 /// Transforms of one length; keeps its buffers.
 #[derive(Debug, Default)]

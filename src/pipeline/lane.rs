@@ -10,14 +10,14 @@ use super::queues::Job;
 use super::shared::Shared;
 use super::twice::Twice;
 use crate::engine::duty::OnDuty;
-use crate::engine::{Failure, Lane, Loss, TileOutput};
-use crate::error::{Result, error};
-use crate::fault;
 use crate::judge::event::Event;
-use crate::memory::{grow, reserve};
 use crate::slide::state::Work;
-use crate::sync::{Ordering, PoisonError};
 use crate::tiles::slot::Outcome;
+use coverslip_base::error::{Result, error};
+use coverslip_base::fault;
+use coverslip_base::memory::{grow, reserve};
+use coverslip_base::sync::{Ordering, PoisonError};
+use coverslip_engine::{Failure, Lane, Loss, TileOutput};
 
 /// How long the first tile of a batch waits for others.
 const LINGER: Duration = Duration::from_millis(2);
@@ -114,7 +114,12 @@ impl Bench {
         while !works.is_empty() {
             // An engine that took over may take smaller batches.
             let most = shared.duty.about().max_batch.max(1).min(works.len());
-            if run_part(shared, runner, &mut works[..most], outputs) {
+            let ran = run_part(shared, runner, &mut works[..most], outputs);
+            // Before the tiles come back: the last of them ends the slide.
+            if shared.restarts.must_be_told() {
+                shared.queues.tell(Event::Restarted);
+            }
+            if ran {
                 works.drain(..most).for_each(|work| shared.queues.give_back(work));
             }
         }
@@ -132,8 +137,7 @@ fn run_part(shared: &Shared, runner: &mut Option<Runner>, live: &mut [Work], out
     };
     match catch_unwind(AssertUnwindSafe(|| infer(&on_duty, runner, live, outputs))) {
         Ok(Ok(second)) => {
-            let finite = |output: &TileOutput| output.is_finite();
-            let broken = outputs.iter().filter(|output| !finite(output)).count();
+            let broken = outputs.iter().filter(|output| !output.failed && !output.is_finite()).count();
             if broken > 0 {
                 shared.log.write(LOG_ERROR, format_args!("the engine gave NaN or infinity for {broken} tiles"));
             }
@@ -198,6 +202,7 @@ fn infer(
     };
     grow(outputs, works.len())?;
     outputs.resize_with(works.len(), TileOutput::default);
+    outputs.iter_mut().for_each(|output| (output.failed, output.retried) = (false, false));
     let mut tiles: Vec<&[u8]> = reserve(works.len())?;
     tiles.extend(works.iter().map(|work| work.slot.input()));
     runner.lane.run(&tiles, outputs)?;
@@ -227,11 +232,16 @@ fn engine_lost(shared: &Shared, epoch: u64, loss: Loss) {
 /// pass any check.
 fn record(work: &mut Work, output: &TileOutput, epoch: u64) {
     let slot = &mut work.slot;
+    slot.evidence.epoch = Some(epoch);
+    slot.evidence.retried = output.retried;
+    if output.failed {
+        slot.outcome = Outcome::Failed;
+        return;
+    }
     slot.features.extend_from_slice(&output.features);
     if work.slide.config.shape.embedding > 0 {
         slot.embedding.extend_from_slice(&output.embedding);
     }
-    slot.evidence.epoch = Some(epoch);
     slot.evidence.active_count = output.active_count;
     // Without an SAE nothing was reconstructed.
     slot.evidence.reconstruction_error = (work.slide.config.shape.features > 0).then_some(output.reconstruction_error);

@@ -8,15 +8,15 @@ use coverslip_profile::{Measurements, measurement};
 
 use super::queues::Job;
 use super::shared::Shared;
-use crate::error::Result;
-use crate::fault;
 use crate::judge::rules::is_background;
 use crate::measure::focus::FocusMeter;
 use crate::measure::meter::PixelMeter;
 use crate::resample::Resampler;
 use crate::slide::state::Work;
-use crate::sync::Ordering;
 use crate::tiles::slot::Outcome;
+use coverslip_base::error::Result;
+use coverslip_base::fault;
+use coverslip_base::sync::Ordering;
 
 /// The loop of one prep worker.
 pub(crate) fn run(shared: &Shared) {

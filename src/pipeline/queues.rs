@@ -8,6 +8,8 @@
 //! - of each slide one begin, sent once, and one look: `Standing::ask_for_look` lets the next one through only when the
 //!   judge has taken the last;
 //! - one fallback for each engine that is lost: the one that runs and its spare;
+//! - one word of restarted workers: `Restarts::must_be_told` lets the next one through only when the judge has taken the
+//!   last;
 //! - one stop.
 //!
 //! Slots and slides are bounded by the registry, the ended ones that still have tiles on their way among them.
@@ -44,7 +46,7 @@ pub(crate) struct Queues {
 /// Of a worker's queue.
 const JOBS: usize = MAX_SLOTS + MAX_WORKERS;
 /// Of the judge's queue.
-const EVENTS: usize = 2 * MAX_SLOTS + 2 * MAX_HELD_SLIDES + MAX_LOSSES + 1;
+const EVENTS: usize = 2 * MAX_SLOTS + 2 * MAX_HELD_SLIDES + MAX_LOSSES + 2;
 
 impl Queues {
     /// Bytes that the queues take: each place has a stamp.
@@ -115,10 +117,10 @@ mod tests {
             Event::Departed(..) | Event::Returned(_) => MAX_SLOTS,
             Event::Begun(_) | Event::Look(_) => MAX_HELD_SLIDES,
             Event::Fallback(_) => MAX_LOSSES,
-            Event::Stop => 1,
+            Event::Restarted | Event::Stop => 1,
         };
         assert_eq!((bound(&Event::Fallback(0)), bound(&Event::Stop)), (2, 1));
-        let all = 2 * MAX_SLOTS + 2 * MAX_HELD_SLIDES + MAX_LOSSES + 1;
+        let all = 2 * MAX_SLOTS + 2 * MAX_HELD_SLIDES + MAX_LOSSES + 2;
         let queues = Queues::new();
         assert_eq!(queues.judge.0.capacity(), Some(all));
         for _ in 0..all {

@@ -2,10 +2,11 @@
 
 use super::queues::Queues;
 use crate::engine::duty::Duty;
-use crate::log::Log;
+use crate::restarts::Restarts;
 use crate::slide::registry::Registry;
-use crate::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering};
-use crate::thread::Wakes;
+use coverslip_base::log::Log;
+use coverslip_base::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering};
+use coverslip_base::thread::Wakes;
 
 /// Nanoseconds spent, by part.
 #[derive(Default)]
@@ -22,6 +23,7 @@ pub(crate) struct Shared {
     /// Pixels of the model's input, wide and high.
     pub(crate) side: usize,
     pub(crate) log: Arc<Log>,
+    pub(crate) restarts: Arc<Restarts>,
     pub(crate) times: Times,
     pub(crate) wakes: Wakes,
     /// Batches that were run.
@@ -34,13 +36,14 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(slides: Registry, duty: Duty, side: usize, log: Arc<Log>) -> Shared {
+    pub(crate) fn new(slides: Registry, duty: Duty, side: usize, log: Arc<Log>, restarts: Arc<Restarts>) -> Shared {
         Shared {
             queues: Arc::new(Queues::new()),
             slides: Arc::new(slides),
             duty,
             side,
             log,
+            restarts,
             times: Times::default(),
             wakes: Wakes::default(),
             batches: AtomicU64::new(0),

@@ -3,9 +3,9 @@
 
 use coverslip_profile::instability;
 
-use crate::engine::{Failure, Lane, TileOutput};
-use crate::memory::{grow, reserve};
 use crate::slide::state::Work;
+use coverslip_base::memory::{grow, reserve};
+use coverslip_engine::{Failure, Lane, TileOutput};
 
 /// What one lane keeps between batches.
 #[derive(Default)]
@@ -32,10 +32,11 @@ impl Twice {
         }
         grow(&mut self.outputs, count)?;
         self.outputs.resize_with(count.max(self.outputs.len()), TileOutput::default);
+        self.outputs.iter_mut().for_each(|output| output.failed = false);
         let mut tiles: Vec<&[u8]> = reserve(count)?;
         tiles.extend(self.pixels[..count].iter().map(Vec::as_slice));
         lane.run(&tiles, &mut self.outputs[..count])?;
-        for (&i, again) in self.chosen.iter().zip(&self.outputs) {
+        for (&i, again) in self.chosen.iter().zip(&self.outputs).filter(|(_, again)| !again.failed) {
             let instability = instability(pairs(&outputs[i]), pairs(again));
             works[i].slot.evidence.instability = Some(instability);
         }

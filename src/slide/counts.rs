@@ -8,8 +8,8 @@
 use coverslip_plugin_abi::TileResult;
 
 use super::latency::Latencies;
-use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, PoisonError};
 use crate::tiles::assembler::IntakeCounts;
+use coverslip_base::sync::{AtomicU64, Mutex, MutexGuard, Ordering, PoisonError};
 
 /// Whether the slide as a whole looks like one of its scanner's slides.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -31,6 +31,10 @@ pub(crate) struct Judged {
     /// Results that the host has taken.
     polled: u64,
     pub(crate) alerts: u64,
+    /// Tiles that were run again on another worker.
+    pub(crate) retried: u64,
+    /// Workers that were started again.
+    pub(crate) restarts: u64,
     /// Tiles by flag bit.
     pub(crate) flags_checked: [u64; 16],
     pub(crate) flags_raised: [u64; 16],
@@ -136,6 +140,16 @@ impl Published {
         self.judged().alerts += 1;
     }
 
+    pub(crate) fn add_retried(&self, retried: bool) {
+        if retried {
+            self.judged().retried += 1;
+        }
+    }
+
+    pub(crate) fn add_restarts(&self, count: u64) {
+        self.judged().restarts += count;
+    }
+
     pub(crate) fn set_scanner(&self, verdict: ScannerVerdict) {
         self.judged().scanner = verdict;
     }
@@ -166,7 +180,8 @@ mod tests {
 #[cfg(test)]
 mod models {
     use super::*;
-    use crate::sync::{Arc, every_order, thread};
+    use crate::every_order::every_order;
+    use coverslip_base::sync::{Arc, thread};
 
     fn opened(count: u64) -> IntakeCounts {
         IntakeCounts { opened: count, ..IntakeCounts::default() }

@@ -5,13 +5,13 @@ use coverslip_plugin_abi as abi;
 
 use super::config::SlideConfig;
 use super::state::{Downstream, Slide};
-use crate::error::Result;
-use crate::sync::{Arc, Weak};
 use crate::tiles::assembler::AssemblyRules;
 use crate::tiles::content::NotScanned;
 use crate::tiles::frame::{FrameBytes, FrameHeader, FrameLimits, Memory};
 use crate::tiles::grid::Grid;
 use crate::tiles::slot::SlotShape;
+use coverslip_base::error::Result;
+use coverslip_base::sync::{Arc, Weak};
 
 /// Pixels of a tile, wide and high.
 const TILE: u32 = 16;

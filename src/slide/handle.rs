@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::state::{Exit, Slide};
-use crate::error::{Error, Result, error};
-use crate::fault;
 use crate::gate::WaitEnd;
 use crate::tiles::assembler::is_busy;
 use crate::tiles::frame::{Frame, FrameBytes, FrameHeader};
+use coverslip_base::error::{Error, Result, error};
+use coverslip_base::fault;
 
 impl Slide {
     /// Takes a frame or refuses it at once; a refused one is remembered.

@@ -3,8 +3,8 @@
 
 use super::config::SlideConfig;
 use super::state::Slide;
-use crate::error::{Result, error};
-use crate::sync::{Arc, AtomicU64, Mutex, MutexGuard, Ordering, PoisonError};
+use coverslip_base::error::{Result, error};
+use coverslip_base::sync::{Arc, AtomicU64, Mutex, MutexGuard, Ordering, PoisonError};
 
 /// Slots of all slides together, at most: what the queues are made for.
 pub(crate) const MAX_SLOTS: usize = 16_384;
@@ -153,10 +153,11 @@ impl Registry {
 #[cfg(test)]
 mod models {
     use super::*;
+    use crate::every_order::every_order;
     use crate::slide::fixture;
     use crate::slide::state::{Downstream, Work};
-    use crate::sync::{AtomicBool, Weak, every_order, thread};
     use crate::tiles::assembler::IntakeCounts;
+    use coverslip_base::sync::{AtomicBool, Weak, thread};
 
     struct Nowhere;
 

@@ -1,7 +1,7 @@
 //! Where a slide stands: its phase, and what has happened to it. One word, read by every thread that has a tile of the
 //! slide.
 
-use crate::sync::{AtomicU8, Ordering};
+use coverslip_base::sync::{AtomicU8, Ordering};
 
 /// A slide goes from one phase to the next and never back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

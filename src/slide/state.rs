@@ -13,15 +13,15 @@ use crossbeam_channel::{Sender, bounded};
 use super::config::SlideConfig;
 use super::counts::{Counts, Published};
 use super::standing::{Phase, Standing};
-use crate::error::Result;
 use crate::gate::Gate;
-use crate::memory::{Boxed, refused, shared, with_room};
 use crate::outbox::{Outbox, Put, Room, TooSmall};
-use crate::sync::{Arc, AtomicU64, Mutex, MutexGuard, Ordering, PoisonError, TryLockError, Weak};
 use crate::tiles::assembler::{Assembler, IntakeCounts, Outlet, Tended};
 use crate::tiles::grid::{Place, Rect};
 use crate::tiles::slot::{Outcome, Slot};
 use crate::tiles::strips::Strips;
+use coverslip_base::error::Result;
+use coverslip_base::memory::{Boxed, refused, shared, with_room};
+use coverslip_base::sync::{Arc, AtomicU64, Mutex, MutexGuard, Ordering, PoisonError, TryLockError, Weak};
 
 /// One acquisition.
 pub(crate) struct Slide {

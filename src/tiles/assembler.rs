@@ -16,8 +16,8 @@ use super::grid::{Grid, Place, Rect, Span};
 use super::ledger::{Entry, Ledger, State};
 use super::slot::{Delivery, Hole, Outcome, Slot};
 use super::strips::{Ends, HELD, Strips};
-use crate::error::{Error, Result, error};
-use crate::memory::{Boxed, reserve};
+use coverslip_base::error::{Error, Result, error};
+use coverslip_base::memory::{Boxed, reserve};
 
 /// What the assembler counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

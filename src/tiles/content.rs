@@ -5,7 +5,7 @@ use coverslip_pixels::format::{PixelFormat, Samples};
 use coverslip_pixels::tone::Tone;
 
 use super::frame::Frame;
-use crate::error::{Result, error};
+use coverslip_base::error::{Result, error};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Content {

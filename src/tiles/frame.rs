@@ -6,7 +6,7 @@ use coverslip_pixels::validity::{Mask, Validity};
 use coverslip_plugin_abi as abi;
 
 use super::grid::Rect;
-use crate::error::{Result, error};
+use coverslip_base::error::{Result, error};
 
 /// What the host says of a frame, not checked yet.
 #[derive(Clone, Copy, Debug, Default)]

@@ -1,6 +1,6 @@
 //! The slide's grid: places of tiles, boxes in the acquisition plane.
 
-use crate::error::{Result, error};
+use coverslip_base::error::{Result, error};
 
 /// Coordinates beyond this are a defect of the host, not a slide (at 0.1 µm/px it is 1.7 km).
 pub(crate) const COORDINATE_LIMIT: i64 = 1 << 34;

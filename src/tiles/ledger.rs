@@ -7,8 +7,8 @@ use std::collections::HashMap;
 
 use super::grid::Place;
 use super::slot::Hole;
-use crate::error::{Result, error};
-use crate::memory::reserve;
+use coverslip_base::error::{Result, error};
+use coverslip_base::memory::reserve;
 
 /// Where a tile is, as the assembler knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,8 +12,8 @@ use coverslip_profile::{MEASUREMENTS, Measurements};
 
 use super::frame::FrameTag;
 use super::grid::{Place, Rect, TILE_PIXELS};
-use crate::error::Result;
-use crate::memory::{Boxed, filled, reserve};
+use coverslip_base::error::Result;
+use coverslip_base::memory::{Boxed, filled, reserve};
 
 /// The white of pixels that never arrived.
 pub(crate) const WHITE: u8 = 255;
@@ -83,12 +83,21 @@ pub(crate) struct Evidence {
     pub(crate) active_count: u32,
     /// Which engine analysed it.
     pub(crate) epoch: Option<u64>,
+    /// It was run again on another worker.
+    pub(crate) retried: bool,
 }
 
 impl Default for Evidence {
     fn default() -> Evidence {
         let measurements = [f32::NAN; MEASUREMENTS];
-        Evidence { measurements, reconstruction_error: None, instability: None, active_count: 0, epoch: None }
+        Evidence {
+            measurements,
+            reconstruction_error: None,
+            instability: None,
+            active_count: 0,
+            epoch: None,
+            retried: false,
+        }
     }
 }
 

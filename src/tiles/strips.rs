@@ -8,8 +8,8 @@ use coverslip_pixels::format::PixelFormat;
 
 use super::frame::{Frame, FrameTag};
 use super::grid::Rect;
-use crate::error::Result;
-use crate::memory::refused;
+use coverslip_base::error::Result;
+use coverslip_base::memory::refused;
 
 /// Rows that are held back.
 pub(crate) const HELD: i64 = 2;

@@ -24,6 +24,7 @@ mod losses;
 mod matrix;
 mod plans;
 mod play;
+mod worker;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -40,6 +41,10 @@ fn child(test: &str, library: &Path, drivers: &Path) {
         .args(["--exact", test, "--ignored", "--nocapture", "--test-threads=1"])
         .env("FAKE", library)
         .env("LD_LIBRARY_PATH", drivers)
+        // For a worker.
+        .env("COVERSLIP_FAKE_TABLE", folder("worker.table"))
+        .env("COVERSLIP_FAKE_SABOTAGE", folder("worker.sabotage"))
+        .env("COVERSLIP_WORKER_POISON", "1,2,3:abort")
         .output()
         .unwrap();
     let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
@@ -109,7 +114,10 @@ fn a_c_host_loads_runs_and_unloads_on_a_fake_gpu() {
     coverslip_testkit::run(compiler.args(["-ldl", "-pthread", "-lm"]));
     for library in fakes.libraries() {
         let mut host = Command::new(&program);
-        host.arg(coverslip_testkit::library()).arg(&bundle).env("LD_LIBRARY_PATH", drivers).env("FAKE_TABLE", &table);
+        host.arg(coverslip_testkit::library())
+            .arg(&bundle)
+            .env("LD_LIBRARY_PATH", drivers)
+            .env("COVERSLIP_FAKE_TABLE", &table);
         host.env("COVERSLIP_TEST_TENSORRT", library).env("COVERSLIP_TEST_PLANS", &plans);
         let output = coverslip_testkit::run(&mut host);
         assert!(output.stdout.is_empty() && output.stderr.is_empty(), "the library prints nothing: {output:?}");
@@ -137,14 +145,65 @@ fn the_gpu_example_runs_on_a_fake_gpu() {
         .arg("-o")
         .arg(&program);
     coverslip_testkit::run(compiler.arg(&library).arg("-lm").arg(format!("-Wl,-rpath,{}", home.display())));
+    let _ = std::fs::remove_file(home.join("coverslip-worker"));
     for tensorrt in fakes.libraries() {
         let mut host = Command::new(&program);
-        host.arg(&bundle).arg(tensorrt).arg(&plans).env("LD_LIBRARY_PATH", drivers).env("FAKE_TABLE", &table);
+        host.arg(&bundle).arg(tensorrt).arg(&plans).env("LD_LIBRARY_PATH", drivers).env("COVERSLIP_FAKE_TABLE", &table);
         let said = coverslip_testkit::stdout(&mut host);
         assert!(said.contains(" on GPU GPU-") && !said.contains("refused"), "{said}");
         assert!(said.contains("45 tiles, 36 analysed") && said.contains("; 0 after a change of engine"), "{said}");
     }
     assert!(std::fs::read_dir(&plans).unwrap().count() >= 2, "a plan for each library");
+    // With the worker beside the library a host that knows of workers has its engine there.
+    std::fs::copy(env!("CARGO_BIN_EXE_coverslip-worker"), home.join("coverslip-worker")).unwrap();
+    for (worker, part) in [(true, "in process "), (false, "in this process")] {
+        if !worker {
+            std::fs::remove_file(home.join("coverslip-worker")).unwrap();
+        }
+        let mut host = Command::new(&program);
+        host.arg(&bundle)
+            .arg(&fakes.rtx)
+            .arg(&plans)
+            .env("LD_LIBRARY_PATH", drivers)
+            .env("COVERSLIP_FAKE_TABLE", &table);
+        let said = coverslip_testkit::stdout(&mut host);
+        assert!(said.contains(part) && said.contains("45 tiles, 36 analysed"), "{said}");
+    }
+}
+
+/// A host that was compiled against version 1.0 knows of no workers: none is started for it, whatever lies beside the
+/// library. What lies there is a script, which leaves a mark; a host of today starts it, and is refused.
+#[test]
+fn a_host_of_1_0_has_its_engine_in_its_own_process() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let Some(fakes) = fakes() else { return };
+    let home = folder("host-1-0");
+    let _ = std::fs::remove_dir_all(&home);
+    std::fs::create_dir_all(&home).unwrap();
+    let (bundle, table, mark) = (home.join("bundle"), home.join("table"), home.join("mark"));
+    coverslip_testkit::bundle(&bundle);
+    std::fs::write(&table, computed::table(&bundle)).unwrap();
+    let (library, worker) = (home.join("libcoverslip.so"), home.join("coverslip-worker"));
+    std::fs::copy(coverslip_testkit::library(), &library).unwrap();
+    std::fs::write(&worker, format!("#!/bin/sh\n: > {}\n", mark.display())).unwrap();
+    std::fs::set_permissions(&worker, std::fs::Permissions::from_mode(0o755)).unwrap();
+    for version in ["1.0", "1.1"] {
+        let program = home.join(version);
+        let mut compiler = coverslip_testkit::cc();
+        compiler.args(["-std=c11", "-O1", "-g", "-DCOVERSLIP_NO_IMPORT", "-D_GNU_SOURCE"]);
+        if version == "1.0" {
+            compiler.arg("-include").arg(coverslip_testkit::root().join("tests/c/abi_1_0/coverslip.h"));
+        }
+        compiler.arg(coverslip_testkit::root().join("tests/c/reload.c")).arg("-o").arg(&program);
+        coverslip_testkit::run(compiler.args(["-ldl", "-pthread", "-lm"]));
+        let mut host = Command::new(&program);
+        host.arg(&library).arg(&bundle).env("LD_LIBRARY_PATH", &fakes.drivers).env("COVERSLIP_FAKE_TABLE", &table);
+        host.env("COVERSLIP_TEST_TENSORRT", &fakes.rtx).env("COVERSLIP_TEST_PLANS", home.join("plans"));
+        let output = host.output().unwrap();
+        let (ran, known) = (output.status.success(), version != "1.0");
+        assert_eq!((ran, mark.exists()), (!known, known), "{version}: {}", String::from_utf8_lossy(&output.stderr));
+    }
 }
 
 #[allow(clippy::print_stderr, reason = "a test says what it leaves out")]
@@ -166,6 +225,12 @@ fn slides_on_a_fake_gpu() {
     child("losses::a_lost_gpu_fails_what_is_left_or_hands_over", &rtx, &drivers);
     child("losses::what_does_not_fit_is_refused_at_open", &rtx, &drivers);
     child("losses::a_hung_gpu_holds_nobody_up", &rtx, &drivers);
+    for library in std::iter::once(&rtx).chain(&enterprise) {
+        child("worker::a_fault_of_the_gpu_is_the_workers", library, &drivers);
+    }
+    child("worker::faults_at_random", &rtx, &drivers);
+    child("worker::the_third_loss_hands_over_to_the_cpu", &rtx, &drivers);
+    child("worker::a_tile_in_a_batch_is_found", &rtx, &drivers);
 }
 
 #[test]
@@ -188,6 +253,7 @@ fn without_a_gpu_the_cpu_runs_and_says_why() {
         say("left out: this machine has a driver, so that a machine without one cannot be seen");
     } else {
         child("matrix::no_driver", &new, &nothing);
+        child("worker::reasons_come_through", &new, &nothing);
     }
     for driver in ["stub", "none", "empty", "broken"] {
         child("matrix::no_driver", &new, &folder(driver));

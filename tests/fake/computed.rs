@@ -115,6 +115,12 @@ pub(crate) fn stand_in_at(library: &Path, bundle: &Path) -> Result<bool, libload
     Ok(is)
 }
 
+/// Whether the library at a path is a fake.
+pub(crate) fn is_stand_in(library: &Path) -> Result<bool, libloading::Error> {
+    let library = unsafe { Library::new(library) }?;
+    Ok(unsafe { library.get::<unsafe extern "C" fn(Compute)>("fake_compute") }.is_ok())
+}
+
 /// Tells the fake what goes in and comes out.
 pub(crate) fn describe(tensorrt: &Library, text: &str) {
     let text = CString::new(text).unwrap();
@@ -166,8 +172,26 @@ fn description(graph: &ComposedGraph) -> String {
     text + &format!("{} i 0\n{} f 0\n", ComposedGraph::ACTIVE_COUNT, ComposedGraph::RECONSTRUCTION_ERROR)
 }
 
-/// For a host that knows nothing of the fake: the file that `FAKE_TABLE` names, with the bundle's reference tiles and their
-/// outputs.
+/// For a process that knows nothing of the fake: the file that `COVERSLIP_FAKE_TABLE` names, with the bundle's reference
+/// tiles and the tiles `more`, and their outputs.
+pub(crate) fn table_with(bundle: &Path, more: &[Vec<u8>]) -> Vec<u8> {
+    let mut table = table(bundle);
+    let bundle = Bundle::open(bundle).unwrap();
+    let graph = bundle.compose().unwrap();
+    let mut engine = Engine::new(&bundle, &graph);
+    for tile in more {
+        table.extend(tile);
+        for values in engine.run(tile, graph.side) {
+            match values {
+                Values::Floats(values) => table.extend(values.iter().flat_map(|v| v.to_le_bytes())),
+                Values::Integers(values) => table.extend(values.iter().flat_map(|v| v.to_le_bytes())),
+            }
+        }
+    }
+    table
+}
+
+/// The same with the reference tiles alone.
 pub(crate) fn table(bundle: &Path) -> Vec<u8> {
     let bundle = Bundle::open(bundle).unwrap();
     let graph = bundle.compose().unwrap();

@@ -147,13 +147,13 @@ struct Plan
     }
 };
 
-// In a host that knows nothing of this fake: FAKE_TABLE names a file with the description's length, a line feed, the
+// In a process that knows nothing of this fake: COVERSLIP_FAKE_TABLE names a file with the description's length, a line feed, the
 // description, and then, for each known tile, its pixels and its outputs. Other tiles get the first one's outputs.
 struct Table
 {
     Table()
     {
-        char const* path = getenv("FAKE_TABLE");
+        char const* path = getenv("COVERSLIP_FAKE_TABLE");
         FILE* file = path ? fopen(path, "rb") : nullptr;
         if (!file)
             return;
@@ -380,6 +380,14 @@ struct Driver
         return driver;
     }
 
+    template <class Function>
+    static void find(void* library, char const* name, Function& function)
+    {
+        function = reinterpret_cast<Function>(library ? dlsym(library, name) : nullptr);
+        if (!function)
+            unexpected(name);
+    }
+
 private:
     Driver()
     {
@@ -388,13 +396,6 @@ private:
         find(library, "cuLaunchHostFunc", call);
         find(library, "cuMemAllocHost_v2", allocate);
         find(library, "cuMemFreeHost", release);
-    }
-    template <class Function>
-    static void find(void* library, char const* name, Function& function)
-    {
-        function = reinterpret_cast<Function>(library ? dlsym(library, name) : nullptr);
-        if (!function)
-            unexpected(name);
     }
 };
 
@@ -422,6 +423,40 @@ struct Run
     void* pixels;
     std::vector<void*> outputs;
 };
+
+// Once, where COVERSLIP_FAKE_SABOTAGE names a file: it is removed, and what it says is done on the thread that enqueues.
+//   segv   a crash in the driver    hang   it never returns    fault   a kernel that writes where no memory is
+static void sabotage(void* stream)
+{
+    char const* path = getenv("COVERSLIP_FAKE_SABOTAGE");
+    FILE* file = path ? fopen(path, "rb") : nullptr;
+    if (!file)
+        return;
+    char what[16]{};
+    bool const read = fscanf(file, "%15s", what) == 1;
+    fclose(file);
+    if (!read || unlink(path))
+        return;
+    if (!strcmp(what, "segv"))
+        *reinterpret_cast<int volatile*>(8) = 1;
+    while (!strcmp(what, "hang"))
+        sleep(1);
+    if (strcmp(what, "fault"))
+        return;
+    static char const ptx[] = ".version 6.3\n.target sm_75\n.address_size 64\n.visible .entry fault()\n{\n"
+                              ".reg .b32 %r<2>;\n.reg .b64 %rd<2>;\nmov.u64 %rd1, 16;\nmov.u32 %r1, 1;\n"
+                              "st.global.u32 [%rd1], %r1;\nret;\n}\n";
+    void* library = dlopen("libcuda.so.1", RTLD_NOW);
+    int (*load)(void**, void const*);
+    int (*get)(void**, void*, char const*);
+    int (*launch)(void*, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, void*, void**, void**);
+    Driver::find(library, "cuModuleLoadData", load);
+    Driver::find(library, "cuModuleGetFunction", get);
+    Driver::find(library, "cuLaunchKernel", launch);
+    void *module = nullptr, *function = nullptr;
+    if (load(&module, ptx) || get(&function, module, "fault") || launch(function, 1, 1, 1, 1, 1, 1, 0, stream, nullptr, nullptr))
+        unexpected("a kernel that faults");
+}
 
 static void run(void* argument)
 {
@@ -501,6 +536,7 @@ struct FakeContext : StubExecutionContext
     }
     bool enqueueV3(cudaStream_t stream) noexcept override
     {
+        sabotage(stream);
         if (enqueuesLeft == 0)
         {
             logger.log(ILogger::Severity::kERROR, complaint.c_str());

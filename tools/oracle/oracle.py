@@ -7,6 +7,7 @@ tolerance is passed.
 """
 
 import argparse
+import hashlib
 import json
 import subprocess
 import sys
@@ -17,10 +18,13 @@ import numpy as np
 from PIL import Image
 
 import tensors
-from transcription import Model
+from transcription import Int8Model, Model
 
 ROOT = Path(__file__).resolve().parents[2]
 EMBEDDING = 1e-9  # 1 − cosine, per tap, computed in float64
+# In int8 a value that lies between two steps may go to the other one by a rounding error of float32: a step in 255 of a
+# few values. Float32 without int8 is at least ten times as far.
+INT8 = 3e-5
 FEATURES = 1e-4  # ‖f − f′‖ / ‖f‖; indices may differ between values closer than this
 VARIANTS = [
     ("topk", []),
@@ -197,6 +201,49 @@ def check(tool, name, bundle, tile_sets, transcribed):
             compare(tool.report, f"{at}, {engine} : float64", manifest, exact, first)
 
 
+def int8_kernels():
+    """The products of int8 that this processor has, with those of float32 beside them, and the plain ones."""
+    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    wanted = {"avx-vnni avx2": "avx_vnni", "avx512-vnni avx512": "avx512_vnni"}
+    here = [name for name, flag in wanted.items() if f" {flag} " in flags]
+    for name in wanted.keys() - set(here):
+        print(f"skip {name}: this processor does not have it")
+    return here
+
+
+def check_int8(tool, name, options, tiles):
+    """Every layer of a random bundle in int8, on each family, against its transcription."""
+    here = int8_kernels()
+    if not here:
+        return
+    bundle = tool.work / name
+    tool.call("synthetic", "--out", bundle, *options)
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    shown = tiles(manifest["side"])
+    depth, width = manifest["architecture"]["depth"], manifest["architecture"]["embed_dim"]
+    random = np.random.default_rng(3)
+    factors = {
+        f"blocks.{block}.{norm}": np.exp(random.normal(0, 0.5, width)).astype(np.float32)
+        for block in range(depth)
+        for norm in ("norm1", "norm2")
+    }
+    path = bundle / "int8.safetensors"
+    tensors.save(path, factors)
+    gate = {"slides": 0, "tiles": 0, "overlap": 0, "overlap_low": 0, "value_overlap": 0, "flags_changed": 0, "kernels": ""}
+    layers = [["qkv", "proj", "fc1", "fc2"]] * depth
+    manifest["int8"] = {"rest": "float32", "layers": layers, "gate": gate}
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    manifest["files"][path.name] = {"bytes": path.stat().st_size, "sha256": digest}
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    exact, mixed = Model(bundle).run(shown), Int8Model(bundle).run(shown)
+    taps = ["embedding_" + tap["name"] for tap in manifest["taps"]]
+    away = min(one_minus_cosine(exact[tap], mixed[tap]) for tap in taps)
+    for kernels in ["plain-int8 plain", *here]:
+        ours = tool.run(kernels, bundle, shown)
+        figures = [one_minus_cosine(mixed[tap], ours[tap]) for tap in taps]
+        tool.report.line(f"{name}, {kernels} : int8 in float64 ({away:.1e} from no int8)", [("1-cos", INT8, figures)])
+
+
 def find_coverslip():
     built = [ROOT / "target" / profile / "coverslip" for profile in ("release", "debug")]
     return next((path for path in built if path.exists()), None)
@@ -223,6 +270,8 @@ def main():
             bundle = Path(work) / f"bundle{number}"
             tool.call("synthetic", "--out", bundle, "--seed", number + 1, *options)
             check(tool, name, bundle, sets, 1 if "vit-small" in options else 5)
+        for name, options in [("int8", []), ("int8, SwiGLU, registers", ["--swiglu", "--registers", "3", "--layer-scale"])]:
+            check_int8(tool, name, options, lambda side: random.integers(0, 256, (8, side, side, 3)).astype(np.uint8))
         if (arguments.bundle / "manifest.json").exists():
             check(tool, arguments.bundle.name, arguments.bundle, sets, 3)
         else:

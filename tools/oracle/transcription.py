@@ -144,3 +144,44 @@ class Model:
             return (groups * (np.arange(groups.shape[1]) == groups.argmax(1)[:, None])).reshape(-1)
         features = np.maximum(pre, 0)
         return features * (pre > w["threshold"]) if kind == "jumprelu" else features
+
+
+class Int8Model(Model):
+    """The same with the bundle's mix: a layer in int8 sees its inputs in 255 steps between a row's least and largest
+    value and its weights in 127 steps up to an output's largest. Nothing else is rounded."""
+
+    PART = 384  # The hidden layer is quantised in parts of so many values, both as inputs and as weights.
+
+    def __init__(self, bundle):
+        super().__init__(bundle)
+        self.factors = {k: v.astype(np.float64) for k, v in tensors.load(bundle / "int8.safetensors").items()}
+        self.layers = self.manifest["int8"]["layers"]
+
+    def linear(self, x, name):
+        _, block, layer = name.split(".", 2)
+        kind = layer.split(".")[1]
+        if kind not in self.layers[int(block)]:
+            return super().linear(x, name)
+        weight, bias = self.vit[name + ".weight"], self.vit.get(name + ".bias", 0.0)
+        norm = {"qkv": "norm1", "fc1": "norm2"}.get(kind)
+        if norm is not None:
+            factors = self.factors[f"blocks.{block}.{norm}"]
+            x, weight = x / factors, weight * factors
+        parts = range(0, x.shape[-1], self.PART if kind == "fc2" else x.shape[-1])
+        width = self.PART if kind == "fc2" else x.shape[-1]
+        return sum(rows(x[:, at : at + width]) @ columns(weight[:, at : at + width]).T for at in parts) + bias
+
+
+def rows(x):
+    """Each row in steps of its range / 255; 0 is a step."""
+    least, most = np.minimum(x.min(-1, keepdims=True), 0), np.maximum(x.max(-1, keepdims=True), 0)
+    size = np.where(most > least, (most - least) / 255, 1)
+    zero = np.rint(-least / size)
+    return size * (np.clip(np.rint(x / size) + zero, 0, 255) - zero)
+
+
+def columns(weight):
+    """Each output in steps of its largest weight / 127."""
+    size = np.abs(weight).max(-1, keepdims=True) / 127
+    size = np.where(size > 0, size, 1)
+    return size * np.rint(weight / size)

@@ -63,6 +63,9 @@ impl Tolerance {
     pub(crate) const BFLOAT16: Tolerance =
         Tolerance { embeddings: 1e-3, displacement: 1e-2, features: 0.16, overlap: 0.85 };
 
+    /// Engines that run a bundle's mix of int8, whose fidelity its gate has measured. A wrong kernel gives far more.
+    pub const INT8: Tolerance = Tolerance { embeddings: 1e-2, displacement: 5e-2, features: 0.5, overlap: 0.8 };
+
     /// Tolerance for an engine of this precision that did not make the reference outputs.
     pub fn of(precision: Precision) -> Tolerance {
         match precision {

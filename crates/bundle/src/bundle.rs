@@ -8,8 +8,9 @@ use serde_json::Value;
 use crate::compose::{self, ComposedGraph};
 use crate::digest::Digest;
 use crate::error::{BundleError, fail};
+use crate::int8::Int8Mix;
 use crate::manifest::{
-    Architecture, FORMAT, GRAPH_FILE, MANIFEST_FILE, MODEL_FILE, Manifest, REFERENCE_FILE, SAE_FILE,
+    Architecture, FORMAT, GRAPH_FILE, INT8_FILE, MANIFEST_FILE, MODEL_FILE, Manifest, REFERENCE_FILE, SAE_FILE,
 };
 use crate::onnx::Placement;
 use crate::precision::Precision;
@@ -31,6 +32,7 @@ pub struct Bundle {
     model: TensorFile,
     sae: TensorFile,
     reference: TensorFile,
+    int8: Option<Int8Mix>,
 }
 
 impl Bundle {
@@ -49,7 +51,7 @@ impl Bundle {
     pub fn open_trusted(dir: &Path, trust: &Trust) -> Result<Bundle, BundleError> {
         let (manifest, digest, signed) = read_manifest(dir, trust)?;
         check_directory(dir, &manifest)?;
-        let mut weights = [MODEL_FILE, SAE_FILE, REFERENCE_FILE].map(|name| (name, None));
+        let mut weights = [MODEL_FILE, SAE_FILE, REFERENCE_FILE, INT8_FILE].map(|name| (name, None));
         let mut topology = None;
         for (name, entry) in &manifest.files {
             let bytes = read_verified(dir, name, entry)?;
@@ -57,19 +59,24 @@ impl Bundle {
                 topology = Some(bytes);
                 continue;
             }
+            if name == INT8_FILE && manifest.int8.is_none() {
+                continue;
+            }
             if let Some((_, slot)) = weights.iter_mut().find(|(file, _)| file == name) {
                 let parsed = TensorFile::parse(bytes);
                 *slot = Some(parsed.map_err(|e| e.within(dir.join(name).display()))?);
             }
         }
-        let [model, mut sae, reference] = weights.map(|(_, file)| file);
+        let [model, mut sae, reference, factors] = weights.map(|(_, file)| file);
         if manifest.sae.architecture.is_none() && sae.is_none() {
             sae = Some(TensorFile::parse(to_safetensors(&TensorMap::new())?)?);
         }
         let (Some(model), Some(sae), Some(reference)) = (model, sae, reference) else {
             fail!(Missing, "{}: the manifest does not list the weights", dir.display());
         };
-        let bundle = Bundle { manifest, digest, signed, topology, model, sae, reference };
+        let mix = Int8Mix::read(&manifest, factors.as_ref());
+        let int8 = mix.map_err(|e| e.within(dir.join(INT8_FILE).display()))?;
+        let bundle = Bundle { manifest, digest, signed, topology, model, sae, reference, int8 };
         bundle.check_tensors(dir)?;
         Ok(bundle)
     }
@@ -132,6 +139,11 @@ impl Bundle {
     /// `TooLarge` when memory is short.
     pub fn index_map(&self) -> Result<Option<Vec<i32>>, BundleError> {
         self.sae.get(layout::INDEX_MAP).map(|stored| stored.to_i32()).transpose()
+    }
+
+    /// The mix of int8 and floats that was chosen when the bundle was built, whether it passes its gate or not.
+    pub fn int8(&self) -> Option<&Int8Mix> {
+        self.int8.as_ref()
     }
 
     /// The model's stored weights.

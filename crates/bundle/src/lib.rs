@@ -16,6 +16,7 @@ mod digest;
 mod error;
 pub mod fence;
 pub mod fold;
+mod int8;
 pub mod json;
 pub mod layout;
 pub mod limits;
@@ -35,9 +36,11 @@ pub use bundle::Bundle;
 pub use compose::{COMPOSER, ComposedGraph, SaeGraph, TapOutput};
 pub use digest::Digest;
 pub use error::{BundleError, BundleErrorKind};
+pub use int8::{Int8Block, Int8Mix};
 pub use manifest::{
-    Architecture, FORMAT, FeatureLabel, FileEntry, GRAPH_FILE, InputStep, MANIFEST_FILE, MODEL_FILE, Manifest, Mlp,
-    OnnxModel, PixelLayout, Pooling, REFERENCE_FILE, SAE_FILE, Sae, SaeArchitecture, SaeReference, Tap, TapSource, Vit,
+    Architecture, FORMAT, FeatureLabel, FileEntry, GRAPH_FILE, INT8_FILE, InputStep, Int8, Int8Gate, Int8Layer,
+    Int8Rest, MANIFEST_FILE, MODEL_FILE, Manifest, Mlp, OnnxModel, PixelLayout, Pooling, REFERENCE_FILE, SAE_FILE, Sae,
+    SaeArchitecture, SaeReference, Tap, TapSource, Vit,
 };
 pub use onnx::{GraphSize, check_onnx};
 pub use plan::{PlanFile, PlanKey, PlanTarget};

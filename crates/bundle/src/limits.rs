@@ -7,8 +7,8 @@ use crate::budget::{Budget, MAX_HEADER_BYTES};
 use crate::error::{BundleError, fail};
 use crate::layout;
 use crate::manifest::{
-    Architecture, FORMAT, GRAPH_FILE, InputStep, MODEL_FILE, Manifest, OnnxModel, Pooling, REFERENCE_FILE, SAE_FILE,
-    Sae, SaeArchitecture, Tap, TapSource, Vit,
+    Architecture, FORMAT, GRAPH_FILE, INT8_FILE, InputStep, MODEL_FILE, Manifest, OnnxModel, Pooling, REFERENCE_FILE,
+    SAE_FILE, Sae, SaeArchitecture, Tap, TapSource, Vit,
 };
 
 /// Largest `manifest.json`, bytes: room for the labels of 262,144 features.
@@ -138,6 +138,9 @@ pub(crate) fn required_files(manifest: &Manifest) -> Vec<&'static str> {
     }
     if matches!(manifest.architecture, Architecture::Onnx(_)) {
         files.push(GRAPH_FILE);
+    }
+    if manifest.int8.is_some() {
+        files.push(INT8_FILE);
     }
     files
 }

@@ -272,6 +272,7 @@ fn manifest(spec: &SyntheticSpec) -> Manifest {
             reference: SaeReference { mean_square_deviation: 1.0, error_quantiles: BTreeMap::new(), tiles: 0 },
             labels: Vec::new(),
         },
+        int8: None,
         files: BTreeMap::new(),
         annotations: BTreeMap::new(),
     };

@@ -291,10 +291,10 @@ mod tests {
                 let v: [f64; 3] = std::array::from_fn(|c| {
                     ((f64::from(level(at, c)) - 100.0) / 3800.0).clamp(0.0, 1.0) * spec.balance[c]
                 });
-                for c in 0..3 {
+                for (c, found) in pixel.iter().enumerate() {
                     let mixed: f64 = (0..3).map(|k| spec.matrix[3 * c + k] * v[k]).sum();
                     let near = [-1e-6, 1e-6].map(|e| spec.curve((mixed + e).clamp(0.0, 1.0)));
-                    assert!(near.contains(&pixel[c]), "{mixed} with gamma {gamma}: {} of {near:?}", pixel[c]);
+                    assert!(near.contains(found), "{mixed} with gamma {gamma}: {found} of {near:?}");
                 }
             }
         }

@@ -31,7 +31,7 @@ pub use check::Check;
 pub use color::{COLOR_VALUES, ColorBaseline, color_vector};
 pub use features::{instability, scanner_mass};
 pub use geometry::{Displacement, TapGeometry};
-pub use manifest::{PROFILE_FILE, PROFILE_FORMAT, Provenance, TENSORS_FILE};
+pub use manifest::{Arithmetic, PROFILE_FILE, PROFILE_FORMAT, Provenance, TENSORS_FILE};
 pub use measurement::{MEASUREMENTS, Measurements};
 pub use open::{MAX_FEATURES, MAX_RANK, MAX_SCANNERS, MAX_SLIDES};
 pub use perturbation::Perturbation;

@@ -24,6 +24,19 @@ pub struct Provenance {
     pub paired: bool,
     /// Whether there was one scanner and other scanners were simulated.
     pub simulated: bool,
+    /// How the engine multiplied on the slides that fitted and calibrated it; `None`: not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precision: Option<Arithmetic>,
+}
+
+/// The precision of an engine's products.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Arithmetic {
+    Float32,
+    Float16,
+    BFloat16,
+    Int8,
 }
 
 /// The content of `profile.json`. Unknown fields are refused, since they might change a number.

@@ -51,7 +51,7 @@ pub fn profile(manifest: &Manifest, digest: Digest, ids: &[&str], scores: usize)
     Profile {
         name: "synthetic".to_owned(),
         bundle: digest,
-        provenance: Provenance { paired: true, simulated: ids.len() < 2 },
+        provenance: Provenance { paired: true, simulated: ids.len() < 2, precision: None },
         judged_tap,
         features,
         perturbation: Some(Perturbation::MILD),

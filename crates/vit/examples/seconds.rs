@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use coverslip_bundle::synthetic::{self, SyntheticSpec};
-use coverslip_bundle::{Bundle, Mlp};
-use coverslip_vit::{Family, Lane, Model};
+use coverslip_bundle::{Bundle, Int8Mix, Mlp};
+use coverslip_vit::{Choice, Family, Lane, Model};
 
 const FAMILIES: [Family; 3] = [Family::Avx2, Family::Avx512, Family::Avx512Bf16];
 
@@ -59,19 +59,26 @@ fn main() {
     let bundle = Bundle::open(&path).expect("the bundle");
     let verified = begun.elapsed();
     let mut lanes = Vec::new();
-    for family in FAMILIES.into_iter().filter(|family| family.runs_here()) {
+    let pure = Int8Mix::everything(bundle.manifest());
+    let floats = FAMILIES.into_iter().map(Choice::from);
+    for choice in floats.chain(Choice::int8()).filter(|choice| choice.runs_here()) {
         let begun = Instant::now();
-        let mut lane = Lane::new(&Arc::new(Model::open(&bundle, family).expect("a model"))).expect("a lane");
+        let model = match choice.int8 {
+            Some(_) => Model::of_mix(&bundle, choice, &pure),
+            None => Model::open(&bundle, choice),
+        };
+        let mut lane = Lane::new(&Arc::new(model.expect("a model"))).expect("a lane");
         let opened = begun.elapsed();
         lane.run(tiles[0]);
-        println!("{} verify {verified:.3?} open {opened:.3?} first result {:.3?}", family.name(), begun.elapsed());
-        lanes.push((family, lane));
+        let name = choice.to_string().replace(' ', "+");
+        println!("{name} verify {verified:.3?} open {opened:.3?} first result {:.3?}", begun.elapsed());
+        lanes.push((name, lane));
     }
     println!("ready");
     for line in std::io::stdin().lock().lines().map_while(Result::ok) {
         let (name, count) = line.split_once(' ').expect("FAMILY TILES");
         let count: usize = count.parse().expect("a number");
-        let (_, lane) = lanes.iter_mut().find(|(family, _)| family.name() == name).expect("a family that runs here");
+        let (_, lane) = lanes.iter_mut().find(|(known, _)| known == name).expect("a family that runs here");
         let before = cpu_seconds();
         for i in 0..count {
             let outputs = lane.run(tiles[i % tiles.len()]);

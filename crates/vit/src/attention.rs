@@ -3,7 +3,7 @@
 use coverslip_bundle::BundleError;
 
 use crate::aligned::Aligned;
-use crate::kernels::{Out, Right, To};
+use crate::kernels::{Columns, Out, Right, Scale, To};
 use crate::panels::{Panels, Rows, padded};
 use crate::weights::{Block, Model};
 
@@ -18,6 +18,9 @@ pub(crate) struct Attention {
     mixed: Aligned<u32>,
     /// `[tokens, heads · head]`
     values: Aligned<f32>,
+    /// What is mixed before it is quantised, and its scales; empty if every projection is in floats.
+    blend: Aligned<f32>,
+    scales: Aligned<Scale>,
     /// One head's keys and values as right-hand sides.
     head_keys: Panels,
     head_values: Panels,
@@ -31,11 +34,14 @@ impl Attention {
         let (shape, layout) = (&model.shape, model.kernels.layout());
         let operand = || Aligned::zeroed(shape.tokens * layout.words(shape.mixed()));
         let scores = QUERIES * padded(shape.tokens);
+        let quantised = if model.blocks.iter().any(|block| block.proj.is_int8()) { shape.tokens } else { 0 };
         Ok(Self {
             queries: operand()?,
             keys: operand()?,
             mixed: operand()?,
             values: Aligned::zeroed(shape.tokens * shape.mixed())?,
+            blend: Aligned::zeroed(quantised * shape.mixed())?,
+            scales: Aligned::zeroed(quantised)?,
             head_keys: Panels::zeroed(layout, shape.head, shape.tokens)?,
             head_values: Panels::zeroed(layout, shape.tokens, shape.head)?,
             scores: Aligned::zeroed(scores)?,
@@ -45,48 +51,54 @@ impl Attention {
 
     /// Adds the block's attention over `normed` to the first `asking` of `tokens`.
     pub(crate) fn add(&mut self, model: &Model, block: &Block, normed: Rows<'_>, asking: usize, tokens: &mut [f32]) {
-        let (shape, kernels) = (&model.shape, &model.kernels);
-        let stride = kernels.layout().words(shape.mixed());
+        let shape = &model.shape;
+        let stride = model.kernels.layout().words(shape.mixed());
         let asked = Rows { count: asking, ..normed };
-        let out = |to| Out { to, stride };
         let Block { queries, keys, values, proj, .. } = block;
-        kernels.product(asked, queries.before(&keys.panels), out(To::Operand(&mut self.queries)));
-        kernels.product(normed, keys.before(&values.panels), out(To::Operand(&mut self.keys)));
-        let out = Out { to: To::Values(&mut self.values), stride: shape.mixed() };
-        kernels.product(normed, values.before(&proj.panels), out);
+        model.product(asked, queries.before(&keys.panels), Out::to(To::Operand(&mut self.queries), stride));
+        model.product(normed, keys.before(&values.panels), Out::to(To::Operand(&mut self.keys), stride));
+        let to = To::Values(&mut self.values);
+        model.product(normed, values.before(&proj.panels), Out::to(to, shape.mixed()));
         for head in 0..shape.heads {
-            self.head(model, head, asking);
+            self.head(model, head, asking, proj.is_int8());
         }
-        let mixed = Rows { words: &self.mixed, stride, count: asking };
-        let out = Out { to: To::Sum(tokens), stride: shape.row };
-        kernels.product(mixed, proj.before(block.first_of_mlp()), out);
+        if proj.is_int8() {
+            let (width, scales) = (shape.mixed(), &mut self.scales[..asking]);
+            model.quantise((&self.blend, width, width), (&mut self.mixed, stride), scales);
+        }
+        let scales = if proj.is_int8() { &self.scales[..] } else { &[] };
+        let mixed = Rows { words: &self.mixed, stride, count: asking, scales };
+        model.product(mixed, proj.before(block.first_of_mlp()), Out::to(To::Sum(tokens), shape.row));
     }
 
-    /// One head: shares of the values, as an operand.
-    fn head(&mut self, model: &Model, head: usize, asking: usize) {
+    /// One head: shares of the values, as an operand, or as values that are then quantised.
+    fn head(&mut self, model: &Model, head: usize, asking: usize, as_values: bool) {
         let (shape, kernels, layout) = (&model.shape, &model.kernels, model.kernels.layout());
         let (stride, first) = (layout.words(shape.mixed()), head * layout.words(shape.head));
-        self.head_keys.transpose(Rows { words: &self.keys[first..], stride, count: shape.tokens });
+        self.head_keys.transpose(Rows { words: &self.keys[first..], stride, count: shape.tokens, scales: &[] });
         kernels.stack(&self.values[head * shape.head..], shape.mixed(), shape.tokens, &mut self.head_values);
         let (row, row_words) = (padded(shape.tokens), layout.words(padded(shape.tokens)));
         for query in (0..asking).step_by(QUERIES) {
             let (count, place) = ((asking - query).min(QUERIES), query * stride + first);
-            let queries = Rows { words: &self.queries[place..], stride, count };
-            let out = Out { to: To::Values(&mut self.scores), stride: row };
+            let queries = Rows { words: &self.queries[place..], stride, count, scales: &[] };
+            let out = Out::to(To::Values(&mut self.scores), row);
             kernels.product(queries, cached(&self.head_keys), out);
             let rows = self.scores.chunks_exact_mut(row).zip(self.shares.chunks_exact_mut(row_words));
             for (scores, shares) in rows.take(count) {
                 kernels.softmax(scores, shape.tokens);
                 kernels.narrow(scores, shares);
             }
-            let shares = Rows { words: &self.shares, stride: row_words, count };
-            let to = To::Operand(&mut self.mixed[place..]);
-            kernels.product(shares, cached(&self.head_values), Out { to, stride });
+            let shares = Rows { words: &self.shares, stride: row_words, count, scales: &[] };
+            let (to, stride) = match as_values {
+                true => (To::Values(&mut self.blend[query * shape.mixed() + head * shape.head..]), shape.mixed()),
+                false => (To::Operand(&mut self.mixed[place..]), stride),
+            };
+            kernels.product(shares, cached(&self.head_values), Out::to(to, stride));
         }
     }
 }
 
 /// A right-hand side that is in the cache.
 fn cached(panels: &Panels) -> Right<'_> {
-    Right { panels, bias: &[], next: None }
+    Right { panels, columns: Columns::default(), bias: &[], next: None }
 }

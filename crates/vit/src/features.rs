@@ -5,6 +5,8 @@ use std::str::FromStr;
 use coverslip_bundle::Precision;
 
 use crate::kernels::Kernels;
+#[cfg(target_arch = "aarch64")]
+use crate::kernels::neon::Neon;
 use crate::kernels::plain::Plain;
 #[cfg(target_arch = "x86_64")]
 use crate::kernels::{avx2::Avx2, avx512::Avx512, avx512_bf16::BFloat16};
@@ -20,11 +22,13 @@ pub enum Family {
     Avx512,
     /// AVX-512 with products of bfloat16, summed in float32.
     Avx512Bf16,
+    /// NEON, in float32.
+    Neon,
 }
 
 impl Family {
     /// The table, the best first.
-    const TABLE: [Family; 3] = [Family::Avx512Bf16, Family::Avx512, Family::Avx2];
+    const TABLE: [Family; 4] = [Family::Avx512Bf16, Family::Avx512, Family::Avx2, Family::Neon];
 
     /// The best family for products of float32 or of half the width on this processor; `None` where the table has none.
     pub fn best(half: bool) -> Option<Family> {
@@ -39,6 +43,7 @@ impl Family {
             Self::Avx2 => "avx2",
             Self::Avx512 => "avx512",
             Self::Avx512Bf16 => "avx512-bf16",
+            Self::Neon => "neon",
         }
     }
 
@@ -46,7 +51,7 @@ impl Family {
     pub fn precision(self) -> Precision {
         match self {
             Self::Avx512Bf16 => Precision::BFloat16,
-            Self::Plain | Self::Avx2 | Self::Avx512 => Precision::Float32,
+            Self::Plain | Self::Avx2 | Self::Avx512 | Self::Neon => Precision::Float32,
         }
     }
 
@@ -74,7 +79,9 @@ impl Family {
             Self::Avx512 => Avx512::float32().map(boxed),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512Bf16 => BFloat16::detect().map(boxed),
-            #[cfg(not(target_arch = "x86_64"))]
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => Neon::float32().map(boxed),
+            // Another architecture's.
             _ => None,
         }
     }
@@ -100,7 +107,7 @@ impl FromStr for Family {
     }
 }
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 fn boxed(kernels: impl Kernels + 'static) -> Box<dyn Kernels> {
     Box::new(kernels)
 }

@@ -7,6 +7,8 @@ use coverslip_bundle::fold::Norm;
 
 use crate::aligned::Aligned;
 use crate::attention::Attention;
+use crate::kernels::Scale;
+use crate::maxima::Maxima;
 use crate::mlp::Mlp;
 use crate::panels::Rows;
 use crate::patches::Patches;
@@ -27,6 +29,8 @@ pub struct Lane {
     pool: Pool,
     embeddings: Aligned<f32>,
     coding: Coding,
+    /// What the norms put out, of a lane that calibrates.
+    maxima: Option<Maxima>,
 }
 
 /// What the model says of a tile.
@@ -58,8 +62,23 @@ impl Lane {
             pool: Pool::new(model)?,
             embeddings: Aligned::zeroed(model.taps.last().map_or(0, |tap| tap.place.end))?,
             coding: Coding::new(&model.sae)?,
+            maxima: None,
             model: model.clone(),
         })
+    }
+
+    /// The same for a lane that notes what the norms put out.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn calibrating(model: &Arc<Model>) -> Result<Lane, BundleError> {
+        let maxima = Maxima::none(model.blocks.len(), model.shape.width);
+        Ok(Lane { maxima: Some(maxima), ..Lane::new(model)? })
+    }
+
+    /// What the norms put out in all runs so far; `None` if the lane does not calibrate.
+    pub fn maxima(&self) -> Option<&Maxima> {
+        self.maxima.as_ref()
     }
 
     /// Runs the model on `tile`, `[side, side, 3]` bytes in the order R, G, B. Allocates nothing.
@@ -68,9 +87,13 @@ impl Lane {
         self.patches.embed(model, tile, &mut self.tokens);
         for (index, block) in model.blocks.iter().enumerate() {
             let asking = if block.class_only { 1 } else { model.shape.tokens };
-            let normed = self.normed.of(model, &block.norm1, &self.tokens, model.shape.tokens);
+            let mut seen = self.maxima.as_mut().map(|maxima| (maxima, index, 0));
+            let int8 = block.queries.is_int8();
+            let normed = self.normed.of(model, (&block.norm1, int8), &self.tokens, model.shape.tokens, &mut seen);
             self.attention.add(model, block, normed, asking, &mut self.tokens);
-            let normed = self.normed.of(model, &block.norm2, &self.tokens, asking);
+            let mut seen = self.maxima.as_mut().map(|maxima| (maxima, index, 1));
+            let int8 = block.has_int8_fc1();
+            let normed = self.normed.of(model, (&block.norm2, int8), &self.tokens, asking, &mut seen);
             let next = model.blocks.get(index + 1).map(|block| &block.queries.panels);
             self.mlp.add(model, block, next, normed, &mut self.tokens);
             for tap in model.taps.iter().filter(|tap| tap.after_block == index) {
@@ -92,22 +115,42 @@ impl Lane {
 struct Normed {
     token: Aligned<f32>,
     words: Aligned<u32>,
+    /// Of each token, where its words are u8.
+    scales: Aligned<Scale>,
 }
 
 impl Normed {
     fn new(model: &Model) -> Result<Self, BundleError> {
         let (shape, layout) = (&model.shape, model.kernels.layout());
-        Ok(Self { token: Aligned::zeroed(shape.row)?, words: Aligned::zeroed(shape.tokens * layout.words(shape.row))? })
+        Ok(Self {
+            token: Aligned::zeroed(shape.row)?,
+            words: Aligned::zeroed(shape.tokens * layout.words(shape.row))?,
+            scales: Aligned::zeroed(shape.tokens)?,
+        })
     }
 
-    /// The first `count` of `tokens`, normed.
-    fn of(&mut self, model: &Model, norm: &Norm, tokens: &[f32], count: usize) -> Rows<'_> {
-        let stride = model.kernels.layout().words(self.token.len());
-        let rows = tokens.chunks_exact(self.token.len()).zip(self.words.chunks_exact_mut(stride));
-        for (token, words) in rows.take(count) {
+    /// The first `count` of `tokens`, normed, for layers in floats or in int8. `seen`: what notes them, and where.
+    fn of(
+        &mut self,
+        model: &Model,
+        (norm, int8): (&Norm, bool),
+        tokens: &[f32],
+        count: usize,
+        seen: &mut Option<(&mut Maxima, usize, usize)>,
+    ) -> Rows<'_> {
+        let row = self.token.len();
+        let stride = model.kernels.layout().words(row);
+        let rows = tokens.chunks_exact(row).zip(self.words.chunks_exact_mut(stride));
+        for ((token, words), scale) in rows.zip(self.scales.iter_mut()).take(count) {
             model.kernels.normalize(token, norm, &mut self.token);
-            model.kernels.narrow(&self.token, words);
+            if let Some((maxima, block, place)) = seen {
+                maxima.see(*block, *place, &self.token);
+            }
+            match int8 {
+                true => model.quantise((&self.token, row, row), (words, stride), std::slice::from_mut(scale)),
+                false => model.kernels.narrow(&self.token, words),
+            }
         }
-        Rows { words: &self.words, stride, count }
+        Rows { words: &self.words, stride, count, scales: if int8 { &self.scales } else { &[] } }
     }
 }

@@ -7,18 +7,20 @@
 //! pixels ▶ patches ▶ for each block: attention ▶ mlp ▶ the taps after it: pool ▶ sae ▶ outputs
 //! ```
 //!
-//! `forward` walks it. Each step is plain Rust that calls `kernels` for its arithmetic; `features` picks the kernels by
-//! what the processor has. `unsafe` is only in the files of `kernels` that name instructions.
+//! `forward` walks it. Each step is plain Rust that calls `kernels` for its arithmetic; `features` and `choice` pick the kernels
+//! by what the processor has. `unsafe` is only in the files of `kernels` that name instructions.
 
 #![deny(missing_docs)]
 #![deny(unsafe_code)]
 
 mod aligned;
 mod attention;
+mod choice;
 mod features;
 mod forward;
 mod kernels;
 mod layer;
+mod maxima;
 mod mlp;
 mod panels;
 mod patches;
@@ -26,10 +28,14 @@ mod pool;
 mod reference;
 mod sae;
 mod top;
+mod tuning;
 mod weights;
 
+pub use choice::{Choice, Int8Family};
 pub use features::Family;
 pub use forward::{Lane, Outputs};
-pub use reference::outputs;
+pub use maxima::Maxima;
+pub use reference::{of_model, outputs};
 pub use top::Feature;
-pub use weights::Model;
+pub use tuning::Tuning;
+pub use weights::{Model, smoothing};

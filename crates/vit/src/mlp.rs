@@ -3,8 +3,8 @@
 use coverslip_bundle::BundleError;
 
 use crate::aligned::Aligned;
-use crate::kernels::{Out, Right, To};
-use crate::panels::{Panels, Rows};
+use crate::kernels::{Make, Out, Right, Scale, To};
+use crate::panels::{Panels, Rows, padded};
 use crate::weights::{Block, HIDDEN, HiddenPart, Model};
 
 /// The buffers of the MLP.
@@ -13,13 +13,22 @@ pub(crate) struct Mlp {
     gate: Aligned<f32>,
     /// An operand `[tokens, HIDDEN]`.
     hidden: Aligned<u32>,
+    /// The same before it is quantised, and its scales; empty if every fc2 is in floats.
+    values: Aligned<f32>,
+    scales: Aligned<Scale>,
 }
 
 impl Mlp {
     pub(crate) fn new(model: &Model) -> Result<Self, BundleError> {
         let (shape, layout) = (&model.shape, model.kernels.layout());
         let gate = if shape.gated { shape.tokens * HIDDEN } else { 0 };
-        Ok(Self { gate: Aligned::zeroed(gate)?, hidden: Aligned::zeroed(shape.tokens * layout.words(HIDDEN))? })
+        let quantised = if model.blocks.iter().any(Block::has_int8_fc2) { shape.tokens } else { 0 };
+        Ok(Self {
+            gate: Aligned::zeroed(gate)?,
+            hidden: Aligned::zeroed(shape.tokens * layout.words(HIDDEN))?,
+            values: Aligned::zeroed(quantised * HIDDEN)?,
+            scales: Aligned::zeroed(quantised)?,
+        })
     }
 
     /// Adds the block's MLP over `normed` to `tokens`. `next`: the weights after it.
@@ -31,24 +40,35 @@ impl Mlp {
         normed: Rows<'_>,
         tokens: &mut [f32],
     ) {
-        let kernels = &model.kernels;
-        let stride = kernels.layout().words(HIDDEN);
+        let words = model.kernels.layout().words(HIDDEN);
         let mut bias = &block.fc2_bias[..];
         for (index, part) in block.hidden.iter().enumerate() {
-            let words = &mut self.hidden[..];
-            let to = match &part.gate {
+            let make = match &part.gate {
                 Some(gate) => {
-                    let out = Out { to: To::Values(&mut self.gate), stride: HIDDEN };
-                    kernels.product(normed, gate.before(&part.fc1.panels), out);
-                    To::Gated { gate: &self.gate, gate_stride: HIDDEN, words }
+                    let out = Out::to(To::Values(&mut self.gate), HIDDEN);
+                    model.product(normed, gate.before(&part.fc1.panels), out);
+                    Make::Gated { gate: &self.gate, gate_stride: HIDDEN }
                 }
-                None => To::Gelu(words),
+                None => Make::Gelu,
             };
-            kernels.product(normed, part.fc1.before(&part.fc2), Out { to, stride });
-            let hidden = Rows { words: &self.hidden, stride, count: normed.count };
+            let int8 = part.fc2.is_int8();
+            let (to, stride) = match int8 {
+                true => (To::Values(&mut self.values), HIDDEN),
+                false => (To::Operand(&mut self.hidden), words),
+            };
+            model.product(normed, part.fc1.before(&part.fc2.panels), Out { make, to, stride });
+            let hidden = if int8 {
+                let scales = &mut self.scales[..normed.count];
+                let width = padded(4 * part.fc2.panels.depth());
+                model.quantise((&self.values, HIDDEN, width), (&mut self.hidden, words), scales);
+                Rows { words: &self.hidden, stride: words, count: normed.count, scales: &self.scales }
+            } else {
+                Rows { words: &self.hidden, stride: words, count: normed.count, scales: &[] }
+            };
             let next = block.hidden.get(index + 1).map(HiddenPart::first).or(next);
-            let right = Right { panels: &part.fc2, bias, next };
-            kernels.product(hidden, right, Out { to: To::Sum(tokens), stride: model.shape.row });
+            let right = Right { bias, ..part.fc2.before(next) };
+            let out = Out::to(To::Sum(tokens), model.shape.row);
+            model.product(hidden, right, out);
             bias = &[];
         }
     }

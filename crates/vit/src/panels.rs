@@ -1,13 +1,13 @@
 //! The right-hand side of a product, packed: panels of a few lines of columns, in each of which the values that one step
 //! of the kernel needs stand together.
 //!
-//! A word is 32 bits: one float32, or two bfloat16 that follow one another in the sum. A line is 16 columns. A panel of n
+//! A word is 32 bits: one float32, or two bfloat16 or four int8 that follow one another in the sum. A line is 16 columns. A panel of n
 //! lines has, word for word along the sum, n lines of words.
 
 use coverslip_bundle::BundleError;
-use coverslip_bundle::fold::Linear;
 
 use crate::aligned::Aligned;
+use crate::kernels::Scale;
 
 /// Columns in a line: the float32s of a cache line.
 pub(crate) const LINE: usize = 16;
@@ -20,7 +20,7 @@ pub(crate) fn padded(columns: usize) -> usize {
 /// How a family of kernels wants its operands.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Layout {
-    /// Values in a word: 1 of float32, 2 of bfloat16.
+    /// Values in a word: 1 of float32, 2 of bfloat16, 4 of int8.
     pub(crate) values: usize,
     /// Lines of a panel at most.
     pub(crate) lines: usize,
@@ -74,11 +74,6 @@ impl Panels {
     pub(crate) fn zeroed(layout: Layout, depth: usize, columns: usize) -> Result<Self, BundleError> {
         let (depth, lines) = (layout.words(depth), columns.div_ceil(LINE));
         Ok(Self { layout, depth, lines, words: Aligned::zeroed(depth * lines * LINE)? })
-    }
-
-    /// Packs a layer's weight.
-    pub(crate) fn pack(layout: Layout, layer: &Linear) -> Result<Self, BundleError> {
-        Self::pack_part(layout, &layer.weight, layer.inputs, layer.outputs, 0..layer.outputs)
     }
 
     /// Packs `columns` of a matrix `[rows, width]`.
@@ -152,10 +147,15 @@ impl Panels {
             let (first, lines) = self.span(index);
             let (first, width) = (first * LINE, lines * LINE);
             let panel = self.panel_mut(index);
-            for column in 0..width.min(rows.count.saturating_sub(first)) {
-                let row = &rows.row(first + column)[..depth];
-                for (line, word) in panel.chunks_exact_mut(width).zip(row) {
-                    line[column] = *word;
+            let count = width.min(rows.count.saturating_sub(first));
+            // A line of columns at a time: its rows stay in the cache, and each of its words is written beside the last.
+            for left in (0..count).step_by(LINE) {
+                let from: [&[u32]; LINE] =
+                    std::array::from_fn(|i| &rows.row(first + (left + i).min(count - 1))[..depth]);
+                for (step, line) in panel.chunks_exact_mut(width).enumerate() {
+                    for (word, from) in line[left..count.min(left + LINE)].iter_mut().zip(from) {
+                        *word = from[step];
+                    }
                 }
             }
         }
@@ -173,6 +173,8 @@ pub(crate) struct Rows<'a> {
     /// Words from one row to the next.
     pub(crate) stride: usize,
     pub(crate) count: usize,
+    /// Of each row, where its words are u8; else empty.
+    pub(crate) scales: &'a [Scale],
 }
 
 impl<'a> Rows<'a> {
@@ -202,11 +204,10 @@ mod tests {
             let layout = Layout { values, lines };
             for (rows, columns) in [(1, 1), (3, 16), (5, 17), (4, 64), (7, 200)] {
                 let weight: Vec<f32> = (0..rows * columns).map(|i| (i % 251) as f32).collect();
-                let layer = Linear { inputs: rows, outputs: columns, weight, bias: None };
-                let packed = Panels::pack(layout, &layer).unwrap();
+                let packed = Panels::pack_part(layout, &weight, rows, columns, 0..columns).unwrap();
                 for row in 0..rows {
                     for column in 0..padded(columns) {
-                        let expected = if column < columns { layer.weight[row * columns + column] } else { 0.0 };
+                        let expected = if column < columns { weight[row * columns + column] } else { 0.0 };
                         assert_eq!(value(&packed, row, column), expected, "{layout:?} {rows}x{columns} {row},{column}");
                     }
                 }
@@ -215,12 +216,12 @@ mod tests {
                 let mut turned = vec![0; columns * words];
                 for (column, row) in turned.chunks_exact_mut(words).enumerate() {
                     for (step, word) in row.iter_mut().enumerate() {
-                        let at = |row: usize| if row < rows { layer.weight[row * columns + column] } else { 0.0 };
+                        let at = |row: usize| if row < rows { weight[row * columns + column] } else { 0.0 };
                         *word = layout.word([at(step * values), at(step * values + 1)]);
                     }
                 }
                 let mut transposed = Panels::zeroed(layout, rows, columns).unwrap();
-                transposed.transpose(Rows { words: &turned, stride: words, count: columns });
+                transposed.transpose(Rows { words: &turned, stride: words, count: columns, scales: &[] });
                 assert_eq!(transposed.words[..], packed.words[..], "{layout:?} {rows}x{columns}");
             }
         }

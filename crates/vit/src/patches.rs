@@ -3,7 +3,7 @@
 use coverslip_bundle::BundleError;
 
 use crate::aligned::Aligned;
-use crate::kernels::{Out, Right, To};
+use crate::kernels::{Out, To};
 use crate::panels::{Rows, padded};
 use crate::weights::Model;
 
@@ -38,10 +38,10 @@ impl Patches {
             model.kernels.narrow(&self.pixels, words);
         }
         tokens.copy_from_slice(&model.table);
-        let rows = Rows { words: &self.words, stride, count: shape.tokens - shape.prefix };
+        let rows = Rows { words: &self.words, stride, count: shape.tokens - shape.prefix, scales: &[] };
         let to = To::Sum(&mut tokens[shape.prefix * shape.row..]);
         let next = model.blocks.first().map(|block| &block.queries.panels);
-        let right = Right { panels: &model.patch_embedding, bias: &[], next };
-        model.kernels.product(rows, right, Out { to, stride: shape.row });
+        let out = Out::to(to, shape.row);
+        model.product(rows, model.patch_embedding.before(next), out);
     }
 }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use coverslip_bundle::{Bundle, BundleError, ReferenceOutputs};
+use coverslip_bundle::{Bundle, BundleError, Manifest, ReferenceOutputs};
 
-use crate::features::Family;
+use crate::choice::Choice;
 use crate::forward::Lane;
 use crate::weights::Model;
 
@@ -12,9 +12,16 @@ use crate::weights::Model;
 ///
 /// # Errors
 /// As [`Model::open`].
-pub fn outputs(bundle: &Bundle, family: Family, tiles: &[u8]) -> Result<ReferenceOutputs, BundleError> {
-    let manifest = bundle.manifest();
-    let mut lane = Lane::new(&Arc::new(Model::open(bundle, family)?))?;
+pub fn outputs(bundle: &Bundle, choice: impl Into<Choice>, tiles: &[u8]) -> Result<ReferenceOutputs, BundleError> {
+    of_model(bundle.manifest(), Model::open(bundle, choice)?, tiles)
+}
+
+/// The same of a model that is packed already.
+///
+/// # Errors
+/// `TooLarge` when memory is short.
+pub fn of_model(manifest: &Manifest, model: Model, tiles: &[u8]) -> Result<ReferenceOutputs, BundleError> {
+    let mut lane = Lane::new(&Arc::new(model))?;
     let mut all = ReferenceOutputs { embeddings: vec![Vec::new(); manifest.taps.len()], ..Default::default() };
     for tile in tiles.chunks_exact(3 * manifest.side * manifest.side) {
         let outputs = lane.run(tile);

@@ -5,7 +5,7 @@ use coverslip_bundle::tensors::TensorFile;
 use coverslip_bundle::{BundleError, BundleErrorKind, InputStep, Manifest, SaeArchitecture};
 
 use crate::aligned::Aligned;
-use crate::kernels::{Kernels, Out, Right, To};
+use crate::kernels::{Kernels, Out, To};
 use crate::layer::{Layer, rows};
 use crate::panels::{Rows, padded};
 use crate::top::{Feature, largest};
@@ -172,11 +172,10 @@ impl Coding {
 
     fn encode(&mut self, coder: &Coder, kernels: &dyn Kernels) {
         kernels.narrow(&self.x, &mut self.words);
-        let x = Rows { words: &self.words, stride: self.words.len(), count: 1 };
+        let x = Rows { words: &self.words, stride: self.words.len(), count: 1, scales: &[] };
         let stride = self.all.len();
-        let out = Out { to: To::Values(&mut self.all), stride };
-        let Layer { panels, bias } = &coder.encoder;
-        kernels.product(x, Right { panels, bias, next: Some(panels) }, out);
+        let out = Out::to(To::Values(&mut self.all), stride);
+        kernels.product(x, coder.encoder.before(&coder.encoder.panels), out);
     }
 
     /// Finds the features, counts and decodes the active ones and keeps the largest.

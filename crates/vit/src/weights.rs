@@ -2,14 +2,17 @@
 
 use std::ops::Range;
 
-use coverslip_bundle::fold::{BlockWeights, Linear, Norm, VitWeights};
-use coverslip_bundle::{Architecture, Bundle, BundleError, BundleErrorKind, Manifest, Pooling, Vit};
+use coverslip_bundle::fold::{BlockWeights, Linear, Norm, VitWeights, smooth};
+use coverslip_bundle::{
+    Architecture, Bundle, BundleError, BundleErrorKind, Int8Block, Int8Layer, Int8Mix, Int8Rest, Manifest, Pooling, Vit,
+};
 
 use crate::aligned::Aligned;
-use crate::features::Family;
-use crate::kernels::Kernels;
+use crate::choice::Choice;
+use crate::kernels::{Int8Kernels, Kernels, Out, Right, Scale};
 use crate::layer::{Layer, rows};
-use crate::panels::{Layout, Panels, padded};
+use crate::maxima::{Maxima, factors};
+use crate::panels::{Layout, Panels, Rows, padded};
 use crate::sae::Sae;
 
 /// Hidden values of an MLP that are computed, and used, before the next: with the tokens of a tile they fit the
@@ -18,13 +21,15 @@ pub(crate) const HIDDEN: usize = 384;
 
 /// A model and its SAE, packed.
 pub struct Model {
-    pub(crate) family: Family,
-    /// The kernels of the model's products.
+    choice: Choice,
+    /// The kernels of the model's products in floats.
     pub(crate) kernels: Box<dyn Kernels>,
+    /// Those of its products in int8.
+    int8: Option<Box<dyn Int8Kernels>>,
     /// The kernels of the SAE's products, in float32.
     pub(crate) exact: Box<dyn Kernels>,
     pub(crate) shape: Shape,
-    pub(crate) patch_embedding: Panels,
+    pub(crate) patch_embedding: Layer,
     /// What is added to the patches, and the tokens before them: `[tokens, row]`.
     pub(crate) table: Aligned<f32>,
     pub(crate) blocks: Vec<Block>,
@@ -99,14 +104,22 @@ pub(crate) struct HiddenPart {
     /// The first half of fc1, where the hidden layer has a gate.
     pub(crate) gate: Option<Layer>,
     pub(crate) fc1: Layer,
-    /// The rows of fc2 that read this part.
-    pub(crate) fc2: Panels,
+    /// The rows of fc2 that read this part, without its bias.
+    pub(crate) fc2: Layer,
 }
 
 impl Block {
     /// The weights that the MLP needs first.
     pub(crate) fn first_of_mlp(&self) -> &Panels {
         self.hidden.first().map_or(&self.proj.panels, HiddenPart::first)
+    }
+
+    pub(crate) fn has_int8_fc1(&self) -> bool {
+        self.hidden.first().is_some_and(|part| part.fc1.is_int8())
+    }
+
+    pub(crate) fn has_int8_fc2(&self) -> bool {
+        self.hidden.first().is_some_and(|part| part.fc2.is_int8())
     }
 }
 
@@ -126,36 +139,64 @@ pub(crate) struct Tap {
 }
 
 impl Model {
-    /// Packs the weights of a bundle whose model is a ViT.
+    /// Packs the weights of a bundle whose model is a ViT. With kernels for int8 it packs the bundle's mix.
     ///
     /// # Errors
-    /// `Unsupported` if the model is not a ViT or this processor does not run the family; `TooLarge` when memory is
-    /// short; `NotFinite` if the family's precision cannot hold a weight.
-    pub fn open(bundle: &Bundle, family: Family) -> Result<Model, BundleError> {
+    /// `Unsupported` if the model is not a ViT, this processor does not run the choice, or the bundle has no mix that
+    /// passes its gate; `TooLarge` when memory is short; `NotFinite` if a precision cannot hold a weight.
+    pub fn open(bundle: &Bundle, choice: impl Into<Choice>) -> Result<Model, BundleError> {
+        let choice = choice.into();
+        if choice.int8.is_none() {
+            return Self::pack(bundle, choice, None);
+        }
+        let (Some(int8), Some(mix)) = (&bundle.manifest().int8, bundle.int8()) else {
+            return Err(unsupported(
+                "the bundle has no layers in int8: choose them with `coverslip bundle quantise`, or another cpu_precision",
+            ));
+        };
+        if let Some(reason) = int8.gate.refusal() {
+            return Err(unsupported(&format!(
+                "the bundle is not offered in int8: {reason}; choose another cpu_precision"
+            )));
+        }
+        Self::pack(bundle, choice, Some(mix))
+    }
+
+    /// Packs a mix, whether it passes a gate or not: for whoever measures it.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn of_mix(bundle: &Bundle, choice: Choice, mix: &Int8Mix) -> Result<Model, BundleError> {
+        Self::pack(bundle, choice, Some(mix))
+    }
+
+    fn pack(bundle: &Bundle, choice: Choice, mix: Option<&Int8Mix>) -> Result<Model, BundleError> {
         let manifest = bundle.manifest();
         let Architecture::Vit(vit) = &manifest.architecture else {
             return Err(unsupported("the bundle's model is an ONNX graph, not a ViT: an engine for graphs runs it"));
         };
-        let (Some(kernels), Some(exact)) = (family.kernels(), family.exact().kernels()) else {
-            return Err(unsupported(&format!(
-                "this processor lacks instructions of {}: choose another",
-                family.name()
-            )));
+        let in_float32 = mix.is_some_and(|mix| mix.rest == Int8Rest::Float32);
+        let choice = if in_float32 { choice.exact() } else { choice };
+        let lacking = || unsupported(&format!("this processor lacks instructions of {choice}: choose another"));
+        let (Some(kernels), Some(exact)) = (choice.floats.kernels(), choice.floats.exact().kernels()) else {
+            return Err(lacking());
         };
+        let int8 = choice.int8.map(|int8| int8.kernels(choice.floats).ok_or_else(lacking)).transpose()?;
         let layout = kernels.layout();
         let shape = Shape::new(vit, manifest.side);
         let weights = VitWeights::new(manifest, vit, bundle.model_tensors());
-        let (embedding, bias) = weights.patch_embedding(family.precision())?;
+        let (embedding, bias) = weights.patch_embedding(choice.floats.precision())?;
         let table = rows(&weights.token_table(&bias)?, shape.width, shape.row)?;
         let block = |index: usize| {
-            let packer = Packer { layout, shape, weights: weights.block(index) };
+            let mix = mix.and_then(|mix| mix.blocks.get(index)).zip(int8.as_ref().map(|int8| int8.layout()));
+            let packer = Packer { layout, shape, weights: weights.block(index), mix };
             packer.block(vit.mlp_dim, weights.class_only(index))
         };
         let taps = taps(manifest);
         let final_norm = if taps.iter().any(|tap| tap.final_norm) { Some(weights.final_norm()?) } else { None };
         Ok(Model {
-            family,
-            patch_embedding: Panels::pack(layout, &embedding)?,
+            choice,
+            patch_embedding: Layer::pack(layout, &embedding)?,
             table,
             blocks: (0..weights.depth()).map(block).collect::<Result<_, _>>()?,
             taps,
@@ -163,13 +204,36 @@ impl Model {
             sae: Sae::pack(manifest, bundle.sae_tensors(), &*exact)?,
             shape,
             kernels,
+            int8,
             exact,
         })
     }
 
     /// The kernels that run.
-    pub fn family(&self) -> Family {
-        self.family
+    pub fn choice(&self) -> Choice {
+        self.choice
+    }
+
+    /// A product with a layer, in floats or in int8.
+    pub(crate) fn product(&self, a: Rows<'_>, b: Right<'_>, out: Out<'_>) {
+        match &self.int8 {
+            Some(int8) if !b.columns.sizes.is_empty() => int8.product(a, b, out),
+            _ => self.kernels.product(a, b, out),
+        }
+    }
+
+    /// The first `width` of rows of values as rows of u8, one for each of `scales`.
+    pub(crate) fn quantise(
+        &self,
+        (values, stride, width): (&[f32], usize, usize),
+        (words, words_stride): (&mut [u32], usize),
+        scales: &mut [Scale],
+    ) {
+        let Some(int8) = &self.int8 else { return };
+        let rows = values.chunks(stride).zip(words.chunks_mut(words_stride));
+        for ((values, words), scale) in rows.zip(scales) {
+            *scale = int8.quantise(&values[..width], words);
+        }
     }
 
     /// Bytes of the packed weights.
@@ -206,20 +270,48 @@ fn taps(manifest: &Manifest) -> Vec<Tap> {
     manifest.taps.iter().map(tap).collect()
 }
 
+/// The factors that even out what the norms put out on some tiles, block by block.
+///
+/// # Errors
+/// As [`Model::open`].
+pub fn smoothing(bundle: &Bundle, maxima: &Maxima) -> Result<Vec<[Vec<f32>; 2]>, BundleError> {
+    let manifest = bundle.manifest();
+    let Architecture::Vit(vit) = &manifest.architecture else {
+        return Err(unsupported("the bundle's model is an ONNX graph: only a ViT has layers in int8"));
+    };
+    let weights = VitWeights::new(manifest, vit, bundle.model_tensors());
+    let block = |(index, [attention, mlp]): (usize, &[Vec<f32>; 2])| {
+        let weights = weights.block(index);
+        Ok([factors(attention, &weights.qkv()?), factors(mlp, &weights.fc1()?)])
+    };
+    maxima.blocks.iter().enumerate().map(block).collect()
+}
+
 /// Packs one block.
 struct Packer<'a> {
     layout: Layout,
     shape: Shape,
     weights: BlockWeights<'a>,
+    /// The block's layers in int8, and the layout of their weights.
+    mix: Option<(&'a Int8Block, Layout)>,
 }
 
 impl Packer<'_> {
     fn block(&self, hidden: usize, class_only: bool) -> Result<Block, BundleError> {
-        let (layout, weights) = (self.layout, &self.weights);
-        let [queries, keys, values] = weights.qkv()?;
-        let heads = |layer| Layer::pack(layout, &self.outputs_in_heads(layer)?);
-        let fc1 = weights.fc1()?;
-        let fc2 = weights.fc2()?;
+        let weights = &self.weights;
+        let (mut norm1, mut norm2) = (weights.norm("norm1")?, weights.norm("norm2")?);
+        let (mut qkv, mut fc1, fc2) = (weights.qkv()?, weights.fc1()?, weights.fc2()?);
+        if let Some((mix, _)) = self.mix {
+            if mix.layers.contains(&Int8Layer::Qkv) {
+                smooth(&mut norm1, &mut qkv, &mix.norm1);
+            }
+            if mix.layers.contains(&Int8Layer::Fc1) {
+                smooth(&mut norm2, &mut fc1, &mix.norm2);
+            }
+        }
+        let [queries, keys, values] = qkv;
+        let heads = |layer| Layer::pack(self.layout_of(Int8Layer::Qkv), &self.outputs_in_heads(layer)?);
+        let layout = self.layout_of(Int8Layer::Fc1);
         let part = |first: usize| {
             let span = first..(first + HIDDEN).min(hidden);
             let (gate, value) = match &fc1[..] {
@@ -229,22 +321,16 @@ impl Packer<'_> {
             Ok(HiddenPart {
                 gate,
                 fc1: Layer::part(layout, value, span.clone())?,
-                fc2: Panels::pack_part(
-                    layout,
-                    &fc2.weight[span.start * fc2.outputs..span.end * fc2.outputs],
-                    span.len(),
-                    fc2.outputs,
-                    0..fc2.outputs,
-                )?,
+                fc2: Layer::rows(self.layout_of(Int8Layer::Fc2), &fc2, span)?,
             })
         };
         Ok(Block {
-            norm1: weights.norm("norm1")?,
+            norm1,
             queries: heads(queries)?,
             keys: heads(keys)?,
             values: heads(values)?,
-            proj: Layer::pack(layout, &self.inputs_in_heads(weights.proj()?)?)?,
-            norm2: weights.norm("norm2")?,
+            proj: Layer::pack(self.layout_of(Int8Layer::Proj), &self.inputs_in_heads(weights.proj()?)?)?,
+            norm2,
             hidden: (0..hidden).step_by(HIDDEN).map(part).collect::<Result<_, BundleError>>()?,
             fc2_bias: match &fc2.bias {
                 Some(bias) => rows(bias, bias.len(), padded(bias.len()))?,
@@ -252,6 +338,14 @@ impl Packer<'_> {
             },
             class_only,
         })
+    }
+
+    /// The layout of a layer's weights: that of int8 where the mix has it there.
+    fn layout_of(&self, layer: Int8Layer) -> Layout {
+        match self.mix {
+            Some((mix, layout)) if mix.layers.contains(&layer) => layout,
+            _ => self.layout,
+        }
     }
 
     /// Values of a head.

@@ -77,6 +77,7 @@ fn manifest(request: &BuildRequest, model: &Model, sae: Option<&ImportedSae>) ->
         architecture: model.architecture.clone(),
         taps: model.taps.clone(),
         sae: declared_sae(request, model, sae)?,
+        int8: None,
         files: BTreeMap::new(),
         annotations: BTreeMap::new(),
     })

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use coverslip_bundle::tensors::{Tensor, TensorMap, to_safetensors};
 use coverslip_bundle::{Bundle, ComposedGraph, ReferenceOutputs};
 use coverslip_files::put;
-use coverslip_vit::Family;
+use coverslip_vit::{Choice, Model};
 
 use super::tiles;
 use crate::claim;
@@ -19,14 +19,20 @@ use crate::claim;
 pub(crate) fn run(
     bundle: &Bundle,
     tiles: &[PathBuf],
-    kernels: Option<Family>,
+    kernels: Option<Choice>,
     path: &Path,
     out: &mut impl Write,
 ) -> Result<(), Box<dyn Error>> {
     let _claim = claim::beside(path)?;
     let tiles = tiles::read(tiles, bundle.manifest().side)?;
     let outputs = match kernels {
-        Some(family) => coverslip_vit::outputs(bundle, family, &tiles.pixels)?,
+        Some(choice) => match bundle.int8().filter(|_| choice.int8.is_some()) {
+            // Whether the mix passes its gate is for hosts.
+            Some(mix) => {
+                coverslip_vit::of_model(bundle.manifest(), Model::of_mix(bundle, choice, mix)?, &tiles.pixels)?
+            }
+            None => coverslip_vit::outputs(bundle, choice, &tiles.pixels)?,
+        },
         None => coverslip_runner::outputs(bundle.compose()?, &tiles.pixels)?,
     };
     put(path, &to_safetensors(&tensors(bundle, &outputs))?)?;

@@ -1,6 +1,6 @@
 //! A bundle for people: a page of 80 columns.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use coverslip_bundle::tensors::{Element, TensorFile};
 use coverslip_bundle::{
@@ -26,6 +26,7 @@ pub(crate) fn page(bundle: &Bundle, origin: &str) -> Result<String, BundleError>
     model(&mut page, manifest);
     taps(&mut page, manifest);
     sae(&mut page, manifest);
+    int8(&mut page, manifest);
     files(&mut page, bundle)?;
     Ok(page.finish())
 }
@@ -48,6 +49,29 @@ fn model(page: &mut Page, m: &Manifest) {
     page.row("input", &format!("{0} × {0} px RGB at {1} µm/px ({2:.0} µm)", m.side, m.mpp, m.side as f64 * m.mpp));
     let three = |values: [f64; 3]| values.map(|v| v.to_string()).join(" ");
     page.row("preprocessing", &format!("(pixel/255 − [{}]) / [{}]", three(m.mean), three(m.std)));
+}
+
+/// The layers in int8, and whether hosts may ask for them.
+fn int8(page: &mut Page, m: &Manifest) {
+    let Some(int8) = &m.int8 else { return };
+    let (of_all, gate) = (4 * int8.layers.len(), &int8.gate);
+    let count: usize = int8.layers.iter().map(BTreeSet::len).sum();
+    let offered = gate.refusal().map_or("offered".to_owned(), |reason| format!("not offered: {reason}"));
+    page.gap();
+    page.row("int8", &format!("{count} of {of_all} layers; {offered}"));
+    page.row(
+        "",
+        &format!(
+            "on {} tiles of {} slides: overlap {:.3}, 5th percentile {:.3}, by value {:.3}, flags changed {:.4} ({})",
+            gate.tiles,
+            gate.slides,
+            gate.overlap,
+            gate.overlap_low,
+            gate.value_overlap,
+            gate.flags_changed,
+            gate.kernels
+        ),
+    );
 }
 
 fn vit(page: &mut Page, a: &Vit, side: usize) {

@@ -17,6 +17,9 @@ pub(super) struct Args {
     /// The bundle to ask about [default: bundles/demo of the workspace or of the installation]
     #[arg(long, value_name = "DIR")]
     bundle: Option<PathBuf>,
+    /// The file of `coverslip engine tune` that the host names
+    #[arg(long, value_name = "FILE")]
+    cpu_tuning: Option<PathBuf>,
     #[command(flatten)]
     trust: TrustArgs,
     /// The shared library [default: the one built together with this command]
@@ -26,7 +29,8 @@ pub(super) struct Args {
 
 pub(super) fn run(args: Args) -> Result<(), Box<dyn Error>> {
     let tensorrt_library = args.tensorrt.map(std::path::absolute).transpose()?;
-    let engine = EngineChoice { engine: abi::ENGINE_AUTO, tensorrt_library, ..EngineChoice::default() };
+    let cpu_tuning = args.cpu_tuning.map(std::path::absolute).transpose()?;
+    let engine = EngineChoice { engine: abi::ENGINE_AUTO, tensorrt_library, cpu_tuning, ..EngineChoice::default() };
     let trust = args.trust.trust()?;
     doctor::run(&Setup { library: args.library, bundle: args.bundle, profile: None, trust, engine, threads: 0 })
 }

@@ -21,6 +21,15 @@ pub(super) struct Args {
 enum Command {
     /// Build a plan from a bundle; TensorRT-RTX needs no GPU for it
     Build(BuildArgs),
+    /// Measure the CPU's kernels on this machine and write which are quickest: what hosts name in cpu_tuning_path
+    Tune {
+        /// The bundle's directory, of a ViT [default: bundles/demo of the workspace or of the installation]
+        #[arg(long, value_name = "DIR")]
+        bundle: Option<PathBuf>,
+        /// The file to write
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
     /// Show what a plan was built from, and whether it fits a library
     Inspect {
         /// The plan, as `coverslip engine build` or the plugin wrote it
@@ -76,6 +85,10 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
             };
             let built = engine::build(&request, &mut out)?;
             Ok(if built { ExitCode::SUCCESS } else { ExitCode::from(130) })
+        }
+        Command::Tune { bundle, out: path } => {
+            engine::tune(bundle.as_deref(), &path, &mut out)?;
+            Ok(ExitCode::SUCCESS)
         }
         Command::Inspect { plan, library } => {
             let library = library.map(|path| Ok::<_, Box<dyn Error>>(Library::load(std::path::absolute(path)?)?));

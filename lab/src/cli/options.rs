@@ -37,9 +37,16 @@ pub(super) struct EngineArgs {
     /// The precision on the GPU
     #[arg(long, value_enum, default_value_t = Precision::Float16)]
     precision: Precision,
-    /// The precision on the CPU: half is refused where the processor has no quick products of it
+    /// The precision on the CPU: half and int8 are refused where the processor has no quick products of them, int8 also
+    /// for a bundle that `bundle quantise` has not found near enough
     #[arg(long, value_enum, default_value_t = CpuPrecision::Float32)]
     cpu_precision: CpuPrecision,
+    /// Where the model runs: auto runs TensorRT in a process of its own where coverslip-worker lies beside the library
+    #[arg(long, value_enum, default_value_t = Isolation::Auto)]
+    isolation: Isolation,
+    /// The file of `coverslip engine tune` for this machine [default: kernels from a fixed table]
+    #[arg(long, value_name = "FILE")]
+    cpu_tuning: Option<PathBuf>,
     /// Tiles per batch on the GPU [default: the plan's, 32 when it is built]
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     max_batch: u32,
@@ -69,6 +76,16 @@ enum CpuPrecision {
     #[value(name = "fp32", alias = "float32")]
     Float32,
     Half,
+    Int8,
+}
+
+#[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+enum Isolation {
+    Auto,
+    /// In this process
+    Never,
+    /// In a process of its own, on the CPU too
+    Always,
 }
 
 impl EngineArgs {
@@ -91,7 +108,14 @@ impl EngineArgs {
             cpu_precision: match self.cpu_precision {
                 CpuPrecision::Float32 => abi::CPU_PRECISION_FLOAT32,
                 CpuPrecision::Half => abi::CPU_PRECISION_HALF,
+                CpuPrecision::Int8 => abi::CPU_PRECISION_INT8,
             },
+            isolation: match self.isolation {
+                Isolation::Auto => abi::ISOLATION_AUTO,
+                Isolation::Never => abi::ISOLATION_NEVER,
+                Isolation::Always => abi::ISOLATION_ALWAYS,
+            },
+            cpu_tuning: self.cpu_tuning.as_deref().map(absolute),
             max_batch: self.max_batch,
         }
     }

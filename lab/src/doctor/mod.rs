@@ -12,7 +12,7 @@ use coverslip_bundle::MANIFEST_FILE;
 use coverslip_plugin_abi as abi;
 use coverslip_tensorrt::{ComputeCapability, Driver, Gpu, Library, LoadError, NoDriver};
 
-use crate::host::{HostError, Setup, text};
+use crate::host::{HostError, Setup, WORKER, text};
 use crate::sign::origin;
 use crate::term::{Line, Page};
 use advice::Advice;
@@ -164,6 +164,11 @@ fn ask(setup: &Setup) -> Result<Asked, Box<dyn Error>> {
 }
 
 impl Asked {
+    /// The worker's program where the library looks for it.
+    fn worker(&self) -> Option<PathBuf> {
+        Some(self.library.with_file_name(WORKER)).filter(|path| path.is_file())
+    }
+
     fn write(&self, page: &mut Page, advice: &mut Advice) {
         let (major, minor) = self.contract;
         page.row("plugin", &format!("contract {major}.{minor}, {}", self.library.display()));
@@ -183,6 +188,14 @@ impl Asked {
             page.row("because", &text(&info.fallback_message));
             advice.reason(info.fallback_reason);
         }
+        page.row(
+            "worker",
+            &match (info.worker_process_id, self.worker()) {
+                (0, Some(path)) => format!("{}: for a GPU engine", path.display()),
+                (0, None) => "no coverslip-worker beside the plugin: a fault of the GPU is the host's".into(),
+                (process, _) => format!("runs the engine, as process {process}"),
+            },
+        );
         page.row("self-check", &format!("1 - cosine {:.1e} at most", info.self_check_error));
     }
 }

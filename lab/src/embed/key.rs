@@ -14,7 +14,9 @@ use crate::resume;
 /// The key of a run with the bundle of this digest.
 pub(super) fn of(request: &Request, bundle: &[u8; 32]) -> String {
     let Request { cutting, naming, background, setup, .. } = request;
-    let EngineChoice { engine, tensorrt_library, plans, precision, cpu_precision, max_batch } = &setup.engine;
+    // Where the engine runs changes no bit of what it computes.
+    let EngineChoice { engine, tensorrt_library, isolation: _, plans, precision, cpu_precision, cpu_tuning, max_batch } =
+        &setup.engine;
     let field = match cutting.field {
         Field::Grid => "grid",
         Field::Tile => "tile",
@@ -36,6 +38,7 @@ pub(super) fn of(request: &Request, bundle: &[u8; 32]) -> String {
         ("max_batch", json!(max_batch)),
     ];
     // Without these options the key is that of runs from before there were any.
+    key.extend(cpu_tuning.as_ref().map(|file| ("cpu_tuning", json!(file.display().to_string()))));
     key.extend(cutting.selection.reader.map(|reader| ("reader", json!(format!("{reader:?}")))));
     key.extend(cutting.selection.scene.map(|scene| ("scene", json!(scene))));
     resume::key(&key)
@@ -63,6 +66,7 @@ fn cpu_precision_name(precision: i32) -> Value {
     match precision {
         abi::CPU_PRECISION_FLOAT32 => json!("float32"),
         abi::CPU_PRECISION_HALF => json!("half"),
+        abi::CPU_PRECISION_INT8 => json!("int8"),
         other => json!(other),
     }
 }
@@ -111,7 +115,9 @@ mod tests {
             engine: abi::ENGINE_TENSORRT,
             tensorrt_library: Some("/lib/libnvinfer.so.11".into()),
             plans: Some("/plans".into()),
+            isolation: abi::ISOLATION_ALWAYS,
             precision: abi::PRECISION_BFLOAT16,
+            cpu_tuning: None,
             cpu_precision: abi::CPU_PRECISION_HALF,
             max_batch: 64,
         };
@@ -125,6 +131,9 @@ mod tests {
             )
         );
         let before = of(&request, &[0xab; 32]);
+        request.setup.engine.cpu_tuning = Some("/tuning".into());
+        assert_eq!(of(&request, &[0xab; 32]), format!("{before}, cpu_tuning=\"/tuning\""));
+        request.setup.engine.cpu_tuning = None;
         request.cutting.selection = Selection { reader: Some(ReaderKind::Own), scene: Some(2) };
         assert_eq!(of(&request, &[0xab; 32]), before + ", reader=\"Own\", scene=2");
     }

@@ -5,6 +5,16 @@ use std::path::{Path, PathBuf};
 
 use coverslip_bundle::MANIFEST_FILE;
 
+/// The program that runs the engine in a process of its own. The library looks for it in its own folder.
+pub(crate) const WORKER: &str = if cfg!(windows) { "coverslip-worker.exe" } else { "coverslip-worker" };
+
+/// The worker that was built with this library: beside it, or beside cargo's folder of what was built for others.
+pub(crate) fn worker(library: &Path) -> Option<PathBuf> {
+    let folder = library.parent()?;
+    let above = folder.parent().filter(|_| folder.ends_with("deps"));
+    [Some(folder), above].into_iter().flatten().map(|folder| folder.join(WORKER)).find(|path| path.is_file())
+}
+
 /// `given`, or the library that was built or installed with this command.
 pub(crate) fn library(given: Option<&Path>) -> Result<PathBuf, Box<dyn Error>> {
     if let Some(path) = given {

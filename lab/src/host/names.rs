@@ -23,7 +23,7 @@ pub(crate) const FLAGS: [&str; abi::FLAG_COUNT] = [
 ];
 
 /// Alerts by code, from 1.
-const ALERTS: [&str; 9] = [
+const ALERTS: [&str; 12] = [
     "focus_loss",
     "color_drift",
     "embedding_drift",
@@ -33,10 +33,13 @@ const ALERTS: [&str; 9] = [
     "overrun",
     "engine_fallback",
     "unknown_scanner",
+    "worker_restarted",
+    "profile_precision",
+    "scanner_drift",
 ];
 
 /// Alerts about the slide, the most urgent first.
-pub(crate) const ALERTS_BY_URGENCY: [i32; 8] = [
+pub(crate) const ALERTS_BY_URGENCY: [i32; 9] = [
     abi::ALERT_FOCUS_LOSS,
     abi::ALERT_OVERRUN,
     abi::ALERT_SCANNER_MISMATCH,
@@ -45,6 +48,7 @@ pub(crate) const ALERTS_BY_URGENCY: [i32; 8] = [
     abi::ALERT_EMBEDDING_DRIFT,
     abi::ALERT_LAGGING,
     abi::ALERT_UNKNOWN_SCANNER,
+    abi::ALERT_PROFILE_PRECISION,
 ];
 
 fn numbered(names: &'static [&'static str], number: i32) -> &'static str {
@@ -57,6 +61,17 @@ pub(crate) fn status_name(status: i32) -> &'static str {
 
 pub(crate) fn alert_name(code: i32) -> &'static str {
     numbered(&ALERTS, code)
+}
+
+/// `COVERSLIP_PRECISION_*`.
+pub(crate) fn precision_name(precision: i32) -> &'static str {
+    match precision {
+        abi::PRECISION_FLOAT32 => "float32",
+        abi::PRECISION_FLOAT16 => "float16",
+        abi::PRECISION_BFLOAT16 => "bfloat16",
+        abi::PRECISION_INT8 => "int8",
+        _ => "another precision",
+    }
 }
 
 /// What `runtime_open` is doing.

@@ -39,12 +39,15 @@ impl Runtime {
         desc.profile_path = profile.as_ref().map_or(std::ptr::null(), |path| path.as_ptr());
         let path = |path: &Option<PathBuf>| path.as_ref().map(|path| c_string(&path.to_string_lossy())).transpose();
         let (tensorrt, plans) = (path(&engine.tensorrt_library)?, path(&engine.plans)?);
+        let tuning = path(&engine.cpu_tuning)?;
         let or_null = |text: &Option<CString>| text.as_ref().map_or(std::ptr::null(), |text| text.as_ptr());
         desc.engine = engine.engine;
         desc.tensorrt_library = or_null(&tensorrt);
         desc.plan_cache_path = or_null(&plans);
         desc.precision = engine.precision;
         desc.cpu_precision = engine.cpu_precision;
+        desc.isolation = engine.isolation;
+        desc.cpu_tuning_path = or_null(&tuning);
         desc.max_batch = engine.max_batch;
         if tensorrt.is_none() {
             desc.flags |= abi::RUNTIME_ALLOW_LIBRARY_SEARCH;

@@ -18,7 +18,7 @@ use coverslip_files::{Claim, FileSet, Folder, Replace};
 use sbom::{Product, sbom};
 
 use crate::claim;
-use crate::host::{Library, find_library};
+use crate::host::{Library, WORKER, find_library, find_worker};
 use crate::term::{Screen, screen};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -66,8 +66,17 @@ pub(crate) fn run(request: &Request) -> Outcome<()> {
     let real_name = format!("{LINK_NAME}.{VERSION}");
     let soname = format!("{LINK_NAME}.{}", contract.0);
     let content = coverslip_files::read(library.path()).map_err(named(library.path()))?;
-    let (bills, unknown) = bills(&real_name, &content)?;
+    let worker = find_worker(library.path());
+    let worker = worker.map(|path| coverslip_files::read(&path).map_err(named(&path))).transpose()?;
+    let (bills, mut unknown) = bills(&real_name, &content, worker.as_deref())?;
     let mut files = vec![(format!("lib/{real_name}"), content, 0o755)];
+    match worker {
+        // Where the library looks for it.
+        Some(worker) => files.push((format!("lib/{WORKER}"), worker, 0o755)),
+        None => unknown.push(format!(
+            "no {WORKER}: it was not built (`cargo build --release`), so that the engine runs in the host's process"
+        )),
+    }
     let texts = texts(&real_name, &soname).into_iter().chain(bills);
     files.extend(texts.map(|(name, text)| (name, text.into_bytes(), 0o644)));
     let links = [(format!("lib/{soname}"), &real_name), (format!("lib/{LINK_NAME}"), &soname)];
@@ -81,7 +90,7 @@ pub(crate) fn run(request: &Request) -> Outcome<()> {
     for (name, target) in &links {
         written.line(format_args!("{} -> {target}", show(&request.prefix.join(name))))?;
     }
-    if let Some(unknown) = unknown {
+    for unknown in unknown {
         written.line(format_args!("{unknown}"))?;
     }
     if let Some(bundle) = &request.bundle {
@@ -109,16 +118,17 @@ fn texts(real_name: &str, soname: &str) -> Vec<Text> {
 /// A text file's place below the prefix, and its content.
 type Text = (String, String);
 
-/// What library and command were linked from, by their places below the prefix. What another build of the library links
-/// is not known here: then a line says so.
-fn bills(library: &str, content: &[u8]) -> Outcome<(Vec<Text>, Option<String>)> {
+/// What library, worker and command were linked from, by their places below the prefix. What another build of the library
+/// links is not known here: then a line says so.
+fn bills(library: &str, content: &[u8], worker: Option<&[u8]>) -> Outcome<(Vec<Text>, Vec<String>)> {
     let place = |product: Product| format!("share/coverslip/sbom/{}", product.file());
-    let (mut bills, mut unknown) = (Vec::new(), None);
+    let (mut bills, mut unknown) = (Vec::new(), Vec::new());
     let ours = find_library(None).ok().and_then(|path| coverslip_files::read(&path).ok());
     if ours.is_some_and(|ours| ours == content) {
         bills.push((place(Product::Library), sbom(Product::Library, library, Digest::of(content))));
+        bills.extend(worker.map(|worker| (place(Product::Worker), sbom(Product::Worker, WORKER, Digest::of(worker)))));
     } else {
-        unknown = Some(format!(
+        unknown.push(format!(
             "no {}: the library was not built together with this command, so what it links is not known",
             Product::Library.file()
         ));

@@ -16,6 +16,8 @@ const LICENCE: &str = "MIT OR Apache-2.0";
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Product {
     Library,
+    /// Built from the same sources as the library; what it links is on that list.
+    Worker,
     Command,
 }
 
@@ -23,7 +25,7 @@ impl Product {
     /// Its name in the list's column.
     fn column(self) -> &'static str {
         match self {
-            Product::Library => "library",
+            Product::Library | Product::Worker => "library",
             Product::Command => "command",
         }
     }
@@ -31,7 +33,7 @@ impl Product {
     /// The crate that it is built from.
     fn root(self) -> &'static str {
         match self {
-            Product::Library => "coverslip",
+            Product::Library | Product::Worker => "coverslip",
             Product::Command => "coverslip-lab",
         }
     }
@@ -40,6 +42,7 @@ impl Product {
     pub(super) fn file(self) -> &'static str {
         match self {
             Product::Library => "libcoverslip.cdx.json",
+            Product::Worker => "coverslip-worker.cdx.json",
             Product::Command => "coverslip.cdx.json",
         }
     }

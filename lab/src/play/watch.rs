@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use coverslip_plugin_abi as abi;
 
-use crate::host::alert_name;
+use crate::host::{alert_name, precision_name};
 use crate::term::{Line, decimals};
 
 /// How far a slide has come.
@@ -80,6 +80,11 @@ pub(crate) fn alert_line(alert: &abi::Alert) -> String {
     let strength = match alert.code {
         abi::ALERT_LAGGING => format!(", {:.1} s against {:.1} s", alert.strength * 1e-9, alert.threshold * 1e-9),
         abi::ALERT_ENGINE_FALLBACK => String::new(),
+        abi::ALERT_PROFILE_PRECISION => format!(
+            ", the profile was calibrated in {}, the engine runs in {}",
+            precision_name(alert.strength as i32),
+            precision_name(alert.threshold as i32)
+        ),
         _ => format!(", {} against {}", decimals(alert.strength), decimals(alert.threshold)),
     };
     format!("alert {}: {place}{strength}", alert_name(alert.code))

@@ -155,7 +155,11 @@ impl Builder<'_> {
         Ok(Profile {
             name: self.request.name.clone().unwrap_or_else(|| ids.join(", ")),
             bundle: bundle.digest(),
-            provenance: Provenance { paired: self.request.paired, simulated: self.request.single },
+            provenance: Provenance {
+                paired: self.request.paired,
+                simulated: self.request.single,
+                precision: self.sampler.precision(),
+            },
             judged_tap: parts.taps.len().saturating_sub(1),
             taps: parts.taps,
             features: parts.features,

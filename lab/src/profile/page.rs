@@ -107,7 +107,7 @@ mod tests {
         let profile = Profile {
             name: "a".into(),
             bundle: Digest::of(b""),
-            provenance: Provenance { paired: true, simulated: false },
+            provenance: Provenance { paired: true, simulated: false, precision: None },
             taps: vec![tap],
             judged_tap: 0,
             features: vec![],

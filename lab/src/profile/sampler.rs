@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use coverslip_numerics::Draw;
 use coverslip_plugin_abi as abi;
-use coverslip_profile::Measurements;
+use coverslip_profile::{Arithmetic, Measurements};
 use coverslip_slides::simulated::{Change, Simulated};
 use coverslip_slides::{Rect, Selection, SlideSource};
 
@@ -61,6 +61,17 @@ impl Sampler {
     /// As [`Setup::open`].
     pub(super) fn open(setup: &Setup, sampling: &Sampling) -> Result<Sampler, Box<dyn Error>> {
         Ok(Sampler { session: setup.open(|_, _| true)?, sampling: sampling.clone() })
+    }
+
+    /// How the engine multiplies; `None`: in a way that profiles do not name.
+    pub(super) fn precision(&self) -> Option<Arithmetic> {
+        match self.session.info.precision {
+            abi::PRECISION_FLOAT32 => Some(Arithmetic::Float32),
+            abi::PRECISION_FLOAT16 => Some(Arithmetic::Float16),
+            abi::PRECISION_BFLOAT16 => Some(Arithmetic::BFloat16),
+            abi::PRECISION_INT8 => Some(Arithmetic::Int8),
+            _ => None,
+        }
     }
 
     /// The bundle's folder.
@@ -125,7 +136,11 @@ impl Sampler {
         let changed_before = |seen: usize| ends.iter().take(seen).filter(|(_, y)| *y >= i64::from(middle)).count();
         let seen = played.alerts.iter().zip(&played.seen_at_alert);
         let of_change = seen.map(|(alert, &seen)| (alert.code, changed_before(seen)));
-        Ok(of_change.filter(|&(code, tiles)| tiles > 0 && code != abi::ALERT_ENGINE_FALLBACK).collect())
+        Ok(of_change
+            .filter(|&(code, tiles)| {
+                tiles > 0 && ![abi::ALERT_ENGINE_FALLBACK, abi::ALERT_WORKER_RESTARTED].contains(&code)
+            })
+            .collect())
     }
 
     /// The analysed tiles of a slide, thinned by a draw that is the same for a place on every scanner.

@@ -30,8 +30,9 @@ impl Verdict {
     /// Judges a slide that was played. `level` gives the false-alarm level of the calibrated check with a bit.
     pub(super) fn new(played: &Played, level: impl Fn(usize) -> f64) -> Verdict {
         let summary = &played.summary;
-        // An engine that fell back is slower; that is nothing about the slide.
-        let telling = |alert: &&abi::Alert| alert.code != abi::ALERT_ENGINE_FALLBACK;
+        // An engine that fell back or was started again is slower; that is nothing about the slide.
+        let of_engine = [abi::ALERT_ENGINE_FALLBACK, abi::ALERT_WORKER_RESTARTED];
+        let telling = |alert: &&abi::Alert| !of_engine.contains(&alert.code);
         let alerts: Vec<&abi::Alert> = played.alerts.iter().filter(telling).collect();
         let rates = Rates::new(played, level);
         let gaps = Gaps::new(played);

@@ -12,6 +12,13 @@ fn the_package_has_the_names_that_the_loader_expects() {
     let target = |name: &str| std::fs::read_link(lib.join(name)).expect("a link").display().to_string();
     assert_eq!(target("libcoverslip.so"), "libcoverslip.so.1");
     assert_eq!(target("libcoverslip.so.1"), concat!("libcoverslip.so.", env!("CARGO_PKG_VERSION")));
+    let worker = Path::new(env!("CARGO_BIN_EXE_coverslip")).with_file_name("coverslip-worker");
+    if worker.is_file() {
+        // Beside the library, which looks for it there.
+        coverslip_testkit::run(Command::new(lib.join("coverslip-worker")).arg("--version"));
+    } else {
+        coverslip_testkit::note("left out: coverslip-worker is not built; `cargo test` of the workspace builds it");
+    }
     for entry in std::fs::read_dir(&lib).expect("lib") {
         let name = entry.expect("an entry").file_name();
         assert!(!name.to_string_lossy().starts_with('.'), "a draft was left behind: {name:?}");

@@ -17,9 +17,9 @@ use super::super::rules::{Calibrated, DRIFT_ALIKE_BELOW, DRIFT_FEWEST_PAIRS};
 use super::finding::{Finding, Since, tile_box};
 use super::scene::Scene;
 use super::wealth::Wealth;
-use crate::error::{Result, error};
-use crate::memory::reserve;
 use crate::tiles::grid::Rect;
+use coverslip_base::error::{Result, error};
+use coverslip_base::memory::reserve;
 
 /// The finest pitch, mm.
 const FINEST_MM: f64 = 0.2;

@@ -26,10 +26,11 @@ use self::overrun::OverrunRule;
 pub(crate) use self::scene::Scene;
 use self::strips::StripRule;
 use super::rules::Calibrated;
-use crate::error::Result;
+use crate::restarts::Restarted;
 use crate::slide::counts::ScannerVerdict;
 use crate::tiles::assembler::Overrun;
 use crate::tiles::grid::Rect;
+use coverslip_base::error::Result;
 
 /// The most alerts that one result can raise.
 const PER_RESULT: usize = 5;
@@ -88,6 +89,21 @@ impl AlertState {
     /// The profile does not know the scanner. Raised once per slide.
     pub(crate) fn unknown_scanner(&mut self) -> Alert {
         self.about_the_slide(abi::ALERT_UNKNOWN_SCANNER, 0.0, 0)
+    }
+
+    /// The engine's process was started again.
+    pub(crate) fn restarted(&mut self, restarted: &Restarted, time_ns: i64) -> Alert {
+        let strength = restarted.within_a_minute as f64;
+        let mut alert = self.about_the_slide(abi::ALERT_WORKER_RESTARTED, strength, time_ns);
+        (alert.threshold, alert.reason) = (restarted.most as f64, restarted.reason);
+        alert
+    }
+
+    /// The profile was calibrated at another precision than `engine`, which runs. Raised once per slide.
+    pub(crate) fn other_precision(&mut self, profile: i32, engine: i32) -> Alert {
+        let (strength, threshold) = (f64::from(profile), f64::from(engine));
+        let (code, since) = (abi::ALERT_PROFILE_PRECISION, Since::default());
+        self.number(Finding { code, calibrated: false, area: None, since, strength, threshold }, 0)
     }
 
     fn about_the_slide(&mut self, code: i32, strength: f64, time_ns: i64) -> Alert {

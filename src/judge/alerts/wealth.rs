@@ -8,8 +8,8 @@
 
 use coverslip_numerics::Draw;
 
-use crate::error::Result;
-use crate::memory::reserve;
+use coverslip_base::error::Result;
+use coverslip_base::memory::reserve;
 
 /// The bets' exponents.
 const EPSILONS: [f64; 10] = [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9];

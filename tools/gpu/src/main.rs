@@ -25,6 +25,7 @@ mod product;
 mod site;
 mod speed;
 mod standin;
+mod worker;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -65,6 +66,22 @@ enum Step {
     },
     /// The whole plugin on the driver, with a stand-in for TensorRT that computes on the CPU
     StandIn(On),
+    /// The engine in a process of its own, on a stand-in: every tile, killed, crashed, and with its context lost
+    Worker {
+        #[command(flatten)]
+        on: On,
+        /// The worker's program
+        #[arg(long, value_name = "FILE")]
+        worker: PathBuf,
+    },
+    /// Tiles per second and latency in a process of its own, against this process
+    WorkerSpeed {
+        #[command(flatten)]
+        on: On,
+        /// The worker's program
+        #[arg(long, value_name = "FILE")]
+        worker: PathBuf,
+    },
     /// Writes a bundle of random weights
     Bundle {
         #[arg(long, value_enum)]
@@ -92,6 +109,8 @@ fn main() -> ExitCode {
         Step::Cuda(pace) => layer::run(pace),
         Step::Lost { library, bundle } => lost::run(library.as_deref().zip(bundle.as_deref())),
         Step::StandIn(on) => standin::run(&on),
+        Step::Worker { on, worker } => worker::run(&on, &worker),
+        Step::WorkerSpeed { on, worker } => worker::speed(&on, &worker),
         Step::Bundle { size, out } => bundles::run(size, &out),
         Step::Outputs(on) => outputs::run(&on),
         Step::Speed(on) => speed::run(&on),

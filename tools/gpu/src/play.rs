@@ -9,20 +9,33 @@ use crate::host::{Picture, TestRuntime, Tile, by_status};
 use crate::outcome::{Outcome, failed};
 
 /// Tiles of a row that is compared: more than a batch, and no multiple of one.
-const TILES: u32 = 75;
+pub(crate) const TILES: u32 = 75;
 
 /// The results of a row of tissue tiles with their embeddings, by column.
 ///
 /// # Errors
 /// Where a tile is lost or fails.
 pub(crate) fn row_of_tiles(runtime: &TestRuntime) -> Outcome<Vec<Tile>> {
+    Ok(row_with_alerts(runtime)?.0)
+}
+
+/// The row's pixels.
+pub(crate) fn row_picture(side: u32) -> Picture {
+    Picture::tissue(TILES * side, side, 7)
+}
+
+/// The same with the slide's alerts.
+///
+/// # Errors
+/// As [`row_of_tiles`].
+pub(crate) fn row_with_alerts(runtime: &TestRuntime) -> Outcome<(Vec<Tile>, Vec<Alert>)> {
     let side = runtime.info().side;
     let slide = runtime.begin_with(|desc| {
         (desc.extent_width, desc.extent_height) = (u64::from(TILES * side), u64::from(side));
         (desc.max_frame_width, desc.max_frame_height) = (TILES * side, side);
         desc.flags = SLIDE_EMBEDDINGS;
     })?;
-    let picture = Picture::tissue(TILES * side, side, 7);
+    let picture = row_picture(side);
     slide.submit(&picture.frame(0, 0, TILES * side, side))?;
     let mut tiles = slide.results();
     tiles.sort_by_key(|tile| tile.record.column);
@@ -30,7 +43,7 @@ pub(crate) fn row_of_tiles(runtime: &TestRuntime) -> Outcome<Vec<Tile>> {
     if counts[TILE_DONE as usize] != TILES as usize {
         return failed(format_args!("of {TILES} tiles these ended, by status: {counts:?}"));
     }
-    Ok(tiles)
+    Ok((tiles, slide.alerts()))
 }
 
 /// How a slide went.

@@ -78,6 +78,8 @@ impl On {
             desc.tensorrt_library = library.as_ptr();
             desc.plan_cache_path = plans.as_ptr();
             desc.max_threads = 0;
+            // What is measured here is this process; the step `worker` measures the other.
+            desc.isolation = ISOLATION_NEVER;
             change(desc);
         })
     }

@@ -44,6 +44,9 @@ fn kit(name: &str) -> Option<PathBuf> {
     link(&coverslip_testkit::root().join("tools/gpu/check"), "check");
     link(Path::new(PROGRAM), "bin/coverslip-gpu-check");
     link(&command, "bin/coverslip");
+    let worker = Path::new(PROGRAM).with_file_name("coverslip-worker");
+    assert!(worker.is_file(), "coverslip-worker is not built; `cargo test` of the workspace builds it");
+    link(&worker, "bin/coverslip-worker");
     link(&coverslip_testkit::library(), "lib/libcoverslip.so");
     fs::write(kit.join("VERSION"), "a kit of a test\n").expect("a file");
     coverslip_testkit::run(
@@ -146,7 +149,7 @@ fn on_the_fake_driver_it_runs_to_its_end() {
     reload(&kit);
     let (drivers, table) = (driver("fake-driver"), kit.join("table"));
     fs::write(&table, computed::table(&kit.join("bundles/demo"))).expect("a file");
-    let fakes: [(&str, &Path); 2] = [("LD_LIBRARY_PATH", &drivers), ("FAKE_TABLE", &table)];
+    let fakes: [(&str, &Path); 2] = [("LD_LIBRARY_PATH", &drivers), ("COVERSLIP_FAKE_TABLE", &table)];
     for kind in ["rtx/libtensorrt_rtx.so.1", "enterprise/libnvinfer.so.11"] {
         let (code, page) = check(&kit, Some(&kit.join("standin").join(kind)), &fakes);
         let steps = summary(&page);
@@ -157,6 +160,10 @@ fn on_the_fake_driver_it_runs_to_its_end() {
             "cuEventSynchronize: CUDA error 700",
             "| a slide, tile by tile as on the CPU | 75 tiles, every bit |",
             "failed with CUDA error 700; see nvidia-smi",
+            "| a slide through a worker, tile by tile as on the CPU | 75 tiles, every bit |",
+            "| a kernel that faults in it | 75 tiles, every bit; restarted once, for reason 8 |",
+            "| the host's own kernels, afterwards | they run |",
+            "of the same in this process",
             "sm89, batches of 1 to 64",
             "| bfloat16 |",
             "| batch | plugin, tiles/s |",

@@ -50,12 +50,41 @@ def onnxruntime_peer(path, pixels):
     return lambda: session.run(None, {"pixels": pixels})
 
 
+def onnxruntime_int8(path, pixels, folder):
+    """onnxruntime's own dynamic quantisation: activations per tensor, weights per channel."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    small = folder / "int8.onnx"
+    # Only matrix products: the patches' convolution is slower in int8 than in float32.
+    options = {"weight_type": QuantType.QInt8, "per_channel": True, "op_types_to_quantize": ["MatMul", "Gemm"]}
+    quantize_dynamic(str(path), str(small), **options)
+    return onnxruntime_peer(small, pixels)
+
+
+def openvino_int8(path, pixels, tiles):
+    """OpenVINO's model, quantised by NNCF's preset for transformers on the same tiles."""
+    import nncf
+    import openvino
+
+    model = openvino.Core().read_model(str(path))
+    quantised = nncf.quantize(
+        model, nncf.Dataset(list(tiles), lambda tile: {0: tile[None]}), model_type=nncf.ModelType.TRANSFORMER
+    )
+    return openvino_compiled(quantised, pixels, "f32")
+
+
 def openvino_peer(path, pixels, precision):
+    import openvino
+
+    return openvino_compiled(openvino.Core().read_model(str(path)), pixels, precision)
+
+
+def openvino_compiled(model, pixels, precision):
     import openvino
 
     core = openvino.Core()
     settings = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": precision}
-    compiled = core.compile_model(core.read_model(str(path)), "CPU", settings)
+    compiled = core.compile_model(model, "CPU", settings)
     request = compiled.create_infer_request()
     return lambda: request.infer({0: pixels})
 
@@ -72,12 +101,12 @@ def peaks(folder):
     program = folder / "peak"
     subprocess.run(["cc", "-O3", "-o", program, HERE / "peak.c"], check=True)
     flags = Path("/proc/cpuinfo").read_text()
-    kinds = {"avx2": "avx2", "avx512f": "avx512", "avx512_bf16": "bf16"}
+    kinds = {"avx2": "avx2", "avx512f": "avx512", "avx512_bf16": "bf16", "avx512_vnni": "vnni"}
     here = [kind for flag, kind in kinds.items() if flag in flags]
     return lambda: {k: float(v) for k, v in (l.split() for l in subprocess.check_output([program, *here], text=True).splitlines())}
 
 
-def measure(model, rounds, half):
+def measure(model, rounds, half, int8):
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         ours = Ours(model, folder)
@@ -86,6 +115,16 @@ def measure(model, rounds, half):
         peers = {"onnxruntime": onnxruntime_peer(onnx, pixels), "openvino f32": openvino_peer(onnx, pixels, "f32")}
         if half:
             peers["openvino bf16"] = openvino_peer(onnx, pixels, "bf16")
+        if int8:
+            every = np.frombuffer((folder / "tiles.bin").read_bytes(), np.uint8).reshape(-1, 224, 224, 3)
+            for name, make in [
+                ("onnxruntime int8", lambda: onnxruntime_int8(onnx, pixels, folder)),
+                ("openvino int8", lambda: openvino_int8(onnx, pixels, every)),
+            ]:
+                try:
+                    peers[name] = make()
+                except Exception as error:  # A peer's own fault, or a package that is not there: said and left out.
+                    print(f"  {name}: not measured, {type(error).__name__}: {error}", flush=True)
         tiles = max(1, round(20 / GMAC[model]))
         found = {name: [] for name in [*ours.families, *peers]}
         best = {}
@@ -105,7 +144,7 @@ def measure(model, rounds, half):
         # Rounds are compared within themselves: a neighbour's load changes from one to the next.
         ratio = statistics.median(b / s for b, s in zip(base, seconds))
         middle = statistics.median(seconds)
-        print(f"  {name:14} {1000 * middle:8.2f} ms {GMAC[model] / middle:7.1f} GMAC/s {ratio:6.2f} x onnxruntime", flush=True)
+        print(f"  {name:24} {1000 * middle:8.2f} ms {GMAC[model] / middle:7.1f} GMAC/s {ratio:6.2f} x onnxruntime", flush=True)
 
 
 def main():
@@ -114,10 +153,11 @@ def main():
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--core", type=int, default=0, help="the core that everything runs on")
     parser.add_argument("--half", action="store_true", help="OpenVINO in bfloat16 too")
+    parser.add_argument("--int8", action="store_true", help="the peers in int8 too")
     arguments = parser.parse_args()
     os.sched_setaffinity(0, {arguments.core})
     for model in arguments.models:
-        measure(model, arguments.rounds, arguments.half)
+        measure(model, arguments.rounds, arguments.half, arguments.int8)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-/* The core's peak: multiply-adds on registers alone. Prints GMAC/s of CPU time for every argument: avx2, avx512, bf16. */
+/* The core's peak: multiply-adds on registers alone. Prints GMAC/s of CPU time for every argument: avx2, avx512,
+   bf16, vnni. */
 #include <immintrin.h>
 #include <stdio.h>
 #include <string.h>
@@ -53,14 +54,25 @@ __attribute__((target("avx512f,avx512bf16"))) static float bf16(float x)
 #define TYPE __m512
 #define STEP(s) _mm512_dpbf16_ps(s, (__m512bh)a, (__m512bh)a)
     LOOP()
+#undef TYPE
+#undef STEP
+}
+
+__attribute__((target("avx512f,avx512vnni"))) static float vnni(float x)
+{
+    __m512 a = _mm512_set1_ps(x);
+#define TYPE __m512
+#define BITS(v) _mm512_castps_si512(v)
+#define STEP(s) _mm512_castsi512_ps(_mm512_dpbusd_epi32(BITS(s), BITS(a), BITS(a)))
+    LOOP()
 }
 
 int main(int count, char **names)
 {
     for (int i = 1; i < count; i++) {
-        int lanes = strcmp(names[i], "avx2") == 0 ? 8 : strcmp(names[i], "avx512") == 0 ? 16 : 32;
+        int lanes = strcmp(names[i], "avx2") == 0 ? 8 : strcmp(names[i], "avx512") == 0 ? 16 : strcmp(names[i], "bf16") == 0 ? 32 : 64;
         double before = seconds();
-        volatile float sum = lanes == 8 ? avx2(1e-3f) : lanes == 16 ? avx512(1e-3f) : bf16(1e-3f);
+        volatile float sum = lanes == 8 ? avx2(1e-3f) : lanes == 16 ? avx512(1e-3f) : lanes == 32 ? bf16(1e-3f) : vnni(1e-3f);
         (void)sum;
         printf("%s %.2f\n", names[i], TIMES / 12 * 12 * lanes / (seconds() - before) / 1e9);
     }

@@ -2,6 +2,7 @@
 //! a directory beside the target, and opened to verify it; only then does it get its name.
 
 mod engine;
+mod int8;
 mod labels;
 mod recipe;
 mod statistics;
@@ -20,6 +21,7 @@ use crate::tensors::{TensorFile, to_safetensors};
 use crate::{layout, limits};
 pub use engine::{BATCH, LoadResult, Loaded, RunResult};
 use engine::{Composer, Engine};
+pub use int8::with_int8;
 pub use labels::relabel;
 pub use recipe::{Calibration, Recipe};
 

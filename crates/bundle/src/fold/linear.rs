@@ -51,6 +51,18 @@ pub struct Norm {
     pub eps: f64,
 }
 
+/// Divides what a norm puts out by `factors` and multiplies what reads it, so that the product is the same.
+pub fn smooth(norm: &mut Norm, layers: &mut [Linear], factors: &[f32]) {
+    let divide = |values: &mut [f32]| values.iter_mut().zip(factors).for_each(|(value, factor)| *value /= factor);
+    divide(&mut norm.weight);
+    divide(&mut norm.bias);
+    for layer in layers {
+        for (row, factor) in layer.weight.chunks_exact_mut(layer.outputs).zip(factors) {
+            row.iter_mut().for_each(|value| *value *= factor);
+        }
+    }
+}
+
 /// Zeros, or an error where there is no memory for them.
 pub(super) fn zeroed(count: usize) -> Result<Vec<f32>, BundleError> {
     let mut values = Vec::new();
@@ -64,6 +76,23 @@ pub(super) fn zeroed(count: usize) -> Result<Vec<f32>, BundleError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_smoothed_product_is_the_same() {
+        let mut norm = Norm { weight: vec![1.0, 2.0], bias: vec![0.5, -1.0], eps: 1e-6 };
+        let layer = Linear { inputs: 2, outputs: 3, weight: vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0], bias: None };
+        let (before, mut layers) = (norm.clone(), [layer.clone(), layer]);
+        smooth(&mut norm, &mut layers, &[2.0, 8.0]);
+        let product = |norm: &Norm, layer: &Linear, output: usize| {
+            let x = |i: usize| 3.0 * norm.weight[i] + norm.bias[i];
+            x(0) * layer.weight[output] + x(1) * layer.weight[3 + output]
+        };
+        assert_eq!((norm.weight[1], norm.bias[1]), (0.25, -0.125));
+        let expected = Linear { weight: vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0], ..layers[0].clone() };
+        for layer in &layers {
+            (0..3).for_each(|i| assert_eq!(product(&norm, layer, i), product(&before, &expected, i)));
+        }
+    }
 
     #[test]
     fn rows_become_columns_with_their_scale() {

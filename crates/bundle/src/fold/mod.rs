@@ -6,6 +6,6 @@ mod linear;
 mod sae;
 mod vit;
 
-pub use linear::{Linear, Norm};
+pub use linear::{Linear, Norm, smooth};
 pub use sae::SaeWeights;
 pub use vit::{BlockWeights, VitWeights};

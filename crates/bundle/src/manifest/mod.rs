@@ -1,6 +1,7 @@
 //! `manifest.json` describes the bundle. It has every field that changes a number; a field that this version does not
 //! know is refused, because it might change one too.
 
+mod int8;
 mod sae;
 
 use std::collections::BTreeMap;
@@ -8,6 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+pub use int8::{Int8, Int8Gate, Int8Layer, Int8Rest};
 pub use sae::{FeatureLabel, InputStep, Sae, SaeArchitecture, SaeReference};
 
 /// The value of [`Manifest::format`] that this version reads and writes.
@@ -22,6 +24,9 @@ pub const GRAPH_FILE: &str = "model.onnx";
 pub const SAE_FILE: &str = "sae.safetensors";
 /// Tiles and outputs for the self-check.
 pub const REFERENCE_FILE: &str = "reference.safetensors";
+
+/// The factors of the norms before layers in int8, if the manifest has [`Manifest::int8`].
+pub const INT8_FILE: &str = "int8.safetensors";
 
 /// A bundle's description, read from `manifest.json` and checked by [`crate::Bundle::open`].
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -52,6 +57,9 @@ pub struct Manifest {
     pub taps: Vec<Tap>,
     /// The sparse autoencoder on one of the taps.
     pub sae: Sae,
+    /// The layers that a CPU engine may run in int8; `None`: none has been chosen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub int8: Option<Int8>,
     /// Size and digest of every other file in the directory, by name.
     pub files: BTreeMap<String, FileEntry>,
     /// Free notes (training, provenance, tools). They change no number.

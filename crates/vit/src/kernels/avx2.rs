@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::entries::kernels;
-use super::vector::{Float32, Vector};
+use super::vector::{Float32, Integers, Vector};
 use crate::panels::LINE;
 
 /// Proof that the processor has AVX2 and FMA.
@@ -11,7 +11,7 @@ use crate::panels::LINE;
 pub(crate) struct Avx2(());
 
 impl Avx2 {
-    fn detect() -> Option<Self> {
+    pub(super) fn detect() -> Option<Self> {
         (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Self(()))
     }
 
@@ -30,6 +30,8 @@ macro_rules! with {
         unsafe { $call }
     };
 }
+
+pub(super) use with;
 
 impl Vector for Avx2 {
     type Line = [__m256; 2];
@@ -149,5 +151,32 @@ impl Vector for Avx2 {
             let most = _mm_max_ps(most, _mm_movehl_ps(most, most));
             _mm_cvtss_f32(_mm_max_ss(most, _mm_shuffle_ps::<1>(most, most)))
         })
+    }
+}
+
+impl Integers for Avx2 {
+    #[inline(always)]
+    fn corrected(self, sums: &[f32; LINE], zero: i32, columns: &[i32; LINE]) -> Self::Line {
+        let (sums, columns) = (sums.as_chunks::<8>().0, columns.as_chunks::<8>().0);
+        let half = |i: usize| {
+            with!({
+                let sums = _mm256_loadu_si256(sums[i].as_ptr().cast());
+                let columns = _mm256_loadu_si256(columns[i].as_ptr().cast());
+                let shift = _mm256_mullo_epi32(_mm256_set1_epi32(zero), columns);
+                _mm256_cvtepi32_ps(_mm256_sub_epi32(sums, shift))
+            })
+        };
+        [half(0), half(1)]
+    }
+
+    #[inline(always)]
+    fn octets(self, line: Self::Line, to: &mut [u32; LINE / 4]) {
+        with!({
+            let words = _mm256_packus_epi32(_mm256_cvtps_epi32(line[0]), _mm256_cvtps_epi32(line[1]));
+            // Packing works within halves: the middle quarters change places.
+            let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(words);
+            let octets = _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
+            _mm_storeu_si128(to.as_mut_ptr().cast(), octets);
+        });
     }
 }

@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::entries::kernels;
-use super::vector::{Float32, Vector};
+use super::vector::{Float32, Integers, Vector};
 use crate::panels::LINE;
 
 /// Proof that the processor has AVX-512 F, BW, DQ and VL.
@@ -127,5 +127,21 @@ impl Vector for Avx512 {
     #[inline(always)]
     fn largest(self, a: __m512) -> f32 {
         with!(_mm512_reduce_max_ps(a))
+    }
+}
+
+impl Integers for Avx512 {
+    #[inline(always)]
+    fn corrected(self, sums: &[f32; LINE], zero: i32, columns: &[i32; LINE]) -> __m512 {
+        with!({
+            let sums = _mm512_loadu_si512(sums.as_ptr().cast());
+            let columns = _mm512_loadu_si512(columns.as_ptr().cast());
+            _mm512_cvtepi32_ps(_mm512_sub_epi32(sums, _mm512_mullo_epi32(_mm512_set1_epi32(zero), columns)))
+        })
+    }
+
+    #[inline(always)]
+    fn octets(self, line: __m512, to: &mut [u32; LINE / 4]) {
+        with!(_mm_storeu_si128(to.as_mut_ptr().cast(), _mm512_cvtusepi32_epi8(_mm512_cvtps_epi32(line))))
     }
 }

@@ -5,7 +5,7 @@ use std::mem::transmute;
 
 use super::avx512::{Avx512, with};
 use super::entries::kernels;
-use super::vector::Product;
+use super::vector::{Multiply, Product};
 use crate::panels::LINE;
 
 /// Proof that the processor has AVX512-BF16.
@@ -26,7 +26,7 @@ impl BFloat16 {
 
 kernels!(BFloat16, "avx512bf16,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma", rows 8, lines 3);
 
-impl Product for BFloat16 {
+impl Multiply for BFloat16 {
     type Vector = Avx512;
     const VALUES: usize = 2;
 
@@ -39,7 +39,9 @@ impl Product for BFloat16 {
     fn multiply(self, a: __m512, b: __m512, sum: __m512) -> __m512 {
         with!(_mm512_dpbf16_ps(sum, transmute::<__m512, __m512bh>(a), transmute::<__m512, __m512bh>(b)))
     }
+}
 
+impl Product for BFloat16 {
     #[inline(always)]
     fn narrow(self, line: __m512, to: &mut [u32]) {
         if let Some(to) = to.first_chunk_mut::<{ LINE / 2 }>() {

@@ -5,7 +5,7 @@ macro_rules! kernels {
     ($family:ty, $features:literal, rows $rows:literal, lines $lines:literal) => {
         impl $crate::kernels::Kernels for $family {
             fn layout(&self) -> $crate::panels::Layout {
-                $crate::panels::Layout { values: <$family as $crate::kernels::vector::Product>::VALUES, lines: $lines }
+                $crate::panels::Layout { values: <$family as $crate::kernels::vector::Multiply>::VALUES, lines: $lines }
             }
 
             fn product(
@@ -21,7 +21,7 @@ macro_rules! kernels {
                     b: $crate::kernels::Right<'_>,
                     out: $crate::kernels::Out<'_>,
                 ) {
-                    $crate::kernels::product::product::<_, $rows, $lines>(family, a, b, out);
+                    $crate::kernels::product::product::<_, _, $rows, $lines>((family, family), a, b, out);
                 }
                 // SAFETY: the family proves that the processor has these instructions.
                 unsafe { with(*self, a, b, out) }
@@ -74,4 +74,48 @@ macro_rules! kernels {
         }
     };
 }
+
+/// Implements [`super::Int8Kernels`] for a pair of families: how int8 is multiplied, and how operands are written.
+#[cfg(target_arch = "x86_64")]
+macro_rules! int8_kernels {
+    ($octets:ty, $family:ty, $features:literal, rows $rows:literal, lines $lines:literal) => {
+        impl $crate::kernels::Int8Kernels for ($octets, $family) {
+            fn layout(&self) -> $crate::panels::Layout {
+                $crate::panels::Layout { values: <$octets as $crate::kernels::vector::Multiply>::VALUES, lines: $lines }
+            }
+
+            fn quantise(&self, row: &[f32], words: &mut [u32]) -> $crate::kernels::Scale {
+                #[target_feature(enable = $features)]
+                fn with(octets: $octets, row: &[f32], words: &mut [u32]) -> $crate::kernels::Scale {
+                    let v = $crate::kernels::vector::Multiply::vector(octets);
+                    $crate::kernels::octets::quantise(v, row, words)
+                }
+                // SAFETY: the family proves that the processor has these instructions.
+                unsafe { with(self.0, row, words) }
+            }
+
+            fn product(
+                &self,
+                a: $crate::panels::Rows<'_>,
+                b: $crate::kernels::Right<'_>,
+                out: $crate::kernels::Out<'_>,
+            ) {
+                #[target_feature(enable = $features)]
+                fn with(
+                    families: ($octets, $family),
+                    a: $crate::panels::Rows<'_>,
+                    b: $crate::kernels::Right<'_>,
+                    out: $crate::kernels::Out<'_>,
+                ) {
+                    $crate::kernels::product::product::<_, _, $rows, $lines>(families, a, b, out);
+                }
+                // SAFETY: the families prove that the processor has these instructions.
+                unsafe { with(*self, a, b, out) }
+            }
+        }
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
+pub(super) use int8_kernels;
 pub(super) use kernels;

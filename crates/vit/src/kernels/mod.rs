@@ -1,7 +1,7 @@
 //! The arithmetic of a forward, once per family of processors.
 //!
-//! [`plain`] says in simple loops what each kernel computes and is the oracle of all. The others are one generic text in
-//! `product`, `rows` and `math`, over the vectors that `avx2` and `avx512` offer.
+//! [`plain`] and [`plain_int8`] say in simple loops what each kernel computes and are the oracle of all. The others are
+//! one generic text in `product`, `rows`, `octets` and `math`, over the vectors that `avx2` and `avx512` offer.
 
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code)]
@@ -13,9 +13,20 @@ pub(crate) mod avx512;
 #[allow(unsafe_code)]
 pub(crate) mod avx512_bf16;
 #[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)]
+pub(crate) mod avx512_vnni;
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)]
+pub(crate) mod avx_vnni;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod entries;
 mod math;
+#[cfg(target_arch = "aarch64")]
+#[allow(unsafe_code)]
+pub(crate) mod neon;
+mod octets;
 pub(crate) mod plain;
+pub(crate) mod plain_int8;
 mod product;
 mod rows;
 #[cfg(test)]
@@ -49,33 +60,84 @@ pub(crate) trait Kernels: Send + Sync {
     fn accumulate(&self, sum: &mut [f32], row: &[f32], factor: f32);
 }
 
+/// Products of int8. Integer sums are exact: every family gives the same bits.
+pub(crate) trait Int8Kernels: Send + Sync {
+    /// That of the weights.
+    fn layout(&self) -> Layout;
+
+    /// A row as words of four u8.
+    fn quantise(&self, row: &[f32], words: &mut [u32]) -> Scale;
+
+    /// As [`Kernels::product`], of quantised rows and weights; operands that it writes are the float family's.
+    fn product(&self, a: Rows<'_>, b: Right<'_>, out: Out<'_>);
+}
+
+/// What a row's u8s stand for: size·(u8 − zero).
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Scale {
+    pub(crate) size: f32,
+    pub(crate) zero: i32,
+}
+
+/// What a column's int8s stand for, in whole lines; empty where the weights are floats.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Columns<'a> {
+    /// Of one step of the weight.
+    pub(crate) sizes: &'a [f32],
+    /// The sums of the int8s, which a row's zero multiplies.
+    pub(crate) sums: &'a [i32],
+}
+
+impl<'a> Columns<'a> {
+    fn from(self, first: usize) -> Columns<'a> {
+        let (sizes, sums) = (self.sizes.get(first..), self.sums.get(first..));
+        Columns { sizes: sizes.unwrap_or_default(), sums: sums.unwrap_or_default() }
+    }
+}
+
 /// The right-hand side of a product.
 #[derive(Clone, Copy)]
 pub(crate) struct Right<'a> {
     pub(crate) panels: &'a Panels,
+    pub(crate) columns: Columns<'a>,
     /// In whole lines; empty: 0.
     pub(crate) bias: &'a [f32],
     /// The weights of the product after this one, which are called from memory while this one is computed.
     pub(crate) next: Option<&'a Panels>,
 }
 
-/// Where a product goes.
+/// What a product becomes, and where it goes.
 pub(crate) struct Out<'a> {
+    pub(crate) make: Make<'a>,
     pub(crate) to: To<'a>,
     /// Values or words from one row to the next.
     pub(crate) stride: usize,
 }
 
+impl<'a> Out<'a> {
+    /// The products as they are.
+    pub(crate) fn to(to: To<'a>, stride: usize) -> Out<'a> {
+        Out { make: Make::Product, to, stride }
+    }
+}
+
 /// What becomes of the products p.
-pub(crate) enum To<'a> {
+#[derive(Clone, Copy)]
+pub(crate) enum Make<'a> {
     /// p.
+    Product,
+    /// GELU(p).
+    Gelu,
+    /// SiLU(gate)·p; the gate has rows of float32, of its own stride.
+    Gated { gate: &'a [f32], gate_stride: usize },
+}
+
+/// Where values go.
+pub(crate) enum To<'a> {
+    /// In place of what was there.
     Values(&'a mut [f32]),
-    /// The former values + p.
+    /// Added to what was there.
     Sum(&'a mut [f32]),
-    /// p as words of an operand.
+    /// As words of an operand.
     Operand(&'a mut [u32]),
-    /// GELU(p) as words of an operand.
-    Gelu(&'a mut [u32]),
-    /// SiLU(gate)·p as words of an operand; the gate has rows of float32, of its own stride.
-    Gated { gate: &'a [f32], gate_stride: usize, words: &'a mut [u32] },
 }

@@ -2,7 +2,7 @@
 
 use coverslip_bundle::fold::Norm;
 
-use super::{Kernels, Out, Right, To};
+use super::{Kernels, Make, Out, Right, To};
 use crate::panels::{LINE, Layout, Panels, Rows};
 
 /// The plain kernels for operands of one layout.
@@ -17,6 +17,23 @@ impl Plain {
         values[column % self.0.values] = value as f32;
         *word = self.0.word(values);
     }
+
+    /// Writes p of a row and column as `out` says.
+    pub(super) fn write(&self, out: &mut Out<'_>, (row, column): (usize, usize), p: f64) {
+        let value = match out.make {
+            Make::Product => p,
+            Make::Gelu => gelu(p),
+            Make::Gated { gate, gate_stride } => {
+                let gate = f64::from(gate[row * gate_stride + column]);
+                gate / (1.0 + (-gate).exp()) * p
+            }
+        };
+        match &mut out.to {
+            To::Values(values) => values[row * out.stride + column] = value as f32,
+            To::Sum(values) => values[row * out.stride + column] += value as f32,
+            To::Operand(words) => self.put(&mut words[row * out.stride..], column, value),
+        }
+    }
 }
 
 impl Kernels for Plain {
@@ -24,9 +41,8 @@ impl Kernels for Plain {
         self.0
     }
 
-    fn product(&self, a: Rows<'_>, b: Right<'_>, out: Out<'_>) {
+    fn product(&self, a: Rows<'_>, b: Right<'_>, mut out: Out<'_>) {
         let Right { panels: b, bias, .. } = b;
-        let Out { mut to, stride } = out;
         for row in 0..a.count {
             let words = &a.row(row)[..b.depth()];
             for panel in 0..b.count() {
@@ -36,16 +52,7 @@ impl Kernels for Plain {
                     let steps = words.iter().zip(b.panel(panel).chunks_exact(lines));
                     let terms = steps.map(|(word, step)| dot(self.0, *word, step[line][lane]));
                     let p = terms.sum::<f64>() + bias.get(column).map_or(0.0, |bias| f64::from(*bias));
-                    match &mut to {
-                        To::Values(values) => values[row * stride + column] = p as f32,
-                        To::Sum(values) => values[row * stride + column] += p as f32,
-                        To::Operand(words) => self.put(&mut words[row * stride..], column, p),
-                        To::Gelu(words) => self.put(&mut words[row * stride..], column, gelu(p)),
-                        To::Gated { gate, gate_stride, words } => {
-                            let gate = f64::from(gate[row * *gate_stride + column]);
-                            self.put(&mut words[row * stride..], column, gate / (1.0 + (-gate).exp()) * p);
-                        }
-                    }
+                    self.write(&mut out, (row, column), p);
                 }
             }
         }

@@ -5,20 +5,21 @@
 //! any cache, and the first tile of a panel would wait for them.
 
 use super::math::{gelu, silu};
-use super::vector::{Product, Vector};
-use super::{Out, Right, To};
+use super::vector::{Multiply, Product, Vector};
+use super::{Columns, Make, Out, Right, To};
 use crate::panels::{LINE, Rows};
 
-/// Tiles have at most `R` rows and `L` lines: what fits the registers.
+/// Tiles have at most `R` rows and `L` lines: what fits the registers. `multiply` says how operands are multiplied,
+/// `family` how operands are written.
 #[inline(always)]
-pub(super) fn product<P: Product, const R: usize, const L: usize>(
-    family: P,
+pub(super) fn product<M: Multiply, P: Product<Vector = M::Vector>, const R: usize, const L: usize>(
+    (multiply, family): (M, P),
     a: Rows<'_>,
     b: Right<'_>,
     mut out: Out<'_>,
 ) {
-    let Right { panels, bias, next } = b;
-    debug_assert!(panels.layout().values == P::VALUES && panels.layout().lines == L);
+    let Right { panels, columns, bias, next } = b;
+    debug_assert!(panels.layout().values == M::VALUES && panels.layout().lines == L);
     for index in 0..panels.count() {
         let (first, lines) = panels.span(index);
         let bias = bias.get(first * LINE..).unwrap_or_default();
@@ -27,11 +28,12 @@ pub(super) fn product<P: Product, const R: usize, const L: usize>(
             Some(next) => next.panel(0),
             None => &[],
         };
-        let panel = Panel { words: panels.panel(index), first, bias, ahead };
+        let columns = columns.from(first * LINE);
+        let panel = Panel { words: panels.panel(index), first, columns, bias, ahead };
         match lines {
-            3 if L >= 3 => rows::<P, R, 3>(family, a, panel, &mut out),
-            2 if L >= 2 => rows::<P, R, 2>(family, a, panel, &mut out),
-            _ => rows::<P, R, 1>(family, a, panel, &mut out),
+            3 if L >= 3 => rows::<M, P, R, 3>((multiply, family), a, panel, &mut out),
+            2 if L >= 2 => rows::<M, P, R, 2>((multiply, family), a, panel, &mut out),
+            _ => rows::<M, P, R, 1>((multiply, family), a, panel, &mut out),
         }
     }
 }
@@ -39,8 +41,9 @@ pub(super) fn product<P: Product, const R: usize, const L: usize>(
 #[derive(Clone, Copy)]
 struct Panel<'a> {
     words: &'a [[u32; LINE]],
-    /// Its first line of columns, and the bias from there on.
+    /// Its first line of columns, and what columns and the bias have from there on.
     first: usize,
+    columns: Columns<'a>,
     bias: &'a [f32],
     /// What is needed after it.
     ahead: &'a [[u32; LINE]],
@@ -48,43 +51,60 @@ struct Panel<'a> {
 
 /// All rows over one panel of `N` lines.
 #[inline(always)]
-fn rows<P: Product, const R: usize, const N: usize>(family: P, a: Rows<'_>, panel: Panel<'_>, out: &mut Out<'_>) {
+fn rows<M: Multiply, P: Product<Vector = M::Vector>, const R: usize, const N: usize>(
+    (multiply, family): (M, P),
+    a: Rows<'_>,
+    panel: Panel<'_>,
+    out: &mut Out<'_>,
+) {
     let steps = panel.words.as_chunks::<N>().0;
     let share = panel.ahead.len().div_ceil(a.count.div_ceil(R).max(1)).max(1);
     let mut ahead = panel.ahead.chunks(share);
     let mut sums = [[[0.0; LINE]; N]; R];
     for first in (0..a.count).step_by(R) {
-        for line in ahead.next().unwrap_or_default() {
-            family.vector().prefetch(line);
-        }
+        let ahead = ahead.next().unwrap_or_default();
         let count = (a.count - first).min(R);
         // One row alone, as that of the class token, is a third of the work of a whole tile.
         if count == 1 {
-            tile::<P, 1, N>(family, a, first, steps, &mut sums);
+            tile::<M, 1, N>(multiply, a, first, (steps, ahead), &mut sums);
         } else {
-            tile::<P, R, N>(family, a, first, steps, &mut sums);
+            tile::<M, R, N>(multiply, a, first, (steps, ahead), &mut sums);
         }
+        multiply.values(&mut sums[..count], a.scales.get(first..).unwrap_or_default(), panel.columns);
         finish(family, &sums[..count], panel.bias, first, panel.first, out);
     }
 }
 
-/// Sums a tile. Rows beyond the last are the last again: they cost nothing and are not written.
+/// Sums a tile, and calls `ahead` into the cache, a line every few steps: called all at once it takes every place that a
+/// load may wait in, and the tile's own loads wait (measured in float32: 115 GMAC/s for 130). Rows beyond the last are the
+/// last again: they cost nothing and are not written.
 #[inline(always)]
 #[allow(clippy::needless_range_loop)] // Loops over constants: unrolled, they keep the tile in registers.
-fn tile<P: Product, const R: usize, const N: usize>(
-    family: P,
+fn tile<M: Multiply, const R: usize, const N: usize>(
+    multiply: M,
     a: Rows<'_>,
     first: usize,
-    steps: &[[[u32; LINE]; N]],
+    (steps, ahead): (&[[[u32; LINE]; N]], &[[u32; LINE]]),
     to: &mut [[[f32; LINE]; N]],
 ) {
-    let v = family.vector();
+    let v = multiply.vector();
     let mut rows: [&[u32]; R] = [&[]; R];
     for (i, row) in rows.iter_mut().enumerate() {
         *row = &a.row((first + i).min(a.count - 1))[..steps.len()];
     }
     let mut sums = [[v.splat(0.0); N]; R];
+    let (at_once, ahead) = ahead.split_at(ahead.len().saturating_sub(steps.len()));
+    for line in at_once {
+        v.prefetch(line);
+    }
+    // Lines per step, and lines so far, in 1/2³².
+    let pace = ((ahead.len() as u64) << 32).checked_div(steps.len() as u64).unwrap_or(0);
+    let mut passed = 0_u64;
     for k in 0..steps.len() {
+        if let Some(line) = ahead.get((passed >> 32) as usize) {
+            v.prefetch(line);
+        }
+        passed += pace;
         let mut b = [v.splat(0.0); N];
         for j in 0..N {
             b[j] = v.load_words(&steps[k][j]);
@@ -92,7 +112,7 @@ fn tile<P: Product, const R: usize, const N: usize>(
         for i in 0..R {
             let a = v.splat(f32::from_bits(rows[i][k]));
             for j in 0..N {
-                sums[i][j] = family.multiply(a, b[j], sums[i][j]);
+                sums[i][j] = multiply.multiply(a, b[j], sums[i][j]);
             }
         }
     }
@@ -123,6 +143,14 @@ fn finish<P: Product, const N: usize>(
             let p = v.add(v.load(sum), v.load(bias));
             let (value_at, word_at) =
                 (row_number * stride + (line + j) * LINE, row_number * stride + (line + j) * narrow);
+            let p = match out.make {
+                Make::Product => p,
+                Make::Gelu => gelu(v, p),
+                Make::Gated { gate, gate_stride } => {
+                    let gate = &gate[row_number * gate_stride..].as_chunks::<LINE>().0[line + j];
+                    v.mul(silu(v, v.load(gate)), p)
+                }
+            };
             match &mut out.to {
                 To::Values(values) => v.store(p, line_of(values, value_at)),
                 To::Sum(values) => {
@@ -131,12 +159,6 @@ fn finish<P: Product, const N: usize>(
                     v.store(sum, to);
                 }
                 To::Operand(words) => family.narrow(p, &mut words[word_at..word_at + narrow]),
-                To::Gelu(words) => family.narrow(gelu(v, p), &mut words[word_at..word_at + narrow]),
-                To::Gated { gate, gate_stride, words } => {
-                    let gate = &gate[row_number * *gate_stride..].as_chunks::<LINE>().0[line + j];
-                    let value = v.mul(silu(v, v.load(gate)), p);
-                    family.narrow(value, &mut words[word_at..word_at + narrow]);
-                }
             }
         }
     }

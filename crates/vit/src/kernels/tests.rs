@@ -4,13 +4,17 @@ use coverslip_bundle::fold::{Linear, Norm};
 use coverslip_numerics::SplitMix64;
 
 use super::plain::Plain;
-use super::{Kernels, Out, Right, To};
+use super::plain_int8::PlainInt8;
+use super::{Int8Kernels, Kernels, Make, Out, Right, Scale, To};
+use crate::aligned::Aligned;
+use crate::choice::Int8Family;
 use crate::features::Family;
-use crate::panels::{Panels, Rows, padded};
+use crate::layer::Layer;
+use crate::panels::{Layout, Panels, Rows, padded};
 
 /// The families, and their names for messages. What the processor lacks is said and left out.
 fn families() -> Vec<(&'static str, Box<dyn Kernels>)> {
-    let all = [Family::Avx2, Family::Avx512, Family::Avx512Bf16];
+    let all = [Family::Avx2, Family::Avx512, Family::Avx512Bf16, Family::Neon];
     let (here, missing): (Vec<Family>, Vec<Family>) = all.into_iter().partition(|family| family.runs_here());
     for family in missing {
         coverslip_testkit::note(&format!("this processor lacks {}: not tested here", family.name()));
@@ -29,29 +33,25 @@ fn operand(kernels: &dyn Kernels, values: &[f32], depth: usize) -> Vec<u32> {
     values.chunks_exact(depth).flat_map(|row| row.chunks(layout.values).map(word)).collect()
 }
 
-/// The destinations of a product, one after the other.
+/// The destinations of a product, one after the other: values, sums, an operand, GELU's, a gate's.
 const DESTINATIONS: usize = 5;
 
-/// Runs a product to one of the destinations and gives what it wrote as float32.
-fn run(
-    kernels: &dyn Kernels,
-    a: Rows<'_>,
-    b: &Panels,
-    bias: &[f32],
-    (destination, columns): (usize, usize),
-) -> Vec<f32> {
-    let layout = kernels.layout();
-    let gate: Vec<f32> = (0..a.count * columns).map(|i| (i % 23) as f32 / 4.0 - 3.0).collect();
-    let mut values: Vec<f32> = (0..a.count * columns).map(|i| (i % 7) as f32).collect();
-    let mut words = vec![0; a.count * layout.words(columns)];
+/// Runs a product to one of the destinations and gives what it wrote as float32. `layout`: that of operands.
+fn run(product: impl FnOnce(Out<'_>), layout: Layout, rows: usize, (destination, columns): (usize, usize)) -> Vec<f32> {
+    let gate: Vec<f32> = (0..rows * columns).map(|i| (i % 23) as f32 / 4.0 - 3.0).collect();
+    let mut values: Vec<f32> = (0..rows * columns).map(|i| (i % 7) as f32).collect();
+    let mut words = vec![0; rows * layout.words(columns)];
     let (to, stride) = match destination {
         0 => (To::Values(&mut values), columns),
         1 => (To::Sum(&mut values), columns),
-        2 => (To::Operand(&mut words), layout.words(columns)),
-        3 => (To::Gelu(&mut words), layout.words(columns)),
-        _ => (To::Gated { gate: &gate, gate_stride: columns, words: &mut words }, layout.words(columns)),
+        _ => (To::Operand(&mut words), layout.words(columns)),
     };
-    kernels.product(a, Right { panels: b, bias, next: Some(b) }, Out { to, stride });
+    let make = match destination {
+        3 => Make::Gelu,
+        4 => Make::Gated { gate: &gate, gate_stride: columns },
+        _ => Make::Product,
+    };
+    product(Out { make, to, stride });
     if destination < 2 {
         return values;
     }
@@ -70,15 +70,15 @@ fn products_are_the_plain_ones() {
             let weight = uniform(&mut random, depth * columns);
             let words = operand(&*kernels, &values, depth);
             let layer = Linear { inputs: depth, outputs: columns, weight, bias: None };
-            let b = Panels::pack(layout, &layer).unwrap();
-            let a = Rows { words: &words, stride: layout.words(depth), count: rows };
+            let b = Layer::pack(layout, &layer).unwrap();
+            let a = Rows { words: &words, stride: layout.words(depth), count: rows, scales: &[] };
             let mut bias = uniform(&mut random, columns);
             bias.resize(padded(columns), 0.0);
             for destination in 0..DESTINATIONS {
                 for bias in [&bias[..], &[]] {
-                    let at = (destination, padded(columns));
-                    let expected = run(&Plain(layout), a, &b, bias, at);
-                    let found = run(&*kernels, a, &b, bias, at);
+                    let (at, b) = ((destination, padded(columns)), Right { bias, ..b.before(&b.panels) });
+                    let expected = run(|out| Plain(layout).product(a, b, out), layout, rows, at);
+                    let found = run(|out| kernels.product(a, b, out), layout, rows, at);
                     // A float32 sum of terms below 1 errs by less than depth·2⁻²⁴·depth; a gate is at most 3.
                     let mut bound = 3.0 * (depth * depth) as f32 * f32::EPSILON + 2e-6;
                     if layout.values == 2 && destination >= 2 {
@@ -97,9 +97,10 @@ fn products_are_the_plain_ones() {
 fn activation(kernels: &dyn Kernels, x: &[f32], destination: usize) -> Vec<f32> {
     let layout = kernels.layout();
     let words: Vec<u32> = x.iter().map(|x| layout.word([*x, 0.0])).collect();
-    let b = Panels::pack(layout, &Linear { inputs: 1, outputs: 1, weight: vec![1.0], bias: None }).unwrap();
-    let a = Rows { words: &words, stride: 1, count: x.len() };
-    run(kernels, a, &b, &[], (destination, 16)).chunks_exact(16).map(|row| row[0]).collect()
+    let b = Layer::pack(layout, &Linear { inputs: 1, outputs: 1, weight: vec![1.0], bias: None }).unwrap();
+    let a = Rows { words: &words, stride: 1, count: x.len(), scales: &[] };
+    let product = |out: Out<'_>| kernels.product(a, b.before(None), out);
+    run(product, layout, x.len(), (destination, 16)).chunks_exact(16).map(|row| row[0]).collect()
 }
 
 #[test]
@@ -186,5 +187,112 @@ fn what_is_no_number_stays_none() {
         scores[17] = f32::NAN;
         kernels.normalize(&scores, &norm, &mut normed);
         assert!(normed[..20].iter().all(|value| value.is_nan()), "{name}");
+    }
+}
+
+/// The families of int8 beside each family of floats, and their names for messages.
+fn int8_families() -> Vec<(String, Box<dyn Int8Kernels>, Layout)> {
+    let mut found: Vec<(String, Box<dyn Int8Kernels>, Layout)> = Vec::new();
+    for int8 in [Int8Family::AvxVnni, Int8Family::Avx512Vnni] {
+        let floats = [Family::Avx2, Family::Avx512, Family::Avx512Bf16];
+        let kernels = floats.into_iter().filter_map(|floats| Some((floats, int8.kernels(floats)?)));
+        let before = found.len();
+        found.extend(kernels.map(|(floats, kernels)| {
+            let layout = floats.kernels().unwrap().layout();
+            (format!("{} {}", int8.name(), floats.name()), kernels, layout)
+        }));
+        if found.len() == before {
+            coverslip_testkit::note(&format!("this processor lacks {}: not tested here", int8.name()));
+        }
+    }
+    found
+}
+
+#[test]
+fn int8_is_the_plain_ones_to_the_bit() {
+    let mut random = SplitMix64::new(5);
+    let shapes =
+        [(1, 1, 1), (1, 7, 48), (2, 64, 17), (5, 3, 200), (8, 130, 64), (9, 16, 80), (13, 33, 16), (25, 100, 144)];
+    for (name, kernels, floats) in int8_families() {
+        let plain = PlainInt8 { lines: kernels.layout().lines, floats: Plain(floats) };
+        for (rows, depth, columns) in shapes {
+            let (width, stride) = (padded(depth), padded(depth) / 4);
+            let mut words = [vec![0; rows * stride], vec![1; rows * stride]];
+            let mut scales = [Scale::default(); 32];
+            for (row, scale) in scales.iter_mut().enumerate().take(rows) {
+                let mut values = uniform(&mut random, depth);
+                // One-sided rows, as after GELU; a row of zeros; one of large values.
+                match row % 4 {
+                    1 => values.iter_mut().for_each(|value| *value = value.max(-0.1)),
+                    2 => values.fill(0.0),
+                    3 => values.iter_mut().for_each(|value| *value *= 1e6),
+                    _ => {}
+                }
+                values.resize(width, 0.0);
+                let at = row * stride..(row + 1) * stride;
+                *scale = plain.quantise(&values, &mut words[0][at.clone()]);
+                assert_eq!(kernels.quantise(&values, &mut words[1][at.clone()]), *scale, "{name} row of {depth}");
+                // What was quantised is within half a step of what it was.
+                for (i, value) in values.iter().enumerate() {
+                    let octet = i32::from(words[0][at.start + i / 4].to_le_bytes()[i % 4]);
+                    let near = scale.size * (octet - scale.zero) as f32;
+                    assert!((near - value).abs() <= 0.5001 * scale.size, "{name} {value} as {near}");
+                }
+            }
+            assert_eq!(words[0], words[1], "{name} words of {depth}");
+            let weight = uniform(&mut random, depth * columns);
+            let bias = Some(uniform(&mut random, columns));
+            let layer = Linear { inputs: depth, outputs: columns, weight, bias };
+            let b = Layer::pack(kernels.layout(), &layer).unwrap();
+            let a = Rows { words: &words[0], stride, count: rows, scales: &scales };
+            for b in [b.before(&b.panels), Right { bias: &[], ..b.before(None) }] {
+                let largest = run(|out| plain.product(a, b, out), floats, rows, (0, padded(columns)));
+                for destination in 0..DESTINATIONS {
+                    let at = (destination, padded(columns));
+                    let expected = run(|out| plain.product(a, b, out), floats, rows, at);
+                    let found = run(|out| kernels.product(a, b, out), floats, rows, at);
+                    for (i, (e, f)) in expected.iter().zip(&found).enumerate() {
+                        // Values are the same bits. GELU and SiLU are computed in another way, within 3e-7 of what
+                        // they multiply, which a gate of at most 3 multiplies again; bfloat16 has 8 bits.
+                        let bound = match (destination, floats.values) {
+                            (0..3, _) => 0.0,
+                            (_, 1) => 1e-6 * largest[i].abs().max(1.0),
+                            _ => 0.01 * e.abs() + 1e-6 * largest[i].abs().max(1.0),
+                        };
+                        assert!((e - f).abs() <= bound, "{name} {rows}x{depth}x{columns} {destination} {i}: {e} {f}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn an_int8_layer_is_near_the_layer() {
+    let mut random = SplitMix64::new(6);
+    let (depth, columns) = (130, 70);
+    let weight = uniform(&mut random, depth * columns);
+    let layer = Linear { inputs: depth, outputs: columns, weight, bias: None };
+    let plain = PlainInt8 { lines: 3, floats: Plain::FLOAT32 };
+    let packed = Layer::pack(plain.layout(), &layer).unwrap();
+    let mut values = Aligned::<f32>::zeroed(padded(depth)).unwrap();
+    values.iter_mut().zip(uniform(&mut random, depth)).for_each(|(value, drawn)| *value = drawn);
+    let mut words = vec![0; padded(depth) / 4];
+    let scales = [plain.quantise(&values, &mut words)];
+    let a = Rows { words: &words, stride: words.len(), count: 1, scales: &scales };
+    let product = |out: Out<'_>| plain.product(a, packed.before(None), out);
+    let found = run(product, Plain::FLOAT32.layout(), 1, (0, padded(columns)));
+    for (column, found) in found[..columns].iter().enumerate() {
+        let expected: f32 = (0..depth).map(|row| values[row] * layer.weight[row * columns + column]).sum();
+        // Half a step of 2/255 and of 1/127 per term, as a random walk of 130 with 5 standard deviations.
+        assert!((found - expected).abs() <= 5.0 * 130_f32.sqrt() * 0.006, "{column}: {found} {expected}");
+    }
+    values[3] = f32::NAN;
+    assert!(plain.quantise(&values, &mut words).size.is_nan());
+    for (name, kernels, _) in int8_families() {
+        for odd in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            values[3] = odd;
+            assert!(kernels.quantise(&values, &mut words).size.is_nan(), "{name} {odd}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 //! A value of a type that is a [`Vector`] proves that the processor has the instructions: only then it can be made. Its
 //! methods are therefore safe. They are inlined into a kernel's entry, which enables the instructions.
 
+use super::{Columns, Scale};
 use crate::panels::LINE;
 
 pub(super) trait Vector: Copy {
@@ -38,8 +39,8 @@ pub(super) trait Vector: Copy {
     fn largest(self, a: Self::Line) -> f32;
 }
 
-/// How a family multiplies: what a word of its operands holds.
-pub(super) trait Product: Copy {
+/// How operands are multiplied: what a word of them holds.
+pub(super) trait Multiply: Copy {
     type Vector: Vector;
     /// Values in a word.
     const VALUES: usize;
@@ -52,17 +53,33 @@ pub(super) trait Product: Copy {
         b: <Self::Vector as Vector>::Line,
         sum: <Self::Vector as Vector>::Line,
     ) -> <Self::Vector as Vector>::Line;
+    /// Turns a tile's sums into values, in place. Sums of float32 are values.
+    #[inline(always)]
+    fn values<const N: usize>(self, _sums: &mut [[[f32; LINE]; N]], _rows: &[Scale], _columns: Columns<'_>) {}
+}
+
+/// How a family that multiplies floats makes its operands.
+pub(super) trait Product: Multiply {
     /// 16 values as words, 16 / VALUES of them.
     fn narrow(self, line: <Self::Vector as Vector>::Line, to: &mut [u32]);
     /// The words of two rows' values, the first of which is even. A word that holds one value takes the first's.
     fn stack(self, even: <Self::Vector as Vector>::Line, odd: <Self::Vector as Vector>::Line, to: &mut [u32; LINE]);
 }
 
+/// What the kernels of int8 need beside: a line of 16 int32s in the bits of a line.
+#[cfg(target_arch = "x86_64")]
+pub(super) trait Integers: Vector {
+    /// sums − zero·columns, as float32. The sums are int32s in the bits of float32s.
+    fn corrected(self, sums: &[f32; LINE], zero: i32, columns: &[i32; LINE]) -> Self::Line;
+    /// 16 whole numbers from 0 to 255 as words of four u8.
+    fn octets(self, line: Self::Line, to: &mut [u32; LINE / 4]);
+}
+
 /// A word is a float32.
 #[derive(Clone, Copy)]
 pub(crate) struct Float32<V>(pub(super) V);
 
-impl<V: Vector> Product for Float32<V> {
+impl<V: Vector> Multiply for Float32<V> {
     type Vector = V;
     const VALUES: usize = 1;
 
@@ -75,7 +92,9 @@ impl<V: Vector> Product for Float32<V> {
     fn multiply(self, a: V::Line, b: V::Line, sum: V::Line) -> V::Line {
         self.0.fma(a, b, sum)
     }
+}
 
+impl<V: Vector> Product for Float32<V> {
     #[inline(always)]
     fn narrow(self, line: V::Line, to: &mut [u32]) {
         if let Some(to) = to.first_chunk_mut() {

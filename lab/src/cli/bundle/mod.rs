@@ -3,6 +3,7 @@
 mod build;
 mod label;
 mod pooling;
+mod quantise;
 mod synthetic;
 
 use std::error::Error;
@@ -13,7 +14,7 @@ use clap::Subcommand;
 use coverslip_bundle::signature::Trust;
 use coverslip_bundle::{Bundle, MANIFEST_FILE, Precision};
 use coverslip_import::{OnnxFile, OnnxSpec};
-use coverslip_vit::Family;
+use coverslip_vit::Choice;
 
 use super::trust::Keys;
 use crate::bundle;
@@ -46,6 +47,8 @@ enum Command {
     },
     /// Write feature labels into a copy of a bundle, which gets a digest of its own
     Label(label::Args),
+    /// Choose the layers that a CPU may run in int8, and measure what that costs
+    Quantise(quantise::Args),
     /// Write the composed ONNX graph
     ExportOnnx {
         /// The bundle's directory
@@ -67,9 +70,10 @@ enum Command {
         /// Images, a directory of images, or a .safetensors with `tiles` u8 [n, side, side, 3]
         #[arg(long, required = true, num_args = 1..)]
         tiles: Vec<PathBuf>,
-        /// The CPU engine's kernels, by their name, in place of rten: plain, avx2, avx512 or avx512-bf16
-        #[arg(long, value_name = "FAMILY")]
-        kernels: Option<Family>,
+        /// The CPU engine's kernels, by their name, in place of rten: plain, avx2, avx512 or avx512-bf16; before a blank,
+        /// those of int8: plain-int8, avx-vnni or avx512-vnni
+        #[arg(long, value_name = "KERNELS")]
+        kernels: Option<Choice>,
         /// The file to write
         #[arg(long)]
         out: PathBuf,
@@ -93,6 +97,7 @@ pub(super) fn run(args: Args) -> Result<(), Box<dyn Error>> {
             Ok(write!(out, "{}", bundle::page(&bundle, &origin(&path, MANIFEST_FILE, bundle.signed()))?)?)
         }
         Command::Verify { bundle } => bundle::verify(&Bundle::open(&bundle)?, &mut out),
+        Command::Quantise(args) => quantise::run(args, &mut out),
         Command::Label(args) => label::run(args, &mut out),
         Command::ExportOnnx { bundle, precision, check, out: path } => {
             let bundle = Bundle::open(&bundle)?;

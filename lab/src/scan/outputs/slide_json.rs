@@ -7,7 +7,7 @@ use coverslip_plugin_abi as abi;
 use serde_json::{Value, json};
 
 use super::scanned::Scanned;
-use crate::host::{FLAGS, Library, STATUSES, Session, alert_name, take_log, text};
+use crate::host::{FLAGS, Library, STATUSES, Session, alert_name, precision_name, take_log, text};
 use crate::play::Played;
 
 /// The content of slide.json; also takes what the library has logged.
@@ -94,11 +94,7 @@ fn versions(library: &Library, info: &abi::RuntimeInfo, summary: &abi::SlideSumm
         "engine_version": text(&summary.engine_version),
         "driver": text(&summary.driver_version),
         "gpu_uuid": text(&summary.gpu_uuid),
-        "precision": match info.precision {
-            abi::PRECISION_FLOAT16 => "float16",
-            abi::PRECISION_BFLOAT16 => "bfloat16",
-            _ => "float32",
-        },
+        "precision": precision_name(info.precision),
         "cpu_kernels": text(&summary.cpu_kernels),
         "plan_digest": (info.plan_digest != [0; 32]).then_some(Digest(info.plan_digest)),
         "fallback_reason": summary.fallback_reason,

@@ -1,0 +1,19 @@
+//! What the plugin, its engines and the worker process stand on: errors with the contract's codes, memory that can be
+//! refused, log lines, threads that take no signal, locks and atomics that loom can try, faults on purpose.
+//!
+//! Each module names only modules that stand before it here: `sync` `error` `fault` `memory` `thread` `log`
+
+#![deny(missing_docs)]
+#![deny(unsafe_code)]
+// Errors carry their text in place, so that submit can refuse a frame without allocating.
+#![allow(clippy::result_large_err)]
+
+pub mod error;
+pub mod fault;
+pub mod log;
+pub mod memory;
+pub mod sync;
+pub mod thread;
+
+#[doc(hidden)]
+pub use coverslip_plugin_abi as codes;

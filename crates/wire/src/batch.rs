@@ -1,0 +1,149 @@
+//! A batch and its outputs, as they lie in a frame.
+
+use coverslip_base::error::Error;
+use coverslip_base::memory::grow;
+use coverslip_engine::TileOutput;
+use coverslip_plugin_abi::Feature;
+
+use crate::field::{Malformed, Reader, Writer};
+use crate::transport::Broken;
+
+/// What the outputs of one bundle look like.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Shape {
+    /// Bytes of a tile.
+    pub tile: usize,
+    /// Numbers of a tile's embedding.
+    pub embedding: usize,
+    /// Features of a tile at most.
+    pub features: usize,
+    /// Features that there are.
+    pub feature_count: usize,
+}
+
+impl Shape {
+    /// Bytes of the outputs of `tiles` at most.
+    pub fn output_bytes(&self, tiles: usize) -> usize {
+        tiles.saturating_mul(16 + 4 * self.embedding + 8 * self.features)
+    }
+}
+
+/// Puts the outputs after each other into `bytes`, which is cleared before.
+///
+/// # Errors
+/// There is no memory.
+pub fn write_outputs(outputs: &[TileOutput], bytes: &mut Vec<u8>) -> Result<(), Error> {
+    bytes.clear();
+    let of = |output: &TileOutput| 16 + 4 * output.embedding.len() + 8 * output.features.len();
+    grow(bytes, outputs.iter().map(of).sum())?;
+    let mut writer = Writer(std::mem::take(bytes));
+    for output in outputs {
+        writer.u32(output.embedding.len() as u32);
+        writer.u32(output.features.len() as u32);
+        writer.u32(output.active_count);
+        writer.u32(output.reconstruction_error.to_bits());
+        output.embedding.iter().for_each(|value| writer.u32(value.to_bits()));
+        for feature in &output.features {
+            writer.u32(feature.index);
+            writer.u32(feature.value.to_bits());
+        }
+    }
+    *bytes = writer.0;
+    Ok(())
+}
+
+/// Reads the outputs of as many tiles as `outputs` has.
+///
+/// # Errors
+/// They are not of this shape, or there is no memory for them.
+pub fn read_outputs(bytes: &[u8], shape: &Shape, outputs: &mut [TileOutput]) -> Result<(), Broken> {
+    let mut reader = Reader::new(bytes);
+    for output in outputs.iter_mut() {
+        let (embedding, features) = (reader.u32()? as usize, reader.u32()? as usize);
+        if embedding != shape.embedding || features > shape.features {
+            return Err(Malformed("a tile's outputs have other sizes than the bundle's").into());
+        }
+        output.active_count = reader.u32()?;
+        output.reconstruction_error = f32::from_bits(reader.u32()?);
+        if output.active_count as usize > shape.feature_count {
+            return Err(Malformed("more features are active than there are").into());
+        }
+        let numbers = reader.take(4 * embedding)?;
+        output.embedding.clear();
+        grow(&mut output.embedding, embedding).map_err(Broken::Memory)?;
+        output.embedding.extend(numbers.chunks_exact(4).map(number).map(f32::from_bits));
+        let pairs = reader.take(8 * features)?;
+        output.features.clear();
+        grow(&mut output.features, features).map_err(Broken::Memory)?;
+        let pair = |pair: &[u8]| Feature { index: number(&pair[..4]), value: f32::from_bits(number(&pair[4..])) };
+        output.features.extend(pairs.chunks_exact(8).map(pair));
+        if output.features.iter().any(|feature| feature.index as usize >= shape.feature_count) {
+            return Err(Malformed("a feature has a number that there is not").into());
+        }
+    }
+    Ok(reader.end()?)
+}
+
+/// Four bytes.
+fn number(bytes: &[u8]) -> u32 {
+    bytes.iter().rev().fold(0, |number, byte| number << 8 | u32::from(*byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHAPE: Shape = Shape { tile: 3, embedding: 2, features: 2, feature_count: 9 };
+
+    fn outputs() -> Vec<TileOutput> {
+        let one = |seed: f32, features: &[(u32, f32)]| TileOutput {
+            embedding: vec![seed, -0.0],
+            features: features.iter().map(|&(index, value)| Feature { index, value }).collect(),
+            active_count: 5,
+            reconstruction_error: f32::from_bits(0x7fc0_1234),
+            ..TileOutput::default()
+        };
+        vec![one(1.5, &[(8, 2.0), (0, 0.25)]), one(f32::MIN_POSITIVE / 2.0, &[])]
+    }
+
+    #[test]
+    fn outputs_arrive_to_the_last_bit() {
+        let mut bytes = vec![9; 3];
+        write_outputs(&outputs(), &mut bytes).unwrap();
+        assert!(bytes.len() <= SHAPE.output_bytes(2));
+        let mut found = vec![TileOutput::default(); 2];
+        found[1].features.push(Feature::default());
+        read_outputs(&bytes, &SHAPE, &mut found).unwrap();
+        for (found, sent) in found.iter().zip(outputs()) {
+            let bits = |output: &TileOutput| output.embedding.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+            assert_eq!(bits(found), bits(&sent));
+            let pairs = |output: &TileOutput| output.features.iter().map(|f| (f.index, f.value)).collect::<Vec<_>>();
+            assert_eq!((pairs(found), found.active_count), (pairs(&sent), sent.active_count));
+            assert_eq!(
+                found.reconstruction_error.to_bits(),
+                sent.reconstruction_error.to_bits(),
+                "a NaN keeps its bits"
+            );
+        }
+    }
+
+    #[test]
+    fn outputs_of_another_shape_are_nonsense() {
+        let mut bytes = Vec::new();
+        write_outputs(&outputs(), &mut bytes).unwrap();
+        let read = |bytes: &[u8], shape: &Shape, tiles| {
+            read_outputs(bytes, shape, &mut vec![TileOutput::default(); tiles]).is_err()
+        };
+        assert!(!read(&bytes, &SHAPE, 2));
+        assert!(read(&bytes, &SHAPE, 1) && read(&bytes, &SHAPE, 3), "another number of tiles");
+        assert!((0..bytes.len()).all(|end| read(&bytes[..end], &SHAPE, 2)), "cut off");
+        for shape in [
+            Shape { embedding: 3, ..SHAPE },
+            Shape { features: 1, ..SHAPE },
+            Shape { feature_count: 8, ..SHAPE },
+            Shape { feature_count: 4, ..SHAPE },
+        ] {
+            assert!(read(&bytes, &shape, 2), "{shape:?}");
+        }
+    }
+}

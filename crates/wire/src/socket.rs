@@ -1,0 +1,311 @@
+//! The transport over a pair of connected sockets, which is a pair of pipes that can be told apart from files.
+//!
+//! A pipe would do, but for two things of the host's process. A write to a pipe whose reader has ended raises SIGPIPE,
+//! whose default ends the host; a socket is written to without that. And where the host closes descriptors that are not
+//! its own, the next file that it opens gets the number: a write to a file is refused here because it is no socket, and
+//! every descriptor's identity is looked at before it is used or closed.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
+use std::time::Instant;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::fstat;
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, SocketFlags, SocketType, recv, recvmsg, sendmsg, socketpair,
+};
+
+use crate::field::{Malformed, resize};
+use crate::frame::{Announced, HEADER, Kind, header};
+use crate::transport::{Broken, Due, Transport};
+
+/// One end of a connection.
+pub struct Socket {
+    /// None once it is found to be somebody else's.
+    descriptor: Option<OwnedFd>,
+    identity: (u64, u64),
+}
+
+/// Which file a descriptor stands for.
+fn identity(descriptor: &OwnedFd) -> Result<(u64, u64), Broken> {
+    let found = fstat(descriptor).map_err(system)?;
+    Ok((found.st_dev, found.st_ino))
+}
+
+fn system(errno: Errno) -> Broken {
+    match errno {
+        Errno::PIPE | Errno::CONNRESET => Broken::Ended,
+        errno => Broken::System(errno.raw_os_error()),
+    }
+}
+
+/// Pieces of a message that go to the kernel in one call.
+const PIECES: usize = 64;
+
+impl Socket {
+    /// Takes a connected socket.
+    ///
+    /// # Errors
+    /// It is no descriptor.
+    pub fn new(descriptor: OwnedFd) -> Result<Socket, Broken> {
+        let identity = identity(&descriptor)?;
+        Ok(Socket { descriptor: Some(descriptor), identity })
+    }
+
+    /// Two ends, neither of which a program inherits that this process starts.
+    ///
+    /// # Errors
+    /// The system makes no more of them.
+    pub fn pair() -> Result<(Socket, Socket), Broken> {
+        let pair = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None);
+        let (here, there) = pair.map_err(system)?;
+        Ok((Socket::new(here)?, Socket::new(there)?))
+    }
+
+    /// Gives the descriptor away, to a program that is started.
+    ///
+    /// # Errors
+    /// It has been closed by somebody else.
+    pub fn into_descriptor(mut self) -> Result<OwnedFd, Broken> {
+        self.own()?;
+        self.descriptor.take().ok_or(Broken::System(Errno::BADF.raw_os_error()))
+    }
+
+    /// The descriptor, if it still is this connection's.
+    ///
+    /// # Errors
+    /// It has been closed by somebody else.
+    pub fn own(&self) -> Result<BorrowedFd<'_>, Broken> {
+        let descriptor = self.descriptor.as_ref().ok_or(Broken::System(Errno::BADF.raw_os_error()))?;
+        if identity(descriptor)? != self.identity {
+            return Err(Broken::System(Errno::BADF.raw_os_error()));
+        }
+        Ok(descriptor.as_fd())
+    }
+
+    /// Sends a frame without a payload, and the descriptor of another connection with it.
+    ///
+    /// # Errors
+    /// As [`Transport::send`].
+    pub fn send_socket(&mut self, kind: Kind, passed: &Socket, due: Due) -> Result<(), Broken> {
+        let bytes = header(kind, &[]);
+        let descriptors = [passed.own()?];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        control.push(SendAncillaryMessage::ScmRights(&descriptors));
+        // The descriptor goes with the first byte; a header is so short that it goes as a whole or not at all.
+        let sent = self.when_ready(PollFlags::OUT, due, |own| {
+            sendmsg(own, &[IoSlice::new(&bytes)], &mut control, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)
+        })?;
+        if sent == HEADER { Ok(()) } else { Err(Broken::Ended) }
+    }
+
+    /// As [`Transport::receive`], with the descriptor that came with the header, if one did.
+    ///
+    /// # Errors
+    /// As [`Transport::receive`].
+    pub fn receive_descriptor(
+        &mut self,
+        payload: &mut Vec<u8>,
+        most: usize,
+        due: Due,
+    ) -> Result<(Kind, Option<OwnedFd>), Broken> {
+        let (mut bytes, mut have, mut passed) = ([0; HEADER], 0, None);
+        while have < HEADER {
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+            let mut control = RecvAncillaryBuffer::new(&mut space);
+            let got = self.when_ready(PollFlags::IN, due, |own| {
+                let mut place = [IoSliceMut::new(&mut bytes[have..])];
+                recvmsg(own, &mut place, &mut control, RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC)
+            })?;
+            for message in control.drain() {
+                if let RecvAncillaryMessage::ScmRights(descriptors) = message {
+                    passed = descriptors.last().or(passed);
+                }
+            }
+            if got.bytes == 0 {
+                return Err(Broken::Ended);
+            }
+            have += got.bytes;
+        }
+        let announced = Announced::read(&bytes, most)?;
+        resize(payload, announced.length).map_err(Broken::Memory)?;
+        self.fill(payload, due)?;
+        announced.check(payload)?;
+        Ok((announced.kind, passed))
+    }
+
+    /// A frame that is already there; None: there is none yet.
+    ///
+    /// # Errors
+    /// As [`Transport::receive`].
+    pub fn receive_ready(&mut self, payload: &mut Vec<u8>, most: usize, due: Due) -> Result<Option<Kind>, Broken> {
+        let mut first = [0; 1];
+        match recv(self.own()?, &mut first, RecvFlags::DONTWAIT | RecvFlags::PEEK) {
+            Ok((_, 0)) => Err(Broken::Ended),
+            Ok(_) => self.receive(payload, most, due).map(Some),
+            Err(Errno::AGAIN) => Ok(None),
+            Err(errno) => Err(system(errno)),
+        }
+    }
+
+    /// Fills `bytes`.
+    fn fill(&mut self, bytes: &mut [u8], due: Due) -> Result<(), Broken> {
+        let mut have = 0;
+        while have < bytes.len() {
+            let got = self.when_ready(PollFlags::IN, due, |own| {
+                recv(own, &mut bytes[have..], RecvFlags::DONTWAIT).map(|(_, got)| got)
+            })?;
+            if got == 0 {
+                return Err(Broken::Ended);
+            }
+            have += got;
+        }
+        Ok(())
+    }
+
+    /// Calls until the call does not want to wait, and sleeps between, until it is due.
+    fn when_ready<T>(
+        &self,
+        event: PollFlags,
+        due: Due,
+        mut call: impl FnMut(BorrowedFd<'_>) -> rustix::io::Result<T>,
+    ) -> Result<T, Broken> {
+        loop {
+            let own = self.own()?;
+            match call(own) {
+                Ok(done) => return Ok(done),
+                Err(Errno::INTR) => continue,
+                Err(Errno::AGAIN) => {}
+                Err(errno) => return Err(system(errno)),
+            }
+            let left = due.map(|due| due.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return Err(Broken::Late);
+            }
+            let timeout = left.map(|left| Timespec {
+                tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+                tv_nsec: left.subsec_nanos().into(),
+            });
+            match poll(&mut [PollFd::from_borrowed_fd(own, event)], timeout.as_ref()) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(errno) => return Err(system(errno)),
+            }
+        }
+    }
+}
+
+impl Transport for Socket {
+    fn send(&mut self, kind: Kind, parts: &[&[u8]], due: Due) -> Result<(), Broken> {
+        let bytes = header(kind, parts);
+        let all = || std::iter::once(&bytes[..]).chain(parts.iter().copied());
+        // Where the next byte is: whole parts that are sent, and bytes of the next.
+        let (mut whole, mut begun) = (0, 0);
+        while whole <= parts.len() {
+            let mut pieces = [IoSlice::new(&[]); PIECES];
+            let mut count = 0;
+            for (place, part) in pieces.iter_mut().zip(all().skip(whole)) {
+                *place = IoSlice::new(if count == 0 { &part[begun..] } else { part });
+                count += 1;
+            }
+            let mut sent = self.when_ready(PollFlags::OUT, due, |own| {
+                let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+                sendmsg(own, &pieces[..count], &mut SendAncillaryBuffer::default(), flags)
+            })?;
+            for part in all().skip(whole) {
+                if sent < part.len() - begun {
+                    begun += sent;
+                    break;
+                }
+                sent -= part.len() - begun;
+                (whole, begun) = (whole + 1, 0);
+            }
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self, payload: &mut Vec<u8>, most: usize, due: Due) -> Result<Kind, Broken> {
+        match self.receive_descriptor(payload, most, due)? {
+            (kind, None) => Ok(kind),
+            (_, Some(_)) => Err(Malformed("a descriptor came where none belongs").into()),
+        }
+    }
+}
+
+impl Drop for Socket {
+    /// Somebody else's descriptor stays open.
+    fn drop(&mut self) {
+        let own = self.own().is_ok();
+        if let Some(descriptor) = self.descriptor.take().filter(|_| !own) {
+            let _ = descriptor.into_raw_fd();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+    use std::time::Duration;
+
+    use super::*;
+
+    fn due(milliseconds: u64) -> Due {
+        Some(Instant::now() + Duration::from_millis(milliseconds))
+    }
+
+    fn pair() -> (Socket, Socket) {
+        Socket::pair().unwrap()
+    }
+
+    #[test]
+    fn frames_larger_than_the_sockets_buffers_arrive_in_order() {
+        let (mut here, mut there) = pair();
+        let pixels: Vec<u8> = (0..3_000_000u32).map(|i| (i / 7) as u8).collect();
+        let parts: Vec<&[u8]> = pixels.chunks(7_001).collect();
+        assert!(parts.len() > PIECES);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                here.send(Kind::Run, &parts, due(10_000)).unwrap();
+                here.send(Kind::Close, &[], due(10_000)).unwrap();
+            });
+            let mut payload = Vec::new();
+            assert_eq!(there.receive(&mut payload, 3_000_000, due(10_000)).unwrap(), Kind::Run);
+            assert!(payload == pixels);
+            assert_eq!(there.receive(&mut payload, 0, due(10_000)).unwrap(), Kind::Close);
+        });
+    }
+
+    #[test]
+    fn nobody_waits_beyond_what_is_due() {
+        let (mut here, mut there) = pair();
+        let mut payload = Vec::new();
+        assert!(matches!(here.receive(&mut payload, 9, due(5)), Err(Broken::Late)));
+        assert!(matches!(here.receive_ready(&mut payload, 9, due(5)), Ok(None)));
+        let large = vec![0; 4 << 20];
+        assert!(matches!(here.send(Kind::Run, &[&large], due(5)), Err(Broken::Late)));
+        assert!(matches!(there.receive(&mut payload, 9, due(5)), Err(Broken::Nonsense(_))), "more than it may be");
+        drop(there);
+        assert!(matches!(here.receive(&mut payload, 9, due(5)), Err(Broken::Ended)));
+        assert!(matches!(here.send(Kind::Close, &[], due(5)), Err(Broken::Ended)), "and no signal");
+    }
+
+    #[test]
+    fn a_descriptor_comes_with_its_frame() {
+        let (mut here, mut there) = pair();
+        let (mut kept, passed) = UnixStream::pair().unwrap();
+        here.send_socket(Kind::Lane, &Socket::new(passed.into()).unwrap(), due(100)).unwrap();
+        let mut payload = Vec::new();
+        let (kind, passed) = there.receive_descriptor(&mut payload, 9, due(100)).unwrap();
+        assert_eq!(kind, Kind::Lane);
+        kept.write_all(b"x").unwrap();
+        let mut byte = [0];
+        UnixStream::from(passed.unwrap()).read_exact(&mut byte).unwrap();
+        assert_eq!(&byte, b"x");
+        here.send_socket(Kind::Lane, &Socket::new(kept.into()).unwrap(), due(100)).unwrap();
+        assert!(matches!(there.receive(&mut payload, 9, due(100)), Err(Broken::Nonsense(_))));
+    }
+}

@@ -1,0 +1,54 @@
+//! Where this library lies, and which version of the contract its host speaks.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Of the host that called coverslip_get_api last.
+static HOST_MINOR: AtomicU32 = AtomicU32::new(0);
+
+pub(super) fn set_host_minor(minor: u32) {
+    HOST_MINOR.store(minor, Ordering::Relaxed);
+}
+
+pub(super) fn host_minor() -> u32 {
+    HOST_MINOR.load(Ordering::Relaxed)
+}
+
+/// The folder of the library's file, or of the program that it is linked into; None: the system does not say.
+#[cfg(target_os = "linux")]
+pub(super) fn folder() -> Option<PathBuf> {
+    use std::ffi::{CStr, OsStr};
+    use std::os::unix::ffi::OsStrExt;
+
+    let place = (folder as fn() -> Option<PathBuf>) as *const std::ffi::c_void;
+    let mut found = std::mem::MaybeUninit::<libc::Dl_info>::zeroed();
+    // SAFETY: writes one struct, which consists of pointers; any address may be asked for.
+    if unsafe { libc::dladdr(place, found.as_mut_ptr()) } == 0 {
+        return None;
+    }
+    // SAFETY: zeroed before, and filled now.
+    let found = unsafe { found.assume_init() };
+    if found.dli_fname.is_null() {
+        return None;
+    }
+    // SAFETY: the loader's own copy of the path, which stays for as long as this code is mapped.
+    let path = unsafe { CStr::from_ptr(found.dli_fname) };
+    let path = PathBuf::from(OsStr::from_bytes(path.to_bytes()));
+    // A program's is the name that it was started by.
+    let path = if path.is_absolute() { path } else { std::env::current_exe().ok()? };
+    Some(path.parent()?.to_owned())
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn folder() -> Option<PathBuf> {
+    None
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    #[test]
+    fn the_folder_is_that_of_the_program_that_links_the_library() {
+        let program = std::env::current_exe().unwrap();
+        assert_eq!(super::folder().as_deref(), program.parent());
+    }
+}

@@ -1,0 +1,441 @@
+//! Keeps one worker at work: starts it, connects lanes to it, buries it when it has ended, and starts the next.
+
+use std::time::{Duration, Instant};
+
+use coverslip_base::error::{Error, error};
+use coverslip_base::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, Mutex, MutexGuard, Ordering, PoisonError, RwLock};
+use coverslip_engine::{About, Loss, Tell};
+use coverslip_plugin_abi as abi;
+use coverslip_wire::control::{Hello, LogLine, Opened, Progress, read_loss};
+use coverslip_wire::frame::{CONTROL_BUDGET, Kind};
+use coverslip_wire::socket::Socket;
+use coverslip_wire::{Broken, Due, Transport};
+
+use super::crashes::{Crashes, MOST};
+use super::order::Order;
+use super::process::{Environment, Process, closed, environment};
+use crate::restarts::Restarted;
+
+/// Time for a program to start and to say who it is.
+const GREETING: Duration = Duration::from_secs(20);
+/// While an engine is opened it may be silent for this many times the time of a batch, and for at least this long.
+const SILENCES: u32 = 10;
+const SILENCE: Duration = Duration::from_secs(300);
+/// Time for what a worker does at once: a control message, the connection of a lane.
+const SOON: Duration = Duration::from_secs(10);
+/// Time for a killed worker to end before it is left behind. One that is in a driver may take for ever.
+const GRACE: Duration = Duration::from_millis(200);
+/// Time for a worker to end by itself: it keeps what its engine has compiled.
+const FAREWELL: Duration = Duration::from_secs(5);
+/// A GPU's memory may still be held by the worker before: starts, and the pause before the second.
+const STARTS: u32 = 3;
+const PAUSE: Duration = Duration::from_millis(500);
+/// How often a pause looks whether it must end.
+const BREATH: Duration = Duration::from_millis(20);
+/// So many tiles in a row that each ended workers, and none that did not: the engine is to blame.
+const GUILTY_IN_A_ROW: u32 = 8;
+
+/// Of the plugin and its worker: version and commit.
+const BUILD: &str = concat!(env!("CARGO_PKG_VERSION"), " ", env!("COVERSLIP_COMMIT"));
+
+pub(super) struct Post {
+    pub(super) order: Order,
+    environment: Environment,
+    /// Lanes run batches together; one that runs a suspect batch again runs alone.
+    pub(super) floor: RwLock<()>,
+    state: Mutex<State>,
+    /// The process of now, also while it is opened and `state` is locked.
+    process: Mutex<Option<Arc<Process>>>,
+    /// Its number; 0: there is none.
+    process_number: AtomicU64,
+    ended: AtomicBool,
+    /// How long a worker may take to end by itself, in milliseconds.
+    farewell: AtomicU64,
+    guilty_in_a_row: AtomicU32,
+}
+
+#[derive(Default)]
+struct State {
+    worker: Option<Worker>,
+    /// Of the worker of now, or of the last: 1, 2, …
+    number: u64,
+    /// Why the last one ended.
+    reason: i32,
+    about: About,
+    crashes: Crashes,
+    /// No worker is started any more, and why.
+    lost: Option<Loss>,
+    /// Killed, and not ended yet.
+    unburied: Vec<Arc<Process>>,
+}
+
+struct Worker {
+    process: Arc<Process>,
+    control: Socket,
+}
+
+/// Why a batch has no outputs.
+pub(super) enum Trouble {
+    /// The worker of this number has ended, or is of no use.
+    Died(u64, Loss),
+    /// There is no other worker.
+    Lost(Loss),
+    /// This batch failed.
+    Batch(Error),
+}
+
+fn within(time: Duration) -> Due {
+    Instant::now().checked_add(time)
+}
+
+impl Post {
+    /// Starts the first worker.
+    pub(super) fn open(order: Order, tell: &Tell<'_>) -> Result<(Post, Opened), Loss> {
+        let post = Post {
+            order,
+            environment: environment(),
+            floor: RwLock::new(()),
+            state: Mutex::default(),
+            process: Mutex::default(),
+            process_number: AtomicU64::new(0),
+            ended: AtomicBool::new(false),
+            farewell: AtomicU64::new(FAREWELL.as_millis() as u64),
+            guilty_in_a_row: AtomicU32::new(0),
+        };
+        let (worker, opened) = post.start(&mut Vec::new(), tell)?;
+        let mut state = post.lock();
+        post.set_process_number(worker.process.number().into());
+        (state.worker, state.number, state.about) = (Some(worker), 1, opened.about.clone());
+        drop(state);
+        Ok((post, opened))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The worker's process; 0: there is none now.
+    pub(super) fn process_number(&self) -> u64 {
+        self.process_number.load(Ordering::Relaxed)
+    }
+
+    fn set_process_number(&self, number: u64) {
+        self.process_number.store(number, Ordering::Relaxed);
+    }
+
+    fn is_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    /// Starts a worker, which opens the engine.
+    fn start(&self, unburied: &mut Vec<Arc<Process>>, tell: &Tell<'_>) -> Result<(Worker, Opened), Loss> {
+        let no_worker = |error| Loss { reason: abi::REASON_NO_WORKER, error };
+        let (control, there) = Socket::pair().map_err(|broken| no_worker(self.broken(broken, "started").error))?;
+        let process = Arc::new(Process::start(&self.order.program, &self.environment, there).map_err(no_worker)?);
+        *self.process.lock().unwrap_or_else(PoisonError::into_inner) = Some(process.clone());
+        if self.is_ended() {
+            process.kill();
+        }
+        let mut worker = Worker { process, control };
+        match self.greet(&mut worker.control).and_then(|()| self.await_opened(&mut worker.control, tell)) {
+            Ok(opened) => Ok((worker, opened)),
+            Err(loss) => {
+                bury(worker.process, unburied);
+                Err(loss)
+            }
+        }
+    }
+
+    /// Both say who they are.
+    fn greet(&self, control: &mut Socket) -> Result<(), Loss> {
+        let (due, mut payload) = (within(GREETING), Vec::new());
+        let hello = Hello { build: BUILD.into(), process: std::process::id() };
+        let greeted = control.send(Kind::Hello, &[&hello.write()], due);
+        let answer = greeted.and_then(|()| match control.receive(&mut payload, CONTROL_BUDGET, due)? {
+            Kind::Hello => Ok(Hello::read(&payload)?),
+            _ => Err(Broken::System(0)),
+        });
+        let program = self.order.program.display();
+        let found = match answer {
+            Ok(hello) if hello.build == BUILD => return Ok(()),
+            Ok(hello) => format!("that of coverslip {}", hello.build),
+            Err(_) => "a program that does not answer as one".into(),
+        };
+        let error = error!(
+            ENGINE_UNAVAILABLE,
+            "expected the worker of coverslip {BUILD} in {program}, found {found}: install library and worker of one build"
+        );
+        Err(Loss { reason: abi::REASON_NO_WORKER, error })
+    }
+
+    /// Says what to open, and waits until it is.
+    fn await_opened(&self, control: &mut Socket, tell: &Tell<'_>) -> Result<Opened, Loss> {
+        let silence = self.order.timeout.map(|timeout| (timeout * SILENCES).max(SILENCE));
+        let broken = |broken| self.broken(broken, "opened the engine");
+        control.send(Kind::Open, &[&self.order.open.write()], within(SOON)).map_err(broken)?;
+        let mut payload = Vec::new();
+        loop {
+            let kind = control.receive(&mut payload, CONTROL_BUDGET, silence.and_then(within)).map_err(broken)?;
+            let nonsense = |malformed| broken(Broken::Nonsense(malformed));
+            match kind {
+                Kind::Progress => {
+                    let Progress { stage, part } = Progress::read(&payload).map_err(nonsense)?;
+                    tell(stage, part).map_err(|error| Loss { reason: abi::REASON_NONE, error })?;
+                }
+                Kind::Log => self.pass_on(&payload),
+                Kind::Opened => return self.fitting(Opened::read(&payload).map_err(nonsense)?),
+                Kind::Refused => return Err(read_loss(&payload).map_err(nonsense)?),
+                _ => return Err(broken(Broken::System(0))),
+            }
+        }
+    }
+
+    /// Every worker must run the same engine.
+    fn fitting(&self, opened: Opened) -> Result<Opened, Loss> {
+        let asked = self.order.open.engine.kind;
+        if opened.about.kind != asked {
+            let error = error!(INTERNAL, "the worker runs engine {}, not {asked}", opened.about.kind);
+            return Err(Loss { reason: abi::REASON_WORKER_PROTOCOL, error });
+        }
+        Ok(opened)
+    }
+
+    /// Ends all workers that run, for a runtime whose lanes do not return.
+    pub(super) fn abort(&self) {
+        self.ended.store(true, Ordering::Release);
+        if let Some(process) = &*self.process.lock().unwrap_or_else(PoisonError::into_inner) {
+            process.kill();
+        }
+    }
+
+    /// There is so much time for the end.
+    pub(super) fn hurry(&self, time: Duration) {
+        let farewell = time.saturating_sub(2 * GRACE).min(FAREWELL);
+        self.farewell.store(farewell.as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// Lets the worker end.
+    pub(super) fn close(&self) {
+        self.ended.store(true, Ordering::Release);
+        let mut state = self.lock();
+        self.set_process_number(0);
+        if let Some(mut worker) = state.worker.take() {
+            let asked = worker.control.send(Kind::Close, &[], within(SOON));
+            let farewell = Duration::from_millis(self.farewell.load(Ordering::Relaxed));
+            if asked.is_err() || !worker.process.ended_within(farewell) {
+                bury(worker.process, &mut state.unburied);
+            }
+        }
+        // What has still not ended is left behind.
+        state.unburied.retain(|process| !process.ended_within(Duration::ZERO));
+        state.unburied.clear();
+        self.process.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    // -- for lanes ------------------------------------------------------------------------------------------------
+
+    /// A connection to a lane of the worker of now, which is started if there is none; and the worker's number.
+    pub(super) fn connect(&self) -> Result<(Socket, u64), Trouble> {
+        let mut state = self.lock();
+        self.man(&mut state)?;
+        let number = state.number;
+        let died = |broken| Trouble::Died(number, self.broken(broken, "took a lane"));
+        let none = || Trouble::Batch(closed());
+        let (mut here, there) = Socket::pair().map_err(|_| none())?;
+        state.worker.as_mut().ok_or_else(none)?.control.send_socket(Kind::Lane, &there, within(SOON)).map_err(died)?;
+        drop(state);
+        // The worker's end is the worker's alone: its end must end the wait.
+        drop(there);
+        let mut payload = Vec::new();
+        let due = within(self.order.timeout.unwrap_or(SILENCE).max(SOON));
+        let answered = here.receive(&mut payload, CONTROL_BUDGET, due).map_err(died)?;
+        match (answered, read_loss(&payload)) {
+            (Kind::Ready, _) => Ok((here, number)),
+            (Kind::Failed, Ok(loss)) => Err(Trouble::Batch(loss.error)),
+            (Kind::Lost, Ok(loss)) => Err(Trouble::Died(number, loss)),
+            _ => Err(died(Broken::System(0))),
+        }
+    }
+
+    /// Starts the next worker, if there is none.
+    fn man(&self, state: &mut State) -> Result<(), Trouble> {
+        if let Some(loss) = &state.lost {
+            return Err(Trouble::Lost(loss.clone()));
+        }
+        if state.worker.is_some() {
+            return Ok(());
+        }
+        let mut pause = state.crashes.pause(Instant::now());
+        let mut found = Err(self.closing());
+        for start in 1..=STARTS {
+            self.rest(pause);
+            if self.is_ended() {
+                break;
+            }
+            found = self.start(&mut state.unburied, &|_, _| Ok(()));
+            match &found {
+                Ok(_) => break,
+                Err(loss) => self.order.log.write(
+                    abi::LOG_WARN,
+                    format_args!("a worker could not be started ({start} of {STARTS}): {}", loss.error.text()),
+                ),
+            }
+            pause = PAUSE * start;
+        }
+        let before = (&state.about.version, state.about.precision, &state.about.gpu_uuid, state.about.max_batch);
+        let found = found.and_then(|(worker, Opened { about, .. })| {
+            match (&about.version, about.precision, &about.gpu_uuid, about.max_batch) == before {
+                true => Ok(worker),
+                false => Err(Loss {
+                    reason: abi::REASON_WORKER_PROTOCOL,
+                    error: error!(ENGINE_UNAVAILABLE, "the next worker runs another engine: {}", about.version),
+                }),
+            }
+        });
+        let worker = found.map_err(|loss| {
+            state.lost = Some(loss.clone());
+            Trouble::Lost(loss)
+        })?;
+        self.set_process_number(worker.process.number().into());
+        (state.worker, state.number) = (Some(worker), state.number + 1);
+        let within_a_minute = state.crashes.recent(Instant::now());
+        self.order.restarts.add(Restarted { reason: state.reason, count: 1, within_a_minute, most: MOST });
+        Ok(())
+    }
+
+    /// Sleeps, unless the runtime ends.
+    fn rest(&self, pause: Duration) {
+        let due = Instant::now() + pause;
+        while !self.is_ended() && Instant::now() < due {
+            std::thread::sleep(BREATH.min(due.saturating_duration_since(Instant::now())));
+        }
+    }
+
+    fn closing(&self) -> Loss {
+        Loss { reason: abi::REASON_NONE, error: error!(ENGINE_UNAVAILABLE, "the runtime is being closed") }
+    }
+
+    /// Whether this worker is the one of now.
+    pub(super) fn is_at_work(&self, number: u64) -> bool {
+        let state = self.lock();
+        state.number == number && state.worker.is_some()
+    }
+
+    /// Gives the host the lines that the worker has written since.
+    pub(super) fn hear(&self) {
+        let mut state = self.lock();
+        if let Some(worker) = &mut state.worker {
+            self.drain(&mut worker.control);
+        }
+    }
+
+    fn drain(&self, control: &mut Socket) {
+        let mut payload = Vec::new();
+        while let Ok(Some(kind)) = control.receive_ready(&mut payload, CONTROL_BUDGET, within(SOON)) {
+            if kind == Kind::Log {
+                self.pass_on(&payload);
+            }
+        }
+    }
+
+    fn pass_on(&self, payload: &[u8]) {
+        if let Ok(line) = LogLine::read(payload) {
+            self.order.log.write(line.level, format_args!("{}", line.text));
+        }
+    }
+
+    /// The worker of this number is of no use any more. The lane that sees it first kills it. `counts`: its end does, until
+    /// a tile is found to be to blame.
+    pub(super) fn bury(&self, number: u64, loss: &Loss, counts: bool) {
+        let mut state = self.lock();
+        if counts {
+            // Before another lane starts the next.
+            state.crashes.add(number, Instant::now());
+        }
+        if state.number != number {
+            return;
+        }
+        let Some(mut worker) = state.worker.take() else { return };
+        self.drain(&mut worker.control);
+        self.set_process_number(0);
+        state.reason = loss.reason;
+        bury(worker.process, &mut state.unburied);
+        let text = loss.error.text();
+        self.order.log.write(abi::LOG_ERROR, format_args!("the worker is started again: {text}"));
+    }
+
+    /// What a recovery has come to: a tile is to blame for the ends of these workers, or nobody knows why. The first of them
+    /// has been counted, and may have been forgiven since: another lane was running the tile.
+    pub(super) fn settle(&self, workers: &[u64], guilty: bool, last: &Loss) {
+        let (mut state, now) = (self.lock(), Instant::now());
+        if guilty {
+            return state.crashes.forgive(workers);
+        }
+        workers.iter().skip(1).for_each(|worker| state.crashes.add(*worker, now));
+        if state.crashes.recent(now) < MOST || state.lost.is_some() {
+            return;
+        }
+        let error = error!(
+            ENGINE_UNAVAILABLE,
+            "the worker ended {MOST} times within a minute, the last time so: {}",
+            last.error.text()
+        );
+        state.lost = Some(Loss { reason: last.reason, error });
+        self.set_process_number(0);
+        if let Some(worker) = state.worker.take() {
+            bury(worker.process, &mut state.unburied);
+        }
+    }
+
+    /// A batch ran.
+    pub(super) fn succeeded(&self) {
+        self.guilty_in_a_row.store(0, Ordering::Relaxed);
+    }
+
+    /// One more tile is guilty. Whether that can be believed.
+    pub(super) fn convict(&self) -> bool {
+        self.guilty_in_a_row.fetch_add(1, Ordering::Relaxed) + 1 < GUILTY_IN_A_ROW
+    }
+
+    /// What a broken connection says of the worker.
+    pub(super) fn broken(&self, broken: Broken, while_it: &str) -> Loss {
+        let (reason, error) = match broken {
+            Broken::Ended => (
+                abi::REASON_WORKER_CRASHED,
+                error!(ENGINE_UNAVAILABLE, "the worker ended while it {while_it}: see the system's log, and nvidia-smi"),
+            ),
+            Broken::Late => (
+                abi::REASON_WORKER_HUNG,
+                error!(ENGINE_UNAVAILABLE, "the worker did not answer in time while it {while_it}: see nvidia-smi"),
+            ),
+            Broken::Nonsense(what) => (
+                abi::REASON_WORKER_PROTOCOL,
+                error!(ENGINE_UNAVAILABLE, "the worker broke the protocol while it {while_it}: {what}"),
+            ),
+            Broken::System(0) => (
+                abi::REASON_WORKER_PROTOCOL,
+                error!(ENGINE_UNAVAILABLE, "the worker broke the protocol while it {while_it}: an unexpected message"),
+            ),
+            Broken::System(code) => (
+                abi::REASON_WORKER_PROTOCOL,
+                error!(
+                    ENGINE_UNAVAILABLE,
+                    "the connection to the worker failed while it {while_it}, with the system's error {code}: a program \
+                     may close only its own descriptors"
+                )
+                .with_native(code.into()),
+            ),
+            Broken::Memory(error) => (abi::REASON_OUT_OF_MEMORY, error),
+        };
+        Loss { reason, error }
+    }
+}
+
+/// Kills a worker. One that does not end is left for later.
+fn bury(process: Arc<Process>, unburied: &mut Vec<Arc<Process>>) {
+    unburied.retain(|process| !process.ended_within(Duration::ZERO));
+    process.kill();
+    if !process.ended_within(GRACE) {
+        unburied.push(process);
+    }
+}

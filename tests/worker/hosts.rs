@@ -1,0 +1,270 @@
+//! Hosts that treat children, descriptors and signals as they like, and what a worker has of theirs.
+
+use std::io::Read;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use coverslip_plugin_abi::*;
+
+use crate::support::host::{Picture, TestRuntime};
+use crate::{TILES, apart, bundle, by_column, child, folder, is_alive, played, row, send, wait_until};
+
+fn all_done(runtime: &TestRuntime) {
+    let picture = Picture::tissue(TILES * crate::SIDE, crate::SIDE, 1);
+    assert!(played(runtime, &picture).iter().all(|tile| tile.record.status == TILE_DONE));
+}
+
+/// A slide in the middle of which the worker is killed.
+fn killed_in_the_middle(runtime: &TestRuntime) {
+    let picture = Picture::tissue(TILES * crate::SIDE, crate::SIDE, 1);
+    let (slide, half) = (row(runtime), TILES / 2 * crate::SIDE);
+    let before = runtime.stats().worker_restarts;
+    slide.submit(&picture.frame(0, 0, half, crate::SIDE)).expect("room");
+    send(runtime.info().worker_process_id, libc::SIGKILL);
+    slide.submit(&picture.frame(half, 0, half, crate::SIDE)).expect("room");
+    assert!(by_column(slide.results()).iter().all(|tile| tile.record.status == TILE_DONE));
+    assert_eq!(runtime.stats().worker_restarts, before + 1);
+}
+
+#[test]
+fn a_host_may_reap_its_children_or_ignore_them() {
+    child("hosts::reaps_every_child", &[]);
+    child("hosts::ignores_its_children", &[]);
+}
+
+#[test]
+#[ignore = "run by a_host_may_reap_its_children_or_ignore_them"]
+fn reaps_every_child() {
+    static OVER: AtomicBool = AtomicBool::new(false);
+    let reaper = std::thread::spawn(|| {
+        let mut reaped = 0;
+        while !OVER.load(Ordering::Acquire) {
+            if unsafe { libc::waitpid(-1, std::ptr::null_mut(), 0) } > 0 {
+                reaped += 1;
+            } else {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+        reaped
+    });
+    for _ in 0..2 {
+        let runtime = apart(bundle(), |_| ()).expect("a worker");
+        killed_in_the_middle(&runtime);
+        all_done(&runtime);
+        runtime.close(10_000).expect("every thread ends");
+    }
+    OVER.store(true, Ordering::Release);
+    let reaped = reaper.join().unwrap();
+    assert!(reaped >= 2, "{reaped} children: the library reaps what it can, and the host the rest");
+}
+
+#[test]
+#[ignore = "run by a_host_may_reap_its_children_or_ignore_them"]
+fn ignores_its_children() {
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+    let runtime = apart(bundle(), |_| ()).expect("a worker");
+    killed_in_the_middle(&runtime);
+    // The worker has its own disposition: a driver waits for the programs that it starts.
+    let status = status_of(runtime.info().worker_process_id);
+    assert_eq!(mask(&status, "SigIgn"), 1 << (libc::SIGPIPE - 1), "{status}");
+    runtime.close(10_000).expect("every thread ends");
+}
+
+#[test]
+fn no_write_raises_sigpipe_in_the_host() {
+    child("hosts::dies_of_sigpipe", &[]);
+}
+
+#[test]
+#[ignore = "run by no_write_raises_sigpipe_in_the_host"]
+fn dies_of_sigpipe() {
+    // As a program in C begins; Rust's programs ignore it.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+    let runtime = apart(bundle(), |_| ()).expect("a worker");
+    for _ in 0..2 {
+        let process = runtime.info().worker_process_id;
+        send(process, libc::SIGKILL);
+        wait_until("the end of the worker", || !is_alive(process));
+        // The connection is dead before the write.
+        all_done(&runtime);
+    }
+    runtime.close(10_000).expect("every thread ends");
+}
+
+#[test]
+fn a_host_may_close_descriptors_that_are_not_its_own() {
+    child("hosts::closes_every_descriptor", &[]);
+}
+
+/// What is opened then gets the numbers of the library's descriptors: nothing may be written to them, and none closed.
+#[test]
+#[ignore = "run by a_host_may_close_descriptors_that_are_not_its_own"]
+fn closes_every_descriptor() {
+    let runtime = apart(bundle(), |_| ()).expect("a worker");
+    all_done(&runtime);
+    let process = runtime.info().worker_process_id;
+    unsafe { libc::close_range(3, u32::MAX, 0) };
+    // Sockets too: what is meant for the worker would go wherever the host is connected to.
+    let place = folder("not-the-librarys");
+    let mut ends = Vec::new();
+    let mut files = Vec::new();
+    for i in 0..16 {
+        files.push(std::fs::File::create(place.with_extension(i.to_string())).unwrap());
+        ends.push(std::os::unix::net::UnixStream::pair().unwrap());
+    }
+    all_done(&runtime);
+    assert_ne!(runtime.info().worker_process_id, process);
+    runtime.close(10_000).expect("every thread ends");
+    wait_until("the end of the first worker, whose connections are closed", || !is_alive(process));
+    for (here, there) in &mut ends {
+        for end in [here, there] {
+            end.set_nonblocking(true).expect("still open");
+            assert!(end.read(&mut [0; 1]).is_err_and(|e| e.kind() == std::io::ErrorKind::WouldBlock), "nothing came");
+        }
+    }
+    assert!(files.iter().all(|file| file.metadata().expect("still open").len() == 0));
+}
+
+#[test]
+fn a_worker_has_nothing_of_the_hosts() {
+    child("hosts::has_secrets", &[("HOSTS_SECRET", "x"), ("LD_PRELOAD", ""), ("CUDA_CACHE_DISABLE", "1")]);
+}
+
+#[test]
+#[ignore = "run by a_worker_has_nothing_of_the_hosts"]
+fn has_secrets() {
+    // A pipe that programs inherit, as careless hosts have them; and blocked and ignored signals.
+    let mut ends = [0; 2];
+    assert_eq!(unsafe { libc::pipe(ends.as_mut_ptr()) }, 0);
+    let [reads, writes] = ends.map(|end| unsafe { OwnedFd::from_raw_fd(end) });
+    assert_eq!(unsafe { libc::fcntl(writes.as_raw_fd(), libc::F_GETFD) }, 0, "inherited");
+    unsafe {
+        libc::signal(libc::SIGTERM, libc::SIG_IGN);
+        let mut all: libc::sigset_t = std::mem::zeroed();
+        libc::sigfillset(&mut all);
+        libc::pthread_sigmask(libc::SIG_BLOCK, &all, std::ptr::null_mut());
+    }
+    let runtime = apart(bundle(), |_| ()).expect("a worker");
+    let process = runtime.info().worker_process_id;
+    drop(writes);
+    let mut left = Vec::new();
+    std::fs::File::from(reads).read_to_end(&mut left).expect("the pipe's end: the worker has no copy of it");
+    let environment = std::fs::read(format!("/proc/{process}/environ")).unwrap();
+    let names: Vec<String> = environment
+        .split(|byte| *byte == 0)
+        .map(|variable| String::from_utf8_lossy(variable).split('=').next().unwrap_or("").to_owned())
+        .collect();
+    assert!(
+        names.iter().any(|name| name == "PATH") && names.iter().any(|name| name == "CUDA_CACHE_DISABLE"),
+        "{names:?}"
+    );
+    assert!(!names.iter().any(|name| name == "HOSTS_SECRET" || name == "LD_PRELOAD"), "{names:?}");
+    let targets: Vec<String> = std::fs::read_dir(format!("/proc/{process}/fd"))
+        .unwrap()
+        .map(|entry| std::fs::read_link(entry.unwrap().path()).unwrap().display().to_string())
+        .collect();
+    let strange = targets.iter().filter(|target| {
+        !["/dev/null", "socket:", "anon_inode:[pidfd]", "pidfd:", "anon_inode:[eventpoll]", "anon_inode:[eventfd]"]
+            .iter()
+            .any(|known| target.starts_with(known))
+    });
+    assert_eq!(strange.collect::<Vec<_>>(), Vec::<&String>::new());
+    let status = status_of(process);
+    assert_eq!((mask(&status, "SigBlk"), mask(&status, "SigIgn")), (0, 1 << (libc::SIGPIPE - 1)), "{status}");
+    let lanes = std::fs::read_dir(format!("/proc/{process}/task")).unwrap().filter(|task| {
+        let status = std::fs::read_to_string(task.as_ref().unwrap().path().join("status")).unwrap();
+        status.contains("coverslip-lane") && status.contains("NoNewPrivs:\t1")
+    });
+    assert_eq!(lanes.count(), 2, "what runs tiles gains no rights by starting a program");
+    assert_eq!(std::fs::read_link(format!("/proc/{process}/cwd")).unwrap(), std::path::Path::new("/"));
+    assert_eq!(unsafe { libc::getpgid(process as i32) }, process as i32, "a group of its own");
+    let limits = std::fs::read_to_string(format!("/proc/{process}/limits")).unwrap();
+    assert!(
+        limits
+            .lines()
+            .any(|line| line.split_whitespace().collect::<Vec<_>>().starts_with(&["Max", "core", "file", "size", "1"])),
+        "{limits}"
+    );
+    all_done(&runtime);
+    runtime.close(10_000).expect("every thread ends");
+}
+
+fn status_of(process: u64) -> String {
+    std::fs::read_to_string(format!("/proc/{process}/status")).unwrap()
+}
+
+fn mask(status: &str, name: &str) -> u64 {
+    let line = status.lines().find_map(|line| line.strip_prefix(&format!("{name}:\t"))).unwrap();
+    // Numbers 32 and 33 are the C library's own, and keep what they inherit.
+    u64::from_str_radix(line, 16).unwrap() & !(0b11 << 31)
+}
+
+#[test]
+fn a_worker_never_outlives_its_host() {
+    // Idle; in the middle of a batch that hangs; and while a child of the host's has copies of the connection.
+    for (how, poison) in [("idle", ""), ("hangs", "1,2,3:hang"), ("forks", "1,2,3:hang")] {
+        let mut host = Command::new(std::env::current_exe().unwrap());
+        host.args(["--exact", "hosts::is_killed", "--ignored", "--nocapture", "--test-threads=1"]);
+        host.env("HOW", how).env("COVERSLIP_WORKER_POISON", poison).stdout(Stdio::piped());
+        let mut host = host.spawn().unwrap();
+        let (mut said, mut byte) = (String::new(), [0; 1]);
+        let output = host.stdout.as_mut().unwrap();
+        while !said.contains("worker ready\n") && output.read(&mut byte).unwrap() > 0 {
+            said.push(byte[0] as char);
+        }
+        let number = said.split("worker ").nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap_or("");
+        let process: u64 = number.parse().unwrap_or_else(|_| panic!("{how}: {said}"));
+        assert!(is_alive(process), "{how}");
+        host.kill().unwrap();
+        host.wait().unwrap();
+        wait_until(&format!("the end of the worker, {how}"), || !is_alive(process));
+    }
+}
+
+#[test]
+#[ignore = "run and killed by a_worker_never_outlives_its_host"]
+#[allow(clippy::print_stdout, reason = "the test that kills this one reads it")]
+fn is_killed() {
+    let how = std::env::var("HOW").unwrap();
+    let runtime = apart(bundle(), |desc| desc.worker_timeout_ms = NO_TIMEOUT).expect("a worker");
+    let slide = row(&runtime);
+    println!("worker {}", runtime.info().worker_process_id);
+    if how != "idle" {
+        let picture = crate::poisoned([1, 2, 3], &[0, 1]);
+        slide.submit(&picture.frame(0, 0, picture.width, picture.height)).expect("room");
+        // Until both lanes hang, or are about to.
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    if how == "forks" && unsafe { libc::fork() } == 0 {
+        // Has the host's end of the connection for longer than the host lives; not that of the test's pipe.
+        unsafe { libc::close(1) };
+        std::thread::sleep(Duration::from_secs(100));
+        unsafe { libc::_exit(0) };
+    }
+    println!("worker ready");
+    std::thread::sleep(Duration::from_secs(100));
+}
+
+#[test]
+fn an_idle_worker_wakes_nobody() {
+    let runtime = apart(bundle(), |_| ()).expect("a worker");
+    all_done(&runtime);
+    let slide = row(&runtime);
+    let process = runtime.info().worker_process_id;
+    let switches = || {
+        let tasks = std::fs::read_dir(format!("/proc/{process}/task")).unwrap();
+        let of = |status: String| {
+            let lines = status.lines().filter(|line| line.contains("ctxt_switches"));
+            lines.filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok()).sum::<u64>()
+        };
+        tasks.map(|task| of(std::fs::read_to_string(task.unwrap().path().join("status")).unwrap())).sum::<u64>()
+    };
+    // Threads that have just finished settle.
+    std::thread::sleep(Duration::from_millis(500));
+    let (before, wakes) = (switches(), runtime.stats().wake_ups);
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!((switches(), runtime.stats().wake_ups), (before, wakes));
+    drop(slide);
+}

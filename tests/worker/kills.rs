@@ -1,0 +1,123 @@
+//! Workers killed at random moments of running slides: one result for each tile, none twice, and nothing left over in the
+//! host. `COVERSLIP_KILLS` says how many; .ci/nightly asks for 1,000.
+
+use std::time::Duration;
+
+use coverslip_plugin_abi::*;
+
+use crate::support::host::{Picture, TestRuntime, by_status};
+use crate::{TILES, apart, bundle, by_column, child, folder, row, send};
+
+/// Kills of a runtime: the third within a minute would be the last.
+const KILLS: u32 = 2;
+/// Rounds before the host is measured for the first time.
+const WARM: u32 = 6;
+/// Rounds of which the least counts, at the beginning and at the end: an allocator gives back when it likes.
+const SEEN: u32 = 6;
+
+#[test]
+fn workers_killed_at_random_moments_cost_no_tile() {
+    let file = folder("kill");
+    let _ = std::fs::remove_file(&file);
+    child("kills::at_random", &[("COVERSLIP_WORKER_SABOTAGE", file.to_str().unwrap())]);
+}
+
+/// What the host holds: threads, descriptors, children that nobody has reaped, and resident kilobytes.
+fn held() -> ([usize; 3], u64) {
+    let count = |folder: &str| std::fs::read_dir(folder).unwrap().count();
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    let resident = resident.split_whitespace().next().unwrap().parse().unwrap();
+    let children = std::fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let of = |task: std::io::Result<std::fs::DirEntry>| {
+        std::fs::read_to_string(task.unwrap().path().join("children")).unwrap_or_default()
+    };
+    let all = tasks.map(of).collect::<String>() + &children;
+    ([count("/proc/self/task"), count("/proc/self/fd"), all.split_whitespace().count()], resident)
+}
+
+struct Dice(u64);
+
+impl Dice {
+    fn throw(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (self.0 >> 33) % sides
+    }
+}
+
+#[test]
+#[ignore = "run by workers_killed_at_random_moments_cost_no_tile"]
+#[allow(clippy::print_stdout, reason = "says what was done")]
+fn at_random() {
+    let number = |name: &str, or| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(or);
+    let (kills, seed) = (number("COVERSLIP_KILLS", 40) as u32, number("COVERSLIP_RANDOM_SEED", 1));
+    let file = std::env::var("COVERSLIP_WORKER_SABOTAGE").unwrap();
+    let mut dice = Dice(seed);
+    let (mut before, mut after, mut done) = (Vec::new(), Vec::new(), [0u32; 6]);
+    let (mut restarts, mut retried, mut failed) = (0, 0, 0);
+    let rounds = kills.div_ceil(KILLS) + WARM + SEEN;
+    for round in 0..rounds {
+        let runtime = apart(bundle(), |desc| desc.worker_timeout_ms = 1_500).expect("a worker");
+        let tiles = play(&runtime, &mut dice, &file, &mut done);
+        let stats = runtime.stats();
+        let counts = by_status(&tiles);
+        (restarts, retried) = (restarts + stats.worker_restarts, retried + stats.batches_retried);
+        failed += counts[TILE_FAILED as usize];
+        // A busy machine can make a worker hang that nobody has stopped: then there were three.
+        let lost = runtime.info().fallback_reason != REASON_NONE;
+        assert!(lost || counts[TILE_DONE as usize] == 2 * TILES as usize, "seed {seed}, round {round}: {counts:?}");
+        runtime.close(20_000).expect("every thread ends");
+        let _ = std::fs::remove_file(&file);
+        match round {
+            _ if (WARM..WARM + SEEN).contains(&round) => before.push(held()),
+            _ if round >= rounds - SEEN => after.push(held()),
+            _ => {}
+        }
+    }
+    let least = |seen: &[([usize; 3], u64)]| seen.iter().map(|(_, resident)| *resident).min().unwrap_or(0);
+    let (counts, counts_before) = (after[after.len() - 1].0, before[before.len() - 1].0);
+    let (resident, resident_before) = (least(&after), least(&before));
+    println!(
+        "seed {seed}: {done:?} of SIGKILL, SIGSEGV, SIGSTOP, closed, garbage, abort; {restarts} restarts, {retried} batches \
+         run again, {failed} tiles failed; {counts:?} threads, descriptors, children, and {resident_before} to {resident} kB"
+    );
+    assert_eq!(counts, counts_before, "threads, descriptors, children");
+    assert!(resident <= resident_before + 8_000, "{resident_before} kB before, {resident} kB after");
+    assert!(u64::from(kills) / 2 < restarts && failed < kills as usize / 10, "{restarts} restarts, {failed} failed");
+}
+
+/// Two slides during each of which the worker is killed once, some time after its first tile.
+fn play(runtime: &TestRuntime, dice: &mut Dice, file: &str, done: &mut [u32; 6]) -> Vec<crate::Tile> {
+    let picture = Picture::tissue(TILES * crate::SIDE, crate::SIDE, 1);
+    let mut all = Vec::new();
+    for _ in 0..KILLS {
+        let slide = row(runtime);
+        slide.submit(&picture.frame(0, 0, picture.width, picture.height)).expect("room");
+        std::thread::sleep(Duration::from_micros(dice.throw(6_000)));
+        // A stopped worker costs its time limit.
+        let how = match dice.throw(20) {
+            0..6 => 0,
+            6..10 => 1,
+            10 => 2,
+            11..14 => 3,
+            14..17 => 4,
+            _ => 5,
+        };
+        done[how] += 1;
+        let process = runtime.info().worker_process_id;
+        match how {
+            _ if process == 0 => {}
+            0 => send(process, libc::SIGKILL),
+            1 => send(process, libc::SIGSEGV),
+            2 => send(process, libc::SIGSTOP),
+            3 => std::fs::write(file, "close").unwrap(),
+            4 => std::fs::write(file, "garbage").unwrap(),
+            _ => std::fs::write(file, "abort").unwrap(),
+        }
+        all.extend(by_column(slide.results()));
+        let summary = slide.summary();
+        assert_eq!((summary.opened, summary.in_flight), (u64::from(TILES), 0));
+    }
+    all
+}

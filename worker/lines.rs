@@ -1,0 +1,49 @@
+//! Log lines on their way to the host.
+
+use std::ffi::CStr;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use coverslip_wire::control::LogLine;
+use coverslip_wire::frame::Kind;
+use coverslip_wire::socket::Socket;
+use coverslip_wire::{Broken, Transport};
+
+/// Lines that may lie in the connection until the host reads them, which it does before each batch: all fit its buffer.
+const LINES: i32 = 32;
+/// Bytes of a line.
+const LENGTH: usize = 512;
+/// Time for the host to read what it is waiting for.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The end of the control connection that is written to.
+pub(crate) struct Speaker {
+    control: Mutex<Socket>,
+    left: AtomicI32,
+}
+
+impl Speaker {
+    pub(crate) fn new(control: Socket) -> Arc<Speaker> {
+        Arc::new(Speaker { control: Mutex::new(control), left: AtomicI32::new(LINES) })
+    }
+
+    pub(crate) fn say(&self, kind: Kind, payload: &[u8]) -> Result<(), Broken> {
+        let mut control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
+        control.send(kind, &[payload], Some(Instant::now() + PATIENCE))
+    }
+
+    /// Sends a line, or leaves it out where the host has not read the last ones: nobody waits for a log.
+    pub(crate) fn line(&self, level: i32, line: &CStr) {
+        if self.left.fetch_sub(1, Ordering::Relaxed) > 0 {
+            let bytes = line.to_bytes();
+            // An error is the end of the host, which another thread sees.
+            let _ = self.say(Kind::Log, &LogLine::write(level, &bytes[..bytes.len().min(LENGTH)]));
+        }
+    }
+
+    /// The host has read what there was.
+    pub(crate) fn heard(&self) {
+        self.left.store(LINES, Ordering::Relaxed);
+    }
+}

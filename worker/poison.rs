@@ -1,0 +1,65 @@
+//! Faults on purpose, for tests: `COVERSLIP_WORKER_POISON` names the colour of a tile's first pixel and what happens then,
+//! as in `10,20,30:abort`; several are separated by semicolons. `COVERSLIP_WORKER_SABOTAGE` names a file that says what
+//! happens at the next batch, and is removed then. Only in builds with debug assertions.
+
+use std::cell::Cell;
+use std::path::Path;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use coverslip_wire::socket::Socket;
+use rustix::process::{Signal, getpid, kill_process};
+
+static POISONS: LazyLock<Vec<([u8; 3], String)>> = LazyLock::new(|| {
+    let text = std::env::var("COVERSLIP_WORKER_POISON").unwrap_or_default();
+    let parse = |poison: &str| {
+        let (color, effect) = poison.split_once(':')?;
+        let color: Vec<u8> = color.split(',').filter_map(|level| level.parse().ok()).collect();
+        Some((color.try_into().ok()?, effect.to_owned()))
+    };
+    text.split(';').filter_map(parse).collect()
+});
+
+thread_local! {
+    static PANIC: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Panics, where a tile or the file has asked for it.
+pub(crate) fn panic_if_asked() {
+    if PANIC.take() {
+        panic!("a poisoned tile");
+    }
+}
+
+/// Does what one of the tiles does, or what the file says. True: the connection has been made useless.
+pub(crate) fn taste(tiles: &[&[u8]], link: &Socket) -> bool {
+    let of = |tile: &&[u8]| POISONS.iter().find(|(color, _)| tile.starts_with(color)).map(|(_, effect)| effect.clone());
+    match tiles.iter().find_map(of).or_else(sabotage).as_deref() {
+        None => return false,
+        Some("hang") => std::thread::sleep(Duration::from_secs(3600)),
+        Some("stop") => end_by(Signal::STOP),
+        // Its lane sees to it.
+        Some("panic") => PANIC.set(true),
+        Some("segv") => end_by(Signal::SEGV),
+        Some("close") => return true,
+        Some("garbage") => {
+            let _ = link.own().map(|own| rustix::io::write(own, &[0xa5; 4096]));
+            return true;
+        }
+        Some(_) => std::process::abort(),
+    }
+    false
+}
+
+/// Waits for the signal, which another thread may get first.
+fn end_by(signal: Signal) {
+    let _ = kill_process(getpid(), signal);
+    std::thread::sleep(Duration::from_secs(10));
+}
+
+/// What the file says, for the one that removes it.
+fn sabotage() -> Option<String> {
+    let path = std::env::var_os("COVERSLIP_WORKER_SABOTAGE")?;
+    let said = coverslip_files::read_text(Path::new(&path)).ok()?;
+    std::fs::remove_file(path).ok().map(|()| said.trim().to_owned())
+}
