@@ -4,33 +4,11 @@ mod support {
     pub(crate) mod host;
 }
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::path::PathBuf;
 
 use coverslip_plugin_abi::*;
+use coverslip_testkit::Counting;
 use support::host::{Picture, open};
-
-thread_local! {
-    static COUNT: Cell<u64> = const { Cell::new(0) };
-}
-
-/// Counts the allocations of each thread. An ending thread has no counter any more.
-struct Counting;
-
-// SAFETY: every call goes to the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let _ = COUNT.try_with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller's promise.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise.
-        unsafe { System.dealloc(place, layout) }
-    }
-}
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -47,7 +25,7 @@ fn submit_allocates_nothing() {
     let picture = Picture::tissue(600, 600, 1);
     let mut error = Error::init();
     let (mut taken, mut busy) = (0, 0);
-    let before = COUNT.get();
+    let before = Counting::allocations();
     assert!(before > 0, "the counter counts");
     for i in 0..400u32 {
         let mut frame = picture.frame(i % 37, i % 41, 512, 512);
@@ -62,7 +40,7 @@ fn submit_allocates_nothing() {
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
     }
-    let allocated = COUNT.get() - before;
+    let allocated = Counting::allocations() - before;
     assert!(taken > 0 && busy > 0, "{taken} taken, {busy} busy");
     assert_eq!(allocated, 0);
 }

@@ -1,34 +1,11 @@
 //! A run allocates nothing and starts no thread.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::sync::Arc;
 
 use coverslip_bundle::synthetic::{self, SyntheticSpec};
 use coverslip_bundle::{InputStep, Mlp, SaeArchitecture};
-use coverslip_testkit::Fixture;
+use coverslip_testkit::{Counting, Fixture};
 use coverslip_vit::{Family, Lane, Model};
-
-thread_local! {
-    static COUNT: Cell<u64> = const { Cell::new(0) };
-}
-
-/// Counts the allocations of each thread. An ending thread has no counter any more.
-struct Counting;
-
-// SAFETY: every call goes to the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let _ = COUNT.try_with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller's promise.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise.
-        unsafe { System.dealloc(place, layout) }
-    }
-}
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -52,12 +29,12 @@ fn a_run_allocates_nothing_and_starts_no_thread() {
                 let model = Arc::new(Model::open(&bundle, family).unwrap());
                 let mut lane = Lane::new(&model).unwrap();
                 let running = threads();
-                let before = COUNT.get();
+                let before = Counting::allocations();
                 assert!(before > 0, "the counter counts");
                 for _ in 0..3 {
                     assert!(lane.run(&tile).embeddings.iter().all(|value| value.is_finite()));
                 }
-                let allocated = COUNT.get() - before;
+                let allocated = Counting::allocations() - before;
                 assert_eq!((allocated, threads()), (0, running), "{} {sae_arch:?} {mlp:?}", family.name());
             }
         }
