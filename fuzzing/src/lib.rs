@@ -14,6 +14,7 @@ mod onnx;
 mod plan;
 mod profile;
 mod sae;
+mod signature;
 mod slides;
 mod tables;
 mod targets;
