@@ -4,33 +4,11 @@ mod support {
     pub(crate) mod host;
 }
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::path::PathBuf;
 
 use coverslip_plugin_abi::*;
+use coverslip_testkit::Counting;
 use support::host::{Picture, open};
-
-thread_local! {
-    static COUNT: Cell<u64> = const { Cell::new(0) };
-}
-
-/// Counts the allocations of each thread. An ending thread has no counter any more.
-struct Counting;
-
-// SAFETY: every call goes to the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let _ = COUNT.try_with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller's promise.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise.
-        unsafe { System.dealloc(place, layout) }
-    }
-}
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -55,14 +33,14 @@ fn submit_allocates_nothing_whatever_the_camera_delivers() {
         frame.mask = Plane { data: mask.as_ptr(), stride: 128, size: mask.len() as u64 };
         frame.mask_format = MASK_BYTES;
         let mut error = Error::init();
-        let before = COUNT.get();
+        let before = Counting::allocations();
         let mut taken = 0;
         for i in 0..100 {
             (frame.y, frame.flags) = (i * 128, FRAME_CONTIGUOUS);
             // SAFETY: the frame's pixels and the error are alive.
             taken += i32::from(unsafe { (runtime.api.slide_submit)(slide.handle, &frame, &mut error) } == OK);
         }
-        assert_eq!(COUNT.get() - before, 0, "{format:#x}");
+        assert_eq!(Counting::allocations() - before, 0, "{format:#x}");
         assert!(taken > 0, "{format:#x}");
     }
 }
@@ -79,7 +57,7 @@ fn submit_allocates_nothing() {
     let picture = Picture::tissue(600, 600, 1);
     let mut error = Error::init();
     let (mut taken, mut busy) = (0, 0);
-    let before = COUNT.get();
+    let before = Counting::allocations();
     assert!(before > 0, "the counter counts");
     for i in 0..400u32 {
         let mut frame = picture.frame(i % 37, i % 41, 512, 512);
@@ -94,7 +72,7 @@ fn submit_allocates_nothing() {
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
     }
-    let allocated = COUNT.get() - before;
+    let allocated = Counting::allocations() - before;
     assert!(taken > 0 && busy > 0, "{taken} taken, {busy} busy");
     assert_eq!(allocated, 0);
 }

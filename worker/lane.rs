@@ -3,9 +3,10 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use coverslip_base::error::{Error, error, panic_text};
+use coverslip_base::error::{Error, error};
 use coverslip_base::memory::reserve;
 use coverslip_engine::{Engine, Failure, Lane, TileOutput};
+use coverslip_files::fence::panic_text;
 use coverslip_wire::batch::write_outputs;
 use coverslip_wire::control::{write_error, write_loss};
 use coverslip_wire::frame::Kind;

@@ -12,6 +12,7 @@ mod onnx;
 mod plan;
 mod profile;
 mod sae;
+mod signature;
 mod slides;
 mod tables;
 mod targets;

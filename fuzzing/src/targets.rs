@@ -1,7 +1,7 @@
 //! Every kind of input, by name.
 
 use crate::input::Seeds;
-use crate::{bundle, contract, onnx, plan, profile, sae, slides, tables, tensors, torch, vit, wire};
+use crate::{bundle, contract, onnx, plan, profile, sae, signature, slides, tables, tensors, torch, vit, wire};
 
 /// One kind of input.
 #[derive(Clone, Copy)]
@@ -30,6 +30,7 @@ pub const TARGETS: [Target; 18] = [
     Target { name: "profile", run: profile::profile, seeds: profile::seeds },
     Target { name: "sae", run: sae::sae, seeds: sae::seeds },
     Target { name: "safetensors", run: tensors::safetensors, seeds: tensors::seeds },
+    Target { name: "signature", run: signature::signature, seeds: signature::seeds },
     Target { name: "tiff", run: slides::tiff, seeds: slides::tiff_seeds },
     Target { name: "torch", run: torch::torch, seeds: torch::archive_seeds },
     Target { name: "vit", run: vit::vit, seeds: vit::seeds },

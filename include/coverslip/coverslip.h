@@ -76,15 +76,16 @@
  *   runtime_open may use the library as any process. A child of vfork() must only call exec or _exit.
  * Memory. slide_begin reserves what a slide needs, or returns OUT_OF_MEMORY; slide_submit allocates nothing. What the
  *   library allocates from slide_begin to slide_end can be refused by the system: the call returns OUT_OF_MEMORY, or
- *   the tile is FAILED and the log says why. A run of a ViT on the CPU asks for no memory. Some libraries that it uses
- *   cannot be refused: rten, which runs imported ONNX graphs on the CPU and asks for memory in every run, the
- *   resampler, the channels between its threads. They are called only if what they take at most can be had at that
- *   moment; runtime_open and slide_begin ask so for the runs of all lanes at once. The process is aborted, with a line
- *   on stderr, only where that memory goes to another thread in the moment between the question and the use, where the
- *   graph of an ONNX bundle takes more than was reckoned, and where memory ends while runtime_open reads the files of
- *   bundle and profile. A host under a limit (address space, job, no overcommitment) should leave room: memory_limit
- *   bounds only the memory of slides. Not built yet: runtime_info.engine_memory_bytes, which says how much the engine
- *   takes.
+ *   the tile is FAILED and the log says why. A run of a ViT on the CPU asks for no memory. Some of what is allocated
+ *   cannot be refused: what rten, which runs imported ONNX graphs on the CPU and asks for memory in every run, the
+ *   resampler and the channels between its threads allocate, the counts of values that threads share, and what the
+ *   start of a thread takes beside its stack. It is allocated only if the most that it takes can be had at that moment;
+ *   runtime_open and slide_begin ask so for the runs of all lanes at once. The process is aborted, with a line on
+ *   stderr, only where that memory goes to another thread in the moment between the question and the use, where the
+ *   graph of an ONNX bundle takes more than was reckoned, and where memory ends in runtime_open while it reads and
+ *   checks the files of bundle and profile, composes the graph, or makes the small objects of the runtime. A host under
+ *   a limit (address space, job, no overcommitment) should leave room: memory_limit bounds only the memory of slides.
+ *   Not built yet: runtime_info.engine_memory_bytes, which says how much the engine takes.
  * Trust. A digest proves that a file did not change, not who made it. The library hashes every file of a bundle
  *   and profile before it uses it, checks sizes against limits, and runs no code from them. Before a model runs, what
  *   it needs is inferred for its batch: a model that needs more than 4 GiB of values and 16 times its weights, or

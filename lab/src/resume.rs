@@ -4,9 +4,9 @@
 use serde_json::Value;
 
 /// Behind what a key begins with.
-const VERSION: &str = "v3: ";
+const VERSION: &str = "v4: ";
 
-/// The key of a run: `v3: name=value, name=value`, the values as JSON.
+/// The key of a run: `v4: name=value, name=value`, the values as JSON.
 pub(crate) fn key(fields: &[(&str, Value)]) -> String {
     let fields: Vec<String> = fields.iter().map(|(name, value)| format!("{name}={value}")).collect();
     format!("{VERSION}{}", fields.join(", "))
@@ -34,14 +34,14 @@ mod tests {
     #[test]
     fn a_key_is_its_fields_in_their_order() {
         let key = key(&[("name", json!("a, b=\"c\"")), ("mpp", json!(0.25)), ("none", Value::Null)]);
-        assert_eq!(key, r#"v3: name="a, b=\"c\"", mpp=0.25, none=null"#);
+        assert_eq!(key, r#"v4: name="a, b=\"c\"", mpp=0.25, none=null"#);
     }
 
     #[test]
     fn another_run_and_another_version_are_told_apart() {
         let (old, a, b) = ("bundle 73bc, --field Grid", key(&[("k", json!(1))]), key(&[("k", json!(2))]));
         assert_eq!(misfit(&a, &a), None);
-        assert!(misfit(&a, &b).unwrap().contains("an earlier run with v3: k=2"));
+        assert!(misfit(&a, &b).unwrap().contains("an earlier run with v4: k=2"));
         assert!(misfit(&a, old).unwrap().contains("another version began"));
     }
 }

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use coverslip_bundle::tensors::TensorFile;
-use coverslip_testkit::Scratch;
+use coverslip_lab::embeddings::COLUMNS;
+use coverslip_testkit::{Drawn, Scratch, draw_tiff};
 
 /// A picture of 100 x 70 px: three tiles of 32 px across, two down, and a rim. The left tile of each row is glass.
 fn picture(scratch: &Scratch, name: &str) -> PathBuf {
@@ -54,6 +55,24 @@ fn said(output: &Output) -> String {
 fn embeddings(path: &Path) -> usize {
     let file = TensorFile::parse(fs::read(path).expect("the file")).expect("safetensors");
     file.get("embedding_last").expect("the tap").shape[0]
+}
+
+#[test]
+fn the_table_says_which_scene_a_tile_lies_in() {
+    let embedding = Embedding::new("embed-scenes");
+    let slide = embedding.scratch.join("scenes.tif");
+    let scene = |width| Drawn { size: (width, 64), ..Drawn::default() };
+    draw_tiff(&slide, &[scene(96), scene(128)]);
+    for (more, number, tiles) in [(&[][..], "2", 8), (&["--scene", "1"], "1", 6)] {
+        let out = format!("scene_{number}.safetensors");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_coverslip"));
+        command.arg("embed").arg(&slide).arg("--bundle").arg(&embedding.bundle).args(["--mpp", "0.5"]);
+        let output = command.arg("--out").arg(embedding.scratch.join(&out)).args(more).output().unwrap();
+        assert!(output.status.success(), "{}", said(&output));
+        let rows = embedding.rows(&out.replace("safetensors", "csv"));
+        let place = COLUMNS.iter().position(|name| *name == "scene").unwrap();
+        assert!(rows.len() == tiles && rows.iter().all(|row| row[place] == number), "{rows:?}");
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
+use coverslip_testkit::{Scratch, Signer};
 use image::{Rgb, RgbImage};
 use serde_json::Value;
 
@@ -102,6 +103,41 @@ fn build(out: &str, scanners: &[(&str, &[String])], more: &[&str]) -> (Output, S
 
 fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Where a signature is required, neither an unsigned bundle nor an unsigned profile is played.
+#[test]
+fn only_what_a_trusted_key_signed_is_measured() {
+    let (folder, signer) = (Scratch::new("profile-trust"), Signer::new());
+    let (model, key) = (folder.join("bundle"), signer.public());
+    coverslip_testkit::bundle(&model);
+    let opened = coverslip_bundle::Bundle::open(&model).unwrap();
+    let known = coverslip_profile::synthetic::profile(opened.manifest(), opened.digest(), &["A"], 99);
+    let place = folder.join("profile");
+    coverslip_profile::write(&known, &place, false).unwrap();
+    let [slides, _] = slides();
+    let trusting = |command: &str, more: &[&str]| {
+        let mut words = Command::new(COMMAND);
+        words.args(["profile", command, "--mpp", "0.5", "--tiles-per-slide", "30", "--bundle"]).arg(&model).args(more);
+        words.args(["--trusted-key", &key, "--require-signature", "--out"]).arg(folder.join(command));
+        words.output().unwrap()
+    };
+    let first = format!("A={}", slides[0]);
+    let scanner = ["--single", "--skip-unstable", "--scanner", &first];
+    let words: Vec<&str> = scanner.into_iter().chain(slides[1..].iter().map(String::as_str)).collect();
+    let unsigned = trusting("build", &words);
+    let expected = "manifest.json.minisig";
+    assert!(unsigned.status.code() == Some(1) && said(&unsigned).contains(expected), "{}", said(&unsigned));
+    assert!(!folder.join("build").exists());
+
+    signer.sign(&model.join("manifest.json"), "for the test");
+    let signed = trusting("build", &words);
+    assert!(signed.status.success(), "{}", said(&signed));
+
+    let words = ["--profile", place.to_str().unwrap(), "--scanner", "A", "--fault", "gaussian", &slides[0]];
+    let unsigned = trusting("challenge", &words);
+    let expected = "profile.json.minisig";
+    assert!(unsigned.status.code() == Some(1) && said(&unsigned).contains(expected), "{}", said(&unsigned));
 }
 
 #[test]

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use clap::Parser;
 use coverslip_lab::cli::report::{Args, run};
-use coverslip_testkit::Scratch;
+use coverslip_testkit::{Drawn, Scratch, draw_tiff};
+use ct_codecs::{Base64, Decoder};
 use serde_json::json;
 
 #[derive(Parser)]
@@ -114,6 +115,44 @@ fn the_page_has_everything_in_it_and_says_what_was_found() {
     let strict =
         strict.replace("initial-scale=1\">", "initial-scale=1\"/>").replace("height=\"112\">", "height=\"112\"/>");
     roxmltree::Document::parse(&strict).unwrap();
+}
+
+/// The pictures in the page, decoded.
+fn pictures(page: &str) -> Vec<image::RgbImage> {
+    let starts = page.split("src=\"data:image/jpeg;base64,").skip(1);
+    let decode = |rest: &str| {
+        let bytes = Base64::decode_to_vec(rest.split('"').next().unwrap(), None).unwrap();
+        image::load_from_memory(&bytes).unwrap().into_rgb8()
+    };
+    starts.map(decode).collect()
+}
+
+#[test]
+fn a_tile_of_a_file_with_several_scenes_is_cut_out_of_its_own() {
+    let scratch = Scratch::new("report-scenes");
+    let folder = scratch.path();
+    let slide = folder.join("scenes.tif");
+    let scene = |colour, width| Drawn { size: (width, 64), colour, ..Drawn::default() };
+    draw_tiff(&slide, &[scene([220, 10, 90], 96), scene([80, 10, 220], 128)]);
+    let tile = |scene: Option<u32>| {
+        let mut tile = json!({ "value": 4.0, "group": "g", "image": slide, "tile": "t", "place": [0, 0, 32, 32] });
+        tile["scene"] = json!(scene);
+        tile
+    };
+    let write_tiles = |tiles: [serde_json::Value; 2]| {
+        let mut found = features(&slide);
+        found["features"][0]["top"] = json!(tiles);
+        write(folder, "features.json", found);
+    };
+    write_tiles([tile(Some(1)), tile(Some(2))]);
+    let page = report(folder, "t").unwrap();
+    let middles: Vec<[u8; 3]> = pictures(&page).iter().map(|picture| picture.get_pixel(88, 88).0).collect();
+    let [first, second] = middles[..] else { panic!("{} pictures", middles.len()) };
+    assert!(first[0] > first[2] + 60 && second[2] > second[0] + 60, "{first:?} {second:?}");
+    // A file of embeddings from before there was the column.
+    write_tiles([tile(Some(1)), tile(None)]);
+    let page = report(folder, "t").unwrap();
+    assert!(page.contains("1 of 2 pictures are missing") && page.contains("embed again"), "{page}");
 }
 
 #[test]

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
+use coverslip_testkit::{DicomImage, Drawn, draw_dicom, draw_tiff, note};
 use parquet::file::reader::{FileReader, SerializedFileReader};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const COMMAND: &str = env!("CARGO_BIN_EXE_coverslip");
 const FILES: [&str; 4] = ["overview.png", "qc.geojson", "slide.json", "tiles.parquet"];
@@ -305,76 +306,16 @@ fn a_real_slide_where_there_is_one() {
     assert_eq!(report(&out)["mpp"]["source"], "ImageDescription, MPP (Aperio)");
 }
 
-/// An image of a drawn TIFF: its size, texts by tag, and which of its tiles are not there.
-struct Drawn {
-    size: (u32, u32),
-    texts: Vec<(u16, String)>,
-    missing: Vec<usize>,
-}
-
-/// The type of a TIFF tag's values, their number and their bytes.
-type TagValue = (u16, usize, Vec<u8>);
-
-/// Writes a TIFF of uncompressed tiles of 32 px: stained noise.
+/// Writes a TIFF of stained noise.
 fn draw(name: &str, images: &[Drawn]) -> PathBuf {
-    const SIDE: u32 = 32;
-    let (mut file, mut link, mut noise) = (b"II*\0\0\0\0\0".to_vec(), 4, 1_u32);
-    for Drawn { size: (width, height), texts, missing } in images {
-        let tiles = width.div_ceil(SIDE) * height.div_ceil(SIDE);
-        let (mut offsets, mut lengths) = (Vec::new(), Vec::new());
-        for tile in 0..tiles as usize {
-            let there = !missing.contains(&tile);
-            offsets.push(if there { file.len() as u32 } else { 0 });
-            lengths.push(if there { SIDE * SIDE * 3 } else { 0 });
-            for _ in 0..if there { SIDE * SIDE } else { 0 } {
-                noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                let grain = (noise >> 26) as u8;
-                file.extend([200 - grain, 90 + grain, 160 - grain]);
-            }
-        }
-        let long =
-            |values: &[u32]| (4_u16, values.len(), values.iter().flat_map(|value| value.to_le_bytes()).collect());
-        let short =
-            |values: &[u16]| (3_u16, values.len(), values.iter().flat_map(|value| value.to_le_bytes()).collect());
-        let mut tags: Vec<(u16, TagValue)> = vec![
-            (256, long(&[*width])),
-            (257, long(&[*height])),
-            (258, short(&[8, 8, 8])),
-            (259, short(&[1])),
-            (262, short(&[2])),
-            (277, short(&[3])),
-            (322, long(&[SIDE])),
-            (323, long(&[SIDE])),
-            (324, long(&offsets)),
-            (325, long(&lengths)),
-        ];
-        tags.extend(texts.iter().map(|(tag, text)| (*tag, (2, text.len() + 1, [text.as_bytes(), &[0]].concat()))));
-        tags.sort_by_key(|(tag, _)| *tag);
-        let mut entries = (tags.len() as u16).to_le_bytes().to_vec();
-        for (tag, (kind, count, bytes)) in tags {
-            let mut value = bytes.clone();
-            if bytes.len() > 4 {
-                value = (file.len() as u32).to_le_bytes().to_vec();
-                file.extend(bytes);
-            }
-            value.resize(4, 0);
-            entries
-                .extend([&tag.to_le_bytes()[..], &kind.to_le_bytes(), &(count as u32).to_le_bytes(), &value].concat());
-        }
-        let at = (file.len() as u32).to_le_bytes();
-        file[link..link + 4].copy_from_slice(&at);
-        file.extend(entries);
-        link = file.len();
-        file.extend([0; 4]);
-    }
     let path = folder().join(name);
-    fs::write(&path, file).unwrap();
+    draw_tiff(&path, images);
     path
 }
 
 #[test]
 fn tiles_that_were_never_scanned_have_no_result() {
-    let drawn = |missing: Vec<usize>| Drawn { size: (320, 160), texts: Vec::new(), missing };
+    let drawn = |missing: Vec<usize>| Drawn { size: (320, 160), missing, ..Drawn::default() };
     let whole = draw("whole.tif", &[drawn(Vec::new())]);
     let (output, out) = scan("whole", Some(&whole), &["--mpp", "0.5"]);
     assert!(output.status.success(), "{}", stderr(&output));
@@ -401,7 +342,7 @@ fn tiles_that_were_never_scanned_have_no_result() {
 
 #[test]
 fn one_of_several_scenes_is_read_and_the_others_are_named() {
-    let drawn = |size| Drawn { size, texts: Vec::new(), missing: Vec::new() };
+    let drawn = |size| Drawn { size, ..Drawn::default() };
     let path = draw("scenes.tif", &[drawn((320, 160)), drawn((320, 192))]);
     let (output, out) = scan("scene", Some(&path), &["--mpp", "0.5"]);
     assert!(output.status.success(), "{}", stderr(&output));
@@ -428,22 +369,54 @@ fn what_a_file_says_of_a_patient_is_in_no_output() {
     let slide = texts(format!("Aperio {NAME}\r\n320x160 ({NAME})|Filename = {NAME}|Barcode = {NAME}|MPP = 0.5"));
     let label = texts(format!("Aperio {NAME}\r\nlabel {NAME}"));
     let images = [
-        Drawn { size: (320, 160), texts: slide, missing: vec![3] },
-        Drawn { size: (64, 64), texts: label, missing: Vec::new() },
+        Drawn { size: (320, 160), texts: slide, missing: vec![3], ..Drawn::default() },
+        Drawn { size: (64, 64), texts: label, ..Drawn::default() },
     ];
     let path = draw("planted.svs", &images);
     let (output, out) = scan("planted", Some(&path), &["--embeddings"]);
     assert!(output.status.success(), "{}", stderr(&output));
     assert_eq!(report(&out)["slide"]["associated"][0]["role"], "label");
-    let mut everything = vec![("stdout", output.stdout), ("stderr", output.stderr)];
-    everything.extend(FILES.iter().map(|name| (*name, fs::read(out.join(name)).unwrap())));
-    let words = ["Jane Doe", "1931", "Barcode"];
-    for (name, bytes) in everything {
+    expect_nothing_of(&["Jane Doe", "1931", "Barcode"], &path, &out, &output);
+}
+
+/// None of the words, which are in the slide's file, is in an output of a scan.
+fn expect_nothing_of(words: &[&str], slide: &Path, out: &Path, output: &Output) {
+    let has = |bytes: &[u8], word: &str| bytes.windows(word.len()).any(|part| part == word.as_bytes());
+    let streams = [("stdout", output.stdout.clone()), ("stderr", output.stderr.clone())];
+    let files = FILES.map(|name| (name, fs::read(out.join(name)).unwrap()));
+    for (name, bytes) in streams.into_iter().chain(files) {
         for word in words {
-            assert!(!bytes.windows(word.len()).any(|part| part == word.as_bytes()), "{word} is in {name}");
+            assert!(!has(&bytes, word), "{word} is in {name}");
         }
     }
-    // The words are in the file, and the search above finds them there.
-    let bytes = fs::read(&path).unwrap();
-    assert!(words.iter().all(|word| bytes.windows(word.len()).any(|part| part == word.as_bytes())));
+    let bytes = fs::read(slide).unwrap();
+    assert!(words.iter().all(|word| has(&bytes, word)), "the search finds the words where they are");
+}
+
+/// OpenSlide gives every attribute of a DICOM file as a property of the slide.
+#[test]
+fn what_a_dicom_file_says_of_a_patient_is_in_no_output() {
+    let slide = folder().join("dicom");
+    fs::create_dir_all(&slide).unwrap();
+    let (path, label) = (slide.join("volume.dcm"), slide.join("label.dcm"));
+    let planted = "Jane Doe 1931";
+    draw_dicom(&path, &DicomImage { kind: "VOLUME", size: (320, 160), number: 3, planted });
+    draw_dicom(&label, &DicomImage { kind: "LABEL", size: (32, 32), number: 4, planted });
+    let (output, out) = scan("dicom", Some(&path), &["--embeddings"]);
+    let words = ["Jane Doe", "1931"];
+    if output.status.code() == Some(1) {
+        // Without OpenSlide, or with one before 4.0, which knows no DICOM.
+        let said = stderr(&output);
+        assert!(said.contains("found DICOM") && said.to_lowercase().contains("openslide"), "{said}");
+        assert!(words.iter().all(|word| !said.contains(word)), "{said}");
+        return note(&format!("left out: {}", said.trim()));
+    }
+    assert!(output.status.success(), "{}", stderr(&output));
+    let found = report(&out);
+    assert_eq!(
+        (&found["slide"]["reader"]["name"], &found["slide"]["associated"][0]["role"]),
+        (&json!("OpenSlide"), &json!("label"))
+    );
+    assert_eq!(accounted(&out), 50);
+    expect_nothing_of(&words, &path, &out, &output);
 }

@@ -91,6 +91,26 @@ fn keys_are_private_and_never_replaced() {
 }
 
 #[test]
+fn one_command_at_a_time_signs_or_replaces_a_folder() {
+    let (fixture, folder) = (Fixture::new(), Scratch::new("sign-claim"));
+    let (secret, public) = (folder.join("a.key"), folder.join("a.pub"));
+    keygen(&secret, &public);
+    let owner = format!("process {} on ", std::process::id());
+    let claim = coverslip_files::Claim::beside(&fixture.dir().canonicalize().unwrap()).unwrap();
+    refused(&mut sign(&fixture.dir(), &secret), &[&owner, "writes here"]);
+    assert!(!fixture.dir().join("manifest.json.minisig").exists());
+    drop(claim);
+    // The folder's own name, from within.
+    run(sign(Path::new("."), &secret).current_dir(fixture.dir()));
+    let claim = coverslip_files::Claim::beside(&folder.join("b.pub")).unwrap();
+    let mut command = coverslip();
+    command.args(["sign", "keygen", "--no-password", "--secret"]).arg(folder.join("b.key"));
+    refused(command.arg("--public").arg(folder.join("b.pub")), &[&owner, "writes here"]);
+    assert!(!folder.join("b.key").exists(), "no half of a pair");
+    drop(claim);
+}
+
+#[test]
 fn profiles_are_signed_too() {
     let folder = Scratch::new("sign-profile");
     let model = folder.join("bundle");

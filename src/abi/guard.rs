@@ -4,12 +4,13 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 
+use coverslip_files::fence::panic_text;
 use coverslip_plugin_abi as abi;
 
 use super::float::HostMode;
 use super::fork;
 use super::structs::write_error;
-use coverslip_base::error::{Error, Result, error, panic_text};
+use coverslip_base::error::{Error, Result, error};
 use coverslip_base::thread::NAME_PREFIX;
 
 thread_local! {

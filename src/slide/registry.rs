@@ -152,6 +152,8 @@ impl Registry {
 #[cfg(loom)]
 #[cfg(test)]
 mod models {
+    use coverslip_plugin_abi::{TILE_DONE, TileResult};
+
     use super::*;
     use crate::every_order::every_order;
     use crate::slide::fixture;
@@ -203,7 +205,7 @@ mod models {
             let slide = fixture::slide(1, 1, Weak::<Nowhere>::new());
             slides.add(&slide, || false).unwrap();
             slide.published.set_intake(&IntakeCounts { opened: 1, ..IntakeCounts::default() });
-            slide.put(coverslip_plugin_abi::TileResult::default(), &[], &[]);
+            slide.put(TileResult { status: TILE_DONE, ..TileResult::default() }, &[], &[]);
             slide.standing.end();
             slide.standing.finish();
             let judge = thread::spawn({

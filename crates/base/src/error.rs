@@ -1,7 +1,6 @@
 //! The one error type of the plugin: a code of the contract and a text, without any allocation, so that `submit` can
 //! refuse a frame on the acquisition thread.
 
-use std::any::Any;
 use std::fmt;
 
 use coverslip_bundle::{BundleError, BundleErrorKind};
@@ -106,12 +105,6 @@ macro_rules! __error {
 /// `error!(BUSY, "expected {} …", x)`: an [`Error`] with a code of `coverslip_plugin_abi`.
 #[doc(inline)]
 pub use __error as error;
-
-/// What a panic that was caught says.
-pub fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message")
-}
 
 /// The contract's code for what the bundle crate says.
 pub fn from_bundle(e: BundleError) -> Error {

@@ -7,9 +7,8 @@ use std::fmt::{Arguments, Write};
 
 use crate::sync::{PoisonError, RwLock};
 
+use coverslip_files::fence::panic_text;
 use coverslip_plugin_abi::LOG_ERROR;
-
-use crate::error::panic_text;
 
 /// Takes one line at `COVERSLIP_LOG_*`; called from any thread.
 pub type Sink = Box<dyn Fn(i32, &CStr) + Send + Sync>;

@@ -3,6 +3,8 @@
 
 use std::ops::{Deref, DerefMut};
 
+use coverslip_bundle::budget::there_is;
+
 use crate::error::{Result, error};
 use crate::fault;
 use crate::sync::Arc;
@@ -74,17 +76,14 @@ pub fn with_room<R>(what: &str, bytes: usize, run: impl FnOnce() -> R) -> Result
 
 /// OUT_OF_MEMORY unless `bytes` can be had now.
 pub fn expect_room(what: &str, bytes: usize) -> Result<()> {
-    let mut room: Vec<u8> = Vec::new();
-    let found = room.try_reserve_exact(bytes);
-    // Otherwise a compiler may leave out memory that nobody looks at.
-    drop(std::hint::black_box(room));
-    found.map_err(|_| {
-        error!(
-            OUT_OF_MEMORY,
-            "no memory for {what}, which takes {bytes} bytes: raise the limit of this process's memory, or lower \
-             max_threads, the number of slides or what else it holds"
-        )
-    })
+    if there_is(bytes as u64) {
+        return Ok(());
+    }
+    Err(error!(
+        OUT_OF_MEMORY,
+        "no memory for {what}, which takes {bytes} bytes: raise the limit of this process's memory, or lower \
+         max_threads, the number of slides or what else it holds"
+    ))
 }
 
 /// A shared value, or OUT_OF_MEMORY.

@@ -14,7 +14,6 @@ pub mod compose;
 mod cost;
 mod digest;
 mod error;
-pub mod fence;
 pub mod fold;
 mod int8;
 pub mod json;

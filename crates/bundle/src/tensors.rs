@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use coverslip_files::fence::fenced;
 use safetensors::SafeTensorError;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 
 use crate::budget::MAX_HEADER_BYTES;
 use crate::error::{BundleError, BundleErrorKind, fail};
-use crate::fence::fenced;
 
 /// Element types that Coverslip's files use.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use coverslip_bundle::ComposedGraph;
-use coverslip_bundle::fence::fenced;
+use coverslip_files::fence::fenced;
 use coverslip_plugin_abi::{ENGINE_CPU, PRECISION_FLOAT32};
 use rten::{Model, ModelOptions, NodeId, RunOptions, ThreadPool, Value};
 use rten_tensor::NdTensorView;

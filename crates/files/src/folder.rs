@@ -7,7 +7,8 @@ use std::path::Path;
 use crate::claim::Claim;
 use crate::draft::{DraftFolder, named, sync_parent};
 
-/// When an existing folder at the target may be replaced: only if it has the file `marker`, and only with `force`.
+/// When an existing folder at the target may be replaced: an empty one always; another only if it has the file `marker`,
+/// and only with `force`.
 #[derive(Clone, Copy, Debug)]
 pub struct Replace<'a> {
     /// A file that every folder of this kind has.
@@ -24,7 +25,7 @@ pub struct Replace<'a> {
 /// `AlreadyExists`; the text says what to do.
 pub fn check_target(out: &Path, replace: Replace<'_>) -> io::Result<()> {
     let Replace { kind, force, .. } = replace;
-    if fs::symlink_metadata(out).is_err() {
+    if is_free(out) {
         return Ok(());
     }
     let known = is_kind(out, replace);
@@ -38,7 +39,7 @@ pub fn check_target(out: &Path, replace: Replace<'_>) -> io::Result<()> {
         (false, true) => {
             refused(format!("{} exists; choose another place, or replace the {kind} with --force", out.display()))
         }
-        (false, false) => refused(format!("{} exists; choose another place", out.display())),
+        (false, false) => refused(format!("{} exists and is not empty; choose another place", out.display())),
     }
 }
 
@@ -93,7 +94,11 @@ impl<'c> Folder<'c> {
         check_target(out, replace)?;
         let failed = |error: io::Error| named(out, &error);
         self.draft.complete().map_err(failed)?;
-        if fs::symlink_metadata(out).is_err() {
+        if is_free(out) {
+            // An empty folder goes with the rename, and one that is no longer empty refuses it. Windows renames to no
+            // folder that is there.
+            #[cfg(not(unix))]
+            let _ = fs::remove_dir(out);
             return fs::rename(self.path(), out).and_then(|()| sync_parent(out)).map_err(failed);
         }
         if exchange(self.path(), out).map_err(failed)? {
@@ -121,6 +126,14 @@ impl<'c> Folder<'c> {
         // What stays is swept by the next claim.
         let _ = fs::remove_dir_all(&old);
         Ok(())
+    }
+}
+
+/// Whether nothing is at the place but, at most, an empty folder.
+fn is_free(out: &Path) -> bool {
+    match fs::symlink_metadata(out) {
+        Ok(found) => found.is_dir() && fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_none()),
+        Err(_) => true,
     }
 }
 
@@ -172,6 +185,37 @@ mod tests {
         assert!(refused.to_string().contains("not even with --force"), "{refused}");
         drop(claim);
         assert_eq!(place.names(), ["bundle"], "no draft stays");
+    }
+
+    #[test]
+    fn an_empty_folder_is_filled_and_another_is_left_alone() {
+        const NEW: Replace<'_> = Replace { marker: "counts.csv", kind: "folder of tiles", force: false };
+        let place = Scratch::new("empty");
+        let out = place.path().join("tiles");
+        fs::create_dir(&out).unwrap();
+        check_target(&out, NEW).unwrap();
+        let claim = Claim::beside(&out).unwrap();
+        let folder = Folder::beside(&claim).unwrap();
+        folder.write("counts.csv", b"new").unwrap();
+        folder.settle(NEW).unwrap();
+        assert_eq!(fs::read(out.join("counts.csv")).unwrap(), b"new");
+        drop(claim);
+
+        let taken = place.path().join("taken");
+        fs::create_dir(&taken).unwrap();
+        let claim = Claim::beside(&taken).unwrap();
+        let folder = Folder::beside(&claim).unwrap();
+        folder.write("counts.csv", b"new").unwrap();
+        fs::write(taken.join("mine"), "").unwrap();
+        let refused = folder.settle(NEW).unwrap_err();
+        assert!(refused.to_string().contains("is not empty; choose another place"), "{refused}");
+        assert!(taken.join("mine").exists() && !taken.join("counts.csv").exists());
+        #[cfg(unix)]
+        {
+            let link = place.path().join("link");
+            std::os::unix::fs::symlink(&out, &link).unwrap();
+            assert!(check_target(&link, NEW).is_err(), "no link is followed");
+        }
     }
 
     #[test]

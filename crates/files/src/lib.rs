@@ -3,12 +3,13 @@
 //! They are written beside their place under a temporary name, synced to disk, and renamed. A reader sees the old or the
 //! new one, never a part. Whoever writes several files at a place claims it first; what earlier runs left there is then
 //! finished or removed. This is the only place in the workspace that renames, and the one way to open a file that may be
-//! a stranger's.
+//! a stranger's; the fence catches what a library does on one.
 
 mod append;
 mod claim;
 mod commit;
 mod draft;
+pub mod fence;
 mod folder;
 mod lock;
 mod owner;

@@ -12,9 +12,9 @@ use serde::Deserialize;
 
 use super::torch;
 use coverslip_bundle::budget::MAX_HEADER_BYTES;
-use coverslip_bundle::fence::fenced;
 use coverslip_bundle::tensors::{Element, Tensor};
 use coverslip_bundle::{BundleError, BundleErrorKind, RowSource, fail};
+use coverslip_files::fence::fenced;
 
 /// The tensors of a model or an SAE, read one at a time.
 #[derive(Debug)]

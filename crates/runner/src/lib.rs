@@ -89,7 +89,7 @@ type Failure = Box<dyn Error + Send + Sync>;
 
 /// A stranger's graph can make the engine panic. Then it is a graph that the engine does not run.
 fn fenced<T, E: Error + Send + Sync + 'static>(work: impl FnOnce() -> Result<T, E>) -> Result<T, Failure> {
-    Ok(coverslip_bundle::fence::fenced(work)??)
+    Ok(coverslip_files::fence::fenced(work)??)
 }
 
 /// Refuses what this machine has no memory for, because an engine that gets none aborts.

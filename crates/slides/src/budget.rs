@@ -1,7 +1,7 @@
 //! What a file may ask for. Sizes from a header meet the file's own bytes and a limit before memory is asked for, and a
 //! library that panics on a stranger's bytes is heard.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use coverslip_files::fence::caught;
 
 /// Largest picture, bytes that decoding it needs.
 pub(crate) const LARGEST_PICTURE: u64 = 768 << 20;
@@ -18,11 +18,7 @@ pub(crate) fn zeroes(bytes: usize) -> Result<Vec<u8>, String> {
 
 /// Runs a library on bytes that may be anybody's.
 pub(crate) fn guarded<T>(library: &str, work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-        let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-        Err(format!("its data are damaged: {library} gave up on them ({text})"))
-    })
+    caught(work).unwrap_or_else(|text| Err(format!("its data are damaged: {library} gave up on them ({text})")))
 }
 
 #[cfg(test)]

@@ -80,7 +80,8 @@ fn own(path: &Path, scene: Option<u32>) -> Result<Box<dyn SlideSource>, Refusal>
 fn elsewhere(path: &Path, scene: Option<u32>, refusal: &Refusal) -> Result<Box<dyn SlideSource>, SourceError> {
     let Some(Help::OpenSlide | Help::Either(_)) = refusal.help else { return Err(SourceError(advised(refusal))) };
     let Ok(library) = openslide::library() else { return Err(SourceError(advised(refusal))) };
-    match openslide::OpenSlide::open(&library, path) {
+    let opened = openslide::OpenSlide::open(&library, path);
+    match opened.and_then(|mut slide| slide.expect_pixels().map(|()| slide)) {
         Ok(slide) => only_scene(slide, scene, path),
         Err(error) => Err(SourceError(format!("{}. OpenSlide {}: {error}", advised(refusal), library.version()))),
     }

@@ -1,13 +1,19 @@
 //! The tests' shared tools: paths of the shared library and the bundles, C and C++ compilers, scratch folders, golden
-//! files, bundles to damage, and the embedded engine for tiny bundles.
+//! files, bundles to damage, an allocator that counts, slides with planted texts, and the embedded engine for tiny bundles.
 
 mod bundle;
+mod counting;
+mod dicom;
 mod fixture;
 mod signer;
+mod tiff;
 
 pub use bundle::{bundle, bundle_of, onnx_bundle};
+pub use counting::Counting;
+pub use dicom::{DicomImage, draw_dicom};
 pub use fixture::{Fixture, assert_refused, read_tensors};
 pub use signer::Signer;
+pub use tiff::{Drawn, draw_tiff};
 
 use std::fs;
 use std::path::{Path, PathBuf};

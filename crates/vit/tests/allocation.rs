@@ -1,14 +1,14 @@
 //! A run allocates nothing and starts no thread.
 
-#[path = "support/counting.rs"]
-mod counting;
-
 use std::sync::Arc;
 
 use coverslip_bundle::synthetic::{self, SyntheticSpec};
 use coverslip_bundle::{InputStep, Mlp, SaeArchitecture};
-use coverslip_testkit::Fixture;
+use coverslip_testkit::{Counting, Fixture};
 use coverslip_vit::{Family, Lane, Model};
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
 
 fn threads() -> usize {
     std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count)
@@ -29,12 +29,12 @@ fn a_run_allocates_nothing_and_starts_no_thread() {
                 let model = Arc::new(Model::open(&bundle, family).unwrap());
                 let mut lane = Lane::new(&model).unwrap();
                 let running = threads();
-                let before = counting::allocations();
+                let before = Counting::allocations();
                 assert!(before > 0, "the counter counts");
                 for _ in 0..3 {
                     assert!(lane.run(&tile).embeddings.iter().all(|value| value.is_finite()));
                 }
-                let allocated = counting::allocations() - before;
+                let allocated = Counting::allocations() - before;
                 assert_eq!((allocated, threads()), (0, running), "{} {sae_arch:?} {mlp:?}", family.name());
             }
         }

@@ -1,15 +1,15 @@
 //! A forward with layers in int8: near float32's, the same on every family, without an allocation.
 
-#[path = "support/counting.rs"]
-mod counting;
-
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use coverslip_bundle::synthetic::{self, SyntheticSpec};
 use coverslip_bundle::{Agreement, Bundle, Int8Block, Int8Layer, Int8Mix, Int8Rest, Mlp};
-use coverslip_testkit::{Fixture, note};
+use coverslip_testkit::{Counting, Fixture, note};
 use coverslip_vit::{Choice, Family, Int8Family, Lane, Model, of_model, outputs, smoothing};
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
 
 const PLAIN: Choice = Choice { floats: Family::Plain, int8: Some(Int8Family::Plain) };
 
@@ -84,12 +84,12 @@ fn a_run_with_int8_allocates_nothing() {
         let mix = mix(&bundle, &tiles, &Int8Layer::ALL, Int8Rest::Half);
         for choice in choices().into_iter().chain([PLAIN]) {
             let mut lane = Lane::new(&Arc::new(Model::of_mix(&bundle, choice, &mix).unwrap())).unwrap();
-            let before = counting::allocations();
+            let before = Counting::allocations();
             assert!(before > 0, "the counter counts");
             for _ in 0..3 {
                 assert!(lane.run(&tiles).embeddings.iter().all(|value| value.is_finite()));
             }
-            assert_eq!(counting::allocations() - before, 0, "{what} {choice}");
+            assert_eq!(Counting::allocations() - before, 0, "{what} {choice}");
         }
     }
 }

@@ -11,7 +11,7 @@ use coverslip_bundle::{Bundle, FeatureLabel};
 use super::study::{self, FeatureTable};
 use super::{Failure, Outcome};
 use crate::claim;
-use crate::embeddings::names::{IMAGE, PLACE, SLIDE, TILE};
+use crate::embeddings::names::{IMAGE, PLACE, SCENE, SLIDE, TILE};
 use crate::embeddings::{EmbeddingSet, SlideColumn};
 use crate::findings::features::{FeatureProfile, FeaturesFindings, TopTile};
 use crate::findings::file::Findings;
@@ -106,7 +106,8 @@ fn top_tile(set: &EmbeddingSet, group: &str, row: usize, value: f64) -> Result<T
         _ => None,
     };
     let image = Some(text(IMAGE)).filter(|image| !image.is_empty()).unwrap_or_else(|| text(SLIDE));
-    Ok(TopTile { value, group: group.to_owned(), image, tile: text(TILE), place })
+    let scene = number(SCENE).and_then(|scene| u32::try_from(scene).ok());
+    Ok(TopTile { value, group: group.to_owned(), image, tile: text(TILE), scene, place })
 }
 
 fn page(found: &FeaturesFindings) -> String {

@@ -38,7 +38,7 @@ const NEW: Replace<'_> = Replace { marker: TABLE, kind: "folder of tiles", force
 /// Draws the tiles.
 ///
 /// # Errors
-/// When the folder cannot be written, or is there already.
+/// When the folder cannot be written, or is there already and not empty.
 pub(crate) fn run(options: &Options, out: &mut dyn Write) -> Outcome {
     let claim = claim::beside(&options.out)?;
     let path = options.out.join(TABLE);
@@ -84,6 +84,8 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("coverslip-planted-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&folder);
         let options = Options { out: folder.clone(), groups: 2, tiles: 1, side: 64, seed: 1 };
+        // A folder that is there and empty holds nothing to be replaced.
+        std::fs::create_dir(&folder).unwrap();
         run(&options, &mut Vec::new()).unwrap();
         std::fs::write(folder.join("counts.csv"), "mine").unwrap();
         let refused = run(&options, &mut Vec::new()).unwrap_err().to_string();

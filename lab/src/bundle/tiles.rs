@@ -5,8 +5,8 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use coverslip_bundle::budget::there_is;
-use coverslip_bundle::fence::fenced;
 use coverslip_bundle::tensors::TensorFile;
+use coverslip_files::fence::fenced;
 use coverslip_import::read_safetensors;
 use image::{ImageReader, RgbImage};
 

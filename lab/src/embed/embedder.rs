@@ -24,6 +24,15 @@ pub(crate) struct Naming {
     pub(crate) scanner: String,
 }
 
+/// What the rows of an input have in common.
+struct Origin<'p> {
+    path: &'p Path,
+    /// Of a file with several scenes.
+    scene: Option<u32>,
+    /// What the model sees, µm/px.
+    seen: f64,
+}
+
 /// What holds for every input.
 pub(super) struct Embedder<'a> {
     pub(super) session: &'a Session,
@@ -58,7 +67,11 @@ impl Embedder<'_> {
         let played = play(self.session, &acquisition, source.as_mut(), &mut see, watch, self.stop)?;
         match played.error {
             Some(error) => Err(error.into()),
-            None => self.records(path, &grid, &played, &colours),
+            None => {
+                let chosen = source.info().scenes.iter().find(|scene| scene.chosen);
+                let origin = Origin { path, scene: chosen.map(|scene| scene.number), seen: grid.seen };
+                self.records(&origin, &grid, &played, &colours)
+            }
         }
     }
 
@@ -68,7 +81,7 @@ impl Embedder<'_> {
     /// Where a tile was neither analysed nor background.
     fn records(
         &self,
-        path: &Path,
+        origin: &Origin<'_>,
         grid: &Grid,
         played: &Played,
         colours: &[TileColour],
@@ -93,7 +106,7 @@ impl Embedder<'_> {
                     return Err(format!(
                         "{}: the tile in column {}, row {} ended as {}, expected an embedding; look for damage in the \
                          file, or report it",
-                        path.display(),
+                        origin.path.display(),
                         tile.column,
                         tile.row,
                         status_name(other)
@@ -104,7 +117,7 @@ impl Embedder<'_> {
             let place = tile.row as usize * grid.columns as usize + tile.column as usize;
             let features = played.collected.features(found);
             done.records.push(TileRecord {
-                cells: self.cells(path, grid.seen, tile, &colours[place], nuclei),
+                cells: self.cells(origin, tile, &colours[place], nuclei),
                 embedding: played.collected.embedding(found).to_vec(),
                 features: features.iter().map(|feature| (feature.index, feature.value)).collect(),
             });
@@ -115,13 +128,12 @@ impl Embedder<'_> {
     /// A tile's cells in the table.
     fn cells(
         &self,
-        path: &Path,
-        seen: f64,
+        origin: &Origin<'_>,
         tile: &abi::TileResult,
         colour: &TileColour,
         nuclei: Nuclei,
     ) -> [String; COLUMNS.len()] {
-        let name = stem(path);
+        let name = stem(origin.path);
         let number = |value: f64| if value.is_nan() { String::new() } else { format!("{value:.6}") };
         let mean = colour.mean();
         let tissue = f64::from(tile.scores[abi::FLAG_BACKGROUND.trailing_zeros() as usize]);
@@ -131,7 +143,7 @@ impl Embedder<'_> {
         };
         [
             slide_of(&name, self.naming.slide_separator.as_deref()),
-            path.display().to_string(),
+            origin.path.display().to_string(),
             tile_name,
             tile.column.to_string(),
             tile.row.to_string(),
@@ -139,13 +151,14 @@ impl Embedder<'_> {
             tile.y.to_string(),
             tile.width.to_string(),
             tile.height.to_string(),
-            number(seen),
+            number(origin.seen),
             self.naming.scanner.clone(),
             number(mean[0]),
             number(mean[1]),
             number(mean[2]),
             number(tissue),
             number(colour.haematoxylin_area(nuclei)),
+            origin.scene.map_or(String::new(), |scene| scene.to_string()),
         ]
     }
 }

@@ -102,7 +102,7 @@ mod tests {
         assert_eq!(
             of(&request, &[0xab; 32]),
             format!(
-                "v3: bundle=\"{bundle}\", field=\"grid\", mpp=null, stretch=false, background=false, \
+                "v4: bundle=\"{bundle}\", field=\"grid\", mpp=null, stretch=false, background=false, \
                  slide_separator=null, scanner=\"\", engine=\"cpu\", tensorrt_library=null, plans=null, \
                  precision=\"float16\", cpu_precision=\"float32\", max_batch=0"
             )
@@ -124,7 +124,7 @@ mod tests {
         assert_eq!(
             of(&request, &[0xab; 32]),
             format!(
-                "v3: bundle=\"{bundle}\", field=\"tile\", mpp=0.25, stretch=true, background=true, \
+                "v4: bundle=\"{bundle}\", field=\"tile\", mpp=0.25, stretch=true, background=true, \
                  slide_separator=\"_\", scanner=\"lab, 1\", engine=\"tensorrt\", \
                  tensorrt_library=\"/lib/libnvinfer.so.11\", plans=\"/plans\", precision=\"bfloat16\", \
                  cpu_precision=\"half\", max_batch=64"

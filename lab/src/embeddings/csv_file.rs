@@ -1,39 +1,47 @@
 //! Opening a CSV of a stranger's: what its cells become in memory is asked for before any is kept.
 
 use std::fs::File;
-use std::io::{Read, Seek};
+use std::io::{self, Read};
 use std::path::Path;
 
 use coverslip_bundle::budget::there_is;
 
-/// Bytes of a cell in memory beside its letters: the text's own fields, and what the allocator adds. A cell may be one
-/// byte of the file.
-const CELL_BYTES: u64 = 64;
+/// Bytes that a cell may still take when it has been read, beside its letters: places in the reader's record and in lists
+/// that double as they grow, a text's own fields, a column's if it is a name, and what the allocator adds. A cell may be
+/// one byte of the file.
+const CELL_BYTES: u64 = 128;
+/// Bytes that are read at once.
+const BLOCK: usize = 1 << 16;
 
-/// Opens a CSV with a header.
+/// Opens a CSV with a header. Its reader refuses cells that there is no memory for.
 ///
 /// # Errors
-/// When it cannot be read, and when there is no memory for its cells; the text does not name the file.
-pub(crate) fn open_csv(path: &Path) -> Result<csv::Reader<File>, String> {
-    let mut file = coverslip_files::open(path).map_err(|error| error.to_string())?;
-    let (cells, size) = cells(&mut file).map_err(|error| error.to_string())?;
-    // Rows are collected in lists that double as they grow.
-    if !there_is(cells.saturating_mul(2 * CELL_BYTES).saturating_add(size)) {
-        return Err(format!("no memory for its {cells} cells; split the table"));
-    }
-    Ok(csv::Reader::from_reader(file))
+/// When it cannot be opened; the text does not name the file.
+pub(crate) fn open_csv(path: &Path) -> Result<csv::Reader<Bounded<File>>, String> {
+    let file = coverslip_files::open(path).map_err(|error| error.to_string())?;
+    Ok(csv::ReaderBuilder::new().buffer_capacity(BLOCK).from_reader(Bounded { file, cells: 1, size: 0 }))
 }
 
-/// The number of cells, at most, and of bytes. The file is then at its beginning again.
-fn cells(file: &mut File) -> std::io::Result<(u64, u64)> {
-    let (mut cells, mut size, mut block) = (1u64, 0u64, vec![0; 1 << 16]);
-    loop {
-        let read = file.read(&mut block)?;
-        if read == 0 {
-            file.rewind()?;
-            return Ok((cells, size));
+/// A file that is read block by block. Before a block is handed on, the memory is asked for that its cells and those
+/// before them may still take.
+pub(crate) struct Bounded<F> {
+    file: F,
+    /// At most, so far.
+    cells: u64,
+    /// Bytes so far.
+    size: u64,
+}
+
+impl<F: Read> Read for Bounded<F> {
+    fn read(&mut self, block: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read(block)?;
+        self.cells += block[..read].iter().filter(|byte| matches!(byte, b',' | b'\n' | b'\r')).count() as u64;
+        self.size += read as u64;
+        if there_is(self.cells.saturating_mul(CELL_BYTES).saturating_add(self.size)) {
+            return Ok(read);
         }
-        cells += block[..read].iter().filter(|byte| matches!(byte, b',' | b'\n' | b'\r')).count() as u64;
-        size += read as u64;
+        let cells = self.cells;
+        let text = format!("no memory for more than the first {cells} of its cells; split the table");
+        Err(io::Error::new(io::ErrorKind::OutOfMemory, text))
     }
 }

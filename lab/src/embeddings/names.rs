@@ -20,6 +20,8 @@ pub(crate) const SLIDE: &str = "slide";
 pub(crate) const SLIDES: [&str; 3] = [SLIDE, "slide_id", "sample_id"];
 pub(crate) const IMAGE: &str = "image";
 pub(crate) const TILE: &str = "tile";
+/// The number of the scene that the tile lies in; empty where the file has only one.
+pub(crate) const SCENE: &str = "scene";
 /// x, y, width and height in the image, px.
 pub(crate) const PLACE: [&str; 4] = ["x", "y", "width", "height"];
 pub(crate) const SCANNER: &str = "scanner";
@@ -30,7 +32,7 @@ pub(crate) const COLOUR: [&str; 3] = ["mean_red", "mean_green", "mean_blue"];
 pub(crate) const HAEMATOXYLIN_AREA: &str = "haematoxylin_area";
 
 /// The table's columns that this command writes, in their order.
-pub const COLUMNS: [&str; 16] = [
+pub const COLUMNS: [&str; 17] = [
     SLIDE,
     IMAGE,
     TILE,
@@ -47,6 +49,7 @@ pub const COLUMNS: [&str; 16] = [
     COLOUR[2],
     "tissue",
     HAEMATOXYLIN_AREA,
+    SCENE,
 ];
 
 /// The tensor of a tap: float \[tiles, width\].

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use coverslip_bundle::budget::there_is;
-use coverslip_bundle::fence::fenced;
+use coverslip_files::fence::fenced;
 use parquet::basic::{Compression, Type as Physical};
 use parquet::column::reader::get_typed_column_reader;
 use parquet::data_type::{ByteArray, ByteArrayType, DataType, DoubleType, FloatType, Int32Type};

@@ -1,10 +1,11 @@
 //! The table beside the embeddings: a row per tile.
 
+use std::fs::File;
 use std::path::Path;
 
 use coverslip_analysis::Categories;
 
-use super::csv_file::open_csv;
+use super::csv_file::{Bounded, open_csv};
 use super::error::{EmbeddingError, Result};
 use super::names::SLIDE;
 use super::slide_column::SlideColumn;
@@ -100,7 +101,7 @@ pub(crate) fn check_filled(place: &str, cells: &[String]) -> Result<()> {
     }
 }
 
-fn open(path: &Path) -> Result<csv::Reader<std::fs::File>> {
+fn open(path: &Path) -> Result<csv::Reader<Bounded<File>>> {
     open_csv(path).map_err(|error| {
         EmbeddingError::at(
             path,
@@ -111,7 +112,7 @@ fn open(path: &Path) -> Result<csv::Reader<std::fs::File>> {
     })
 }
 
-fn header(reader: &mut csv::Reader<std::fs::File>, path: &Path) -> Result<Vec<String>> {
+fn header(reader: &mut csv::Reader<Bounded<File>>, path: &Path) -> Result<Vec<String>> {
     let header = reader.headers().map_err(|error| EmbeddingError::at(path, &error))?;
     // Spreadsheets put a byte order mark before the first name.
     Ok(header.iter().map(|name| name.trim_start_matches('\u{feff}').trim().to_owned()).collect())

@@ -41,6 +41,9 @@ pub struct TopTile {
     /// The image or slide file.
     pub image: String,
     pub tile: String,
+    /// The scene of a file that has several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scene: Option<u32>,
     /// x, y, width and height in the image, px.
     pub place: Option<[i64; 4]>,
 }

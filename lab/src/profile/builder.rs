@@ -53,7 +53,7 @@ pub(crate) fn run(request: &Request, out: &mut dyn Write) -> Result<(), Box<dyn 
         .collect::<Result<Vec<_>, _>>()?;
     let claim = claim::beside(&request.out)?;
     let sampler = Sampler::open(&request.setup, &request.sampling)?;
-    let bundle = Bundle::open(sampler.bundle())?;
+    let bundle = Bundle::open_trusted(sampler.bundle(), &request.setup.trust)?;
     let builder = Builder { request, sampler, given: &given, halves: &halves };
     let fitted = builder.fitted()?;
     let taps: Vec<(String, usize)> =

@@ -8,19 +8,23 @@ use image::codecs::jpeg::JpegEncoder;
 use image::imageops::FilterType;
 use image::{ImageEncoder, RgbImage};
 
+use crate::embeddings::names::SCENE;
 use crate::findings::features::TopTile;
 
 /// Width and height of a tile in the page, px: sharp on screens of two device pixels per CSS pixel.
 const SIDE: u32 = 176;
 const QUALITY: u8 = 82;
 
+/// A slide's file, and which of its scenes.
+type Scene = (PathBuf, Option<u32>);
+
 /// Finds, reads and keeps pictures of tiles.
 pub(super) struct Gallery {
     folder: Option<PathBuf>,
-    /// The last slide, kept open for the next tile of it.
-    open: Option<(PathBuf, Box<dyn SlideSource>)>,
-    /// Pictures as data URLs, by slide and place; `None` where there is none.
-    pictures: BTreeMap<(String, [i64; 4]), Option<String>>,
+    /// The last slide with its scene, kept open for the next tile of it.
+    open: Option<(Scene, Box<dyn SlideSource>)>,
+    /// Pictures as data URLs, by slide, scene and place; `None` where there is none.
+    pictures: BTreeMap<(String, Option<u32>, [i64; 4]), Option<String>>,
     /// The first image that could not be read, and why.
     missing: Option<String>,
 }
@@ -33,7 +37,7 @@ impl Gallery {
 
     /// The picture of a tile, as a data URL.
     pub(super) fn picture(&mut self, tile: &TopTile) -> Option<String> {
-        let key = (tile.image.clone(), tile.place.unwrap_or_default());
+        let key = (tile.image.clone(), tile.scene, tile.place.unwrap_or_default());
         if let Some(known) = self.pictures.get(&key) {
             return known.clone();
         }
@@ -50,13 +54,18 @@ impl Gallery {
 
     fn read(&mut self, tile: &TopTile) -> Result<String, String> {
         let path = self.find(&tile.image)?;
-        if self.open.as_ref().is_none_or(|(open, _)| *open != path) {
-            let source = coverslip_slides::open(&path, &Selection::default()).map_err(|error| error.to_string())?;
-            // The table does not say which of several scenes was embedded.
-            if !source.info().scenes.is_empty() {
-                return Err(format!("{}: several scenes, of which one was embedded", path.display()));
+        let wanted = (path.clone(), tile.scene);
+        if self.open.as_ref().is_none_or(|(open, _)| *open != wanted) {
+            let selection = Selection { scene: tile.scene, ..Selection::default() };
+            let source = coverslip_slides::open(&path, &selection).map_err(|error| error.to_string())?;
+            if tile.scene.is_none() && !source.info().scenes.is_empty() {
+                return Err(format!(
+                    "{}: expected the scene of the tile, found an embedding file without the column {SCENE}, of an \
+                     earlier version: embed again",
+                    path.display()
+                ));
             }
-            self.open = Some((path.clone(), source));
+            self.open = Some((wanted, source));
         }
         let Some((_, source)) = &mut self.open else { return Err("no slide is open".into()) };
         let (width, height) = (i64::from(source.info().width), i64::from(source.info().height));

@@ -357,7 +357,7 @@ mod tests {
         let settings = settings(&options, data.width).unwrap();
         assert_eq!(
             key(&options, &data, &settings),
-            "v3: embeddings=\"a \\\"b\\\".parquet\", tap=\"last\", tiles=2, held_out=[\"b\"], batch=256, \
+            "v4: embeddings=\"a \\\"b\\\".parquet\", tap=\"last\", tiles=2, held_out=[\"b\"], batch=256, \
              objective=\"JumpRelu { l0: 1.0, bandwidth: 0.5 }\", features=16, steps=5000, learning_rate=0.5, warmup=250, \
              decay=1000, clip=1.0, sparsity_warmup=250, dead_after=100000, auxiliary=0.0, resample_every=1000, seed=0"
         );

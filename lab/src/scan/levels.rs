@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::Path;
 
+use coverslip_bundle::signature::Trust;
 use coverslip_profile::{Calibration, Check, Profile};
 
 use crate::host::SCANNER_ID;
@@ -20,14 +21,19 @@ impl Levels {
     /// Of the scanner that `--scanner` names, or of the only one in the profile.
     ///
     /// # Errors
-    /// Where the profile cannot be read, or has several scanners and none is named.
-    pub(super) fn of(profile: Option<&Path>, named: Option<&str>, alpha: f64) -> Result<Levels, Box<dyn Error>> {
+    /// Where the profile cannot be read, is signed by nobody in `trust`, or has several scanners and none is named.
+    pub(super) fn of(
+        profile: Option<&Path>,
+        trust: &Trust,
+        named: Option<&str>,
+        alpha: f64,
+    ) -> Result<Levels, Box<dyn Error>> {
         let named = named.map(str::to_owned);
         let Some(path) = profile else {
             let scanner_id = named.unwrap_or_else(|| SCANNER_ID.to_owned());
             return Ok(Levels { scanner_id, alpha, calibration: None });
         };
-        let (profile, _) = Profile::open(path)?;
+        let (profile, ..) = Profile::open_trusted(path, trust)?;
         let ids: Vec<&str> = profile.scanners.iter().map(|scanner| scanner.id.as_str()).collect();
         let scanner_id = match (named, ids.as_slice()) {
             (Some(named), _) => named,

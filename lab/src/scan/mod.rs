@@ -63,7 +63,8 @@ pub(crate) fn run(scan: &Scan) -> Result<Ending, Box<dyn Error>> {
     let drafts = outputs::prepare(&claim)?;
     let stop = stop_flag();
     let session = open(&scan.setup, &stop)?;
-    let levels = Levels::of(scan.setup.profile.as_deref(), scan.scanner.as_deref(), scan.settings.alpha)?;
+    let Setup { profile, trust, .. } = &scan.setup;
+    let levels = Levels::of(profile.as_deref(), trust, scan.scanner.as_deref(), scan.settings.alpha)?;
     let scanned = scanned(scan, source.as_mut(), &mpp, &session, &levels.scanner_id, &stop)?;
     let slide_json = outputs::slide_json(&scanned, &session);
     session.close()?;

@@ -10,6 +10,8 @@ use coverslip_bundle::{Bundle, Digest, MANIFEST_FILE};
 use coverslip_profile::{PROFILE_FILE, Profile};
 use minisign::SecretKey;
 
+use crate::claim;
+
 /// What is signed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Kind {
@@ -73,10 +75,10 @@ struct Opened {
 }
 
 /// Checks the folder as a host does, signs it, and checks the signature with the code that hosts run. An older signature
-/// is replaced.
+/// is replaced. No command that replaces the folder, and no other that signs it, runs meanwhile.
 ///
 /// # Errors
-/// Where the folder is not whole, or the signature cannot be written.
+/// Where another command writes the folder, where it is not whole, or the signature cannot be written.
 pub(crate) fn sign(
     kind: Kind,
     folder: &Path,
@@ -84,6 +86,9 @@ pub(crate) fn sign(
     note: Option<&str>,
     out: &mut impl Write,
 ) -> Result<(), Box<dyn Error>> {
+    // By its own name: `.` has none.
+    let place = folder.canonicalize().map_err(|error| format!("{}: {error}", folder.display()))?;
+    let _claim = claim::beside(&place)?;
     let opened = kind.open(folder, &Trust::default())?;
     let path = folder.join(kind.file());
     let content = coverslip_files::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;

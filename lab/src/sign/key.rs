@@ -7,6 +7,8 @@ use coverslip_bundle::signature::PublicKey;
 use ct_codecs::{Base64, Decoder};
 use minisign::{KeyPair, SecretKey, SecretKeyBox};
 
+use crate::claim;
+
 /// How a secret key is protected.
 #[derive(Debug)]
 pub(crate) enum Password {
@@ -36,8 +38,9 @@ const CHECKSUM_BYTES: usize = 32;
 /// Makes a key pair, writes it to two new files and returns the public key.
 ///
 /// # Errors
-/// Where a file is there already or cannot be written, or no password can be asked for.
+/// Where a file is there already, is written by another command or cannot be written, or no password can be asked for.
 pub(crate) fn generate(secret: &Path, public: &Path, password: &Password) -> Result<PublicKey, Box<dyn Error>> {
+    let _claims = [claim::beside(secret)?, claim::beside(public)?];
     for path in [secret, public] {
         if path.symlink_metadata().is_ok() {
             return Err(format!("{} exists, and a key is never replaced: choose another place", path.display()).into());

@@ -62,9 +62,9 @@ impl Place {
         place
     }
 
-    /// The file with the number of calls.
-    pub(crate) fn count(&self) -> PathBuf {
-        self.root.join("count")
+    /// The file with the calls at which a fault can happen.
+    pub(crate) fn list(&self) -> PathBuf {
+        self.root.join("calls")
     }
 
     /// The inputs, made by the commands themselves.

@@ -8,7 +8,7 @@
  *   FAULT_KIND=read   EIO, this read of a file only
  *   FAULT_KIND=kill   the process ends by SIGKILL before the call
  *
- * At the end the file FAULT_COUNT gets the number of calls, unless the process was killed.
+ * Without FAULT_AT nothing fails, and the file FAULT_LIST gets a line for each call: its number, its name, its file.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -30,6 +30,7 @@
 enum { ROOM = 1, CHANGE = 2, READ = 4 };
 
 static atomic_long calls;
+static int list = -1;
 static char root[PATH_MAX];
 static size_t root_length;
 static long at = -1;
@@ -42,48 +43,48 @@ __attribute__((constructor)) static void begin(void) {
     root_length = strlen(root);
     if (number) at = atol(number);
     static const char *const names[] = {"", "full", "sealed", "error", "read", "kill"};
+    const char *listed = getenv("FAULT_LIST");
+    if (listed && !number) list = open(listed, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
     for (int i = FULL; i <= KILL; i++) {
         if (!strcmp(name, names[i])) kind = i;
     }
-}
-
-__attribute__((destructor)) static void end(void) {
-    const char *path = getenv("FAULT_COUNT");
-    FILE *file = path ? fopen(path, "w") : NULL;
-    if (!file) return;
-    fprintf(file, "%ld\n", atomic_load(&calls));
-    fclose(file);
 }
 
 static int below(const char *path) {
     return kind != NONE && path && !strncmp(path, root, root_length);
 }
 
-static int open_below(int fd) {
-    char link[64], path[PATH_MAX];
-    if (kind == NONE) return 0;
+/* The path of an open file, if it lies below the root. */
+static const char *open_below(int fd, char path[PATH_MAX]) {
+    char link[64];
+    if (kind == NONE) return NULL;
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    ssize_t length = readlink(link, path, sizeof path - 1);
-    if (length < 0) return 0;
+    ssize_t length = readlink(link, path, PATH_MAX - 1);
+    if (length < 0) return NULL;
     path[length] = 0;
-    return below(path);
+    return below(path) ? path : NULL;
 }
 
-/* Whether this call fails; errno says how. */
-static int fails(int does) {
+#define REAL(name) (__extension__(__typeof__(&name))dlsym(RTLD_NEXT, #name))
+
+/* Whether this call on a file below the root fails; errno says how. */
+static int fails(int does, const char *name, const char *path) {
     int counts = kind == FULL ? does & ROOM : kind == READING ? does & READ : does & (ROOM | CHANGE);
     if (!counts) return 0;
     long number = atomic_fetch_add(&calls, 1);
+    if (list >= 0) {
+        char line[PATH_MAX + 64];
+        int length = snprintf(line, sizeof line, "%ld %s %s\n", number, name, path);
+        if (length > 0 && (size_t)length < sizeof line) (void)!REAL(write)(list, line, (size_t)length);
+    }
     if (at < 0 || number < at || (number > at && kind != FULL && kind != SEALED)) return 0;
     if (kind == KILL) kill(getpid(), SIGKILL);
     errno = kind == FULL ? ENOSPC : kind == SEALED ? EROFS : EIO;
     return 1;
 }
 
-#define REAL(name) (__extension__(__typeof__(&name))dlsym(RTLD_NEXT, #name))
-
 static int opens(const char *path, int flags) {
-    return below(path) && (flags & (O_CREAT | O_TRUNC)) && fails(ROOM | CHANGE);
+    return below(path) && (flags & (O_CREAT | O_TRUNC)) && fails(ROOM | CHANGE, "open", path);
 }
 
 #define OPEN(name)                                                                                                         \
@@ -97,60 +98,38 @@ static int opens(const char *path, int flags) {
 OPEN(open)
 OPEN(open64)
 
-ssize_t write(int fd, const void *bytes, size_t count) {
-    return fd > 2 && open_below(fd) && fails(ROOM | CHANGE) ? -1 : REAL(write)(fd, bytes, count);
-}
-
-ssize_t writev(int fd, const struct iovec *parts, int count) {
-    return fd > 2 && open_below(fd) && fails(ROOM | CHANGE) ? -1 : REAL(writev)(fd, parts, count);
-}
-
-ssize_t copy_file_range(int in, off_t *from, int out, off_t *to, size_t count, unsigned flags) {
-    if (open_below(out) && fails(ROOM | CHANGE)) return -1;
-    return REAL(copy_file_range)(in, from, out, to, count, flags);
-}
-
-ssize_t sendfile64(int out, int in, off64_t *from, size_t count) {
-    return open_below(out) && fails(ROOM | CHANGE) ? -1 : REAL(sendfile64)(out, in, from, count);
-}
-
-ssize_t read(int fd, void *bytes, size_t count) {
-    return fd > 2 && open_below(fd) && fails(READ) ? -1 : REAL(read)(fd, bytes, count);
-}
-
-ssize_t pread64(int fd, void *bytes, size_t count, off64_t from) {
-    return open_below(fd) && fails(READ) ? -1 : REAL(pread64)(fd, bytes, count, from);
-}
-
-#define ON_FILE(name, does, parameters, arguments)                                                                         \
-    int name parameters {                                                                                                  \
-        return open_below(fd) && fails(does) ? -1 : REAL(name) arguments;                                                  \
+/* A call on an open file. */
+#define ON_FILE(kind, name, does, file, parameters, arguments)                                                             \
+    kind name parameters {                                                                                                 \
+        char place[PATH_MAX];                                                                                              \
+        const char *path = file > 2 ? open_below(file, place) : NULL;                                                      \
+        return path && fails(does, #name, path) ? -1 : REAL(name) arguments;                                               \
     }
-ON_FILE(fsync, ROOM | CHANGE, (int fd), (fd))
-ON_FILE(fdatasync, ROOM | CHANGE, (int fd), (fd))
-ON_FILE(ftruncate64, CHANGE, (int fd, off64_t length), (fd, length))
-ON_FILE(fchmod, CHANGE, (int fd, mode_t mode), (fd, mode))
+ON_FILE(ssize_t, write, ROOM | CHANGE, fd, (int fd, const void *bytes, size_t count), (fd, bytes, count))
+ON_FILE(ssize_t, writev, ROOM | CHANGE, fd, (int fd, const struct iovec *parts, int count), (fd, parts, count))
+ON_FILE(ssize_t, copy_file_range, ROOM | CHANGE, out,
+        (int in, off_t *from, int out, off_t *to, size_t count, unsigned flags), (in, from, out, to, count, flags))
+ON_FILE(ssize_t, sendfile64, ROOM | CHANGE, out, (int out, int in, off64_t *from, size_t count), (out, in, from, count))
+ON_FILE(ssize_t, read, READ, fd, (int fd, void *bytes, size_t count), (fd, bytes, count))
+ON_FILE(ssize_t, pread64, READ, fd, (int fd, void *bytes, size_t count, off64_t from), (fd, bytes, count, from))
+ON_FILE(int, fsync, ROOM | CHANGE, fd, (int fd), (fd))
+ON_FILE(int, fdatasync, ROOM | CHANGE, fd, (int fd), (fd))
+ON_FILE(int, ftruncate64, CHANGE, fd, (int fd, off64_t length), (fd, length))
+ON_FILE(int, fchmod, CHANGE, fd, (int fd, mode_t mode), (fd, mode))
 
-int rename(const char *from, const char *to) {
-    return below(to) && fails(CHANGE) ? -1 : REAL(rename)(from, to);
-}
-
-int mkdir(const char *path, mode_t mode) {
-    return below(path) && fails(ROOM | CHANGE) ? -1 : REAL(mkdir)(path, mode);
-}
-
-int symlink(const char *target, const char *path) {
-    return below(path) && fails(ROOM | CHANGE) ? -1 : REAL(symlink)(target, path);
-}
-
-int unlink(const char *path) {
-    return below(path) && fails(CHANGE) ? -1 : REAL(unlink)(path);
-}
+/* A call on a path. */
+#define ON_PATH(name, does, parameters, arguments)                                                                         \
+    int name parameters {                                                                                                  \
+        return below(path) && fails(does, #name, path) ? -1 : REAL(name) arguments;                                        \
+    }
+ON_PATH(rename, CHANGE, (const char *from, const char *path), (from, path))
+ON_PATH(mkdir, ROOM | CHANGE, (const char *path, mode_t mode), (path, mode))
+ON_PATH(symlink, ROOM | CHANGE, (const char *target, const char *path), (target, path))
+ON_PATH(unlink, CHANGE, (const char *path), (path))
+ON_PATH(rmdir, CHANGE, (const char *path), (path))
 
 int unlinkat(int fd, const char *path, int flags) {
-    return (below(path) || open_below(fd)) && fails(CHANGE) ? -1 : REAL(unlinkat)(fd, path, flags);
-}
-
-int rmdir(const char *path) {
-    return below(path) && fails(CHANGE) ? -1 : REAL(rmdir)(path);
+    char place[PATH_MAX];
+    const char *found = below(path) ? path : open_below(fd, place);
+    return found && fails(CHANGE, "unlinkat", found) ? -1 : REAL(unlinkat)(fd, path, flags);
 }

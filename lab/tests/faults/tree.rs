@@ -46,6 +46,11 @@ impl Tree {
         copy(&self.root, place);
     }
 
+    /// Whether no file was added, changed or removed, hidden ones among them.
+    pub(crate) fn is_the_same(&self, other: &Tree) -> bool {
+        self.files == other.files
+    }
+
     /// The results: drafts, locks, and the folders and checkpoints of runs that go on are none.
     fn results(&self) -> impl Iterator<Item = (&String, &Content)> {
         self.files.iter().filter(|(name, _)| !is_hidden(name))

@@ -50,6 +50,14 @@ impl OpenSlide {
         };
         Ok(OpenSlide { path: path.into(), slide, info: SourceInfo { levels, ..info }, words: Vec::new() })
     }
+
+    /// Decodes a pixel: OpenSlide opens files whose compression it does not decode.
+    ///
+    /// # Errors
+    /// OpenSlide's own words. The slide gives nothing but these from then on.
+    pub(super) fn expect_pixels(&mut self) -> Result<(), String> {
+        self.slide.read(0, 0, 1, 1, &mut self.words)
+    }
 }
 
 impl SlideSource for OpenSlide {

@@ -270,6 +270,33 @@ fn unsupported_files_are_refused_by_name() {
     let error = refusal(&file.0);
     assert!(error.contains("found Aperio's JPEG 2000 (compression 33005), which is not read"), "{error}");
 
+    // Whichever reader is here, the one command leads to a file that opens: tried with libvips 8.14, and with tifffile
+    // where libtiff knows no decoder.
+    for (code, aperio, name, command) in [
+        (50_000_u16, false, "Zstandard (compression 50000)", "`vips tiffsave in.tif out.tif"),
+        (50_001, false, "WebP (compression 50001)", "`vips tiffsave in.tif out.tif"),
+        (33_004, false, "JPEG 2000 (compression 33004)", "`vips tiffsave in.tif out.tif"),
+        (33_005, false, "Aperio's JPEG 2000 (compression 33005)", "`vips tiffsave in.tif out.tif"),
+        (34_712, false, "JPEG 2000 (compression 34712)", "`pip install tifffile imagecodecs`"),
+        (50_002, false, "JPEG XL (compression 50002)", "`pip install tifffile imagecodecs`"),
+        (33_005, true, "Aperio's JPEG 2000 (compression 33005)", "openslide"),
+    ] {
+        let file = Temporary::new(&format!("compression_{code}_{aperio}.tif"));
+        let mut encoder = TiffEncoder::new(file.create()).unwrap();
+        let mut directory = encoder.image_directory().unwrap();
+        tiled(&mut directory, 1);
+        directory.write_tag(Tag::Compression, code).unwrap();
+        if aperio {
+            directory.write_tag(Tag::ImageDescription, "Aperio Image Library v1").unwrap();
+        }
+        directory.finish().unwrap();
+        drop(encoder);
+        let error = refusal(&file.0);
+        // OpenSlide, where it is here, opens some of these files and decodes none.
+        assert!(error.contains(&format!("found {name}, which is not read")), "{error}");
+        assert!(error.to_lowercase().contains(command), "{error}");
+    }
+
     for (name, bytes, words) in [
         ("jp2", &b"\0\0\0\x0cjP  \r\n\x87\n"[..], "JPEG 2000"),
         ("zip", b"PK\x03\x04", "a zip archive"),

@@ -293,7 +293,7 @@ pub(super) fn compression_name(code: u16) -> String {
         8 | 32946 => "deflate".into(),
         32773 => "PackBits".into(),
         33003 | 33005 => format!("Aperio's JPEG 2000 (compression {code})"),
-        34712 => "JPEG 2000 (compression 34712)".into(),
+        33004 | 34712 => format!("JPEG 2000 (compression {code})"),
         34887 => "LERC (compression 34887)".into(),
         34892 => "lossy JPEG of DNG (compression 34892)".into(),
         34925 => "LZMA (compression 34925)".into(),

@@ -55,7 +55,7 @@ impl TiffSlide {
         }
         let flavour = Flavour::of(&file, &images[0]);
         let chosen = choose::choose(&file, &images, flavour, scene).map_err(fail)?;
-        let layout = Layout::read(&file, &images[chosen.image]).map_err(|why| unsupported(path, why))?;
+        let layout = Layout::read(&file, &images[chosen.image]).map_err(|why| unsupported(path, flavour, why))?;
         let info = describe(path, &file, &images, &layout, flavour, chosen);
         let cache = ChunkCache::new(CACHE_BYTES, |chunk: &Option<Chunk>| chunk.as_ref().map_or(1, Chunk::bytes));
         Ok(TiffSlide { path: path.into(), file, layout, info, cache })
@@ -127,16 +127,25 @@ fn foreign(path: &Path, format: &'static str) -> Refusal {
 }
 
 /// Names what this reader does not support, and what leads to a file that opens.
-fn unsupported(path: &Path, why: Unsupported) -> Refusal {
+fn unsupported(path: &Path, flavour: Flavour, why: Unsupported) -> Refusal {
     const PIXELS: &str =
         "Convert it, for example with `vips tiffsave in.tif out.tif --tile --compression jpeg --bigtiff`";
+    // libtiff, by which vips reads, does not decode some compressions.
+    const BY_TIFFFILE: &str = "Convert it, for example with `python3 -c \"import tifffile as t; t.imwrite('out.tif', \
+                               t.imread('in.tif'), tile=(256, 256), photometric='rgb', compression='jpeg')\"` after \
+                               `pip install tifffile imagecodecs`";
     const COLORS: &str = "Convert it, for example with `vips colourspace in.tif rgb.v srgb && vips tiffsave rgb.v out.tif --tile \
                           --compression jpeg --bigtiff`";
     let (expected, found, help) = match why {
         Unsupported::Damaged(text) => return Refusal::failed(format!("{}: {text}", path.display())),
         Unsupported::TooLarge(text) => return Refusal::failed(format!("{}: {text}. {PIXELS}", path.display())),
         Unsupported::Compression(code) => {
-            let help = if matches!(code, 33003 | 33005) { Help::OpenSlide } else { Help::Either(PIXELS) };
+            let help = match code {
+                // OpenSlide decodes it in Aperio's own files alone.
+                33003 | 33005 if flavour == Flavour::Aperio => Help::OpenSlide,
+                34712 | 50002 | 52546 => Help::Either(BY_TIFFFILE),
+                _ => Help::Either(PIXELS),
+            };
             ("JPEG, deflate, LZW or no compression", compression_name(code), help)
         }
         Unsupported::Color(found) => ("RGB with 8 bits per channel", found, Help::Advice(COLORS)),

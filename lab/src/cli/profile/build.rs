@@ -37,7 +37,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: Args, out: &mut dyn Write) -> Result<(), Box<dyn Error>> {
     let request = BuildRequest {
-        setup: args.sampling.setup(None),
+        setup: args.sampling.setup(None)?,
         sampling: args.sampling.sampling()?,
         scanners: args.scanners,
         out: args.out,

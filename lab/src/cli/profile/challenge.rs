@@ -33,7 +33,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: Args, out: &mut dyn Write) -> Result<(), Box<dyn Error>> {
     let request = ChallengeRequest {
-        setup: args.sampling.setup(Some(args.profile)),
+        setup: args.sampling.setup(Some(args.profile))?,
         sampling: args.sampling.sampling()?,
         slides: args.slides,
         scanner: args.scanner,

@@ -1,11 +1,12 @@
 //! Options of the profile commands that play slides.
 
+use std::error::Error;
 use std::path::PathBuf;
 
-use coverslip_bundle::signature::Trust;
 use coverslip_plugin_abi as abi;
 
 use super::super::options::checked_mpp;
+use super::super::trust::TrustArgs;
 use crate::host::{EngineChoice, Setup};
 use crate::profile::Sampling;
 
@@ -29,19 +30,21 @@ pub(super) struct SamplingArgs {
     /// The same seed draws the same slides and tiles
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    #[command(flatten)]
+    trust: TrustArgs,
 }
 
 impl SamplingArgs {
     /// On the CPU, with a profile where one is given.
-    pub(super) fn setup(&self, profile: Option<PathBuf>) -> Setup {
-        Setup {
+    pub(super) fn setup(&self, profile: Option<PathBuf>) -> Result<Setup, Box<dyn Error>> {
+        Ok(Setup {
             library: self.library.clone(),
             bundle: Some(self.bundle.clone()),
             profile,
-            trust: Trust::default(),
+            trust: self.trust.trust()?,
             engine: EngineChoice { engine: abi::ENGINE_CPU, ..EngineChoice::default() },
             threads: self.threads,
-        }
+        })
     }
 
     pub(super) fn sampling(&self) -> Result<Sampling, String> {

@@ -1,6 +1,7 @@
 //! A fence around a library that reads a stranger's bytes. A panic of it is an error of the file, not of the program.
 //! Memory that cannot be had aborts instead and is not caught here: callers bound the work first.
 
+use std::any::Any;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::Once;
@@ -10,11 +11,25 @@ thread_local! {
     static INSIDE: Cell<bool> = const { Cell::new(false) };
 }
 
+/// What a panic that was caught says.
+pub fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message")
+}
+
 /// Runs `work`. A panic becomes a sentence, and nothing of it is printed.
 ///
 /// # Errors
-/// The panic's text.
+/// A sentence with the panic's text.
 pub fn fenced<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    caught(work).map_err(|panic| format!("the library that reads it panics ({panic}): the file is damaged"))
+}
+
+/// Runs `work`. Nothing of a panic is printed.
+///
+/// # Errors
+/// The panic's text, fit for a terminal.
+pub fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let others = take_hook();
@@ -30,11 +45,7 @@ pub fn fenced<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     let outer = INSIDE.replace(true);
     let done = catch_unwind(AssertUnwindSafe(work));
     INSIDE.set(outer);
-    done.map_err(|panic| {
-        let text = panic.downcast_ref::<String>().map(String::as_str);
-        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
-        format!("the library that reads it panics ({}): the file is damaged", text.escape_default())
-    })
+    done.map_err(|panic| panic_text(&*panic).escape_default().to_string())
 }
 
 #[cfg(test)]
@@ -47,6 +58,10 @@ mod tests {
         let none: [u8; 0] = [];
         let found = fenced(|| none[std::hint::black_box(3)]).unwrap_err();
         assert!(found.contains("out of bounds"), "{found}");
+        let found = fenced(|| panic!("a text that is no String")).unwrap_err();
+        assert!(found.contains("(a text that is no String)"), "{found}");
+        let found = fenced(|| std::panic::panic_any(7)).unwrap_err();
+        assert!(found.contains("(no message)"), "{found}");
         assert!(!INSIDE.get());
     }
 }
