@@ -93,6 +93,8 @@ impl FocusMeter {
         let Self { green, scratch, a, b, wide, c, .. } = self;
         green.clear();
         green.extend(rgb.as_chunks::<3>().0.iter().map(|pixel| u16::from(pixel[1])));
+        // Its ends have the wider sums of the tile before, too large for the first ones.
+        scratch.clear();
         for plane in [&mut *scratch, &mut *a] {
             plane.resize(side * side, 0);
         }
@@ -117,15 +119,11 @@ fn five([ll, l, m, r, rr]: [i32; 5]) -> i32 {
 }
 
 /// Makes each value of `to` from the `N` values of `from` around it, at a distance of `step`. The plane is taken as one
-/// line: what runs over a border stays in the margin, and the ends are zero, whatever an earlier tile left there.
-fn taps<T: Copy, U: Copy + Default, const N: usize>(from: &[T], to: &mut [U], step: usize, make: impl Fn([T; N]) -> U) {
+/// line: what runs over a border stays in the margin, and the ends are left as they were.
+fn taps<T: Copy, U, const N: usize>(from: &[T], to: &mut [U], step: usize, make: impl Fn([T; N]) -> U) {
     let n = from.len() - (N - 1) * step;
     let shifted: [&[T]; N] = std::array::from_fn(|tap| &from[tap * step..][..n]);
-    let (start, rest) = to.split_at_mut(N / 2 * step);
-    let (inside, end) = rest.split_at_mut(n);
-    start.fill(U::default());
-    end.fill(U::default());
-    for (i, out) in inside.iter_mut().enumerate() {
+    for (i, out) in to[N / 2 * step..][..n].iter_mut().enumerate() {
         *out = make(shifted.map(|line| line[i]));
     }
 }
