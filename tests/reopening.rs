@@ -51,7 +51,10 @@ fn runtimes_leave_nothing() {
     (0..3).for_each(|_| round(&onnx));
     let before = (0..50).map(|_| collected()).min().expect("fifty looks");
     (0..ROUNDS / 5).for_each(|_| round(&onnx));
-    // Threads that end have ten seconds.
-    let after = (0..1000).map(|_| collected()).find(|bytes| *bytes <= before).unwrap_or_else(collected);
-    assert!(after <= before, "{before} bytes before {} runtimes, {after} after them", ROUNDS / 5);
+    // What grows without end never comes back to where it was; what is collected late does.
+    let back = (0..ROUNDS).any(|_| {
+        round(&onnx);
+        (0..10).any(|_| collected() <= before)
+    });
+    assert!(back, "{before} bytes before {ROUNDS} runtimes, never so few again: {} after them", collected());
 }

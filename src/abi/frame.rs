@@ -1,11 +1,16 @@
 //! `coverslip_frame` → a checked header and its pixels. On the acquisition thread: nothing here allocates.
 
+use std::mem::offset_of;
+
 use coverslip_plugin_abi as abi;
 
 use super::structs::read_struct;
 use crate::config::range::in_range;
 use crate::tiles::frame::{FrameBytes, FrameHeader, FrameLimits, FrameTag, Memory};
 use coverslip_base::error::{Result, error};
+
+/// The formats of version 1.0. A host of then is answered as then: it knows no tone and no channel.
+const FORMATS_OF_1_0: [u32; 4] = [abi::PFNC_RGB8, abi::PFNC_BGR8, abi::PFNC_RGBA8, abi::PFNC_BGRA8];
 
 /// The frame's header, checked against the contract and the slide's limits, and its bytes.
 ///
@@ -14,6 +19,14 @@ use coverslip_base::error::{Result, error};
 pub(super) unsafe fn read<'a>(frame: *const abi::Frame, limits: FrameLimits) -> Result<(FrameHeader, FrameBytes<'a>)> {
     // SAFETY: the caller's promise.
     let frame = unsafe { read_struct(frame, "coverslip_frame") }?;
+    if frame.struct_size as usize <= offset_of!(abi::Frame, channel) && !FORMATS_OF_1_0.contains(&frame.pixel_format) {
+        return Err(error!(
+            UNSUPPORTED_FORMAT,
+            "frame.pixel_format is {:#010x}: expected RGB8, BGR8, RGBA8 or BGRA8 of a host that was compiled against version \
+             1.0; compile it against 1.1 for the formats of cameras",
+            frame.pixel_format
+        ));
+    }
     in_range("frame.channel", frame.channel, abi::CHANNEL_ALL..=abi::CHANNEL_BLUE)?;
     in_range("frame.mask_format", frame.mask_format, abi::MASK_NONE..=abi::MASK_BITS)?;
     in_range("unknown bits of frame.flags", frame.flags & !abi::FRAME_CONTIGUOUS, 0..=0)?;

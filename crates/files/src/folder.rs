@@ -180,7 +180,8 @@ mod tests {
         assert_eq!(fs::read(out.join("manifest.json")).unwrap(), b"second");
         let refused = Folder::beside(&claim).unwrap().settle(Replace { force: false, ..REPLACE }).unwrap_err();
         assert!(refused.to_string().contains("replace the bundle with --force"), "{refused}");
-        fs::remove_file(out.join("manifest.json")).unwrap();
+        // Something else lies there; an empty folder would be a free place.
+        fs::rename(out.join("manifest.json"), out.join("notes.json")).unwrap();
         let refused = Folder::beside(&claim).unwrap().settle(REPLACE).unwrap_err();
         assert!(refused.to_string().contains("not even with --force"), "{refused}");
         drop(claim);

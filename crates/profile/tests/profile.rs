@@ -50,9 +50,10 @@ fn a_profile_round_trips_and_its_digest_is_its_manifest() {
     assert!(write(&profile(), &place, false).unwrap_err().to_string().contains("exists"));
     assert_eq!(write(&profile(), &place, true).unwrap(), digest);
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
-    // A directory that is not a profile is not replaced.
+    // A directory that has something else is not replaced; an empty one would be a free place.
     let other = dir.path().join("other");
     std::fs::create_dir(&other).unwrap();
+    std::fs::write(other.join("notes"), "").unwrap();
     assert!(write(&profile(), &other, true).unwrap_err().to_string().contains("not even with --force"));
 }
 

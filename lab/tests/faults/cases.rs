@@ -92,7 +92,9 @@ impl Place {
             format!("{PROFILE} --name inputs --out in/profile"),
         ] {
             let output = Command::new(COMMAND).args(words(&line)).current_dir(&self.root).output().unwrap();
-            assert!(output.status.success(), "{line}: {}", super::text(&output));
+            // An SAE of two steps is worth nothing, which ends with 3; it is written all the same.
+            let done = output.status.success() || line.starts_with("sae train") && output.status.code() == Some(3);
+            assert!(done, "{line}: {}", super::text(&output));
         }
     }
 }
@@ -259,8 +261,8 @@ fn analyses() -> Vec<Case> {
         ),
         within(
             "sae-train",
-            "sae train --embeddings in/e.safetensors --tap last --steps 4 --batch 4 --checkpoint-every 2 --expansion 1 --k 3 \
-             --restart",
+            "sae train --embeddings in/e.safetensors --tap last --held-out 0 --steps 300 --batch 4 --checkpoint-every 150 --expansion 1 \
+             --k 3 --restart",
             "--seed 1",
             "--seed 2",
         ),
