@@ -55,7 +55,7 @@ fn at_random() {
     let file = std::env::var("COVERSLIP_WORKER_SABOTAGE").unwrap();
     let mut dice = Dice(seed);
     let (mut before, mut after, mut done) = (Vec::new(), Vec::new(), [0u32; 6]);
-    let (mut restarts, mut retried, mut failed) = (0, 0, 0);
+    let (mut restarts, mut retried, mut failed, mut handed_over) = (0, 0, 0, 0);
     let rounds = kills.div_ceil(KILLS) + WARM + SEEN;
     for round in 0..rounds {
         let runtime = apart(bundle(), |desc| desc.worker_timeout_ms = 1_500).expect("a worker");
@@ -66,6 +66,7 @@ fn at_random() {
         failed += counts[TILE_FAILED as usize];
         // A busy machine can make a worker hang that nobody has stopped: then there were three.
         let lost = runtime.info().fallback_reason != REASON_NONE;
+        handed_over += usize::from(lost);
         assert!(lost || counts[TILE_DONE as usize] == 2 * TILES as usize, "seed {seed}, round {round}: {counts:?}");
         runtime.close(20_000).expect("every thread ends");
         let _ = std::fs::remove_file(&file);
@@ -83,7 +84,12 @@ fn at_random() {
          run again, {failed} tiles failed; {counts:?} threads, descriptors, children, and {resident_before} to {resident} kB"
     );
     assert_eq!(counts, counts_before, "threads, descriptors, children");
-    assert!(resident <= resident_before + 8_000, "{resident_before} kB before, {resident} kB after");
+    // An engine that took over in this process leaves its heap's pages behind.
+    let room = 8_000 + if handed_over > 0 { 16_000 } else { 0 };
+    assert!(
+        resident <= resident_before + room,
+        "{resident_before} kB before, {resident} kB after, {handed_over} handed over"
+    );
     assert!(u64::from(kills) / 2 < restarts && failed < kills as usize / 10, "{restarts} restarts, {failed} failed");
 }
 
