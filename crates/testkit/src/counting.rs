@@ -1,7 +1,11 @@
 //! An allocator that counts, for tests of what allocates nothing and of what gives everything back:
 //!
-//!     #[global_allocator]
-//!     static ALLOCATOR: Counting = Counting;
+//! ```
+//! use coverslip_testkit::Counting;
+//!
+//! #[global_allocator]
+//! static ALLOCATOR: Counting = Counting;
+//! ```
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
