@@ -1,8 +1,8 @@
 //! What cameras deliver: from a frame's bytes, in the format that its PFNC code names, to 8-bit channels.
 //!
-//! [`format`] says what a code means, [`unpack`] reads levels out of bytes, [`mosaic`] interpolates a Bayer mosaic,
-//! [`tone`] makes channels of levels. [`developer`] does all of it for one row; `copy` is its short way for 8-bit formats
-//! whose levels are the channels. [`validity`] says which pixels were captured. Memory is asked for once; developing
+//! `format` says what a code means, `unpack` reads levels out of bytes, `mosaic` interpolates a Bayer mosaic,
+//! `tone` makes channels of levels. `developer` does all of it for one row; `copy` is its short way for 8-bit formats
+//! whose levels are the channels. `validity` says which pixels were captured. Memory is asked for once; developing
 //! a row allocates nothing.
 
 #![deny(unsafe_code)]

@@ -32,7 +32,7 @@ impl Slides {
 }
 
 /// Reads the slides, and deals them out in turn: those that calibrate, and those that judge. A path is a slide, but a
-/// safetensors with a tensor `slide` i32 [n] has as many as that says.
+/// safetensors with a tensor `slide` i32 \[n\] has as many as that says.
 ///
 /// # Errors
 /// Where tiles cannot be read, or there are too few slides.

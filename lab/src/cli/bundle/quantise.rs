@@ -11,7 +11,7 @@ pub(super) struct Args {
     /// The bundle's directory
     bundle: PathBuf,
     /// Tiles of at least four slides, one PATH each: an image, a directory of images, or a .safetensors with `tiles` u8
-    /// [n, side, side, 3], and `slide` i32 [n] if it has more than one. Every second slide only judges
+    /// [n, side, side, 3], and `slide`, n of i32, if it has more than one. Every second slide only judges
     #[arg(long, required = true, num_args = 1.., value_name = "PATH")]
     tiles: Vec<PathBuf>,
     /// A profile of the bundle, whose flags the gate counts too
