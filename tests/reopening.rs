@@ -50,7 +50,7 @@ fn runtimes_leave_nothing() {
     // of an ended thread dozens of threads later: what is in use goes up and down by 200 KB. The peaks must not rise. Half a
     // kilobyte of each runtime would raise them by 80 KB.
     (0..3).for_each(|_| round(&onnx));
-    let mut peak = || {
+    let peak = || {
         let looks = (0..32).map(|_| {
             (0..5).for_each(|_| round(&onnx));
             collected()

@@ -23,8 +23,10 @@ from transcription import Int8Model, Model
 ROOT = Path(__file__).resolve().parents[2]
 EMBEDDING = 1e-9  # 1 − cosine, per tap, computed in float64
 # In int8 a value that lies between two steps may go to the other one by a rounding error of float32. Mostly none does:
-# 2e-13 was found. The same model without int8 is 2e-7 away and more.
+# 2e-13 was found. Where one does, it has moved by a step: 2e-7 was found. Whatever moves must stay three times as near as the
+# same model without int8.
 INT8 = 1e-8
+INT8_OF_FLOATS = 1 / 3
 FEATURES = 1e-4  # ‖f − f′‖ / ‖f‖; indices may differ between values closer than this
 VARIANTS = [
     ("topk", []),
@@ -241,7 +243,7 @@ def check_int8(tool, name, options, tiles):
     for kernels in ["plain-int8 plain", *here]:
         ours = tool.run(kernels, bundle, shown)
         figures = [one_minus_cosine(mixed[tap], ours[tap]) for tap in taps]
-        tool.report.line(f"{name}, {kernels} : int8 in float64 ({away:.1e} from no int8)", [("1-cos", INT8, figures)])
+        tool.report.line(f"{name}, {kernels} : int8 in float64 ({away:.1e} from no int8)", [("1-cos", max(INT8, INT8_OF_FLOATS * away), figures)])
 
 
 def find_coverslip():
