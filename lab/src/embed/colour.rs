@@ -25,24 +25,29 @@ impl Default for TileColour {
     }
 }
 
-/// Optical density of each level.
-pub(super) struct Densities([f32; 256]);
+/// What each level of R, G and B adds to a pixel's haematoxylin, in bins.
+pub(super) struct Densities([[f32; 256]; 3]);
 
 impl Densities {
     pub(super) fn new() -> Self {
-        Self(std::array::from_fn(|level| -(level.max(1) as f32 / 255.0).log10()))
+        let bins = |level: usize| -(level.max(1) as f32 / 255.0).log10() * (BINS as f32 / DENSEST);
+        Self(HAEMATOXYLIN.map(|h| std::array::from_fn(|level| h * bins(level))))
     }
 }
 
 impl TileColour {
     /// Adds RGB pixels.
     pub(super) fn add(&mut self, pixels: &[u8], densities: &Densities) {
-        for pixel in pixels.as_chunks::<3>().0 {
-            self.sums.iter_mut().zip(pixel).for_each(|(sum, level)| *sum += u64::from(*level));
-            let density: f32 =
-                pixel.iter().zip(HAEMATOXYLIN).map(|(level, h)| densities.0[usize::from(*level)] * h).sum();
-            self.density[bin(density)] += 1;
+        let ([red, green, blue], mut sums) = (&densities.0, [0u64; 3]);
+        for &[r, g, b] in pixels.as_chunks::<3>().0 {
+            sums[0] += u64::from(r);
+            sums[1] += u64::from(g);
+            sums[2] += u64::from(b);
+            // A negative one becomes 0.
+            let bin = (red[usize::from(r)] + green[usize::from(g)] + blue[usize::from(b)]) as usize;
+            self.density[bin.min(BINS - 1)] += 1;
         }
+        self.sums.iter_mut().zip(sums).for_each(|(all, these)| *all += these);
         self.pixels += pixels.len() as u64 / 3;
     }
 
@@ -56,10 +61,6 @@ impl TileColour {
         let above: u64 = self.density[nuclei.0..].iter().map(|count| u64::from(*count)).sum();
         above as f64 / self.pixels as f64
     }
-}
-
-fn bin(density: f32) -> usize {
-    ((density.max(0.0) * (BINS as f32 / DENSEST)) as usize).min(BINS - 1)
 }
 
 /// From which bin on an input's pixels count as nuclei.
@@ -88,7 +89,7 @@ impl Nuclei {
                 }
             }
         }
-        Self(best.1.max(bin(PALEST)))
+        Self(best.1.max((PALEST / DENSEST * BINS as f32) as usize))
     }
 }
 
