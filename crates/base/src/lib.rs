@@ -14,6 +14,8 @@ pub mod log;
 pub mod memory;
 pub mod sync;
 pub mod thread;
+#[cfg(windows)]
+mod windows;
 
 #[doc(hidden)]
 pub use coverslip_plugin_abi as codes;
