@@ -36,7 +36,7 @@ fn expect_a_tile(place: &Path) {
     let text = CString::new(missing.to_str().expect("UTF-8")).expect("no NUL");
     let refusal = open_with(place, |desc| desc.profile_path = text.as_ptr()).err().expect("there is no profile");
     let shown = missing.file_name().expect("a name").to_string_lossy().into_owned();
-    assert!(refusal.code == PROFILE_INVALID && refusal.message.contains("profile.json"), "{shown}: {refusal:?}");
+    assert!(refusal.code == BUNDLE_INVALID && refusal.message.contains("profile.json"), "{shown}: {refusal:?}");
 }
 
 fn bundle_at(place: &Path) {

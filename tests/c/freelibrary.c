@@ -37,7 +37,11 @@ static unsigned __stdcall caller(void *freed) {
 
 int main(int argc, char **argv) {
     CHECK(argc == 3);
-    const HMODULE module = LoadLibraryA(argv[1]);
+    /* Before the first call it goes, as any library does. */
+    HMODULE module = LoadLibraryA(argv[1]);
+    CHECK(module != NULL && FreeLibrary(module));
+    CHECK(GetModuleHandleA(argv[1]) == NULL);
+    module = LoadLibraryA(argv[1]);
     CHECK(module != NULL);
     const FARPROC entry = GetProcAddress(module, "coverslip_get_api");
     CHECK(entry != NULL);
