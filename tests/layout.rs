@@ -2,6 +2,10 @@
 //!
 //! A small reader takes the names from the header, a C compiler gives their offsets, and Rust gives those of its
 //! mirror. A member that is new, moved or retyped on one side therefore shows, even if sizes stay the same.
+//!
+//! On Windows the mirror is held against the golden files; for the header there, this test takes another compiler and what
+//! runs its programs: `CC=x86_64-w64-mingw32-gcc COVERSLIP_RUNNER=wine cargo test --test layout`.
+#![cfg_attr(windows, allow(dead_code, reason = "no C compiler is asked"))]
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -204,14 +208,19 @@ fn constants(header: &str) -> Vec<String> {
 /// Compiles and runs a C program that includes the header and whose main consists of these statements.
 fn ask_c(header: &str, statements: &str) -> String {
     let scratch = coverslip_testkit::Scratch::new("layout");
-    let (source, program) = (scratch.join("layout.c"), scratch.join("layout"));
+    let (source, program) = (scratch.join("layout.c"), scratch.join("layout.exe"));
     let text = format!(
         "#include \"{}\"\n#include <stdalign.h>\n#include <stdio.h>\nint main(void) {{\n{statements}return 0;\n}}\n",
         coverslip_testkit::root().join(header).display()
     );
     std::fs::write(&source, text).expect("the source");
     coverslip_testkit::run(coverslip_testkit::cc().arg("-std=c11").arg(&source).arg("-o").arg(&program));
-    coverslip_testkit::stdout(&mut Command::new(program))
+    let Ok(runner) = std::env::var("COVERSLIP_RUNNER") else {
+        return coverslip_testkit::stdout(&mut Command::new(program));
+    };
+    let mut words = runner.split_whitespace();
+    let mut command = Command::new(words.next().expect("a runner"));
+    coverslip_testkit::stdout(command.args(words).arg(program)).replace("\r\n", "\n")
 }
 
 fn c_layout(path: &str) -> String {
@@ -244,6 +253,7 @@ fn golden(name: &str) -> PathBuf {
     coverslip_testkit::root().join("plugin_abi/golden").join(name)
 }
 
+#[cfg(not(windows))]
 #[test]
 #[cfg(target_pointer_width = "64")]
 fn every_member_has_the_same_offset_in_the_header_in_rust_and_in_the_golden_file() {
@@ -254,6 +264,7 @@ fn every_member_has_the_same_offset_in_the_header_in_rust_and_in_the_golden_file
     coverslip_testkit::assert_golden(&golden("layout.txt"), &c);
 }
 
+#[cfg(not(windows))]
 #[test]
 fn every_constant_has_the_same_value() {
     let c = c_constants(HEADER);
@@ -261,7 +272,17 @@ fn every_constant_has_the_same_value() {
     coverslip_testkit::assert_golden(&golden("constants.txt"), &c);
 }
 
+#[cfg(windows)]
+#[test]
+fn the_mirror_is_what_the_golden_files_say() {
+    let said = |name: &str| std::fs::read_to_string(golden(name)).expect("a golden file").replace("\r\n", "\n");
+    coverslip_testkit::assert_same("layout.txt (expected) and plugin_abi (found)", &said("layout.txt"), &rust_layout());
+    let (constants, mirror) = (said("constants.txt"), rust_constants());
+    coverslip_testkit::assert_same("constants.txt (expected) and plugin_abi (found)", &constants, &mirror);
+}
+
 /// Hosts compiled against 1.0 go on: every member and every constant of its header is where and what it was.
+#[cfg(not(windows))]
 #[test]
 #[cfg(target_pointer_width = "64")]
 fn nothing_of_1_0_has_moved() {
@@ -276,6 +297,7 @@ fn nothing_of_1_0_has_moved() {
 }
 
 /// A constant's C type decides how it compares with a member: flags and formats are unsigned, codes are signed.
+#[cfg(not(windows))]
 #[test]
 fn every_constant_has_the_sign_of_its_rust_type() {
     let mut statements = String::new();

@@ -8,8 +8,7 @@
 //
 // Usage: 05_busy_and_recovery BUNDLE [LIBRARY]
 #include "example.hpp"
-
-#include <thread>
+#include "thread.hpp"
 
 namespace {
 
@@ -65,7 +64,7 @@ private:
     std::uint64_t taken_ = 0;
     Code last_ = Code::Ok;
     std::exception_ptr thrown_;
-    std::thread thread_; // The last member: it starts when the others are there.
+    example::thread thread_; // The last member: it starts when the others are there.
 };
 
 /// Nobody takes results while the stage moves, so frames are refused. Then somebody does, and the stage goes back.

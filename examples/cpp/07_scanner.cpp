@@ -13,10 +13,10 @@
 #include <cinttypes>
 #include <cstdio>
 #include <map>
-#include <thread>
 #include <vector>
 
 #include "../common/specimen.h"
+#include "thread.hpp"
 
 namespace {
 
@@ -124,7 +124,7 @@ private:
     coverslip::Slide &slide_;
     std::size_t recaptured_ = 0;
     std::exception_ptr thrown_;
-    std::thread thread_; // The last member: it starts when the others are there.
+    example::thread thread_; // The last member: it starts when the others are there.
 };
 
 struct Quality {

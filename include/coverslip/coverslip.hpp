@@ -43,7 +43,6 @@
 #include <iterator>
 #include <limits>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -61,6 +60,7 @@
 #include <windows.h>
 #else
 #include <dlfcn.h>
+#include <mutex>
 #endif
 
 #include "coverslip.h"
@@ -389,11 +389,34 @@ struct Host {
 };
 
 /** A runtime logs to the host that got the table last. If one process has two hosts of this wrapper, getting the
- *  table and opening must therefore not interleave. */
-inline std::mutex &connect_mutex() {
-    static std::mutex mutex;
-    return mutex;
-}
+ *  table and opening must therefore not interleave: this is held for both. */
+#if defined(_WIN32)
+class ConnectLock { // Not every MinGW has std::mutex.
+public:
+    ConnectLock() noexcept { AcquireSRWLockExclusive(&lock()); }
+    ~ConnectLock() { ReleaseSRWLockExclusive(&lock()); }
+    ConnectLock(const ConnectLock &) = delete;
+    ConnectLock &operator=(const ConnectLock &) = delete;
+
+private:
+    static SRWLOCK &lock() noexcept {
+        static SRWLOCK value = SRWLOCK_INIT;
+        return value;
+    }
+};
+#else
+class ConnectLock {
+public:
+    ConnectLock() : guard_(mutex()) {}
+
+private:
+    static std::mutex &mutex() {
+        static std::mutex value;
+        return value;
+    }
+    std::lock_guard<std::mutex> guard_;
+};
+#endif
 
 /** Closes the runtime when its last owner, the Runtime or a Slide, is destroyed. */
 struct RuntimeHandle {
@@ -462,7 +485,7 @@ public:
 private:
     friend class Runtime;
     explicit Library(std::shared_ptr<detail::Host> host) : host_(std::move(host)) {
-        const std::lock_guard<std::mutex> lock(detail::connect_mutex());
+        const detail::ConnectLock lock;
         host_->connect();
     }
     std::shared_ptr<detail::Host> host_;
@@ -855,7 +878,7 @@ public:
         auto owner = std::make_shared<detail::RuntimeHandle>(library.host_, options.close_timeout);
         Observer observer{std::move(progress), nullptr};
         coverslip_error error = make<coverslip_error>();
-        const std::lock_guard<std::mutex> lock(detail::connect_mutex());
+        const detail::ConnectLock lock;
         owner->host->connect();
         const std::int32_t code = owner->host->api->runtime_open(
             &desc, observer.progress ? &Observer::tell : nullptr, &observer, &owner->handle, &error);

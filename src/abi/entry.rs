@@ -30,6 +30,8 @@ pub unsafe extern "C" fn coverslip_get_api(host: *const HostInfo, api: *mut *con
         unsafe { read_text(info.name, "host_info.name") }?;
         log::set_host(info.log, info.log_user);
         library::set_host_minor(info.abi_minor);
+        #[cfg(windows)]
+        library::stay();
         // SAFETY: `api` is not null and the caller promises that it may be written.
         unsafe { api.write(&table::TABLE) };
         Ok(())

@@ -39,12 +39,48 @@ pub(super) fn folder() -> Option<PathBuf> {
     Some(path.parent()?.to_owned())
 }
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(windows)]
+pub(super) fn folder() -> Option<PathBuf> {
+    use std::os::windows::ffi::OsStringExt;
+
+    use windows_sys::Win32::System::LibraryLoader::{GET_MODULE_HANDLE_EX_FLAG_UNCHANGED_REFCOUNT, GetModuleFileNameW};
+
+    /// What Windows allows for a path at most, in UTF-16 units.
+    const LONGEST: usize = 32_767;
+    let module = own_module(GET_MODULE_HANDLE_EX_FLAG_UNCHANGED_REFCOUNT)?;
+    let mut path = coverslip_base::memory::reserve(LONGEST).ok()?;
+    path.resize(LONGEST, 0);
+    // SAFETY: a module that is loaded, and a buffer with its length.
+    let length = unsafe { GetModuleFileNameW(module, path.as_mut_ptr(), LONGEST as u32) } as usize;
+    let path = path.get(..length).filter(|path| !path.is_empty())?;
+    Some(PathBuf::from(std::ffi::OsString::from_wide(path)).parent()?.to_owned())
+}
+
+#[cfg(not(any(target_os = "linux", windows)))]
 pub(super) fn folder() -> Option<PathBuf> {
     None
 }
 
-#[cfg(all(test, target_os = "linux"))]
+/// From now on the library stays mapped until the process ends: FreeLibrary takes no code from under a thread that runs it.
+/// On Linux the linker's `-z nodelete` says so.
+#[cfg(windows)]
+pub(super) fn stay() {
+    own_module(windows_sys::Win32::System::LibraryLoader::GET_MODULE_HANDLE_EX_FLAG_PIN);
+}
+
+/// The module of this code: the library, or the program that it is linked into.
+#[cfg(windows)]
+fn own_module(flags: u32) -> Option<windows_sys::Win32::Foundation::HMODULE> {
+    use windows_sys::Win32::System::LibraryLoader::{GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS, GetModuleHandleExW};
+
+    let place = own_module as fn(u32) -> Option<windows_sys::Win32::Foundation::HMODULE>;
+    let (flags, mut module) = (flags | GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS, std::ptr::null_mut());
+    // SAFETY: with this flag the second argument is an address and no text; one handle is written.
+    let found = unsafe { GetModuleHandleExW(flags, place as *const u16, &mut module) };
+    (found != 0).then_some(module)
+}
+
+#[cfg(all(test, any(target_os = "linux", windows)))]
 mod tests {
     #[test]
     fn the_folder_is_that_of_the_program_that_links_the_library() {

@@ -18,6 +18,7 @@ mod hosts;
 mod kills;
 mod outputs;
 mod recovery;
+mod unkillable;
 
 use std::ffi::{CStr, CString};
 use std::path::{Path, PathBuf};

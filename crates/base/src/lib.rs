@@ -1,7 +1,7 @@
 //! What the plugin, its engines and the worker process stand on: errors with the contract's codes, memory that can be
 //! refused, log lines, threads that take no signal, locks and atomics that loom can try, faults on purpose.
 //!
-//! Each module names only modules that stand before it here: `sync` `error` `fault` `memory` `thread` `log`
+//! Each module names only modules that stand before it here: `sync` `error` `fault` `memory` `windows` `thread` `log`
 
 #![deny(missing_docs)]
 #![deny(unsafe_code)]
@@ -14,6 +14,8 @@ pub mod log;
 pub mod memory;
 pub mod sync;
 pub mod thread;
+#[cfg(windows)]
+mod windows;
 
 #[doc(hidden)]
 pub use coverslip_plugin_abi as codes;

@@ -123,10 +123,10 @@ impl Quiet {
     }
 }
 
-/// Threads started by this one (rten's) inherit its processors and its priority. A container may forbid both, and neither
-/// is worth failing for.
+/// Gives the calling thread its place. On Linux threads that it starts (rten's) inherit that; on Windows they are given
+/// it one by one. A container may forbid both, and neither is worth failing for.
 #[cfg(target_os = "linux")]
-fn settle(placement: &Placement) {
+pub fn settle(placement: &Placement) {
     if !placement.normal_priority {
         // On Linux a process id of 0 means the calling thread.
         let _ = rustix::process::setpriority_process(None, NICE);
@@ -138,8 +138,20 @@ fn settle(placement: &Placement) {
     }
 }
 
-#[cfg(not(target_os = "linux"))]
-fn settle(_: &Placement) {}
+/// Gives the calling thread its place. Threads that it starts do not inherit that.
+#[cfg(windows)]
+pub fn settle(placement: &Placement) {
+    if !placement.normal_priority {
+        crate::windows::give_way();
+    }
+    if !placement.cpus.is_empty() {
+        crate::windows::run_on(&placement.cpus);
+    }
+}
+
+/// Here threads run where and as the system lets them.
+#[cfg(not(any(target_os = "linux", windows)))]
+pub fn settle(_: &Placement) {}
 
 /// How often threads that waited for work have woken.
 #[derive(Default)]

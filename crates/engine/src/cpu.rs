@@ -13,7 +13,7 @@ use super::outputs::{BatchOutputs, FeatureOutputs};
 use super::{About, Engine, Failure, Lane, TileOutput};
 use coverslip_base::error::{Result, error};
 use coverslip_base::memory::{grow, reserve, with_room};
-use coverslip_base::thread;
+use coverslip_base::thread::{self, Placement};
 
 /// Tiles per batch. A ViT's matrices are large enough with one tile, and a batch of one never waits for others.
 const MAX_BATCH: usize = 1;
@@ -23,6 +23,8 @@ pub(crate) struct CpuEngine {
     model: Arc<Model>,
     names: Arc<Names>,
     about: About,
+    /// Of the lanes' threads.
+    placement: Placement,
 }
 
 /// The graph's inputs and outputs.
@@ -35,9 +37,10 @@ struct Names {
 }
 
 impl CpuEngine {
-    /// `lanes`: threads that will run it.
-    pub(crate) fn load(graph: ComposedGraph, lanes: usize) -> Result<CpuEngine> {
+    /// `lanes`: threads that will run it, with this placement.
+    pub(crate) fn load(graph: ComposedGraph, lanes: usize, placement: &Placement) -> Result<CpuEngine> {
         expect_pool(lanes)?;
+        settle_pool(placement);
         let run_bytes = usize::try_from(graph.working_bytes).unwrap_or(usize::MAX).saturating_add(PACKED_BYTES);
         let unavailable = |what: &dyn std::fmt::Display| {
             error!(ENGINE_UNAVAILABLE, "rten does not run this bundle's graph: {what}; run `coverslip bundle verify`")
@@ -75,7 +78,7 @@ impl CpuEngine {
             precision: PRECISION_FLOAT32,
             ..About::default()
         };
-        Ok(CpuEngine { model: Arc::new(model), names: Arc::new(names), about })
+        Ok(CpuEngine { model: Arc::new(model), names: Arc::new(names), about, placement: placement.clone() })
     }
 }
 
@@ -83,7 +86,11 @@ impl Engine for CpuEngine {
     fn lane(&self) -> Result<Box<dyn Lane>, Failure> {
         let pool = with_room("a pool of threads", POOL_BYTES, || Arc::new(ThreadPool::with_num_threads(1)))?;
         // Where the system starts no thread, a pool is none, and what is run on it runs on this thread.
-        if !pool.run(is_of_a_pool) {
+        let settled = || {
+            thread::settle(&self.placement);
+            is_of_a_pool()
+        };
+        if !pool.run(settled) {
             return Err(error!(OUT_OF_MEMORY, "the system starts no thread for a lane: {MORE_THREADS}").into());
         }
         let lane = CpuLane {
@@ -130,6 +137,16 @@ fn expect_pool(lanes: usize) -> Result<()> {
          and start the process again"
     ))
 }
+
+/// On Windows a thread does not inherit the place of the one that starts it.
+#[cfg(windows)]
+fn settle_pool(placement: &Placement) {
+    rten::thread_pool().run(|| rayon::broadcast(|_| thread::settle(placement)));
+}
+
+/// Its threads have inherited their place from the first one that used it.
+#[cfg(not(windows))]
+fn settle_pool(_: &Placement) {}
 
 struct CpuLane {
     model: Arc<Model>,

@@ -84,7 +84,7 @@ impl Loader<'_> {
         let graph =
             with_room("the weights", weights.unwrap_or(usize::MAX), || self.bundle.compose())?.map_err(from_bundle)?;
         (self.tell)(abi::STAGE_ENGINE, 0.0)?;
-        let engine = CpuEngine::load(graph, self.config.cpu_lanes)?;
+        let engine = CpuEngine::load(graph, self.config.cpu_lanes, &self.config.placement)?;
         let worst = self.check(&engine, Tolerance::FLOAT32_ANYWHERE, 1)?;
         Ok(Checked { engine: Arc::new(engine), worst })
     }

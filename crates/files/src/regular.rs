@@ -12,6 +12,10 @@ use std::path::Path;
 /// text does not name the path.
 pub fn open(path: &Path) -> io::Result<File> {
     // The first look keeps devices from being opened at all; the second holds if the path was exchanged in between.
+    #[cfg(windows)]
+    if is_device(path) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file but a device"));
+    }
     regular(fs::metadata(path)?.file_type())?;
     let mut options = File::options();
     options.read(true);
@@ -72,6 +76,23 @@ fn name(kind: FileType) -> &'static str {
     if kind.is_dir() { "a folder" } else { "something that is not a regular file" }
 }
 
+/// Whether Windows opens a device or a named pipe under this path: `NUL`, `\\.\pipe\x`, also the pipe of
+/// another machine. To look at a pipe is to connect to it, so the path alone decides.
+#[cfg(windows)]
+fn is_device(path: &Path) -> bool {
+    use std::path::{Component, Prefix};
+
+    // This is where Windows gives a reserved name its device.
+    let whole = std::path::absolute(path);
+    let Some(Component::Prefix(prefix)) = whole.as_deref().unwrap_or(path).components().next() else { return false };
+    match prefix.kind() {
+        Prefix::DeviceNS(_) => true,
+        Prefix::Verbatim(root) => !root.to_string_lossy().to_ascii_lowercase().starts_with("volume{"),
+        Prefix::UNC(_, share) | Prefix::VerbatimUNC(_, share) => share.eq_ignore_ascii_case("pipe"),
+        Prefix::Disk(_) | Prefix::VerbatimDisk(_) => false,
+    }
+}
+
 /// Opening a named pipe for reading then returns at once, and a terminal does not become this process's own.
 #[cfg(unix)]
 fn without_waiting(options: &mut fs::OpenOptions) {
@@ -103,6 +124,17 @@ mod tests {
         fs::write(&path, [0xff]).unwrap();
         assert_eq!(read_text(&path).unwrap_err().kind(), io::ErrorKind::InvalidData);
         assert_eq!(open(&folder.path().join("absent")).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[cfg(windows)]
+    #[test]
+    fn a_device_is_known_by_its_path() {
+        for path in ["NUL", "nul", r"\\.\NUL", r"\\.\pipe\x", r"\\?\pipe\x", r"\\server\pipe\x", r"\\?\UNC\server\PIPE\x"] {
+            assert_eq!(open(Path::new(path)).unwrap_err().to_string(), "it is not a file but a device", "{path}");
+        }
+        for path in [r"C:\a", r"\\?\C:\a", r"\\server\share\a", r"\\?\Volume{0}\a", "a", r"..\nul.d\a"] {
+            assert!(!is_device(Path::new(path)), "{path}");
+        }
     }
 
     #[test]

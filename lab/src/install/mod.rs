@@ -2,8 +2,10 @@
 //! (`sbom`), under one prefix.
 //!
 //! The tree can be moved afterwards: no file in it holds an absolute path. All files are written beside their places and
-//! then renamed, so that a host that is running keeps the library that it has mapped, and never sees half of one.
+//! then renamed, so that a host that is running keeps the library that it has mapped, and never sees half of one. Windows
+//! refuses to replace a library that a host has mapped: then nothing changes.
 
+mod layout;
 mod sbom;
 
 use std::collections::BTreeSet;
@@ -16,6 +18,7 @@ use std::process::Command;
 use coverslip_bundle::Digest;
 use coverslip_files::{Claim, FileSet, Folder, Replace};
 
+use layout::Layout;
 use sbom::{Product, sbom};
 
 use crate::claim;
@@ -35,13 +38,11 @@ const CMAKE: [(&str, &str); 2] = [
 const PKG_CONFIG: (&str, &str) = ("coverslip.pc", include_str!("../../../packaging/coverslip.pc.in"));
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
-/// What a host links with; also the end of the chain of links.
-const LINK_NAME: &str = "libcoverslip.so";
 
 /// What is installed, and where.
 #[derive(Debug)]
 pub(crate) struct Request {
-    /// Gets include/, lib/ and, with a bundle, share/.
+    /// Gets include/, lib/, share/ and, on Windows, bin/.
     pub(crate) prefix: PathBuf,
     /// None: the library that was built with this command.
     pub(crate) library: Option<PathBuf>,
@@ -53,9 +54,6 @@ pub(crate) struct Request {
 /// # Errors
 /// Where the library is missing or foreign, the bundle does not verify, or the prefix cannot be written.
 pub(crate) fn run(request: &Request) -> Outcome<()> {
-    if !cfg!(target_os = "linux") {
-        return Err("`coverslip install` knows the library layout of Linux only; copy the library by hand".into());
-    }
     // Everything is checked before anything is written: here a foreign file, or a library that does not fit the headers
     // that come with it, is refused.
     let library = Library::find(request.library.as_deref())?;
@@ -64,18 +62,17 @@ pub(crate) fn run(request: &Request) -> Outcome<()> {
         coverslip_bundle::Bundle::open(bundle)?;
     }
 
-    let real_name = format!("{LINK_NAME}.{VERSION}");
-    let soname = format!("{LINK_NAME}.{}", contract.0);
+    let layout = Layout::new(contract.0)?;
     let content = coverslip_files::read(library.path()).map_err(named(library.path()))?;
     let found = find_worker(library.path());
-    let worker = found.as_deref().filter(|path| is_of_one_build(path, &content));
+    let worker = found.as_deref().filter(|path| layout.worker.is_some() && is_of_one_build(path, &content));
     let worker = worker.map(|path| coverslip_files::read(path).map_err(named(path))).transpose()?;
-    let (bills, mut unknown) = bills(&real_name, &content, worker.as_deref())?;
-    let mut files = vec![(format!("lib/{real_name}"), content, 0o755)];
-    match worker {
-        // Where the library looks for it.
-        Some(worker) => files.push((format!("lib/{WORKER}"), worker, 0o755)),
-        None => unknown.push(format!(
+    let (bills, mut unknown) = bills(layout.library_name(), &content, worker.as_deref())?;
+    let mut files = vec![(layout.library.clone(), content, 0o755)];
+    match (&layout.worker, worker) {
+        (Some(place), Some(worker)) => files.push((place.clone(), worker, 0o755)),
+        (None, _) => unknown.push(format!("no {WORKER}: here the engine always runs in the host's process")),
+        (Some(_), None) => unknown.push(format!(
             "no {WORKER}: {}, so that the engine runs in the host's process; `cargo build --release` builds both",
             found.map_or_else(
                 || "it was not built".to_owned(),
@@ -83,9 +80,10 @@ pub(crate) fn run(request: &Request) -> Outcome<()> {
             )
         )),
     }
-    let texts = texts(&real_name, &soname).into_iter().chain(bills);
+    let texts = texts(&layout).into_iter().chain(bills);
     files.extend(texts.map(|(name, text)| (name, text.into_bytes(), 0o644)));
-    let links = [(format!("lib/{soname}"), &real_name), (format!("lib/{LINK_NAME}"), &soname)];
+    files.extend(layout.made.into_iter().map(|(name, content)| (name, content, 0o644)));
+    let links = layout.links;
 
     let mut written = Written(screen());
     let claim = claim(&request.prefix, &files)?;
@@ -114,12 +112,12 @@ fn is_of_one_build(worker: &Path, library: &[u8]) -> bool {
 }
 
 /// The headers and what CMake and pkg-config read, by their places below the prefix.
-fn texts(real_name: &str, soname: &str) -> Vec<Text> {
+fn texts(layout: &Layout) -> Vec<Text> {
     let fill = |template: &str| {
         template
             .replace("@VERSION@", VERSION)
-            .replace("@LIBRARY@", real_name)
-            .replace("@SONAME@", soname)
+            .replace("@LIBRARY@", &layout.library)
+            .replace("@LINKING@", &layout.linking)
             .replace("@POINTER_BYTES@", &size_of::<usize>().to_string())
     };
     let mut texts: Vec<Text> =
@@ -168,7 +166,7 @@ fn claim(prefix: &Path, files: &[File]) -> io::Result<Claim> {
 }
 
 /// Writes every file and link, then gives all of them their names.
-fn settle(claim: &Claim, files: &[File], links: &[(String, &String)]) -> io::Result<()> {
+fn settle(claim: &Claim, files: &[File], links: &[(String, String)]) -> io::Result<()> {
     let names: Vec<&str> = files.iter().map(|(name, ..)| name.as_str()).collect();
     let mut set = FileSet::prepare(claim, &names)?;
     for (name, content, mode) in files {

@@ -1,12 +1,15 @@
 //! The software bill of materials: what a file that is installed was linked from, as CycloneDX 1.6 in JSON.
 //!
-//! `packaging/components.tsv` lists the crates; `tests/architecture` writes it from `cargo tree` and holds it to that. No
+//! `packaging/components.tsv` lists the crates, `components-windows.tsv` those on Windows; `tests/architecture` writes it from `cargo tree` and holds it to that. No
 //! time and no path is in the text: the same file gives the same text.
 
 use coverslip_bundle::Digest;
 use serde_json::{Value, json};
 
+#[cfg(not(windows))]
 const COMPONENTS: &str = include_str!("../../../packaging/components.tsv");
+#[cfg(windows)]
+const COMPONENTS: &str = include_str!("../../../packaging/components-windows.tsv");
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The version of the compiler, and so of the standard library.
 const RUSTC: &str = env!("COVERSLIP_RUSTC");

@@ -13,6 +13,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use coverslip_base::error::{Error, Result, error};
+use coverslip_base::fault;
 use coverslip_base::memory::with_room;
 use coverslip_base::sync::{Mutex, PoisonError};
 use coverslip_wire::socket::Socket;
@@ -77,6 +78,10 @@ impl Process {
 
     /// Ends it now, whatever it does. Does not wait.
     pub(super) fn kill(&self) {
+        // As when it is in a driver that does not return.
+        if fault::point("kill a worker") {
+            return;
+        }
         match &self.handle {
             Handle::Descriptor(descriptor) => self.with_own(descriptor, |own| {
                 let _ = pidfd_send_signal(own, Signal::KILL);

@@ -1,0 +1,57 @@
+//! A worker that cannot be killed, because its driver does not return: it is left behind, and nobody waits for it.
+//!
+//! No test can make a process that SIGKILL does not end. So the kill is made to do nothing, and the worker is stopped, in
+//! which state it takes part in nothing either.
+
+use coverslip::fault::{Fault, arm, disarm};
+use coverslip_plugin_abi::*;
+
+use crate::support::host::{Picture, open};
+use crate::{SIDE, TILES, apart, bundle, by_column, child, expect_same, is_alive, played, row, send};
+
+fn descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+#[test]
+fn a_worker_that_cannot_be_killed_is_left_behind() {
+    child("unkillable::left_behind", &[]);
+}
+
+#[test]
+#[ignore = "run by a_worker_that_cannot_be_killed_is_left_behind"]
+fn left_behind() {
+    let picture = Picture::tissue(TILES * SIDE, SIDE, 1);
+    let expected = played(&open(bundle()), &picture);
+    let before = descriptors();
+    let runtime = apart(bundle(), |desc| desc.worker_timeout_ms = 2_000).expect("a worker");
+    arm("kill a worker", Fault::Fail, usize::MAX);
+
+    // In mid-slide: the next worker does its work.
+    let first = runtime.info().worker_process_id;
+    let slide = row(&runtime);
+    send(first, libc::SIGSTOP);
+    slide.submit(&picture.frame(0, 0, picture.width, picture.height)).expect("room");
+    expect_same(&by_column(slide.results()), &expected);
+    let alerts = slide.alerts();
+    let told: Vec<i32> =
+        alerts.iter().filter(|alert| alert.code == ALERT_WORKER_RESTARTED).map(|alert| alert.reason).collect();
+    assert_eq!(told, [REASON_WORKER_HUNG]);
+    drop(slide);
+
+    // At the end: every thread of the library returns, none of them waits for what does not end.
+    let second = runtime.info().worker_process_id;
+    assert!(second != 0 && second != first);
+    send(second, libc::SIGSTOP);
+    runtime.close(20_000).expect("every thread ends");
+    assert!(is_alive(first) && is_alive(second), "the kill did nothing, so both are there");
+    assert_eq!(descriptors(), before, "the host keeps nothing of them");
+
+    disarm();
+    for process in [first, second] {
+        send(process, libc::SIGKILL);
+        let mut status = 0;
+        // SAFETY: writes one number. Nobody has waited for this child.
+        assert_eq!(unsafe { libc::waitpid(process as i32, &mut status, 0) }, process as i32);
+    }
+}
