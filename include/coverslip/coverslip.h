@@ -416,7 +416,9 @@ extern "C" {
  *  Higher scores are more unusual, except for scores 0 and 1. The flags from 4 on, except 10, are checked only with
  *  a profile, and only if it calibrates them. */
 #define COVERSLIP_FLAG_BACKGROUND 0x001u          /**< score 0: tissue fraction, 0..1 */
-#define COVERSLIP_FLAG_OUT_OF_FOCUS 0x002u        /**< score 1: sharpness in decibels, lower is blurrier */
+#define COVERSLIP_FLAG_OUT_OF_FOCUS 0x002u        /**< score 1: sharpness in decibels, lower is blurrier. With a profile
+                                                       the flag needs a small p-value and little sharpness as such:
+                                                       a softer scanner than the profile's is not out of focus */
 #define COVERSLIP_FLAG_UNDEREXPOSED 0x004u        /**< score 2: share of black pixels, 0..1; a dim white point raises
                                                        the flag too */
 #define COVERSLIP_FLAG_OVEREXPOSED 0x008u         /**< score 3: share of pixels with a channel clipped, 0..1 */
@@ -441,7 +443,8 @@ extern "C" {
 
 /** Indices into coverslip_result.measurements: what was measured on the tile's pixels. NaN: not measured. */
 #define COVERSLIP_MEASURE_TISSUE 0          /**< Share of the tile that is tissue, 0..1. */
-#define COVERSLIP_MEASURE_SHARPNESS 1       /**< Decibels; lower is blurrier. */
+#define COVERSLIP_MEASURE_SHARPNESS 1       /**< Decibels, along the direction that has least detail; lower is blurrier.
+                                                 1.1 measures it anew: values of 1.0 are not comparable. */
 #define COVERSLIP_MEASURE_BLACK 2           /**< Share of pixels with every channel black, 0..1. */
 #define COVERSLIP_MEASURE_CLIPPED 3         /**< Share of pixels with any channel clipped, 0..1. */
 #define COVERSLIP_MEASURE_WHITE_POINT 4     /**< 4..6: red, green, blue, 0..255: 99th percentile of 8 x 8 means. */
@@ -452,8 +455,9 @@ extern "C" {
 #define COVERSLIP_MEASURE_BANDING_PERIOD 15 /**< The period of the stronger of the two, pixels. */
 #define COVERSLIP_MEASURE_FOREIGN 16        /**< Optical density; below 0, nothing is outside tissue's colours. */
 #define COVERSLIP_MEASURE_FOREIGN_SHARE 17  /**< Share of the tile outside tissue's colours, 0..1. */
-#define COVERSLIP_MEASURE_SHARPNESS_ACROSS 18 /**< 1.1. 18..21: sharpness across 0, 45, 90 and 135 degrees, dB.
-                                                   Not built yet. */
+#define COVERSLIP_MEASURE_SHARPNESS_ACROSS 18 /**< 1.1. 18..21: sharpness along 0, 45, 90 and 135 degrees, from along a
+                                                   row towards down a column, dB. A stage that moves takes the
+                                                   detail along its way. */
 #define COVERSLIP_MEASURE_FOCUS_LEARNED 22  /**< 1.1. A learned score of focus, higher is sharper. Not built yet. */
 #define COVERSLIP_MEASURE_FOLD 23           /**< 1.1. Share of the tile that is folded tissue, 0..1. Not built yet. */
 /** The length of coverslip_result.measurements. */

@@ -3,12 +3,19 @@
 //! Without a profile four flags follow general rules and FEATURES_UNRELIABLE the bundle's quantile. With one, every check
 //! that it calibrates is a p-value against the scanner's calibration tiles, raised at the slide's α; and on tiles without
 //! tissue the general rules stay, since only tiles with tissue have calibrated it.
+//!
+//! OUT_OF_FOCUS needs a small p-value and little sharpness as such. Scanners differ in sharpness by more than a fault of
+//! focus takes, so that against the profile of a sharper one nearly every tile of a softer one has a small p-value; and a
+//! tile cannot know from itself whether its slide is that scanner's.
 
 use coverslip_plugin_abi as abi;
 use coverslip_plugin_abi::Feature;
 use coverslip_profile::{Check, ModelOutputs, TileScores, measurement as at};
 
-use super::rules::{Calibrated, OUT_OF_FOCUS_BELOW_DB, Rules, is_background, is_overexposed, is_underexposed};
+use super::rules::{
+    Calibrated, OUT_OF_FOCUS_BELOW_DB, OUT_OF_FOCUS_WITH_PROFILE_BELOW_DB, Rules, is_background, is_overexposed,
+    is_underexposed,
+};
 use crate::measure::exposure::Exposure;
 use crate::tiles::grid::Place;
 use crate::tiles::slot::{Evidence, Outcome};
@@ -23,6 +30,7 @@ const _: () = {
     assert!(abi::MEASURE_DENSITY_SPREAD == at::DENSITY_SPREAD && abi::MEASURE_BANDING_ROWS == at::BANDING_ROWS);
     assert!(abi::MEASURE_BANDING_COLUMNS == at::BANDING_COLUMNS && abi::MEASURE_BANDING_PERIOD == at::BANDING_PERIOD);
     assert!(abi::MEASURE_FOREIGN == at::FOREIGN && abi::MEASURE_FOREIGN_SHARE == at::FOREIGN_SHARE);
+    assert!(abi::MEASURE_SHARPNESS_ACROSS == at::SHARPNESS_ACROSS);
 };
 
 /// A tile's flags, as in `coverslip_result`.
@@ -119,7 +127,8 @@ fn by_profile(
         flags.checked |= check.flag();
         flags.calibrated |= check.flag();
         flags.p_values[check.index()] = at_most(p);
-        flags.raise(check, p <= scores.supported(calibrated.alpha));
+        let soft = evidence.measurements[at::SHARPNESS] < OUT_OF_FOCUS_WITH_PROFILE_BELOW_DB;
+        flags.raise(check, p <= scores.supported(calibrated.alpha) && (soft || check != Check::OutOfFocus));
     }
 }
 
@@ -212,16 +221,47 @@ mod tests {
         for index in [at::BANDING_ROWS, at::BANDING_COLUMNS, at::FOREIGN] {
             evidence.measurements[index] = 0.5;
         }
+        evidence.measurements[at::SHARPNESS] = OUT_OF_FOCUS_BELOW_DB - 0.1;
         let flags = judged(&evidence, Outcome::Done, &rules);
         // Not the stain (no density was measured), not UNSTABLE (not run twice).
         let expected = 0xfff & !abi::FLAG_BACKGROUND & !abi::FLAG_COLOR_SHIFT & !abi::FLAG_UNSTABLE;
         assert_eq!((flags.calibrated, flags.checked), (expected, expected | abi::FLAG_BACKGROUND));
-        // 31 values of 0.5: well within. Sharpness: −5.9 dB against scores of 0..1.
+        // 31 values of 0.5: well within. Sharpness: −11.8 dB against scores of 0..1.
         assert_eq!(flags.raised, abi::FLAG_OUT_OF_FOCUS);
         assert!(flags.p_values[7] > 0.9 && (flags.p_values[1] - 0.001).abs() < 1e-9);
-        assert_eq!(flags.scores[1], OUT_OF_FOCUS_BELOW_DB + 1.0);
+        assert_eq!(flags.scores[1], OUT_OF_FOCUS_BELOW_DB - 0.1);
         let again = judged(&evidence, Outcome::Done, &rules);
         assert_eq!(format!("{flags:?}"), format!("{again:?}"), "draws are seeded");
+    }
+
+    #[test]
+    fn a_softer_scanner_is_not_out_of_focus_by_a_sharper_ones_profile() {
+        let mut known = calibrated(0.01);
+        let mut profile = (*known.profile).clone();
+        // A scanner whose tiles lie between −3 and −4 dB.
+        let sharp = (0..999).map(|i| 3.0 + i as f32 / 999.0).collect();
+        profile.scanners[0].calibration.insert(Check::OutOfFocus, Calibration::new(sharp));
+        known.profile = Arc::new(profile);
+        let rules = Rules { calibrated: Some(known), ..uncalibrated() };
+        let at_sharpness = |decibels| {
+            let mut evidence = evidence();
+            evidence.measurements[at::SHARPNESS] = decibels;
+            let flags = judged(&evidence, Outcome::Done, &rules);
+            assert_ne!(flags.calibrated & abi::FLAG_OUT_OF_FOCUS, 0);
+            (flags.p_values[1], flags.raised & abi::FLAG_OUT_OF_FOCUS != 0)
+        };
+        assert_eq!(at_sharpness(-8.0), (0.001, false), "soft beside them, sharp as such");
+        assert_eq!(at_sharpness(-11.5), (0.001, true), "also where the general rule alone says nothing");
+        assert!(!at_sharpness(-3.5).1);
+        // A scanner that is soft by itself: what is usual for it is not flagged either.
+        let mut known = calibrated(0.01);
+        let mut profile = (*known.profile).clone();
+        profile.scanners[0].calibration.insert(Check::OutOfFocus, Calibration::new(vec![15.0; 999]));
+        known.profile = Arc::new(profile);
+        let mut soft = evidence();
+        soft.measurements[at::SHARPNESS] = -14.0;
+        let rules = Rules { calibrated: Some(known), ..uncalibrated() };
+        assert_eq!(judged(&soft, Outcome::Done, &rules).raised & abi::FLAG_OUT_OF_FOCUS, 0);
     }
 
     #[test]

@@ -6,6 +6,8 @@ pub(crate) mod exposure;
 pub(crate) mod focus;
 pub(crate) mod meter;
 #[cfg(test)]
+mod optics;
+#[cfg(test)]
 mod oracle;
 mod spectrum;
 mod stain;

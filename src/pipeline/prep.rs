@@ -99,7 +99,7 @@ impl Bench {
         }
         // The edge of what never arrived would look sharp.
         if missing == 0 {
-            slot.evidence.measurements[measurement::SHARPNESS] = self.focus.sharpness(slot.input(), self.side);
+            self.focus.sharpness(slot.input(), self.side).write(&mut slot.evidence.measurements);
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 `../shared/data` of the checkout (or $COVERSLIP_DATA) holds them; nothing of them is copied into the project.
 """
+import csv
 import io
 import os
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ PEN = ["artefacts/no-tissue-green-pen", "artefacts/no-tissue-red-pen"]
 
 @dataclass
 class Tile:
-    source: str   # cmu1, brecahad, tcga, ihc-ndpi, ihc-vsi, consep, blank, pen
+    source: str   # cmu1, brecahad, tcga, ihc-ndpi, ihc-vsi, consep, blank, pen, or of others()
     name: str
     rgb: np.ndarray
 
@@ -66,6 +67,38 @@ def tiles(sources=("cmu1", "brecahad", "tcga", "ihc-ndpi", "ihc-vsi")):
         if source in sources:
             for n in names:
                 out += cut(source, n.split("/")[-1], np.asarray(read(ROOT / f"{n}.png")))
+    return out
+
+
+def centre(source, name, rgb):
+    """The middle of an image; the whole of one that is smaller than a tile."""
+    h, w = rgb.shape[:2]
+    side = min(h, w, SIDE)
+    y, x = (h - side) // 2, (w - side) // 2
+    return Tile(source, name, np.ascontiguousarray(rgb[y:y + side, x:x + side]))
+
+
+def others():
+    """Tiles of sources that no threshold was chosen on, except nuinsseg and kather: one from each image.
+
+    The READMEs of ../shared/data say what is known of their scale. Smaller than a tile: consep, sections, both scanners of
+    AH (128 px) and kather (150 px)."""
+    folders = [("nuinsseg", "nuinsseg", "*.jpg", 0.25), ("kather", "kather2016", "*.tif_Row*", 0.5),
+               ("monuseg", "monuseg/images", "*", 0.25), ("tnbc", "tnbc_nuclei/images", "*", 0.25),
+               ("camelyon", "camelyon16_tiles/images", "*", 0.5), ("panda", "panda_tiles", "*.jpg", 0.5),
+               ("sections", "serial_sections_colon", "section*/*.jpg", 0.25),
+               ("fat", "adipose_gtex/tiles1024", "adipocyte/*", 0.5),
+               ("beside-fat", "adipose_gtex/tiles1024", "not_adipocyte/*", 0.5),
+               ("aperio", "scanner_pairs_AH", "A*.jpg", 0.25), ("hamamatsu", "scanner_pairs_AH", "H*.jpg", 0.25),
+               ("tcga-sharp", "focus_tcga", "in_focus*", 0.25), ("tcga-blurred", "focus_tcga", "out_of_focus*", 0.25)]
+    out = tiles(("consep",))
+    for source, folder, names, mpp in folders:
+        for f in sorted((ROOT / folder).glob(names)):
+            rgb = at_model_scale(read(f), mpp)
+            out += cut(source, f.stem, rgb) if min(rgb.shape[:2]) >= 2 * SIDE else [centre(source, f.stem, rgb)]
+    with open(ROOT / "liver_steatosis/labels.csv") as table:
+        for row in csv.DictReader(table):
+            out.append(centre("liver-" + row["centre"], row["slide"], np.asarray(read(ROOT / "liver_steatosis" / row["file"]))))
     return out
 
 

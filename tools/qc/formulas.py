@@ -7,8 +7,9 @@ OVEREXPOSED_ABOVE, UNDEREXPOSED_ABOVE, UNDEREXPOSED_WHITE_BELOW = 0.20, 0.05, 12
 BRIGHTER_THAN_WHITE = 0.01
 FAINTEST = PALEST = 0.912
 BACKGROUND_TISSUE_FRACTION = 0.05
-OUT_OF_FOCUS_BELOW_DB = -6.9
-TISSUE_BELOW, MIN_TISSUE, MARGIN = 0.93, 0.02, 8
+OUT_OF_FOCUS_BELOW_DB, OUT_OF_FOCUS_WITH_PROFILE_BELOW_DB = -11.7, -11.0
+TISSUE_BELOW, MIN_TISSUE, MARGIN = 0.93, 0.02, 10
+FAINTEST_DETAIL, LEAST_CONTRAST, DENSE_BELOW, DENSE_CONTRAST = 0.01, (0.25, 1.0), 25.5, (16.0, 100.0)
 
 
 def blocks(rgb):
@@ -61,13 +62,55 @@ def smooth(plane, taps, step):
     return plane
 
 
-def sharpness(rgb):
-    """Decibels; NaN without tissue."""
+def gradients(plane, step, rows, tissue):
+    """The mean over tissue of x*x, y*y and x*y of the central differences of a plane, on every `rows`-th row."""
+    x, y = (np.roll(plane, -step, axis) - np.roll(plane, step, axis) for axis in (1, 0))
+    seen = tissue[MARGIN:-MARGIN:rows, MARGIN:-MARGIN]
+    x, y = (d[MARGIN:-MARGIN:rows, MARGIN:-MARGIN][seen] for d in (x, y))
+    return np.array([x * x, y * y, x * y]).mean(1)
+
+
+def principal(tensor):
+    """The energies along the two axes of a gradient tensor, the lesser first."""
+    xx, yy, xy = tensor
+    middle, half = (xx + yy) / 2, np.hypot((xx - yy) / 2, xy)
+    return np.maximum([middle - half, middle + half], FAINTEST_DETAIL)
+
+
+def focus(rgb):
+    """Sharpness along the worst direction, and across 0, 45, 90 and 135 degrees: decibels; NaN without tissue."""
     three, five = np.array([1, 2, 1]) / 4, np.array([1, 4, 6, 4, 1]) / 16
     a = smooth(rgb[..., 1].astype(np.float64), three, 1)
     b = smooth(a, five, 1)
     c = smooth(b, five, 2)
-    a, b, c = (plane[MARGIN:-MARGIN, MARGIN:-MARGIN] for plane in (a, b, c))
+    tissue = c < TISSUE_BELOW * c[MARGIN:-MARGIN:2, MARGIN:-MARGIN].max()
+    coarse = tissue[MARGIN:-MARGIN:4, MARGIN:-MARGIN]
+    if coarse.mean() < MIN_TISSUE:
+        return np.full(5, np.nan)
+    fine, middle, wide = gradients(a - b, 1, 2, tissue), gradients(b - c, 2, 4, tissue), gradients(c, 2, 4, tissue)
+    if wide[0] + wide[1] == 0:
+        return np.full(5, np.nan)
+    dense = (c[MARGIN:-MARGIN:4, MARGIN:-MARGIN] < DENSE_BELOW)[coarse].mean()
+    middle, wide = (principal(tensor) + least + dense * more
+                    for tensor, least, more in zip((middle, wide), LEAST_CONTRAST, DENSE_CONTRAST))
+    contrast = middle.prod() ** (1 / 3) * wide.prod() ** (1 / 6)
+    xx, yy, xy = fine
+    across = np.array([xx, (xx + yy) / 2 + xy, yy, (xx + yy) / 2 - xy])
+    return 10 * np.log10(np.maximum(np.r_[principal(fine)[0], across], FAINTEST_DETAIL) / contrast)
+
+
+def sharpness(rgb):
+    """Decibels along the worst direction; NaN without tissue."""
+    return focus(rgb)[0]
+
+
+def octaves(rgb):
+    """The measure of version 1.0, for comparison: fine detail over the next octave, in decibels, in no direction."""
+    three, five = np.array([1, 2, 1]) / 4, np.array([1, 4, 6, 4, 1]) / 16
+    a = smooth(rgb[..., 1].astype(np.float64), three, 1)
+    b = smooth(a, five, 1)
+    c = smooth(b, five, 2)
+    a, b, c = (plane[8:-8, 8:-8] for plane in (a, b, c))
     tissue = c < TISSUE_BELOW * c.max()
     coarse = ((b - c)[tissue] ** 2).sum()
     if tissue.mean() < MIN_TISSUE or coarse == 0:

@@ -61,10 +61,11 @@ def main():
             height, width = rgb.shape[:2]
             model = rows_first(rgb)
             over, under, white = formulas.exposure(rgb, uncovered)
-            numbers = [over, under, *white, formulas.tissue_fraction(rgb, white, uncovered),
-                       formulas.sharpness(model), *formulas.banding(rgb)]
+            focus = formulas.focus(model)
+            numbers = [over, under, *white, formulas.tissue_fraction(rgb, white, uncovered), focus[0],
+                       *formulas.banding(rgb)]
             mean, spread, foreign, share = formulas.stain(rgb, white)
-            numbers += [*mean, *spread, foreign, share]
+            numbers += [*mean, *spread, foreign, share, *focus[1:]]
             (out / f"{variant}.native").write_bytes(rgb.tobytes())
             (out / f"{variant}.model").write_bytes(model.tobytes())
             lines.append("\t".join(map(str, [variant, width, height, uncovered, *numbers])))

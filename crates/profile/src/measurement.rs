@@ -9,7 +9,7 @@ pub type Measurements = [f32; MEASUREMENTS];
 
 /// Fraction of the tile that is tissue, 0..1.
 pub const TISSUE: usize = 0;
-/// Sharpness, dB; lower is blurrier.
+/// Sharpness along the direction that has least detail, dB; lower is blurrier.
 pub const SHARPNESS: usize = 1;
 /// Fraction of pixels with every channel black, 0..1.
 pub const BLACK: usize = 2;
@@ -31,6 +31,8 @@ pub const BANDING_PERIOD: usize = 15;
 pub const FOREIGN: usize = 16;
 /// Fraction of the tile outside tissue's colours, 0..1.
 pub const FOREIGN_SHARE: usize = 17;
+/// Sharpness along 0, 45, 90 and 135 degrees, dB.
+pub const SHARPNESS_ACROSS: usize = 18;
 
 /// The score of OVEREXPOSED: fraction of clipped pixels + the brightest channel's white point / 255 − 1. A negative
 /// score means headroom. NaN if not measured.
