@@ -27,6 +27,7 @@ pub(crate) struct Restarted {
     pub(crate) most: usize,
 }
 
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "the worker is Linux's alone"))]
 impl Restarts {
     pub(crate) fn count(&self) -> u64 {
         self.restarts.load(Ordering::Relaxed)

@@ -30,6 +30,7 @@ pub(crate) type OnProgress<'a> = dyn FnMut(i32, f64) -> Result<()> + 'a;
 
 /// What is opened.
 #[derive(Clone)]
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "the worker is Linux's alone"))]
 pub(crate) struct Wanted {
     pub(crate) config: EngineConfig,
     pub(crate) isolation: Isolation,

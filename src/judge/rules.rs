@@ -24,11 +24,11 @@ const UNDEREXPOSED_ABOVE: f32 = 0.05;
 /// UNDEREXPOSED also when no channel's white point reaches this level: half of the range. The dimmest light leaves
 /// tissue far above black, so that clipping alone does not show it.
 const UNDEREXPOSED_WHITE_BELOW: f32 = 128.0;
-/// A tile of tissue below this sharpness (dB) is OUT_OF_FOCUS: 0.4 dB below the worst of the sharp tiles it was chosen on.
-pub(super) const OUT_OF_FOCUS_BELOW_DB: f32 = -11.7;
+/// A tile of tissue below this sharpness (dB) is OUT_OF_FOCUS. Sharp fibres that run one way over the whole tile reach −12.
+pub(super) const OUT_OF_FOCUS_BELOW_DB: f32 = -12.5;
 /// With a profile a tile with a small p-value is OUT_OF_FOCUS below this sharpness (dB): at most 2 % of the sharp tiles of
 /// any source are, by the profile of any other.
-pub(super) const OUT_OF_FOCUS_WITH_PROFILE_BELOW_DB: f32 = -11.0;
+pub(super) const OUT_OF_FOCUS_WITH_PROFILE_BELOW_DB: f32 = -11.8;
 
 /// Whether a tile with this share of tissue is background. NaN, not measured, is not.
 pub(crate) fn is_background(tissue: f32) -> bool {

@@ -20,7 +20,7 @@
 //!
 //! Ratios alone call sharp what has hardly any detail of any size: then the fine band is rounding and noise, and the
 //! coarser ones are no more. Both therefore have a floor. It is low (a contrast of half a grey level to one), but where less than
-//! a tenth of the light comes through, as in a thick fold, it is a third of the contrast that tissue usually has.
+//! a tenth of the light comes through, as in a thick fold, it is about the half of the contrast that tissue usually has.
 
 use coverslip_base::error::Result;
 use coverslip_base::memory::grow;
@@ -37,7 +37,7 @@ const LEAST_CONTRAST: [f64; 2] = [0.25, 1.0];
 /// Tissue is dense where plane c is below a tenth of the range.
 const DENSE_BELOW: f32 = 25.5;
 /// What is added besides if all tissue is dense. Tissue of ordinary slides has 100 and 280 (medians of sources).
-const DENSE_CONTRAST: [f64; 2] = [16.0, 100.0];
+const DENSE_CONTRAST: [f64; 2] = [24.0, 150.0];
 /// No energy is less: about what the rounding to whole grey levels leaves, grey levels².
 const FAINTEST_DETAIL: f64 = 0.01;
 /// Sums run in so many lanes, in a fixed order: the same bits on any machine.
@@ -323,7 +323,7 @@ mod tests {
     use super::*;
 
     /// Of the general rule, which `judge/rules` owns.
-    const SHARP_ABOVE: f32 = -11.7;
+    const SHARP_ABOVE: f32 = -12.5;
 
     fn smoothed(l: f32, m: f32, r: f32) -> f32 {
         0.25 * (l + r) + 0.5 * m

@@ -82,7 +82,7 @@ def others():
     """Tiles of sources that no threshold was chosen on, except nuinsseg and kather: one from each image.
 
     The READMEs of ../shared/data say what is known of their scale. Smaller than a tile: consep, sections, both scanners of
-    AH (128 px) and kather (150 px)."""
+    AH (128 px), kather and kather-scaled (150 px; these were stored at 224)."""
     folders = [("nuinsseg", "nuinsseg", "*.jpg", 0.25), ("kather", "kather2016", "*.tif_Row*", 0.5),
                ("monuseg", "monuseg/images", "*", 0.25), ("tnbc", "tnbc_nuclei/images", "*", 0.25),
                ("camelyon", "camelyon16_tiles/images", "*", 0.5), ("panda", "panda_tiles", "*.jpg", 0.5),
@@ -92,6 +92,8 @@ def others():
                ("aperio", "scanner_pairs_AH", "A*.jpg", 0.25), ("hamamatsu", "scanner_pairs_AH", "H*.jpg", 0.25),
                ("tcga-sharp", "focus_tcga", "in_focus*", 0.25), ("tcga-blurred", "focus_tcga", "out_of_focus*", 0.25)]
     out = tiles(("consep",))
+    for f in sorted((ROOT / "kather2016").glob("image*.png")):
+        out.append(centre("kather-scaled", f.stem, np.asarray(read(f).resize((150, 150), Image.Resampling.BICUBIC))))
     for source, folder, names, mpp in folders:
         for f in sorted((ROOT / folder).glob(names)):
             rgb = at_model_scale(read(f), mpp)
