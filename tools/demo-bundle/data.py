@@ -113,7 +113,7 @@ def held_out(root):
     for r in sorted(rows(folder).values(), key=lambda r: r["pair"]):   # 256 px at 0.25 um/px, taken as they are
         scanner = "aperio" if r["scanner"].startswith("Aperio") else "hamamatsu"
         px = read(folder / r["file"])
-        px = px[16:240, 16:240] if scanner == "aperio" else px[12:236, 12:236]
+        px = px[16:240, 16:240] if scanner == "aperio" else px[20:244, 20:244]
         out[scanner].append(Field(r["pair"], scanner, r["slide"], px))
     cmu = tifffile.imread(root / "wsi/CMU-1-Small-Region.svs")
     for y in range(0, cmu.shape[0] - SIDE + 1, SIDE):

@@ -23,7 +23,7 @@ import perturb
 from teacher import fetch
 
 BATCH, TWICE = 14, 2          # crops a step, and how many of them are seen in two views
-RATE, DECAY, AVERAGE = 3e-4, 0.02, 0.99
+RATE, DECAY, AVERAGE = 5e-4, 0.02, 0.99
 # LayerNorm does not mind the scale of the stream; float16 does, and the teacher's is small.
 STREAM_SCALE = 4.0
 
@@ -60,7 +60,7 @@ def teacher_blocks(path, depth):
 @torch.no_grad()
 def narrow(sd, tiles):
     """Drops the hidden units that add least; their mean goes into the bias. Returns the student."""
-    full = timm_of(model.DEPTH, 4.0)
+    full = model.student(4 * model.WIDTH)
     full.load_state_dict(sd)
     h = model.embed_input(full, torch.tensor(data.normalise(tiles)))
     for i, b in enumerate(full.blocks):
@@ -85,20 +85,14 @@ def narrow(sd, tiles):
     return s
 
 
-def timm_of(depth, ratio):
-    import timm
-    return timm.models.VisionTransformer(img_size=224, patch_size=model.PATCH, embed_dim=model.WIDTH, depth=depth,
-                                         num_heads=model.HEADS, mlp_ratio=ratio, num_classes=0)
-
-
 @dataclass
 class Whitening:
-    """Main directions, each by its spread; spreads far below the mean one are not blown up."""
+    """Main directions, each by its spread; spreads below twice the mean one are not blown up."""
     mean: torch.Tensor
     matrix: torch.Tensor
 
     @staticmethod
-    def of(x, floor=0.3):
+    def of(x, floor=2.0):
         mean = x.mean(0)
         value, vector = torch.linalg.eigh(torch.cov((x - mean).T.double()))
         return Whitening(mean, (vector / (value + floor * value.mean()).sqrt()).float())

@@ -11,9 +11,9 @@ TAPS = [  # block counted from 0; all are means over the patch tokens
 ]
 
 
-def student():
+def student(hidden=HIDDEN):
     return timm.models.VisionTransformer(img_size=224, patch_size=PATCH, embed_dim=WIDTH, depth=DEPTH,
-                                         num_heads=HEADS, mlp_ratio=HIDDEN / WIDTH, num_classes=0)
+                                         num_heads=HEADS, mlp_ratio=hidden / WIDTH, num_classes=0)
 
 
 def embed_input(m, x):
