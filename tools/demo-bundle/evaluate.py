@@ -155,7 +155,7 @@ def main():
     print(f"counts {time.time() - start:.0f} s", flush=True)
     out["sae"] = figures_of_sae(a, vectors["student"], out)
     (a.work / "metrics.json").write_text(json.dumps(out, indent=1))
-    print(json.dumps(out, indent=1))
+    print(json.dumps({k: v for k, v in out.items() if k != "reference"}, indent=1))
 
 
 def figures_of_sae(a, v, out):

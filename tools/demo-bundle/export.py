@@ -30,10 +30,10 @@ def main():
         "taps": model.TAPS, "sae_tap": "last"}, indent=1) + "\n")
 
     saved = torch.load(a.work / "sae.pt")
-    save_file({k: v.contiguous() for k, v in saved[0]["sae"].items()}, a.out / "sae/sae_weights.safetensors")
+    save_file({k: v.half().contiguous() for k, v in saved[0]["sae"].items()}, a.out / "sae/sae_weights.safetensors")
     (a.out / "sae/cfg.json").write_text(json.dumps({
         "architecture": "topk", "d_in": model.WIDTH, "d_sae": sae_step.ATOMS,
-        "k": saved["k"], "dtype": "float32", "device": "cpu", "apply_b_dec_to_input": True,
+        "k": saved["k"], "dtype": "float16", "device": "cpu", "apply_b_dec_to_input": True,
         "normalize_activations": "none", "reshape_activations": "none",
         "rescale_acts_by_decoder_norm": False,
         "metadata": {"hook_name": "last", "pooling": "mean_patch_tokens"}}, indent=1) + "\n")
