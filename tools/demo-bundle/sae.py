@@ -25,11 +25,12 @@ def load_student(path):
 
 
 @torch.no_grad()
-def pooled(student, tiles, windows=0, rng=None, batch=32):
-    """The tap itself and, for training, means over random windows of the same patch tokens."""
+def pooled(student, tiles, windows=0, rng=None, batch=32, quick=False):
+    """The tap itself and, for training, means over random windows of the same patch tokens. `quick`: in bfloat16."""
     full, parts = [], []
     for i in range(0, len(tiles), batch):
-        t = model.tokens(student, torch.tensor(data.normalise(tiles[i:i + batch])))[:, 1:]
+        with torch.autocast("cpu", torch.bfloat16, enabled=quick):
+            t = model.tokens(student, torch.tensor(data.normalise(tiles[i:i + batch])))[:, 1:].float()
         full.append(t.mean(1))
         g = t.reshape(len(t), model.GRID, model.GRID, -1)
         for _ in range(windows):
@@ -134,7 +135,7 @@ def main():
         for i in range(0, min(a.tiles, crops.count), 32):
             # Half of the crops as they are, half perturbed.
             tiles = [perturb.augment(t, rng) if rng.random() < 0.5 else t for t in crops.tiles[i:i + 32]]
-            f, q = pooled(student, np.stack(tiles), WINDOWS, rng)
+            f, q = pooled(student, np.stack(tiles), WINDOWS, rng, quick=True)
             full.append(f), parts.append(q)
         torch.save((torch.cat(full), torch.cat(parts)), path)
         print(f"vectors: {time.time() - start:.0f} s", flush=True)
