@@ -3,8 +3,9 @@
 The student sees a perturbed tile, the teacher saw it clean. A linear map each, for patch tokens and for the class
 token, takes the student's tokens to the teacher's whitened ones; the maps are thrown away afterwards. Beside the
 distance of tokens the loss has the distance of pooled vectors, the disagreement of two views of one tile, and a small
-head's error on the number of nuclei. What is kept is the moving average of the weights. The learning rate follows the
-clock, so that a run ends when it was told to.
+head's error on the number of nuclei. What is kept is the moving average of the weights, every 100 steps; the one that is
+best on the organ that chooses goes on, copied to student.pt. The learning rate follows the clock, so that a run ends when
+it was told to.
 """
 import copy
 import json
@@ -246,18 +247,18 @@ def main():
             print(f"step {step} at {past:.3f}: " + " ".join(f"{k} {v:.3f}" for k, v in sums.items()), flush=True)
             sums = {}
         if step % 100 == 0:
-            save(a, average, white, step, start)
+            save(a, average, white, step, start, f"-{step}")
             print("  selection: R2 clean, all five, blur", [round(v, 3) for v in watch(*average, white, views)],
                   flush=True)
     save(a, average, white, step, start)
     print("selection: R2 clean, all five, blur", watch(*average, white, views))
 
 
-def save(a, average, white, step, start):
+def save(a, average, white, step, start, at=""):
     torch.save({"student": average[0].state_dict(), "heads": average[1].state_dict(), "steps": step,
                 "white": {k: (v.mean, v.matrix) for k, v in white.items()},
                 "seconds": time.time() - start}, a.work / f"{a.name}.part")
-    (a.work / f"{a.name}.part").rename(a.work / f"{a.name}.pt")
+    (a.work / f"{a.name}.part").rename(a.work / f"{a.name}{at}.pt")
 
 
 if __name__ == "__main__":
