@@ -153,6 +153,8 @@ def main():
             "student": vectors["student"][name], "before fine-tuning": vectors["before fine-tuning"][name],
             "teacher": torch.tensor(views[name]["mean"]).float()}, heads)
     print(f"counts {time.time() - start:.0f} s", flush=True)
+    torch.save(vectors["student"], a.work / "held_out_vectors.pt")
+    (a.work / "metrics.json").write_text(json.dumps(out, indent=1))
     out["sae"] = figures_of_sae(a, vectors["student"], out)
     (a.work / "metrics.json").write_text(json.dumps(out, indent=1))
     print(json.dumps({k: v for k, v in out.items() if k != "reference"}, indent=1))

@@ -15,7 +15,7 @@ import distil
 import model
 import perturb
 
-ATOMS, K, WINDOWS, BATCH = 512, 16, 5, 512
+ATOMS, K, WINDOWS, BATCH = 384, 16, 5, 512
 
 
 def load_student(path):
@@ -103,7 +103,7 @@ def train(x, k, steps, watch, idle=150, seed=0):
             n = min(2 * k, int(dead.sum()))
             va, ia = pre.masked_fill(~dead, -1e9).topk(n)
             aux = torch.zeros_like(pre).scatter(1, ia, va.relu()) @ sae.W_dec
-            loss = loss + (err.detach() - aux).square().mean() / 16
+            loss = loss + (err.detach() - aux).square().mean() / 8
         opt.zero_grad()
         loss.backward()
         opt.step()
