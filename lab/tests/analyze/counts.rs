@@ -106,7 +106,7 @@ fn labels_that_cannot_be_used_say_why() {
         "--group site: expected a value in every row, found 1 empty",
     );
     let bundle = demo_bundle().display().to_string();
-    with(good.clone(), &["--bundle", &bundle], "found 192 values where their tap last has 3");
+    with(good.clone(), &["--bundle", &bundle], "found 384 values where their tap last has 3");
     // A tile that is there twice under one name.
     let tiles = fs::read_to_string(folder.join("e.csv")).unwrap();
     fs::write(folder.join("e.csv"), tiles.replacen("s0_1.png", "s0_0.jpg", 1)).unwrap();

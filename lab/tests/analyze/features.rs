@@ -33,16 +33,16 @@ fn top_tiles_are_the_strongest_and_come_from_several_groups() {
 fn features_that_the_bundle_does_not_have_are_refused() {
     let scratch = Scratch::new("fits");
     let arguments = format!("features --embeddings @e.safetensors --bundle {}", demo_bundle().display());
-    for (index, fits) in [(1535, true), (1536, false)] {
+    for (index, fits) in [(383, true), (384, false)] {
         let tensors = TensorMap::from([
-            ("embedding_last".to_owned(), Tensor::f32(&[1, 192], &[0.5; 192])),
+            ("embedding_last".to_owned(), Tensor::f32(&[1, 384], &[0.5; 384])),
             ("feature_index".to_owned(), Tensor::i32(&[1, 1], &[index])),
             ("feature_value".to_owned(), Tensor::f32(&[1, 1], &[1.0])),
         ]);
         embeddings(scratch.path(), &tensors, "slide\na\n");
         let found = analyze::<FeaturesFindings>(scratch.path(), &arguments);
         assert_eq!(found.is_ok(), fits, "{found:?}");
-        let named = |text: &String| text.contains("below 1536") && text.contains("found feature 1536");
+        let named = |text: &String| text.contains("below 384") && text.contains("found feature 384");
         assert!(found.as_ref().err().is_none_or(named), "{found:?}");
     }
 }

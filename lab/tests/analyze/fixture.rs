@@ -29,12 +29,12 @@ pub(crate) fn analyze<F: Findings>(folder: &Path, arguments: &str) -> Result<F, 
 }
 
 /// 12 groups of 4 tiles. Feature 5 follows the lymphocytes; features 6 to 9 nothing; feature 3 follows them, but fires in
-/// two groups only. Dimension 1 of taps last and block4 is feature 5; block2 is noise.
+/// two groups only. Dimension 1 of taps last and block2 is feature 5; block1 is noise.
 pub(crate) fn write(folder: &Path, seed: u64) {
     write_wide(folder, seed, [1, 1]);
 }
 
-/// The same with each embedding so many times side by side: block2's, and those of block4 and last.
+/// The same with each embedding so many times side by side: block1's, and those of block2 and last.
 pub(crate) fn write_wide(folder: &Path, seed: u64, times: [usize; 2]) {
     write_groups(folder, seed, times, 12);
 }
@@ -63,8 +63,8 @@ pub(crate) fn write_groups(folder: &Path, seed: u64, times: [usize; 2], groups: 
     let noise: Vec<f32> = noise.chunks(1).flat_map(|row| row.repeat(times[0])).collect();
     let tensors = TensorMap::from([
         ("embedding_last".to_owned(), Tensor::f32(&[4 * groups, 3 * times[1]], &embedding)),
-        ("embedding_block2".to_owned(), Tensor::f32(&[4 * groups, times[0]], &noise)),
-        ("embedding_block4".to_owned(), Tensor::f32(&[4 * groups, 3 * times[1]], &embedding)),
+        ("embedding_block1".to_owned(), Tensor::f32(&[4 * groups, times[0]], &noise)),
+        ("embedding_block2".to_owned(), Tensor::f32(&[4 * groups, 3 * times[1]], &embedding)),
         ("feature_index".to_owned(), Tensor::i32(&[4 * groups, 3], &index)),
         ("feature_value".to_owned(), Tensor::f32(&[4 * groups, 3], &value)),
     ]);
