@@ -20,7 +20,7 @@
 //!
 //! Ratios alone call sharp what has hardly any detail of any size: then the fine band is rounding and noise, and the
 //! coarser ones are no more. Both therefore have a floor. It is low (a contrast of half a grey level to one), but where less than
-//! a tenth of the light comes through, as in a thick fold, it is about the half of the contrast that tissue usually has.
+//! a tenth of the light comes through, as in a thick fold, it is about a third of the energy that tissue usually has.
 
 use coverslip_base::error::Result;
 use coverslip_base::memory::grow;
