@@ -58,7 +58,7 @@ def main():
         for seed in range(args.seeds):
             for arch in ("matryoshka", "batchtopk"):
                 options = ["--arch", arch, "--k", k, "--seed", seed]
-                _, scale = coverslip(args, arch, options, x[:1], 1.0)
+                _, scale = coverslip(args, arch, options, x[:256], 1.0)
                 folder = pathlib.Path(args.work) / arch
                 held = np.isin(slides, json.load(open(folder / "split.json"))["held_out"])
                 w = load_file(folder / "sae_weights.safetensors")

@@ -39,7 +39,7 @@ pub enum Objective {
 
 impl Objective {
     /// Features active at once, where that is stated.
-    pub fn k(self) -> Option<usize> {
+    pub(super) fn k(self) -> Option<usize> {
         match self {
             Objective::TopK { k } | Objective::BatchTopK { k } | Objective::Matryoshka { k, .. } => Some(k),
             Objective::Relu { .. } | Objective::JumpRelu { .. } => None,

@@ -40,13 +40,6 @@ pub struct Margin {
     pub without_distance: usize,
 }
 
-impl Margin {
-    /// The share of tiles that have a margin.
-    pub fn support(&self) -> f64 {
-        self.scored as f64 / self.tiles as f64
-    }
-}
-
 /// The margins of rows (n × d) with `m` neighbours of each kind.
 ///
 /// # Errors
@@ -150,7 +143,7 @@ mod tests {
         // other biology at B, tile 2 no match elsewhere.
         assert!((found.median - 1.0 / 3.0).abs() < 1e-12, "{found:?}");
         assert_eq!((found.scored, found.tiles, found.without_neighbours, found.without_distance), (1, 3, 2, 0));
-        assert!((found.support() - 1.0 / 3.0).abs() < 1e-12 && found.fragile == 0.0);
+        assert!(found.fragile == 0.0 && found.quantile == found.median);
         let two = robustness_margin(rows.as_ref(), &labels("t t n"), &labels("A B A"), &labels("1 2 3"), 2, 50, 1)
             .unwrap_err();
         assert!(two.0.contains("found none among 3"), "{two}");
