@@ -223,3 +223,70 @@ fn what_is_measured_is_what_was_held_out() {
     let refused = run("e.safetensors").unwrap_err();
     assert!(refused.contains("expected the slides that the SAE was trained with"), "{refused}");
 }
+
+/// 40 patients of two slides with 20 tiles each; half of the patients have a tumour, which moves two of eight values.
+fn patients(folder: &Folder) {
+    let mut random = Random::new(8);
+    let (mut values, mut table) = (Vec::new(), String::from("slide,patient,tumour\n"));
+    for patient in 0..40 {
+        let tumour = patient % 2 == 0;
+        for tile in 0..40 {
+            let moved = if tumour { 0.9 } else { -0.9 };
+            values.extend((0..8).map(|at| random.normal() as f32 + if at < 2 { moved } else { 0.0 }));
+            table += &format!("p{patient}s{},p{patient},{}\n", tile % 2, if tumour { "yes" } else { "no" });
+        }
+    }
+    let tensors = TensorMap::from([("embedding_last".to_owned(), Tensor::f32(&[1600, 8], &values))]);
+    fs::write(folder.0.join("e.safetensors"), to_safetensors(&tensors).unwrap()).unwrap();
+    fs::write(folder.0.join("e.csv"), table).unwrap();
+}
+
+#[test]
+fn patients_are_held_out_whole_and_an_sae_stands_beside_what_it_has_to_beat() {
+    let folder = Folder::new("patients");
+    patients(&folder);
+    let options = "--expansion 4 --k 3 --steps 300 --batch 64 --group patient --learning-rate 0.003";
+    folder.train("first", &format!("{options} --arch matryoshka --levels 3")).unwrap();
+    folder.train("second", &format!("{options} --arch matryoshka --levels 3 --seed 1")).unwrap();
+    let read = |name: &str| -> Value { serde_json::from_slice(&fs::read(folder.0.join(name)).unwrap()).unwrap() };
+    let split = read("first/split.json");
+    assert_eq!(split["grouped_by"], "patient");
+    assert!(split["held_out"].as_array().unwrap().len() == 10, "a quarter of the patients: {split}");
+    // SAELens saves a trained Matryoshka SAE so.
+    let config = read("first/cfg.json");
+    assert_eq!(config["architecture"], "jumprelu");
+    assert_eq!(config["metadata"]["training_details"]["objective"], "Matryoshka { k: 3, levels: 3 }");
+    import_sae(&folder.0.join("first"), &SaeOptions::default()).unwrap();
+
+    let (first, second, embeddings, out) =
+        (folder.path("first"), folder.path("second"), folder.path("e.safetensors"), folder.path("report"));
+    let words = ["eval", &first, &second, "--embeddings", &embeddings, "--out", &out, "--probe", "tumour"];
+    let text = sae(&words).unwrap();
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    assert!(text.contains("10 patients") && text.contains("belongs to one SAE"), "{text}");
+    let report = read("report/sae-eval.json");
+    assert_eq!((report["grouped_by"].as_str(), report["held_out_tiles"].as_u64()), (Some("patient"), Some(400)));
+    let names = |rows: &Value| -> Vec<String> {
+        rows.as_array().unwrap().iter().map(|row| row["name"].as_str().unwrap().into()).collect()
+    };
+    let own = &report["saes"][0];
+    let beside = ["random, decoder refitted", "random decoder, frozen", "raw dimensions"];
+    assert_eq!(names(&own["baselines"]), beside);
+    let fvu = |row: &Value| row["fvu"].as_f64().unwrap();
+    assert!(own["baselines"].as_array().unwrap().iter().all(|row| fvu(row) > 0.05 && fvu(row) < 1.0), "{own}");
+    // As many of the same tile's numbers: three of eight raw ones hold more than three components fixed for all.
+    assert!(fvu(&own["baselines"][2]) < own["pca_fvu"].as_f64().unwrap(), "{own}");
+    let agreement = &report["agreement"][0];
+    let of = |name: &str| agreement[name].as_f64().unwrap();
+    assert!(of("median") > of("chance") - 0.1 && of("median") < 1.0, "{agreement}");
+    let probes = &report["probes"];
+    assert_eq!((probes["groups"].as_u64(), probes["tiles"].as_u64()), (Some(10), Some(400)));
+    let rows = probes["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 8, "two SAEs with two baselines each, raw dimensions, components");
+    let auc = |row: usize, k: usize| rows[row]["probes"][k]["auc"].as_f64().unwrap();
+    // One value: Φ(1.8 / √2) = 0.90; two: Φ(1.8) = 0.96.
+    assert!((auc(6, 0) - 0.90).abs() < 0.06 && (auc(6, 3) - 0.96).abs() < 0.04, "{probes}");
+    // A column that is not there.
+    let words = ["eval", &first, "--embeddings", &embeddings, "--out", &out, "--probe", "organ"];
+    assert!(sae(&words).unwrap_err().contains("organ"));
+}

@@ -97,6 +97,19 @@ fn the_scanner_disappears_with_depth_and_by_correction() {
     let retrieved = |version| number(1, version, "/retrieval/0/hits/0/accuracy");
     assert!(retrieved(0) < 0.9 && retrieved(1) > 0.99, "the same waves on both");
     assert!(number(0, 0, "/average_performance_drop/drop") <= 0.0);
+    // Shallow, other tissue on the same scanner is nearer than the same tissue on the other; deep it is not.
+    assert!(number(0, 0, "/margin/median") < 0.0 && number(1, 0, "/margin/median") > 0.5);
+    assert!(number(0, 0, "/margin/tail") <= number(0, 0, "/margin/median"));
+    assert_eq!(number(0, 0, "/margin/scored"), 192.0);
+    assert!(number(0, 0, "/average_performance_drop/degradation") <= 0.0);
+    assert_eq!(number(0, 0, "/average_performance_drop/chance"), 0.5);
+    let readings = taps[0]["versions"][0]["numbers"]["calibration"]["readings"].as_array().unwrap();
+    let names: Vec<String> = readings.iter().map(|one| format!("{}{}", one["fitted_on"], one["read_on"])).collect();
+    assert_eq!(names, ["\"a\"\"a\"", "\"a\"\"b\"", "\"b\"\"a\"", "\"b\"\"b\""]);
+    assert!(readings.iter().all(|one| one["auc"]["value"].as_f64() > Some(0.95)), "{readings:?}");
+    for told in ["CRoMa, m 5", "nIPD", "fitted on one scanner and read on another", "support"] {
+        assert!(text.contains(told), "{told}: {text}");
+    }
     assert_eq!(report["features"][0]["feature"], 5);
     assert!(text.contains("Scanner by depth") && text.contains("96 of 96"), "{text}");
 }

@@ -19,6 +19,7 @@ CASES = {
     "batchtopk": {"k": 3},
     "relu": {"l1": 0.3},
     "jumprelu": {"l0": 0.2},
+    "matryoshka": {"k": 3, "levels": 3},
 }
 
 
@@ -54,7 +55,7 @@ def loss(name, case, x, w):
     penalty = 0.0
     if name.startswith("topk"):
         f = top(p, case["k"])
-    elif name == "batchtopk":
+    elif name in ("batchtopk", "matryoshka"):
         relu = p.relu()
         bar = relu.flatten().topk(B * case["k"]).values.min()
         f = relu * (relu >= bar)
@@ -66,6 +67,10 @@ def loss(name, case, x, w):
         penalty = case["l0"] * count.sum(1).mean()
     error = f @ w["w_dec"] + w["b_dec"] - x
     total = error.pow(2).sum(1).mean() + penalty
+    if name == "matryoshka":  # prefixes of M/4, M/2 and M features, each on its own
+        sizes = [M >> halvings for halvings in reversed(range(case["levels"]))]
+        parts = [f[:, :size] @ w["w_dec"][:size] + w["b_dec"] - x for size in sizes]
+        total = sum(part.pow(2).sum(1).mean() for part in parts) / len(parts)
     if "dead" in case:
         dead = torch.zeros(M, dtype=torch.bool)
         dead[case["dead"]] = True

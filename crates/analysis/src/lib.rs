@@ -5,15 +5,22 @@
 
 #![forbid(unsafe_code)]
 
+mod auroc;
+mod beliefs;
 mod categories;
 pub mod counts;
+mod folds;
+pub mod logistic;
 pub mod pca;
 pub mod random;
+mod resampled;
 mod rows;
 pub mod sae;
 pub mod scanners;
+pub mod sparse_probe;
 mod undefined;
 
+pub use auroc::auroc;
 pub use categories::Categories;
-pub use rows::select;
+pub use rows::{SparseRows, select};
 pub use undefined::Undefined;

@@ -22,7 +22,7 @@ pub struct Args {
 enum Command {
     /// Train an SAE on the embeddings of a tap; writes SAELens' files
     Train(Box<Train>),
-    /// FVU, L0, dead and dense features on held-out slides, beside as many principal components
+    /// FVU, L0, dead and dense features on held-out slides, beside random SAEs, raw dimensions and principal components
     Eval(Eval),
 }
 
@@ -60,9 +60,12 @@ struct Train {
     /// Features as a multiple of the embedding's width
     #[arg(long, default_value_t = 8)]
     expansion: usize,
-    /// topk, batchtopk: features active at once
+    /// topk, batchtopk, matryoshka: features active at once
     #[arg(long, default_value_t = 32)]
     k: usize,
+    /// matryoshka: prefixes of the features, each half as long as the next, that reconstruct on their own
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=20))]
+    levels: u32,
     /// relu: weight of the L1 norm, where embeddings have mean ||x - mean||^2 = width
     #[arg(long, default_value_t = 1.0)]
     l1: f32,
@@ -84,6 +87,9 @@ struct Train {
     /// Share of the slides that are not trained on
     #[arg(long, default_value_t = 0.2)]
     held_out: f64,
+    /// The column whose equal values are held out together: patients, where some have several slides [default: the slides]
+    #[arg(long, value_name = "COLUMN")]
+    group: Option<String>,
     /// Seed of the choice of held-out slides
     #[arg(long, default_value_t = 0)]
     split_seed: u64,
@@ -119,6 +125,8 @@ enum ObjectiveKind {
     Topk,
     /// k features per tile on average over a batch
     Batchtopk,
+    /// As batchtopk, with nested prefixes of the features that reconstruct on their own
+    Matryoshka,
     /// ReLU and an L1 penalty
     Relu,
     /// A trained threshold per feature
@@ -162,6 +170,7 @@ impl Train {
             objective: match self.arch {
                 ObjectiveKind::Topk => Objective::TopK { k: self.k },
                 ObjectiveKind::Batchtopk => Objective::BatchTopK { k: self.k },
+                ObjectiveKind::Matryoshka => Objective::Matryoshka { k: self.k, levels: self.levels },
                 ObjectiveKind::Relu => Objective::Relu { l1: self.l1 },
                 ObjectiveKind::Jumprelu => Objective::JumpRelu { l0: self.l0, bandwidth: self.bandwidth },
             },
@@ -171,6 +180,7 @@ impl Train {
             learning_rate: self.learning_rate,
             held_out: self.held_out,
             split_seed: self.split_seed,
+            group: self.group,
             seed: self.seed,
             dead_after: self.dead_after,
             patience: self.patience,
@@ -196,6 +206,15 @@ struct Eval {
     tap: Option<String>,
     #[command(flatten)]
     slides: SlideColumnArg,
+    /// The column whose equal values are held out together [default: as the SAEs were trained]
+    #[arg(long, value_name = "COLUMN")]
+    group: Option<String>,
+    /// A column of labels to read from 1, 2, 5 and 16 features of held-out tiles, by whole groups
+    #[arg(long, value_name = "COLUMN")]
+    probe: Option<String>,
+    /// Steps in which the encoder of a random, frozen decoder is trained, for comparison; 0: not at all
+    #[arg(long, value_name = "N", default_value_t = 500)]
+    baseline_steps: u64,
     /// Slides to measure on [default: split.json beside the SAEs, which has to say the same]
     #[arg(long, value_name = "FILE")]
     split: Option<PathBuf>,
@@ -211,6 +230,9 @@ impl Eval {
             embeddings: self.embeddings,
             tap: self.tap,
             slides: self.slides.column(),
+            group: self.group,
+            probe: self.probe,
+            baseline_steps: self.baseline_steps,
             split: self.split,
             out: self.out,
         }

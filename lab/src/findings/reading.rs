@@ -22,6 +22,8 @@ pub enum ColumnKind {
     Component,
     /// Mean red, green or blue of the tile.
     Colour,
+    /// A feature of an SAE that nobody trained, as large and with as many features active.
+    Random,
 }
 
 impl ColumnKind {
@@ -32,6 +34,7 @@ impl ColumnKind {
             ColumnKind::Dimension => "embedding dimension",
             ColumnKind::Component => "principal component",
             ColumnKind::Colour => "colour channel",
+            ColumnKind::Random => "random SAE's feature",
         }
     }
 

@@ -21,7 +21,7 @@ pub struct ScannersFindings {
 
 impl ScannersFindings {
     /// What [`ScannersFindings::format`] says.
-    pub const FORMAT: &'static str = "coverslip-scanners/1";
+    pub const FORMAT: &'static str = "coverslip-scanners/2";
 }
 
 impl Findings for ScannersFindings {
@@ -126,7 +126,11 @@ pub struct Numbers {
     /// The biology, read in the same way: what a correction must not take away.
     pub biology_probe_linear: Measured<ProbeFigures>,
     pub robustness: Measured<RobustnessFigures>,
+    /// CRoMa: how much nearer a tile's biology is than its scanner.
+    pub margin: Measured<MarginFigures>,
     pub average_performance_drop: Measured<DropFigures>,
+    /// Whether probabilities hold on a scanner that a probe was not fitted on.
+    pub calibration: Measured<CalibrationFigures>,
     pub clustering: Measured<ClusteringFigures>,
     pub variance_shares: Measured<VarianceShares>,
     /// For every two scanners with places in common.
@@ -138,8 +142,11 @@ impl Numbers {
     pub fn reasons(&self) -> impl Iterator<Item = &str> {
         let reasons = [
             self.average_performance_drop.reason(),
+            self.average_performance_drop.value().and_then(|drop| drop.degradation.reason()),
             self.biology_probe_linear.reason(),
+            self.calibration.reason(),
             self.clustering.reason(),
+            self.margin.reason(),
             self.robustness.reason(),
             self.scanner_probe_linear.reason(),
             self.scanner_probe_neighbours.reason(),
@@ -180,11 +187,74 @@ pub struct RobustnessFigures {
     pub index: f64,
     /// 95 % interval over slides; empty ends without bootstraps.
     pub interval: [Option<f64>; 2],
+    /// Share of the tiles that have a neighbour which tells: the index rests on these.
+    pub support: f64,
     /// The index of neighbours drawn at random.
     #[serde(deserialize_with = "null_as_nan")]
     pub random: f64,
     pub same_biology_other_centre: u64,
     pub other_biology_same_centre: u64,
+}
+
+/// CRoMa's distribution over tiles: −1 (the scanner is nearer) to 1 (the biology is nearer).
+#[derive(Debug, Clone, Deserialize, Serialize)]
+pub struct MarginFigures {
+    /// Neighbours of each kind.
+    pub m: usize,
+    pub median: f64,
+    /// 95 % intervals over slides; empty ends without bootstraps.
+    pub interval: [Option<f64>; 2],
+    /// The 10 % point.
+    pub quantile: f64,
+    /// The mean of the worst tenth.
+    pub tail: f64,
+    pub tail_interval: [Option<f64>; 2],
+    /// Share of the tiles whose margin is not above 0.
+    pub fragile: f64,
+    pub fragile_interval: [Option<f64>; 2],
+    /// Tiles with a margin, of all.
+    pub scored: usize,
+    pub tiles: usize,
+    /// Tiles with fewer than m neighbours of a kind.
+    pub without_neighbours: usize,
+    /// Tiles with all neighbours at distance 0.
+    pub without_distance: usize,
+}
+
+/// Probes fitted on one scanner and read on each.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+pub struct CalibrationFigures {
+    pub kinds: Vec<String>,
+    /// Scanners without two groups of each kind, or beyond those that are compared.
+    pub scanners_left_out: usize,
+    pub readings: Vec<ReadingFigures>,
+}
+
+/// One probe on one scanner.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+pub struct ReadingFigures {
+    pub fitted_on: String,
+    pub read_on: String,
+    pub tiles: usize,
+    pub groups: usize,
+    pub auc: EstimateFigures,
+    /// Expected calibration error in ten bins.
+    pub error: f64,
+    /// That of a calibrated probe on so few tiles: the mean, and the 95 % point.
+    pub error_by_chance: [f64; 2],
+    /// 1 where calibrated, below 1 where the probe is too sure.
+    pub slope: EstimateFigures,
+    /// 0 where calibrated, above 0 where the probe says too little.
+    pub intercept: EstimateFigures,
+    /// Whether the interval of slope or intercept leaves out what is calibrated.
+    pub off: bool,
+}
+
+/// A figure and its 95 % interval over groups; empty where the data do not define it.
+#[derive(Debug, Clone, Copy, Deserialize, Serialize)]
+pub struct EstimateFigures {
+    pub value: Option<f64>,
+    pub interval: [Option<f64>; 2],
 }
 
 /// PathoROB's average performance drop.
@@ -194,6 +264,12 @@ pub struct DropFigures {
     pub drop: f64,
     /// Mean accuracy by split, from balanced to fully confounded training data.
     pub accuracy: Vec<Option<f64>>,
+    /// Cramér's V of biology and scanner in the training data of each split.
+    pub association: Vec<f64>,
+    /// The accuracy of guessing.
+    pub chance: f64,
+    /// nIPD: the share of what is known above chance that is lost, over the association. −0.5 is an even fall to chance.
+    pub degradation: Measured<f64>,
     pub biology: [String; 2],
     pub centres: [String; 2],
     pub training_tiles: usize,
@@ -280,8 +356,14 @@ mod tests {
             "scanner_probe_linear": { "balanced_accuracy": 0.9, "chance": 0.5, "corrected": 0.8, "classes": 2,
                 "classes_left_out": 1, "tiles": 9, "folds": 3 },
             "scanner_probe_neighbours": probe, "scanner_probe_within_biology": { "corrected": 0.25 },
-            "biology_probe_linear": probe, "clustering": probe, "average_performance_drop": probe,
-            "robustness": { "k": 5, "index": 0.5, "interval": [null, null], "random": null,
+            "biology_probe_linear": probe, "clustering": probe, "calibration": probe,
+            "margin": { "m": 5, "median": 0.25, "interval": [null, null], "quantile": -0.5, "tail": -0.75,
+                "tail_interval": [-0.9, -0.5], "fragile": 0.25, "fragile_interval": [0.0, 0.5], "scored": 8, "tiles": 9,
+                "without_neighbours": 1, "without_distance": 0 },
+            "average_performance_drop": { "drop": -0.25, "accuracy": [0.5, 0.25], "association": [0.0, 1.0],
+                "chance": 0.5, "degradation": probe, "biology": ["x", "y"], "centres": ["a", "b"], "training_tiles": 4,
+                "trials": 2 },
+            "robustness": { "k": 5, "index": 0.5, "interval": [null, null], "support": 0.75, "random": null,
                 "same_biology_other_centre": 3, "other_biology_same_centre": 3 },
             "variance_shares": { "scanner": 0.5, "slide": null, "rest": 0.5 },
             "retrieval": [
@@ -298,7 +380,7 @@ mod tests {
         assert_eq!(serde_json::to_value(&read).unwrap(), versions);
         assert!(read[1].numbers().is_none());
         let numbers = read[0].numbers().unwrap();
-        assert_eq!(numbers.reasons().count(), 4);
+        assert_eq!(numbers.reasons().count(), 5);
         assert!(numbers.robustness.value().unwrap().random.is_nan());
         assert_eq!(numbers.retrieval[0].found.reason(), Some("no pairs"));
         assert_eq!(numbers.retrieval[1].found.value().unwrap().hits[0].accuracy, Some(0.75));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use coverslip_analysis::scanners::auroc;
+use coverslip_analysis::auroc;
 use coverslip_profile::{Calibration, Check, ModelOutputs, Profile, Scanner, TileScores, instability};
 
 use super::sampler::{Sample, SampleTile};

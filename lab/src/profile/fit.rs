@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 
 use coverslip_analysis::Categories;
-use coverslip_analysis::scanners::{Geometry, SparseRows, scanner_effects};
+use coverslip_analysis::SparseRows;
+use coverslip_analysis::scanners::{Geometry, scanner_effects};
 use coverslip_plugin_abi as abi;
 use coverslip_profile::{ColorBaseline, MAX_FEATURES, TapGeometry, color_vector, measurement};
 use faer::Mat;

@@ -4,7 +4,8 @@ use super::html::{escape, number, paragraph, table, with_range};
 use super::plot::{Line, lines};
 use super::section::{Context, Section};
 use crate::findings::scanners::{
-    Measured, Measurement, Numbers, ProbeFigures, ScannerFeature, ScannersFindings, TapFindings, Version,
+    EstimateFigures, Measured, Measurement, Numbers, ProbeFigures, ReadingFigures, ScannerFeature, ScannersFindings,
+    TapFindings, Version,
 };
 
 impl Section for ScannersFindings {
@@ -54,7 +55,9 @@ fn section(found: &ScannersFindings) -> String {
     for reason in reasons {
         body.push_str(&format!("<p class=\"note\">{}</p>\n", escape(&reason)));
     }
-    body + &features(found.features.as_deref().unwrap_or_default())
+    body + &robustness(&found.taps)
+        + &calibration(&found.taps)
+        + &features(found.features.as_deref().unwrap_or_default())
 }
 
 fn corrected(probe: &Measured<ProbeFigures>) -> Option<f64> {
@@ -129,6 +132,103 @@ fn depth(taps: &[TapFindings]) -> String {
         "<figure>{}<figcaption>{description}.</figcaption></figure>\n",
         lines(description, "taps, from shallow to deep", -0.5, &drawn)
     )
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.0} %", 100.0 * share)
+}
+
+fn both([low, high]: [Option<f64>; 2]) -> Option<[f64; 2]> {
+    Some([low?, high?])
+}
+
+/// CRoMa and nIPD.
+fn robustness(taps: &[TapFindings]) -> String {
+    let row = |tap: &TapFindings, version: &Version| -> Option<Vec<String>> {
+        let numbers = version.numbers()?;
+        let (margin, drop) = (numbers.margin.value(), numbers.average_performance_drop.value());
+        let support = numbers.robustness.value().map(|found| percent(found.support));
+        let accuracies = drop.map(|drop| {
+            let at = |place: Option<&Option<f64>>| number(place.copied().flatten());
+            format!("{} to {}", at(drop.accuracy.first()), at(drop.accuracy.last()))
+        });
+        let dash = || "\u{2013}".to_owned();
+        (margin.is_some() || drop.is_some()).then(|| {
+            vec![
+                escape(&tap.tap),
+                escape(&version.correction),
+                with_range(margin.map(|found| found.median), margin.and_then(|found| both(found.interval))),
+                with_range(margin.map(|found| found.tail), margin.and_then(|found| both(found.tail_interval))),
+                margin.map_or_else(dash, |found| percent(found.fragile)),
+                margin.map_or_else(dash, |found| format!("{} of {}", found.scored, found.tiles)),
+                support.unwrap_or_else(dash),
+                number(drop.and_then(|drop| drop.degradation.value().copied())),
+                accuracies.unwrap_or_else(dash),
+            ]
+        })
+    };
+    let versions = taps.iter().flat_map(|tap| tap.versions.iter().map(move |version| (tap, version)));
+    let rows: Vec<Vec<String>> = versions.filter_map(|(tap, version)| row(tap, version)).collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    let text = "CRoMa asks of every tile how much nearer its own biology on other scanners is than other biology on its own \
+        scanner: from \u{2212}1 to 1, above 0 where the biology is nearer. The median is the middle of the tiles; the mean of \
+        the worst tenth says what happens where it goes wrong; fragile are tiles at 0 or below. Tiles without enough \
+        neighbours of both kinds have no margin: the fewer tiles are scored, the less the figures say, and CRoMa's authors \
+        give none then. The support of the robustness index is the share of tiles that have a neighbour which tells. nIPD is \
+        the share of what a probe knows above chance that it loses as its training data tie the biology to the scanner: 0 \
+        is nothing, \u{2212}0.5 an even fall to chance (0.50).";
+    let headers = [
+        "tap",
+        "corrected",
+        "CRoMa, median (95 % interval)",
+        "worst tenth",
+        "fragile",
+        "tiles scored",
+        "support of the index",
+        "nIPD",
+        "accuracy, balanced to tied",
+    ];
+    paragraph(text) + &table("Is the biology nearer than the scanner?", &headers, &rows)
+}
+
+/// What becomes of a probe's probabilities on another scanner, for each tap as it is.
+fn calibration(taps: &[TapFindings]) -> String {
+    let raw = |tap: &TapFindings| tap.versions.first()?.numbers()?.calibration.value().cloned();
+    let estimate = |one: &EstimateFigures| with_range(one.value, both(one.interval));
+    let row = |tap: &str, one: &ReadingFigures| {
+        vec![
+            escape(tap),
+            escape(&one.fitted_on),
+            escape(&one.read_on),
+            format!("{}, {}", one.tiles, one.groups),
+            estimate(&one.auc),
+            format!(
+                "{} ({}, {})",
+                number(Some(one.error)),
+                number(Some(one.error_by_chance[0])),
+                number(Some(one.error_by_chance[1]))
+            ),
+            estimate(&one.slope),
+            estimate(&one.intercept),
+            if one.off { "<span class=\"yes\">off</span>".into() } else { "holds".into() },
+        ]
+    };
+    let found = taps.iter().filter_map(|tap| Some((&tap.tap, raw(tap)?)));
+    let rows: Vec<Vec<String>> =
+        found.flat_map(|(tap, found)| found.readings.iter().map(|one| row(tap, one)).collect::<Vec<_>>()).collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    let text = "A probe of the biology, fitted on one scanner and read on each, always on groups that it has not seen. A probe \
+        can rank tiles as well as before (AUC) and still state probabilities that are wrong on another scanner. The \
+        calibration error (ECE) is the mean gap between what is stated and what is true; in brackets what a calibrated probe \
+        has on so few tiles, in the mean and at its 95 % point. A slope below 1 says that the probe is too sure; an \
+        intercept above 0, that it says too little. Off: the 95 % interval of one of the two leaves out what is calibrated. \
+        Intervals are over whole groups.";
+    let headers = ["tap", "fitted on", "read on", "tiles, groups", "AUC", "ECE", "slope", "intercept", "probabilities"];
+    paragraph(text) + &table("Do probabilities hold on another scanner?", &headers, &rows)
 }
 
 /// SAE features that follow the scanner.

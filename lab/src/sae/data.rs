@@ -47,6 +47,12 @@ impl Data {
             }
         };
         let slides = file.slides(slides)?;
+        if slides.names().iter().any(String::is_empty) {
+            return Err(EmbeddingError(format!(
+                "{}: expected a slide or patient for every tile, found empty cells in the column that groups them",
+                path.display()
+            )));
+        }
         let split = split(slides.names())?;
         if let Some(stranger) = split.held_out.iter().find(|slide| !slides.names().contains(slide)) {
             return Err(EmbeddingError(format!(
@@ -80,23 +86,39 @@ impl Data {
         Ok(())
     }
 
-    /// `most` held-out rows, or all where there are fewer, in the file's order. Every row has the same chance: the first
-    /// rows of a file may all be of one project.
-    pub(super) fn held_out(&self, most: usize, seed: u64) -> Result<Vec<f32>> {
-        let mut left = self.train.iter().filter(|train| !**train).count();
-        let mut wanted = most.min(left);
+    /// `most` rows of one side of the split, or all where there are fewer, in the file's order. Every row has the same
+    /// chance: the first rows of a file may all be of one project.
+    pub(super) fn sample(&self, train: bool, most: usize, seed: u64) -> Result<Sample> {
+        let side: Vec<usize> = (0..self.train.len()).filter(|&row| self.train[row] == train).collect();
+        let (mut left, mut wanted) = (side.len(), most.min(side.len()));
         let (mut rows, mut random) = (Vec::with_capacity(wanted * self.width), SplitMix64::new(seed));
-        self.blocks(false, |block| {
+        let mut places = Vec::with_capacity(wanted);
+        self.blocks(train, |block| {
             for row in block.chunks_exact(self.width) {
                 // Selection sampling (Knuth 3.4.2, S): what is wanted of what is left.
                 if random.unit() * (left as f64) < wanted as f64 {
                     rows.extend_from_slice(row);
+                    places.push(side[side.len() - left]);
                     wanted -= 1;
                 }
                 left -= 1;
             }
         })?;
-        Ok(rows)
+        Ok(Sample { rows, places })
+    }
+}
+
+/// Some rows, and their places in the file.
+pub(super) struct Sample {
+    pub(super) rows: Vec<f32>,
+    pub(super) places: Vec<usize>,
+}
+
+impl Sample {
+    /// Some of these rows, each `width` wide.
+    pub(super) fn select(&self, some: &[usize], width: usize) -> Sample {
+        let rows = some.iter().flat_map(|&row| self.rows[row * width..][..width].iter().copied());
+        Sample { rows: rows.collect(), places: some.iter().map(|&row| self.places[row]).collect() }
     }
 }
 
@@ -198,11 +220,11 @@ mod tests {
         let held: HashSet<Vec<u32>> =
             held.chunks_exact(8).map(|row| row.iter().map(|v| v.to_bits()).collect()).collect();
         // Some of them, of all parts of the file; all of them where more are asked for.
-        let held_out = data.held_out(75, 5).unwrap();
+        let held_out = data.sample(false, 75, 5).unwrap().rows;
         let index = |row: &[f32]| values.chunks_exact(8).position(|it| it == row).unwrap();
         let places: Vec<usize> = held_out.chunks_exact(8).map(index).collect();
         assert!(places.len() == 75 && places.is_sorted() && places[37].abs_diff(1500) < 400, "{places:?}");
-        assert_eq!(data.held_out(10_000, 5).unwrap().len(), 750 * 8);
+        assert_eq!(data.sample(false, 10_000, 5).unwrap().rows.len(), 750 * 8);
         let (mut stream, mut batch, mut all) = (Stream::new(&data, 1, 0).unwrap(), Vec::new(), Vec::new());
         for _ in 0..50 {
             stream.batch(100, &mut batch).unwrap();

@@ -1,19 +1,22 @@
-//! `coverslip sae eval`: how much an SAE keeps of slides that it has not seen, compared with as many principal components.
+//! `coverslip sae eval`: how much an SAE keeps of slides that it has not seen, what of that others would keep, whether its
+//! features come again with another seed, and which labels can be read from few of them.
 
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use coverslip_analysis::sae::{Evaluation, Moments, PcaBaseline};
+use coverslip_analysis::sae::{Evaluation, Moments, Objective, PcaBaseline, Sae, agreement};
 
 use super::data::Data;
+use super::probes::Probing;
 use super::split::Split;
-use super::{files, objective};
+use super::{baselines, files, objective, page};
 use crate::claim;
+use crate::embeddings::names::SLIDE;
 use crate::embeddings::{EmbeddingError, SlideColumn};
 use crate::findings::file::Findings;
-use crate::findings::sae::{SaeFigures, SaeFindings};
+use crate::findings::sae::{AgreementFigures, SaeFigures, SaeFindings};
 
 pub(crate) struct Options {
     pub(crate) saes: Vec<PathBuf>,
@@ -21,6 +24,12 @@ pub(crate) struct Options {
     pub(crate) tap: Option<String>,
     /// The column of the embeddings' table that names the slide.
     pub(crate) slides: SlideColumn,
+    /// The column whose equal values are held out together; `None`: as the SAEs were trained.
+    pub(crate) group: Option<String>,
+    /// The column of labels that are read from few features.
+    pub(crate) probe: Option<String>,
+    /// Steps in which the encoder of a frozen random decoder is trained; 0: no such baseline.
+    pub(crate) baseline_steps: u64,
     /// The held-out slides; `None`: those beside the SAEs.
     pub(crate) split: Option<PathBuf>,
     /// The folder of the findings.
@@ -31,7 +40,11 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options, out: &mut dyn Write) -> Result<(), Box<dyn Error>> {
     let _claim = claim::within(&options.out)?;
     let beside = split_file(options)?;
-    let data = Data::open(&options.embeddings, options.tap.as_deref(), &options.slides, |_| Split::read(&beside))?;
+    let split = Split::read(&beside)?;
+    let grouped_by = options.group.clone().or_else(|| split.grouped_by.clone());
+    let column =
+        grouped_by.as_ref().map_or_else(|| options.slides.clone(), |name| SlideColumn::new(Some(name.clone())));
+    let data = Data::open(&options.embeddings, options.tap.as_deref(), &column, |_| Ok(split))?;
     if data.split.held_out.is_empty() {
         return Err(format!("{}: expected held-out slides to measure on, found none", beside.display()).into());
     }
@@ -49,10 +62,23 @@ pub(crate) fn run(options: &Options, out: &mut dyn Write) -> Result<(), Box<dyn 
         .into());
     }
     let pca = PcaBaseline::fit(&train).ok_or("the principal components did not converge; check the embeddings")?;
-    let mut saes = Vec::new();
+    let grouped_by = grouped_by.unwrap_or_else(|| SLIDE.into());
+    let probing = options.probe.as_ref().map(|label| Probing::open(&data, label, &column, &grouped_by)).transpose()?;
+    let (mut saes, mut probed, mut dictionaries) = (Vec::new(), Vec::new(), Vec::new());
     for path in &options.saes {
-        saes.push(measure(path, &data, &held_out, &pca)?);
+        let own = Dictionary::read(path, &data)?;
+        let evaluation = own.evaluated(&data)?;
+        let others = baselines::dictionaries(own.sae.features, evaluation.l0(), &data, options.baseline_steps, 0)?;
+        if let Some(probing) = &probing {
+            probed.push(probing.dictionary(&own.name, &own.sae, own.objective));
+            let named = |other: &baselines::Baseline| probing.dictionary(other.name, &other.sae, other.objective);
+            probed.extend(others.iter().map(named));
+        }
+        let beside = baselines::figures(&others, evaluation.l0(), &data, &train, &held_out)?;
+        saes.push(SaeFigures { baselines: beside, ..own.figures(&evaluation, &held_out, &pca) });
+        dictionaries.push((own, evaluation.living()));
     }
+    let probes = probing.map(|probing| probing.findings(&data, probed)).transpose()?;
     let counts = (0..).map(|power| 1_usize << power).take_while(|count| *count < data.width);
     let found = SaeFindings {
         embeddings: options.embeddings.display().to_string(),
@@ -61,11 +87,14 @@ pub(crate) fn run(options: &Options, out: &mut dyn Write) -> Result<(), Box<dyn 
         train_tiles: train.rows(),
         held_out_tiles: held_out.rows(),
         held_out_slides: data.split.held_out.len(),
+        grouped_by,
+        agreement: agreements(&dictionaries),
+        probes,
         pca: counts.map(|count| (count as f64, pca.fvu(&held_out, count as f64))).collect(),
         saes,
     };
     found.save(&options.out)?;
-    Ok(table(&found, out)?)
+    Ok(page::print(&found, out)?)
 }
 
 /// The slides to measure on: stated, or those that every SAE was trained without.
@@ -101,55 +130,67 @@ fn split_file(options: &Options) -> Result<PathBuf, EmbeddingError> {
     Ok(first.clone())
 }
 
-fn measure(path: &Path, data: &Data, held_out: &Moments, pca: &PcaBaseline) -> Result<SaeFigures, Box<dyn Error>> {
-    let (sae, objective) = files::read(path)?;
-    if sae.width != data.width {
-        return Err(format!(
-            "{}: the SAE reads {} values, tap {} has {}; expected the tap that it was trained on",
-            path.display(),
-            sae.width,
-            data.tap,
-            data.width
-        )
-        .into());
-    }
-    let mut evaluation = Evaluation::new(sae.features);
-    data.blocks(false, |block| {
-        let active = sae.encode(objective, block);
-        evaluation.add(block, &active, &sae.decode(&active));
-    })?;
-    Ok(SaeFigures {
-        sae: path.display().to_string(),
-        architecture: objective::activation(objective).to_owned(),
-        features: sae.features,
-        fvu: evaluation.fvu(held_out),
-        l0: evaluation.l0(),
-        dead: evaluation.dead(),
-        dense: evaluation.dense(),
-        pca_fvu: pca.fvu(held_out, evaluation.l0()),
-        histogram: evaluation.histogram(),
-    })
+/// An SAE as it was read.
+struct Dictionary {
+    name: String,
+    sae: Sae,
+    objective: Objective,
 }
 
-/// At most 80 columns.
-fn table(found: &SaeFindings, out: &mut dyn Write) -> std::io::Result<()> {
-    writeln!(
-        out,
-        "tap {}, {} held-out tiles of {} slides, {} to train on",
-        found.tap, found.held_out_tiles, found.held_out_slides, found.train_tiles
-    )?;
-    writeln!(
-        out,
-        "{:<26} {:<8} {:>7} {:>6} {:>7} {:>6} {:>5} {:>7}",
-        "SAE", "", "features", "L0", "FVU", "dead", "dense", "PCA FVU"
-    )?;
-    for line in &found.saes {
-        let name: String = line.sae.chars().rev().take(26).collect::<Vec<char>>().into_iter().rev().collect();
-        writeln!(
-            out,
-            "{name:<26} {:<8} {:>7} {:>6.1} {:>7.4} {:>6} {:>5} {:>7.4}",
-            line.architecture, line.features, line.l0, line.fvu, line.dead, line.dense, line.pca_fvu
-        )?;
+impl Dictionary {
+    fn read(path: &Path, data: &Data) -> Result<Self, Box<dyn Error>> {
+        let (sae, objective) = files::read(path)?;
+        if sae.width != data.width {
+            return Err(format!(
+                "{}: the SAE reads {} values, tap {} has {}; expected the tap that it was trained on",
+                path.display(),
+                sae.width,
+                data.tap,
+                data.width
+            )
+            .into());
+        }
+        Ok(Self { name: path.display().to_string(), sae, objective })
     }
-    Ok(())
+
+    fn evaluated(&self, data: &Data) -> Result<Evaluation, EmbeddingError> {
+        let mut evaluation = Evaluation::new(self.sae.features);
+        data.blocks(false, |block| {
+            let active = self.sae.encode(self.objective, block);
+            evaluation.add(block, &active, &self.sae.decode(&active));
+        })?;
+        Ok(evaluation)
+    }
+
+    fn figures(&self, evaluation: &Evaluation, held_out: &Moments, pca: &PcaBaseline) -> SaeFigures {
+        SaeFigures {
+            sae: self.name.clone(),
+            architecture: objective::activation(self.objective).to_owned(),
+            features: self.sae.features,
+            fvu: evaluation.fvu(held_out),
+            l0: evaluation.l0(),
+            dead: evaluation.dead(),
+            dense: evaluation.dense(),
+            pca_fvu: pca.fvu(held_out, evaluation.l0()),
+            baselines: Vec::new(),
+            histogram: evaluation.histogram(),
+        }
+    }
+}
+
+/// Every two dictionaries, by the features that fire on the held-out tiles.
+fn agreements(dictionaries: &[(Dictionary, Vec<usize>)]) -> Vec<AgreementFigures> {
+    let mut found = Vec::new();
+    for (place, (first, alive)) in dictionaries.iter().enumerate() {
+        for (second, living) in &dictionaries[place + 1..] {
+            found.extend(agreement([&first.sae, &second.sae], [alive, living], 0).map(|found| AgreementFigures {
+                saes: [first.name.clone(), second.name.clone()],
+                median: found.median,
+                chance: found.chance,
+                found_again: found.found_again,
+                features: found.features,
+            }));
+        }
+    }
+    found
 }

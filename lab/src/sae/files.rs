@@ -38,8 +38,8 @@ pub(super) fn of(
             config["rescale_acts_by_decoder_norm"] = false.into();
         }
         Objective::Relu { .. } => config["architecture"] = "standard".into(),
-        // One threshold for all features is a JumpReLU with equal thresholds; SAELens saves BatchTopK so.
-        Objective::BatchTopK { .. } | Objective::JumpRelu { .. } => {
+        // One threshold for all features is a JumpReLU with equal thresholds; SAELens saves BatchTopK and Matryoshka so.
+        Objective::BatchTopK { .. } | Objective::Matryoshka { .. } | Objective::JumpRelu { .. } => {
             config["architecture"] = "jumprelu".into();
             let thresholds: Vec<f32> = sae.threshold.iter().map(|threshold| threshold.max(0.0)).collect();
             tensors.insert("threshold".into(), Tensor::f32(&[m], &thresholds));

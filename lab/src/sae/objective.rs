@@ -8,6 +8,7 @@ pub(super) fn text(objective: Objective) -> String {
     match objective {
         Objective::TopK { k } => format!("TopK {{ k: {k} }}"),
         Objective::BatchTopK { k } => format!("BatchTopK {{ k: {k} }}"),
+        Objective::Matryoshka { k, levels } => format!("Matryoshka {{ k: {k}, levels: {levels} }}"),
         Objective::Relu { l1 } => format!("Relu {{ l1: {} }}", float(l1)),
         Objective::JumpRelu { l0, bandwidth } => {
             format!("JumpRelu {{ l0: {}, bandwidth: {} }}", float(l0), float(bandwidth))
@@ -26,7 +27,7 @@ pub(super) fn activation(objective: Objective) -> &'static str {
     match objective {
         Objective::TopK { .. } => "topk",
         Objective::Relu { .. } => "relu",
-        Objective::BatchTopK { .. } | Objective::JumpRelu { .. } => "jumprelu",
+        Objective::BatchTopK { .. } | Objective::Matryoshka { .. } | Objective::JumpRelu { .. } => "jumprelu",
     }
 }
 
@@ -39,11 +40,17 @@ mod tests {
         let objectives = [
             Objective::TopK { k: 32 },
             Objective::BatchTopK { k: 4 },
+            Objective::Matryoshka { k: 8, levels: 5 },
             Objective::Relu { l1: 1.0 },
             Objective::JumpRelu { l0: 0.1, bandwidth: 0.5 },
         ];
-        let expected =
-            ["TopK { k: 32 }", "BatchTopK { k: 4 }", "Relu { l1: 1.0 }", "JumpRelu { l0: 0.1, bandwidth: 0.5 }"];
+        let expected = [
+            "TopK { k: 32 }",
+            "BatchTopK { k: 4 }",
+            "Matryoshka { k: 8, levels: 5 }",
+            "Relu { l1: 1.0 }",
+            "JumpRelu { l0: 0.1, bandwidth: 0.5 }",
+        ];
         assert_eq!(objectives.map(text), expected);
     }
 }

@@ -1,4 +1,4 @@
-//! Which slides an SAE is not trained on.
+//! Which slides, or patients, an SAE is not trained on.
 
 use std::path::Path;
 
@@ -11,6 +11,9 @@ use crate::embeddings::{EmbeddingError, Result};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Split {
     pub(super) held_out: Vec<String>,
+    /// The column that they are values of, where it is not the slides'.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) grouped_by: Option<String>,
 }
 
 impl Split {
@@ -34,7 +37,7 @@ impl Split {
         }
         drawn.truncate(count);
         drawn.sort();
-        Ok(Self { held_out: drawn })
+        Ok(Self { held_out: drawn, grouped_by: None })
     }
 
     /// Reads the file.

@@ -6,14 +6,14 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use coverslip_analysis::sae::{Evaluation, Moments, Objective, Settings, StepFigures, Trainer};
+use coverslip_analysis::sae::{Objective, Settings, StepFigures, Trainer};
 use coverslip_files::{Claim, FileSet};
 use serde_json::json;
 
 use super::checkpoint::{self, Meta};
 use super::data::{Data, Stream};
 use super::split::Split;
-use super::verdict::Verdict;
+use super::verdict::{Verdict, fvu_and_l0};
 use super::{files, objective};
 use crate::claim;
 use crate::embeddings::SlideColumn;
@@ -36,6 +36,8 @@ pub(crate) struct Options {
     /// Share of the slides that are not trained on, 0 to below 1.
     pub(crate) held_out: f64,
     pub(crate) split_seed: u64,
+    /// The column whose equal values are held out together; `None`: the slides.
+    pub(crate) group: Option<String>,
     pub(crate) seed: u64,
     /// A feature that was not active for this many tiles is dead.
     pub(crate) dead_after: u64,
@@ -81,9 +83,13 @@ pub(crate) fn run(options: &Options, out: &mut dyn Write) -> Result<Ending, Box<
     if options.threads > 0 {
         rayon::ThreadPoolBuilder::new().num_threads(options.threads).build_global()?;
     }
-    let draw = |slides: &[String]| Split::draw(slides, options.held_out, options.split_seed);
+    let group = options.group.clone();
+    let column = group.as_ref().map_or_else(|| options.slides.clone(), |name| SlideColumn::new(Some(name.clone())));
+    let draw = |groups: &[String]| {
+        Ok(Split { grouped_by: group, ..Split::draw(groups, options.held_out, options.split_seed)? })
+    };
     let claim = claim::within(&options.out)?;
-    let data = Data::open(&options.embeddings, options.tap.as_deref(), &options.slides, draw)?;
+    let data = Data::open(&options.embeddings, options.tap.as_deref(), &column, draw)?;
     let mut run = Run::begin(options, &claim, &data)?;
     let last = run.train(&stop)?;
     let step = run.trainer.state().step;
@@ -204,7 +210,7 @@ impl<'a> Run<'a> {
             data,
             trainer,
             meta,
-            watched: data.held_out(WATCHED, options.split_seed)?,
+            watched: data.sample(false, WATCHED, options.split_seed)?.rows,
             held_out: None,
         })
     }
@@ -255,12 +261,7 @@ impl<'a> Run<'a> {
 
     /// The FVU on held-out rows, and whether it is better than before.
     fn evaluate(&mut self) {
-        let sae = self.trainer.sae();
-        let active = sae.encode(self.trainer.settings().objective, &self.watched);
-        let (mut moments, mut evaluation) = (Moments::new(sae.width), Evaluation::new(sae.features));
-        moments.add(&self.watched);
-        evaluation.add(&self.watched, &active, &sae.decode(&active));
-        let fvu = evaluation.fvu(&moments);
+        let (fvu, _) = fvu_and_l0(&self.trainer, &self.watched);
         let better = self.meta.best.is_none_or(|best| fvu < best * 0.999);
         self.meta.stale = if better { 0 } else { self.meta.stale + 1 };
         self.meta.best = Some(self.meta.best.map_or(fvu, |best: f64| best.min(fvu)));
@@ -332,7 +333,7 @@ mod tests {
         let tensors = TensorMap::from([("embedding_last".to_owned(), Tensor::f32(&[2, 2], &[1.0, 2.0, 3.0, 4.0]))]);
         fs::write(&path, to_safetensors(&tensors).unwrap()).unwrap();
         fs::write(path.with_extension("csv"), "slide\na\nb\n").unwrap();
-        let split = Split { held_out: vec!["b".into()] };
+        let split = Split { held_out: vec!["b".into()], grouped_by: None };
         let data = Data::open(&path, None, &SlideColumn::default(), |_| Ok(split)).unwrap();
         let options = Options {
             embeddings: "a \"b\".parquet".into(),
@@ -345,6 +346,7 @@ mod tests {
             learning_rate: Some(0.5),
             held_out: 0.2,
             split_seed: 0,
+            group: None,
             seed: 0,
             dead_after: 100_000,
             patience: 0,

@@ -18,22 +18,23 @@ pub(super) struct Verdict {
     pub(super) tiles: u64,
 }
 
+/// FVU and L0 of a trainer's SAE, as it is, on some rows.
+pub(super) fn fvu_and_l0(trainer: &Trainer, rows: &[f32]) -> (f64, f64) {
+    let sae = trainer.sae();
+    let active = sae.encode(trainer.settings().objective, rows);
+    let (mut moments, mut evaluation) = (Moments::new(sae.width), Evaluation::new(sae.features));
+    moments.add(rows);
+    evaluation.add(rows, &active, &sae.decode(&active));
+    (evaluation.fvu(&moments), evaluation.l0())
+}
+
 impl Verdict {
     /// `last` is FVU and L0 of the last batch; `trained`, how many tiles the run took in.
     pub(super) fn of(trainer: &Trainer, held_out: &[f32], last: (f64, f64), trained: u64) -> Self {
         let (state, settings) = (trainer.state(), trainer.settings());
         let tiles = settings.dead_after.min(trained);
         let silent = state.idle.iter().filter(|idle| **idle >= tiles).count();
-        let (fvu, l0) = if held_out.is_empty() {
-            last
-        } else {
-            let sae = trainer.sae();
-            let active = sae.encode(settings.objective, held_out);
-            let (mut moments, mut evaluation) = (Moments::new(sae.width), Evaluation::new(sae.features));
-            moments.add(held_out);
-            evaluation.add(held_out, &active, &sae.decode(&active));
-            (evaluation.fvu(&moments), evaluation.l0())
-        };
+        let (fvu, l0) = if held_out.is_empty() { last } else { fvu_and_l0(trainer, held_out) };
         Self { fvu, l0, silent, features: settings.features, tiles }
     }
 

@@ -38,6 +38,9 @@ fn the_feature_that_follows_a_count_is_found_and_holds_on_other_groups() {
     assert!(row.one.r.unwrap() > 0.9 && row.one.q2 > 0.8 && row.all.q2 > 0.7, "{row:?}");
     let dimensions = &report.representations[1];
     assert_eq!(dimensions.rows[0].best.as_ref().unwrap().column, "1");
+    let random = report.representations.last().unwrap();
+    assert_eq!((random.kind, random.rows.len()), (ColumnKind::Random, 2));
+    assert!(random.columns > 1 && random.tested > 0, "{random:?}");
     assert!(features.rows[1].one.q2 < 0.3, "nothing follows the stroma: {:?}", features.rows[1]);
     // Binomial(40, 0.05) exceeds 6 with probability 0.3 %.
     assert!(report.shuffled.unwrap().with_discovery <= 6);

@@ -184,4 +184,5 @@ def main():
             note("dictionary_learning", "l1", l1, seed, dictionary(args, "l1", l1, seed, train, scaled, scale))
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -5,6 +5,8 @@
 //! has to exceed what the largest of ten reaches when whole groups exchange their counts ([`max_t`]); its p is adjusted for
 //! all counts by Holm's method. Last it must not live on one group: its r is computed without each group in turn.
 
+use std::collections::BTreeSet;
+
 use faer::{Mat, MatRef};
 
 use super::correlation::pearson;
@@ -139,10 +141,7 @@ impl Halves {
         let (counts, table) = (partial.column(y, t), Mat::from_fn(equal.len(), columns.len(), |i, j| columns[j][i]));
         let counts = Mat::from_fn(equal.len(), 1, |i, _| counts[i]);
         let test = max_t(table.as_ref(), counts.as_ref(), &self.groups_of(&equal), permutations, seed)?;
-        let mut members: Vec<usize> = self.testing.iter().map(|&row| self.of.of()[row]).collect();
-        members.dedup();
-        members.sort_unstable();
-        members.dedup();
+        let members: BTreeSet<usize> = self.testing.iter().map(|&row| self.of.of()[row]).collect();
         let least = members.iter().map(|&group| r_without(column, Some(group))).fold(f64::INFINITY, f64::min);
         Ok(Some(Trial { column, chosen, r: best, least, p: test.adjusted[(place, 0)] }))
     }

@@ -38,6 +38,13 @@ impl Active {
         &self.entries[self.starts[row]..self.starts[row + 1]]
     }
 
+    /// The active features of all rows one after the other: where each row's end, their numbers, their values.
+    pub fn columns(&self) -> (Vec<usize>, Vec<u32>, Vec<f32>) {
+        let of = |entry: &Entry| (entry.feature, entry.value);
+        let (index, value) = self.entries.iter().map(of).unzip();
+        (self.starts.iter().skip(1).copied().collect(), index, value)
+    }
+
     /// Active features of all rows.
     pub(super) fn count(&self) -> usize {
         self.entries.len()

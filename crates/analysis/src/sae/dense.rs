@@ -32,7 +32,8 @@ pub(super) fn gradient(batch: &Batch<'_>) -> Gradient {
     });
     gradient.log_threshold = thresholds(batch, parts.iter().flat_map(|(_, near)| near));
     gradient.squared_error = parts.iter().map(|(error, _)| error).sum();
-    gradient.b_dec = by_decoder_bias(sae, &errors, &gradient.b_enc);
+    gradient.reconstruction = gradient.squared_error;
+    gradient.b_dec = by_decoder_bias(sae, errors.chunks_exact(width), &gradient.b_enc);
     gradient
 }
 

@@ -45,6 +45,11 @@ impl Evaluation {
         self.active.iter().map(|count| *count as f64 / self.rows as f64).collect()
     }
 
+    /// Features that were active.
+    pub fn living(&self) -> Vec<usize> {
+        (0..self.active.len()).filter(|&feature| self.active[feature] > 0).collect()
+    }
+
     /// Features that were never active.
     pub fn dead(&self) -> usize {
         self.active.iter().filter(|count| **count == 0).count()

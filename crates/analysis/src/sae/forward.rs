@@ -23,7 +23,7 @@ pub struct Sae {
     pub w_dec: Vec<f32>,
     /// \[width\]
     pub b_dec: Vec<f32>,
-    /// \[m\]: a feature is active where p exceeds it. `JumpRelu`: trained; `BatchTopK`: one value for all; others: 0.
+    /// \[m\]: a feature is active where p exceeds it. `JumpRelu`: trained; `BatchTopK`, `Matryoshka`: one value for all; others: 0.
     pub threshold: Vec<f32>,
 }
 
@@ -91,13 +91,13 @@ impl Sae {
 
     /// The active features of every row, as in training: `BatchTopK` chooses over the batch.
     pub(super) fn choose_in_training(&self, objective: Objective, p: &[f32]) -> Active {
-        match objective {
-            Objective::BatchTopK { k } => {
+        match objective.of_batch() {
+            Some(k) => {
                 let bar = batch_bar(p, p.len() / self.features * k);
                 // At least the bar, and positive.
                 self.choose_rows(p, |row| above(row, |_| bar.next_down().max(0.0)))
             }
-            other => self.choose(other, p),
+            None => self.choose(objective, p),
         }
     }
 
@@ -106,7 +106,7 @@ impl Sae {
         match objective {
             Objective::TopK { k } => self.choose_rows(p, |row| largest(row, k, |_| true)),
             Objective::Relu { .. } => self.choose_rows(p, |row| above(row, |_| 0.0)),
-            Objective::BatchTopK { .. } | Objective::JumpRelu { .. } => {
+            Objective::BatchTopK { .. } | Objective::Matryoshka { .. } | Objective::JumpRelu { .. } => {
                 self.choose_rows(p, |row| above(row, |feature| self.threshold[feature].max(0.0)))
             }
         }

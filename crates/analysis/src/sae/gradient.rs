@@ -16,6 +16,8 @@ pub(super) struct Gradient {
     pub(super) log_threshold: Vec<f32>,
     /// Σ ‖e‖² over the rows.
     pub(super) squared_error: f64,
+    /// What the loss has of it: the same, or the mean over the prefixes of a `Matryoshka`.
+    pub(super) reconstruction: f64,
     /// Σ ‖ê−e‖² of the auxiliary loss, weighted as it is in the loss.
     pub(super) auxiliary: f64,
 }
@@ -45,10 +47,10 @@ impl Batch<'_> {
 }
 
 /// Σ E − Σ_i ∂/∂b_enc,i · W_enc,i
-pub(super) fn by_decoder_bias(sae: &Sae, errors: &[f32], b_enc: &[f32]) -> Vec<f32> {
+pub(super) fn by_decoder_bias<'a>(sae: &Sae, errors: impl Iterator<Item = &'a [f32]>, b_enc: &[f32]) -> Vec<f32> {
     vectorised(|| {
         let mut sum = vec![0.0; sae.width];
-        errors.chunks_exact(sae.width).for_each(|error| add_scaled(&mut sum, 1.0, error));
+        errors.for_each(|error| add_scaled(&mut sum, 1.0, error));
         for (row, amount) in sae.w_enc.chunks_exact(sae.width).zip(b_enc) {
             if *amount != 0.0 {
                 add_scaled(&mut sum, -amount, row);

@@ -11,12 +11,15 @@
 //! features active, everything after the encoder costs k/m of the dense products. The encoder is a matrix product.
 //!
 //! Sources of the objectives: L1 with unit-norm decoder, Bricken et al. 2023, "Towards Monosemanticity"; TopK and the
-//! auxiliary loss, Gao et al. 2024 (arXiv 2406.04093); BatchTopK, Bussmann et al. 2024 (arXiv 2412.06410); JumpReLU,
+//! auxiliary loss, Gao et al. 2024 (arXiv 2406.04093); BatchTopK, Bussmann et al. 2024 (arXiv 2412.06410); Matryoshka,
+//! Bussmann et al. 2025 (arXiv 2503.17547); JumpReLU,
 //! Rajamanoharan et al. 2024 (arXiv 2407.14435).
 
 mod active;
 mod adam;
+mod agreement;
 mod backward;
+mod baselines;
 mod dense;
 mod evaluation;
 mod forward;
@@ -31,6 +34,8 @@ mod tests;
 mod trainer;
 
 pub use active::Active;
+pub use agreement::{Agreement, agreement};
+pub use baselines::RawDimensions;
 pub use evaluation::{Evaluation, Moments, PcaBaseline};
 pub use forward::Sae;
 pub use order::{Fill, Order};

@@ -14,6 +14,14 @@ pub enum Objective {
         /// Features active at once, on average.
         k: usize,
     },
+    /// As `BatchTopK`, and the first m / 2^(levels − 1), …, m / 2, m features have to reconstruct x each on their own: the
+    /// loss is the mean over these prefixes. Few first features then say what is common, the later ones what is special.
+    Matryoshka {
+        /// Features active at once, on average.
+        k: usize,
+        /// Prefixes.
+        levels: u32,
+    },
     /// ReLU(p), with λ·mean ‖f‖₁ in the loss.
     Relu {
         /// λ, in the trainer's units.
@@ -27,6 +35,31 @@ pub enum Objective {
         /// Width of the rectangle kernel, in units of p.
         bandwidth: f32,
     },
+}
+
+impl Objective {
+    /// Features active at once, where that is stated.
+    pub(super) fn k(self) -> Option<usize> {
+        match self {
+            Objective::TopK { k } | Objective::BatchTopK { k } | Objective::Matryoshka { k, .. } => Some(k),
+            Objective::Relu { .. } | Objective::JumpRelu { .. } => None,
+        }
+    }
+
+    /// k of an objective that chooses over the batch and is read with one threshold.
+    pub(super) fn of_batch(self) -> Option<usize> {
+        self.k().filter(|_| !matches!(self, Objective::TopK { .. }))
+    }
+
+    /// The numbers of first features that reconstruct x on their own, the last one all.
+    pub(super) fn prefixes(self, features: usize) -> Vec<usize> {
+        match self {
+            Objective::Matryoshka { levels, .. } => {
+                (0..levels.max(1)).rev().map(|halvings| (features >> halvings.min(63)).max(1)).collect()
+            }
+            _ => vec![features],
+        }
+    }
 }
 
 /// How an SAE is trained.
@@ -52,10 +85,12 @@ pub struct Settings {
     pub sparsity_warmup: u64,
     /// A feature is dead when it was not active for this many rows.
     pub dead_after: u64,
-    /// Weight of the auxiliary loss, in which dead features reconstruct what is left (`TopK`, `BatchTopK`); 0: none.
+    /// Weight of the auxiliary loss, in which dead features reconstruct what is left (objectives with k); 0: none.
     pub auxiliary: f32,
     /// Steps between two resamplings of dead features; 0: none.
     pub resample_every: u64,
+    /// The decoder stays as it was drawn: a baseline.
+    pub frozen_decoder: bool,
     /// Of everything random.
     pub seed: u64,
 }
@@ -64,7 +99,7 @@ impl Settings {
     /// Settings for `features` features and `steps` steps: the step size by Gao et al.'s 1/√m law (2·10⁻⁴ at m = 2¹⁴), 5 %
     /// warm-up, 20 % decay; gradients of length 1; the auxiliary loss (weight 1/32) for top-k objectives, resampling for the others.
     pub fn new(objective: Objective, features: usize, steps: u64) -> Self {
-        let top_k = matches!(objective, Objective::TopK { .. } | Objective::BatchTopK { .. });
+        let top_k = objective.k().is_some();
         Self {
             objective,
             features,
@@ -77,6 +112,7 @@ impl Settings {
             dead_after: 100_000,
             auxiliary: if top_k { 1.0 / 32.0 } else { 0.0 },
             resample_every: if top_k { 0 } else { (steps / 5).max(1) },
+            frozen_decoder: false,
             seed: 0,
         }
     }

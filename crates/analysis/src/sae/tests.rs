@@ -39,6 +39,7 @@ fn steps_are_those_of_pytorch() {
         let objective = match name.as_str() {
             "topk" | "topk_auxiliary" => Objective::TopK { k },
             "batchtopk" => Objective::BatchTopK { k },
+            "matryoshka" => Objective::Matryoshka { k, levels: case["levels"].as_u64().unwrap() as u32 },
             "relu" => Objective::Relu { l1: number(&case["l1"]) },
             _ => Objective::JumpRelu { l0: number(&case["l0"]), bandwidth: number(&golden["bandwidth"]) },
         };
@@ -86,6 +87,54 @@ fn steps_are_those_of_pytorch() {
             }
         }
     }
+}
+
+#[test]
+fn the_first_features_of_a_matryoshka_stand_alone() {
+    let (width, m, mut random) = (16, 64, Pcg64Mcg::seed_from_u64(21));
+    // Four loud directions and sixty that are rare.
+    let directions: Vec<f32> = (0..m * width).map(|_| normal(&mut random)).collect();
+    let mut row = || {
+        let mut x = vec![0.0_f32; width];
+        for feature in 0..m {
+            let (loud, drawn) = (feature < 4, normal(&mut random));
+            if drawn > if loud { 0.0 } else { 1.8 } {
+                let amount = if loud { 1.0 } else { 0.6 };
+                x.iter_mut().zip(&directions[feature * width..]).for_each(|(x, d)| *x += amount * d);
+            }
+        }
+        x
+    };
+    let x: Vec<f32> = (0..4096).flat_map(|_| row()).collect();
+    let mut moments = Moments::new(width);
+    moments.add(&x);
+    let trained = |objective| {
+        let settings = Settings { learning_rate: 3e-3, ..Settings::new(objective, m, 600) };
+        let mut trainer = Trainer::new(settings, &x, width).unwrap();
+        for step in 0..600 {
+            trainer.step(&x[step % 16 * 256 * width..][..256 * width]);
+        }
+        let fvu = |sae: &Sae| {
+            let active = sae.encode(objective, &x);
+            let mut evaluation = Evaluation::new(sae.features);
+            evaluation.add(&x, &active, &sae.decode(&active));
+            evaluation.fvu(&moments)
+        };
+        let whole = trainer.sae();
+        let first = Sae {
+            features: 16,
+            w_enc: whole.w_enc[..16 * width].to_vec(),
+            b_enc: whole.b_enc[..16].to_vec(),
+            w_dec: whole.w_dec[..16 * width].to_vec(),
+            threshold: whole.threshold[..16].to_vec(),
+            ..whole.clone()
+        };
+        (fvu(&first), fvu(&whole))
+    };
+    let (first, whole) = trained(Objective::Matryoshka { k: 4, levels: 3 });
+    let (other_first, other_whole) = trained(Objective::BatchTopK { k: 4 });
+    assert!(first < other_first - 0.1, "a quarter of the features: {first} against {other_first}");
+    assert!(whole < other_whole + 0.15 && whole < first, "{whole} against {other_whole}");
 }
 
 /// The loss in float64 for given active features: independent of the code above.

@@ -59,7 +59,7 @@ impl Trainer {
     /// # Errors
     /// Says so when the sample has no variance, or the settings ask for more active features than there are.
     pub fn new(settings: Settings, sample: &[f32], width: usize) -> Result<Self, String> {
-        if let Objective::TopK { k } | Objective::BatchTopK { k } = settings.objective
+        if let Some(k) = settings.objective.k()
             && !(1..=settings.features).contains(&k)
         {
             return Err(format!("expected k from 1 to the {} features, found {k}", settings.features));
@@ -147,9 +147,9 @@ impl Trainer {
             Objective::JumpRelu { .. } => active.count() as f64,
             _ => 0.0,
         };
-        let loss = gradient.squared_error + gradient.auxiliary + f64::from(lambda) * penalty;
+        let loss = gradient.reconstruction + gradient.auxiliary + f64::from(lambda) * penalty;
         self.update(&mut gradient);
-        if let Objective::BatchTopK { k } = objective {
+        if let Some(k) = objective.of_batch() {
             self.follow_bar(batch_bar(&p, active.rows() * k));
         }
         self.count(&active);
@@ -192,6 +192,9 @@ impl Trainer {
     fn update(&mut self, gradient: &mut Gradient) {
         let TrainerState { sae, moments, step, .. } = &mut self.state;
         let width = sae.width;
+        if self.settings.frozen_decoder {
+            gradient.w_dec.fill(0.0);
+        }
         adam::keep_tangent(width, &sae.w_dec, &mut gradient.w_dec);
         let Gradient { w_enc, b_enc, w_dec, b_dec, log_threshold: by_threshold, .. } = gradient;
         let factor = adam::clip(self.settings.clip, [w_enc, b_enc, w_dec, b_dec, by_threshold]);

@@ -3,6 +3,7 @@
 
 use faer::MatRef;
 
+use super::nipd::nipd;
 use super::probe::linear;
 use crate::categories::Categories;
 use crate::random::{seeded, shuffled};
@@ -20,6 +21,12 @@ pub struct Apd {
     pub drop: f64,
     /// Mean accuracy by split, from balanced to fully confounded training data.
     pub accuracy: Vec<f64>,
+    /// Cramér's V of biology and centre in the training data of each split, from 0 to 1.
+    pub association: Vec<f64>,
+    /// The accuracy of guessing: the test data are balanced.
+    pub chance: f64,
+    /// The share of what is known above chance that is lost, over the association ([`nipd`]).
+    pub degradation: Result<f64, Undefined>,
     /// The two kinds of biology.
     pub biology: [String; 2],
     /// The two centres.
@@ -52,6 +59,7 @@ pub fn average_performance_drop(
     let quarters: Vec<&Vec<Vec<usize>>> = kinds.iter().flat_map(|&b| centres.map(|c| &cells[b][c])).collect();
     let mut random = seeded(seed);
     let (mut drop, mut accuracy, mut train) = (0.0, vec![0.0; SPLITS], 0);
+    let mut association = vec![0.0; SPLITS];
     for _ in 0..trials {
         let mut halves = Vec::new();
         for slides in &quarters {
@@ -78,6 +86,7 @@ pub fn average_performance_drop(
             // Cells on the diagonal (first biology in the first centre, second in the second) grow, the others shrink.
             let share = |quarter: usize| if quarter == 0 || quarter == 3 { aligned } else { 1.0 - aligned };
             let count = |quarter: usize| (share(quarter) * most as f64).round() as usize;
+            association[split] += cramers_v(std::array::from_fn(count)) / trials as f64;
             let seen: Vec<usize> = (0..4).flat_map(|q| halves[q].0[..count(q)].iter().copied()).collect();
             let known: Vec<usize> = (0..4).flat_map(|quarter| vec![quarter / 2; count(quarter)]).collect();
             let read = linear(select(rows, &seen).as_ref(), &known, 2, asked.as_ref())?;
@@ -91,7 +100,30 @@ pub fn average_performance_drop(
         }
     }
     let named = |labels: &Categories, codes: [usize; 2]| codes.map(|code| labels.names()[code].clone());
-    Ok(Apd { drop, accuracy, biology: named(biology, kinds), centres: named(centre, centres), train })
+    const CHANCE: f64 = 0.5;
+    let degradation = degradation(&accuracy, &association, CHANCE);
+    let (biology, centres) = (named(biology, kinds), named(centre, centres));
+    Ok(Apd { drop, accuracy, association, chance: CHANCE, degradation, biology, centres, train })
+}
+
+/// nIPD, where steps of few tiles may have the same association: they count as one, with their mean accuracy.
+fn degradation(accuracy: &[f64], association: &[f64], chance: f64) -> Result<f64, Undefined> {
+    let mut steps: Vec<(f64, Vec<f64>)> = Vec::new();
+    for (&accuracy, &v) in accuracy.iter().zip(association) {
+        match steps.last_mut().filter(|last| (last.0 - v).abs() < 1e-9) {
+            Some(last) => last.1.push(accuracy),
+            None => steps.push((v, vec![accuracy])),
+        }
+    }
+    let mean = |values: &Vec<f64>| values.iter().sum::<f64>() / values.len() as f64;
+    let (v, accuracy): (Vec<f64>, Vec<f64>) = steps.iter().map(|(v, values)| (*v, mean(values))).unzip();
+    nipd(&accuracy, &v, chance)
+}
+
+/// Cramér's V of a table of two by two.
+fn cramers_v(cells: [usize; 4]) -> f64 {
+    let [a, b, c, d] = cells.map(|count| count as f64);
+    ((a * d - b * c) / ((a + b) * (c + d) * (a + c) * (b + d)).sqrt()).abs()
 }
 
 /// By biology and centre: the tiles of each slide.
@@ -149,8 +181,18 @@ mod tests {
     fn a_loud_centre_costs_and_a_silent_one_does_not() {
         let robust = drop(2.0, 0.0).unwrap();
         assert!(robust.drop.abs() < 0.02 && robust.accuracy[0] > 0.95, "{robust:?}");
+        // V of whole tiles: none where balanced, all where confounded.
+        assert_eq!((robust.association[0], robust.association[SPLITS - 1], robust.chance), (0.0, 1.0, 0.5));
+        assert!((robust.association[2] - 0.4).abs() < 0.01 && robust.degradation.as_ref().unwrap().abs() < 0.02);
         let fragile = drop(0.3, 2.0).unwrap();
+        assert!(fragile.degradation.clone().unwrap() < 2.0 * fragile.drop, "skill is less than accuracy: {fragile:?}");
         assert!(fragile.drop < -0.05 && fragile.accuracy[SPLITS - 1] < 0.6, "{fragile:?}");
+    }
+
+    #[test]
+    fn steps_of_few_tiles_with_the_same_association_count_once() {
+        let found = degradation(&[0.9, 0.7, 0.6, 0.6], &[0.0, 0.0, 0.5, 1.0], 0.5).unwrap();
+        assert!((found - nipd(&[0.8, 0.6, 0.6], &[0.0, 0.5, 1.0], 0.5).unwrap()).abs() < 1e-12);
     }
 
     #[test]

@@ -4,8 +4,8 @@
 use faer::{Mat, MatRef, Side};
 
 use super::covariance::{ledoit_wolf, means_by, residuals};
-use super::folds::folds;
 use crate::categories::Categories;
+use crate::folds::folds;
 use crate::rows::select;
 use crate::undefined::Undefined;
 

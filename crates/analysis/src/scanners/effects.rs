@@ -1,18 +1,8 @@
 //! SAE features that follow the scanner: effect sizes, and whether they hold whichever slide is left out.
 
 use crate::categories::Categories;
+use crate::rows::SparseRows;
 use crate::undefined::Undefined;
-
-/// Features of tiles as they come from an SAE: for each tile the features that are active.
-#[derive(Debug, Clone, Copy)]
-pub struct SparseRows<'a> {
-    /// Where each tile's entries end in `index` and `value`; as many as tiles.
-    pub ends: &'a [usize],
-    /// Features; each at most once in a tile.
-    pub index: &'a [u32],
-    /// Activations; a feature that is not listed is 0.
-    pub value: &'a [f32],
-}
 
 /// One feature on one scanner against the mean of the others.
 #[derive(Debug, Clone, Copy, PartialEq)]

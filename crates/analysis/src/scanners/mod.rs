@@ -6,25 +6,30 @@
 //! [`Undefined`](crate::Undefined), with the reason, and never a number.
 
 mod apd;
-mod auroc;
+mod calibration;
 mod clustering;
 mod correction;
 mod covariance;
 mod effects;
-mod folds;
 mod geometry;
+mod margin;
 mod neighbours;
+mod nipd;
 mod probe;
 mod retrieval;
 mod robustness;
 mod variance;
 
 pub use apd::{Apd, average_performance_drop};
-pub use auroc::auroc;
+pub use calibration::{
+    CalibrationShift, Estimate, Reading, calibration_error, calibration_shift, cox_intercept, cox_slope,
+};
 pub use clustering::{Clustering, clustering_score};
 pub use correction::{Correction, cross_fitted};
-pub use effects::{Effect, SparseRows, scanner_effects};
+pub use effects::{Effect, scanner_effects};
 pub use geometry::{Geometry, Whitening};
+pub use margin::{Margin, robustness_margin};
+pub use nipd::nipd;
 pub use probe::{Classifier, Probe, probe};
 pub use retrieval::{Retrieval, retrieve};
 pub use robustness::{Robustness, robustness_index};

@@ -3,9 +3,9 @@
 use faer::prelude::Solve;
 use faer::{Mat, MatRef, Side};
 
-use super::folds::folds;
 use super::neighbours::{nearest, normalised};
 use crate::categories::Categories;
+use crate::folds::folds;
 use crate::rows::select;
 use crate::undefined::Undefined;
 
@@ -144,7 +144,7 @@ pub(super) fn linear(
 }
 
 /// Each column's mean and standard deviation; 1 for a constant column.
-fn standard(rows: MatRef<'_, f64>) -> (Vec<f64>, Vec<f64>) {
+pub(super) fn standard(rows: MatRef<'_, f64>) -> (Vec<f64>, Vec<f64>) {
     let n = rows.nrows() as f64;
     let mean = |column: usize| rows.col(column).iter().sum::<f64>() / n;
     let means: Vec<f64> = (0..rows.ncols()).map(mean).collect();

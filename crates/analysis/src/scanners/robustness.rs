@@ -2,11 +2,10 @@
 //! Towards Robust Foundation Models for Digital Pathology, arXiv:2507.17845.)
 
 use faer::MatRef;
-use rand::RngExt;
 
 use super::neighbours::{nearest, normalised};
 use crate::categories::Categories;
-use crate::random::seeded;
+use crate::resampled::intervals;
 use crate::undefined::Undefined;
 
 /// The index, with the numbers that put it into context.
@@ -19,6 +18,8 @@ pub struct Robustness {
     pub index: f64,
     /// The 2.5 and 97.5 % points over bootstraps of slides.
     pub interval: (f64, f64),
+    /// The share of tiles with such a neighbour: the index rests on these.
+    pub support: f64,
     /// The index of neighbours drawn at random from the tiles that could be neighbours.
     pub random: f64,
     /// Neighbours with the same biology and another centre.
@@ -64,13 +65,13 @@ pub fn robustness_index(
         let same_centre = centre.codes()[query] == centre.codes()[row];
         (u64::from(same_biology && !same_centre), u64::from(!same_biology && same_centre))
     };
-    let mut by_slide = vec![(0_u64, 0_u64); slide.kinds()];
+    let (mut by_slide, mut telling) = (vec![(0_u64, 0_u64); slide.kinds()], 0_usize);
     for (query, found) in neighbours.iter().enumerate() {
-        for &row in found {
-            let (so, os) = kind(query, row);
-            by_slide[slides[query]].0 += so;
-            by_slide[slides[query]].1 += os;
-        }
+        let kinds = found.iter().map(|&row| kind(query, row));
+        let (so, os) = kinds.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        by_slide[slides[query]].0 += so;
+        by_slide[slides[query]].1 += os;
+        telling += usize::from(so + os > 0);
     }
     let (so, os) = by_slide.iter().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
     let index = share(so as f64, os as f64).ok_or_else(|| {
@@ -81,7 +82,8 @@ pub fn robustness_index(
     Ok(Robustness {
         k,
         index,
-        interval: bootstrap(&by_slide, bootstraps, seed).unwrap_or((f64::NAN, f64::NAN)),
+        interval: interval(&by_slide, bootstraps, seed),
+        support: telling as f64 / neighbours.len() as f64,
         random: random_level(biology, centre, slide, k),
         same_biology_other_centre: so,
         other_biology_same_centre: os,
@@ -92,18 +94,12 @@ fn share(so: f64, os: f64) -> Option<f64> {
     (so + os > 0.0).then(|| so / (so + os))
 }
 
-fn bootstrap(by_slide: &[(u64, u64)], bootstraps: usize, seed: u64) -> Option<(f64, f64)> {
-    let mut random = seeded(seed);
-    let mut found: Vec<f64> = (0..bootstraps)
-        .filter_map(|_| {
-            let draw = |_| by_slide[random.random_range(0..by_slide.len())];
-            let (so, os) = (0..by_slide.len()).map(draw).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
-            share(so as f64, os as f64)
-        })
-        .collect();
-    found.sort_by(f64::total_cmp);
-    let at = |share: f64| found.get(((found.len() as f64 - 1.0) * share).round() as usize).copied();
-    Some((at(0.025)?, at(0.975)?))
+fn interval(by_slide: &[(u64, u64)], bootstraps: usize, seed: u64) -> (f64, f64) {
+    let [found] = intervals(by_slide.len(), bootstraps, seed, |drawn| {
+        let (so, os) = drawn.iter().map(|&one| by_slide[one]).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        [share(so as f64, os as f64).unwrap_or(f64::NAN)]
+    });
+    found
 }
 
 /// Each tile draws `k` of the tiles of other slides: counted by (biology, centre, slide), not by pairs.
@@ -155,6 +151,7 @@ mod tests {
         // Nearest: 0→1 SO, 1→0 SO, 2→1 neither (both differ), 3→4 SO, 4→3 SO.
         let found = robustness_index(rows.as_ref(), &biology, &centre, &slide, 1, 200, 1).unwrap();
         assert_eq!((found.same_biology_other_centre, found.other_biology_same_centre), (4, 0));
+        assert!((found.support - 0.8).abs() < 1e-12, "2 has none that tells");
         // Second: 0→2 OS, 1→2 neither (both differ), 2→0 OS, 3→2 neither (both the same), 4→2 SO.
         let found = robustness_index(rows.as_ref(), &biology, &centre, &slide, 2, 200, 1).unwrap();
         assert_eq!((found.same_biology_other_centre, found.other_biology_same_centre), (5, 2));

@@ -96,7 +96,13 @@ fn analyse(
         shuffled: None,
     };
     let mut table = None;
-    for (place, columns) in Representation::all(study, &source.tap)?.iter().enumerate() {
+    let mut all = Representation::all(study, &source.tap)?;
+    if all[0].kind == ColumnKind::Feature {
+        let random = Representation::random(study, &source.tap, &all[0], method.seed)?;
+        // Of a random dictionary on few tiles nothing may fire often enough to be tested.
+        all.extend(Some(random).filter(|random| !random.firing_in(method.least_groups).columns.is_empty()));
+    }
+    for (place, columns) in all.iter().enumerate() {
         let examined = examined::examine(study, columns, method)?;
         if place == 0 && shuffles > 0 {
             found.shuffled = Some(examined.shuffled(study, shuffles, method)?);

@@ -2,8 +2,7 @@
 
 use std::collections::HashMap;
 
-use coverslip_analysis::Categories;
-use coverslip_analysis::scanners::SparseRows;
+use coverslip_analysis::{Categories, SparseRows};
 use faer::Mat;
 
 use super::options::Options;

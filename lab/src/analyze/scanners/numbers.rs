@@ -1,20 +1,23 @@
 //! All numbers of one matrix.
 
 use coverslip_analysis::scanners::{
-    Classifier, Probe, Retrieval, average_performance_drop, clustering_score, probe, retrieve, robustness_index,
-    variance_components,
+    Classifier, Estimate, Probe, Reading, Retrieval, average_performance_drop, calibration_shift, clustering_score,
+    probe, retrieve, robustness_index, robustness_margin, variance_components,
 };
 use coverslip_analysis::{Categories, Undefined, select};
 use faer::MatRef;
 
 use super::material::Material;
 use crate::findings::scanners::{
-    ClusteringFigures, Corrected, DropFigures, Hits, Measured, Numbers, PairRetrieval, ProbeFigures, RetrievalFigures,
-    RobustnessFigures, Settings, VarianceShares,
+    CalibrationFigures, ClusteringFigures, Corrected, DropFigures, EstimateFigures, Hits, MarginFigures, Measured,
+    Numbers, PairRetrieval, ProbeFigures, ReadingFigures, RetrievalFigures, RobustnessFigures, Settings,
+    VarianceShares,
 };
 
 /// Neighbours that vote in the probe.
 const VOTES: usize = 5;
+/// Neighbours of each kind behind CRoMa's margin: the radius of its authors' figures.
+const MARGIN: usize = 5;
 /// Trials of the average performance drop.
 const TRIALS: usize = 10;
 /// Neighbours among which retrieval looks for the same place.
@@ -40,6 +43,8 @@ pub(super) fn numbers(rows: MatRef<'_, f64>, material: &Material, settings: Sett
         scanner_probe_within_biology: within(rows, material, settings).map(|corrected| Corrected { corrected }).into(),
         biology_probe_linear: biology().and_then(|biology| read(biology, Classifier::Linear)).into(),
         robustness: biology().and_then(|biology| robustness(rows, material, biology, settings)).into(),
+        margin: biology().and_then(|biology| margin(rows, material, biology, settings)).into(),
+        calibration: biology().and_then(|biology| calibration(rows, material, biology, settings)).into(),
         average_performance_drop: biology().and_then(|biology| drop(rows, material, biology, seed)).into(),
         clustering: biology().and_then(|biology| clustering(rows, biology, scanners, seed)).into(),
         variance_shares: variance_shares(rows, material).into(),
@@ -98,14 +103,68 @@ fn robustness(
     let Material { scanners, groups, .. } = material;
     let Settings { k, bootstraps, seed, .. } = settings;
     let found = robustness_index(rows, biology, scanners, groups, k, bootstraps, seed)?;
-    let (low, high) = found.interval;
     Ok(RobustnessFigures {
         k: found.k,
         index: found.index,
-        interval: [low, high].map(finite),
+        interval: ends(found.interval),
+        support: found.support,
         random: found.random,
         same_biology_other_centre: found.same_biology_other_centre,
         other_biology_same_centre: found.other_biology_same_centre,
+    })
+}
+
+fn margin(
+    rows: MatRef<'_, f64>,
+    material: &Material,
+    biology: &Categories,
+    settings: Settings,
+) -> Result<MarginFigures, Undefined> {
+    let Material { scanners, groups, .. } = material;
+    let Settings { bootstraps, seed, .. } = settings;
+    let found = robustness_margin(rows, biology, scanners, groups, MARGIN, bootstraps, seed)?;
+    Ok(MarginFigures {
+        m: found.m,
+        median: found.median,
+        interval: ends(found.interval),
+        quantile: found.quantile,
+        tail: found.tail,
+        tail_interval: ends(found.tail_interval),
+        fragile: found.fragile,
+        fragile_interval: ends(found.fragile_interval),
+        scored: found.scored,
+        tiles: found.tiles,
+        without_neighbours: found.without_neighbours,
+        without_distance: found.without_distance,
+    })
+}
+
+fn calibration(
+    rows: MatRef<'_, f64>,
+    material: &Material,
+    biology: &Categories,
+    settings: Settings,
+) -> Result<CalibrationFigures, Undefined> {
+    let Material { scanners, groups, .. } = material;
+    let Settings { bootstraps, folds, seed, .. } = settings;
+    let found = calibration_shift(rows, biology, scanners, groups, folds, bootstraps, seed)?;
+    let estimate = |one: Estimate| EstimateFigures { value: finite(one.value), interval: ends(one.interval) };
+    let reading = |one: Reading| ReadingFigures {
+        off: one.is_off(),
+        fitted_on: one.fitted_on,
+        read_on: one.read_on,
+        tiles: one.tiles,
+        groups: one.groups,
+        auc: estimate(one.auc),
+        error: one.error,
+        error_by_chance: one.error_by_chance.into(),
+        slope: estimate(one.slope),
+        intercept: estimate(one.intercept),
+    };
+    Ok(CalibrationFigures {
+        kinds: found.kinds,
+        scanners_left_out: found.left_out,
+        readings: found.readings.into_iter().map(reading).collect(),
     })
 }
 
@@ -114,6 +173,9 @@ fn drop(rows: MatRef<'_, f64>, material: &Material, biology: &Categories, seed: 
     Ok(DropFigures {
         drop: found.drop,
         accuracy: found.accuracy.into_iter().map(finite).collect(),
+        association: found.association,
+        chance: found.chance,
+        degradation: found.degradation.into(),
         biology: found.biology,
         centres: found.centres,
         training_tiles: found.train,
@@ -150,6 +212,10 @@ fn retrieval_figures(found: Retrieval) -> RetrievalFigures {
         pair_cosine: found.pair_cosine,
         other_cosine: found.other_cosine,
     }
+}
+
+fn ends((low, high): (f64, f64)) -> [Option<f64>; 2] {
+    [low, high].map(finite)
 }
 
 fn finite(value: f64) -> Option<f64> {

@@ -2,7 +2,9 @@
 
 use std::io::{self, Write};
 
-use crate::findings::scanners::{Measured, Measurement, Numbers, ProbeFigures, ScannersFindings, TapFindings, Version};
+use crate::findings::scanners::{
+    EstimateFigures, Measured, Measurement, Numbers, ProbeFigures, ScannersFindings, TapFindings, Version,
+};
 use crate::term::paragraph;
 
 /// Prints the numbers, and the reason for each missing number.
@@ -37,6 +39,9 @@ pub(super) fn print(out: &mut dyn Write, found: &ScannersFindings, groups: usize
     retrieval(out, &found.taps)?;
     depth(out, &found.taps)?;
     intervals(out, found)?;
+    margins(out, &found.taps)?;
+    degradation(out, &found.taps)?;
+    calibration(out, &found.taps)?;
     reasons(out, &found.taps)
 }
 
@@ -130,11 +135,111 @@ fn intervals(out: &mut dyn Write, found: &ScannersFindings) -> io::Result<()> {
         let [low, high] = robustness.interval.map(|end| end.unwrap_or(f64::NAN));
         writeln!(
             out,
-            "{tap:<17}{:<9}{:.2} ({low:.2} to {high:.2}), random neighbours {:.2}",
-            version.correction, robustness.index, robustness.random
+            "{tap:<17}{:<9}{:.2} ({low:.2} to {high:.2}), random {:.2}, support {:.0} %",
+            version.correction,
+            robustness.index,
+            robustness.random,
+            100.0 * robustness.support
         )?;
     }
     Ok(())
+}
+
+/// CRoMa: the middle and the worst tenth of the tiles' margins.
+fn margins(out: &mut dyn Write, taps: &[TapFindings]) -> io::Result<()> {
+    let mut first = true;
+    for (tap, version, numbers) in measured(taps) {
+        let Some(margin) = numbers.margin.value() else { continue };
+        if first {
+            writeln!(out, "\nCRoMa, m {}: above 0 the biology is nearer than the scanner (95 % interval)", margin.m)?;
+            writeln!(out, "{:<26}{:<24}{:<24}{:>5}", "", "median", "worst tenth, mean", "tiles")?;
+            first = false;
+        }
+        writeln!(
+            out,
+            "{tap:<17}{:<9}{:<24}{:<24}{:>3.0} %",
+            version.correction,
+            within(Some(margin.median), margin.interval),
+            within(Some(margin.tail), margin.tail_interval),
+            100.0 * margin.scored as f64 / margin.tiles as f64
+        )?;
+    }
+    Ok(())
+}
+
+/// nIPD, beside the accuracies that it rests on.
+fn degradation(out: &mut dyn Write, taps: &[TapFindings]) -> io::Result<()> {
+    let mut first = true;
+    for (tap, version, numbers) in measured(taps) {
+        let Some(drop) = numbers.average_performance_drop.value() else { continue };
+        let Some(lost) = drop.degradation.value() else { continue };
+        if first {
+            writeln!(out, "\nWhat a probe loses as biology and scanner are tied in training")?;
+            writeln!(out, "(nIPD: 0 nothing, -0.5 an even fall to chance, {:.2})", drop.chance)?;
+            first = false;
+        }
+        let accuracy = |place: usize| drop.accuracy.get(place).copied().flatten().unwrap_or(f64::NAN);
+        writeln!(
+            out,
+            "{tap:<17}{:<9}nIPD {lost:>5.2}  APD {:>5.2}  accuracy {:.2} to {:.2}",
+            version.correction,
+            drop.drop,
+            accuracy(0),
+            accuracy(drop.accuracy.len().saturating_sub(1))
+        )?;
+    }
+    Ok(())
+}
+
+/// Probes on other scanners than their own, of each tap as it is; scanners.json has them after corrections too.
+fn calibration(out: &mut dyn Write, taps: &[TapFindings]) -> io::Result<()> {
+    let mut first = true;
+    for (tap, _, numbers) in measured(taps).filter(|(_, version, _)| version.correction == "none") {
+        let Some(found) = numbers.calibration.value() else { continue };
+        if first {
+            writeln!(out, "\nA probe of the biology, fitted on one scanner and read on another")?;
+            writeln!(out, "(slope 1, intercept 0 and ECE as by chance: its probabilities hold)")?;
+            writeln!(
+                out,
+                "{:<18}{:<16}{:>10}{:>16}{:>17}",
+                "fitted on, read on", "AUC", "ECE, by ch.", "slope", "intercept"
+            )?;
+            first = false;
+        }
+        writeln!(out, "{tap}")?;
+        for one in &found.readings {
+            writeln!(
+                out,
+                " {:<17}{:<16}{:>5.2} {:>4.2}{:>16}{:>17}{}",
+                format!("{}, {}", cut(&one.fitted_on, 7), cut(&one.read_on, 7)),
+                brief(&one.auc, 2),
+                one.error,
+                one.error_by_chance[0],
+                brief(&one.slope, 1),
+                brief(&one.intercept, 1),
+                if one.off { " !" } else { "" }
+            )?;
+        }
+    }
+    Ok(())
+}
+
+/// `0.71 (0.52 to 0.83)`.
+fn within(value: Option<f64>, interval: [Option<f64>; 2]) -> String {
+    match (value, interval) {
+        (Some(value), [Some(low), Some(high)]) => format!("{value:.2} ({low:.2} to {high:.2})"),
+        (Some(value), _) => format!("{value:.2}"),
+        (None, _) => "-".into(),
+    }
+}
+
+/// `0.71 (0.52,0.83)`, in as few columns as there are.
+fn brief(one: &EstimateFigures, digits: usize) -> String {
+    match (one.value, one.interval) {
+        (Some(value), [Some(low), Some(high)]) => format!("{value:.digits$} ({low:.digits$},{high:.digits$})"),
+        (Some(value), _) => format!("{value:.digits$}"),
+        (None, _) => "-".into(),
+    }
 }
 
 /// The reasons for missing numbers, each once.
@@ -146,7 +251,10 @@ fn reasons(out: &mut dyn Write, taps: &[TapFindings]) -> io::Result<()> {
             Measurement::Numbers(numbers) => [
                 numbers.scanner_probe_linear.reason(),
                 numbers.robustness.reason(),
+                numbers.margin.reason(),
+                numbers.calibration.reason(),
                 numbers.average_performance_drop.reason(),
+                numbers.average_performance_drop.value().and_then(|drop| drop.degradation.reason()),
                 numbers.variance_shares.reason(),
             ]
             .into_iter()

@@ -8,7 +8,7 @@ use std::error::Error;
 use std::io::Write;
 use std::path::PathBuf;
 
-use coverslip_analysis::scanners::auroc;
+use coverslip_analysis::auroc;
 use coverslip_plugin_abi as abi;
 use coverslip_profile::{Check, TileScores};
 

@@ -6,7 +6,7 @@ use crate::random::{seeded, shuffled};
 /// The fold of each row, 0 to `count` − 1: groups (slides, patients, places) are never cut, and each label's groups are
 /// dealt out one by one, so that every fold has its share of every label. A group with several labels goes with its
 /// most frequent one.
-pub(super) fn folds(labels: &Categories, groups: &Categories, count: usize, seed: u64) -> Vec<usize> {
+pub(crate) fn folds(labels: &Categories, groups: &Categories, count: usize, seed: u64) -> Vec<usize> {
     let mut random = seeded(seed);
     let mut votes = vec![vec![0_usize; labels.kinds()]; groups.kinds()];
     groups.codes().iter().zip(labels.codes()).for_each(|(&group, &label)| votes[group][label] += 1);
