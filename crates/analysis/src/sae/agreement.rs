@@ -69,7 +69,7 @@ fn nearest(rows: &[f32], pool: &[f32], width: usize) -> Vec<f32> {
 fn median(values: &mut [f32]) -> f64 {
     values.sort_by(f32::total_cmp);
     let half = values.len() / 2;
-    let (low, high) = (values[half.saturating_sub(usize::from(values.len() % 2 == 0))], values[half]);
+    let (low, high) = (values[half.saturating_sub(usize::from(values.len().is_multiple_of(2)))], values[half]);
     f64::from(low + high) / 2.0
 }
 
