@@ -1,4 +1,5 @@
-//! overview.png: the slide with its QC, a legend, and a map for each of the features that vary most.
+//! overview.png: the slide with its QC, a legend, and a map for each of the features that are
+//! labelled or vary most.
 
 use std::error::Error;
 use std::io::Write;
@@ -79,7 +80,7 @@ fn draw(scanned: &Scanned) -> Canvas {
     overlay(&mut canvas, played, parts.picture);
     legend(&mut canvas, played, MARGIN + parts.picture.0 as i32 + GAP);
     if !strongest.is_empty() {
-        let title = "SAE features that vary most over the slide";
+        let title = "SAE features: labelled ones, and those that vary most over the slide";
         canvas.text(MARGIN, parts.maps_top, Type::Bold, INK, title);
         let right = parts.width as i32 - MARGIN;
         scale_bar(&mut canvas, right, parts.maps_top);

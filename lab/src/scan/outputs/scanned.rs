@@ -21,7 +21,7 @@ pub(in crate::scan) struct Scanned {
     pub(in crate::scan) played: Played,
 }
 
-/// One of the features that vary most over the slide.
+/// A feature that gets a map.
 #[derive(Debug, Clone)]
 pub(in crate::scan) struct StrongFeature {
     pub(super) index: u32,
@@ -29,7 +29,7 @@ pub(in crate::scan) struct StrongFeature {
     pub(super) label: String,
 }
 
-/// The features that vary most, with the bundle's labels.
+/// The features that get a map: those that the bundle labels first, each kind by how much it varies over the slide.
 ///
 /// # Errors
 /// Whatever the library answers.
@@ -38,5 +38,28 @@ pub(in crate::scan) fn strongest(collected: &Collected, session: &Session) -> Re
         let meaning = session.runtime.feature_info(index)?;
         Ok(StrongFeature { index, deviation, label: text(&meaning.label) })
     };
-    collected.strongest(MAPS).into_iter().map(labelled).collect()
+    let all = collected.strongest(usize::MAX).into_iter().map(labelled).collect::<Result<_, _>>()?;
+    Ok(labelled_first(all))
+}
+
+fn labelled_first(by_deviation: Vec<StrongFeature>) -> Vec<StrongFeature> {
+    let (mut first, others): (Vec<_>, Vec<_>) =
+        by_deviation.into_iter().partition(|feature| !feature.label.is_empty() && feature.deviation > 0.0);
+    first.extend(others);
+    first.truncate(MAPS);
+    first
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_labelled_feature_that_varies_comes_before_stronger_ones_without_a_label() {
+        let feature = |index, deviation, label: &str| StrongFeature { index, deviation, label: label.into() };
+        let mut all: Vec<StrongFeature> = (0..10).map(|i| feature(i, f64::from(20 - i), "")).collect();
+        all.extend([feature(10, 3.0, "adipose"), feature(11, 2.0, "mucosa"), feature(12, 0.0, "everywhere alike")]);
+        let indices: Vec<u32> = labelled_first(all).iter().map(|feature| feature.index).collect();
+        assert_eq!(indices, [10, 11, 0, 1, 2, 3, 4, 5]);
+    }
 }
