@@ -202,7 +202,7 @@ fn calibration(out: &mut dyn Write, taps: &[TapFindings]) -> io::Result<()> {
             writeln!(
                 out,
                 "{:<18}{:<16}{:>10}{:>16}{:>17}",
-                "fitted on, read on", "AUC", "ECE, by ch.", "slope", "intercept"
+                "fitted, read on", "AUC", "ECE, by ch.", "slope", "intercept"
             )?;
             first = false;
         }
