@@ -46,7 +46,8 @@ fn bundle_at(place: &Path) {
 #[test]
 fn of_other_scripts_and_with_blanks() {
     let folder = folder("scripts");
-    for name in ["Препарат 7", "切片 三", "Überblick — 2 µm", " leading and  two ", "a.b.c", "🔬", "e\u{301}"] {
+    for name in ["Препарат 7", "切片 三", "Überblick — 2 µm", " leading and  two ", "a.b.c", "🔬", "e\u{301}"]
+    {
         // Windows drops a blank at a name's end, so none of these ends with one.
         let place = folder.join(name.trim_end());
         bundle_at(&place);

@@ -87,9 +87,9 @@ fn the_list_of_components_is_what_cargo_links() {
 fn so_is_the_list_of_windows() {
     match printed(&crate::root(), WINDOWS, "coverslip-lab", "normal,no-proc-macro") {
         Ok(text) => expect_listed("Windows", "components-windows.tsv", &tree(&text)),
-        Err(said) if said.contains("--offline") || said.contains("failed to download") => {
-            coverslip_testkit::note("left out: Windows' crates are not here; `cargo fetch --target x86_64-pc-windows-gnu`")
-        }
+        Err(said) if said.contains("--offline") || said.contains("failed to download") => coverslip_testkit::note(
+            "left out: Windows' crates are not here; `cargo fetch --target x86_64-pc-windows-gnu`",
+        ),
         Err(said) => panic!("{said}"),
     }
 }

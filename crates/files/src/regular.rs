@@ -129,7 +129,9 @@ mod tests {
     #[cfg(windows)]
     #[test]
     fn a_device_is_known_by_its_path() {
-        for path in ["NUL", "nul", r"\\.\NUL", r"\\.\pipe\x", r"\\?\pipe\x", r"\\server\pipe\x", r"\\?\UNC\server\PIPE\x"] {
+        for path in
+            ["NUL", "nul", r"\\.\NUL", r"\\.\pipe\x", r"\\?\pipe\x", r"\\server\pipe\x", r"\\?\UNC\server\PIPE\x"]
+        {
             assert_eq!(open(Path::new(path)).unwrap_err().to_string(), "it is not a file but a device", "{path}");
         }
         for path in [r"C:\a", r"\\?\C:\a", r"\\server\share\a", r"\\?\Volume{0}\a", "a", r"..\nul.d\a"] {
