@@ -16,6 +16,7 @@ mod geometry;
 mod neighbours;
 mod probe;
 mod retrieval;
+mod robust;
 mod robustness;
 mod variance;
 
