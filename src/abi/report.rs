@@ -125,7 +125,8 @@ pub(super) fn summary(runtime: &Runtime, slide: &Slide) -> SlideSummary {
     summary.pixels_late = counts.intake.pixels_late;
     summary.pixels_outside = counts.intake.pixels_outside;
     summary.pixels_not_scanned = counts.intake.pixels_not_scanned;
-    summary.white_point = counts.intake.white.map_or([0.0; 3], |white| white.map(f64::from));
+    summary.white_point =
+        counts.intake.white.or(slide.config.rules.white).map_or([0.0; 3], |white| white.map(f64::from));
     summary.retired_early = counts.intake.retired_early;
     summary.channel_refused = counts.judged.channel_refused;
     summary.alerts = counts.judged.alerts;
