@@ -102,30 +102,49 @@ impl FocusMeter {
         for plane in [&mut *wide, &mut *c] {
             plane.resize(side * side, 0.0);
         }
-        taps(green, scratch, 1, |[l, m, r]| l + 2 * m + r);
-        taps(scratch, a, side, |[l, m, r]| l + 2 * m + r);
+        three_taps(green, scratch, 1, |l, m, r| l + 2 * m + r);
+        three_taps(scratch, a, side, |l, m, r| l + 2 * m + r);
         // At most 255 · 4 · 4 · 16.
-        taps(a, scratch, 1, |[ll, l, m, r, rr]| ll + rr + 4 * (l + r) + 6 * m);
-        taps(scratch, b, side, |taps| five(taps.map(i32::from)));
-        taps(b, wide, 2, |taps| five(taps) as f32 * WIDE);
+        five_taps(a, scratch, 1, |ll, l, m, r, rr| ll + rr + 4 * (l + r) + 6 * m);
+        five_taps(scratch, b, side, |ll, l, m, r, rr| five(ll.into(), l.into(), m.into(), r.into(), rr.into()));
+        five_taps(b, wide, 2, |ll, l, m, r, rr| five(ll, l, m, r, rr) as f32 * WIDE);
         // Here float32 rounds, in this order.
-        taps(wide, c, 2 * side, |[ll, l, m, r, rr]| 0.0625 * (ll + rr) + 0.25 * (l + r) + 0.375 * m);
+        five_taps(wide, c, 2 * side, |ll, l, m, r, rr| 0.0625 * (ll + rr) + 0.25 * (l + r) + 0.375 * m);
     }
 }
 
 /// 1 4 6 4 1
-fn five([ll, l, m, r, rr]: [i32; 5]) -> i32 {
+fn five(ll: i32, l: i32, m: i32, r: i32, rr: i32) -> i32 {
     ll + rr + 4 * (l + r + m) + 2 * m
 }
 
-/// Makes each value of `to` from the `N` values of `from` around it, at a distance of `step`. The plane is taken as one
+/// Makes each value of `to` from the three values of `from` around it, at a distance of `step`. The plane is taken as one
 /// line: what runs over a border stays in the margin, and the ends are left as they were.
-fn taps<T: Copy, U, const N: usize>(from: &[T], to: &mut [U], step: usize, make: impl Fn([T; N]) -> U) {
-    let n = from.len() - (N - 1) * step;
-    let shifted: [&[T]; N] = std::array::from_fn(|tap| &from[tap * step..][..n]);
-    for (i, out) in to[N / 2 * step..][..n].iter_mut().enumerate() {
-        *out = make(shifted.map(|line| line[i]));
+fn three_taps<T: Copy, U>(from: &[T], to: &mut [U], step: usize, make: impl Fn(T, T, T) -> U) {
+    let [l, m, r] = shifted(from, step);
+    let n = m.len();
+    // Of one length, so that no index is checked and the loop runs on whole registers. An array of taps would be filled by
+    // a call for each pixel.
+    let (l, r, to) = (&l[..n], &r[..n], &mut to[step..][..n]);
+    for i in 0..n {
+        to[i] = make(l[i], m[i], r[i]);
     }
+}
+
+/// The same of five values.
+fn five_taps<T: Copy, U>(from: &[T], to: &mut [U], step: usize, make: impl Fn(T, T, T, T, T) -> U) {
+    let [ll, l, m, r, rr] = shifted(from, step);
+    let n = m.len();
+    let (ll, l, r, rr, to) = (&ll[..n], &l[..n], &r[..n], &rr[..n], &mut to[2 * step..][..n]);
+    for i in 0..n {
+        to[i] = make(ll[i], l[i], m[i], r[i], rr[i]);
+    }
+}
+
+/// The line from each tap on, as long as there is room for all.
+fn shifted<T, const N: usize>(line: &[T], step: usize) -> [&[T]; N] {
+    let n = line.len() - (N - 1) * step;
+    std::array::from_fn(|tap| &line[tap * step..][..n])
 }
 
 fn greatest(row: &[f32]) -> f32 {
