@@ -16,6 +16,7 @@ use crate::config::slide::Site;
 use crate::engine::open::{OnProgress, Opened, Wanted, open};
 use crate::judge::Judge;
 use crate::judge::event::Event;
+use crate::judge::history::Histories;
 use crate::pipeline::queues::{Job, Queues};
 use crate::pipeline::shared::Shared;
 use crate::pipeline::{lane, prep};
@@ -40,7 +41,8 @@ pub(crate) struct Runtime {
     /// The features' numbers before some were removed, where that was done.
     pub(crate) original_features: Option<Vec<i32>>,
     pub(crate) bundle_digest: Digest,
-    pub(crate) profile: Option<Arc<Profile>>,
+    /// With what its scanners' slides have come to.
+    pub(crate) profile: Option<(Arc<Profile>, Arc<Histories>)>,
     /// Zero without a profile.
     pub(crate) profile_digest: [u8; 32],
     /// Whose signature of the bundle was accepted.
@@ -72,6 +74,10 @@ impl Runtime {
         let profile = asked.map(|asked| open_profile(asked, &config.trust, &bundle, &log)).transpose()?;
         let (profile, profile_digest, profile_key) =
             profile.map_or((None, [0; 32], None), |(profile, digest, key)| (Some(profile), digest, key));
+        let profile = profile.map(|profile| {
+            let histories = Arc::new(Histories::new(&profile));
+            (profile, histories)
+        });
         let original_features = bundle.index_map().map_err(from_bundle)?;
         // From here on nothing fails before `close` can drop the engine on a thread of the plugin.
         let restarts = Arc::new(Restarts::default());

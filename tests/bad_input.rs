@@ -230,13 +230,17 @@ fn a_slide_desc_out_of_range_is_refused() {
 }
 
 #[test]
-fn slide_fields_that_are_not_built_yet_are_unsupported() {
+fn slide_fields_of_1_1_have_ranges_and_a_report_is_not_built_yet() {
     let runtime = open(&bundle("slide-1-1"));
     let begin = |change: &dyn Fn(&mut SlideDesc)| runtime.begin_with(change);
     for value in [-1.0, 0.1, f64::NAN, f64::INFINITY] {
-        refused(begin(&|d| d.white_reference[1] = value), UNSUPPORTED, "white_reference");
+        refused(begin(&|d| d.white_reference[1] = value), INVALID_ARGUMENT, "white_reference");
     }
-    refused(begin(&|d| d.stain = STAIN_HE), UNSUPPORTED, "stain");
+    for value in [-1.0, 0.0, 255.5, f64::NAN, f64::INFINITY] {
+        refused(begin(&|d| d.white_reference = [240.0, value, 240.0]), INVALID_ARGUMENT, "white_reference");
+    }
+    let stated = |d: &mut SlideDesc| (d.stain, d.white_reference) = (STAIN_HE, [240.0, 238.5, 233.0]);
+    assert_eq!(runtime.begin(stated).summary().white_point, [240.0, 238.5, 233.0]);
     refused(begin(&|d| d.stain = 4), INVALID_ARGUMENT, "stain");
     refused(begin(&|d| d.flags = 0x10), INVALID_ARGUMENT, "flags");
     refused(begin(&|d| d.reserved = 1), INVALID_ARGUMENT, "reserved");

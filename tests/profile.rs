@@ -99,6 +99,44 @@ fn what_only_colours_show_is_not_checked_on_grey_tissue() {
     }
 }
 
+/// Dense tissue is dark by itself; once the slide has shown glass, it is tissue. Which tiles that is, the frames decide.
+#[test]
+fn light_is_judged_by_the_glass_that_was_shown_whichever_lane_is_quicker() {
+    let case = case("glass", |_| ());
+    let columns = 40;
+    let mut picture = Picture::tissue(columns * SIDE, SIDE, 3);
+    let width = picture.width as usize;
+    for (at, pixel) in picture.rgb.chunks_exact_mut(3).enumerate() {
+        let glass = at % width / SIDE as usize == 3;
+        pixel.iter_mut().for_each(|level| *level = if glass { 243 } else { *level / 2 });
+    }
+    let run = |threads: u32, white: [f64; 3]| {
+        let runtime = open_with(&case.bundle, |desc| desc.max_threads = threads).expect("opens");
+        let slide = runtime.begin(|desc| {
+            (desc.extent_width, desc.extent_height) = (picture.width.into(), picture.height.into());
+            (desc.max_frame_width, desc.max_frame_height) = (SIDE, SIDE);
+            desc.white_reference = white;
+        });
+        for column in 0..columns {
+            slide.submit_wait(&picture.frame(column * SIDE, 0, SIDE, SIDE), 60_000).expect("room");
+        }
+        let mut tiles = slide.results();
+        tiles.sort_by_key(|tile| tile.record.column);
+        let dark: Vec<bool> = tiles.iter().map(|tile| tile.record.flags_raised & FLAG_UNDEREXPOSED != 0).collect();
+        let glass: Vec<u32> = tiles.iter().map(|tile| tile.record.measurements[MEASURE_GLASS].to_bits()).collect();
+        (dark, glass, slide.summary().white_point)
+    };
+    let one = run(1, [0.0; 3]);
+    assert_eq!(one.0, (0..columns).map(|column| column < 3).collect::<Vec<_>>());
+    assert!(one.1.iter().take(3).all(|&level| f32::from_bits(level).is_nan()));
+    assert!(one.1[3..].iter().all(|&level| f32::from_bits(level) == 243.0) && one.2 == [243.0; 3]);
+    for _ in 0..3 {
+        assert_eq!(run(4, [0.0; 3]), one);
+    }
+    let stated = run(2, [240.0, 238.0, 236.0]);
+    assert!(stated.0.iter().all(|&dark| !dark) && stated.2 == [240.0, 238.0, 236.0], "{stated:?}");
+}
+
 #[test]
 fn tiles_of_a_known_scanner_have_p_values_and_the_summary_names_the_profile() {
     let case = case("known", |_| ());

@@ -310,9 +310,9 @@ extern "C" {
 
 /** coverslip_slide_desc.stain. FOREIGN without a profile depends on it. 1.1 */
 #define COVERSLIP_STAIN_UNKNOWN 0 /**< As in 1.0: FOREIGN needs a profile. */
-#define COVERSLIP_STAIN_HE 1      /**< Haematoxylin and eosin. Not built yet. */
-#define COVERSLIP_STAIN_H_DAB 2   /**< Haematoxylin and DAB. Not built yet. */
-#define COVERSLIP_STAIN_OTHER 3   /**< Another one: no rule by stain applies. Not built yet. */
+#define COVERSLIP_STAIN_HE 1      /**< Haematoxylin and eosin: FOREIGN is raised above 0, with a profile or without. */
+#define COVERSLIP_STAIN_H_DAB 2   /**< Haematoxylin and DAB: FOREIGN needs a profile, since DAB is outside H&E's colours. */
+#define COVERSLIP_STAIN_OTHER 3   /**< Another one: FOREIGN needs a profile. */
 
 /** coverslip_slide_desc.flags */
 #define COVERSLIP_SLIDE_EMBEDDINGS 0x1u         /**< Results carry the embeddings of every tap. */
@@ -413,22 +413,23 @@ extern "C" {
 #define COVERSLIP_TILE_FAILED 7     /**< The engine failed on it, or the slide was poisoned. */
 
 /** Bits of flags_checked, flags_raised and flags_calibrated; scores[] and p_values[] are indexed by the bit's number.
- *  Higher scores are more unusual, except for scores 0 and 1. The flags from 4 on, except 10, are checked only with
- *  a profile, and only if it calibrates them. */
+ *  Higher scores are more unusual, except for scores 0 and 1. The flags from 4 on, except 10, and 6 where the host
+ *  says that the stain is H&E, are checked only with a profile, and only if it calibrates them. */
 #define COVERSLIP_FLAG_BACKGROUND 0x001u          /**< score 0: tissue fraction, 0..1 */
 #define COVERSLIP_FLAG_OUT_OF_FOCUS 0x002u        /**< score 1: sharpness in decibels, lower is blurrier. With a profile
                                                        the flag needs a small p-value and little sharpness as such:
                                                        a softer scanner than the profile's is not out of focus */
-#define COVERSLIP_FLAG_UNDEREXPOSED 0x004u        /**< score 2: share of black pixels, 0..1; a dim white point raises
-                                                       the flag too */
+#define COVERSLIP_FLAG_UNDEREXPOSED 0x004u        /**< score 2: share of black pixels, 0..1; a dim white raises the
+                                                       flag too: the tile's own glass, else the slide's */
 #define COVERSLIP_FLAG_OVEREXPOSED 0x008u         /**< score 3: share of pixels with a channel clipped, 0..1 */
 #define COVERSLIP_FLAG_COLOR_SHIFT 0x010u         /**< score 4: squared distance of white point and stain from the
                                                        scanner's */
 #define COVERSLIP_FLAG_BANDING 0x020u             /**< score 5: the strongest line in the row and column spectra, dB */
 #define COVERSLIP_FLAG_FOREIGN 0x040u             /**< score 6: how far the oddest colours lie outside tissue's, in
                                                        optical density */
-#define COVERSLIP_FLAG_NOVEL 0x080u               /**< score 7: embedding far from the scanner's tissue, standard
-                                                       deviations */
+#define COVERSLIP_FLAG_NOVEL 0x080u               /**< score 7: embedding far from the scanner's tissue: its distance
+                                                       above the median of the calibration tiles', in their standard
+                                                       deviations; with a profile of 0.1 the distance itself */
 #define COVERSLIP_FLAG_SCANNER_SHIFT 0x100u       /**< score 8: embedding displaced in the directions of scanners,
                                                        standard deviations */
 #define COVERSLIP_FLAG_SCANNER_FEATURES 0x200u    /**< score 9: share of activation on other scanners' features, 0..1 */
@@ -460,6 +461,8 @@ extern "C" {
                                                    detail along its way. */
 #define COVERSLIP_MEASURE_FOCUS_LEARNED 22  /**< 1.1. A learned score of focus, higher is sharper. Not built yet. */
 #define COVERSLIP_MEASURE_FOLD 23           /**< 1.1. Share of the tile that is folded tissue, 0..1. Not built yet. */
+#define COVERSLIP_MEASURE_GLASS 24          /**< 1.1. 24..26: red, green, blue of the slide's glass, 0..255, as stated or
+                                                   as tiles up to this one showed it. */
 /** The length of coverslip_result.measurements. */
 #define COVERSLIP_MEASUREMENT_COUNT 32
 
@@ -469,11 +472,13 @@ extern "C" {
 /** coverslip_slide_summary.scanner_verdict: the verdict of SCANNER_MISMATCH, at the end of the slide */
 #define COVERSLIP_SCANNER_UNKNOWN 0    /**< The slide is not over, there are fewer than 30 tiles or 19 calibration
                                            slides, or there is no profile. */
-#define COVERSLIP_SCANNER_MATCHES 1    /**< The slide looks like one of the scanner's slides. */
+#define COVERSLIP_SCANNER_MATCHES 1    /**< The slide looks like one of the scanner's slides, along the directions in which
+                                           the profile's scanners differ: it knows those scanners only. Another one may
+                                           match: see novelty_verdict. */
 #define COVERSLIP_SCANNER_MISMATCHES 2 /**< It does not; the alert was raised. */
 
 /** coverslip_slide_summary.novelty_verdict: NOVEL for the slide as a whole. 1.1 */
-#define COVERSLIP_NOVELTY_UNKNOWN 0 /**< As COVERSLIP_SCANNER_UNKNOWN, or not built yet. */
+#define COVERSLIP_NOVELTY_UNKNOWN 0 /**< As COVERSLIP_SCANNER_UNKNOWN, or a profile of 0.1. */
 #define COVERSLIP_NOVELTY_KNOWN 1   /**< The slide looks like slides of at least one scanner of the profile. */
 #define COVERSLIP_NOVELTY_NONE 2    /**< It looks like those of none of them. */
 
@@ -493,7 +498,8 @@ extern "C" {
 #define COVERSLIP_ALERT_PROFILE_PRECISION 11 /**< 1.1. The profile was calibrated at another precision; strength:
                                                 COVERSLIP_PRECISION_* of the profile; threshold: that of the engine. */
 #define COVERSLIP_ALERT_SCANNER_DRIFT 12   /**< 1.1. What SCANNER_MISMATCH says at the end, said while the slide is on
-                                                the stage; strength: an e-value. Not built yet. */
+                                                the stage: the scanner's slides since the runtime was opened, this one as
+                                                far as it goes, are unlike its calibration slides; strength: an e-value. */
 
 /** coverslip_slide_summary.state */
 #define COVERSLIP_SLIDE_OPEN 1     /**< Accepts frames. */
@@ -709,7 +715,7 @@ typedef struct coverslip_slide_desc {
          channel = round(255 * v^(1 / tone_gamma)), or tone_table[round(v * (tone_table_size - 1))].
        clip: to 0..1. Mosaics are demosaiced before, as levels. Grey has one channel: no balance, no matrix. A frame of
        one channel cannot have a matrix: UNSUPPORTED. A frame whose format does not reach from black to white is refused
-       with UNSUPPORTED_FORMAT. stain and white_reference are not built yet. */
+       with UNSUPPORTED_FORMAT. */
     double tone_black;             /**< Level of black; 0: 0. At least 0 and below tone_white. */
     double tone_white;             /**< Level of white; 0: the format's highest, 2^bits - 1. At most that. */
     double tone_gamma;             /**< 0.1 to 10; 0: 1, a straight line. 0 with tone_table. */
@@ -880,7 +886,7 @@ typedef struct coverslip_slide_summary {
     double scanner_p_value;   /**< NaN while the verdict is UNKNOWN. */
     int32_t scanner_verdict;  /**< COVERSLIP_SCANNER_*. */
     uint32_t reserved;        /**< 0. */
-    /* 1.1. Not built yet, but for pixels_not_scanned, channel_refused and precision. */
+    /* 1.1. */
     uint64_t pixels_not_scanned;  /**< Pixels of accepted frames that were not scanned: mask, alpha or value. */
     uint64_t channel_refused[4];  /**< REFUSED tiles by the COVERSLIP_CHANNEL_* that never came; [0]: their tiles. */
     uint64_t tiles_retried;       /**< Tiles that were run again on another worker. */
@@ -888,8 +894,8 @@ typedef struct coverslip_slide_summary {
     uint64_t bundle_key_id;       /**< As in coverslip_runtime_info. */
     uint64_t profile_key_id;
     double white_point[3];        /**< Red, green, blue of the slide's glass, 0..255, as stated or as seen; 0: not
-                                       known. */
-    double novelty_p_value;       /**< Valid unless the verdict is UNKNOWN. */
+                                       known yet. */
+    double novelty_p_value;       /**< NaN while the verdict is UNKNOWN. */
     int32_t novelty_verdict;      /**< COVERSLIP_NOVELTY_*. */
     int32_t precision;            /**< As in coverslip_runtime_info. */
     char cpu_kernels[64];         /**< As in coverslip_runtime_info. */

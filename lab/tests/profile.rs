@@ -198,6 +198,82 @@ fn one_scanner_is_marked_as_simulated() {
     assert!(manifest["scanners"][0]["calibration"].get("unstable").is_none());
 }
 
+/// The same slide with green ink over its left part.
+fn inked(name: &str, seed: u32) -> String {
+    let mut picture = picture(name, seed, [1.0; 3]);
+    for y in 0..320 {
+        for x in 0..160 {
+            let shade = (seed + 7 * x + 13 * y) % 9;
+            picture.put_pixel(x, y, Rgb([55 + shade as u8, 165 + shade as u8, 135]));
+        }
+    }
+    picture.save(folder().join(format!("{name}.png"))).unwrap();
+    path(name)
+}
+
+/// The unit of NOVEL's scores, and the score from which FOREIGN is raised at 1 %.
+fn novel_and_foreign(profile: &str) -> (coverslip_profile::NovelScale, f32) {
+    let (profile, _) = coverslip_profile::Profile::open(Path::new(profile)).unwrap();
+    let foreign = profile.scanners[0].calibration[&coverslip_profile::Check::Foreign].scores();
+    (profile.scanners[0].novel.unwrap(), foreign[foreign.len() - 1 - foreign.len() / 100])
+}
+
+#[test]
+fn one_inked_slide_among_24_changes_nothing_in_either_half() {
+    let mut clean: Vec<String> = (0..24)
+        .map(|slide| {
+            let name = format!("many{slide}");
+            picture(&name, 300 + slide, [1.0; 3]);
+            path(&name)
+        })
+        .collect();
+    let other = &slides()[1];
+    let made = |name: &str, slides: &[String], more: &[&str]| {
+        let more = [&["--skip-unstable"], more].concat();
+        let (output, out) = build(name, &[("lab-a", slides), ("lab-b", other)], &more);
+        assert!(output.status.success(), "{}", said(&output));
+        (out, String::from_utf8_lossy(&output.stdout).split_whitespace().collect::<Vec<_>>().join(" "))
+    };
+    let (out, text) = made("many-clean", &clean, &[]);
+    assert!(text.contains("set aside: 0 of 24 slides"), "{text}");
+    assert!(text.contains("by leaving each of 12") && text.contains("so slides count and not tiles"), "{text}");
+    let (novel, foreign) = novel_and_foreign(&out);
+    assert!(foreign < 0.0, "{foreign}");
+    let manifest: Value = serde_json::from_slice(&fs::read(Path::new(&out).join("profile.json")).unwrap()).unwrap();
+    for half in ["fitted_slides", "calibration_slides"] {
+        let first = manifest["scanners"][0][half][0].as_str().unwrap();
+        let place = clean.iter().position(|slide| slide == first).unwrap();
+        let whole = std::mem::replace(&mut clean[place], inked(&format!("inked-{half}"), 300 + place as u32));
+        let (out, text) = made(&format!("many-{half}"), &clean, &[]);
+        assert!(text.contains("set aside: 1 of 24 slides"), "{text}");
+        assert!(text.contains(&format!("inked-{half}.png: ink, dirt or an edge on")), "{text}");
+        let found = novel_and_foreign(&out);
+        assert!(found.1 < 0.0, "FOREIGN finds no ink any more: {found:?}");
+        for (found, clean) in [(found.0.middle, novel.middle), (found.0.spread, novel.spread)] {
+            assert!((found / clean - 1.0).abs() < 0.15, "NOVEL's scale moves: {found} {clean}");
+        }
+        let page = fs::read_to_string(Path::new(&out).join("set-aside.html")).unwrap();
+        assert!(page.contains("src=\"data:image/jpeg;base64,/9j/") && page.contains("all 120"), "{page}");
+        // The same slides as they are: what the screen is for.
+        let (kept, text) = made(&format!("many-kept-{half}"), &clean, &["--keep-all"]);
+        assert!(text.contains("kept, although strange: 1 of 24"), "{text}");
+        if half == "calibration_slides" {
+            assert!(novel_and_foreign(&kept).1 > 0.0);
+        }
+        clean[place] = whole;
+    }
+    // Half of the slides inked: no profile.
+    let many: Vec<String> = (0..4).map(|slide| inked(&format!("all-inked-{slide}"), slide)).collect();
+    let mixed = [&many[..2], &clean[..4]].concat();
+    let (output, out) = build("refused-ink", &[("lab-a", &mixed), ("lab-b", other)], &["--skip-unstable"]);
+    assert!(output.status.code() == Some(1) && !Path::new(&out).exists());
+    assert!(
+        said(&output).contains("at most 25 % of the slides") && said(&output).contains("found 2 of 6"),
+        "{}",
+        said(&output)
+    );
+}
+
 #[test]
 fn what_says_too_little_is_refused() {
     let [a, b] = slides();

@@ -185,6 +185,7 @@ pub const MEASURE_FOREIGN_SHARE: usize = 17;
 pub const MEASURE_SHARPNESS_ACROSS: usize = 18;
 pub const MEASURE_FOCUS_LEARNED: usize = 22;
 pub const MEASURE_FOLD: usize = 23;
+pub const MEASURE_GLASS: usize = 24;
 pub const MEASUREMENT_COUNT: usize = 32;
 pub const STABILITY_NEVER: u32 = 0xFFFFFFFF;
 pub const SCANNER_UNKNOWN: i32 = 0;

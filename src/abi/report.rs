@@ -8,7 +8,7 @@ use coverslip_plugin_abi::{AbiStruct, FeatureInfo, RuntimeInfo, RuntimeStats, Sl
 use super::text::{put_args, put_text};
 use crate::judge::rules::precision_of;
 use crate::runtime::Runtime;
-use crate::slide::counts::ScannerVerdict;
+use crate::slide::counts::{NoveltyVerdict, ScannerVerdict};
 use crate::slide::standing::Phase;
 use crate::slide::state::Slide;
 use coverslip_base::error::{Result, error};
@@ -49,7 +49,7 @@ pub(super) fn info(runtime: &Runtime) -> RuntimeInfo {
     info.worker_process_id = runtime.shared.duty.process();
     info.worker_restarts = runtime.shared.restarts.count();
     info.cpu_precision = runtime.config.engine.cpu_precision;
-    info.profile_precision = runtime.profile.as_deref().map_or(0, precision_of);
+    info.profile_precision = runtime.profile.as_ref().map_or(0, |(profile, _)| precision_of(profile));
     put_text(&mut info.cpu_kernels, &about.cpu_kernels);
     if let Some(loss) = runtime.shared.duty.loss() {
         info.fallback_reason = loss.reason;
@@ -125,6 +125,8 @@ pub(super) fn summary(runtime: &Runtime, slide: &Slide) -> SlideSummary {
     summary.pixels_late = counts.intake.pixels_late;
     summary.pixels_outside = counts.intake.pixels_outside;
     summary.pixels_not_scanned = counts.intake.pixels_not_scanned;
+    summary.white_point =
+        counts.intake.white.or(slide.config.rules.white).map_or([0.0; 3], |white| white.map(f64::from));
     summary.retired_early = counts.intake.retired_early;
     summary.channel_refused = counts.judged.channel_refused;
     summary.alerts = counts.judged.alerts;
@@ -134,6 +136,11 @@ pub(super) fn summary(runtime: &Runtime, slide: &Slide) -> SlideSummary {
         ScannerVerdict::Unknown => (abi::SCANNER_UNKNOWN, f64::NAN),
         ScannerVerdict::Matches(p) => (abi::SCANNER_MATCHES, p),
         ScannerVerdict::Mismatch(p) => (abi::SCANNER_MISMATCHES, p),
+    };
+    (summary.novelty_verdict, summary.novelty_p_value) = match counts.judged.novelty {
+        NoveltyVerdict::Unknown => (abi::NOVELTY_UNKNOWN, f64::NAN),
+        NoveltyVerdict::Known(p) => (abi::NOVELTY_KNOWN, p),
+        NoveltyVerdict::None(p) => (abi::NOVELTY_NONE, p),
     };
     summary.flags_checked = counts.judged.flags_checked;
     summary.flags_raised = counts.judged.flags_raised;

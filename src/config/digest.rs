@@ -8,7 +8,7 @@ use std::fmt::{Arguments, Display, Write};
 use coverslip_bundle::Digest;
 use coverslip_bundle::signature::{PublicKey, Trust};
 use coverslip_pixels::tone::ToneSpec;
-use coverslip_plugin_abi::{CPU_PRECISION_FLOAT32, ISOLATION_AUTO};
+use coverslip_plugin_abi::{CPU_PRECISION_FLOAT32, ISOLATION_AUTO, STAIN_UNKNOWN};
 use sha2::{Digest as _, Sha256};
 
 use super::request::SlideRequest;
@@ -196,9 +196,11 @@ fn slide_fields<W: Write>(
         memory_bytes: _,
     } = config;
     let captured = *tone != ToneSpec::default() || rules.not_scanned != NotScanned::default();
-    let version = match captured {
-        false => "coverslip slide configuration v2",
-        true => "coverslip slide configuration v3",
+    let stated = request.desc.stain != STAIN_UNKNOWN || rules.white.is_some();
+    let version = match (stated, captured) {
+        (false, false) => "coverslip slide configuration v2",
+        (false, true) => "coverslip slide configuration v3",
+        (true, _) => "coverslip slide configuration v4",
     };
     let mut fields = Fields::new(to, version);
     fields.digest("runtime", Some(runtime));
@@ -226,8 +228,15 @@ fn slide_fields<W: Write>(
     fields.flag("embeddings", *embeddings);
     fields.flag("analyse_background", *analyse_background);
     fields.number("stability_interval", stability_interval);
-    if captured {
+    if captured || stated {
         capture_fields(&mut fields, tone, &rules.not_scanned);
+    }
+    if stated {
+        fields.number("stain", request.desc.stain);
+        match rules.white {
+            Some([r, g, b]) => fields.number("white_reference", format_args!("{r},{g},{b}")),
+            None => fields.number("white_reference", '-'),
+        }
     }
     fields.0
 }
@@ -317,6 +326,7 @@ mod tests {
                 timeout: Some(Duration::from_millis(250)),
                 min_coverage: 0.5,
                 not_scanned: NotScanned::default(),
+                white: None,
             },
             tone: ToneSpec::default(),
             result_deadline: None,

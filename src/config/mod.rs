@@ -9,4 +9,3 @@ pub(crate) mod request;
 pub(crate) mod runtime;
 pub(crate) mod slide;
 mod tone;
-pub(crate) mod unsupported;

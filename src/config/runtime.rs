@@ -9,7 +9,6 @@ use coverslip_plugin_abi as abi;
 use super::kernels;
 use super::range::{in_range, or_default};
 use super::request::RuntimeRequest;
-use super::unsupported::expect_built_runtime;
 use crate::engine::isolation::{Isolation, PROGRAM};
 use crate::pipeline::queues::MAX_WORKERS;
 use coverslip_base::error::{Result, error};
@@ -78,7 +77,8 @@ impl RuntimeConfig {
             | abi::RUNTIME_NORMAL_PRIORITY
             | abi::RUNTIME_REQUIRE_SIGNATURE;
         in_range("unknown bits of runtime_desc.flags", desc.flags & !known, 0..=0)?;
-        expect_built_runtime(desc)?;
+        let precisions = abi::CPU_PRECISION_FLOAT32..=abi::CPU_PRECISION_INT8;
+        in_range("runtime_desc.cpu_precision", desc.cpu_precision, precisions)?;
         for &cpu in &request.cpus {
             in_range("an entry of runtime_desc.cpus", cpu, 0..=MAX_CPUS - 1)?;
         }

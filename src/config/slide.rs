@@ -13,9 +13,9 @@ use coverslip_profile::Profile;
 use super::digest::Hashed;
 use super::range::{in_range, or_default};
 use super::request::SlideRequest;
-use super::unsupported::expect_built_slide;
 use super::{digest, memory, tone};
 use crate::judge::flags::levels;
+use crate::judge::history::Histories;
 use crate::judge::rules::{Calibrated, Rules, reconstruction_limit};
 use crate::slide::config::{SlideConfig, Stability};
 use crate::tiles::assembler::AssemblyRules;
@@ -38,7 +38,7 @@ const DEFAULT_STABILITY: u32 = 64;
 /// Where the slide is to run.
 pub(crate) struct Site<'r> {
     pub(crate) manifest: &'r Manifest,
-    pub(crate) profile: Option<&'r Arc<Profile>>,
+    pub(crate) profile: Option<&'r (Arc<Profile>, Arc<Histories>)>,
     pub(crate) runtime_digest: [u8; 32],
     /// Tiles between the assembler and the outbox that keep every worker busy.
     pub(crate) on_the_way: usize,
@@ -60,6 +60,7 @@ impl SlidePlan {
         let alpha = or_default(desc.alpha, DEFAULT_ALPHA);
         let rules = Rules {
             reconstruction_error: reconstruction_limit(manifest, alpha),
+            he: desc.stain == abi::STAIN_HE,
             calibrated: site.profile.and_then(|profile| calibrated(request, manifest, profile, alpha)),
         };
         let embeddings = desc.flags & abi::SLIDE_EMBEDDINGS != 0;
@@ -74,6 +75,7 @@ impl SlidePlan {
                 timeout: milliseconds(desc.assembly_timeout_ms),
                 min_coverage: or_default(desc.min_coverage, DEFAULT_COVERAGE) as f32,
                 not_scanned: tone::not_scanned(desc)?,
+                white: white(desc)?,
             },
             tone: tone::spec(desc, request.tone_table)?,
             result_deadline: milliseconds(desc.result_deadline_ms),
@@ -110,7 +112,8 @@ fn check_ranges(desc: &SlideDesc) -> Result<()> {
         | abi::SLIDE_NOT_SCANNED_VALUE
         | abi::SLIDE_ALPHA_IS_VALIDITY;
     in_range("unknown bits of slide_desc.flags", desc.flags & !known, 0..=0)?;
-    expect_built_slide(desc)?;
+    in_range("slide_desc.stain", desc.stain, abi::STAIN_UNKNOWN..=abi::STAIN_OTHER)?;
+    in_range("slide_desc.reserved", desc.reserved, 0..=0)?;
     if (desc.extent_width == 0) != (desc.extent_height == 0) {
         return Err(error!(
             INVALID_ARGUMENT,
@@ -176,6 +179,17 @@ fn max_tiles(desc: &SlideDesc, grid: &Grid) -> Result<u64> {
     Ok(tiles)
 }
 
+/// The slide's glass, where the host states it.
+fn white(desc: &SlideDesc) -> Result<Option<[f32; 3]>> {
+    if desc.white_reference == [0.0; 3] {
+        return Ok(None);
+    }
+    for level in desc.white_reference {
+        in_range("slide_desc.white_reference", level, f64::MIN_POSITIVE..=255.0)?;
+    }
+    Ok(Some(desc.white_reference.map(|level| level as f32)))
+}
+
 fn milliseconds(ms: u32) -> Option<Duration> {
     (ms != 0).then(|| Duration::from_millis(u64::from(ms)))
 }
@@ -184,7 +198,7 @@ fn milliseconds(ms: u32) -> Option<Duration> {
 fn calibrated(
     request: &SlideRequest<'_>,
     manifest: &Manifest,
-    profile: &Arc<Profile>,
+    (profile, histories): &(Arc<Profile>, Arc<Histories>),
     alpha: f64,
 ) -> Option<Calibrated> {
     let judged = profile.taps.get(profile.judged_tap);
@@ -192,7 +206,7 @@ fn calibrated(
     let before = manifest.taps.iter().take_while(|tap| Some(&tap.name) != name);
     let start: usize = before.map(|tap| manifest.tap_width(tap)).sum();
     let tap = start..start + judged.map_or(0, |tap| tap.width);
-    Calibrated::new(profile.clone(), request.scanner, tap, alpha, Draw::new(seed(request)))
+    Calibrated::new((profile.clone(), histories.clone()), request.scanner, tap, alpha, Draw::new(seed(request)))
 }
 
 /// The draws that break ties are the slide's own, and the same when it is scanned again.

@@ -380,8 +380,8 @@ impl Docket {
         self.concluded = true;
         let slide = self.slide.clone();
         let _finished = Conclusion(&slide);
-        let alert = self.alerts.conclude(slide.age_ns(now));
-        slide.published.set_scanner(self.alerts.scanner());
+        let alert = self.alerts.conclude(slide.verdict_when_over().is_none(), slide.age_ns(now));
+        slide.published.set_verdicts(self.alerts.scanner(), self.alerts.novelty());
         self.announce(alert);
     }
 }
@@ -421,7 +421,7 @@ mod tests {
     fn what_was_refused_is_said_before_the_slide_is_finished() {
         // A frame of four tiles does not fit one slot.
         let slide = fixture::slide(1, 100, Weak::<Nowhere>::new());
-        let rules = Rules { reconstruction_error: None, calibrated: None };
+        let rules = Rules { reconstruction_error: None, he: false, calibrated: None };
         let mut docket = Docket::new(slide.clone(), rules, None, abi::PRECISION_FLOAT32).expect("memory");
         assert!(fixture::submit(&slide, 0, (2, 2)).is_err_and(|e| is_busy(&e)));
         slide.close();

@@ -1,6 +1,7 @@
 //! From what was measured on one tile to its flags: a pure function.
 //!
-//! Without a profile four flags follow general rules and FEATURES_UNRELIABLE the bundle's quantile. With one, every check
+//! Without a profile four flags follow general rules, FOREIGN a rule of its stain where the host says that it is H&E, and
+//! FEATURES_UNRELIABLE the bundle's quantile. With one, every check
 //! that it calibrates is a p-value against the scanner's calibration tiles, raised at the slide's α; and on tiles without
 //! tissue the general rules stay, since only tiles with tissue have calibrated it.
 //!
@@ -13,8 +14,8 @@ use coverslip_plugin_abi::Feature;
 use coverslip_profile::{Check, ModelOutputs, TileScores, measurement as at};
 
 use super::rules::{
-    Calibrated, OUT_OF_FOCUS_BELOW_DB, OUT_OF_FOCUS_WITH_PROFILE_BELOW_DB, Rules, is_background, is_overexposed,
-    is_underexposed,
+    Calibrated, FOREIGN_ABOVE, OUT_OF_FOCUS_BELOW_DB, OUT_OF_FOCUS_WITH_PROFILE_BELOW_DB, Rules, is_background,
+    is_overexposed, is_underexposed,
 };
 use crate::measure::exposure::Exposure;
 use crate::tiles::grid::Place;
@@ -29,6 +30,7 @@ const _: () = {
     assert!(abi::MEASURE_WHITE_POINT == at::WHITE_POINT && abi::MEASURE_DENSITY_MEAN == at::DENSITY_MEAN);
     assert!(abi::MEASURE_DENSITY_SPREAD == at::DENSITY_SPREAD && abi::MEASURE_BANDING_ROWS == at::BANDING_ROWS);
     assert!(abi::MEASURE_BANDING_COLUMNS == at::BANDING_COLUMNS && abi::MEASURE_BANDING_PERIOD == at::BANDING_PERIOD);
+    assert!(abi::MEASURE_GLASS == at::GLASS);
     assert!(abi::MEASURE_FOREIGN == at::FOREIGN && abi::MEASURE_FOREIGN_SHARE == at::FOREIGN_SHARE);
     assert!(abi::MEASURE_SHARPNESS_ACROSS == at::SHARPNESS_ACROSS);
 };
@@ -81,7 +83,7 @@ pub(crate) fn judge(
     let glass = outcome == Outcome::Background || is_background(evidence.measurements[at::TISSUE]);
     by_general_rules(&mut flags, evidence, glass, rules);
     if let Some(calibrated) = rules.calibrated.as_ref().filter(|_| !glass) {
-        by_profile(&mut flags, evidence, (features, embedding), place, calibrated);
+        by_profile(&mut flags, evidence, (features, embedding), (place, rules.he), calibrated);
     }
     flags
 }
@@ -92,9 +94,12 @@ fn by_general_rules(flags: &mut Flags, evidence: &Evidence, glass: bool, rules: 
     // Glass has no edges to be sharp.
     flags.check(Check::OutOfFocus, number(m[at::SHARPNESS]).filter(|_| !glass), |db| db < OUT_OF_FOCUS_BELOW_DB);
     if let Some(exposure) = Exposure::read(m) {
-        flags.check(Check::Underexposed, Some(exposure.under), |_| is_underexposed(&exposure));
+        flags.check(Check::Underexposed, Some(exposure.under), |_| is_underexposed(&exposure, at::white(m)));
         flags.check(Check::Overexposed, Some(exposure.over), |_| is_overexposed(&exposure));
     }
+    // Glass with dust on it is glass; ink counts as tissue.
+    let foreign = number(m[at::FOREIGN]).filter(|_| rules.he && !glass);
+    flags.check(Check::Foreign, foreign, |distance| distance > FOREIGN_ABOVE);
     if let Some(limit) = rules.reconstruction_error {
         flags.check(Check::FeaturesUnreliable, evidence.reconstruction_error, |error| error > limit);
     }
@@ -104,7 +109,7 @@ fn by_profile(
     flags: &mut Flags,
     evidence: &Evidence,
     (features, embedding): (&[Feature], &[f32]),
-    place: Place,
+    (place, he): (Place, bool),
     calibrated: &Calibrated,
 ) {
     let outputs = ModelOutputs {
@@ -127,8 +132,11 @@ fn by_profile(
         flags.checked |= check.flag();
         flags.calibrated |= check.flag();
         flags.p_values[check.index()] = at_most(p);
+        // What is outside tissue's colours is no tissue on any scanner; a profile adds what is odd for this one.
+        let absolute = check == Check::Foreign && he && score > FOREIGN_ABOVE;
         let soft = evidence.measurements[at::SHARPNESS] < OUT_OF_FOCUS_WITH_PROFILE_BELOW_DB;
-        flags.raise(check, p <= scores.supported(calibrated.alpha) && (soft || check != Check::OutOfFocus));
+        let odd = p <= scores.supported(calibrated.alpha) && (soft || check != Check::OutOfFocus);
+        flags.raise(check, absolute || odd);
     }
 }
 
@@ -166,7 +174,7 @@ mod tests {
     const GENERAL: u32 = 0x40f;
 
     fn uncalibrated() -> Rules {
-        Rules { reconstruction_error: Some(0.8), calibrated: None }
+        Rules { reconstruction_error: Some(0.8), he: false, calibrated: None }
     }
 
     fn evidence() -> Evidence {
@@ -210,13 +218,14 @@ mod tests {
         let flags = judged(&background, Outcome::Background, &uncalibrated());
         assert_eq!((flags.checked, flags.raised), (0x00d, abi::FLAG_BACKGROUND));
         assert_eq!(judged(&evidence(), Outcome::Expired, &uncalibrated()).checked, 0);
-        let flags = judged(&evidence(), Outcome::Done, &Rules { reconstruction_error: None, calibrated: None });
+        let flags =
+            judged(&evidence(), Outcome::Done, &Rules { reconstruction_error: None, he: false, calibrated: None });
         assert_eq!(flags.checked & abi::FLAG_FEATURES_UNRELIABLE, 0);
     }
 
     #[test]
     fn with_a_profile_every_check_that_has_evidence_has_a_p_value() {
-        let rules = Rules { reconstruction_error: Some(0.8), calibrated: Some(calibrated(0.01)) };
+        let rules = Rules { reconstruction_error: Some(0.8), he: false, calibrated: Some(calibrated(0.01)) };
         let mut evidence = evidence();
         for index in [at::BANDING_ROWS, at::BANDING_COLUMNS, at::FOREIGN] {
             evidence.measurements[index] = 0.5;
@@ -265,6 +274,36 @@ mod tests {
     }
 
     #[test]
+    fn ink_on_h_and_e_is_foreign_with_a_profile_and_without() {
+        let mut tile = evidence();
+        let foreign = |tile: &Evidence, he: bool, calibrated: Option<Calibrated>| {
+            let flags = judged(tile, Outcome::Done, &Rules { reconstruction_error: None, he, calibrated });
+            (flags.checked & abi::FLAG_FOREIGN != 0, flags.raised & abi::FLAG_FOREIGN != 0)
+        };
+        tile.measurements[at::FOREIGN] = -0.01;
+        assert_eq!(foreign(&tile, true, None), (true, false));
+        tile.measurements[at::FOREIGN] = 0.05;
+        assert_eq!((foreign(&tile, true, None), foreign(&tile, false, None)), ((true, true), (false, false)));
+        // A profile of inked slides calls ink usual; its scores lie in 0..1.
+        assert_eq!(foreign(&tile, true, Some(calibrated(0.01))), (true, true));
+        assert_eq!(foreign(&tile, false, Some(calibrated(0.01))), (true, false));
+        tile.measurements[at::TISSUE] = 0.01;
+        assert_eq!(foreign(&tile, true, None), (false, false), "glass");
+    }
+
+    #[test]
+    fn a_tile_of_dense_tissue_is_not_dark_beside_glass() {
+        let mut tile = evidence();
+        Exposure { over: 0.0, under: 0.0, white_point: [120.0, 80.0, 125.0] }.write(&mut tile.measurements);
+        let dark = |tile: &Evidence| judged(tile, Outcome::Done, &uncalibrated()).raised & abi::FLAG_UNDEREXPOSED != 0;
+        assert!(dark(&tile), "nothing says that this is tissue");
+        tile.measurements[at::GLASS..][..3].fill(240.0);
+        assert!(!dark(&tile));
+        tile.measurements[at::WHITE_POINT..][..3].fill(110.0);
+        assert!(dark(&tile), "dim glass");
+    }
+
+    #[test]
     fn few_calibration_tiles_run_at_the_level_that_they_support() {
         let mut known = calibrated(0.01);
         let mut profile = (*known.profile).clone();
@@ -272,7 +311,7 @@ mod tests {
         profile.scanners[0].calibration.insert(Check::Banding, Calibration::new(Vec::new()));
         known.profile = Arc::new(profile);
         assert_eq!((known.level(Check::Foreign), known.level(Check::Banding)), (Some(0.05), None));
-        let rules = Rules { reconstruction_error: None, calibrated: Some(known) };
+        let rules = Rules { reconstruction_error: None, he: false, calibrated: Some(known) };
         let mut evidence = evidence();
         evidence.measurements[at::FOREIGN] = 1.0;
         evidence.measurements[at::BANDING_ROWS] = 99.0;
@@ -285,7 +324,7 @@ mod tests {
 
     #[test]
     fn tiles_without_tissue_keep_the_general_rules() {
-        let rules = Rules { reconstruction_error: Some(0.8), calibrated: Some(calibrated(0.01)) };
+        let rules = Rules { reconstruction_error: Some(0.8), he: false, calibrated: Some(calibrated(0.01)) };
         let flags = judged(&evidence(), Outcome::Background, &rules);
         assert_eq!((flags.calibrated, flags.raised), (0, abi::FLAG_BACKGROUND));
         // Also where the model has seen it.

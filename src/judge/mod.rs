@@ -5,6 +5,7 @@ pub(crate) mod alerts;
 pub(crate) mod docket;
 pub(crate) mod event;
 pub(crate) mod flags;
+pub(crate) mod history;
 #[cfg(loom)]
 #[cfg(test)]
 mod models;

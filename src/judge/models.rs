@@ -63,7 +63,8 @@ impl Site {
         let weak: Weak<dyn Downstream> = Arc::<Queue>::downgrade(&queue);
         let slide = fixture::slide(slots, max_unpolled, weak);
         let docket =
-            Docket::new(slide.clone(), Rules { reconstruction_error: None, calibrated: None }, None, 0).unwrap();
+            Docket::new(slide.clone(), Rules { reconstruction_error: None, he: false, calibrated: None }, None, 0)
+                .unwrap();
         let judge = thread::spawn({
             let (queue, slides) = (queue.clone(), Arc::new(Registry::new(1, 1 << 30)));
             move || {

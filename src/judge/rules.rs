@@ -10,7 +10,9 @@ use coverslip_numerics::Draw;
 use coverslip_plugin_abi as abi;
 use coverslip_profile::{Arithmetic, Calibration, Check, Profile, Scanner};
 
+use super::history::{Histories, History};
 use crate::measure::exposure::Exposure;
+use coverslip_base::sync::MutexGuard;
 
 // -- tiles ------------------------------------------------------------------------------------------------------------
 
@@ -40,11 +42,16 @@ pub(super) fn is_overexposed(exposure: &Exposure) -> bool {
     exposure.over > OVEREXPOSED_ABOVE
 }
 
-/// Whether UNDEREXPOSED is raised: by black pixels, or by a dim white point.
-pub(super) fn is_underexposed(exposure: &Exposure) -> bool {
-    let brightest = exposure.white_point.into_iter().fold(0.0, f32::max);
-    exposure.under > UNDEREXPOSED_ABOVE || brightest < UNDEREXPOSED_WHITE_BELOW
+/// Whether UNDEREXPOSED is raised: by black pixels, or by a white that is dim; `white` is the brightest channel of the
+/// white by which the tile's light is judged.
+pub(super) fn is_underexposed(exposure: &Exposure, white: f32) -> bool {
+    exposure.under > UNDEREXPOSED_ABOVE || white < UNDEREXPOSED_WHITE_BELOW
 }
+
+/// A reconstruction error (FVU scale) above which the features say less of a tile than the mean of all tiles does.
+const NOTHING_KEPT: f32 = 1.0;
+/// FOREIGN of H&E is raised above this distance from tissue's colours, in optical density.
+pub(super) const FOREIGN_ABOVE: f32 = 0.0;
 
 // -- alerts -----------------------------------------------------------------------------------------------------------
 
@@ -75,6 +82,8 @@ pub(crate) struct Rules {
     /// FEATURES_UNRELIABLE without a profile, from the bundle's quantiles; None: the bundle states none, and the check
     /// needs a profile.
     pub(crate) reconstruction_error: Option<f32>,
+    /// The host says that the stain is H&E: FOREIGN then has a rule of its own, with a profile and without.
+    pub(crate) he: bool,
     /// None: there is no profile, or it does not know the scanner. General rules alone then apply.
     pub(crate) calibrated: Option<Calibrated>,
 }
@@ -83,6 +92,8 @@ pub(crate) struct Rules {
 #[derive(Clone, Debug)]
 pub(crate) struct Calibrated {
     pub(crate) profile: Arc<Profile>,
+    /// Of the profile's scanners.
+    pub(super) histories: Arc<Histories>,
     /// Index into the profile's scanners.
     scanner: usize,
     /// Where the judged tap lies among the taps' values.
@@ -95,18 +106,23 @@ pub(crate) struct Calibrated {
 impl Calibrated {
     /// None where the profile does not know the scanner. `tap` is where its judged tap lies in a tile's embedding.
     pub(crate) fn new(
-        profile: Arc<Profile>,
+        (profile, histories): (Arc<Profile>, Arc<Histories>),
         scanner_id: &str,
         tap: Range<usize>,
         alpha: f64,
         draw: Draw,
     ) -> Option<Calibrated> {
         let scanner = profile.scanners.iter().position(|scanner| scanner.id == scanner_id)?;
-        Some(Calibrated { profile, scanner, tap, alpha, draw })
+        Some(Calibrated { profile, histories, scanner, tap, alpha, draw })
     }
 
     pub(crate) fn scanner(&self) -> &Scanner {
         &self.profile.scanners[self.scanner]
+    }
+
+    /// The slides of this scanner so far.
+    pub(super) fn history(&self) -> MutexGuard<'_, History> {
+        self.histories.of(self.scanner)
     }
 
     /// `COVERSLIP_PRECISION_*` at which the profile was calibrated; 0: not known.
@@ -137,7 +153,8 @@ pub(crate) fn precision_of(profile: &Profile) -> i32 {
 }
 
 /// FEATURES_UNRELIABLE without a profile: the bundle's lowest stated quantile that at most α of its reference tiles
-/// exceed, or the highest it states.
+/// exceed, or the highest it states; but never above what the mean of all tiles would leave. Reference tiles that the SAE
+/// does not keep at all set no limit: the demo bundle's 99 % was 2.1, which nothing exceeds.
 pub(crate) fn reconstruction_limit(manifest: &Manifest, alpha: f64) -> Option<f32> {
     if manifest.sae.features() == 0 {
         return None;
@@ -146,7 +163,8 @@ pub(crate) fn reconstruction_limit(manifest: &Manifest, alpha: f64) -> Option<f3
     let stated = quantiles.filter_map(|(level, &value)| level.parse::<f64>().ok().map(|level| (level, value)));
     let lowest = |a: &(f64, f64), b: &(f64, f64)| a.0.total_cmp(&b.0);
     let fitting = stated.clone().filter(|(level, _)| *level >= 1.0 - alpha - 1e-9).min_by(lowest);
-    fitting.or_else(|| stated.max_by(lowest)).map(|(_, value)| value as f32)
+    let quantile = fitting.or_else(|| stated.max_by(lowest)).map(|(_, value)| value as f32);
+    quantile.map(|quantile| quantile.min(NOTHING_KEPT))
 }
 
 #[cfg(test)]
@@ -161,14 +179,15 @@ pub(crate) mod tests {
     pub(crate) fn calibrated(alpha: f64) -> Calibrated {
         let manifest = recipe(&SyntheticSpec::default()).manifest;
         let profile = coverslip_profile::synthetic::profile(&manifest, Digest([0; 32]), &["A"], 999);
-        Calibrated::new(Arc::new(profile), "A", 32..64, alpha, Draw::new(5)).expect("A is known")
+        let histories = Arc::new(Histories::new(&profile));
+        Calibrated::new((Arc::new(profile), histories), "A", 32..64, alpha, Draw::new(5)).expect("A is known")
     }
 
     #[test]
     fn too_much_light_and_too_little_are_told_from_enough() {
         let of = |over, under, white| {
             let exposure = Exposure { over, under, white_point: [white; 3] };
-            (is_overexposed(&exposure), is_underexposed(&exposure))
+            (is_overexposed(&exposure), is_underexposed(&exposure, white))
         };
         assert_eq!(of(0.0, 0.0, 241.0), (false, false));
         assert_eq!(of(0.5, 0.0, 255.0), (true, false));

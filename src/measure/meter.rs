@@ -15,7 +15,7 @@ use coverslip_base::memory::grow;
 pub(crate) struct PixelMeter {
     blocks: Blocks,
     banding: BandingMeter,
-    distances: Vec<f32>,
+    distances: Vec<[f32; 3]>,
 }
 
 impl PixelMeter {

@@ -86,6 +86,9 @@ impl Bench {
         self.fit(width, height)?;
         // Exposure comes before the gate: overexposed tissue must not pass as background.
         slot.evidence.measurements = self.meter.measure(pixels, width, height, missing);
+        if let Some(white) = slot.white {
+            slot.evidence.measurements[measurement::GLASS..][..3].copy_from_slice(&white);
+        }
         if slot.is_grey {
             forget_colour(&mut slot.evidence.measurements);
         }

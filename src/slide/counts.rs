@@ -23,6 +23,18 @@ pub(crate) enum ScannerVerdict {
     Mismatch(f64),
 }
 
+/// Whether the slide looks like slides of any scanner of the profile.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) enum NoveltyVerdict {
+    /// As [`ScannerVerdict::Unknown`].
+    #[default]
+    Unknown,
+    /// Of at least one; its p-value.
+    Known(f64),
+    /// Of none; the highest p-value.
+    None(f64),
+}
+
 /// What the judge counts, and what the host has taken of it.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Judged {
@@ -41,6 +53,7 @@ pub(crate) struct Judged {
     /// Of analysed tiles.
     pub(crate) latencies: Latencies,
     pub(crate) scanner: ScannerVerdict,
+    pub(crate) novelty: NoveltyVerdict,
     /// Refused tiles by the `COVERSLIP_CHANNEL_*` that never came; `[0]`: their tiles.
     pub(crate) channel_refused: [u64; 4],
 }
@@ -150,8 +163,9 @@ impl Published {
         self.judged().restarts += count;
     }
 
-    pub(crate) fn set_scanner(&self, verdict: ScannerVerdict) {
-        self.judged().scanner = verdict;
+    pub(crate) fn set_verdicts(&self, scanner: ScannerVerdict, novelty: NoveltyVerdict) {
+        let mut judged = self.judged();
+        (judged.scanner, judged.novelty) = (scanner, novelty);
     }
 }
 

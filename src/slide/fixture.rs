@@ -25,7 +25,7 @@ pub(crate) fn slide(slots: usize, max_unpolled: usize, downstream: Weak<dyn Down
         max_tiles: 100,
         max_unpolled,
         limits: FrameLimits { width: 2 * TILE, height: 2 * TILE },
-        rules: AssemblyRules { timeout: None, min_coverage: 0.5, not_scanned: NotScanned::default() },
+        rules: AssemblyRules { timeout: None, min_coverage: 0.5, not_scanned: NotScanned::default(), white: None },
         tone: ToneSpec::default(),
         result_deadline: None,
         alpha: 0.01,

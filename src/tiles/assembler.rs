@@ -12,15 +12,16 @@ use crossbeam_channel::Receiver;
 
 use super::content::{Content, NotScanned, value_of};
 use super::frame::{Frame, FrameTag};
+use super::glass::Glass;
 use super::grid::{Grid, Place, Rect, Span};
 use super::ledger::{Entry, Ledger, State};
-use super::slot::{Delivery, Hole, Outcome, Slot};
+use super::slot::{Delivery, Hole, Outcome, Slot, White};
 use super::strips::{Ends, HELD, Strips};
 use coverslip_base::error::{Error, Result, error};
 use coverslip_base::memory::{Boxed, reserve};
 
 /// What the assembler counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct IntakeCounts {
     /// Tiles per pass that got a pixel or that a refused frame would have touched.
     pub(crate) opened: u64,
@@ -32,6 +33,8 @@ pub(crate) struct IntakeCounts {
     pub(crate) pixels_outside: u64,
     pub(crate) pixels_not_scanned: u64,
     pub(crate) retired_early: u64,
+    /// Red, green, blue of the slide's glass, as stated or as seen.
+    pub(crate) white: Option<White>,
 }
 
 /// Where tiles and counts go. A tile that departs has been published as opened.
@@ -49,6 +52,8 @@ pub(crate) struct AssemblyRules {
     pub(crate) min_coverage: f32,
     /// Which pixels count as not arrived.
     pub(crate) not_scanned: NotScanned,
+    /// The slide's glass, where the host states it.
+    pub(crate) white: Option<White>,
 }
 
 /// Refused frames: what an OVERRUN alert reports.
@@ -79,6 +84,7 @@ pub(crate) struct Assembler {
     free: Receiver<Boxed<Slot>>,
     developer: Developer,
     strips: Strips,
+    glass: Glass,
     /// Of the slide's frames; None: there was none.
     content: Option<Content>,
     opened: u64,
@@ -123,13 +129,14 @@ impl Assembler {
             free,
             developer: developing.0,
             strips: developing.1,
+            glass: Glass::new(rules.white),
             content: None,
             opened: 0,
             overrun: None,
             overruns: 0,
             tended: false,
             wants_care: false,
-            counts: IntakeCounts::default(),
+            counts: IntakeCounts { white: rules.white, ..IntakeCounts::default() },
         })
     }
 
@@ -321,6 +328,8 @@ impl Assembler {
         } else {
             Outcome::Pending
         };
+        self.glass.look(&tile);
+        (tile.white, self.counts.white) = (self.glass.white(), self.glass.white());
         out.depart(tile);
     }
 
@@ -500,7 +509,7 @@ mod tests {
         let shape = SlotShape { width: SIDE, height: SIDE, side: SIDE, features: 0, embedding: 0 };
         (0..12).for_each(|id| drop(free.try_send(Slot::new(id, shape).expect("memory"))));
         let grid = Grid { origin: (0, 0), tile_width: SIDE, tile_height: SIDE, extent: None };
-        let rules = AssemblyRules { timeout: None, min_coverage: 0.5, not_scanned: NotScanned::default() };
+        let rules = AssemblyRules { timeout: None, min_coverage: 0.5, not_scanned: NotScanned::default(), white: None };
         let tone = Tone::new(&ToneSpec::default()).expect("memory");
         let developing = (Developer::new(tone, SIDE as usize).expect("memory"), Strips::new(32).expect("memory"));
         let mut assembler = Assembler::new(grid, rules, 1000, 12, slots, developing).expect("memory");

@@ -3,6 +3,7 @@
 pub(crate) mod assembler;
 pub(crate) mod content;
 pub(crate) mod frame;
+pub(crate) mod glass;
 pub(crate) mod grid;
 pub(crate) mod ledger;
 pub(crate) mod slot;

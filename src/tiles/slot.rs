@@ -15,6 +15,8 @@ use super::grid::{Place, Rect, TILE_PIXELS};
 use coverslip_base::error::Result;
 use coverslip_base::memory::{Boxed, filled, reserve};
 
+/// Red, green, blue of glass, 0..255.
+pub(crate) type White = [f32; 3];
 /// The white of pixels that never arrived.
 pub(crate) const WHITE: u8 = 255;
 /// Bit masks of a slot: arrival by channel, and what was not scanned.
@@ -163,6 +165,8 @@ pub(crate) struct Slot {
     pub(crate) evidence: Evidence,
     pub(crate) features: Vec<Feature>,
     pub(crate) embedding: Vec<f32>,
+    /// The slide's glass when it departed.
+    pub(crate) white: Option<White>,
     /// Where frames were refused that had pixels for it.
     pub(crate) hole: Option<Hole>,
     /// The order in which slots were opened.
@@ -212,6 +216,7 @@ impl Slot {
             evidence: Evidence::default(),
             features: reserve(shape.features)?,
             embedding: reserve(shape.embedding)?,
+            white: None,
             hole: None,
             opened: 0,
             shape,
@@ -233,6 +238,7 @@ impl Slot {
         self.evidence = Evidence::default();
         self.features.clear();
         self.embedding.clear();
+        self.white = None;
         self.hole = None;
         self.opened = opened;
         self.expected = expected;

@@ -16,12 +16,11 @@ FAULTS = {"green pen": "pen_he/pen_green", "red pen": "pen_he/pen_red", "coversl
 def distances(rgb):
     """Distance of every block of 8 x 8 px, as in formulas.stain, and the white point's share of it."""
     _, _, white = formulas.exposure(rgb)
-    means, _ = formulas.blocks(rgb)
+    means, area = formulas.blocks(rgb)
     density = -np.log10(np.maximum(means, 1) / 255)
     r, g, b = density.T
     relative = np.maximum(density + np.log10(np.maximum(white, 1) / 255), 0)
-    return np.max([r - 0.9 * g - formulas.COLD, b - 0.4 * g - 0.8 * r - formulas.WARM,
-                   relative.min(-1) - 0.75 * relative.max(-1) - formulas.GREY], axis=0)
+    return formulas.outside_tissue(r, g, b, relative, area)
 
 
 def faults():
@@ -29,8 +28,11 @@ def faults():
     for name, path in FAULTS.items():
         rgb = np.asarray(corpus.read(corpus.ROOT / f"artefacts/{path}.png"))
         mask = np.asarray(corpus.read(corpus.ROOT / f"artefacts/{path}_mask.png"))
-        share = formulas.blocks(mask.astype(float))[0].mean(-1) / max(mask.max(), 1)
-        found, truth, clean = distances(rgb) > 0, share >= 0.5, share == 0
+        # Tile by tile, as the plugin looks at them: red ink counts by its share of a tile.
+        tiles = [(y, x) for y in range(0, rgb.shape[0], corpus.SIDE) for x in range(0, rgb.shape[1], corpus.SIDE)]
+        cut = [tuple(image[y:y + corpus.SIDE, x:x + corpus.SIDE] for image in (rgb, mask)) for y, x in tiles]
+        share = np.concatenate([formulas.blocks(part.astype(float))[0].mean(-1) for _, part in cut]) / max(mask.max(), 1)
+        found, truth, clean = np.concatenate([distances(part) > 0 for part, _ in cut]), share >= 0.5, share == 0
         # Blocks that the mask touches with less than half count for neither.
         hits, false = (found & truth).sum(), (found & clean).sum()
         print(f"| {name} | {truth.sum()} | {hits / max(truth.sum(), 1):.2f} | {hits / max(hits + false, 1):.2f} |")

@@ -126,6 +126,19 @@ def laplacian_variance(rgb):
 
 
 COLD, WARM, GREY, FARTHEST, FEWEST = 0.06, 0.10, 0.01, 50, 4
+INK_RED, ORANGE, LEAST_INK, INSIDE = 0.15, 1.25, 0.02, -0.01
+NO_EOSIN, STAINED, FEWEST_STAINED = 0.75, 0.06, 40
+
+
+def outside_tissue(r, g, b, relative, area):
+    """How far each block lies outside tissue's colours; red counts where enough of it is like ink."""
+    warm = b - 0.4 * g - 0.8 * r - WARM
+    red = (warm > 0) & (b < ORANGE * g)
+    ink = red & (r < INK_RED * g)
+    if area[ink].sum() < LEAST_INK * area.sum():
+        ink[:] = False
+    warm = np.where(red & ~ink, INSIDE, warm)
+    return np.max([r - 0.9 * g - COLD, warm, relative.min(-1) - 0.75 * relative.max(-1) - GREY], axis=0)
 
 
 def stain(rgb, white):
@@ -136,12 +149,20 @@ def stain(rgb, white):
     tissue = (means < white * FAINTEST).any(-1) | (means.min(-1) < means.max(-1) * PALEST)
     r, g, b = density.T
     relative = np.maximum(density + np.log10(np.maximum(white, 1) / 255), 0)
-    distance = np.max([r - 0.9 * g - COLD, b - 0.4 * g - 0.8 * r - WARM,
-                       relative.min(-1) - 0.75 * relative.max(-1) - GREY], axis=0)
+    distance = outside_tissue(r, g, b, relative, area)
     count = min(max(len(distance) // FARTHEST, FEWEST), len(distance))
     nothing = np.full(3, np.nan)
     mean, spread = (density[tissue].mean(0), density[tissue].std(0)) if tissue.any() else (nothing, nothing)
-    return mean, spread, np.sort(distance)[-count:].mean(), area[distance > 0].sum() / area.sum()
+    farthest = max(np.sort(distance)[-count:].mean(), without_eosin(relative[tissue]))
+    return mean, spread, farthest, area[distance > 0].sum() / area.sum()
+
+
+def without_eosin(relative):
+    """By how much all stained blocks of tissue but one in ten take more red than eosin lets them."""
+    red, green = relative[relative[:, 1] > STAINED, :2].T
+    if len(red) < FEWEST_STAINED:
+        return -np.inf
+    return np.sort(red - NO_EOSIN * green)[len(red) // 10]
 
 
 def banding(rgb):

@@ -18,7 +18,7 @@ pub enum Check {
     Banding = 5,
     /// Score: distance of the farthest colours from tissue's, in optical density.
     Foreign = 6,
-    /// Score: [`super::Displacement::novel`].
+    /// Score: [`super::Scanner::novel_score`].
     Novel = 7,
     /// Score: [`super::Displacement::scanner_shift`].
     ScannerShift = 8,

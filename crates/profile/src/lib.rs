@@ -21,6 +21,7 @@ mod geometry;
 mod manifest;
 pub mod measurement;
 mod open;
+mod peak;
 mod perturbation;
 mod score;
 pub mod synthetic;
@@ -31,12 +32,13 @@ pub use check::Check;
 pub use color::{COLOR_VALUES, ColorBaseline, color_vector};
 pub use features::{instability, scanner_mass};
 pub use geometry::{Displacement, TapGeometry};
-pub use manifest::{Arithmetic, PROFILE_FILE, PROFILE_FORMAT, Provenance, TENSORS_FILE};
+pub use manifest::{Arithmetic, EARLIER_FORMAT, NovelScale, PROFILE_FILE, PROFILE_FORMAT, Provenance, TENSORS_FILE};
 pub use measurement::{MEASUREMENTS, Measurements};
 pub use open::{MAX_FEATURES, MAX_RANK, MAX_SCANNERS, MAX_SLIDES};
+pub use peak::Peak;
 pub use perturbation::Perturbation;
 pub use score::{ModelOutputs, TileScores};
-pub use write::write;
+pub use write::{write, write_with};
 
 use std::collections::BTreeMap;
 
@@ -89,6 +91,12 @@ pub struct Scanner {
     pub calibration: BTreeMap<Check, Calibration>,
     /// The mean SCANNER_SHIFT score of each calibration slide, for SCANNER_MISMATCH.
     pub slide_shift: Calibration,
+    /// The unit of NOVEL's score; without it the score is the length itself.
+    pub novel: Option<NovelScale>,
+    /// The mean NOVEL score of each calibration slide, for the novelty of a slide.
+    pub slide_novel: Calibration,
+    /// The [`Peak`] of each calibration slide, for SCANNER_DRIFT.
+    pub slide_peak: Calibration,
 }
 
 impl Profile {
@@ -108,5 +116,24 @@ impl Profile {
     /// The score of SCANNER_FEATURES, see [`scanner_mass`]; `None` if the profile marks no features.
     pub fn feature_score(&self, scanner: &Scanner, active: impl Iterator<Item = (u32, f32)>) -> Option<f32> {
         (!self.features.is_empty()).then(|| scanner_mass(&self.features, &scanner.effects, active))
+    }
+}
+
+impl Scanner {
+    /// NOVEL's score of a displacement of this length outside the scanner subspace: how many standard deviations of the
+    /// calibration tiles' lengths it lies above their median, where the profile has their scale.
+    pub fn novel_score(&self, length: f32) -> f32 {
+        self.novel.map_or(length, |scale| (length - scale.middle) / scale.spread)
+    }
+
+    /// The length that gives this score.
+    pub fn novel_length(&self, score: f32) -> f32 {
+        self.novel.map_or(score, |scale| score * scale.spread + scale.middle)
+    }
+
+    /// The median of the calibration slides' mean SCANNER_SHIFT; None of none.
+    pub fn shift_middle(&self) -> Option<f32> {
+        let means = self.slide_shift.scores();
+        means.get(means.len() / 2).copied()
     }
 }

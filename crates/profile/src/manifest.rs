@@ -9,8 +9,11 @@ use super::perturbation::Perturbation;
 use coverslip_bundle::Digest;
 use coverslip_bundle::FileEntry;
 
-/// The format that this version reads and writes.
-pub const PROFILE_FORMAT: &str = "coverslip.profile/1";
+/// The format that this version writes. It also reads [`EARLIER_FORMAT`], whose NOVEL is a length, in which no slide has
+/// a mean of it, and whose scores of sharpness are of another measure.
+pub const PROFILE_FORMAT: &str = "coverslip.profile/2";
+/// The format of version 0.1.
+pub const EARLIER_FORMAT: &str = "coverslip.profile/1";
 /// The manifest's file name. The file's sha256 identifies the profile.
 pub const PROFILE_FILE: &str = "profile.json";
 /// The tensors' file name.
@@ -68,8 +71,19 @@ pub(super) struct TapEntry {
     pub(super) floor: f32,
 }
 
+/// What NOVEL's lengths are on a scanner's calibration tiles: a tile's score is (length − middle) / spread.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct NovelScale {
+    /// Their median.
+    pub middle: f32,
+    /// Their standard deviation, by the median absolute deviation; above 0.
+    pub spread: f32,
+}
+
 /// A scanner. With the index i, its tensors are `scanner.<i>.mean.<tap>`, `scanner.<i>.effects`,
-/// `scanner.<i>.slide_shift`, and `scanner.<i>.calibration.<check>` for each entry of `calibration`.
+/// `scanner.<i>.slide_shift`, since /2 `scanner.<i>.slide_novel` and
+/// `scanner.<i>.slide_peak`, and `scanner.<i>.calibration.<check>` for each entry of `calibration`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ScannerEntry {
@@ -78,6 +92,9 @@ pub(super) struct ScannerEntry {
     pub(super) fitted_tiles: usize,
     pub(super) calibration_slides: Vec<String>,
     pub(super) color: Option<ColorBaseline>,
+    /// Since /2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) novel: Option<NovelScale>,
     /// Number of scores by the check's name.
     pub(super) calibration: BTreeMap<String, usize>,
 }

@@ -4,7 +4,9 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::manifest::{PROFILE_FILE, PROFILE_FORMAT, ProfileManifest, ScannerEntry, TENSORS_FILE, TapEntry};
+use super::manifest::{
+    EARLIER_FORMAT, PROFILE_FILE, PROFILE_FORMAT, ProfileManifest, ScannerEntry, TENSORS_FILE, TapEntry,
+};
 use super::{Calibration, Check, MAX_SCORES, Profile, Scanner, TapGeometry};
 use coverslip_bundle::Digest;
 use coverslip_bundle::Manifest;
@@ -94,14 +96,19 @@ fn parse(bytes: &[u8]) -> Result<ProfileManifest, BundleError> {
     let invalid = |e: serde_json::Error| BundleError::new(BundleErrorKind::Invalid, format!("not a profile: {e}"));
     let value: serde_json::Value = coverslip_bundle::json::parse(bytes).map_err(invalid)?;
     let format = value.get("format").and_then(serde_json::Value::as_str).unwrap_or_default();
-    if format != PROFILE_FORMAT {
+    if ![PROFILE_FORMAT, EARLIER_FORMAT].contains(&format) {
         fail!(
             UnsupportedVersion,
-            "the profile's format is `{}`; this version reads `{PROFILE_FORMAT}`",
+            "the profile's format is `{}`; this version reads `{PROFILE_FORMAT}` and `{EARLIER_FORMAT}`; build it again \
+             with this version's `coverslip profile build`, or open it with the version that built it",
             format.escape_default()
         );
     }
-    serde_json::from_value(value).map_err(invalid)
+    let manifest: ProfileManifest = serde_json::from_value(value).map_err(invalid)?;
+    if manifest.format == EARLIER_FORMAT && manifest.scanners.iter().any(|scanner| scanner.novel.is_some()) {
+        fail!(Invalid, "a scanner has `novel`, which `{EARLIER_FORMAT}` does not have");
+    }
+    Ok(manifest)
 }
 
 /// Makes the checks that do not need the tensors, before memory is allocated for these.
@@ -161,6 +168,12 @@ fn check_scanner(scanner: &ScannerEntry) -> Result<(), BundleError> {
     let finite = |color: &super::ColorBaseline| {
         color.mean.iter().chain(color.whitening.iter().flatten()).all(|value| value.is_finite())
     };
+    if let Some(novel) = scanner.novel {
+        positive("novel.spread", novel.spread)?;
+        if !novel.middle.is_finite() {
+            fail!(NotFinite, "`novel.middle` is not finite");
+        }
+    }
     if scanner.color.as_ref().is_some_and(|color| !finite(color)) {
         fail!(NotFinite, "`color` is not finite");
     }
@@ -176,7 +189,7 @@ fn at_most(field: &str, found: usize, most: usize) -> Result<(), BundleError> {
 
 fn positive(field: &str, value: f32) -> Result<(), BundleError> {
     if !(value.is_finite() && value > 0.0) {
-        fail!(Invalid, "`{field}` is {value}, expected a variance above 0");
+        fail!(Invalid, "`{field}` is {value}, expected a number above 0");
     }
     Ok(())
 }
@@ -186,8 +199,13 @@ fn assemble(manifest: ProfileManifest, file: &TensorFile) -> Result<Profile, Bun
     let features = features(file)?;
     let scanners = manifest.scanners.iter().enumerate();
     let scanners = scanners.map(|(i, entry)| scanner(i, entry, &taps, features.len(), file));
+    let mut scanners = scanners.collect::<Result<Vec<_>, _>>()?;
+    if manifest.format == EARLIER_FORMAT {
+        // Its sharpness was another measure.
+        scanners.iter_mut().for_each(|scanner| drop(scanner.calibration.remove(&Check::OutOfFocus)));
+    }
     Ok(Profile {
-        scanners: scanners.collect::<Result<_, _>>()?,
+        scanners,
         name: manifest.name,
         bundle: manifest.bundle,
         provenance: manifest.provenance,
@@ -242,9 +260,17 @@ fn scanner(
     let calibrated = entry.calibration.iter().filter_map(|(name, &count)| Some((Check::from_name(name)?, count)));
     let calibration = calibrated
         .map(|(check, count)| Ok((check, sorted(file, &format!("scanner.{i}.calibration.{}", check.name()), count)?)));
-    let slides = format!("scanner.{i}.slide_shift");
-    let count = file.get(&slides).map_or(0, |stored| stored.shape.iter().product());
-    at_most(&slides, count, MAX_SLIDES)?;
+    let of_slides = |part: &str| {
+        let name = format!("scanner.{i}.{part}");
+        let count = file.get(&name).map_or(0, |stored| stored.shape.iter().product());
+        at_most(&name, count, MAX_SLIDES)?;
+        sorted(file, &name, count)
+    };
+    // The earlier format has none.
+    let since_2 = |part: &str| match file.get(&format!("scanner.{i}.{part}")) {
+        Some(_) => of_slides(part),
+        None => Ok(Calibration::default()),
+    };
     Ok(Scanner {
         id: entry.id.clone(),
         fitted_slides: entry.fitted_slides.clone(),
@@ -254,7 +280,10 @@ fn scanner(
         effects: values(file, &format!("scanner.{i}.effects"), &[features])?,
         color: entry.color,
         calibration: calibration.collect::<Result<_, BundleError>>()?,
-        slide_shift: sorted(file, &slides, count)?,
+        slide_shift: of_slides("slide_shift")?,
+        novel: entry.novel,
+        slide_novel: since_2("slide_novel")?,
+        slide_peak: since_2("slide_peak")?,
     })
 }
 

@@ -41,7 +41,7 @@ impl<'m> TileScores<'m> {
         TileScores {
             measurements,
             color_shift: scanner.color.as_ref().and_then(|color| color.score(measurements)),
-            novel: displacement.map(|d| d.novel),
+            novel: displacement.map(|d| scanner.novel_score(d.novel)),
             scanner_shift: displacement.map(|d| d.scanner_shift),
             scanner_features: profile.feature_score(scanner, outputs.features),
             reconstruction_error: outputs.reconstruction_error,

@@ -46,6 +46,7 @@ pub fn profile(manifest: &Manifest, digest: Digest, ids: &[&str], scores: usize)
             color: Some(ColorBaseline { mean: [0.0; COLOR_VALUES], whitening: identity() }),
             calibration: calibration(&mut random, scores, taps[judged_tap].width),
             slide_shift: Calibration::new((0..99).map(|_| 0.7 + 0.1 * random.unit()).collect()),
+            ..Scanner::default()
         }
     };
     Profile {

@@ -17,6 +17,19 @@ use coverslip_bundle::{BundleError, BundleErrorKind};
 /// # Errors
 /// As [`Profile::open`], which verifies the result; `Io`.
 pub fn write(profile: &Profile, out: impl IntoClaim, force: bool) -> Result<Digest, BundleError> {
+    write_with(profile, &[], out, force)
+}
+
+/// As [`write()`], with files by name that go into the same directory and that no digest covers: what people read.
+///
+/// # Errors
+/// As [`write()`].
+pub fn write_with(
+    profile: &Profile,
+    beside: &[(&str, &[u8])],
+    out: impl IntoClaim,
+    force: bool,
+) -> Result<Digest, BundleError> {
     let tensors = to_safetensors(&tensors(profile))?;
     let manifest = manifest(profile, &tensors);
     let mut bytes = serde_json::to_vec_pretty(&manifest)
@@ -26,6 +39,7 @@ pub fn write(profile: &Profile, out: impl IntoClaim, force: bool) -> Result<Dige
     let folder = Folder::beside(&claim)?;
     folder.write(TENSORS_FILE, &tensors)?;
     folder.write(PROFILE_FILE, &bytes)?;
+    beside.iter().try_for_each(|(name, bytes)| folder.write(name, bytes))?;
     let (_, digest) = Profile::open(folder.path())?;
     folder.settle(Replace { marker: PROFILE_FILE, kind: "profile", force })?;
     Ok(digest)
@@ -45,6 +59,7 @@ fn manifest(profile: &Profile, tensors: &[u8]) -> ProfileManifest {
         fitted_tiles: scanner.fitted_tiles,
         calibration_slides: scanner.calibration_slides.clone(),
         color: scanner.color,
+        novel: scanner.novel,
         calibration: scanner.calibration.iter().map(|(check, c)| (check.name().to_owned(), c.len())).collect(),
     };
     ProfileManifest {
@@ -78,6 +93,8 @@ fn tensors(profile: &Profile) -> TensorMap {
         }
         all.insert(format!("scanner.{i}.effects"), line(&scanner.effects));
         all.insert(format!("scanner.{i}.slide_shift"), line(scanner.slide_shift.scores()));
+        all.insert(format!("scanner.{i}.slide_novel"), line(scanner.slide_novel.scores()));
+        all.insert(format!("scanner.{i}.slide_peak"), line(scanner.slide_peak.scores()));
         for (check, calibration) in &scanner.calibration {
             all.insert(format!("scanner.{i}.calibration.{}", check.name()), line(calibration.scores()));
         }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use coverslip_bundle::synthetic::{SyntheticSpec, recipe};
 use coverslip_bundle::{BundleErrorKind, Digest};
-use coverslip_profile::{Check, PROFILE_FILE, Profile, TENSORS_FILE, synthetic, write};
+use coverslip_profile::{Calibration, Check, NovelScale, PROFILE_FILE, Profile, TENSORS_FILE, synthetic, write};
 
 fn profile() -> Profile {
     let manifest = recipe(&SyntheticSpec::default()).manifest;
@@ -75,12 +75,38 @@ fn files_that_were_changed_are_refused() {
         std::fs::write(path, bytes).unwrap();
     };
     assert_eq!(refusal(flip).0, Kind::DigestMismatch);
-    assert_eq!(refusal(|at| edit_json(at, "coverslip.profile/1", "coverslip.profile/2")).0, Kind::UnsupportedVersion);
+    assert_eq!(refusal(|at| edit_json(at, "coverslip.profile/2", "coverslip.profile/3")).0, Kind::UnsupportedVersion);
     assert_eq!(refusal(|at| edit_json(at, "\"judged_tap\"", "\"unknown\": 1, \"judged_tap\"")).0, Kind::Invalid);
     let (kind, text) = refusal(|at| edit_json(at, "\"rank\": 1", "\"rank\": 100000"));
     assert!(kind == Kind::TooLarge && text.contains("taps.rank"), "{text}");
     let (kind, text) = refusal(|at| edit_json(at, "\"novel\": 500", "\"novel\": 501"));
     assert!(kind == Kind::Invalid && text.contains("calibration.novel"), "{text}");
+}
+
+/// Profiles of the earlier format have no unit of NOVEL and another measure of sharpness: they open, NOVEL's score is the
+/// length, and nothing calibrates OUT_OF_FOCUS.
+#[test]
+fn an_earlier_profile_opens_without_what_it_cannot_say() {
+    let dir = coverslip_testkit::Scratch::new("test");
+    let place = dir.path().join("profile");
+    let mut profile = profile();
+    write(&profile, &place, false).unwrap();
+    edit_json(&place, "coverslip.profile/2", "coverslip.profile/1");
+    let (earlier, _) = Profile::open(&place).unwrap();
+    assert_eq!((earlier.scanners[0].novel_score(30.0), earlier.scanners[0].novel_length(30.0)), (30.0, 30.0));
+    assert!(profile.scanners.iter().all(|scanner| scanner.calibration.contains_key(&Check::OutOfFocus)));
+    assert!(earlier.scanners.iter().all(|scanner| !scanner.calibration.contains_key(&Check::OutOfFocus)));
+    profile.scanners[0].novel = Some(NovelScale { middle: 20.0, spread: 4.0 });
+    profile.scanners[0].slide_novel = Calibration::new(vec![-0.5, 0.1, 0.25]);
+    profile.scanners[0].slide_peak = Calibration::new(vec![0.25]);
+    write(&profile, &place, true).unwrap();
+    let (read, _) = Profile::open(&place).unwrap();
+    assert_eq!(read, profile);
+    assert_eq!((read.scanners[0].novel_score(30.0), read.scanners[0].novel_length(2.5)), (2.5, 30.0));
+    edit_json(&place, "coverslip.profile/2", "coverslip.profile/1");
+    assert!(Profile::open(&place).unwrap_err().to_string().contains("`novel`"));
+    let (kind, text) = not_written(|p| p.scanners[0].novel = Some(NovelScale { middle: 20.0, spread: 0.0 }));
+    assert!(kind == BundleErrorKind::Invalid && text.contains("novel.spread"), "{text}");
 }
 
 #[test]

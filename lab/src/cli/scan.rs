@@ -4,6 +4,8 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use coverslip_plugin_abi as abi;
+
 use super::options::{EngineArgs, SlideArgs, checked_mpp};
 use super::trust::TrustArgs;
 use crate::host::Setup;
@@ -58,6 +60,9 @@ pub(super) struct Args {
     /// False-alarm level of calibrated flags
     #[arg(long, default_value_t = 0.01)]
     alpha: f64,
+    /// The slide's stain: of H&E, what is outside tissue's colours is FOREIGN with a profile and without
+    #[arg(long, value_enum, default_value = "unknown")]
+    stain: Stain,
     /// The scanner's profile, made by `coverslip profile build`
     #[arg(long, value_name = "DIR")]
     profile: Option<PathBuf>,
@@ -69,6 +74,26 @@ pub(super) struct Args {
     /// ends with 0. Always: 1 for an error, 2 for wrong options, 130 after Ctrl-C
     #[arg(long)]
     exit_code: bool,
+}
+
+#[derive(clap::ValueEnum, Clone, Copy, Debug)]
+enum Stain {
+    Unknown,
+    He,
+    HDab,
+    Other,
+}
+
+impl Stain {
+    /// `COVERSLIP_STAIN_*`.
+    fn code(self) -> i32 {
+        match self {
+            Stain::Unknown => abi::STAIN_UNKNOWN,
+            Stain::He => abi::STAIN_HE,
+            Stain::HDab => abi::STAIN_H_DAB,
+            Stain::Other => abi::STAIN_OTHER,
+        }
+    }
 }
 
 pub(super) fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
@@ -111,6 +136,7 @@ fn wanted(args: Args) -> Result<Scan, Box<dyn Error>> {
             embeddings: args.embeddings,
             stretch: args.stretch,
             alpha: args.alpha,
+            stain: args.stain.code(),
         },
     })
 }

@@ -21,6 +21,8 @@ pub(crate) struct Settings {
     pub(crate) stretch: bool,
     /// The false-alarm level of calibrated flags.
     pub(crate) alpha: f64,
+    /// `COVERSLIP_STAIN_*`.
+    pub(crate) stain: i32,
 }
 
 impl Default for Settings {
@@ -34,6 +36,7 @@ impl Default for Settings {
             embeddings: false,
             stretch: false,
             alpha: 0.01,
+            stain: abi::STAIN_UNKNOWN,
         }
     }
 }
@@ -63,6 +66,8 @@ pub(crate) struct Acquisition {
     pub(super) frames: Frames,
     /// 0: the plugin's own level.
     pub(super) alpha: f64,
+    /// `COVERSLIP_STAIN_*`.
+    pub(super) stain: i32,
     /// `COVERSLIP_SLIDE_*`.
     pub(crate) flags: u32,
     pub(super) pace: Option<Pace>,
@@ -85,6 +90,7 @@ impl Acquisition {
             spread: tile,
             frames: Frames::new(Layout::Tiles, Some(tile), extent.0, extent.1),
             alpha: 0.0,
+            stain: abi::STAIN_UNKNOWN,
             flags: abi::SLIDE_EMBEDDINGS,
             pace: None,
         }
@@ -114,6 +120,7 @@ impl Acquisition {
             spread: (width, frames.height),
             frames,
             alpha: settings.alpha,
+            stain: settings.stain,
             flags: if settings.embeddings { abi::SLIDE_EMBEDDINGS } else { 0 },
             pace: settings.rate.map(|tiles_per_s| Pace {
                 tiles_per_s,

@@ -43,6 +43,7 @@ pub(crate) fn play(
         (desc.max_frame_width, desc.max_frame_height) = (frames.width, frames.height);
         (desc.spread_width, desc.spread_height) = (spread.0.into(), spread.1.into());
         desc.alpha = acquisition.alpha;
+        desc.stain = acquisition.stain;
         desc.flags = acquisition.flags;
     })?;
     let embeddings = acquisition.flags & abi::SLIDE_EMBEDDINGS != 0;

@@ -85,6 +85,11 @@ pub(crate) fn alert_line(alert: &abi::Alert) -> String {
             precision_name(alert.strength as i32),
             precision_name(alert.threshold as i32)
         ),
+        abi::ALERT_SCANNER_MISMATCH => format!(
+            ", {} against {}, along the directions in which the profile's scanners differ",
+            decimals(alert.strength),
+            decimals(alert.threshold)
+        ),
         _ => format!(", {} against {}", decimals(alert.strength), decimals(alert.threshold)),
     };
     format!("alert {}: {place}{strength}", alert_name(alert.code))

@@ -6,16 +6,17 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use coverslip_bundle::Bundle;
-use coverslip_profile::{Perturbation, Profile, Provenance, Scanner};
-use coverslip_slides::simulated::Change;
+use coverslip_profile::{Check, Perturbation, Profile, Provenance, Scanner};
 use serde_json::json;
 
-use super::calibration::{calibrate, separation};
-use super::fit::{Fit, Fitted, check, fit};
+use super::calibration::{calibrate, scores, separation};
+use super::fit::{Fitted, check, fit};
 use super::other_scanners::{changes, perturbed};
-use super::page;
+use super::page::{self, FALSE_ALARMS, KEPT, SET_ASIDE};
 use super::sampler::{Sample, SampleTile, Sampler, Sampling};
 use super::scanner_slides::{self, ScannerSlides};
+use super::screening::{Screening, Told};
+use super::set_aside;
 use crate::claim;
 use crate::host::Setup;
 
@@ -33,6 +34,8 @@ pub(crate) struct Request {
     /// None: the scanners' ids.
     pub(crate) name: Option<String>,
     pub(crate) skip_unstable: bool,
+    /// Whether tiles and slides that do not seem to belong are used all the same.
+    pub(crate) keep_all: bool,
     /// Whether a profile that is there is replaced.
     pub(crate) force: bool,
     pub(crate) setup: Setup,
@@ -42,7 +45,7 @@ pub(crate) struct Request {
 /// Builds, writes and shows the profile.
 ///
 /// # Errors
-/// Where slides cannot be read, or say too little.
+/// Where slides cannot be read, say too little, or too many of them do not belong.
 pub(crate) fn run(request: &Request, out: &mut dyn Write) -> Result<(), Box<dyn Error>> {
     let given = scanner_slides::read(&request.scanners)?;
     scanner_slides::distinct(&given)?;
@@ -54,16 +57,42 @@ pub(crate) fn run(request: &Request, out: &mut dyn Write) -> Result<(), Box<dyn 
     let claim = claim::beside(&request.out)?;
     let sampler = Sampler::open(&request.setup, &request.sampling)?;
     let bundle = Bundle::open_trusted(sampler.bundle(), &request.setup.trust)?;
-    let builder = Builder { request, sampler, given: &given, halves: &halves };
-    let fitted = builder.fitted()?;
-    let taps: Vec<(String, usize)> =
-        bundle.manifest().taps.iter().map(|tap| (tap.name.clone(), bundle.manifest().tap_width(tap))).collect();
-    let parts = fit(&fitted, &taps, request.paired || request.single)?;
-    let mut profile = builder.uncalibrated(&bundle, parts, &fitted)?;
-    builder.calibrate(&mut profile)?;
-    let digest = coverslip_profile::write(&profile, claim, request.force)?;
+    let builder = Builder { request, sampler, bundle, given: &given, halves: &halves };
+    let sampled = builder.sampled()?;
+    let mut screenings: Vec<Screening> = sampled.iter().map(|samples| Screening::by_pixels(samples)).collect();
+    let first = builder.fitted(&sampled, &mut screenings)?;
+    let profile = builder.uncalibrated(&first, &screenings)?;
+    let by_pixels: usize = screenings.iter().map(Screening::count).sum();
+    for ((scanner, samples), (screening, half)) in
+        profile.scanners.iter().zip(&sampled).zip(screenings.iter_mut().zip(&halves))
+    {
+        let kept = builder.kept(screening, samples);
+        screening.add_novel(&kept, &novel(&profile, scanner, &kept), half);
+    }
+    let again = !request.keep_all && screenings.iter().map(Screening::count).sum::<usize>() > by_pixels;
+    let mut profile = if again {
+        let fitted = builder.fitted(&sampled, &mut screenings)?;
+        builder.uncalibrated(&fitted, &screenings)?
+    } else {
+        profile
+    };
+    builder.calibrate(&mut profile, &sampled, &screenings)?;
+    builder.say_what_was_set_aside(&mut profile, &screenings);
+    let named: Vec<(&str, &Screening)> = given.iter().map(|one| one.id.as_str()).zip(&screenings).collect();
+    let strange = set_aside::page(&profile.name, &named, request.keep_all);
+    let beside = [(set_aside::PAGE, strange.as_bytes())];
+    let digest = coverslip_profile::write_with(&profile, &beside, claim, request.force)?;
     page::print(out, &profile, digest, "none")?;
     Ok(writeln!(out, "{}", request.out.display())?)
+}
+
+/// The lengths of NOVEL's displacements, by slide.
+fn novel(profile: &Profile, scanner: &Scanner, samples: &[Sample]) -> Vec<Vec<f64>> {
+    let of = |sample: &Sample| -> Vec<f64> {
+        let score = |tile| scores(profile, scanner, tile).score(Check::Novel).map(f64::from);
+        sample.tiles.iter().map(|tile| score(tile).unwrap_or(f64::NAN)).collect()
+    };
+    samples.iter().map(of).collect()
 }
 
 /// Checks that the options and the scanners fit together.
@@ -92,43 +121,92 @@ fn agree(request: &Request, given: &[ScannerSlides]) -> Result<(), Box<dyn Error
 struct Builder<'a> {
     request: &'a Request,
     sampler: Sampler,
+    bundle: Bundle,
     given: &'a [ScannerSlides],
     halves: &'a [Vec<bool>],
 }
 
 impl Builder<'_> {
-    /// The slides that fit, of each scanner and of each simulated one.
-    fn fitted(&self) -> Result<Vec<Fitted>, Box<dyn Error>> {
-        let mut fitted = Vec::new();
+    /// Every slide of each scanner, as it is.
+    fn sampled(&self) -> Result<Vec<Vec<Sample>>, Box<dyn Error>> {
+        let mut sampled = Vec::new();
         for (one, half) in self.given.iter().zip(self.halves) {
-            let paths: Vec<&PathBuf> =
-                one.slides.iter().zip(half).filter(|(_, held)| !**held).map(|(path, _)| path).collect();
-            let samples = |change: &dyn Fn(f64) -> Option<Change>| {
-                let one_slide = |path: &&PathBuf| -> Result<Sample, Box<dyn Error>> {
-                    let mpp = self.sampler.slide_mpp(path)?;
-                    self.sampler.sample(path, &one.id, change(mpp))
-                };
-                paths.iter().map(one_slide).collect::<Result<Vec<_>, _>>()
-            };
-            let own = samples(&|_| None)?;
-            check(&one.id, &own)?;
+            let own = one
+                .slides
+                .iter()
+                .map(|path| self.sampler.sample(path, &one.id, None))
+                .collect::<Result<Vec<Sample>, _>>()?;
+            for calibrates in [false, true] {
+                check(&one.id, &of_half(&own, half, calibrates))?;
+            }
+            sampled.push(own);
+        }
+        Ok(sampled)
+    }
+
+    /// The samples of a scanner that are used.
+    fn kept(&self, screening: &Screening, samples: &[Sample]) -> Vec<Sample> {
+        if self.request.keep_all { samples.to_vec() } else { screening.kept(samples) }
+    }
+
+    /// The slides that fit, of each scanner and of each simulated one, without what does not belong.
+    fn fitted(&self, sampled: &[Vec<Sample>], screenings: &mut [Screening]) -> Result<Vec<Fitted>, Box<dyn Error>> {
+        if self.request.paired {
+            Screening::pair(screenings);
+        }
+        let mut fitted = Vec::new();
+        for (place, one) in self.given.iter().enumerate() {
+            let (screening, half) = (&screenings[place], &self.halves[place]);
+            if !self.request.keep_all {
+                screening.accept(&one.id)?;
+            }
+            let kept = self.kept(screening, &sampled[place]);
+            for calibrates in [false, true] {
+                check(&one.id, &of_half(&kept, half, calibrates))?;
+            }
+            let own = of_half(&kept, half, false);
             fitted.push(Fitted { id: one.id.clone(), simulated: false, samples: own });
             if self.request.single {
-                for (place, (name, _)) in changes(1.0, 1.0).into_iter().enumerate() {
-                    let model = self.sampler.model_mpp();
-                    let changed = samples(&|mpp| changes(model, mpp).into_iter().nth(place).map(|change| change.1))?;
-                    fitted.push(Fitted { id: name.into(), simulated: true, samples: changed });
-                }
+                fitted.extend(self.simulated(one, screening, half)?);
             }
         }
         Ok(fitted)
     }
 
+    /// What other scanners would have made of the slides that fit.
+    fn simulated(
+        &self,
+        one: &ScannerSlides,
+        screening: &Screening,
+        half: &[bool],
+    ) -> Result<Vec<Fitted>, Box<dyn Error>> {
+        let model = self.sampler.model_mpp();
+        let mut fitted = Vec::new();
+        for (place, (name, _)) in changes(1.0, 1.0).into_iter().enumerate() {
+            let mut samples = Vec::new();
+            for (slide, path) in one.slides.iter().enumerate().filter(|(slide, _)| !half[*slide]) {
+                let mpp = self.sampler.slide_mpp(path)?;
+                let change = changes(model, mpp).into_iter().nth(place).map(|change| change.1);
+                let changed = self.sampler.sample(path, &one.id, change)?;
+                samples.push(if self.request.keep_all { changed } else { screening.slides[slide].kept(&changed) });
+            }
+            fitted.push(Fitted { id: name.into(), simulated: true, samples });
+        }
+        Ok(fitted)
+    }
+
     /// The profile without scores.
-    fn uncalibrated(&self, bundle: &Bundle, parts: Fit, fitted: &[Fitted]) -> Result<Profile, Box<dyn Error>> {
-        let named = |keep: bool, scanner: usize| -> Vec<String> {
-            let slides = self.given[scanner].slides.iter().zip(&self.halves[scanner]);
-            slides.filter(|(_, held)| **held == keep).map(|(path, _)| path.display().to_string()).collect()
+    fn uncalibrated(&self, fitted: &[Fitted], screenings: &[Screening]) -> Result<Profile, Box<dyn Error>> {
+        let manifest = self.bundle.manifest();
+        let taps: Vec<(String, usize)> =
+            manifest.taps.iter().map(|tap| (tap.name.clone(), manifest.tap_width(tap))).collect();
+        let parts = fit(fitted, &taps, self.request.paired || self.request.single)?;
+        let named = |calibrates: bool, scanner: usize| -> Vec<String> {
+            let slides = self.given[scanner].slides.iter().zip(&self.halves[scanner]).zip(&screenings[scanner].slides);
+            slides
+                .filter(|((_, held), found)| **held == calibrates && (found.whole.is_none() || self.request.keep_all))
+                .map(|((path, _), _)| path.display().to_string())
+                .collect()
         };
         let real = fitted.iter().enumerate().filter(|(_, one)| !one.simulated);
         let scanners: Vec<Scanner> = real
@@ -150,11 +228,12 @@ impl Builder<'_> {
         let annotations = BTreeMap::from([
             ("built_by".into(), json!(concat!("coverslip ", env!("CARGO_PKG_VERSION")))),
             ("scanner_spread".into(), json!(spread)),
+            ("counting_less_when_fitted".into(), json!(parts.counting_less)),
             ("seed".into(), json!(self.request.sampling.seed)),
         ]);
         Ok(Profile {
             name: self.request.name.clone().unwrap_or_else(|| ids.join(", ")),
-            bundle: bundle.digest(),
+            bundle: self.bundle.digest(),
             provenance: Provenance {
                 paired: self.request.paired,
                 simulated: self.request.single,
@@ -169,23 +248,35 @@ impl Builder<'_> {
         })
     }
 
-    /// Plays the slides that did not fit, and puts their scores into the profile.
-    fn calibrate(&self, profile: &mut Profile) -> Result<(), Box<dyn Error>> {
+    /// Puts the scores of the slides that did not fit into the profile; for UNSTABLE they are played once more.
+    fn calibrate(
+        &self,
+        profile: &mut Profile,
+        sampled: &[Vec<Sample>],
+        screenings: &[Screening],
+    ) -> Result<(), Box<dyn Error>> {
         let perturbation = profile.perturbation.as_ref().and_then(perturbed).filter(|_| !self.request.skip_unstable);
         let mut held: Vec<Vec<(Sample, Option<Sample>)>> = Vec::new();
-        for (one, half) in self.given.iter().zip(self.halves) {
+        for (place, one) in self.given.iter().enumerate() {
+            let kept = self.kept(&screenings[place], &sampled[place]);
             let mut slides = Vec::new();
-            for path in one.slides.iter().zip(half).filter(|(_, held)| **held).map(|(path, _)| path) {
-                let sample = self.sampler.sample(path, &one.id, None)?;
-                let copy = perturbation.map(|change| self.sampler.sample(path, &one.id, Some(change))).transpose()?;
+            for (slide, sample) in kept.into_iter().enumerate().filter(|(slide, _)| self.halves[place][*slide]) {
+                let path = &one.slides[slide];
+                let changed = perturbation.filter(|_| !sample.tiles.is_empty());
+                let copy = changed.map(|change| self.sampler.sample(path, &one.id, Some(change))).transpose()?;
                 slides.push((sample, copy));
             }
-            check(&one.id, &slides.iter().map(|(sample, _)| sample.clone()).collect::<Vec<_>>())?;
             held.push(slides);
         }
-        let calibrated: Vec<Scanner> =
-            profile.scanners.iter().zip(&held).map(|(scanner, slides)| calibrate(profile, scanner, slides)).collect();
+        let mut rates = BTreeMap::new();
+        let mut calibrated = Vec::new();
+        for (scanner, slides) in profile.scanners.iter().zip(&held) {
+            let (scanner, of_slides) = calibrate(profile, scanner, slides);
+            rates.insert(scanner.id.clone(), of_slides);
+            calibrated.push(scanner);
+        }
         profile.scanners = calibrated;
+        profile.annotations.insert(FALSE_ALARMS.into(), json!(rates));
         let tiles =
             |place: usize| held[place].iter().flat_map(|(sample, _)| &sample.tiles).collect::<Vec<&SampleTile>>();
         let mut told = BTreeMap::new();
@@ -198,4 +289,17 @@ impl Builder<'_> {
         }
         Ok(())
     }
+
+    /// Puts into the profile's notes what was set aside, by scanner.
+    fn say_what_was_set_aside(&self, profile: &mut Profile, screenings: &[Screening]) {
+        let told: BTreeMap<&str, Told> =
+            self.given.iter().map(|one| one.id.as_str()).zip(screenings.iter().map(Screening::told)).collect();
+        let note = if self.request.keep_all { KEPT } else { SET_ASIDE };
+        profile.annotations.insert(note.into(), json!(told));
+    }
+}
+
+/// The samples that fit, or that calibrate.
+fn of_half(samples: &[Sample], half: &[bool], calibrates: bool) -> Vec<Sample> {
+    samples.iter().zip(half).filter(|(_, held)| **held == calibrates).map(|(sample, _)| sample.clone()).collect()
 }

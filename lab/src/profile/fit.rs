@@ -41,6 +41,8 @@ pub(super) struct Fit {
     pub(super) tiles: Vec<usize>,
     /// For each tap: how far the scanners spread along each direction, in standard deviations within a scanner.
     pub(super) spread: Vec<Vec<f64>>,
+    /// For each tap: tiles that count less, because they are unlike the others.
+    pub(super) counting_less: Vec<usize>,
 }
 
 /// Refuses slides from which no profile can be made.
@@ -106,6 +108,7 @@ pub(super) fn fit(scanners: &[Fitted], widths: &[(String, usize)], paired: bool)
         colors: scanners.iter().map(colors).collect(),
         tiles: scanners.iter().map(|one| one.samples.iter().map(|sample| sample.tiles.len()).sum()).collect(),
         spread: Vec::new(),
+        counting_less: Vec::new(),
     };
     let mut first = 0;
     for (name, width) in widths {
@@ -118,6 +121,7 @@ pub(super) fn fit(scanners: &[Fitted], widths: &[(String, usize)], paired: bool)
             means.push(geometry.means.row(scanner).iter().map(|&value| value as f32).collect());
         }
         fit.spread.push(geometry.spread);
+        fit.counting_less.push(geometry.weights.iter().filter(|&&weight| weight < 1.0).count());
     }
     mark(&mut fit, scanners)?;
     Ok(fit)

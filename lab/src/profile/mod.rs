@@ -5,10 +5,13 @@ mod calibration;
 mod challenge;
 mod comparison;
 mod fit;
+mod left_out;
 mod other_scanners;
 mod page;
 mod sampler;
 mod scanner_slides;
+mod screening;
+mod set_aside;
 mod verification;
 
 pub(crate) use builder::{Request as BuildRequest, run as build};

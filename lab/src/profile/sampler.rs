@@ -18,6 +18,8 @@ use crate::play::{Acquisition, Played, Settings, StatusLine, play, resolution};
 pub(super) struct SampleTile {
     /// Column and row of the model's grid: the same place on all scanners of registered slides.
     pub(super) place: (i32, i32),
+    /// Left, top, width, height on the slide, px.
+    pub(super) area: [i64; 4],
     pub(super) measurements: Measurements,
     /// Every tap, one after the other.
     pub(super) embedding: Vec<f32>,
@@ -33,6 +35,8 @@ pub(super) struct Sample {
     pub(super) name: String,
     /// Analysed tiles, at most [`Sampling::tiles_per_slide`].
     pub(super) tiles: Vec<SampleTile>,
+    /// Analysed tiles of the slide, of which `tiles` are some or all.
+    pub(super) analysed: usize,
     /// All tiles of the slide, also those without tissue.
     pub(super) all_tiles: usize,
 }
@@ -113,7 +117,9 @@ impl Sampler {
     /// Plays a slide and keeps its tissue tiles.
     pub(super) fn sample(&self, path: &Path, scanner: &str, change: Option<Change>) -> Result<Sample, Box<dyn Error>> {
         let played = self.play(path, scanner, change.map(|change| (change, 0)))?;
+        let done = played.collected.tiles.iter().filter(|tile| tile.result.status == abi::TILE_DONE);
         Ok(Sample {
+            analysed: done.count(),
             name: path.display().to_string(),
             tiles: self.tiles(&played),
             all_tiles: played.collected.tiles.len(),
@@ -150,6 +156,7 @@ impl Sampler {
         let mut tiles: Vec<SampleTile> = done
             .map(|tile| SampleTile {
                 place: (tile.result.column, tile.result.row),
+                area: [tile.result.x, tile.result.y, tile.result.width.into(), tile.result.height.into()],
                 measurements: tile.result.measurements,
                 embedding: collected.embedding(tile).to_vec(),
                 features: collected.features(tile).iter().map(|feature| (feature.index, feature.value)).collect(),

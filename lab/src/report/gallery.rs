@@ -93,7 +93,8 @@ impl Gallery {
     }
 }
 
-fn encode(image: &RgbImage) -> Result<String, String> {
+/// A picture of a tile, as a data URL.
+pub(crate) fn encode(image: &RgbImage) -> Result<String, String> {
     let small = image::imageops::resize(image, SIDE, SIDE, FilterType::Triangle);
     let mut jpeg = Vec::new();
     JpegEncoder::new_with_quality(&mut jpeg, QUALITY)

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 /// Text as it may stand between tags and in attributes.
-pub(super) fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut escaped, c| {
         match c {
             '&' => escaped.push_str("&amp;"),
@@ -18,7 +18,7 @@ pub(super) fn escape(text: &str) -> String {
 }
 
 /// A table with a caption. Cells are HTML already; the first one names its row.
-pub(super) fn table(caption: &str, headers: &[&str], rows: &[Vec<String>]) -> String {
+pub(crate) fn table(caption: &str, headers: &[&str], rows: &[Vec<String>]) -> String {
     let mut html = format!("<div class=\"wide\"><table><caption>{}</caption><thead><tr>", escape(caption));
     for header in headers {
         let _ = write!(html, "<th scope=\"col\">{}</th>", escape(header));
@@ -40,7 +40,7 @@ pub(super) fn table(caption: &str, headers: &[&str], rows: &[Vec<String>]) -> St
 }
 
 /// A paragraph of text.
-pub(super) fn paragraph(text: &str) -> String {
+pub(crate) fn paragraph(text: &str) -> String {
     format!("<p>{}</p>\n", escape(text))
 }
 
@@ -79,16 +79,18 @@ pub(super) fn anchor(bundle: Option<&str>, feature: &str) -> String {
 }
 
 /// The page around the sections: everything it needs is in it.
-pub(super) fn page(title: &str, contents: &[(&str, &str)], body: &str) -> String {
+pub(crate) fn page(title: &str, contents: &[(&str, &str)], body: &str) -> String {
     let title = escape(title);
     let mut list = String::new();
     for (anchor, name) in contents {
         let _ = write!(list, "<li><a href=\"#{anchor}\">{}</a></li>", escape(name));
     }
+    let nav =
+        if contents.is_empty() { String::new() } else { format!("<nav aria-label=\"Contents\"><ol>{list}</ol></nav>") };
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" \
          content=\"width=device-width, initial-scale=1\">\n<title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n\
-         <main>\n<h1>{title}</h1>\n<nav aria-label=\"Contents\"><ol>{list}</ol></nav>\n{body}<footer><p>Written by coverslip \
+         <main>\n<h1>{title}</h1>\n{nav}\n{body}<footer><p>Written by coverslip \
          {version}. For research: not a medical device, and no diagnosis may rest on it.</p></footer>\n</main>\n</body>\n\
          </html>\n",
         version = env!("CARGO_PKG_VERSION")

@@ -4,7 +4,7 @@ mod challenge;
 mod counts;
 mod features;
 mod gallery;
-mod html;
+pub(crate) mod html;
 mod models;
 mod plot;
 mod sae;
@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use coverslip_files::put;
 
 use self::gallery::Gallery;
+pub(crate) use self::gallery::encode as picture;
 use self::section::{Context, Section};
 use crate::claim;
 use crate::findings::challenge::ChallengeFindings;

@@ -6,7 +6,9 @@ mod finding;
 mod focus;
 mod lag;
 mod mismatch;
+mod novelty;
 mod overrun;
+mod scanner_drift;
 mod scene;
 #[cfg(test)]
 mod simulated;
@@ -22,18 +24,20 @@ use self::finding::{Finding, Since};
 use self::focus::FocusRule;
 use self::lag::LagRule;
 use self::mismatch::Mismatch;
+use self::novelty::Novelty;
 use self::overrun::OverrunRule;
+use self::scanner_drift::ScannerDrift;
 pub(crate) use self::scene::Scene;
 use self::strips::StripRule;
 use super::rules::Calibrated;
 use crate::restarts::Restarted;
-use crate::slide::counts::ScannerVerdict;
+use crate::slide::counts::{NoveltyVerdict, ScannerVerdict};
 use crate::tiles::assembler::Overrun;
 use crate::tiles::grid::Rect;
 use coverslip_base::error::Result;
 
 /// The most alerts that one result can raise.
-const PER_RESULT: usize = 5;
+const PER_RESULT: usize = 6;
 
 /// The alerts of one slide so far.
 pub(crate) struct AlertState {
@@ -47,6 +51,8 @@ pub(crate) struct AlertState {
     color: Option<Drift>,
     embedding: Option<Drift>,
     mismatch: Option<Mismatch>,
+    scanner_drift: Option<ScannerDrift>,
+    novelty: Option<Novelty>,
 }
 
 impl AlertState {
@@ -67,6 +73,8 @@ impl AlertState {
             color: drift(Check::ColorShift, abi::ALERT_COLOR_DRIFT)?,
             embedding: drift(Check::ScannerShift, abi::ALERT_EMBEDDING_DRIFT)?,
             mismatch: scene.calibrated.map(Mismatch::new),
+            scanner_drift: scene.calibrated.and_then(ScannerDrift::new),
+            novelty: scene.calibrated.map(Novelty::new),
         })
     }
 
@@ -78,6 +86,11 @@ impl AlertState {
     /// What SCANNER_MISMATCH has come to.
     pub(crate) fn scanner(&self) -> ScannerVerdict {
         self.mismatch.as_ref().map_or(ScannerVerdict::Unknown, Mismatch::verdict)
+    }
+
+    /// Whether the slide looks like those of any scanner of the profile.
+    pub(crate) fn novelty(&self) -> NoveltyVerdict {
+        self.novelty.as_ref().map_or(NoveltyVerdict::Unknown, Novelty::verdict)
     }
 
     /// Another engine runs than the one asked for, or none. Raised once per slide and reason.
@@ -119,18 +132,26 @@ impl AlertState {
         if let Some(mismatch) = &mut self.mismatch {
             mismatch.observe(record);
         }
+        if let Some(novelty) = &mut self.novelty {
+            novelty.observe(record);
+        }
         let findings = [
             self.focus.observe(record),
             if paced { self.lag.observe(record, time_ns) } else { None },
             self.strips.as_mut().and_then(|strips| strips.observe(record)),
             self.color.as_mut().and_then(|drift| drift.observe(record)),
             self.embedding.as_mut().and_then(|drift| drift.observe(record)),
+            self.scanner_drift.as_mut().and_then(|drift| drift.observe(record)),
         ];
         findings.map(|finding| finding.map(|finding| self.number(finding, time_ns)))
     }
 
-    /// Every tile has its result: what can be said of the slide as a whole.
-    pub(crate) fn conclude(&mut self, time_ns: i64) -> Option<Alert> {
+    /// Every tile has its result: what can be said of the slide as a whole. Only a slide that was scanned to its end
+    /// (`whole`) counts among the scanner's slides.
+    pub(crate) fn conclude(&mut self, whole: bool, time_ns: i64) -> Option<Alert> {
+        if let Some(drift) = self.scanner_drift.as_ref().filter(|_| whole) {
+            drift.conclude();
+        }
         let finding = self.mismatch.as_mut()?.conclude()?;
         Some(self.number(finding, time_ns))
     }
@@ -186,6 +207,6 @@ mod tests {
             ..tile(i, 500 + i as i64)
         };
         assert_eq!((20..40).flat_map(|i| state.observe(&glass(i), false, 7)).flatten().count(), 0);
-        assert!(state.conclude(0).is_none() && state.scanner() == ScannerVerdict::Unknown);
+        assert!(state.conclude(true, 0).is_none() && state.scanner() == ScannerVerdict::Unknown);
     }
 }

@@ -5,8 +5,11 @@
 
 use coverslip_numerics::{Fourier, SplitMix64};
 
+use coverslip_profile::Peak;
+
 use super::finding::tests::tile;
 use super::*;
+use crate::judge::history::History;
 use crate::judge::rules::tests::calibrated;
 use crate::tiles::grid::Grid;
 
@@ -193,6 +196,92 @@ mod tests {
         let slides: Vec<Vec<f32>> = slides(1000, 21).collect();
         for shift in [0.0, 0.5, 1.0, 2.0, 3.0] {
             eprintln!("shifted by {shift} sd from tile 0: {} of 1000 are a mismatch", mismatches(&slides, shift));
+        }
+    }
+
+    /// The peak of a slide whose scores lie `shift` too high from its first tile on, and the running peaks on the way.
+    fn peaks(field: &[f32], shift: f32) -> (f32, Vec<Option<f32>>) {
+        let mut peak = Peak::new(8.0);
+        let mut running = |value: &f32| {
+            peak.add(8.0 + value + shift, 1.0);
+            peak.highest()
+        };
+        let running: Vec<Option<f32>> = field.iter().map(&mut running).collect();
+        (peak.highest().expect("tiles"), running)
+    }
+
+    /// 99 slides that calibrate and the numbers of all others, in an order drawn for each month.
+    fn month(peaks: &[f32], random: &mut Random) -> (History, Vec<usize>) {
+        let mut order: Vec<usize> = (0..peaks.len()).collect();
+        order.sort_by_cached_key(|_| random.0.unit().to_bits());
+        let rest = order.split_off(99);
+        let mut calibration: Vec<f32> = order.into_iter().map(|slide| peaks[slide]).collect();
+        calibration.sort_by(f32::total_cmp);
+        (History::new(calibration), rest)
+    }
+
+    /// Of so many months of slides in control, those with an alarm, and the share of slides with one.
+    fn months_in_control(peaks: &[f32], months: usize) -> (usize, f64) {
+        let mut random = Random(SplitMix64::new(77));
+        let (mut alarmed, mut slides, mut said) = (0, 0, 0);
+        for number in 0..months as u64 {
+            let (mut history, rest) = month(peaks, &mut random);
+            let mut alarms = 0;
+            for slide in rest {
+                let p = history.rank(peaks[slide], Draw::new(number).of(slide as u64));
+                alarms += usize::from(history.with(p) >= 100.0);
+                history.absorb(peaks[slide], p);
+                slides += 1;
+            }
+            alarmed += usize::from(alarms > 0);
+            said += alarms;
+        }
+        (alarmed, said as f64 / slides as f64)
+    }
+
+    /// Slides, and tiles of the last of them, until SCANNER_DRIFT, with every slide wrong by `shift` from its first tile.
+    fn until_said(fields: &[Vec<f32>], peaks_right: &[f32], shift: f32, seed: u64) -> Option<(usize, usize)> {
+        let (mut history, rest) = month(peaks_right, &mut Random(SplitMix64::new(seed)));
+        for (number, slide) in rest.into_iter().take(60).enumerate() {
+            let (highest, running) = peaks(&fields[slide], shift);
+            let draw = Draw::new(slide as u64);
+            let is_said = |peak: &Option<f32>| peak.is_some_and(|peak| history.with(history.rank(peak, draw)) >= 100.0);
+            if is_said(&Some(highest)) {
+                return Some((number + 1, running.iter().position(is_said)?));
+            }
+            let p = history.rank(highest, draw);
+            history.absorb(highest, p);
+        }
+        None
+    }
+
+    #[test]
+    fn a_scanner_in_control_is_not_said_to_drift_and_a_shifted_one_is() {
+        let fields: Vec<Vec<f32>> = slides(200, 33).collect();
+        let right: Vec<f32> = fields.iter().map(|field| peaks(field, 0.0).0).collect();
+        // Binomial(200, 1 %) is at most 7 with 99.9 %.
+        let (alarmed, share) = months_in_control(&right, 200);
+        assert!(alarmed <= 7 && share <= 0.01, "{alarmed} of 200 months, {share} of slides");
+        let found: Vec<_> = (0..10).filter_map(|seed| until_said(&fields, &right, 3.0, seed)).collect();
+        assert!(found.len() == 10 && found.iter().all(|&(slides, _)| slides <= 5), "{found:?}");
+    }
+
+    #[test]
+    #[ignore = "minutes; the figures are in docs/measured/flags-and-alerts.md"]
+    fn a_thousand_months_of_a_scanner() {
+        let fields: Vec<Vec<f32>> = slides(1000, 33).collect();
+        let right: Vec<f32> = fields.iter().map(|field| peaks(field, 0.0).0).collect();
+        let (alarmed, share) = months_in_control(&right, 1000);
+        eprintln!("of 1000 months of 901 slides {alarmed} with SCANNER_DRIFT; on {:.4} % of slides", 100.0 * share);
+        assert!(alarmed <= 18);
+        for shift in [0.5, 1.0, 2.0, 3.0] {
+            let mut found: Vec<_> = (0..50).filter_map(|seed| until_said(&fields, &right, shift, seed)).collect();
+            found.sort_unstable();
+            let middle = found.get(found.len() / 2);
+            eprintln!(
+                "wrong by {shift} sd from the first slide: said in {} of 50, median (slide, tile) {middle:?}",
+                found.len()
+            );
         }
     }
 

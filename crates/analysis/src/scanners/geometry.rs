@@ -3,7 +3,8 @@
 
 use faer::{Mat, MatRef, Side};
 
-use super::covariance::{ledoit_wolf, means_by, residuals};
+use super::covariance::ledoit_wolf;
+use super::robust::{spatial_median, weights};
 use crate::categories::Categories;
 use crate::undefined::Undefined;
 
@@ -60,10 +61,11 @@ impl Whitening {
     }
 }
 
-/// The directions along which scanners differ.
+/// The directions along which scanners differ. Rows that are unlike the others count less (`super::robust`), so that
+/// one strange slide moves neither means nor covariance.
 #[derive(Debug, Clone)]
 pub struct Geometry {
-    /// The mean of each scanner (scanners × d).
+    /// The weighted mean of each scanner (scanners × d).
     pub means: Mat<f64>,
     /// By the covariance within scanners.
     pub whitening: Whitening,
@@ -72,6 +74,8 @@ pub struct Geometry {
     /// How far scanners spread along each: the root of the sum of squares of their whitened means, in standard
     /// deviations within a scanner.
     pub spread: Vec<f64>,
+    /// The weight from 0 to 1 of each row.
+    pub weights: Vec<f64>,
 }
 
 impl Geometry {
@@ -87,10 +91,19 @@ impl Geometry {
                 scanners.kinds()
             )));
         }
-        let means = means_by(rows, scanners);
-        let whitening = Whitening::fit(residuals(rows, scanners).as_ref(), rank)?;
+        let centres = by_scanner(rows, scanners, |own| spatial_median(own));
+        let weights = weights(less(rows, scanners, &centres).as_ref())?;
+        let means = weighted_means(rows, scanners, &weights);
+        let mut left = less(rows, scanners, &means);
+        // Covariance sums squares: a row counts by its weight, and all weights together as many as there are rows.
+        let all = weights.iter().sum::<f64>() / weights.len() as f64;
+        let roots: Vec<f64> = weights.iter().map(|weight| (weight / all).sqrt()).collect();
+        for column in 0..left.ncols() {
+            left.col_as_slice_mut(column).iter_mut().zip(&roots).for_each(|(value, root)| *value *= root);
+        }
+        let whitening = Whitening::fit(left.as_ref(), rank)?;
         let (subspace, spread) = Self::between(&means, &whitening)?;
-        Ok(Geometry { means, whitening, subspace, spread })
+        Ok(Geometry { means, whitening, subspace, spread, weights })
     }
 
     /// The directions between whitened means.
@@ -110,8 +123,39 @@ impl Geometry {
     }
 }
 
+/// What `centre` gives for the rows of each scanner (scanners × d).
+fn by_scanner(rows: MatRef<'_, f64>, scanners: &Categories, centre: impl Fn(MatRef<'_, f64>) -> Vec<f64>) -> Mat<f64> {
+    let mut centres = Mat::<f64>::zeros(scanners.kinds(), rows.ncols());
+    for (scanner, own) in scanners.rows().iter().enumerate() {
+        let own = Mat::from_fn(own.len(), rows.ncols(), |row, column| rows[(own[row], column)]);
+        let found = centre(own.as_ref());
+        (0..rows.ncols()).for_each(|column| centres[(scanner, column)] = found[column]);
+    }
+    centres
+}
+
+/// Rows less the centre of their scanner.
+fn less(rows: MatRef<'_, f64>, scanners: &Categories, centres: &Mat<f64>) -> Mat<f64> {
+    Mat::from_fn(rows.nrows(), rows.ncols(), |row, column| {
+        rows[(row, column)] - centres[(scanners.codes()[row], column)]
+    })
+}
+
+/// The mean of each scanner's rows by their weights.
+fn weighted_means(rows: MatRef<'_, f64>, scanners: &Categories, weights: &[f64]) -> Mat<f64> {
+    let mut means = Mat::<f64>::zeros(scanners.kinds(), rows.ncols());
+    for (scanner, own) in scanners.rows().iter().enumerate() {
+        let all: f64 = own.iter().map(|&row| weights[row]).sum();
+        for column in 0..rows.ncols() {
+            means[(scanner, column)] = own.iter().map(|&row| weights[row] * rows[(row, column)]).sum::<f64>() / all;
+        }
+    }
+    means
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::covariance::residuals;
     use super::*;
     use crate::random::seeded;
     use rand::RngExt;
@@ -175,6 +219,23 @@ mod tests {
         let found = displacement(&geometry, moved.as_ref(), 0);
         assert!(found[0].0 > 2.7 && found[0].1 < 0.5, "{found:?}");
         assert!(found[1].0 < 0.5 && found[1].1 > 2.7, "{found:?}");
+    }
+
+    /// A tenth of the rows of one scanner is a slide of something else.
+    #[test]
+    fn one_strange_slide_moves_nothing() {
+        let (clean, labels) = rows(1200, 2.0);
+        let mut inked = clean.clone();
+        for row in 500..560 {
+            inked[(row, 2)] += 30.0;
+            inked[(row, 3)] += 30.0;
+        }
+        let [clean, inked] = [clean, inked].map(|rows| Geometry::fit(rows.as_ref(), &labels, 4).unwrap());
+        for (found, want) in inked.whitening.scales.iter().zip(&clean.whitening.scales) {
+            assert!((found / want - 1.0).abs() < 0.15, "{:?} {:?}", inked.whitening.scales, clean.whitening.scales);
+        }
+        assert!((inked.means[(0, 2)] - clean.means[(0, 2)]).abs() < 0.1, "{:?}", inked.means);
+        assert!(inked.weights[500..560].iter().all(|&weight| weight < 0.2));
     }
 
     #[test]

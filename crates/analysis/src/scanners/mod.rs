@@ -17,6 +17,7 @@ mod neighbours;
 mod nipd;
 mod probe;
 mod retrieval;
+mod robust;
 mod robustness;
 mod variance;
 

@@ -28,6 +28,9 @@ pub(super) struct Args {
     /// Leave UNSTABLE uncalibrated, so that the calibration slides are played once instead of twice
     #[arg(long)]
     skip_unstable: bool,
+    /// Use tiles and slides that do not seem to belong all the same; the profile says so
+    #[arg(long)]
+    keep_all: bool,
     /// Replace a profile that is there
     #[arg(long)]
     force: bool,
@@ -45,6 +48,7 @@ pub(super) fn run(args: Args, out: &mut dyn Write) -> Result<(), Box<dyn Error>>
         single: args.single,
         name: args.name,
         skip_unstable: args.skip_unstable,
+        keep_all: args.keep_all,
         force: args.force,
     };
     profile::build(&request, out)

@@ -125,7 +125,20 @@ fn summary(summary: &abi::SlideSummary) -> Value {
         "memory_bytes": summary.memory_bytes,
         "slots": summary.slots,
         "alpha": summary.alpha,
+        "white_point": summary.white_point,
+        "scanner": verdict(summary.scanner_verdict, summary.scanner_p_value, ["unknown", "matches", "mismatches"], KNOWN_ONLY),
+        "novelty": verdict(summary.novelty_verdict, summary.novelty_p_value, ["unknown", "known", "none of these"], ANY),
     })
+}
+
+/// What the verdicts of a slide are about.
+const KNOWN_ONLY: &str = "along the directions in which the profile's scanners differ: another scanner may match";
+const ANY: &str = "whether the slide looks like slides of any scanner of the profile";
+
+/// A verdict on the slide as a whole, by its code.
+fn verdict(code: i32, p: f64, names: [&str; 3], about: &str) -> Value {
+    let name = usize::try_from(code).ok().and_then(|code| names.get(code).copied()).unwrap_or("unknown");
+    json!({ "verdict": name, "p": Some(p).filter(|p| p.is_finite()), "about": about })
 }
 
 /// For each flag, the tiles on which it was checked and those on which it was raised.
