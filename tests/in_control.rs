@@ -13,8 +13,8 @@ use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
 
-use coverslip_analysis::Categories;
-use coverslip_analysis::scanners::{Geometry, SparseRows, scanner_effects};
+use coverslip_analysis::scanners::{Geometry, scanner_effects};
+use coverslip_analysis::{Categories, SparseRows};
 use coverslip_bundle::Bundle;
 use coverslip_plugin_abi::*;
 use coverslip_profile::{

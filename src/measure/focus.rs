@@ -469,7 +469,7 @@ mod tests {
     #[test]
     fn a_side_need_not_be_even() {
         let stripes = |side: usize| -> Vec<u8> {
-            (0..3 * side * side).map(|i| if i / 3 % side / 8 % 2 == 0 { 60 } else { 180 }).collect()
+            (0..3 * side * side).map(|i| if (i / 3 % side / 8).is_multiple_of(2) { 60 } else { 180 }).collect()
         };
         let judged = |side: usize| FocusMeter::default().sharpness(&stripes(side), side);
         // Of the smallest, one pixel is judged, which is as bright as the brightest.

@@ -192,7 +192,7 @@ mod tests {
 
     #[test]
     fn haematoxylin_alone_is_no_h_and_e() {
-        let nuclei = |x: usize, y: usize| (x / 16 + y / 16) % 2 == 0;
+        let nuclei = |x: usize, y: usize| (x / 16 + y / 16).is_multiple_of(2);
         let alone = of(|x, y| if nuclei(x, y) { [120, 105, 170] } else { [205, 200, 222] }, WHITE);
         assert!(alone.foreign > 0.0, "{alone:?}");
         // The same nuclei beside some eosin.
