@@ -12,7 +12,7 @@ use coverslip_bundle::FileEntry;
 /// The format that this version writes. It also reads [`EARLIER_FORMAT`], whose NOVEL is a length, in which no slide has
 /// a mean of it, and whose scores of sharpness are of another measure.
 pub const PROFILE_FORMAT: &str = "coverslip.profile/2";
-/// The format of version 0.1.
+/// The format before this one.
 pub const EARLIER_FORMAT: &str = "coverslip.profile/1";
 /// The manifest's file name. The file's sha256 identifies the profile.
 pub const PROFILE_FILE: &str = "profile.json";
