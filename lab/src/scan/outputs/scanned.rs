@@ -38,7 +38,7 @@ pub(in crate::scan) fn strongest(collected: &Collected, session: &Session) -> Re
         let meaning = session.runtime.feature_info(index)?;
         Ok(StrongFeature { index, deviation, label: text(&meaning.label) })
     };
-    let all = collected.strongest(usize::MAX).into_iter().map(labelled).collect::<Result<_, _>>()?;
+    let all = collected.strongest(usize::MAX).into_iter().map(labelled).collect::<Result<_, HostError>>()?;
     Ok(labelled_first(all))
 }
 
