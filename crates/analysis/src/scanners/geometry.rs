@@ -91,7 +91,7 @@ impl Geometry {
                 scanners.kinds()
             )));
         }
-        let centres = by_scanner(rows, scanners, |own| spatial_median(own));
+        let centres = by_scanner(rows, scanners, spatial_median);
         let weights = weights(less(rows, scanners, &centres).as_ref())?;
         let means = weighted_means(rows, scanners, &weights);
         let mut left = less(rows, scanners, &means);
