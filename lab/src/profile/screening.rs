@@ -25,6 +25,12 @@ pub(super) const MOST_SLIDES: f64 = 0.25;
 const TAIL: f64 = 6.0;
 /// A slide's median NOVEL is from so many robust standard deviations of the slides' medians on.
 const SLIDE_TAIL: f64 = 5.0;
+/// However alike the others are, a tail lies above their median by this share of it, and a slide's median by this.
+const FARTHER: f64 = 0.5;
+const SLIDE_FARTHER: f64 = 0.25;
+/// Tiles that say what NOVEL is like, and tiles that a slide's median takes.
+const FEWEST_NOVEL: usize = 100;
+const FEWEST_OF_A_SLIDE: usize = 10;
 /// Slides whose medians say what slides are like.
 const FEWEST_MEDIANS: usize = 6;
 /// From the median absolute deviation to a normal's standard deviation.
@@ -122,24 +128,24 @@ impl Screening {
         for half in [false, true] {
             let of_half: Vec<usize> = (0..samples.len()).filter(|&slide| halves[slide] == half).collect();
             let all: Vec<f64> = of_half.iter().flat_map(|&slide| novel[slide].iter().copied()).collect();
-            if all.is_empty() {
+            if all.len() < FEWEST_NOVEL {
                 continue;
             }
             let (middle, spread) = robust(&all);
+            let limit = middle + (TAIL * spread).max(FARTHER * middle);
+            let has_median = |slide: usize| novel[slide].len() >= FEWEST_OF_A_SLIDE;
             let medians: Vec<f64> =
-                of_half.iter().filter(|&&slide| !novel[slide].is_empty()).map(|&slide| median(&novel[slide])).collect();
+                of_half.iter().filter(|&&slide| has_median(slide)).map(|&slide| median(&novel[slide])).collect();
             let (slides_middle, slides_spread) = robust(&medians);
             // Slides that are all alike differ by chance alone.
-            let slide_limit = slides_middle + SLIDE_TAIL * slides_spread.max(spread / 4.0);
+            let slide_spread = SLIDE_TAIL * slides_spread.max(spread / 4.0);
+            let slide_limit = slides_middle + slide_spread.max(SLIDE_FARTHER * slides_middle);
             for slide in of_half {
                 let found = &mut self.slides[slide];
-                let far = samples[slide]
-                    .tiles
-                    .iter()
-                    .zip(&novel[slide])
-                    .filter(|(_, length)| **length > middle + TAIL * spread);
+                let far = samples[slide].tiles.iter().zip(&novel[slide]).filter(|(_, length)| **length > limit);
                 found.strange.extend(far.map(|(tile, _)| strange(tile, Why::Novel)));
-                if medians.len() >= FEWEST_MEDIANS && median(&novel[slide]) > slide_limit && found.whole.is_none() {
+                let of_enough = medians.len() >= FEWEST_MEDIANS && has_median(slide) && found.whole.is_none();
+                if of_enough && median(&novel[slide]) > slide_limit {
                     found.whole = Some((Why::Novel, 1.0));
                     found.strange = samples[slide].tiles.iter().map(|tile| strange(tile, Why::Novel)).collect();
                 }
@@ -379,7 +385,7 @@ mod tests {
         screening.add_novel(&samples, &novel(0.0), &halves);
         assert!(screening.slides.iter().all(|slide| slide.whole.is_none() && slide.strange.is_empty()));
         let mut screening = Screening::by_pixels(&samples);
-        screening.add_novel(&samples, &novel(3.0), &halves);
+        screening.add_novel(&samples, &novel(8.0), &halves);
         assert_eq!(names(&screening), ["s4"]);
     }
 }
