@@ -188,7 +188,8 @@ fn an_unknown_scanner_is_reported_and_nothing_is_calibrated() {
     let (slide, tiles) = scan(&runtime, c"C", &Picture::tissue(2 * SIDE, SIDE, 1), |_| ());
     assert_eq!(slide.alerts().iter().map(|alert| alert.code).collect::<Vec<_>>(), [ALERT_UNKNOWN_SCANNER]);
     for Tile { record, .. } in &tiles {
-        assert_eq!((record.flags_calibrated, record.flags_checked), (0, 0x40f));
+        // As above: evenly bright noise may have no tissue by which to judge the focus.
+        assert_eq!((record.flags_calibrated, record.flags_checked | FLAG_OUT_OF_FOCUS), (0, 0x40f));
         assert!(record.p_values.iter().all(|p| p.is_nan()));
     }
     let summary = slide.summary();
