@@ -71,7 +71,7 @@ fn one(out: &mut dyn Write, profile: &Profile, scanner: &Scanner) -> Result<(), 
         writeln!(out, "  told from the other scanners on slides that were not fitted: AUROC {told:.2}")?;
     }
     set_aside(out, profile, scanner)?;
-    writeln!(out, "  {:<20}{:>7}{:>11}{:>11}{:>7}  {}", "check", "tiles", "median", "99th", "level", "of a new slide")?;
+    writeln!(out, "  {:<20}{:>7}{:>11}{:>11}{:>7}  of a new slide", "check", "tiles", "median", "99th", "level")?;
     for check in Check::ALL.into_iter().skip(1) {
         let name = check.name().replace('_', " ");
         match scanner.calibration.get(&check) {

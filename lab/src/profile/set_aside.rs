@@ -73,7 +73,7 @@ fn pictures(slide: &SlideFindings, left: &mut usize) -> String {
                 let says = format!("{}, at {}, {}", strange.why.says(), strange.area[0], strange.area[1]);
                 let says = html::escape(&says);
                 let _ =
-                    write!(text, "<img src=\"{url}\" alt=\"{says}\" title=\"{says}\" width=\"88\" height=\"88\">\n");
+                    writeln!(text, "<img src=\"{url}\" alt=\"{says}\" title=\"{says}\" width=\"88\" height=\"88\">");
             }
             Err(error) => {
                 let _ = write!(text, "{}", html::escape(&error));
