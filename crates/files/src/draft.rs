@@ -133,6 +133,7 @@ impl Drop for DraftFile {
 #[derive(Debug)]
 pub(crate) struct DraftFolder {
     path: PathBuf,
+    #[cfg_attr(not(unix), allow(dead_code, reason = "nothing was kept private"))]
     permissions: Permissions,
 }
 

@@ -18,10 +18,11 @@ impl Scratch {
         &self.0
     }
 
-    /// The names in the folder, sorted.
+    /// The names in the folder, sorted; where a lock file stays (`Lock::drop`), without that.
     pub(crate) fn names(&self) -> Vec<String> {
         let entries = fs::read_dir(&self.0).unwrap();
         let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.retain(|name| cfg!(unix) || !name.ends_with(".lock"));
         names.sort();
         names
     }
