@@ -12,6 +12,7 @@ pub mod counts;
 mod folds;
 pub mod logistic;
 pub mod pca;
+mod quantile;
 pub mod random;
 mod resampled;
 mod rows;

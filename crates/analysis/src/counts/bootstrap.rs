@@ -4,6 +4,7 @@ use statrs::distribution::{ContinuousCDF, Normal};
 
 use super::correlation::spearman;
 use super::groups::Groups;
+use crate::quantile::quantile;
 use crate::random::Random;
 
 /// How often each group is drawn in each resample. The same resamples for everything keep differences paired.
@@ -70,14 +71,6 @@ fn corrected(estimate: f64, sorted: &[f64], left_out: &[f64], tail: f64) -> Opti
         normal.cdf(bias + shifted / (1.0 - acceleration * shifted))
     });
     levels.iter().all(|level| level.is_finite()).then_some(levels)
-}
-
-/// The quantile of ascending values, interpolated linearly between order statistics (NumPy's default).
-fn quantile(sorted: &[f64], level: f64) -> f64 {
-    let position = level.clamp(0.0, 1.0) * (sorted.len() - 1) as f64;
-    let (below, fraction) = (position.floor() as usize, position.fract());
-    let above = (below + 1).min(sorted.len() - 1);
-    sorted[below] + fraction * (sorted[above] - sorted[below])
 }
 
 /// Each group's share in the sums that Pearson's r is made of: a resample costs as many steps as there are groups.

@@ -6,6 +6,7 @@ use faer::MatRef;
 
 use super::neighbours::{nearest, normalised};
 use crate::categories::Categories;
+use crate::quantile::quantile;
 use crate::resampled::intervals;
 use crate::undefined::Undefined;
 
@@ -114,14 +115,6 @@ fn summary(values: &mut [f64]) -> [f64; 4] {
     let tail = &values[..values.partition_point(|value| *value <= point)];
     let fragile = values.partition_point(|value| *value <= 0.0);
     [quantile(values, 0.5), point, tail.iter().sum::<f64>() / tail.len() as f64, fragile as f64 / values.len() as f64]
-}
-
-/// NumPy's linear interpolation between sorted values.
-fn quantile(sorted: &[f64], share: f64) -> f64 {
-    let at = share * (sorted.len() - 1) as f64;
-    let (low, part) = (at.floor() as usize, at.fract());
-    let high = (low + 1).min(sorted.len() - 1);
-    sorted[low] + part * (sorted[high] - sorted[low])
 }
 
 #[cfg(test)]
