@@ -45,10 +45,9 @@ pub(crate) fn int8_fault(kernels: &dyn Int8Kernels, floats: Layout) -> Option<St
 /// Where two products are further apart than they may be.
 fn difference(expected: &[f32], found: &[f32], bounds: impl Iterator<Item = f64>) -> Option<String> {
     let mut all = expected.iter().zip(found).zip(bounds);
-    // Also where it is NaN.
     let off = all.find(|((expected, found), bound)| {
-        let apart = f64::from(**expected) - f64::from(**found);
-        !(apart.abs() <= *bound)
+        let apart = (f64::from(**expected) - f64::from(**found)).abs();
+        apart.is_nan() || apart > *bound
     });
     off.map(|((expected, found), _)| format!("a product of {ROWS} x {DEPTH} x {COLUMNS} has {found} for {expected}"))
 }
