@@ -252,6 +252,7 @@ def main():
     parser.add_argument("--engines", help="what computes in float32, by commas; without it rten and what this processor has")
     parser.add_argument("--int8", help="which kernels of int8, by commas")
     parser.add_argument("--variants", type=int, default=len(VARIANTS), help="how many of the random models to check")
+    parser.add_argument("--tiles", type=int, default=6, help="at most so many tiles of each kind for a model in float32")
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared/data", help="where he_tiles/*.png are")
     arguments = parser.parse_args()
     if arguments.coverslip is None:
@@ -259,8 +260,8 @@ def main():
     random = np.random.default_rng(7)
 
     def sets(side):
-        yield "random", random.integers(0, 256, (5, side, side, 3)).astype(np.uint8)
-        yield "real", real_tiles(arguments.data, side, 6)
+        yield "random", random.integers(0, 256, (min(5, arguments.tiles), side, side, 3)).astype(np.uint8)
+        yield "real", real_tiles(arguments.data, side, arguments.tiles)
 
     engines = arguments.engines.split(",") if arguments.engines else ["rten", *of_this_processor(FLOAT32)]
     int8 = arguments.int8.split(",") if arguments.int8 else ["plain-int8 plain", *of_this_processor(INT8_KERNELS)]
