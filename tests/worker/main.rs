@@ -12,6 +12,7 @@
 #[path = "../support"]
 mod support {
     pub(crate) mod host;
+    pub(crate) mod wine;
 }
 
 #[cfg(target_os = "linux")]

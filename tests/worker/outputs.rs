@@ -61,8 +61,12 @@ fn the_host_says_where_the_engine_runs() {
 #[test]
 fn a_worker_starts_from_any_path() {
     let mut place = folder("путь").join("路径 with blanks");
-    while place.as_os_str().len() < 300 {
-        place.push("a folder whose name alone has fifty letters, nearly");
+    if crate::support::wine::is_here() {
+        coverslip_testkit::note("left out: Wine starts no program from a path beyond 260 characters");
+    } else {
+        while place.as_os_str().len() < 300 {
+            place.push("a folder whose name alone has fifty letters, nearly");
+        }
     }
     std::fs::create_dir_all(&place).unwrap();
     let copy = place.join("worker.exe");

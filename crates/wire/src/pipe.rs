@@ -2,7 +2,8 @@
 //! process that gets it: the one that starts the other has made it there.
 
 use coverslip_base::windows::pipe::{End, Fault};
-use coverslip_base::windows::process::{Child, Running};
+use coverslip_base::windows::process::Child;
+use coverslip_base::windows::running::Running;
 
 use crate::field::{Malformed, resize};
 use crate::frame::{Announced, HEADER, Kind, header};

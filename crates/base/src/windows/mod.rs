@@ -6,3 +6,4 @@ pub mod own;
 pub mod pipe;
 pub(crate) mod place;
 pub mod process;
+pub mod running;

@@ -23,10 +23,10 @@ use windows_sys::Win32::System::IO::{CancelIoEx, GetOverlappedResult, OVERLAPPED
 use windows_sys::Win32::System::Pipes::{
     CreateNamedPipeW, PIPE_READMODE_BYTE, PIPE_REJECT_REMOTE_CLIENTS, PIPE_TYPE_BYTE, PIPE_WAIT, PeekNamedPipe,
 };
-use windows_sys::Win32::System::Threading::{CreateEventW, INFINITE, WaitForMultipleObjects};
+use windows_sys::Win32::System::Threading::{CreateEventW, WaitForMultipleObjects};
 
 use super::handle::{Kept, done, keep_from_children, made, wide};
-use super::process::Running;
+use super::running::{Running, milliseconds};
 
 /// What a pipe holds in each direction before a write waits: a tile of 224 px and more.
 const HELD: u32 = 256 << 10;
@@ -223,11 +223,6 @@ impl AsHandle for End {
     }
 }
 
-/// As the system counts, rounded up; None: for ever.
-pub(super) fn milliseconds(time: Option<std::time::Duration>) -> u32 {
-    time.map_or(INFINITE, |time| time.as_nanos().div_ceil(1_000_000).min(u128::from(INFINITE - 1)) as u32)
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::windows::io::AsRawHandle;
@@ -276,13 +271,5 @@ mod tests {
         assert!(End::adopt(u64::MAX).is_err());
         let file = std::fs::File::open(std::env::current_exe().unwrap()).unwrap();
         assert!(End::adopt(file.as_raw_handle() as u64).is_err());
-    }
-
-    #[test]
-    fn deadlines_are_rounded_up() {
-        assert_eq!(milliseconds(None), INFINITE);
-        assert_eq!(milliseconds(Some(Duration::ZERO)), 0);
-        assert_eq!(milliseconds(Some(Duration::from_nanos(1))), 1);
-        assert_eq!(milliseconds(Some(Duration::from_secs(u64::MAX))), INFINITE - 1);
     }
 }

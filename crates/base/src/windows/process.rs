@@ -8,14 +8,10 @@ use std::io;
 use std::os::windows::io::{AsHandle, AsRawHandle, OwnedHandle};
 use std::path::{Path, PathBuf};
 use std::ptr::{null, null_mut};
-use std::sync::Arc;
-use std::time::Duration;
 
-use windows_sys::Win32::Foundation::{ERROR_ACCESS_DENIED, GENERIC_READ, GENERIC_WRITE, HANDLE, WAIT_TIMEOUT};
+use windows_sys::Win32::Foundation::{ERROR_ACCESS_DENIED, GENERIC_READ, GENERIC_WRITE, HANDLE};
 use windows_sys::Win32::Security::SECURITY_ATTRIBUTES;
-use windows_sys::Win32::Storage::FileSystem::{
-    CreateFileW, FILE_SHARE_READ, FILE_SHARE_WRITE, GetShortPathNameW, OPEN_EXISTING,
-};
+use windows_sys::Win32::Storage::FileSystem::{CreateFileW, FILE_SHARE_READ, FILE_SHARE_WRITE, OPEN_EXISTING};
 use windows_sys::Win32::System::JobObjects::{
     CreateJobObjectW, JOB_OBJECT_LIMIT_DIE_ON_UNHANDLED_EXCEPTION, JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE,
     JOBOBJECT_EXTENDED_LIMIT_INFORMATION, JobObjectExtendedLimitInformation, SetInformationJobObject,
@@ -24,45 +20,19 @@ use windows_sys::Win32::System::JobObjects::{
 use windows_sys::Win32::System::SystemInformation::GetSystemDirectoryW;
 use windows_sys::Win32::System::Threading::{
     CREATE_NEW_PROCESS_GROUP, CREATE_NO_WINDOW, CREATE_UNICODE_ENVIRONMENT, CreateProcessW,
-    DeleteProcThreadAttributeList, EXTENDED_STARTUPINFO_PRESENT, GetExitCodeProcess, InitializeProcThreadAttributeList,
+    DeleteProcThreadAttributeList, EXTENDED_STARTUPINFO_PRESENT, InitializeProcThreadAttributeList,
     LPPROC_THREAD_ATTRIBUTE_LIST, PROC_THREAD_ATTRIBUTE_HANDLE_LIST, PROC_THREAD_ATTRIBUTE_JOB_LIST,
     PROCESS_INFORMATION, STARTF_USESTDHANDLES, STARTUPINFOEXW, TerminateProcess, UpdateProcThreadAttribute,
-    WaitForSingleObject,
 };
 
 use super::handle::{Kept, done, duplicate, inheritable, made, wide};
-use super::pipe::{End, milliseconds};
+use super::pipe::End;
+use super::running::Running;
 
 /// A path of this length is given to the system in its long form.
 const SHORT: usize = 240;
-/// What the system allows for a path at most, in its units.
-const LONGEST: usize = 32_767;
 /// What a killed process answers.
 const KILLED: u32 = 1;
-
-/// A process that was started here, until nobody holds this any more; then it may go on by itself.
-#[derive(Clone, Debug)]
-pub struct Running(Arc<Kept>);
-
-impl Running {
-    pub(super) fn raw(&self) -> HANDLE {
-        self.0.raw()
-    }
-
-    /// Waits until it has ended, at most so long. Whether it has.
-    pub fn ended_within(&self, time: Duration) -> bool {
-        // SAFETY: a live handle.
-        unsafe { WaitForSingleObject(self.raw(), milliseconds(Some(time))) != WAIT_TIMEOUT }
-    }
-
-    /// What it has answered; None: it runs.
-    pub fn exit_code(&self) -> Option<u32> {
-        let mut code = 0;
-        // SAFETY: a live handle; one number is written.
-        let found = self.ended_within(Duration::ZERO) && unsafe { GetExitCodeProcess(self.raw(), &mut code) } != 0;
-        found.then_some(code)
-    }
-}
 
 /// A process and its job.
 #[derive(Debug)]
@@ -106,7 +76,7 @@ impl Start<'_> {
         let ends = self.ends.iter().map(|end| inheritable(end.as_handle())).collect::<io::Result<Vec<_>>>()?;
         let mut line = format!("coverslip-worker {}", self.first);
         ends.iter().for_each(|end| line.push_str(&format!(" {}", end.as_raw_handle() as usize)));
-        let program = wide(form(self.program)?.as_os_str());
+        let program = wide(long_form(self.program)?.as_os_str());
         let (mut line, environment, folder) = (wide(line.as_ref()), block(self.environment), system_folder()?);
 
         let inherited: Vec<HANDLE> = ends.iter().chain([&nowhere]).map(OwnedHandle::as_raw_handle).collect();
@@ -138,7 +108,7 @@ impl Start<'_> {
             )
         })?;
         drop(made(found.hThread));
-        let running = Running(Arc::new(Kept::new(made(found.hProcess)?)));
+        let running = Running::new(made(found.hProcess)?);
         Ok(Child { running, job, number: found.dwProcessId })
     }
 }
@@ -213,27 +183,6 @@ fn system_folder() -> io::Result<Vec<u16>> {
     }
     folder.truncate(length + 1);
     Ok(folder)
-}
-
-/// The form in which the system starts a program: beyond 260 characters that of short names where the disk has them (some
-/// systems, Wine among them, start no other), else the long one.
-fn form(path: &Path) -> io::Result<PathBuf> {
-    let long = long_form(path)?;
-    if long.as_os_str().len() < SHORT {
-        return Ok(long);
-    }
-    Ok(short_form(&long).filter(|short| short.as_os_str().len() < SHORT).unwrap_or(long))
-}
-
-/// With the names of eight letters and three.
-fn short_form(path: &Path) -> Option<PathBuf> {
-    use std::os::windows::ffi::OsStringExt;
-    let (path, mut short) = (wide(path.as_os_str()), vec![0; LONGEST]);
-    // SAFETY: a path that ends with 0, and a buffer with its length.
-    let length = unsafe { GetShortPathNameW(path.as_ptr(), short.as_mut_ptr(), short.len() as u32) } as usize;
-    let short = OsString::from_wide(short.get(..length).filter(|short| !short.is_empty())?);
-    let plain = short.to_str().and_then(|short| short.strip_prefix(r"\\?\")).filter(|rest| !rest.starts_with("UNC"));
-    Some(plain.map_or_else(|| PathBuf::from(&short), PathBuf::from))
 }
 
 /// Beyond 260 characters the system takes this form alone.
@@ -319,26 +268,31 @@ impl Drop for Attributes {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
-    /// Ends by itself long after the test.
+    /// Says that it runs, and ends by itself long after the test.
     #[test]
     #[ignore = "run by the others"]
     fn sleeps() {
+        let end = std::env::args().next_back().and_then(|value| value.parse().ok());
+        End::adopt(end.unwrap()).unwrap().write(b"x", None).unwrap();
         std::thread::sleep(Duration::from_secs(100));
     }
 
-    fn start(program: &Path, first: &str, jobless: bool) -> io::Result<Child> {
+    fn start(program: &Path, first: &str, ends: &[&End], jobless: bool) -> io::Result<Child> {
         let root = ("SystemRoot".into(), std::env::var_os("SystemRoot").unwrap());
         let environment = [("zwei".into(), "2".into()), root, ("Eins".into(), "1".into())];
-        Start { program, first, environment: &environment, ends: &[], jobless }.start()
+        Start { program, first, environment: &environment, ends, jobless }.start()
     }
 
     fn sleeping(jobless: bool) -> Child {
-        let child =
-            start(&std::env::current_exe().unwrap(), "--exact windows::process::tests::sleeps --ignored", jobless);
-        let child = child.unwrap();
-        assert!(!child.running().ended_within(Duration::from_millis(20)));
+        let (mut here, there) = End::pair().unwrap();
+        let first = "--exact windows::process::tests::sleeps --ignored";
+        let child = start(&std::env::current_exe().unwrap(), first, &[&there], jobless).unwrap();
+        let due = std::time::Instant::now() + Duration::from_secs(60);
+        assert_eq!(here.read(&mut [0; 1], Some(due)), Ok(1), "it runs");
         assert_eq!(child.running().exit_code(), None);
         child
     }
@@ -373,7 +327,7 @@ mod tests {
     fn a_program_has_this_environment_and_no_other() {
         let shell = Path::new(&std::env::var_os("SystemRoot").unwrap()).join("system32").join("cmd.exe");
         let said = std::env::temp_dir().join(format!("coverslip-environment-{}", std::process::id()));
-        let child = start(&shell, &format!("/c set>{}", said.display()), false).unwrap();
+        let child = start(&shell, &format!("/c set>{}", said.display()), &[], false).unwrap();
         assert!(child.running().ended_within(Duration::from_secs(60)));
         let text = coverslip_files::read_text(&said).unwrap();
         std::fs::remove_file(&said).unwrap();
