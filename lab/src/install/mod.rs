@@ -65,14 +65,13 @@ pub(crate) fn run(request: &Request) -> Outcome<()> {
     let layout = Layout::new(contract.0)?;
     let content = coverslip_files::read(library.path()).map_err(named(library.path()))?;
     let found = find_worker(library.path());
-    let worker = found.as_deref().filter(|path| layout.worker.is_some() && is_of_one_build(path, &content));
+    let worker = found.as_deref().filter(|path| is_of_one_build(path, &content));
     let worker = worker.map(|path| coverslip_files::read(path).map_err(named(path))).transpose()?;
     let (bills, mut unknown) = bills(layout.library_name(), &content, worker.as_deref())?;
     let mut files = vec![(layout.library.clone(), content, 0o755)];
-    match (&layout.worker, worker) {
-        (Some(place), Some(worker)) => files.push((place.clone(), worker, 0o755)),
-        (None, _) => unknown.push(format!("no {WORKER}: here the engine always runs in the host's process")),
-        (Some(_), None) => unknown.push(format!(
+    match worker {
+        Some(worker) => files.push((layout.worker.clone(), worker, 0o755)),
+        None => unknown.push(format!(
             "no {WORKER}: {}, so that the engine runs in the host's process; `cargo build --release` builds both",
             found.map_or_else(
                 || "it was not built".to_owned(),
