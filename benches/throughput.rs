@@ -1,6 +1,7 @@
 //! The plugin's cost beside its engine, as ratios and floors, measured through the C ABI.
 //!
-//! Run `cargo bench --bench throughput`; with `-- formats`, only what a camera's format costs. `COVERSLIP_BENCH_BUNDLE=DIR` uses another bundle in place of the demo.
+//! Run `cargo bench --bench throughput`; with `-- formats`, only what a camera's format costs, with
+//! `-- submit` only the acquisition thread, with `-- qc` only the pixel checks. `COVERSLIP_BENCH_BUNDLE=DIR` uses another bundle in place of the demo.
 #![allow(clippy::print_stdout)]
 
 #[path = "../tests/support/host.rs"]
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 use coverslip_bundle::Bundle;
 use coverslip_bundle::synthetic::SyntheticSpec;
 use coverslip_plugin_abi::*;
+use coverslip_testkit::page_faults;
 use coverslip_vit::{Family, Lane, Model};
 use host::{Picture, TestRuntime, open_with};
 use rustix::time::{ClockId, clock_gettime};
@@ -28,12 +30,18 @@ fn main() {
     if std::env::args().any(|argument| argument == "formats") {
         return submit_formats(&folder);
     }
+    if std::env::args().any(|argument| argument == "submit") {
+        return submit_time(&folder, 60);
+    }
+    if std::env::args().any(|argument| argument == "qc") {
+        return pixel_qc(&Path::new(env!("CARGO_MANIFEST_DIR")).join("bundles/demo"));
+    }
     let per_tile = against_bare_engine("ViT-S/16, random weights", &folder, 48, 7);
     profile_scores(per_tile);
     let demo = std::env::var_os("COVERSLIP_BENCH_BUNDLE")
         .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("bundles/demo"), PathBuf::from);
     against_bare_engine("demo bundle", &demo, 128, 5);
-    submit_time(&folder);
+    submit_time(&folder, 12);
     submit_formats(&folder);
     blank_glass(&demo);
     pixel_qc(&demo);
@@ -140,43 +148,93 @@ fn thread_time() -> Duration {
     Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
 }
 
-/// CPU time of slide_submit for frames of 512 × 512 while the engine is saturated.
-fn submit_time(bundle: &Path) {
+/// CPU times of one kind of call, ms, and the page faults in them.
+#[derive(Default)]
+struct Calls {
+    times: Vec<f64>,
+    faults: u64,
+}
+
+impl Calls {
+    fn time<R>(&mut self, call: impl FnOnce() -> R) -> R {
+        let before = page_faults().unwrap_or(0);
+        let start = thread_time();
+        let result = call();
+        self.times.push((thread_time() - start).as_nanos() as f64 / 1e6);
+        self.faults += page_faults().unwrap_or(0) - before;
+        result
+    }
+
+    fn at(&self, q: f64) -> f64 {
+        let mut times = self.times.clone();
+        times.sort_by(f64::total_cmp);
+        times.get((times.len() as f64 * q) as usize).copied().unwrap_or(f64::NAN)
+    }
+}
+
+/// CPU time of slide_submit for frames of 512 × 512 while the engine is saturated, in turn with copies of the same rows
+/// to where the processor's caches have nothing of the source or the target, and to where they may.
+fn submit_time(bundle: &Path, seconds: u64) {
     let runtime = runtime(bundle);
     let slide = runtime.begin(|desc| {
         (desc.max_frame_width, desc.max_frame_height) = (512, 512);
         (desc.spread_width, desc.spread_height) = (4096, 4096);
     });
-    let picture = Picture::tissue(600, 600, 1);
-    let (mut taken, mut busy) = (Vec::new(), Vec::new());
-    let end = Instant::now() + Duration::from_secs(12);
-    let mut i = 0;
+    let pictures: Vec<Picture> = (0..48).map(|seed| Picture::tissue(600, 600, seed)).collect();
+    let row = 3 * 512;
+    let mut targets: Vec<Vec<u8>> = (0..64).map(|level| vec![level + 1; 512 * row]).collect();
+    let (mut taken, mut busy, mut cold, mut hot) =
+        (Calls::default(), Calls::default(), Calls::default(), Calls::default());
+    let end = Instant::now() + Duration::from_secs(seconds);
+    let (mut i, mut column) = (0, 0);
     while Instant::now() < end {
-        let mut frame = picture.frame(i % 37, i % 41, 512, 512);
-        frame.x = i64::from(i) * 470;
-        let start = thread_time();
-        let answer = slide.submit(&frame);
-        let spent = (thread_time() - start).as_nanos() as f64 / 1e6;
-        if answer.is_ok() {
-            taken.push(spent)
+        let picture = &pictures[i as usize % pictures.len()];
+        let (x, y) = (i % 37, i % 41);
+        let copy = |target: &mut [u8]| {
+            for (line, target) in target.chunks_exact_mut(row).enumerate() {
+                let at = 3 * ((y as usize + line) * 600 + x as usize);
+                target.copy_from_slice(&picture.rgb[at..at + row]);
+            }
+        };
+        let mut pause = 1;
+        if i % 2 == 0 {
+            let target = &mut targets[i as usize / 2 % 64];
+            cold.time(|| copy(target));
+            hot.time(|| copy(target));
         } else {
-            busy.push(spent)
+            let mut frame = picture.frame(x, y, 512, 512);
+            frame.x = column * 470;
+            column += 1;
+            let mut calls = Calls::default();
+            let (answer, calls_of) = match calls.time(|| slide.submit(&frame)) {
+                Ok(()) => (true, &mut taken),
+                Err(_) => (false, &mut busy),
+            };
+            calls_of.times.append(&mut calls.times);
+            calls_of.faults += calls.faults;
+            pause = if answer { 1 } else { 10 };
         }
         i += 1;
-        std::thread::sleep(Duration::from_millis(if answer.is_ok() { 1 } else { 10 }));
+        std::thread::sleep(Duration::from_millis(pause));
         while slide.take(None).is_ok_and(|tiles| !tiles.is_empty()) {}
     }
     slide.cancel().expect("cancel");
-    for (what, mut times) in [("taken", taken), ("refused with BUSY", busy)] {
-        times.sort_by(f64::total_cmp);
-        let at = |q: f64| times.get((times.len() as f64 * q) as usize).copied().unwrap_or(f64::NAN);
+    for (what, calls) in
+        [("taken", &taken), ("refused with BUSY", &busy), ("its copy, cold", &cold), ("its copy again, hot", &hot)]
+    {
         println!(
-            "submit of 512 x 512, {what}: {} calls, CPU time p50 {:.3} ms, p99 {:.3} ms (target p99 0.15 ms)",
-            times.len(),
-            at(0.5),
-            at(0.99)
+            "submit of 512 x 512, {what}: {} calls, CPU time p50 {:.3} ms, p99 {:.3} ms, {:.2} page faults per call",
+            calls.times.len(),
+            calls.at(0.5),
+            calls.at(0.99),
+            calls.faults as f64 / calls.times.len() as f64
         );
     }
+    println!(
+        "submit / copy: p50 {:.2}, p99 {:.2} (target p99 0.15 ms, or 2.1 copies)",
+        taken.at(0.5) / cold.at(0.5),
+        taken.at(0.99) / cold.at(0.99)
+    );
 }
 
 /// CPU time of slide_submit for frames of 512 x 512 in each format, in turn with RGB8 on a slide of its own.
@@ -269,13 +327,24 @@ fn blank_glass(bundle: &Path) {
     println!("blank glass: {best:.0} Mpx/s (target 400 on two cores)");
 }
 
+/// CPU time of the prep workers, which `prep_ns` is not: it counts their waits for a processor that a lane has.
+fn prep_time() -> Duration {
+    let tasks = std::fs::read_dir("/proc/self/task").expect("the process's threads").flatten().map(|task| task.path());
+    let prep = tasks
+        .filter(|task| std::fs::read_to_string(task.join("comm")).is_ok_and(|name| name.starts_with("coverslip-prep")));
+    let run = |task: PathBuf| -> Option<u64> {
+        std::fs::read_to_string(task.join("schedstat")).ok()?.split_whitespace().next()?.parse().ok()
+    };
+    Duration::from_nanos(prep.filter_map(run).sum())
+}
+
 /// Measures the pixel checks before the background gate, and those with focus and resampling on tissue: prep's CPU
 /// time.
 fn pixel_qc(bundle: &Path) {
     let runtime = runtime(bundle);
     let mpp = runtime.info().mpp;
     let measured = |what: &str, picture: &Picture, scale: f64| {
-        let before = runtime.stats();
+        let before = prep_time();
         let slide = runtime.begin(|desc| {
             (desc.mpp_x, desc.mpp_y) = (mpp / scale, mpp / scale);
             (desc.max_frame_width, desc.max_frame_height) = (picture.width, 448);
@@ -285,7 +354,7 @@ fn pixel_qc(bundle: &Path) {
             slide.submit_wait(&picture.frame(0, y, picture.width, 448), NO_TIMEOUT).expect("room");
         }
         slide.finish(NO_TIMEOUT).expect("every tile ends");
-        let spent = (runtime.stats().prep_ns - before.prep_ns) as f64 / 1e9;
+        let spent = (prep_time() - before).as_secs_f64();
         let megapixels = f64::from(picture.width * picture.height) / 1e6;
         println!("pixel QC, {what}: {:.0} Mpx/s on two cores", 2.0 * megapixels / spent);
     };

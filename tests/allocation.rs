@@ -1,4 +1,4 @@
-//! `slide_submit` allocates nothing, whether it accepts a frame or refuses it.
+//! `slide_submit` allocates nothing and uses no memory for the first time, whether it accepts a frame or refuses it.
 
 mod support {
     pub(crate) mod host;
@@ -7,7 +7,7 @@ mod support {
 use std::path::PathBuf;
 
 use coverslip_plugin_abi::*;
-use coverslip_testkit::Counting;
+use coverslip_testkit::{Counting, note, page_faults};
 use support::host::{Picture, open};
 
 #[global_allocator]
@@ -75,4 +75,30 @@ fn submit_allocates_nothing() {
     let allocated = Counting::allocations() - before;
     assert!(taken > 0 && busy > 0, "{taken} taken, {busy} busy");
     assert_eq!(allocated, 0);
+}
+
+/// What a slide needs has been touched when it has begun: no tile costs the host's thread a page fault. Its tiles, at one
+/// in a thousand columns and rows, are in as many pages of the ledger as they can be.
+#[test]
+fn submit_touches_no_page_for_the_first_time() {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("first-touch");
+    coverslip_testkit::bundle(&folder);
+    let runtime = open(&folder);
+    let slide = runtime.begin(|desc| (desc.max_frame_width, desc.max_frame_height) = (64, 64));
+    let picture = Picture::tissue(64, 64, 1);
+    let mut answers = [0; 2];
+    let mut submit = |i: i64| {
+        let mut frame = picture.frame(0, 0, 64, 64);
+        (frame.x, frame.y) = (i % 60 * 32_000, i / 60 * 32_000);
+        let answer = slide.submit(&frame).map_err(|refusal| refusal.code);
+        assert!(matches!(answer, Ok(()) | Err(BUSY)), "{answer:?}");
+        answers[usize::from(answer.is_err())] += 1;
+    };
+    // The code itself, and the stack.
+    (0..200).for_each(&mut submit);
+    let Some(before) = page_faults() else { return note("skipped: the system counts no page faults by thread") };
+    (200..1400).for_each(&mut submit);
+    let faults = page_faults().expect("as before") - before;
+    assert!(answers[0] > 0 && answers[1] > 0, "{answers:?} accepted and refused");
+    assert!(faults < 40, "{faults} page faults in 1200 calls, of which each enters at least 4 tiles");
 }

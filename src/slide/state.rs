@@ -127,7 +127,8 @@ impl Slide {
     }
 
     /// Takes a slot back: it is free again.
-    pub(crate) fn release(&self, slot: Boxed<Slot>) {
+    pub(crate) fn release(&self, mut slot: Boxed<Slot>) {
+        slot.vacate();
         let _ = self.free.try_send(slot);
     }
 

@@ -5,11 +5,13 @@
 //! refused with BUSY, and remembered tile by tile: a tile that never gets those pixels ends as REFUSED. When partial
 //! tiles hold every slot, none would ever become free, so the oldest partial tile is retired as it is.
 
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use coverslip_pixels::developer::{Developer, KeptRows, Source};
 use crossbeam_channel::Receiver;
 
+use super::abreast::{self, ABREAST};
 use super::content::{Content, NotScanned, value_of};
 use super::frame::{Frame, FrameTag};
 use super::glass::Glass;
@@ -280,21 +282,43 @@ impl Assembler {
         if area.is_empty() {
             return;
         }
-        for (column, row) in self.grid.span(&area).places() {
-            let part = self.grid.tile(column, row).intersection(&area);
-            let slot = match self.ledger.get(column, row) {
-                Some(Entry { place, state: State::Partial(slot) }) if place.pass == pass => slot,
-                _ => {
-                    self.counts.pixels_late += part.area();
-                    continue;
+        let Span { columns, rows } = self.grid.span(&area);
+        for row in rows.0..=rows.1 {
+            for first in (columns.0..=columns.1).step_by(ABREAST) {
+                let last = columns.1.min(first + ABREAST as i32 - 1);
+                self.copy_abreast(delivery, &area, (first..=last, row), pass, out);
+            }
+        }
+    }
+
+    /// Into tiles side by side, at most [`ABREAST`].
+    fn copy_abreast(
+        &mut self,
+        delivery: &Delivery<'_, '_>,
+        area: &Rect,
+        (columns, row): (RangeInclusive<i32>, i32),
+        pass: u16,
+        out: &mut dyn Outlet,
+    ) {
+        let mut parts = [(0, *area); ABREAST];
+        let mut count = 0;
+        for column in columns {
+            let part = self.grid.tile(column, row).intersection(area);
+            match self.ledger.get(column, row) {
+                Some(Entry { place, state: State::Partial(slot) }) if place.pass == pass => {
+                    parts[count] = (slot, part);
+                    count += 1;
                 }
-            };
-            let Some(tile) = self.partial[slot as usize].as_mut() else { continue };
-            let copied = tile.receive(delivery, &part, &mut self.developer);
+                _ => self.counts.pixels_late += part.area(),
+            }
+        }
+        let parts = &parts[..count];
+        let copied = abreast::receive(&mut self.partial, parts, delivery, &mut self.developer);
+        for (&(slot, _), copied) in parts.iter().zip(copied) {
             self.counts.pixels_used += copied.used;
             self.counts.pixels_duplicate += copied.duplicate;
             self.counts.pixels_not_scanned += copied.not_scanned;
-            if tile.is_complete() {
+            if self.partial[slot as usize].as_ref().is_some_and(|tile| tile.is_complete()) {
                 self.retire(slot, out);
             }
         }
@@ -470,80 +494,4 @@ pub(crate) fn is_busy(error: &Error) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use coverslip_pixels::tone::{Tone, ToneSpec};
-    use crossbeam_channel::{Sender, bounded};
-
-    use super::super::frame::{FrameBytes, FrameHeader, Memory};
-    use super::super::slot::SlotShape;
-    use super::*;
-
-    const SIDE: u32 = 16;
-
-    /// Checks every moment that it is told of.
-    struct Watch {
-        free: Sender<Boxed<Slot>>,
-        published: IntakeCounts,
-        departed: u64,
-    }
-
-    impl Outlet for Watch {
-        fn publish(&mut self, counts: &IntakeCounts) {
-            let frames = counts.frames_accepted + counts.frames_refused;
-            assert_eq!(counts.opened, 4 * frames, "a frame is published with all of its tiles");
-            self.published = *counts;
-        }
-
-        fn depart(&mut self, slot: Boxed<Slot>) {
-            self.departed += 1;
-            assert!(self.departed <= self.published.opened, "a tile departs that was not published");
-            if slot.outcome != Outcome::Incomplete {
-                let _ = self.free.try_send(slot);
-            }
-        }
-    }
-
-    #[test]
-    fn a_frame_is_published_whole_before_its_first_tile_departs() {
-        let (free, slots) = bounded(12);
-        let shape = SlotShape { width: SIDE, height: SIDE, side: SIDE, features: 0, embedding: 0 };
-        (0..12).for_each(|id| drop(free.try_send(Slot::new(id, shape).expect("memory"))));
-        let grid = Grid { origin: (0, 0), tile_width: SIDE, tile_height: SIDE, extent: None };
-        let rules = AssemblyRules { timeout: None, min_coverage: 0.5, not_scanned: NotScanned::default(), white: None };
-        let tone = Tone::new(&ToneSpec::default()).expect("memory");
-        let developing = (Developer::new(tone, SIDE as usize).expect("memory"), Strips::new(32).expect("memory"));
-        let mut assembler = Assembler::new(grid, rules, 1000, 12, slots, developing).expect("memory");
-        let mut watch = Watch { free, published: IntakeCounts::default(), departed: 0 };
-        let pixels = vec![7; 3 * 32 * 32];
-        let mut submit = |x: i64, height: u32, pass: u32, watch: &mut Watch| {
-            let header = FrameHeader {
-                format: coverslip_plugin_abi::PFNC_RGB8,
-                bit_depth: 8,
-                planes: 1,
-                x,
-                y: 0,
-                width: 32,
-                height,
-                memory: [Memory { stride: 96, size: pixels.len() as u64 }; 3],
-                pass,
-                ..FrameHeader::default()
-            };
-            let bytes = FrameBytes { planes: [&pixels; 3], mask: &[] };
-            let frame = header.over(bytes).expect("a frame");
-            let taken = assembler.submit(&frame, Instant::now(), watch);
-            if taken.as_ref().is_err_and(is_busy) {
-                assembler.remember_refused(&frame, watch);
-            }
-            (taken.is_ok(), watch.departed)
-        };
-        // Whole tiles, partial ones that a later pass retires, and refusals once the partial ones hold the slots.
-        assert_eq!(submit(0, 32, 0, &mut watch), (true, 4));
-        assert_eq!(submit(32, 20, 0, &mut watch), (true, 6));
-        assert_eq!(submit(32, 32, 1, &mut watch), (true, 12));
-        let refused = (2..20).filter(|i| !submit(i * 32, 17, 0, &mut watch).0).count();
-        assert!(refused > 0, "the slots of incomplete tiles do not come back");
-        assert_eq!(watch.published.frames_refused, refused as u64);
-        assembler.retire_all(&mut watch);
-        assert_eq!(watch.departed + 4 * refused as u64, watch.published.opened);
-    }
-}
+mod tests;

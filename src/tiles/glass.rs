@@ -92,12 +92,14 @@ fn shown(pixels: &[u8], width: usize, height: usize) -> Option<White> {
 
 /// The mean of a block of pixels.
 fn block(pixels: &[u8], width: usize, x: usize, y: usize) -> White {
-    let mut sum = [0u32; 3];
+    // At most 8 bytes in each: no sum overflows.
+    let mut columns = [0u16; 3 * BLOCK];
     for row in y..y + BLOCK {
-        for pixel in pixels[3 * (row * width + x)..][..3 * BLOCK].chunks_exact(3) {
-            (0..3).for_each(|channel| sum[channel] += u32::from(pixel[channel]));
-        }
+        let bytes = &pixels[3 * (row * width + x)..][..3 * BLOCK];
+        columns.iter_mut().zip(bytes).for_each(|(sum, &byte)| *sum += u16::from(byte));
     }
+    let mut sum = [0u32; 3];
+    columns.iter().enumerate().for_each(|(at, &column)| sum[at % 3] += u32::from(column));
     sum.map(|sum| sum as f32 / (BLOCK * BLOCK) as f32)
 }
 

@@ -1,6 +1,8 @@
 //! From frames to complete tiles: the grid, the slots, the strips, the assembler.
 
+mod abreast;
 pub(crate) mod assembler;
+mod bits;
 pub(crate) mod content;
 pub(crate) mod frame;
 pub(crate) mod glass;

@@ -3,15 +3,18 @@
 //! A slot is owned by one part of the pipeline at a time: it moves from the assembler through prep, lane and judge
 //! back to the slide's free slots, and nothing else holds it.
 
+use std::ops::Range;
 use std::time::Instant;
 
-use coverslip_pixels::developer::{Developer, Source};
+use coverslip_pixels::ahead;
+use coverslip_pixels::developer::{Developer, Row, Source};
 use coverslip_pixels::format::Samples;
 use coverslip_plugin_abi::Feature;
 use coverslip_profile::{MEASUREMENTS, Measurements};
 
+use super::bits::{Bits, Unscanned, for_each_clear_run, run_length};
 use super::frame::FrameTag;
-use super::grid::{Place, Rect, TILE_PIXELS};
+use super::grid::{Place, Rect};
 use coverslip_base::error::Result;
 use coverslip_base::memory::{Boxed, filled, reserve};
 
@@ -21,8 +24,6 @@ pub(crate) type White = [f32; 3];
 pub(crate) const WHITE: u8 = 255;
 /// Bit masks of a slot: arrival by channel, and what was not scanned.
 const MASKS: usize = 4;
-/// Words of a row of the widest tile's mask.
-const MOST_WORDS: usize = TILE_PIXELS.end().div_ceil(64) as usize;
 
 /// What the slots of one slide hold.
 #[derive(Clone, Copy, Debug)]
@@ -183,6 +184,10 @@ pub(crate) struct Slot {
     by_channel: bool,
     /// Its frames are grey.
     pub(crate) is_grey: bool,
+    /// A bit of `unscanned` is set.
+    some_unscanned: bool,
+    /// No mask has a bit set.
+    is_vacant: bool,
 }
 
 /// What one frame gives to a tile.
@@ -192,6 +197,15 @@ pub(crate) struct Delivery<'s, 'f> {
     pub(crate) origin: (i64, i64),
     pub(crate) tag: FrameTag,
     pub(crate) at: Instant,
+}
+
+/// A part of a frame that a slot receives.
+pub(super) struct Arrival {
+    part: Rect,
+    bits: Bits,
+    channel: usize,
+    used: u64,
+    not_scanned: u64,
 }
 
 /// Counts of a frame's pixels in one tile.
@@ -228,7 +242,24 @@ impl Slot {
             unscanned: mask()?,
             by_channel: false,
             is_grey: false,
+            some_unscanned: false,
+            is_vacant: true,
         })
+    }
+
+    /// Forgets what has arrived. Who gives a slot back does so on a thread of the library's own, so that `open`, on the
+    /// host's, finds it done.
+    pub(crate) fn vacate(&mut self) {
+        if self.is_vacant {
+            return;
+        }
+        let channels = if self.by_channel { 3 } else { 1 };
+        self.masks[..channels].iter_mut().for_each(|mask| mask.fill(0));
+        if self.some_unscanned {
+            self.unscanned.fill(0);
+        }
+        (self.by_channel, self.is_grey) = (false, false);
+        (self.some_unscanned, self.is_vacant) = (false, true);
     }
 
     /// Assigns a tile to the slot; `expected` of the tile's pixels lie on the slide.
@@ -243,70 +274,105 @@ impl Slot {
         self.opened = opened;
         self.expected = expected;
         self.arrived = [0; 3];
-        self.masks.iter_mut().for_each(|mask| mask.fill(0));
-        self.unscanned.fill(0);
-        (self.by_channel, self.is_grey) = (false, false);
+        self.vacate();
+        self.is_vacant = false;
     }
 
-    /// Copies those pixels of a frame that lie in `part`, were captured and have not arrived yet. `part` lies within this
-    /// tile, the frame and the slide.
-    pub(crate) fn receive(&mut self, delivery: &Delivery<'_, '_>, part: &Rect, developer: &mut Developer) -> Copied {
-        let Delivery { source, origin, tag, at } = *delivery;
-        let channel = source.channel.unwrap_or(0);
+    /// Begins to receive those pixels of a frame that lie in `part`, which lies within this tile, the frame and the slide.
+    pub(super) fn begin(&mut self, source: &Source<'_>, part: Rect) -> Arrival {
         self.by_channel |= source.channel.is_some();
         self.is_grey |= source.format.samples == Samples::Mono && source.channel.is_none();
-        let column = |x: i64| (x - origin.0) as usize;
-        developer.begin(column(part.x0), column(part.x1));
-        let from = (part.x0 - self.identity.area.x0) as usize;
-        let to = (part.x1 - self.identity.area.x0) as usize;
-        let mut copied = Copied::default();
-        for y in part.y0..part.y1 {
-            let row = (y - self.identity.area.y0) as usize;
-            self.receive_row(row, (from, to), channel, (source, (y - origin.1) as isize), developer, &mut copied);
+        let column = |x: i64| (x - self.identity.area.x0) as usize;
+        Arrival {
+            part,
+            bits: Bits::new(column(part.x0), column(part.x1)),
+            channel: source.channel.unwrap_or(0),
+            used: 0,
+            not_scanned: 0,
         }
-        self.arrived[channel] += copied.used;
-        if copied.used > 0 {
-            (self.identity.last, self.identity.last_pixel) = (tag, at);
-        }
-        copied.duplicate = part.area() - copied.used - copied.not_scanned;
-        copied
     }
 
-    fn receive_row(
-        &mut self,
-        row: usize,
-        (from, to): (usize, usize),
-        channel: usize,
-        (source, y): (&Source<'_>, isize),
-        developer: &mut Developer,
-        copied: &mut Copied,
-    ) {
-        let (width, words) = (self.shape.width as usize, self.shape.mask_words_per_row());
-        let mask = &mut self.masks[channel][row * words..(row + 1) * words];
+    /// Copies what has not arrived yet of the part's row `y`, all of which was captured. `line` gives that row; the part
+    /// begins at its pixel `at`.
+    pub(super) fn receive_row<'r>(&mut self, part: &mut Arrival, y: i64, at: usize, line: impl FnOnce() -> Row<'r>) {
+        let row = (y - self.identity.area.y0) as usize;
+        let (width, words) = (self.shape.width as usize, self.row_of_masks(row));
+        let mask = &mut self.masks[part.channel][words];
         let target = &mut self.pixels[3 * row * width..3 * (row + 1) * width];
-        let mut missing = [0; MOST_WORDS];
-        let missing = &mut missing[..words];
-        if let Some(flags) = developer.missing(source, y) {
-            for (at, _) in flags.iter().enumerate().filter(|(_, flag)| **flag != 0) {
-                missing[(from + at) / 64] |= 1 << ((from + at) % 64);
-                copied.not_scanned += 1;
-            }
-            let unscanned = &mut self.unscanned[row * words..(row + 1) * words];
-            unscanned.iter_mut().zip(&*missing).for_each(|(all, new)| *all |= new);
-        }
-        // What was not captured passes for arrived while the row is copied.
-        mask.iter_mut().zip(missing.iter_mut()).for_each(|(mask, missing)| {
-            *missing &= !*mask;
-            *mask |= *missing;
-        });
-        if run_length(mask, from, to, true) < to - from {
-            let line = developer.row(source, y);
+        let Bits { from, to, .. } = part.bits;
+        if part.bits.are_clear(mask) {
+            line().copy(at, at + to - from, &mut target[3 * from..3 * to]);
+            part.bits.set(mask);
+            part.used += (to - from) as u64;
+        } else if run_length(mask, from, to, true) < to - from {
+            let line = line();
             for_each_clear_run(mask, from, to, |start, end| {
-                line.copy(start - from, end - from, &mut target[3 * start..3 * end]);
-                copied.used += (end - start) as u64;
+                line.copy(at + start - from, at + end - from, &mut target[3 * start..3 * end]);
+                part.used += (end - start) as u64;
             });
         }
-        mask.iter_mut().zip(&*missing).for_each(|(mask, missing)| *mask &= !missing);
+    }
+
+    /// The part's rows that have to be developed, or of which something may be missing.
+    pub(super) fn receive_developed(
+        &mut self,
+        part: &mut Arrival,
+        delivery: &Delivery<'_, '_>,
+        developer: &mut Developer,
+    ) {
+        let Delivery { source, origin, .. } = *delivery;
+        developer.begin((part.part.x0 - origin.0) as usize, (part.part.x1 - origin.0) as usize);
+        for y in part.part.y0..part.part.y1 {
+            let of_frame = (y - origin.1) as isize;
+            let unscanned = developer.missing(source, of_frame).and_then(|flags| Unscanned::of(flags, &part.bits));
+            part.not_scanned += unscanned.as_ref().map_or(0, |unscanned| unscanned.count);
+            let row = (y - self.identity.area.y0) as usize;
+            let hidden = unscanned.map(|unscanned| self.hide(row, part.channel, unscanned));
+            self.receive_row(part, y, 0, || developer.row(source, of_frame));
+            hidden.inspect(|hidden| self.show(row, part.channel, hidden));
+        }
+    }
+
+    /// Calls the place of the part's row `y`, if it has such a row, into the cache.
+    pub(super) fn call_ahead(&self, part: &Arrival, y: i64) {
+        if y < part.part.y1 {
+            let start = (y - self.identity.area.y0) as usize * self.shape.width as usize;
+            ahead::call(&self.pixels[3 * (start + part.bits.from)..3 * (start + part.bits.to)]);
+        }
+    }
+
+    /// All rows of the part have been received.
+    pub(super) fn end(&mut self, part: &Arrival, delivery: &Delivery<'_, '_>) -> Copied {
+        let Arrival { used, not_scanned, .. } = *part;
+        self.arrived[part.channel] += used;
+        if used > 0 {
+            (self.identity.last, self.identity.last_pixel) = (delivery.tag, delivery.at);
+        }
+        Copied { used, duplicate: part.part.area() - used - not_scanned, not_scanned }
+    }
+
+    /// Remembers which pixels of a row were not captured, and lets them pass for arrived while the row is copied. Gives
+    /// those that had not arrived before.
+    fn hide(&mut self, row: usize, channel: usize, mut unscanned: Unscanned) -> Unscanned {
+        let row = self.row_of_masks(row);
+        self.some_unscanned = true;
+        self.unscanned[row.clone()].iter_mut().zip(&unscanned.words).for_each(|(all, new)| *all |= new);
+        self.masks[channel][row].iter_mut().zip(&mut unscanned.words).for_each(|(mask, new)| {
+            *new &= !*mask;
+            *mask |= *new;
+        });
+        unscanned
+    }
+
+    /// What was let pass for arrived has not.
+    fn show(&mut self, row: usize, channel: usize, hidden: &Unscanned) {
+        let row = self.row_of_masks(row);
+        self.masks[channel][row].iter_mut().zip(&hidden.words).for_each(|(mask, hidden)| *mask &= !hidden);
+    }
+
+    fn row_of_masks(&self, row: usize) -> Range<usize> {
+        let words = self.shape.mask_words_per_row();
+        row * words..(row + 1) * words
     }
 
     /// No more of it comes: what can be said of its pixels as a whole.
@@ -320,8 +386,11 @@ impl Slot {
             all.iter_mut().zip(green.iter().zip(&*blue)).for_each(|(all, (green, blue))| *all &= green & blue);
             self.arrived[0] = all.iter().map(|word| u64::from(word.count_ones())).sum();
         }
-        let holes = self.unscanned.iter().zip(&self.masks[0]).map(|(unscanned, mask)| (unscanned & !mask).count_ones());
-        self.identity.not_scanned = (f64::from(holes.sum::<u32>()) / self.square()) as f32;
+        if self.some_unscanned {
+            let both = self.unscanned.iter().zip(&self.masks[0]);
+            let holes: u32 = both.map(|(unscanned, mask)| (unscanned & !mask).count_ones()).sum();
+            self.identity.not_scanned = (f64::from(holes) / self.square()) as f32;
+        }
         self.identity.coverage = (self.arrived[0] as f64 / self.square()) as f32;
     }
 
@@ -373,75 +442,5 @@ impl Slot {
     /// The model's input, `side` × `side` packed RGB.
     pub(crate) fn input(&self) -> &[u8] {
         if self.shape.is_native() { &self.pixels } else { &self.input }
-    }
-}
-
-/// Calls `each` with every run of clear bits in `from..to`, and sets them.
-fn for_each_clear_run(words: &mut [u64], from: usize, to: usize, mut each: impl FnMut(usize, usize)) {
-    let mut at = from;
-    while at < to {
-        let set = run_length(words, at, to, true);
-        let start = at + set;
-        let length = run_length(words, start, to, false);
-        if length > 0 {
-            set_bits(words, start, start + length);
-            each(start, start + length);
-        }
-        at = start + length;
-    }
-}
-
-/// How many bits from `at` on, before `end`, are all set (or all clear).
-fn run_length(words: &[u64], at: usize, end: usize, set: bool) -> usize {
-    let mut length = 0;
-    while at + length < end {
-        let bit = (at + length) % 64;
-        let word = words[(at + length) / 64];
-        let differing = (if set { !word } else { word }) >> bit;
-        let run = (differing.trailing_zeros() as usize).min(64 - bit);
-        length += run;
-        if run < 64 - bit {
-            break;
-        }
-    }
-    length.min(end.saturating_sub(at))
-}
-
-fn set_bits(words: &mut [u64], from: usize, to: usize) {
-    let mut at = from;
-    while at < to {
-        let bit = at % 64;
-        let count = (64 - bit).min(to - at);
-        words[at / 64] |= (u64::MAX >> (64 - count)) << bit;
-        at += count;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Against one bool per bit, over many random ranges.
-    #[test]
-    fn clear_runs_are_those_of_the_naive_mask() {
-        let mut words = [0u64; 4];
-        let mut naive = [false; 256];
-        let mut state = 1u64;
-        for _ in 0..500 {
-            let mut random = |n: u64| {
-                state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-                ((state >> 33) % n) as usize
-            };
-            if random(20) == 0 {
-                (words, naive) = ([0; 4], [false; 256]);
-            }
-            let from = random(256);
-            let to = from + random(257 - from as u64);
-            let mut new = Vec::new();
-            for_each_clear_run(&mut words, from, to, |a, b| new.extend(a..b));
-            let expected: Vec<usize> = (from..to).filter(|&i| !naive[i]).collect();
-            assert_eq!(new, expected, "{from}..{to}");
-            naive[from..to].fill(true);
-        }
     }
 }

@@ -13,7 +13,7 @@ pub(crate) enum Order {
 }
 
 impl Order {
-    fn bytes_per_pixel(self) -> usize {
+    pub(crate) fn bytes_per_pixel(self) -> usize {
         if matches!(self, Order::Rgb | Order::Bgr) { 3 } else { 4 }
     }
 }

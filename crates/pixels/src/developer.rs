@@ -5,9 +5,10 @@
 
 use std::collections::TryReserveError;
 
+use crate::ahead;
 use crate::copy::{Order, copy_row};
 use crate::format::{Packing, PixelFormat, Samples};
-use crate::image::Image;
+use crate::image::{Image, Plane};
 use crate::memory::room;
 use crate::mosaic::{REACH, Window, mirrored};
 use crate::tone::Tone;
@@ -143,12 +144,34 @@ pub struct Interleaved<'r> {
     bytes: &'r [u8],
 }
 
+/// Columns of a frame whose rows are used as the camera delivered them.
+#[derive(Clone, Copy)]
+pub struct Delivered<'a> {
+    order: Order,
+    plane: Plane<'a>,
+    /// Their first byte of a row, and the one after their last.
+    part: (usize, usize),
+}
+
+impl<'a> Delivered<'a> {
+    /// Row `y` of these columns.
+    pub fn row(&self, y: usize) -> Row<'a> {
+        Row::Interleaved(Interleaved { order: self.order, bytes: &self.plane.row(y)[self.part.0..self.part.1] })
+    }
+
+    /// Calls pixels `from` to `to` of these columns' row `y` into the cache.
+    pub fn call_ahead(&self, y: usize, from: usize, to: usize) {
+        let width = self.order.bytes_per_pixel();
+        ahead::call(&self.plane.row(y)[self.part.0 + width * from..self.part.0 + width * to]);
+    }
+}
+
 impl Row<'_> {
     /// Copies pixels `from` to `to` of the part into packed RGB; of a channel, only that one.
     pub fn copy(&self, from: usize, to: usize, target: &mut [u8]) {
         match self {
             Row::Interleaved(Interleaved { order, bytes }) => {
-                let width = if matches!(order, Order::Rgb | Order::Bgr) { 3 } else { 4 };
+                let width = order.bytes_per_pixel();
                 copy_row(*order, &bytes[width * from..width * to], target);
             }
             Row::Rgb(bytes) => target.copy_from_slice(&bytes[3 * from..3 * to]),
@@ -207,6 +230,19 @@ impl Developer {
         self.window.begin((to.next_multiple_of(2) - from / 2 * 2) / 2);
     }
 
+    /// Columns `from` to `to` of a frame as they were delivered, where nothing of it is to be developed and nothing is
+    /// missing: then its rows can be had without [`Developer::missing`] and [`Developer::row`], at any width.
+    pub fn delivered<'a>(&self, source: &Source<'a>, from: usize, to: usize) -> Option<Delivered<'a>> {
+        self.plain(source, from, to).filter(|_| source.is_whole())
+    }
+
+    /// The same, whatever is missing.
+    fn plain<'a>(&self, source: &Source<'a>, from: usize, to: usize) -> Option<Delivered<'a>> {
+        let order = interleaved(source.format).filter(|_| self.tone.is_plain(8))?;
+        let width = order.bytes_per_pixel();
+        Some(Delivered { order, plane: source.image?.planes[0], part: (width * from, width * to) })
+    }
+
     /// The part's row `y`.
     pub fn row<'r>(&'r mut self, source: &Source<'r>, y: isize) -> Row<'r> {
         let (x, end) = self.part;
@@ -214,14 +250,11 @@ impl Developer {
         if format.is_mosaic() {
             return Row::Rgb(self.demosaiced(source, y));
         }
+        if let Some(plain) = self.plain(source, x, end) {
+            return plain.row(y as usize);
+        }
         let Some(image) = image else { return Row::Rgb(&[]) };
         let (count, width) = (end - x, format.samples_per_pixel());
-        if let Some(order) = interleaved(format)
-            && self.tone.is_plain(8)
-        {
-            let bytes = &image.planes[0].row(y as usize)[width * x..width * end];
-            return Row::Interleaved(Interleaved { order, bytes });
-        }
         let read = |plane: usize, to: &mut [u16]| {
             unpack(format.packing, format.bits, image.planes[plane].row(y as usize), width * x, to);
         };

@@ -2,11 +2,14 @@
 //!
 //! `format` says what a code means, `unpack` reads levels out of bytes, `mosaic` interpolates a Bayer mosaic,
 //! `tone` makes channels of levels. `developer` does all of it for one row; `copy` is its short way for 8-bit formats
-//! whose levels are the channels. `validity` says which pixels were captured. Memory is asked for once; developing
+//! whose levels are the channels. `validity` says which pixels were captured, `ahead` calls a
+//! row into the cache before it is copied. Memory is asked for once; developing
 //! a row allocates nothing.
 
 #![deny(unsafe_code)]
 
+#[allow(unsafe_code)]
+pub mod ahead;
 #[allow(unsafe_code)]
 mod avx2;
 mod copy;

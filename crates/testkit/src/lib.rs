@@ -1,5 +1,5 @@
 //! The tests' shared tools: paths of the shared library and the bundles, C and C++ compilers, scratch folders, golden
-//! files, bundles to damage, an allocator that counts, slides with planted texts, and the embedded engine for tiny bundles.
+//! files, bundles to damage, an allocator that counts, page faults, slides with planted texts, and the embedded engine for tiny bundles.
 
 mod bundle;
 mod counting;
@@ -7,6 +7,7 @@ mod dicom;
 mod fixture;
 mod signer;
 mod tiff;
+mod touched;
 
 pub use bundle::{bundle, bundle_of, onnx_bundle};
 pub use counting::Counting;
@@ -14,6 +15,7 @@ pub use dicom::{DicomImage, draw_dicom};
 pub use fixture::{Fixture, assert_refused, read_tensors};
 pub use signer::Signer;
 pub use tiff::{Drawn, draw_tiff};
+pub use touched::page_faults;
 
 use std::fs;
 use std::path::{Path, PathBuf};
