@@ -20,12 +20,12 @@ mod table;
 mod thrift;
 mod writer;
 
-pub use content::{SparseFeatures, TapInfo};
+pub use content::{Content, SparseFeatures, TapInfo};
 pub(crate) use csv_file::open_csv;
 pub use error::{EmbeddingError, Result};
 pub use file::EmbeddingFile;
 pub use journal::InputState;
-pub use names::COLUMNS;
+pub use names::{COLUMNS, TOKEN_COLUMNS};
 pub use set::EmbeddingSet;
 pub(crate) use set::stacked;
 pub use slide_column::SlideColumn;
