@@ -71,7 +71,7 @@ def main():
     report = Report()
     with tempfile.TemporaryDirectory() as work:
         work = Path(work)
-        tool, bundle = Tool(arguments.coverslip, work, report), work / "tokens"
+        tool, bundle = Tool(arguments.coverslip, work, report, []), work / "tokens"
         (work / "model.json").write_text(json.dumps(model_json(manifest)))
         (work / "tiles").mkdir()
         for number, tile in enumerate(tiles):
