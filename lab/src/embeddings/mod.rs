@@ -25,7 +25,7 @@ pub(crate) use csv_file::open_csv;
 pub use error::{EmbeddingError, Result};
 pub use file::EmbeddingFile;
 pub use journal::InputState;
-pub use names::{COLUMNS, TOKEN_COLUMNS};
+pub use names::COLUMNS;
 pub use set::EmbeddingSet;
 pub(crate) use set::stacked;
 pub use slide_column::SlideColumn;
