@@ -270,7 +270,8 @@ extern "C" {
 #define COVERSLIP_CPU_PRECISION_INT8 2    /**< The mix of int8, half and float32 that passed the bundle's gate, made by
                                                `coverslip bundle quantise`. UNSUPPORTED, with the reason, for a bundle
                                                without one or whose mix does not pass, for an imported graph, and where
-                                               the processor has neither AVX512-VNNI nor AVX-VNNI. */
+                                               the processor has neither AVX512-VNNI nor AVX-VNNI nor, on Arm,
+                                               FEAT_DotProd. */
 
 /** coverslip_runtime_desc.isolation: where the engine runs. 1.1 */
 #define COVERSLIP_ISOLATION_AUTO 0   /**< TensorRT in a worker process if the worker's program is there and the host's
@@ -639,7 +640,9 @@ typedef struct coverslip_runtime_info {
     int32_t cpu_precision;        /**< COVERSLIP_CPU_PRECISION_* of the CPU engine, also while it stands by. */
     int32_t profile_precision;    /**< COVERSLIP_PRECISION_* at which the profile was calibrated; 0: not known. */
     char cpu_kernels[64];         /**< The kernel families that the CPU engine runs, separated by blanks; empty: on the
-                                       GPU, and where a library (see engine_version) chooses its own. */
+                                       GPU, and where a library (see engine_version) chooses its own. A family that
+                                       computes a small product wrongly on this processor is passed over at open, and
+                                       named in the log. */
 } coverslip_runtime_info;
 
 /** What one SAE feature means, if the lab has labelled it. */

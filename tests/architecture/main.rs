@@ -38,7 +38,18 @@ const CRATES: [(&str, &str); 21] = [
 ];
 
 /// The files that name instructions, and the one that enables them.
-const KERNELS: [&str; 7] = ["avx2", "avx512", "avx512_bf16", "avx512_vnni", "avx_vnni", "entries", "neon"];
+const KERNELS: [&str; 10] = [
+    "avx2",
+    "avx512",
+    "avx512_bf16",
+    "avx512_fp16",
+    "avx512_vnni",
+    "avx_vnni",
+    "entries",
+    "neon",
+    "neon_dot",
+    "neon_fp16",
+];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))

@@ -5,7 +5,15 @@ use coverslip_bundle::{Agreement, InputStep, Mlp, Pooling, Precision, SaeArchite
 use coverslip_testkit::{Fixture, note};
 use coverslip_vit::{Family, outputs};
 
-const FAMILIES: [Family; 4] = [Family::Plain, Family::Avx2, Family::Avx512, Family::Avx512Bf16];
+const FAMILIES: [Family; 7] = [
+    Family::Plain,
+    Family::Avx2,
+    Family::Avx512,
+    Family::Avx512Bf16,
+    Family::Avx512Fp16,
+    Family::Neon,
+    Family::NeonFp16,
+];
 
 fn tap(name: &str, after_block: usize, final_norm: bool, pooling: Pooling) -> Tap {
     Tap { name: name.into(), source: TapSource::Block { after_block, final_norm }, pooling }
