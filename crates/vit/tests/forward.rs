@@ -26,6 +26,8 @@ fn specs() -> Vec<(&'static str, SyntheticSpec)> {
         tap("mean", 0, false, Pooling::MeanPatchTokens),
         tap("both", 1, false, Pooling::ClassAndMean),
         tap("class", 1, true, Pooling::ClassToken),
+        tap("tokens", 1, false, Pooling::PatchTokens),
+        tap("normed_tokens", 2, true, Pooling::PatchTokens),
         tap("normed_mean", 2, true, Pooling::MeanPatchTokens),
         tap("last", 2, true, Pooling::ClassAndMean),
     ];
