@@ -4,6 +4,9 @@ tolerance is passed.
 
     python -m venv .venv && .venv/bin/pip install -r tools/oracle/requirements.txt
     .venv/bin/python tools/oracle/oracle.py --coverslip target/release/coverslip
+
+A command for another processor runs through a script that calls its emulator; `--engines` and `--int8` then say which
+kernels that processor has.
 """
 
 import argparse
@@ -137,9 +140,8 @@ def real_tiles(data, side, n):
 class Tool:
     """The built command."""
 
-    def __init__(self, coverslip, work, report):
-        self.coverslip, self.work, self.report = coverslip, work, report
-        self.engines = engines()
+    def __init__(self, coverslip, work, report, engines):
+        self.coverslip, self.work, self.report, self.engines = coverslip, work, report, engines
 
     def call(self, *arguments):
         result = subprocess.run([self.coverslip, "bundle", *map(str, arguments)], capture_output=True, text=True)
@@ -155,14 +157,19 @@ class Tool:
         return tensors.load(out)
 
 
-def engines():
-    """rten, and the float32 kernels whose instructions this processor has."""
+# Kernels, and the instructions that they need.
+FLOAT32 = {"avx2": ["avx2", "fma"], "avx512": ["avx512f", "avx512bw", "avx512dq", "avx512vl"]}
+# The products of int8, with those of float32 beside them.
+INT8_KERNELS = {"avx-vnni avx2": ["avx_vnni"], "avx512-vnni avx512": ["avx512_vnni"]}
+
+
+def of_this_processor(wanted):
+    """The kernels whose instructions this processor has."""
     flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    wanted = {"avx2": ["avx2", "fma"], "avx512": ["avx512f", "avx512bw", "avx512dq", "avx512vl"]}
     here = [name for name, needs in wanted.items() if all(f" {flag} " in flags for flag in needs)]
     for name in wanted.keys() - set(here):
         print(f"skip {name}: this processor does not have it")
-    return ["rten", *here]
+    return here
 
 
 def onnx_session(tool, bundle):
@@ -203,21 +210,8 @@ def check(tool, name, bundle, tile_sets, transcribed):
             compare(tool.report, f"{at}, {engine} : float64", manifest, exact, first)
 
 
-def int8_kernels():
-    """The products of int8 that this processor has, with those of float32 beside them, and the plain ones."""
-    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    wanted = {"avx-vnni avx2": "avx_vnni", "avx512-vnni avx512": "avx512_vnni"}
-    here = [name for name, flag in wanted.items() if f" {flag} " in flags]
-    for name in wanted.keys() - set(here):
-        print(f"skip {name}: this processor does not have it")
-    return here
-
-
-def check_int8(tool, name, options, tiles):
+def check_int8(tool, name, options, tiles, families):
     """Every layer of a random bundle in int8, on each family, against its transcription."""
-    here = int8_kernels()
-    if not here:
-        return
     bundle = tool.work / name
     tool.call("synthetic", "--out", bundle, *options)
     manifest = json.loads((bundle / "manifest.json").read_text())
@@ -240,7 +234,7 @@ def check_int8(tool, name, options, tiles):
     exact, mixed = Model(bundle).run(shown), Int8Model(bundle).run(shown)
     taps = ["embedding_" + tap["name"] for tap in manifest["taps"]]
     away = min(one_minus_cosine(exact[tap], mixed[tap]) for tap in taps)
-    for kernels in ["plain-int8 plain", *here]:
+    for kernels in families:
         ours = tool.run(kernels, bundle, shown)
         figures = [one_minus_cosine(mixed[tap], ours[tap]) for tap in taps]
         tool.report.line(f"{name}, {kernels} : int8 in float64 ({away:.1e} from no int8)", [("1-cos", max(INT8, INT8_OF_FLOATS * away), figures)])
@@ -255,6 +249,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--coverslip", type=Path, default=find_coverslip(), help="the built command")
     parser.add_argument("--bundle", type=Path, default=ROOT / "bundles/demo", help="a bundle to check as well")
+    parser.add_argument("--engines", help="what computes in float32, by commas; without it rten and what this processor has")
+    parser.add_argument("--int8", help="which kernels of int8, by commas")
+    parser.add_argument("--variants", type=int, default=len(VARIANTS), help="how many of the random models to check")
+    parser.add_argument("--tiles", type=int, default=6, help="at most so many tiles of each kind for a model in float32")
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared/data", help="where he_tiles/*.png are")
     arguments = parser.parse_args()
     if arguments.coverslip is None:
@@ -262,18 +260,20 @@ def main():
     random = np.random.default_rng(7)
 
     def sets(side):
-        yield "random", random.integers(0, 256, (5, side, side, 3)).astype(np.uint8)
-        yield "real", real_tiles(arguments.data, side, 6)
+        yield "random", random.integers(0, 256, (min(5, arguments.tiles), side, side, 3)).astype(np.uint8)
+        yield "real", real_tiles(arguments.data, side, arguments.tiles)
 
+    engines = arguments.engines.split(",") if arguments.engines else ["rten", *of_this_processor(FLOAT32)]
+    int8 = arguments.int8.split(",") if arguments.int8 else ["plain-int8 plain", *of_this_processor(INT8_KERNELS)]
     report = Report()
     with tempfile.TemporaryDirectory() as work:
-        tool = Tool(arguments.coverslip, Path(work), report)
-        for number, (name, options) in enumerate(VARIANTS):
+        tool = Tool(arguments.coverslip, Path(work), report, engines)
+        for number, (name, options) in enumerate(VARIANTS[: arguments.variants]):
             bundle = Path(work) / f"bundle{number}"
             tool.call("synthetic", "--out", bundle, "--seed", number + 1, *options)
             check(tool, name, bundle, sets, 1 if "vit-small" in options else 5)
         for name, options in [("int8", []), ("int8, SwiGLU, registers", ["--swiglu", "--registers", "3", "--layer-scale"])]:
-            check_int8(tool, name, options, lambda side: random.integers(0, 256, (8, side, side, 3)).astype(np.uint8))
+            check_int8(tool, name, options, lambda side: random.integers(0, 256, (8, side, side, 3)).astype(np.uint8), int8)
         if (arguments.bundle / "manifest.json").exists():
             check(tool, arguments.bundle.name, arguments.bundle, sets, 3)
         else:

@@ -1,4 +1,4 @@
-//! The statistics against SciPy, scikit-learn and NumPy (tools/goldens/statistics.py), and by simulation.
+//! The statistics against SciPy, scikit-learn and NumPy (tools/goldens/analysis.py), and by simulation.
 
 use coverslip_analysis::counts::{
     Groups, PairSums, Resamples, bca, best_feature, correlations, max_t, ridge, ridge_elsewhere,

@@ -2,7 +2,7 @@
 groups of different sizes and more features than rows. Writes crates/analysis/tests/golden/statistics.json.
 
     pip install numpy scipy scikit-learn
-    python tools/goldens/statistics.py
+    python tools/goldens/analysis.py
 """
 
 import json
