@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn the_faults_are_where_the_truth_states() {
         let sharpness = |y| {
-            let pixels = read(1300, y, 448, 224);
+            let pixels = read(1524, y, 448, 224);
             let green: Vec<i32> = pixels.chunks_exact(3).map(|p| i32::from(p[1])).collect();
             green.windows(2).map(|pair| f64::from((pair[1] - pair[0]).pow(2))).sum::<f64>()
         };
