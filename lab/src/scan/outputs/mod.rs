@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use coverslip_files::{Claim, FileSet};
 use serde_json::Value;
 
-pub(super) use scanned::{Scanned, strongest};
+pub(super) use scanned::{Scanned, UsedProfile, strongest};
 pub(super) use slide_json::value as slide_json;
 pub(super) use thumbnail::Thumbnail;
 
@@ -89,6 +89,7 @@ pub(super) fn closing_lines(scanned: &Scanned, files: &[(PathBuf, u64)]) -> Vec<
     let statuses: Vec<String> = statuses.map(|(name, count)| format!("{count} {name}")).collect();
     lines.push(format!("{}: {} tiles: {}", scanned.source.name, summary.opened, statuses.join(", ")));
     lines.push(read_line(scanned));
+    lines.extend(scanned.profile.as_ref().map(UsedProfile::line));
     let beside = scanned.source.beside();
     if !beside.is_empty() {
         lines.push(format!("not scanned: {}", beside.join(", ")));
