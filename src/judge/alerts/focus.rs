@@ -22,7 +22,7 @@ const OPEN_STRIPS: usize = 4;
 pub(super) struct FocusRule {
     level: Option<Level>,
     /// The strips that tiles came from last; the newest is the last one.
-    strips: Vec<Strip>,
+    strips: [Strip; OPEN_STRIPS],
     known: Known,
     tiles: u64,
     /// Runs that have ended, and their tiles.
@@ -39,8 +39,10 @@ struct Level {
     tiles: f64,
 }
 
+#[derive(Default)]
 struct Strip {
-    id: u64,
+    /// None: no strip yet.
+    id: Option<u64>,
     run: Option<Run>,
 }
 
@@ -58,7 +60,7 @@ impl FocusRule {
         };
         FocusRule {
             level: scene.calibrated.and_then(level),
-            strips: Vec::with_capacity(OPEN_STRIPS),
+            strips: Default::default(),
             known: Known::default(),
             tiles: 0,
             ended: (0, 0),
@@ -98,15 +100,15 @@ impl FocusRule {
 
     /// Where a strip stands. A new one takes the place of the oldest, whose run has ended.
     fn strip(&mut self, id: u64) -> usize {
-        if let Some(at) = self.strips.iter().position(|strip| strip.id == id) {
+        if let Some(at) = self.strips.iter().position(|strip| strip.id == Some(id)) {
             return at;
         }
-        if self.strips.len() == OPEN_STRIPS {
-            let oldest = self.strips.remove(0);
-            self.end(oldest.run);
-        }
-        self.strips.push(Strip { id, run: None });
-        self.strips.len() - 1
+        let oldest = std::mem::take(&mut self.strips[0]);
+        self.end(oldest.run);
+        self.strips.rotate_left(1);
+        let newest = OPEN_STRIPS - 1;
+        self.strips[newest].id = Some(id);
+        newest
     }
 
     fn end(&mut self, run: Option<Run>) {
@@ -132,7 +134,7 @@ mod tests {
     use super::*;
 
     fn rule(level: Option<Level>) -> FocusRule {
-        FocusRule { level, strips: Vec::new(), known: Known::default(), tiles: 0, ended: (0, 0) }
+        FocusRule { level, strips: Default::default(), known: Known::default(), tiles: 0, ended: (0, 0) }
     }
 
     fn level() -> Option<Level> {
@@ -184,7 +186,7 @@ mod tests {
         let strips = 3 * OPEN_STRIPS as u64;
         found(&mut rule, (0..2 * strips).map(|i| TileResult { group_id: i / 2, ..of(i, i as i64, true) }));
         let over = strips - OPEN_STRIPS as u64;
-        assert_eq!((rule.strips.len(), rule.ended), (OPEN_STRIPS, (over, 2 * over)));
+        assert_eq!(rule.ended, (over, 2 * over));
     }
 
     #[test]
