@@ -14,9 +14,8 @@ use std::time::{Duration, Instant};
 
 use coverslip_bundle::synthetic::SyntheticSpec;
 use coverslip_plugin_abi::*;
-use coverslip_wire::Transport;
 use coverslip_wire::frame::Kind;
-use coverslip_wire::socket::Socket;
+use coverslip_wire::{Link, Transport};
 use host::{Picture, TestRuntime, open_with};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::time::{ClockId, clock_gettime};
@@ -53,7 +52,7 @@ fn spent() -> f64 {
 /// As the other side: takes batches and answers with the outputs of a ViT-S, which cost it nothing.
 fn stub() {
     use std::os::fd::AsFd;
-    let mut link = Socket::new(std::io::stdin().as_fd().try_clone_to_owned().expect("a descriptor")).expect("a socket");
+    let mut link = Link::new(std::io::stdin().as_fd().try_clone_to_owned().expect("a descriptor")).expect("a socket");
     let (mut pixels, outputs) = (Vec::new(), vec![0; BATCH * (16 + 4 * 384 + 8 * 32)]);
     while link.receive(&mut pixels, BATCH * TILE + 4, None).is_ok() {
         if link.send(Kind::Outputs, &[&outputs], None).is_err() {
@@ -64,7 +63,7 @@ fn stub() {
 
 /// Batches at this rate in tiles a second, for some seconds: what it takes of this process.
 fn transport(rate: f64) {
-    let (mut link, there) = Socket::pair().expect("sockets");
+    let (mut link, there) = Link::pair().expect("sockets");
     let mut command = Command::new(std::env::current_exe().expect("this program"));
     command.env("COVERSLIP_BENCH_STUB", "1").stdin(Stdio::from(there.into_descriptor().expect("a descriptor")));
     let mut other = command.spawn().expect("the other side");

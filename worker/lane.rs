@@ -10,8 +10,7 @@ use coverslip_files::fence::panic_text;
 use coverslip_wire::batch::write_outputs;
 use coverslip_wire::control::{write_error, write_loss};
 use coverslip_wire::frame::Kind;
-use coverslip_wire::socket::Socket;
-use coverslip_wire::{Broken, Transport};
+use coverslip_wire::{Broken, Link, Transport};
 
 use crate::lines::Speaker;
 
@@ -24,7 +23,7 @@ pub(crate) struct Site {
 }
 
 /// Runs batches until the host's lane ends, or breaks the protocol: then the connection is dropped.
-pub(crate) fn run(site: &Site, mut link: Socket) {
+pub(crate) fn run(site: &Site, mut link: Link) {
     let mut bench = Bench { runner: None, pixels: Vec::new(), outputs: Vec::new(), answer: Vec::new() };
     let mut found = match bench.begin(site) {
         Ok(()) => link.send(Kind::Ready, &[], None),
@@ -44,7 +43,7 @@ struct Bench {
     answer: Vec<u8>,
 }
 
-fn refuse(link: &mut Socket, failure: Failure) -> Result<(), Broken> {
+fn refuse(link: &mut Link, failure: Failure) -> Result<(), Broken> {
     match failure {
         Failure::Batch(error) => link.send(Kind::Failed, &[&write_error(&error)], None),
         Failure::Lost(loss) => link.send(Kind::Lost, &[&write_loss(&loss)], None),
@@ -58,7 +57,7 @@ impl Bench {
     }
 
     /// The next batch.
-    fn serve(&mut self, site: &Site, link: &mut Socket) -> Result<(), Broken> {
+    fn serve(&mut self, site: &Site, link: &mut Link) -> Result<(), Broken> {
         let most = site.engine.about().max_batch * site.tile + size_of::<u32>();
         match link.receive(&mut self.pixels, most, None)? {
             Kind::Run => {}

@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 
 use coverslip_wire::control::LogLine;
 use coverslip_wire::frame::Kind;
-use coverslip_wire::socket::Socket;
-use coverslip_wire::{Broken, Transport};
+use coverslip_wire::{Broken, Link, Transport};
 
 /// Lines that may lie in the connection until the host reads them, which it does before each batch: all fit its buffer.
 const LINES: i32 = 32;
@@ -19,12 +18,12 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The end of the control connection that is written to.
 pub(crate) struct Speaker {
-    control: Mutex<Socket>,
+    control: Mutex<Link>,
     left: AtomicI32,
 }
 
 impl Speaker {
-    pub(crate) fn new(control: Socket) -> Arc<Speaker> {
+    pub(crate) fn new(control: Link) -> Arc<Speaker> {
         Arc::new(Speaker { control: Mutex::new(control), left: AtomicI32::new(LINES) })
     }
 

@@ -4,11 +4,10 @@
 
 use std::cell::Cell;
 use std::path::Path;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
-use coverslip_wire::socket::Socket;
-use rustix::process::{Signal, getpid, kill_process};
+use coverslip_wire::Link;
 
 static POISONS: LazyLock<Vec<([u8; 3], String)>> = LazyLock::new(|| {
     let text = std::env::var("COVERSLIP_WORKER_POISON").unwrap_or_default();
@@ -32,18 +31,17 @@ pub(crate) fn panic_if_asked() {
 }
 
 /// Does what one of the tiles does, or what the file says. True: the connection has been made useless.
-pub(crate) fn taste(tiles: &[&[u8]], link: &Socket) -> bool {
+pub(crate) fn taste(tiles: &[&[u8]], link: &mut Link) -> bool {
     let of = |tile: &&[u8]| POISONS.iter().find(|(color, _)| tile.starts_with(color)).map(|(_, effect)| effect.clone());
     match tiles.iter().find_map(of).or_else(sabotage).as_deref() {
         None => return false,
         Some("hang") => std::thread::sleep(Duration::from_secs(3600)),
-        Some("stop") => end_by(Signal::STOP),
         // Its lane sees to it.
         Some("panic") => PANIC.set(true),
-        Some("segv") => end_by(Signal::SEGV),
+        Some("segv") => violate(),
         Some("close") => return true,
         Some("garbage") => {
-            let _ = link.own().map(|own| rustix::io::write(own, &[0xa5; 4096]));
+            let _ = link.send_raw(&[0xa5; 4096], None);
             return true;
         }
         Some(_) => std::process::abort(),
@@ -51,14 +49,20 @@ pub(crate) fn taste(tiles: &[&[u8]], link: &Socket) -> bool {
     false
 }
 
-/// Waits for the signal, which another thread may get first.
-fn end_by(signal: Signal) {
-    let _ = kill_process(getpid(), signal);
+/// As a driver with a defect ends. The signal may reach another thread first.
+#[cfg(target_os = "linux")]
+fn violate() {
+    let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::SEGV);
     std::thread::sleep(Duration::from_secs(10));
 }
 
-/// What the file says, for the one that removes it.
+#[cfg(windows)]
+use coverslip_base::windows::own::violate;
+
+/// What the file says, for the lane that removes it. Windows lets two remove it who have opened it before.
 fn sabotage() -> Option<String> {
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let path = std::env::var_os("COVERSLIP_WORKER_SABOTAGE")?;
     let said = coverslip_files::read_text(Path::new(&path)).ok()?;
     std::fs::remove_file(path).ok().map(|()| said.trim().to_owned())

@@ -1,6 +1,5 @@
 //! The control connection: who is there, what to open, lanes, the end.
 
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use coverslip_base::error::{Error, Result, error, from_bundle};
@@ -14,24 +13,23 @@ use coverslip_engine::load::{Checked, Loader};
 use coverslip_plugin_abi as abi;
 use coverslip_wire::control::{Hello, Open, Opened, Progress, write_loss};
 use coverslip_wire::frame::{CONTROL_BUDGET, Kind};
-use coverslip_wire::socket::Socket;
-use coverslip_wire::{Broken, Transport};
+use coverslip_wire::{Broken, Link, Transport};
 
+use crate::inherited::{drop_rights, end, give_way};
 use crate::lane::{self, Site};
 use crate::lines::Speaker;
 
 /// Serves one runtime, and ends the process.
-pub(crate) fn serve(control: OwnedFd) {
+pub(crate) fn serve(control: Link) {
     // What breaks the protocol, or has no host, ends this process as a crash would: the library starts another.
     if serve_one(control).is_err() {
         std::process::abort();
     }
-    crate::inherited::end();
+    end();
 }
 
-fn serve_one(control: OwnedFd) -> Result<(), Broken> {
-    let speaking = control.try_clone().map_err(|e| Broken::System(e.raw_os_error().unwrap_or(0)))?;
-    let (mut control, speaker) = (Socket::new(control)?, Speaker::new(Socket::new(speaking)?));
+fn serve_one(mut control: Link) -> Result<(), Broken> {
+    let speaker = Speaker::new(control.try_clone()?);
     let mut payload = Vec::new();
     speaker.say(Kind::Hello, &Hello { build: crate::stamp::BUILD.into(), process: std::process::id() }.write())?;
     // A host of another build sees that, and ends this.
@@ -48,17 +46,17 @@ fn serve_one(control: OwnedFd) -> Result<(), Broken> {
         }
         Err(loss) => return speaker.say(Kind::Refused, &write_loss(&loss)),
     };
-    let _ = rustix::thread::set_no_new_privs(true);
+    drop_rights();
     answer(&mut control, &Arc::new(site), &placement)
 }
 
 /// Lanes, until the end.
-fn answer(control: &mut Socket, site: &Arc<Site>, placement: &Arc<Placement>) -> Result<(), Broken> {
+fn answer(control: &mut Link, site: &Arc<Site>, placement: &Arc<Placement>) -> Result<(), Broken> {
     let (mut payload, mut lanes) = (Vec::new(), Vec::new());
     loop {
-        match control.receive_descriptor(&mut payload, CONTROL_BUDGET, None)? {
-            (Kind::Lane, Some(descriptor)) => {
-                let (site, link) = (site.clone(), Socket::new(descriptor)?);
+        match control.receive_link(&mut payload, CONTROL_BUDGET, None)? {
+            (Kind::Lane, Some(link)) => {
+                let site = site.clone();
                 // Without a thread the connection is dropped, and the host sees that.
                 lanes.extend(spawn(format!("lane{}", lanes.len()), placement, move || lane::run(&site, link)).ok());
                 lanes.retain(|lane| !lane.is_finished());
@@ -79,11 +77,6 @@ fn expect(found: Kind, wanted: Kind) -> Result<(), Broken> {
 
 fn unexpected() -> Broken {
     Broken::System(0)
-}
-
-/// Where the system must end a process to have memory, it is this one and not the host.
-fn give_way() {
-    let _ = std::fs::write("/proc/self/oom_score_adj", "500");
 }
 
 /// Opens bundle and engine, and checks the engine.

@@ -19,14 +19,22 @@ const OUTPUT: &str = "out";
 const NODES: usize = 24;
 /// The bit of the first byte by which an input is a sequence of choices, of which a graph is made.
 const CHOICES: u8 = 0x80;
+/// The bit by which patch tokens are not pooled.
+const ONE_BY_ONE: u8 = 0x40;
 
 /// A file, or choices of which a file is made: a mutation of a file seldom stays a graph.
 pub(crate) fn onnx(data: &[u8]) -> bool {
     let mut input = Input::new(data);
     let choice = input.byte();
     let file = if choice & CHOICES == 0 { input.rest().to_vec() } else { chosen(input) };
-    let pooling = [Pooling::None, Pooling::MeanPatchTokens, Pooling::ClassToken, Pooling::ClassAndMean];
-    import(&file, pooling[usize::from(choice % 4)]).is_some()
+    let pooling = match choice % 4 {
+        0 => Pooling::None,
+        1 => Pooling::MeanPatchTokens,
+        2 => Pooling::ClassToken,
+        _ if choice & ONE_BY_ONE != 0 => Pooling::PatchTokens,
+        _ => Pooling::ClassAndMean,
+    };
+    import(&file, pooling).is_some()
 }
 
 fn import(file: &[u8], pooling: Pooling) -> Option<ImportedOnnx> {

@@ -7,7 +7,7 @@ use clap::Parser;
 use coverslip_bundle::tensors::{Tensor, TensorMap, to_safetensors};
 use coverslip_lab::cli::analyze;
 use coverslip_lab::embeddings::{
-    COLUMNS, EmbeddingFile, EmbeddingSet, InputState, SlideColumn, TapInfo, TileRecord, Writer,
+    COLUMNS, Content, EmbeddingFile, EmbeddingSet, InputState, SlideColumn, TapInfo, TileRecord, Writer,
 };
 use coverslip_testkit::Scratch;
 
@@ -98,9 +98,10 @@ fn written(k: usize) -> Vec<u8> {
     let scratch = Scratch::new("fuzz");
     let path = scratch.join("embeddings.parquet");
     let taps = [("early", 2), ("last", 3)].map(|(name, width)| TapInfo { name: name.to_owned(), width });
-    let mut writer = Writer::open(&path, taps.to_vec(), k, "seed", false).expect("a new file");
+    let content = Content { taps: taps.to_vec(), k, tokens: false };
+    let mut writer = Writer::open(&path, content, "seed", false).expect("a new file");
     for tile in 0..3 {
-        let mut cells: [String; COLUMNS.len()] = Default::default();
+        let mut cells = vec![String::new(); COLUMNS.len()];
         for (cell, name) in cells.iter_mut().zip(COLUMNS) {
             *cell = if ["slide", "image", "tile", "scanner"].contains(&name) {
                 format!("{name}{tile}")

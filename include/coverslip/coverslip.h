@@ -105,17 +105,18 @@
  *   coverslip_runtime_desc.fallback says. A runtime that is then opened in the same process can use the CPU; to use
  *   the GPU again, start the process again. A host that knows of workers (1.1) has none of this where the worker's
  *   program lies beside the library.
- * Workers (1.1; Linux). With isolation AUTO or ALWAYS the engine runs in coverslip-worker, a process that the library
- *   starts in runtime_open and that ends with the runtime, or with the host, however that ends. Nothing of CUDA's is
- *   then loaded into the host by this library. A worker that ends, hangs for worker_timeout_ms, loses its GPU or breaks
+ * Workers (1.1; Linux and Windows). With isolation AUTO or ALWAYS the engine runs in coverslip-worker, a process that the
+ *   library starts in runtime_open and that ends with the runtime, or with the host, however that ends. Nothing of CUDA's
+ *   is then loaded into the host by this library. A worker that ends, hangs for worker_timeout_ms, loses its GPU or breaks
  *   its protocol is killed and started again; its batches are run again, and halved until the tile is found that ends
  *   two workers by itself: that tile is FAILED, and no other. The third such end within a minute hands over as fallback
- *   says; ends that a tile is to blame for do not count. The host gets COVERSLIP_ALERT_WORKER_RESTARTED. Write to no
- *   descriptor that you did not open, and do not close it: the library notices, and starts the worker again. The host
- *   may reap the worker as any child, or ignore SIGCHLD. The worker has none of the host's descriptors, signal masks
- *   and dispositions, a group of processes of its own, and of the environment at runtime_open what docs/guide/worker.md
- *   names; change it on no other thread meanwhile. Name a plan_cache_path: without one every start builds its plan
- *   again.
+ *   says; ends that a tile is to blame for do not count. The host gets COVERSLIP_ALERT_WORKER_RESTARTED. On Linux, write
+ *   to no descriptor that you did not open, and do not close it: the library notices, and starts the worker again. The
+ *   host may reap the worker as any child, or ignore SIGCHLD. The worker has none of the host's descriptors, signal masks
+ *   and dispositions, and a group of processes of its own. On Windows the worker is in a job, which may be one within the
+ *   host's; it has no window and none of the host's handles, and the system lets nobody else close the library's handles
+ *   of it. On both it has of the environment at runtime_open what docs/guide/worker.md names; change it on no other thread
+ *   meanwhile. Name a plan_cache_path: without one every start builds its plan again.
  * Text. Text is UTF-8 and NUL-terminated. Paths are too, also on Windows. Text that does not fit an output is
  *   cut at the end of a character.
  * Times are in nanoseconds; durations whose names end in _ms are in milliseconds.
@@ -270,14 +271,15 @@ extern "C" {
 #define COVERSLIP_CPU_PRECISION_INT8 2    /**< The mix of int8, half and float32 that passed the bundle's gate, made by
                                                `coverslip bundle quantise`. UNSUPPORTED, with the reason, for a bundle
                                                without one or whose mix does not pass, for an imported graph, and where
-                                               the processor has neither AVX512-VNNI nor AVX-VNNI. */
+                                               the processor has neither AVX512-VNNI nor AVX-VNNI nor, on Arm,
+                                               FEAT_DotProd. */
 
 /** coverslip_runtime_desc.isolation: where the engine runs. 1.1 */
 #define COVERSLIP_ISOLATION_AUTO 0   /**< TensorRT in a worker process if the worker's program is there and the host's
                                           abi_minor is at least 1; else in this process. The CPU engine: in this
                                           process. */
 #define COVERSLIP_ISOLATION_NEVER 1  /**< In this process. See "A lost GPU" for what this risks. */
-#define COVERSLIP_ISOLATION_ALWAYS 2 /**< In a worker process, the CPU engine too, or an error. On Linux. */
+#define COVERSLIP_ISOLATION_ALWAYS 2 /**< In a worker process, the CPU engine too, or an error. */
 
 /** coverslip_runtime_info.fallback_reason, and strength of COVERSLIP_ALERT_ENGINE_FALLBACK */
 #define COVERSLIP_REASON_NONE 0                /**< The engine requested runs. */
@@ -639,7 +641,9 @@ typedef struct coverslip_runtime_info {
     int32_t cpu_precision;        /**< COVERSLIP_CPU_PRECISION_* of the CPU engine, also while it stands by. */
     int32_t profile_precision;    /**< COVERSLIP_PRECISION_* at which the profile was calibrated; 0: not known. */
     char cpu_kernels[64];         /**< The kernel families that the CPU engine runs, separated by blanks; empty: on the
-                                       GPU, and where a library (see engine_version) chooses its own. */
+                                       GPU, and where a library (see engine_version) chooses its own. A family that
+                                       computes a small product wrongly on this processor is passed over at open, and
+                                       named in the log. */
 } coverslip_runtime_info;
 
 /** What one SAE feature means, if the lab has labelled it. */

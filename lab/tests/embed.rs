@@ -4,8 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use coverslip_bundle::synthetic::SyntheticSpec;
 use coverslip_bundle::tensors::TensorFile;
-use coverslip_lab::embeddings::COLUMNS;
+use coverslip_bundle::{Pooling, Tap, TapSource};
+use coverslip_lab::embeddings::{COLUMNS, EmbeddingFile};
 use coverslip_testkit::{Drawn, Scratch, draw_tiff};
 
 /// A picture of 100 x 70 px: three tiles of 32 px across, two down, and a rim. The left tile of each row is glass.
@@ -97,6 +99,105 @@ fn whole_tiles_with_tissue_are_embedded() {
     let output = test.run("whole.safetensors", &["--field", "tile"]);
     assert!(said(&output).contains("2 tiles (0 of an earlier run)"), "{}", said(&output));
     assert_eq!(test.rows("whole.csv")[1][2..9], ["s_2", "0", "0", "0", "0", "100", "70"].map(str::to_owned));
+}
+
+/// Tiles of 16 patches, with a tap of the tokens whose mean another tap has.
+fn with_tokens(bundle: &Path) {
+    let tap = |name: &str, after_block, final_norm, pooling| Tap {
+        name: name.into(),
+        source: TapSource::Block { after_block, final_norm },
+        pooling,
+    };
+    let taps = vec![
+        tap("early", 0, false, Pooling::MeanPatchTokens),
+        tap("tokens", 0, false, Pooling::PatchTokens),
+        tap("last", 1, true, Pooling::ClassToken),
+    ];
+    coverslip_testkit::bundle_of(bundle, &SyntheticSpec { taps, ..SyntheticSpec::default() });
+}
+
+fn tensor(path: &Path, name: &str) -> Vec<Vec<f32>> {
+    let file = TensorFile::parse(fs::read(path).expect("the file")).expect("safetensors");
+    let tensor = file.get(name).expect("the tap");
+    tensor.to_f32().expect("floats").chunks_exact(tensor.shape[1]).map(<[f32]>::to_vec).collect()
+}
+
+#[test]
+fn patch_tokens_are_rows_drawn_of_each_tile() {
+    let test = Embedding::new("embed-tokens");
+    with_tokens(&test.bundle);
+    let run = |out: &str, more: &[&str]| {
+        let output = test.run(out, &[&["--mpp", "0.5", "--slide-separator", "_"], more].concat());
+        assert!(output.status.success(), "{}", said(&output));
+        said(&output)
+    };
+    // Without being asked for, they are left out, and the other taps are whole.
+    run("tiles.safetensors", &[]);
+    let file = TensorFile::parse(fs::read(test.scratch.join("tiles.safetensors")).unwrap()).unwrap();
+    assert!(file.get("embedding_tokens").is_none() && file.get("embedding_last").is_some());
+    let tokens = ["--patch-tokens", "tokens", "--tokens-per-tile"];
+    let summary = run("all.safetensors", &[&tokens[..], &["100"]].concat());
+    assert!(summary.contains("128 patch tokens (0 of an earlier run)"), "{summary}");
+    let means = tensor(&test.scratch.join("tiles.safetensors"), "embedding_early");
+    let all = tensor(&test.scratch.join("all.safetensors"), "embedding_tokens");
+    assert_eq!((means.len(), all.len(), all[0].len()), (8, 8 * 16, 32));
+    for (mean, tokens) in means.iter().zip(all.chunks_exact(16)) {
+        for (at, mean) in mean.iter().enumerate() {
+            let sum: f32 = tokens.iter().map(|token| token[at]).sum();
+            assert!((sum / 16.0 - mean).abs() < 1e-5, "{sum} {mean}");
+        }
+    }
+    let rows = test.rows("all.csv");
+    assert!(rows.iter().all(|row| row.len() == 19 && row[0] == "s"));
+    let places: Vec<[&str; 3]> = rows.iter().map(|row| [row[2].as_str(), &row[17], &row[18]]).collect();
+    assert_eq!(places[3..6], [["s_1:1:0", "3", "0"], ["s_1:1:0", "0", "1"], ["s_1:1:0", "1", "1"]]);
+    assert_eq!(places[127], ["s_2:2:1", "3", "3"]);
+    // Some of them are the same rows; another seed draws others, another tile too.
+    let some = |seed: &str| {
+        run(&format!("{seed}.safetensors"), &[&tokens[..], &["5", "--token-seed", seed]].concat());
+        let (rows, found) = (
+            test.rows(&format!("{seed}.csv")),
+            tensor(&test.scratch.join(&format!("{seed}.safetensors")), "embedding_tokens"),
+        );
+        assert_eq!((rows.len(), found.len()), (40, 40));
+        let place = |row: &Vec<String>| row[17].parse::<usize>().unwrap() + 4 * row[18].parse::<usize>().unwrap();
+        for (number, (row, token)) in rows.iter().zip(&found).enumerate() {
+            assert_eq!(token, &all[number / 5 * 16 + place(row)], "{row:?}");
+        }
+        rows.iter().map(place).collect::<Vec<_>>()
+    };
+    let (first, second) = (some("0"), some("1"));
+    assert!(first != second && first[..5] != first[5..10] && first[..20] != first[20..], "{first:?} {second:?}");
+    run("same.parquet", &[&tokens[..], &["5", "--token-seed", "0"]].concat());
+    let parquet = EmbeddingFile::open(&test.scratch.join("same.parquet")).expect("the file");
+    let mut read = Vec::new();
+    parquet.read("tokens", 0, 40, &mut read).expect("rows");
+    assert_eq!(read, tensor(&test.scratch.join("0.safetensors"), "embedding_tokens").concat());
+
+    let refused = test.run("x.safetensors", &["--mpp", "0.5", "--patch-tokens", "early"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(said(&refused).contains("pooling patch_tokens, found tokens"), "{}", said(&refused));
+}
+
+#[test]
+fn an_sae_is_trained_and_measured_on_patch_tokens_by_slide() {
+    let test = Embedding::new("embed-token-sae");
+    with_tokens(&test.bundle);
+    let output = test.run("t.safetensors", &["--mpp", "0.5", "--patch-tokens", "tokens", "--tokens-per-tile", "16"]);
+    assert!(output.status.success(), "{}", said(&output));
+    let coverslip = |arguments: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_coverslip"));
+        let output =
+            command.current_dir(test.scratch.path()).args(arguments.split(' ')).output().expect("the command runs");
+        assert!(output.status.success(), "{}", said(&output));
+        said(&output)
+    };
+    let options = "--expansion 2 --k 4 --steps 300 --batch 32 --dead-after 1000000";
+    let trained = coverslip(&format!("sae train --embeddings t.safetensors --out sae {options}"));
+    assert!(trained.contains("300 steps"), "{trained}");
+    // One slide of two is held out, with all tokens of its tiles.
+    let found = coverslip("sae eval sae --embeddings t.safetensors --out report");
+    assert!(found.contains("64 held-out tokens of 1 slides, 64 to train on"), "{found}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use coverslip_bundle::tensors::{Tensor, TensorMap, to_safetensors};
 use coverslip_lab::embeddings::{
-    COLUMNS, EmbeddingError, EmbeddingFile, EmbeddingSet, InputState, SlideColumn, TapInfo, TileRecord, Writer,
+    COLUMNS, Content, EmbeddingError, EmbeddingFile, EmbeddingSet, InputState, SlideColumn, TapInfo, TileRecord, Writer,
 };
 use coverslip_testkit::Scratch;
 
@@ -23,8 +23,12 @@ fn taps() -> Vec<TapInfo> {
     vec![TapInfo { name: "block_3".into(), width: 3 }, TapInfo { name: "final".into(), width: 2 }]
 }
 
+fn content(k: usize) -> Content {
+    Content { taps: taps(), k, tokens: false }
+}
+
 fn tile(slide: &str, at: usize) -> TileRecord {
-    let mut cells: [String; COLUMNS.len()] = Default::default();
+    let mut cells = vec![String::new(); COLUMNS.len()];
     cells[0] = slide.into();
     cells[1] = format!("{slide}, \"quoted\".png");
     cells[5] = (at * 448).to_string();
@@ -56,15 +60,15 @@ fn a_run_that_was_cut_off_goes_on_behind_its_last_commit() {
     for name in ["e.safetensors", "e.parquet"] {
         let folder = Scratch::new(&format!("resume-{name}"));
         let out = folder.join(name);
-        let mut writer = Writer::open(&out, taps(), 3, "key", false).unwrap();
+        let mut writer = Writer::open(&out, content(3), "key", false).unwrap();
         writer.push(&tile("s", 0)).unwrap();
         writer.end("s", InputState::default()).unwrap();
         writer.commit().unwrap();
         writer.push(&tile("lost", 1)).unwrap();
         drop(writer);
-        let refused = Writer::open(&out, taps(), 3, "another", false).unwrap_err().to_string();
+        let refused = Writer::open(&out, content(3), "another", false).unwrap_err().to_string();
         assert!(refused.contains("an earlier run with key"), "{refused}");
-        let mut writer = Writer::open(&out, taps(), 3, "key", false).unwrap();
+        let mut writer = Writer::open(&out, content(3), "key", false).unwrap();
         assert!(writer.written("s").is_some() && writer.written("t").is_none() && writer.tiles() == 1);
         writer.push(&tile("t", 1)).unwrap();
         writer.push(&tile("t", 2)).unwrap();
@@ -88,7 +92,7 @@ fn the_tiles_of_a_replaced_input_are_left_out() {
             InputState::of(&path).unwrap()
         };
         let (first, second) = (state("first"), state("other"));
-        let mut writer = Writer::open(&out, taps(), 3, "key", false).unwrap();
+        let mut writer = Writer::open(&out, content(3), "key", false).unwrap();
         for (input, tiles) in [("s", 0..1), ("gone", 7..9), ("t", 1..2), ("last", 8..9)] {
             tiles.for_each(|at| writer.push(&tile(input, at)).unwrap());
             writer.end(input, first.clone()).unwrap();
@@ -96,14 +100,14 @@ fn the_tiles_of_a_replaced_input_are_left_out() {
         writer.commit().unwrap();
         drop(writer);
 
-        let mut writer = Writer::open(&out, taps(), 3, "key", false).unwrap();
+        let mut writer = Writer::open(&out, content(3), "key", false).unwrap();
         assert!(writer.written("gone") == Some(&first) && first != second);
         ["gone", "last"].iter().for_each(|input| writer.forget(input));
         assert_eq!((writer.tiles(), writer.written("gone")), (2, None));
         writer.commit().unwrap();
         drop(writer);
 
-        let mut writer = Writer::open(&out, taps(), 3, "key", false).unwrap();
+        let mut writer = Writer::open(&out, content(3), "key", false).unwrap();
         writer.push(&tile("gone", 2)).unwrap();
         writer.end("gone", second).unwrap();
         assert_eq!(writer.finish().unwrap(), 3);
@@ -116,21 +120,21 @@ fn a_file_that_is_there_is_not_replaced_unasked() {
     let folder = Scratch::new("vacant");
     let out = folder.join("e.safetensors");
     fs::write(folder.join("e.csv"), "mine").unwrap();
-    let refused = Writer::open(&out, taps(), 3, "key", false).unwrap_err().0;
+    let refused = Writer::open(&out, content(3), "key", false).unwrap_err().0;
     assert!(refused.contains("e.csv: expected no file there, found one") && refused.contains("--force"), "{refused}");
     assert!(!folder.join("e.safetensors.partial").exists(), "nothing is begun");
-    Writer::open(&folder.join("e.parquet"), taps(), 3, "key", false).unwrap();
-    let mut writer = Writer::open(&out, taps(), 3, "key", true).unwrap();
+    Writer::open(&folder.join("e.parquet"), content(3), "key", false).unwrap();
+    let mut writer = Writer::open(&out, content(3), "key", true).unwrap();
     writer.push(&tile("s", 0)).unwrap();
     writer.push(&tile("s", 1)).unwrap();
     writer.end("s", InputState::default()).unwrap();
     writer.commit().unwrap();
     drop(writer);
     // What a run with --force began goes on without it.
-    Writer::open(&out, taps(), 3, "key", false).unwrap().finish().unwrap();
+    Writer::open(&out, content(3), "key", false).unwrap().finish().unwrap();
     check(&out, &["s", "s"]);
     fs::remove_file(folder.join("e.csv")).unwrap();
-    let refused = Writer::open(&out, taps(), 3, "key", false).unwrap_err().0;
+    let refused = Writer::open(&out, content(3), "key", false).unwrap_err().0;
     assert!(refused.contains("e.safetensors: expected no file there"), "{refused}");
 }
 
@@ -139,7 +143,8 @@ fn blocks_are_read_from_their_place_across_row_groups() {
     let folder = Scratch::new("blocks");
     for name in ["b.safetensors", "b.parquet"] {
         let out = folder.join(name);
-        let mut writer = Writer::open(&out, vec![TapInfo { name: "a".into(), width: 2 }], 0, "", false).unwrap();
+        let content = Content { taps: vec![TapInfo { name: "a".into(), width: 2 }], k: 0, tokens: false };
+        let mut writer = Writer::open(&out, content, "", false).unwrap();
         for at in 0..9000 {
             let tile = TileRecord { embedding: vec![at as f32, -(at as f32)], features: vec![], ..tile("s", at) };
             writer.push(&tile).unwrap();
@@ -180,7 +185,7 @@ fn bad_files_are_named() {
     let path = set(&folder, &[], "slide\n");
     assert!(error(&path).contains("at least one tile"), "{}", error(&path));
     assert!(error(&folder.join("x.npy")).contains(".safetensors or .parquet"), "{}", error(&folder.join("x.npy")));
-    assert!(Writer::open(&folder.join("x.npy"), taps(), 0, "", false).is_err());
+    assert!(Writer::open(&folder.join("x.npy"), content(0), "", false).is_err());
 }
 
 #[test]

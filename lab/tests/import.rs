@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use coverslip_bundle::Bundle;
 use coverslip_bundle::tensors::{Tensor, TensorFile, TensorMap, to_safetensors};
 use serde_json::{Value, json};
 
@@ -184,6 +185,43 @@ fn a_fixed_batch_runs_one_tile_at_a_time() {
         .output()
         .unwrap();
     assert!(text(&exported).contains("every value is made once"), "{}", text(&exported));
+}
+
+#[test]
+fn the_tokens_of_a_graph_are_tapped_one_by_one() {
+    let case = goldens("onnx").join("vit_dynamic");
+    let folder = scratch(&case.join("tokens"));
+    let golden = tensors(&case.join("golden.safetensors"));
+    let tiles = golden.get("tiles").unwrap();
+    write_rest(&folder, 32, &Tensor::u8(tiles.shape, tiles.bytes));
+    let mut spec: Value = parse(&case.join("model.json"));
+    let mut tap = spec["taps"][0].clone();
+    (tap["name"], tap["pooling"]) = (json!("tokens"), json!("patch_tokens"));
+    spec["taps"].as_array_mut().unwrap().insert(1, tap);
+    let output = build(&folder, &case.join("model.onnx"), &spec);
+    assert!(output.status.success(), "{}", text(&output));
+    let bundle = Bundle::open(&folder.join("bundle")).unwrap();
+    let manifest = bundle.manifest();
+    assert_eq!(manifest.patch_tokens(&manifest.taps[1]), Some((32, 16)));
+    let outputs = bundle.reference().unwrap();
+    for (mean, tokens) in outputs.embeddings[0].chunks_exact(32).zip(outputs.embeddings[1].chunks_exact(16 * 32)) {
+        for (at, mean) in mean.iter().enumerate() {
+            let sum: f32 = tokens.chunks_exact(32).map(|token| token[at]).sum();
+            assert!((sum / 16.0 - mean).abs() < 1e-5, "{sum} {mean}");
+        }
+    }
+    // Another number of patches than the graph has.
+    let mut manifest: Value = parse(&folder.join("bundle/manifest.json"));
+    for (patches, part) in [(json!(25), "expected [2, 800]"), (json!(15), "square grid"), (Value::Null, "`patches`")] {
+        manifest["taps"][1]["patches"] = patches;
+        fs::write(folder.join("bundle/manifest.json"), manifest.to_string()).unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_coverslip"))
+            .args(["bundle", "verify", "bundle"])
+            .current_dir(&folder)
+            .output()
+            .unwrap();
+        assert!(output.status.code() == Some(1) && text(&output).contains(part), "{}", text(&output));
+    }
 }
 
 #[test]

@@ -15,10 +15,14 @@ const MOST: u64 = 4096;
 pub(super) fn chosen(cpu_precision: i32, tuning: Option<&str>) -> Result<Option<Choice>> {
     let tuning = tuning.map(read).transpose()?.unwrap_or_default();
     let (named, table, lacking) = match cpu_precision {
-        abi::CPU_PRECISION_HALF => {
-            (tuning.half, Choice::floats(true), "quick products of half precision: expected AVX512-BF16 as AMD has it")
+        abi::CPU_PRECISION_HALF => (
+            tuning.half,
+            Choice::floats(true),
+            "quick products of half precision: expected AVX512-FP16, NEON with fp16, or AVX512-BF16 as AMD has it",
+        ),
+        abi::CPU_PRECISION_INT8 => {
+            (tuning.int8, Choice::int8(), "products of int8: expected AVX512-VNNI, AVX-VNNI, or NEON with dotprod")
         }
-        abi::CPU_PRECISION_INT8 => (tuning.int8, Choice::int8(), "products of int8: expected AVX512-VNNI or AVX-VNNI"),
         _ => (tuning.float32, Choice::floats(false), ""),
     };
     if let Some(choice) = named.filter(|choice| !choice.runs_here()) {
@@ -26,6 +30,12 @@ pub(super) fn chosen(cpu_precision: i32, tuning: Option<&str>) -> Result<Option<
             UNSUPPORTED,
             "this processor lacks instructions of `{choice}`, which the file of runtime_desc.cpu_tuning_path names: it was \
              made on another; run `coverslip engine tune` here"
+        ));
+    }
+    if let Some(fault) = named.and_then(Choice::fault) {
+        return Err(error!(
+            UNSUPPORTED,
+            "{fault}; the file of runtime_desc.cpu_tuning_path names them: run `coverslip engine tune` again"
         ));
     }
     match named.or(table) {

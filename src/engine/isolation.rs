@@ -36,7 +36,7 @@ impl Isolation {
             abi::ISOLATION_ALWAYS => true,
             abi::ISOLATION_NEVER => false,
             _ => {
-                let there = cfg!(target_os = "linux") && self.program().is_ok();
+                let there = cfg!(any(target_os = "linux", windows)) && self.program().is_ok();
                 engine == abi::ENGINE_TENSORRT && self.known && there
             }
         }
@@ -79,7 +79,7 @@ mod tests {
         std::fs::write(&here, "").unwrap();
         let auto = Isolation { beside: Some(here.clone()), known: true, ..Isolation::unset() };
         let both = |isolation: &Isolation| [abi::ENGINE_CPU, abi::ENGINE_TENSORRT].map(|kind| isolation.isolates(kind));
-        assert_eq!(both(&auto), [false, cfg!(target_os = "linux")]);
+        assert_eq!(both(&auto), [false, cfg!(any(target_os = "linux", windows))]);
         assert_eq!(both(&Isolation { known: false, ..auto.clone() }), [false; 2], "a host of 1.0");
         let elsewhere = Some(folder.join("nowhere"));
         assert_eq!(both(&Isolation { named: elsewhere.clone(), ..auto.clone() }), [false; 2], "what is named counts");

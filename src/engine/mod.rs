@@ -3,5 +3,5 @@
 pub(crate) mod duty;
 pub(crate) mod isolation;
 pub(crate) mod open;
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", windows))]
 mod remote;

@@ -30,7 +30,7 @@ pub(crate) type OnProgress<'a> = dyn FnMut(i32, f64) -> Result<()> + 'a;
 
 /// What is opened.
 #[derive(Clone)]
-#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "the worker is Linux's alone"))]
+#[cfg_attr(not(any(target_os = "linux", windows)), allow(dead_code, reason = "no worker is built here"))]
 pub(crate) struct Wanted {
     pub(crate) config: EngineConfig,
     pub(crate) isolation: Isolation,
@@ -129,7 +129,7 @@ impl Choice {
     }
 
     /// In a process of its own.
-    #[cfg(target_os = "linux")]
+    #[cfg(any(target_os = "linux", windows))]
     fn apart(&self, kind: i32) -> Result<Checked, Loss> {
         use super::remote::open;
         use super::remote::order::{Order, shape};
@@ -150,9 +150,9 @@ impl Choice {
         open(order, &|stage, part| self.tell.tell(stage, part))
     }
 
-    #[cfg(not(target_os = "linux"))]
+    #[cfg(not(any(target_os = "linux", windows)))]
     fn apart(&self, _: i32) -> Result<Checked, Loss> {
-        let error = error!(UNSUPPORTED, "an engine in a process of its own is built for Linux alone so far");
+        let error = error!(UNSUPPORTED, "an engine in a process of its own is built for Linux and Windows alone");
         Err(Loss { reason: abi::REASON_NO_WORKER, error })
     }
 }

@@ -38,7 +38,18 @@ const CRATES: [(&str, &str); 21] = [
 ];
 
 /// The files that name instructions, and the one that enables them.
-const KERNELS: [&str; 7] = ["avx2", "avx512", "avx512_bf16", "avx512_vnni", "avx_vnni", "entries", "neon"];
+const KERNELS: [&str; 10] = [
+    "avx2",
+    "avx512",
+    "avx512_bf16",
+    "avx512_fp16",
+    "avx512_vnni",
+    "avx_vnni",
+    "entries",
+    "neon",
+    "neon_dot",
+    "neon_fp16",
+];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -90,9 +101,9 @@ fn only_the_boundary_is_unsafe() {
         let allowed = path.starts_with("src/abi/")
             || ["crates/engine/src/tensorrt/cuda.rs", "tools/gpu/src/cuda.rs"].contains(&path.as_str())
             // Descriptors and signals that the worker has from its host.
-            || path == "worker/inherited.rs"
-            // A thread's place on Windows.
-            || path == "crates/base/src/windows.rs"
+            || path == "worker/inherited/linux.rs"
+            // Windows: a thread's place, pipes, processes and jobs.
+            || path.starts_with("crates/base/src/windows/")
             || path.starts_with("crates/tensorrt/src/sys/")
             || path.starts_with("lab/src/host/")
             // OpenSlide's C interface, bound at run time as TensorRT's is; its wrappers give no pointer away.

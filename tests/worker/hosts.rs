@@ -2,14 +2,14 @@
 
 use std::io::Read;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use coverslip_plugin_abi::*;
 
 use crate::support::host::{Picture, TestRuntime};
-use crate::{TILES, apart, bundle, by_column, child, folder, is_alive, played, row, send, wait_until};
+use crate::system::{is_alive, send};
+use crate::{TILES, apart, bundle, by_column, child, folder, played, row, wait_until};
 
 fn all_done(runtime: &TestRuntime) {
     let picture = Picture::tissue(TILES * crate::SIDE, crate::SIDE, 1);
@@ -199,52 +199,6 @@ fn mask(status: &str, name: &str) -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix(&format!("{name}:\t"))).unwrap();
     // Numbers 32 and 33 are the C library's own, and keep what they inherit.
     u64::from_str_radix(line, 16).unwrap() & !(0b11 << 31)
-}
-
-#[test]
-fn a_worker_never_outlives_its_host() {
-    // Idle; in the middle of a batch that hangs; and while a child of the host's has copies of the connection.
-    for (how, poison) in [("idle", ""), ("hangs", "1,2,3:hang"), ("forks", "1,2,3:hang")] {
-        let mut host = Command::new(std::env::current_exe().unwrap());
-        host.args(["--exact", "hosts::is_killed", "--ignored", "--nocapture", "--test-threads=1"]);
-        host.env("HOW", how).env("COVERSLIP_WORKER_POISON", poison).stdout(Stdio::piped());
-        let mut host = host.spawn().unwrap();
-        let (mut said, mut byte) = (String::new(), [0; 1]);
-        let output = host.stdout.as_mut().unwrap();
-        while !said.contains("worker ready\n") && output.read(&mut byte).unwrap() > 0 {
-            said.push(byte[0] as char);
-        }
-        let number = said.split("worker ").nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap_or("");
-        let process: u64 = number.parse().unwrap_or_else(|_| panic!("{how}: {said}"));
-        assert!(is_alive(process), "{how}");
-        host.kill().unwrap();
-        host.wait().unwrap();
-        wait_until(&format!("the end of the worker, {how}"), || !is_alive(process));
-    }
-}
-
-#[test]
-#[ignore = "run and killed by a_worker_never_outlives_its_host"]
-#[allow(clippy::print_stdout, reason = "the test that kills this one reads it")]
-fn is_killed() {
-    let how = std::env::var("HOW").unwrap();
-    let runtime = apart(bundle(), |desc| desc.worker_timeout_ms = NO_TIMEOUT).expect("a worker");
-    let slide = row(&runtime);
-    println!("worker {}", runtime.info().worker_process_id);
-    if how != "idle" {
-        let picture = crate::poisoned([1, 2, 3], &[0, 1]);
-        slide.submit(&picture.frame(0, 0, picture.width, picture.height)).expect("room");
-        // Until both lanes hang, or are about to.
-        std::thread::sleep(Duration::from_millis(300));
-    }
-    if how == "forks" && unsafe { libc::fork() } == 0 {
-        // Has the host's end of the connection for longer than the host lives; not that of the test's pipe.
-        unsafe { libc::close(1) };
-        std::thread::sleep(Duration::from_secs(100));
-        unsafe { libc::_exit(0) };
-    }
-    println!("worker ready");
-    std::thread::sleep(Duration::from_secs(100));
 }
 
 #[test]

@@ -6,7 +6,8 @@ use std::time::Duration;
 use coverslip_plugin_abi::*;
 
 use crate::support::host::{Picture, TestRuntime, by_status};
-use crate::{TILES, apart, bundle, by_column, child, folder, row, send};
+use crate::system::{Held, crash, held, kill, stop};
+use crate::{TILES, apart, bundle, by_column, child, folder, row};
 
 /// Kills of a runtime: the third within a minute would be the last.
 const KILLS: u32 = 2;
@@ -20,21 +21,6 @@ fn workers_killed_at_random_moments_cost_no_tile() {
     let file = folder("kill");
     let _ = std::fs::remove_file(&file);
     child("kills::at_random", &[("COVERSLIP_WORKER_SABOTAGE", file.to_str().unwrap())]);
-}
-
-/// What the host holds: threads, descriptors, children that nobody has reaped, and resident kilobytes.
-fn held() -> ([usize; 3], u64) {
-    let count = |folder: &str| std::fs::read_dir(folder).unwrap().count();
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    let resident = resident.split_whitespace().next().unwrap().parse().unwrap();
-    let children = std::fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
-    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
-    let of = |task: std::io::Result<std::fs::DirEntry>| {
-        std::fs::read_to_string(task.unwrap().path().join("children")).unwrap_or_default()
-    };
-    let all = tasks.map(of).collect::<String>() + &children;
-    ([count("/proc/self/task"), count("/proc/self/fd"), all.split_whitespace().count()], resident)
 }
 
 struct Dice(u64);
@@ -76,14 +62,14 @@ fn at_random() {
             _ => {}
         }
     }
-    let least = |seen: &[([usize; 3], u64)]| seen.iter().map(|(_, resident)| *resident).min().unwrap_or(0);
+    let least = |seen: &[(Held, u64)]| seen.iter().map(|(_, resident)| *resident).min().unwrap_or(0);
     let (counts, counts_before) = (after[after.len() - 1].0, before[before.len() - 1].0);
     let (resident, resident_before) = (least(&after), least(&before));
     println!(
-        "seed {seed}: {done:?} of SIGKILL, SIGSEGV, SIGSTOP, closed, garbage, abort; {restarts} restarts, {retried} batches \
-         run again, {failed} tiles failed; {counts:?} threads, descriptors, children, and {resident_before} to {resident} kB"
+        "seed {seed}: {done:?} of killed, crashed, stopped, closed, garbage, abort; {restarts} restarts, {retried} batches \
+         run again, {failed} tiles failed; {counts:?}, and {resident_before} to {resident} kB"
     );
-    assert_eq!(counts, counts_before, "threads, descriptors, children");
+    assert_eq!(counts, counts_before);
     // An engine that took over in this process leaves its heap's pages behind.
     let room = 8_000 + if handed_over > 0 { 16_000 } else { 0 };
     assert!(
@@ -114,9 +100,9 @@ fn play(runtime: &TestRuntime, dice: &mut Dice, file: &str, done: &mut [u32; 6])
         let process = runtime.info().worker_process_id;
         match how {
             _ if process == 0 => {}
-            0 => send(process, libc::SIGKILL),
-            1 => send(process, libc::SIGSEGV),
-            2 => send(process, libc::SIGSTOP),
+            0 => kill(process),
+            1 => crash(process),
+            2 => stop(process),
             3 => std::fs::write(file, "close").unwrap(),
             4 => std::fs::write(file, "garbage").unwrap(),
             _ => std::fs::write(file, "abort").unwrap(),

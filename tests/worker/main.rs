@@ -7,17 +7,21 @@
     clippy::undocumented_unsafe_blocks,
     reason = "each is a call of the C ABI with live pointers, or a call of libc's that hosts make"
 )]
-#![cfg(target_os = "linux")]
+#![cfg(any(target_os = "linux", windows))]
 
 #[path = "../support"]
 mod support {
     pub(crate) mod host;
+    pub(crate) mod wine;
 }
 
+#[cfg(target_os = "linux")]
 mod hosts;
 mod kills;
+mod outliving;
 mod outputs;
 mod recovery;
+mod system;
 mod unkillable;
 
 use std::ffi::{CStr, CString};
@@ -34,8 +38,9 @@ const TILES: u32 = 60;
 /// Width and height of a tile of the tiny bundle.
 const SIDE: u32 = 32;
 
+/// A folder of these tests', as an absolute path: on Windows with the letter of its drive.
 fn folder(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).join("worker").join(name)
+    std::path::absolute(Path::new(env!("CARGO_TARGET_TMPDIR")).join("worker").join(name)).unwrap()
 }
 
 /// A tiny bundle, made once in this process.
@@ -50,7 +55,12 @@ fn bundle() -> &'static Path {
 
 fn program() -> &'static CStr {
     static PROGRAM: OnceLock<CString> = OnceLock::new();
-    PROGRAM.get_or_init(|| CString::new(env!("CARGO_BIN_EXE_coverslip-worker")).unwrap())
+    PROGRAM.get_or_init(|| text(&std::path::absolute(env!("CARGO_BIN_EXE_coverslip-worker")).unwrap()))
+}
+
+/// A path as the contract takes it.
+fn text(path: &Path) -> CString {
+    CString::new(path.to_str().expect("UTF-8")).expect("no NUL")
 }
 
 /// Opens on the CPU in a worker; `change` sees the desc before.
@@ -120,12 +130,6 @@ fn child(test: &str, variables: &[(&str, &str)]) {
     assert!(output.status.success() && text.contains("1 passed"), "{test}: {}: {text}", output.status);
 }
 
-/// Whether there is a process of this number that has not ended.
-fn is_alive(process: u64) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-    stat.rsplit(") ").next().and_then(|rest| rest.chars().next()).is_some_and(|state| !"ZX".contains(state))
-}
-
 /// Waits until it is so; fails after a minute.
 #[track_caller]
 fn wait_until(what: &str, mut is: impl FnMut() -> bool) {
@@ -134,11 +138,4 @@ fn wait_until(what: &str, mut is: impl FnMut() -> bool) {
         assert!(start.elapsed().as_secs() < 60, "{what} does not come");
         std::thread::sleep(std::time::Duration::from_millis(2));
     }
-}
-
-#[track_caller]
-fn send(process: u64, signal: i32) {
-    // 0 would be this process and all that it has started.
-    assert!(process > 1, "there is a worker");
-    unsafe { libc::kill(process as i32, signal) };
 }

@@ -3,7 +3,8 @@
 use coverslip_plugin_abi::*;
 
 use crate::support::host::{Picture, call, open, open_with};
-use crate::{apart, bundle, expect_same, folder, is_alive, played, program, wait_until};
+use crate::system::{NO_WORKER, is_alive, kill, stop};
+use crate::{apart, bundle, expect_same, folder, played, program, text, wait_until};
 
 #[test]
 fn a_worker_computes_what_the_plugin_does_to_the_last_bit() {
@@ -46,10 +47,35 @@ fn the_host_says_where_the_engine_runs() {
     };
     refused(INVALID_ARGUMENT, "absolute", &|desc| desc.worker_path = c"coverslip-worker".as_ptr());
     refused(INVALID_ARGUMENT, "isolation", &|desc| desc.isolation = 3);
-    refused(ENGINE_UNAVAILABLE, "/nowhere/worker", &|desc| desc.worker_path = c"/nowhere/worker".as_ptr());
+    let nowhere = text(&folder("nowhere").join("worker"));
+    refused(ENGINE_UNAVAILABLE, nowhere.to_str().unwrap(), &|desc| desc.worker_path = nowhere.as_ptr());
     // Beside this program, which links the library, there is none.
-    refused(ENGINE_UNAVAILABLE, "deps/coverslip-worker", &|desc| desc.worker_path = std::ptr::null());
-    refused(ENGINE_UNAVAILABLE, "does not answer as one", &|desc| desc.worker_path = c"/bin/true".as_ptr());
+    let beside = std::path::Path::new("deps").join("coverslip-worker");
+    refused(ENGINE_UNAVAILABLE, beside.to_str().unwrap(), &|desc| desc.worker_path = std::ptr::null());
+    let other = text(NO_WORKER.as_ref());
+    refused(ENGINE_UNAVAILABLE, "does not answer as one", &|desc| desc.worker_path = other.as_ptr());
+    refused(ENGINE_UNAVAILABLE, "it ended with code", &|desc| desc.worker_path = other.as_ptr());
+}
+
+/// Windows' programs end at 260 characters unless they take care.
+#[test]
+fn a_worker_starts_from_any_path() {
+    let mut place = folder("путь").join("路径 with blanks");
+    if crate::support::wine::is_here() {
+        coverslip_testkit::note("left out: Wine starts no program from a path beyond 260 characters");
+    } else {
+        while place.as_os_str().len() < 300 {
+            place.push("a folder whose name alone has fifty letters, nearly");
+        }
+    }
+    std::fs::create_dir_all(&place).unwrap();
+    let copy = place.join("worker.exe");
+    std::fs::copy(program().to_str().unwrap(), &copy).unwrap();
+    let copy = text(&copy);
+    let runtime = apart(bundle(), |desc| desc.worker_path = copy.as_ptr()).expect("a worker");
+    let picture = Picture::tissue(crate::TILES * crate::SIDE, crate::SIDE, 1);
+    assert!(played(&runtime, &picture).iter().all(|tile| tile.record.status == TILE_DONE));
+    runtime.close(10_000).expect("every thread ends");
 }
 
 #[test]
@@ -64,7 +90,7 @@ fn a_refusal_in_the_worker_is_the_hosts() {
     std::fs::write(&weights, &bytes[..bytes.len() - 1]).unwrap();
     let before = runtime.info().worker_process_id;
     let slide = crate::row(&runtime);
-    crate::send(before, libc::SIGKILL);
+    kill(before);
     let picture = Picture::tissue(crate::TILES * 32, 32, 1);
     slide.submit(&picture.frame(0, 0, crate::TILES * 32, 32)).expect("room");
     let tiles = crate::by_column(slide.results());
@@ -80,7 +106,7 @@ fn a_refusal_in_the_worker_is_the_hosts() {
 fn a_runtime_closes_while_its_worker_hangs() {
     let runtime = apart(bundle(), |desc| desc.worker_timeout_ms = NO_TIMEOUT).expect("a worker");
     let (slide, process) = (crate::row(&runtime), runtime.info().worker_process_id);
-    crate::send(process, libc::SIGSTOP);
+    stop(process);
     let picture = Picture::tissue(crate::TILES * 32, 32, 1);
     slide.submit(&picture.frame(0, 0, crate::TILES * 32, 32)).expect("room");
     // SAFETY: no pointer but the error's.

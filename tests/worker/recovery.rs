@@ -5,7 +5,8 @@ use std::time::Duration;
 use coverslip_plugin_abi::*;
 
 use crate::support::host::{Picture, TestRuntime, open};
-use crate::{TILES, apart, bundle, by_column, child, expect_same, folder, played, poisoned, row, send, wait_until};
+use crate::system::{CRASHED, KILLED, crash, is_alive, kill, stop};
+use crate::{TILES, apart, bundle, by_column, child, expect_same, folder, played, poisoned, row, wait_until};
 
 fn picture() -> Picture {
     Picture::tissue(TILES * crate::SIDE, crate::SIDE, 1)
@@ -39,21 +40,29 @@ fn survives(runtime: &TestRuntime, injure: impl FnOnce(u64), reason: i32, times:
 #[test]
 fn a_worker_that_ends_or_hangs_costs_no_tile() {
     let runtime = apart(bundle(), |desc| desc.worker_timeout_ms = 3_000).expect("a worker");
-    survives(&runtime, |process| send(process, libc::SIGKILL), REASON_WORKER_CRASHED, 1.0);
-    survives(&runtime, |process| send(process, libc::SIGSTOP), REASON_WORKER_HUNG, 2.0);
+    survives(&runtime, kill, REASON_WORKER_CRASHED, 1.0);
+    survives(&runtime, stop, REASON_WORKER_HUNG, 2.0);
     runtime.close(10_000).expect("every thread ends");
 }
 
 #[test]
-fn the_third_crash_within_a_minute_is_the_last() {
+fn the_third_crash_within_a_minute_is_the_last_and_says_how_it_came() {
+    third_time(kill, KILLED);
+    third_time(crash, CRASHED);
+}
+
+fn third_time(injure: fn(u64), how: &str) {
     let runtime = apart(bundle(), |_| ()).expect("a worker");
     let picture = picture();
     for _ in 0..2 {
         let process = runtime.info().worker_process_id;
-        send(process, libc::SIGKILL);
+        injure(process);
+        wait_until("the end of the worker", || !is_alive(process));
         assert!(played(&runtime, &picture).iter().all(|tile| tile.record.status == TILE_DONE));
     }
-    send(runtime.info().worker_process_id, libc::SIGKILL);
+    let process = runtime.info().worker_process_id;
+    injure(process);
+    wait_until("the end of the worker", || !is_alive(process));
     let slide = row(&runtime);
     slide.submit(&picture.frame(0, 0, picture.width, picture.height)).expect("room");
     let tiles = by_column(slide.results());
@@ -64,6 +73,8 @@ fn the_third_crash_within_a_minute_is_the_last() {
     assert_eq!(lost.strength as i32, REASON_WORKER_CRASHED);
     let info = runtime.info();
     assert_eq!((info.fallback_reason, info.worker_process_id), (REASON_WORKER_CRASHED, 0));
+    let message = unsafe { std::ffi::CStr::from_ptr(info.fallback_message.as_ptr()) }.to_string_lossy();
+    assert!(message.contains(how), "{message}");
     assert_eq!(runtime.begin_with(|_| ()).err().expect("no engine").code, ENGINE_UNAVAILABLE);
     drop(slide);
     runtime.close(10_000).expect("every thread ends");
@@ -110,7 +121,7 @@ fn poison() {
         // A worker is started when there is something to run.
         played(&runtime, &clean);
         let slide = row(&runtime);
-        send(runtime.info().worker_process_id, libc::SIGKILL);
+        kill(runtime.info().worker_process_id);
         slide.submit(&clean.frame(0, 0, clean.width, clean.height)).expect("room");
         assert!(by_column(slide.results()).iter().all(|tile| tile.record.status == TILE_DONE));
         assert_eq!(restarts(&slide.alerts()), [(REASON_WORKER_CRASHED, times)]);
@@ -145,8 +156,8 @@ fn sabotage() {
 fn a_worker_that_dies_while_nothing_runs_is_found_by_the_next_slide() {
     let runtime = apart(bundle(), |_| ()).expect("a worker");
     let process = runtime.info().worker_process_id;
-    send(process, libc::SIGKILL);
-    wait_until("the end of the worker", || !crate::is_alive(process));
+    kill(process);
+    wait_until("the end of the worker", || !is_alive(process));
     std::thread::sleep(Duration::from_millis(20));
     let found = played(&runtime, &picture());
     expect_same(&found, &played(&open(bundle()), &picture()));

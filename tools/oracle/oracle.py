@@ -42,6 +42,7 @@ VARIANTS = [
     ("gated, standardized, SwiGLU", ["--sae", "gated", "--input", "standardize", "--swiglu", "--layer-scale"]),
     ("signed topk, standardized, norm 1", ["--sae", "signedtopk", "--input", "standardize", "l2"]),
     ("groupmax", ["--sae", "groupmax", "--pooling", "class-and-mean"]),
+    ("patch tokens, registers", ["--patch-tokens", "--registers", "3"]),
     ("ViT-S/16, registers, LayerScale", ["--size", "vit-small", "--registers", "4", "--layer-scale"]),
 ]
 

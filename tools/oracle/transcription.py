@@ -92,7 +92,10 @@ class Model:
         if tap["final_norm"]:
             tokens = self.norm(tokens, "norm")
         a = self.manifest["architecture"]
-        patches = tokens[a["class_token"] + a["register_tokens"] :].mean(0)
+        patches = tokens[a["class_token"] + a["register_tokens"] :]
+        if tap["pooling"] == "patch_tokens":
+            return patches.reshape(-1)
+        patches = patches.mean(0)
         if tap["pooling"] == "mean_patch_tokens":
             return patches
         return tokens[0] if tap["pooling"] == "class_token" else np.concatenate([tokens[0], patches])

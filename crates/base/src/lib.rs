@@ -15,7 +15,7 @@ pub mod memory;
 pub mod sync;
 pub mod thread;
 #[cfg(windows)]
-mod windows;
+pub mod windows;
 
 #[doc(hidden)]
 pub use coverslip_plugin_abi as codes;

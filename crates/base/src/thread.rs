@@ -142,10 +142,10 @@ pub fn settle(placement: &Placement) {
 #[cfg(windows)]
 pub fn settle(placement: &Placement) {
     if !placement.normal_priority {
-        crate::windows::give_way();
+        crate::windows::place::give_way();
     }
     if !placement.cpus.is_empty() {
-        crate::windows::run_on(&placement.cpus);
+        crate::windows::place::run_on(&placement.cpus);
     }
 }
 

@@ -225,7 +225,10 @@ fn refuse_by_name(manifest: &Value) -> Result<(), BundleError> {
     }
     let taps = manifest.get("taps").and_then(Value::as_array);
     for i in 0..taps.map_or(0, Vec::len) {
-        one(&format!("/taps/{i}/pooling"), &["class_token", "mean_patch_tokens", "class_and_mean", "none"])?;
+        one(
+            &format!("/taps/{i}/pooling"),
+            &["class_token", "mean_patch_tokens", "class_and_mean", "patch_tokens", "none"],
+        )?;
     }
     Ok(())
 }

@@ -33,6 +33,8 @@ pub const MAX_MLP_DIM: usize = 32768;
 pub const MAX_REGISTERS: usize = 64;
 /// Most taps.
 pub const MAX_TAPS: usize = 16;
+/// Most values of all taps per tile: what a tile's slot, a batch and a result are made for.
+pub(crate) const MAX_EMBEDDING: usize = 1 << 24;
 /// Most features of an SAE.
 pub const MAX_D_SAE: usize = 262_144;
 /// Most input steps of an SAE: one of each kind.
@@ -264,11 +266,17 @@ fn check_taps(manifest: &Manifest) -> Result<(), BundleError> {
         }
         match (&tap.source, &manifest.architecture) {
             (TapSource::Block { after_block, .. }, Architecture::Vit(vit)) => check_block_tap(tap, *after_block, vit)?,
-            (TapSource::Tensor { tensor, width, prefix_tokens }, Architecture::Onnx(_)) => {
+            (TapSource::Tensor { tensor, width, prefix_tokens, patches }, Architecture::Onnx(_)) => {
                 check_value_name("taps.tensor", tensor)?;
                 size("taps.width", *width, MAX_EMBED_DIM)?;
                 if *prefix_tokens > MAX_REGISTERS {
                     fail!(TooLarge, "`taps.prefix_tokens` is {prefix_tokens}, at most {MAX_REGISTERS}");
+                }
+                if tap.pooling == Pooling::PatchTokens {
+                    size("taps.patches", *patches, MAX_TOKENS)?;
+                    if patches.isqrt().pow(2) != *patches {
+                        fail!(Invalid, "tap `{}` has {patches} patches, expected a square grid of them", tap.name);
+                    }
                 }
             }
             (TapSource::Block { .. }, _) => {
@@ -279,7 +287,8 @@ fn check_taps(manifest: &Manifest) -> Result<(), BundleError> {
             }
         }
     }
-    Ok(())
+    let all = manifest.taps.iter().map(|tap| manifest.tap_width(tap)).fold(0, usize::saturating_add);
+    size("values of all taps per tile", all, MAX_EMBEDDING)
 }
 
 fn check_block_tap(tap: &Tap, after_block: usize, vit: &Vit) -> Result<(), BundleError> {
@@ -292,7 +301,7 @@ fn check_block_tap(tap: &Tap, after_block: usize, vit: &Vit) -> Result<(), Bundl
         );
     }
     match tap.pooling {
-        Pooling::MeanPatchTokens => Ok(()),
+        Pooling::MeanPatchTokens | Pooling::PatchTokens => Ok(()),
         Pooling::None => {
             fail!(Invalid, "tap `{}` has no pooling; a ViT's tokens must be pooled into one vector", tap.name)
         }
@@ -321,6 +330,14 @@ fn check_sae(manifest: &Manifest) -> Result<(), BundleError> {
             );
         }
         return Ok(());
+    }
+    if manifest.taps[tap].pooling == Pooling::PatchTokens {
+        fail!(
+            Invalid,
+            "the SAE reads tap `{}`, which has patch tokens one by one; a bundle's SAE reads one vector per tile: expected \
+             another tap",
+            sae.tap
+        );
     }
     size("sae.d_sae", sae.d_sae, MAX_D_SAE)?;
     size("sae.outputs", sae.outputs, sae.d_sae.min(MAX_OUTPUTS))?;

@@ -366,12 +366,13 @@ fn pairs(bytes: &[u8]) -> impl Iterator<Item = u16> {
     pairs.map(|pair| u16::from_le_bytes(*pair))
 }
 
-pub(crate) fn bf16_to_f32(bits: u16) -> f32 {
+/// Exact.
+pub fn bf16_to_f32(bits: u16) -> f32 {
     f32::from_bits(u32::from(bits) << 16)
 }
 
 /// Rounds to the nearest, ties to even; values beyond the range become ±∞.
-pub(crate) fn f32_to_bf16(value: f32) -> u16 {
+pub fn f32_to_bf16(value: f32) -> u16 {
     let bits = value.to_bits();
     if value.is_nan() {
         return (bits >> 16) as u16 | 0x40;
@@ -380,7 +381,7 @@ pub(crate) fn f32_to_bf16(value: f32) -> u16 {
 }
 
 /// IEEE binary16 to binary32, exact for every bit pattern but a NaN's payload.
-pub(crate) fn f16_to_f32(bits: u16) -> f32 {
+pub fn f16_to_f32(bits: u16) -> f32 {
     let sign = u32::from(bits & 0x8000) << 16;
     let magnitude = u32::from(bits & 0x7fff);
     match bits & 0x7c00 {
@@ -395,7 +396,7 @@ pub(crate) fn f16_to_f32(bits: u16) -> f32 {
 }
 
 /// Rounds binary32 to the nearest binary16, ties to even; ±∞ beyond 65504 plus half a step.
-pub(crate) fn f32_to_f16(value: f32) -> u16 {
+pub fn f32_to_f16(value: f32) -> u16 {
     let bits = value.to_bits();
     let sign = ((bits >> 16) & 0x8000) as u16;
     let magnitude = bits & 0x7fff_ffff;

@@ -157,6 +157,24 @@ fn unsupported_by_name() {
 }
 
 #[test]
+fn patch_tokens_are_no_input_of_an_sae_and_have_a_budget() {
+    let fixture = Fixture::new();
+    fixture.edit(|m| {
+        m["taps"][1]["pooling"] = json!("patch_tokens");
+        m["sae"]["d_in"] = json!(512);
+    });
+    fixture.refuses(Invalid, &["tap `last`", "patch tokens one by one", "one vector per tile"]);
+    // 4,096 patches of 4,096 values are the most; a second tap is beyond it.
+    let fixture = Fixture::new();
+    fixture.edit(|m| {
+        m["side"] = json!(512);
+        m["architecture"]["embed_dim"] = json!(4096);
+        m["taps"][0]["pooling"] = json!("patch_tokens");
+    });
+    fixture.refuses(TooLarge, &["values of all taps per tile", "16781312", "at most 16777216"]);
+}
+
+#[test]
 fn absurd_sizes_cost_no_memory() {
     let huge = u64::MAX / 2;
     let cases = [
@@ -187,6 +205,7 @@ fn absurd_sizes_cost_no_memory() {
         ("/taps/0/name", json!("last"), Invalid, "two taps"),
         ("/taps", json!([]), Invalid, "number of taps"),
         ("/sae/tap", json!("middle"), Invalid, "early, last"),
+        ("/taps/1/pooling", json!("patch_tokens"), Invalid, "`sae.d_in` is 32, but tap `last` has 512 values"),
         ("/sae/labels", json!([{ "index": 128, "label": "x" }]), Invalid, "feature 128"),
         ("/sae/reference/mean_square_deviation", json!(0.0), Invalid, "mean_square_deviation"),
         ("/sae/reference/error_quantiles", json!({ "0.5": 2, "0.99": 1 }), Invalid, "ascend"),

@@ -50,6 +50,9 @@ fn variants() -> Vec<SyntheticSpec> {
         taps[1].pooling = pooling;
         variants.push(SyntheticSpec { taps, ..base.clone() });
     }
+    let mut taps = base.taps.clone();
+    taps[0].pooling = Pooling::PatchTokens;
+    variants.push(SyntheticSpec { taps, ..base.clone() });
     variants
 }
 

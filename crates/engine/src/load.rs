@@ -46,6 +46,9 @@ impl Loader<'_> {
     /// SELF_CHECK_FAILED, OUT_OF_MEMORY, UNSUPPORTED, the bundle's, and what `tell` answers.
     pub fn cpu(&self) -> Result<Checked> {
         (self.tell)(abi::STAGE_COMPOSE, 0.0)?;
+        for fault in Choice::faults() {
+            self.log.write(abi::LOG_WARN, format_args!("{fault}"));
+        }
         match (&self.bundle.manifest().architecture, self.config.cpu_kernels) {
             (Architecture::Vit(_), Some(choice)) => self.vit(choice),
             _ => self.rten(),

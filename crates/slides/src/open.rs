@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::generated::GeneratedSlide;
 use super::refusal::{Help, Refusal};
 use super::signature::Signature;
 use super::source::{SlideSource, SourceError};
@@ -23,11 +24,14 @@ pub struct Selection {
     pub scene: Option<u32>,
 }
 
-/// Opens a file or a directory by its content, not by its name.
+/// Opens a file or a directory by its content, not by its name; or a generated slide, `generated:7`.
 ///
 /// # Errors
 /// Where nothing reads it; says what it is and what helps.
 pub fn open(path: &Path, selection: &Selection) -> Result<Box<dyn SlideSource>, SourceError> {
+    if let Some(generated) = GeneratedSlide::named(path) {
+        return Ok(Box::new(generated?));
+    }
     let metadata = std::fs::metadata(path).map_err(|error| {
         SourceError(format!("{}: expected a slide (a file or a directory of tiles), found: {error}", path.display()))
     })?;

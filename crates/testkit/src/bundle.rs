@@ -46,7 +46,7 @@ pub fn onnx_bundle(folder: &Path) {
     });
     recipe.manifest.taps = vec![Tap {
         name: recipe.manifest.sae.tap.clone(),
-        source: TapSource::Tensor { tensor: "mean".to_owned(), width, prefix_tokens: 0 },
+        source: TapSource::Tensor { tensor: "mean".to_owned(), width, prefix_tokens: 0, patches: 0 },
         pooling: Pooling::None,
     }];
     write_bundle(folder, recipe, false, coverslip_runner::load).expect("a bundle of an ONNX model");

@@ -12,9 +12,7 @@ use std::time::Instant;
 
 use coverslip_bundle::synthetic::{self, SyntheticSpec};
 use coverslip_bundle::{Bundle, Int8Mix, Mlp};
-use coverslip_vit::{Choice, Family, Lane, Model};
-
-const FAMILIES: [Family; 3] = [Family::Avx2, Family::Avx512, Family::Avx512Bf16];
+use coverslip_vit::{Choice, Lane, Model};
 
 fn spec(name: &str) -> Option<SyntheticSpec> {
     Some(match name {
@@ -60,8 +58,8 @@ fn main() {
     let verified = begun.elapsed();
     let mut lanes = Vec::new();
     let pure = Int8Mix::everything(bundle.manifest());
-    let floats = FAMILIES.into_iter().map(Choice::from);
-    for choice in floats.chain(Choice::int8()).filter(|choice| choice.runs_here()) {
+    let floats = Choice::here().into_iter().filter(|choice| choice.int8.is_none());
+    for choice in floats.chain(Choice::int8()) {
         let begun = Instant::now();
         let model = match choice.int8 {
             Some(_) => Model::of_mix(&bundle, choice, &pure),

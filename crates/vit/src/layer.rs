@@ -2,12 +2,13 @@
 
 use std::ops::Range;
 
-use coverslip_bundle::BundleError;
 use coverslip_bundle::fold::Linear;
+use coverslip_bundle::tensors::f32_to_f16;
+use coverslip_bundle::{BundleError, BundleErrorKind};
 
 use crate::aligned::Aligned;
 use crate::kernels::{Columns, Right};
-use crate::panels::{LINE, Layout, Panels, padded};
+use crate::panels::{LINE, Layout, Panels, Word, padded};
 
 /// A linear layer, in floats or in int8.
 pub(crate) struct Layer {
@@ -52,8 +53,16 @@ impl Layer {
     }
 
     fn of(layout: Layout, matrix: Matrix<'_>, columns: Range<usize>) -> Result<Self, BundleError> {
-        if layout.values == 4 {
+        if layout.values() == 4 {
             return Self::quantised(layout, matrix, columns);
+        }
+        // Float16 ends where no other type does.
+        let beyond = |value: &&f32| value.is_finite() && f32_to_f16(**value) & 0x7fff == 0x7c00;
+        if layout.word == Word::Float16
+            && let Some(value) = matrix.values.iter().find(beyond)
+        {
+            let what = format!("a weight of {value} is beyond float16: set cpu_precision to FLOAT32");
+            return Err(BundleError::new(BundleErrorKind::NotFinite, what));
         }
         let panels = Panels::pack_part(layout, matrix.values, matrix.rows, matrix.width, columns)?;
         Ok(Self { panels, bias: Aligned::zeroed(0)?, sizes: Aligned::zeroed(0)?, sums: Aligned::zeroed(0)? })

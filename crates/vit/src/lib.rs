@@ -8,13 +8,14 @@
 //! ```
 //!
 //! `forward` walks it. Each step is plain Rust that calls `kernels` for its arithmetic; `features` and `choice` pick the kernels
-//! by what the processor has. `unsafe` is only in the files of `kernels` that name instructions.
+//! by what the processor has, if it passes `check`. `unsafe` is only in the files of `kernels` that name instructions.
 
 #![deny(missing_docs)]
 #![deny(unsafe_code)]
 
 mod aligned;
 mod attention;
+mod check;
 mod choice;
 mod features;
 mod forward;

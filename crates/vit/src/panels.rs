@@ -1,10 +1,11 @@
 //! The right-hand side of a product, packed: panels of a few lines of columns, in each of which the values that one step
 //! of the kernel needs stand together.
 //!
-//! A word is 32 bits: one float32, or two bfloat16 or four int8 that follow one another in the sum. A line is 16 columns. A panel of n
-//! lines has, word for word along the sum, n lines of words.
+//! A word is 32 bits: values that follow one another in the sum. A line is 16 columns. A panel of n lines has, word for
+//! word along the sum, n lines of words.
 
 use coverslip_bundle::BundleError;
+use coverslip_bundle::tensors::{bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16};
 
 use crate::aligned::Aligned;
 
@@ -16,45 +17,68 @@ pub(crate) fn padded(columns: usize) -> usize {
     columns.next_multiple_of(LINE)
 }
 
+/// What a word holds.
+#[allow(dead_code)] // Each architecture's kernels have some of them.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Word {
+    Float32,
+    BFloat16,
+    Float16,
+    /// int8 of a weight, u8 of a row.
+    Int8,
+    /// int8 of both: a row's are 128 less than its u8s.
+    Int8Signed,
+}
+
+impl Word {
+    /// Values in a word.
+    pub(crate) const fn values(self) -> usize {
+        match self {
+            Self::Float32 => 1,
+            Self::BFloat16 | Self::Float16 => 2,
+            Self::Int8 | Self::Int8Signed => 4,
+        }
+    }
+}
+
 /// How a family of kernels wants its operands.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Layout {
-    /// Values in a word: 1 of float32, 2 of bfloat16, 4 of int8.
-    pub(crate) values: usize,
+    pub(crate) word: Word,
     /// Lines of a panel at most.
     pub(crate) lines: usize,
 }
 
 impl Layout {
+    /// Values in a word.
+    pub(crate) fn values(self) -> usize {
+        self.word.values()
+    }
+
     /// Words that hold `values` of a row.
     pub(crate) fn words(self, values: usize) -> usize {
-        values.div_ceil(self.values)
+        values.div_ceil(self.values())
     }
 
-    /// The word of a row's values, at most [`Layout::values`] of them; what is missing is 0.
+    /// The word of a row's floats, at most [`Layout::values`] of them; what is missing is 0.
     pub(crate) fn word(self, values: [f32; 2]) -> u32 {
-        match self.values {
-            1 => values[0].to_bits(),
-            _ => u32::from(bfloat16(values[0])) | u32::from(bfloat16(values[1])) << 16,
+        let pair = |narrow: fn(f32) -> u16| u32::from(narrow(values[0])) | u32::from(narrow(values[1])) << 16;
+        match self.word {
+            Word::Float16 => pair(f32_to_f16),
+            Word::BFloat16 => pair(f32_to_bf16),
+            _ => values[0].to_bits(),
         }
     }
 
-    /// The values of a word; the second is 0 where a word has one.
+    /// The floats of a word; the second is 0 where a word has one.
     pub(crate) fn unword(self, word: u32) -> [f32; 2] {
-        match self.values {
-            1 => [f32::from_bits(word), 0.0],
-            _ => [f32::from_bits(word << 16), f32::from_bits(word & 0xffff_0000)],
+        let pair = |wide: fn(u16) -> f32| [wide(word as u16), wide((word >> 16) as u16)];
+        match self.word {
+            Word::Float16 => pair(f16_to_f32),
+            Word::BFloat16 => pair(bf16_to_f32),
+            _ => [f32::from_bits(word), 0.0],
         }
     }
-}
-
-/// Rounds to the nearest bfloat16, ties to even. NaN stays NaN.
-fn bfloat16(value: f32) -> u16 {
-    let bits = value.to_bits();
-    if value.is_nan() {
-        return (bits >> 16) as u16 | 0x40;
-    }
-    ((bits + 0x7fff + ((bits >> 16) & 1)) >> 16) as u16
 }
 
 /// A packed matrix `[depth, columns]`.
@@ -92,8 +116,8 @@ impl Panels {
             let panel = packed.panel_mut(index);
             for step in 0..depth {
                 let to = panel[step * lines * LINE..][..lines * LINE].iter_mut();
-                match (row(step * layout.values), row(step * layout.values + 1)) {
-                    (Some(even), Some(odd)) if layout.values == 2 => {
+                match (row(step * layout.values()), row(step * layout.values() + 1)) {
+                    (Some(even), Some(odd)) if layout.values() == 2 => {
                         let pairs = even[span.clone()].iter().zip(&odd[span.clone()]);
                         to.zip(pairs).for_each(|(word, (even, odd))| *word = layout.word([*even, *odd]));
                     }
@@ -197,7 +221,7 @@ mod tests {
 
     /// The value of row `row` and column `column`.
     fn value(panels: &Panels, row: usize, column: usize) -> f32 {
-        let (line, values) = (column / LINE, panels.layout.values);
+        let (line, values) = (column / LINE, panels.layout.values());
         let index = (0..panels.count()).rev().find(|index| panels.span(*index).0 <= line).unwrap();
         let (first, lines) = panels.span(index);
         let word = panels.panel(index)[row / values * lines + line - first][column % LINE];
@@ -206,8 +230,9 @@ mod tests {
 
     #[test]
     fn every_value_is_where_its_panel_has_it() {
-        for (values, lines) in [(1, 1), (1, 3), (2, 3)] {
-            let layout = Layout { values, lines };
+        for (word, lines) in [(Word::Float32, 1), (Word::Float32, 3), (Word::BFloat16, 3), (Word::Float16, 1)] {
+            let layout = Layout { word, lines };
+            let values = layout.values();
             for (rows, columns) in [(1, 1), (3, 16), (5, 17), (4, 64), (7, 200)] {
                 let weight: Vec<f32> = (0..rows * columns).map(|i| (i % 251) as f32).collect();
                 let packed = Panels::pack_part(layout, &weight, rows, columns, 0..columns).unwrap();
@@ -236,7 +261,7 @@ mod tests {
     #[test]
     fn lines_are_dealt_out_evenly() {
         let spans = |columns: usize| {
-            let panels = Panels::zeroed(Layout { values: 1, lines: 3 }, 1, columns).unwrap();
+            let panels = Panels::zeroed(Layout { word: Word::Float32, lines: 3 }, 1, columns).unwrap();
             (0..panels.count()).map(|panel| panels.span(panel).1).collect::<Vec<_>>()
         };
         assert_eq!(spans(64), [2, 2]);
@@ -246,10 +271,19 @@ mod tests {
 
     #[test]
     fn bfloat16_rounds_to_the_nearest_even() {
+        let layout = Layout { word: Word::BFloat16, lines: 1 };
+        let bfloat16 = |value: f32| layout.word([0.0, value]) >> 16;
         for (value, bits) in [(1.0, 0x3f80), (1.0 + 1.0 / 256.0, 0x3f80), (1.0 + 3.0 / 256.0, 0x3f82), (-2.5, 0xc020)] {
             assert_eq!(bfloat16(value), bits, "{value}");
         }
         assert_eq!(bfloat16(f32::INFINITY), 0x7f80);
-        assert!(f32::from_bits(u32::from(bfloat16(f32::NAN)) << 16).is_nan());
+        assert!(layout.unword(layout.word([f32::NAN, 0.0]))[0].is_nan());
+    }
+
+    #[test]
+    fn float16_stands_in_a_word_as_in_memory() {
+        let layout = Layout { word: Word::Float16, lines: 1 };
+        assert_eq!(layout.word([1.0, -2.0]), 0xc000_3c00);
+        assert_eq!(layout.unword(0xc000_3c00), [1.0, -2.0]);
     }
 }

@@ -28,6 +28,12 @@ impl Pool {
                 self.class(model, norm, tokens, &mut to[..width]);
                 self.mean(model, norm, tokens, &mut to[width..]);
             }
+            Pooling::PatchTokens => {
+                let patches = tokens.chunks_exact(model.shape.row).skip(model.shape.prefix);
+                for (token, to) in patches.zip(to.chunks_exact_mut(width)) {
+                    to.copy_from_slice(&self.normed(model, norm, token)[..width]);
+                }
+            }
             // Only a tap of an ONNX graph has it.
             Pooling::None => to.fill(0.0),
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use coverslip_bundle::synthetic::{self, SyntheticSpec};
 use coverslip_bundle::{InputStep, Mlp, SaeArchitecture};
 use coverslip_testkit::{Counting, Fixture};
-use coverslip_vit::{Family, Lane, Model};
+use coverslip_vit::{Choice, Family, Lane, Model};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -22,10 +22,9 @@ fn a_run_allocates_nothing_and_starts_no_thread() {
             let spec = SyntheticSpec { mlp, sae_arch, input: input.clone(), ..Default::default() };
             let bundle = Fixture::with(&spec).open().unwrap();
             let tile = synthetic::tiles(&spec, 1);
-            for family in [Family::Plain, Family::Avx2, Family::Avx512, Family::Avx512Bf16] {
-                if !family.runs_here() {
-                    continue;
-                }
+            let families =
+                Choice::here().into_iter().filter(|choice| choice.int8.is_none()).map(|choice| choice.floats);
+            for family in families.chain([Family::Plain]) {
                 let model = Arc::new(Model::open(&bundle, family).unwrap());
                 let mut lane = Lane::new(&model).unwrap();
                 let running = threads();

@@ -5,7 +5,15 @@ use coverslip_bundle::{Agreement, InputStep, Mlp, Pooling, Precision, SaeArchite
 use coverslip_testkit::{Fixture, note};
 use coverslip_vit::{Family, outputs};
 
-const FAMILIES: [Family; 4] = [Family::Plain, Family::Avx2, Family::Avx512, Family::Avx512Bf16];
+const FAMILIES: [Family; 7] = [
+    Family::Plain,
+    Family::Avx2,
+    Family::Avx512,
+    Family::Avx512Bf16,
+    Family::Avx512Fp16,
+    Family::Neon,
+    Family::NeonFp16,
+];
 
 fn tap(name: &str, after_block: usize, final_norm: bool, pooling: Pooling) -> Tap {
     Tap { name: name.into(), source: TapSource::Block { after_block, final_norm }, pooling }
@@ -18,6 +26,8 @@ fn specs() -> Vec<(&'static str, SyntheticSpec)> {
         tap("mean", 0, false, Pooling::MeanPatchTokens),
         tap("both", 1, false, Pooling::ClassAndMean),
         tap("class", 1, true, Pooling::ClassToken),
+        tap("tokens", 1, false, Pooling::PatchTokens),
+        tap("normed_tokens", 2, true, Pooling::PatchTokens),
         tap("normed_mean", 2, true, Pooling::MeanPatchTokens),
         tap("last", 2, true, Pooling::ClassAndMean),
     ];

@@ -18,6 +18,9 @@ fn choices() -> Vec<Choice> {
         (Int8Family::AvxVnni, Family::Avx2),
         (Int8Family::Avx512Vnni, Family::Avx512),
         (Int8Family::Avx512Vnni, Family::Avx512Bf16),
+        (Int8Family::Avx512Vnni, Family::Avx512Fp16),
+        (Int8Family::NeonDot, Family::Neon),
+        (Int8Family::NeonDot, Family::NeonFp16),
     ];
     let all = all.map(|(int8, floats)| Choice { floats, int8: Some(int8) });
     all.iter().filter(|choice| !choice.runs_here()).for_each(|choice| note(&format!("not here: {choice}")));

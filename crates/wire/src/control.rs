@@ -1,7 +1,5 @@
 //! The messages of the control connection, and the refusals of both.
 
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use coverslip_base::error::{Error, error};
@@ -140,13 +138,36 @@ fn read_gpu(reader: &mut Reader<'_>) -> Result<GpuConfig, Malformed> {
     })
 }
 
-/// Paths are bytes.
+/// A path is the system's bytes.
+#[cfg(unix)]
 fn write_path(writer: &mut Writer, path: &Path) {
+    use std::os::unix::ffi::OsStrExt;
     writer.bytes(path.as_os_str().as_bytes());
 }
 
+#[cfg(unix)]
 fn read_path(reader: &mut Reader<'_>) -> Result<PathBuf, Malformed> {
-    Ok(PathBuf::from(OsStr::from_bytes(reader.bytes()?)))
+    use std::os::unix::ffi::OsStrExt;
+    Ok(PathBuf::from(std::ffi::OsStr::from_bytes(reader.bytes()?)))
+}
+
+/// A path is the system's units of 16 bits, which need be no text.
+#[cfg(windows)]
+fn write_path(writer: &mut Writer, path: &Path) {
+    use std::os::windows::ffi::OsStrExt;
+    let bytes: Vec<u8> = path.as_os_str().encode_wide().flat_map(u16::to_le_bytes).collect();
+    writer.bytes(&bytes);
+}
+
+#[cfg(windows)]
+fn read_path(reader: &mut Reader<'_>) -> Result<PathBuf, Malformed> {
+    use std::os::windows::ffi::OsStringExt;
+    let (units, rest) = reader.bytes()?.as_chunks();
+    if !rest.is_empty() {
+        return Err(Malformed("a path ends within a character"));
+    }
+    let units: Vec<u16> = units.iter().map(|unit| u16::from_le_bytes(*unit)).collect();
+    Ok(PathBuf::from(std::ffi::OsString::from_wide(&units)))
 }
 
 fn within(value: u32, least: u32, most: u32) -> Result<usize, Malformed> {
@@ -338,7 +359,20 @@ mod tests {
             placement: Placement { cpus: vec![3, 1023], normal_priority: true },
             gpu,
         };
-        Open { bundle: PathBuf::from(OsStr::from_bytes(b"/no utf-8 \xff")), digest: [9; 32], engine }
+        Open { bundle: no_text(), digest: [9; 32], engine }
+    }
+
+    /// A path that the system allows, and that is no text.
+    #[cfg(unix)]
+    fn no_text() -> PathBuf {
+        use std::os::unix::ffi::OsStrExt;
+        PathBuf::from(std::ffi::OsStr::from_bytes(b"/no utf-8 \xff"))
+    }
+
+    #[cfg(windows)]
+    fn no_text() -> PathBuf {
+        use std::os::windows::ffi::OsStringExt;
+        PathBuf::from(std::ffi::OsString::from_wide(&[0x43, 0x3a, 0x5c, 0xd800, 0x78]))
     }
 
     /// Cut off anywhere, or with a byte more, it is no message.

@@ -15,24 +15,31 @@
 //! ```
 //!
 //! [`frame`] says how a message lies in bytes, [`control`] and [`batch`] what is in it. Both are functions of bytes, and
-//! each length is held against a budget before memory is asked for. [`Transport`] carries frames; [`socket`] is the one
-//! that is built. Neither side believes the other: what does not fit is [`Broken`].
+//! each length is held against a budget before memory is asked for. [`Transport`] carries frames; a [`Link`] is the
+//! transport of this system: a socket on Linux, a pipe with a name on Windows. Neither side believes the other: what does
+//! not fit is [`Broken`].
 
 // On other systems nothing speaks yet.
-#![cfg_attr(not(target_os = "linux"), allow(dead_code))]
+#![cfg_attr(not(any(target_os = "linux", windows)), allow(dead_code))]
 #![deny(missing_docs)]
 #![deny(unsafe_code)]
 // Errors carry their text in place.
 #![allow(clippy::result_large_err)]
 
 pub mod batch;
-#[cfg(unix)]
+#[cfg(any(target_os = "linux", windows))]
 pub mod control;
 mod field;
 pub mod frame;
+#[cfg(windows)]
+mod pipe;
 #[cfg(target_os = "linux")]
-pub mod socket;
+mod socket;
 mod transport;
 
 pub use field::Malformed;
+#[cfg(windows)]
+pub use pipe::{HANDLES, Pipe as Link};
+#[cfg(target_os = "linux")]
+pub use socket::Socket as Link;
 pub use transport::{Broken, Due, Transport};

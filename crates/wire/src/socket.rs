@@ -65,6 +65,15 @@ impl Socket {
         Ok((Socket::new(here)?, Socket::new(there)?))
     }
 
+    /// Another descriptor of the same end, for another thread.
+    ///
+    /// # Errors
+    /// The system makes no more of them.
+    pub fn try_clone(&self) -> Result<Socket, Broken> {
+        let own = self.own()?.try_clone_to_owned();
+        Socket::new(own.map_err(|e| Broken::System(e.raw_os_error().unwrap_or(0)))?)
+    }
+
     /// Gives the descriptor away, to a program that is started.
     ///
     /// # Errors
@@ -78,7 +87,7 @@ impl Socket {
     ///
     /// # Errors
     /// It has been closed by somebody else.
-    pub fn own(&self) -> Result<BorrowedFd<'_>, Broken> {
+    fn own(&self) -> Result<BorrowedFd<'_>, Broken> {
         let descriptor = self.descriptor.as_ref().ok_or(Broken::System(Errno::BADF.raw_os_error()))?;
         if identity(descriptor)? != self.identity {
             return Err(Broken::System(Errno::BADF.raw_os_error()));
@@ -103,11 +112,21 @@ impl Socket {
         if sent == HEADER { Ok(()) } else { Err(Broken::Ended) }
     }
 
-    /// As [`Transport::receive`], with the descriptor that came with the header, if one did.
+    /// As [`Transport::receive`], with the connection that came with the header, if one did.
     ///
     /// # Errors
     /// As [`Transport::receive`].
-    pub fn receive_descriptor(
+    pub fn receive_link(
+        &mut self,
+        payload: &mut Vec<u8>,
+        most: usize,
+        due: Due,
+    ) -> Result<(Kind, Option<Socket>), Broken> {
+        let (kind, descriptor) = self.receive_descriptor(payload, most, due)?;
+        Ok((kind, descriptor.map(Socket::new).transpose()?))
+    }
+
+    fn receive_descriptor(
         &mut self,
         payload: &mut Vec<u8>,
         most: usize,
@@ -150,6 +169,18 @@ impl Socket {
             Err(Errno::AGAIN) => Ok(None),
             Err(errno) => Err(system(errno)),
         }
+    }
+
+    /// Writes what may be no frame. For tests.
+    ///
+    /// # Errors
+    /// As [`Transport::send`].
+    #[cfg(debug_assertions)]
+    pub fn send_raw(&mut self, bytes: &[u8], due: Due) -> Result<(), Broken> {
+        self.when_ready(PollFlags::OUT, due, |own| {
+            rustix::net::send(own, bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)
+        })
+        .map(drop)
     }
 
     /// Fills `bytes`.
@@ -299,11 +330,11 @@ mod tests {
         let (mut kept, passed) = UnixStream::pair().unwrap();
         here.send_socket(Kind::Lane, &Socket::new(passed.into()).unwrap(), due(100)).unwrap();
         let mut payload = Vec::new();
-        let (kind, passed) = there.receive_descriptor(&mut payload, 9, due(100)).unwrap();
+        let (kind, passed) = there.receive_link(&mut payload, 9, due(100)).unwrap();
         assert_eq!(kind, Kind::Lane);
         kept.write_all(b"x").unwrap();
         let mut byte = [0];
-        UnixStream::from(passed.unwrap()).read_exact(&mut byte).unwrap();
+        UnixStream::from(passed.unwrap().into_descriptor().unwrap()).read_exact(&mut byte).unwrap();
         assert_eq!(&byte, b"x");
         here.send_socket(Kind::Lane, &Socket::new(kept.into()).unwrap(), due(100)).unwrap();
         assert!(matches!(there.receive(&mut payload, 9, due(100)), Err(Broken::Nonsense(_))));

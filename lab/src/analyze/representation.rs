@@ -2,7 +2,6 @@
 
 use coverslip_analysis::counts::Groups;
 use coverslip_analysis::pca::Pca;
-use coverslip_analysis::sae::{Objective, Settings, Trainer};
 use coverslip_analysis::select;
 use faer::Mat;
 
@@ -26,7 +25,7 @@ pub(super) struct Representation {
 }
 
 impl Representation {
-    fn new(kind: ColumnKind, columns: Vec<String>, values: Mat<f64>, groups: &Groups) -> Representation {
+    pub(super) fn new(kind: ColumnKind, columns: Vec<String>, values: Mat<f64>, groups: &Groups) -> Representation {
         let fires = |column: usize, rows: &[usize]| rows.iter().any(|&row| values[(row, column)] != 0.0);
         let firing = |column| groups.rows().iter().filter(|rows| fires(column, rows)).count();
         let groups_firing = (0..values.ncols()).map(firing).collect();
@@ -65,41 +64,6 @@ impl Representation {
             Self::new(ColumnKind::Dimension, numbered(embedding.ncols()), embedding, &study.groups),
             Self::new(ColumnKind::Component, numbered(components.ncols()), components, &study.groups),
         ])
-    }
-
-    /// What an SAE that nobody trained says of the tiles, with as many features and as many of them active as `like` has:
-    /// which features fire does not depend on the decoder, so this is also a random SAE with a refitted one.
-    ///
-    /// # Errors
-    /// When the embeddings cannot be read, or are all the same.
-    pub(super) fn random(
-        study: &Study,
-        tap: &str,
-        like: &Representation,
-        seed: u64,
-    ) -> Result<Representation, Failure> {
-        let embedding = study.embedding(tap)?;
-        let (tiles, width) = (embedding.nrows(), embedding.ncols());
-        let rows: Vec<f32> =
-            (0..tiles).flat_map(|row| (0..width).map(move |at| (row, at))).map(|at| embedding[at] as f32).collect();
-        let active = like.values.col_iter().flat_map(|column| column.iter()).filter(|value| **value != 0.0).count();
-        let features =
-            like.columns.iter().filter_map(|name| name.parse::<usize>().ok()).max().map_or(1, |last| last + 1);
-        let objective = Objective::TopK { k: (active / tiles.max(1)).clamp(1, features) };
-        let drawn = Trainer::new(Settings { seed, ..Settings::new(objective, features, 1) }, &rows, width)?.sae();
-        let (ends, index, value) = drawn.encode(objective, &rows).columns();
-        let mut firing = index.clone();
-        firing.sort_unstable();
-        firing.dedup();
-        let (mut values, mut start) = (Mat::zeros(tiles, firing.len()), 0);
-        for (tile, &end) in ends.iter().enumerate() {
-            for at in start..end {
-                values[(tile, firing.partition_point(|feature| *feature < index[at]))] = f64::from(value[at]);
-            }
-            start = end;
-        }
-        let names = firing.iter().map(u32::to_string).collect();
-        Ok(Self::new(ColumnKind::Random, names, values, &study.groups))
     }
 
     /// Only the columns that fire in at least `least` groups.

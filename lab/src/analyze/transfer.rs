@@ -110,7 +110,7 @@ fn same_columns(columns: &Representation, to: &Study, tap: &str) -> Result<Optio
     Ok(match columns.kind {
         ColumnKind::Feature => to.features()?.map(|features| aligned(&features, &columns.columns)),
         ColumnKind::Dimension => Some(to.embedding(tap)?).filter(|there| there.ncols() == columns.columns.len()),
-        ColumnKind::Component | ColumnKind::Random => None,
+        ColumnKind::Component | ColumnKind::Random | ColumnKind::FrozenDecoder => None,
         ColumnKind::Colour => to.colour()?,
     })
 }

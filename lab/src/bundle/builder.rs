@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use coverslip_bundle::build::{Calibration, Recipe, write_bundle};
 use coverslip_bundle::tensors::TensorFile;
 use coverslip_bundle::{
-    Agreement, Bundle, ComposedGraph, FORMAT, Manifest, ReferenceOutputs, Sae, SaeReference, Tap, Tolerance,
+    Agreement, Bundle, ComposedGraph, FORMAT, Manifest, Pooling, ReferenceOutputs, Sae, SaeReference, Tap, Tolerance,
 };
 use coverslip_import::{ImportedSae, import_sae};
 use serde_json::Value;
@@ -86,8 +86,8 @@ fn manifest(request: &BuildRequest, model: &Model, sae: Option<&ImportedSae>) ->
 /// What the manifest says of the SAE.
 fn declared_sae(request: &BuildRequest, model: &Model, sae: Option<&ImportedSae>) -> Result<Sae, Box<dyn Error>> {
     let Some(sae) = sae else {
-        let tap = needed(model.taps.last(), "the model's \"taps\"")?;
-        return Ok(Sae::none(&tap.name, tap.width(&model.architecture)));
+        let tap = needed(pooled(&model.taps).or(model.taps.last()), "the model's \"taps\"")?;
+        return Ok(Sae::none(&tap.name, tap.width(&model.architecture, model.side)));
     };
     Ok(Sae {
         tap: sae_tap(&model.stated, &model.taps, sae)?,
@@ -105,11 +105,16 @@ fn declared_sae(request: &BuildRequest, model: &Model, sae: Option<&ImportedSae>
     })
 }
 
-/// The tap that the SAE reads: as stated, or as the SAE's own `hook_name` says, or the last one.
+/// The tap that the SAE reads: as stated, or as the SAE's own `hook_name` says, or the last that is pooled.
 fn sae_tap(stated: &Stated, taps: &[Tap], sae: &ImportedSae) -> Result<String, Box<dyn Error>> {
     let hook = sae.hook_name.clone().filter(|hook| taps.iter().any(|tap| tap.name == *hook));
-    let last = taps.last().map(|tap| tap.name.clone());
-    needed(stated.sae_tap.clone().or(hook).or(last), "the model's \"taps\"")
+    let last = pooled(taps).map(|tap| tap.name.clone());
+    needed(stated.sae_tap.clone().or(hook).or(last), "a pooled tap among the model's \"taps\"")
+}
+
+/// The last tap with one vector per tile.
+fn pooled(taps: &[Tap]) -> Option<&Tap> {
+    taps.iter().rfind(|tap| tap.pooling != Pooling::PatchTokens)
 }
 
 /// The trainer's figures, from `--metrics` and from the tensors beside the tiles.

@@ -132,6 +132,7 @@ fn taps(page: &mut Page, m: &Manifest) {
             Pooling::ClassToken => "class token",
             Pooling::MeanPatchTokens => "mean of patch tokens",
             Pooling::ClassAndMean => "class token and mean of patch tokens",
+            Pooling::PatchTokens => "patch tokens one by one",
             Pooling::None => "the vector",
         };
         let text = format!("{}: {pooling} {}, {} values", tap.name, place(tap, m), m.tap_width(tap));

@@ -124,6 +124,9 @@ struct Counts {
     /// Also analyse so many tables in which whole groups have exchanged their counts, and count those with a discovery
     #[arg(long, value_name = "TABLES", default_value_t = 0)]
     shuffles: usize,
+    /// Steps in which the encoder of a frozen random decoder is trained, which stands beside the SAE; 0: none
+    #[arg(long, value_name = "STEPS", default_value_t = 500)]
+    baseline_steps: u64,
     /// The folder to write counts.json and counts-features.csv to
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -137,6 +140,7 @@ impl Counts {
             tap: self.tap,
             counts: self.counts.options(),
             shuffles: self.shuffles,
+            baseline_steps: self.baseline_steps,
             out: self.out,
         }
     }

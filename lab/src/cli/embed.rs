@@ -4,9 +4,11 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::value_parser;
+
 use super::options::{EngineArgs, SlideArgs, checked_mpp};
 use super::trust::TrustArgs;
-use crate::embed::{self, Cutting, Field, Naming, Request};
+use crate::embed::{self, Cutting, Field, Naming, Request, TokensAsked};
 use crate::host::Setup;
 
 #[derive(clap::Args, Debug, Clone)]
@@ -39,6 +41,16 @@ pub(super) struct Args {
     /// slide of its own]
     #[arg(long, value_name = "SEPARATOR")]
     slide_separator: Option<String>,
+    /// Write patch tokens of this tap, a row each, instead of pooled embeddings. The bundle's tap has the pooling
+    /// `patch_tokens`
+    #[arg(long, value_name = "TAP")]
+    patch_tokens: Option<String>,
+    /// Tokens that are drawn of each tile at random
+    #[arg(long, value_name = "N", default_value_t = 16, requires = "patch_tokens", value_parser = value_parser!(u32).range(1..))]
+    tokens_per_tile: u32,
+    /// The same seed draws the same tokens
+    #[arg(long, value_name = "SEED", default_value_t = 0, requires = "patch_tokens")]
+    token_seed: u64,
     /// Name of the scanner, for the column `scanner`
     #[arg(long, value_name = "NAME", default_value = "")]
     scanner: String,
@@ -68,6 +80,11 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
             stretch: args.stretch,
         },
         background: args.background,
+        tokens: args.patch_tokens.map(|tap| TokensAsked {
+            tap,
+            per_tile: args.tokens_per_tile as usize,
+            seed: args.token_seed,
+        }),
         naming: Naming { slide_separator: args.slide_separator, scanner: args.scanner },
         setup: Setup {
             library: args.library,

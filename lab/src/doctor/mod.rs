@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use coverslip_bundle::MANIFEST_FILE;
 use coverslip_plugin_abi as abi;
 use coverslip_tensorrt::{ComputeCapability, Driver, Gpu, Library, LoadError, NoDriver};
+use coverslip_vit::Choice;
 
 use crate::host::{HostError, Setup, WORKER, text};
 use crate::sign::origin;
@@ -183,6 +184,9 @@ impl Asked {
         let kernels = text(&info.cpu_kernels);
         if !kernels.is_empty() {
             page.row("kernels", &kernels);
+        }
+        for fault in Choice::faults() {
+            page.row("not used", &fault);
         }
         if info.fallback_reason != abi::REASON_NONE {
             page.row("because", &text(&info.fallback_message));

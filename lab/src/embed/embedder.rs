@@ -4,6 +4,7 @@ use std::error::Error;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use coverslip_bundle::budget::there_is;
 use coverslip_plugin_abi as abi;
 use coverslip_slides::Rect;
 
@@ -11,9 +12,10 @@ use super::colour::{Densities, Nuclei, TileColour};
 use super::done::Done;
 use super::grid::{Cutting, Field, Grid};
 use super::inputs::{slide_of, stem};
-use crate::embeddings::{COLUMNS, TileRecord};
+use super::rows::Rows;
+use crate::embeddings::TileRecord;
 use crate::host::{SCANNER_ID, Session, status_name};
-use crate::play::{Acquisition, Played, Watch, play};
+use crate::play::{Acquisition, Kept, Played, Watch, play};
 
 /// What the table calls slides and scanners.
 #[derive(Debug, Clone)]
@@ -23,6 +25,10 @@ pub(crate) struct Naming {
     /// Empty: not known.
     pub(crate) scanner: String,
 }
+
+/// Bytes of a row's cells, and how often the values of an embedding are in memory: as they came, and as rows.
+const ROW_BYTES: u64 = 1024;
+const COPIES: u64 = 2;
 
 /// What the rows of an input have in common.
 struct Origin<'p> {
@@ -38,6 +44,7 @@ pub(super) struct Embedder<'a> {
     pub(super) session: &'a Session,
     pub(super) cutting: &'a Cutting,
     pub(super) naming: &'a Naming,
+    pub(super) rows: &'a Rows,
     /// Whether tiles without tissue are embedded.
     pub(super) background: bool,
     pub(super) stop: &'a AtomicBool,
@@ -56,6 +63,8 @@ impl Embedder<'_> {
         }
         let scanner = if self.naming.scanner.is_empty() { SCANNER_ID } else { &self.naming.scanner };
         let mut acquisition = Acquisition::tile_by_tile(scanner, &stem(path), grid.told, grid.tile, grid.extent());
+        acquisition.kept = self.rows.kept(&stem(path));
+        self.check_memory(path, grid.count(), &acquisition.kept)?;
         if self.background {
             acquisition.flags |= abi::SLIDE_ANALYSE_BACKGROUND;
         }
@@ -70,9 +79,23 @@ impl Embedder<'_> {
             None => {
                 let chosen = source.info().scenes.iter().find(|scene| scene.chosen);
                 let origin = Origin { path, scene: chosen.map(|scene| scene.number), seen: grid.seen };
-                self.records(&origin, &grid, &played, &colours)
+                self.records(&origin, &grid, &acquisition.kept, &played, &colours)
             }
         }
+    }
+
+    /// Refuses an input whose tiles this machine has no memory for: they are held until its last one is done.
+    fn check_memory(&self, path: &Path, tiles: usize, kept: &Kept) -> Result<(), String> {
+        let values = kept.width(self.session.info.embedding_width as usize) as u64;
+        let row = ROW_BYTES.saturating_mul(self.rows.per_tile() as u64);
+        if there_is((tiles as u64).saturating_mul(row + COPIES * 4 * values)) {
+            return Ok(());
+        }
+        Err(format!(
+            "{}: no memory for {values} values of each of {tiles} tiles; take fewer tokens of a tile (--tokens-per-tile), or \
+             cut the slide into parts",
+            path.display()
+        ))
     }
 
     /// What is written of the tiles; `colours` are by row and column.
@@ -83,6 +106,7 @@ impl Embedder<'_> {
         &self,
         origin: &Origin<'_>,
         grid: &Grid,
+        kept: &Kept,
         played: &Played,
         colours: &[TileColour],
     ) -> Result<Done, Box<dyn Error>> {
@@ -116,23 +140,30 @@ impl Embedder<'_> {
             }
             let place = tile.row as usize * grid.columns as usize + tile.column as usize;
             let features = played.collected.features(found);
-            done.records.push(TileRecord {
-                cells: self.cells(origin, tile, &colours[place], nuclei),
-                embedding: played.collected.embedding(found).to_vec(),
-                features: features.iter().map(|feature| (feature.index, feature.value)).collect(),
-            });
+            let (cells, embedding) =
+                (self.cells(origin, tile, &colours[place], nuclei), played.collected.embedding(found));
+            match kept {
+                Kept::Tokens(tokens) => {
+                    let across = tokens.patches.isqrt().max(1);
+                    let patches = tokens.of_tile(tile.column, tile.row).into_iter();
+                    for (patch, token) in patches.zip(embedding.chunks_exact(tokens.width)) {
+                        let place = [patch % across, patch / across].map(|number| number.to_string());
+                        let cells = cells.iter().cloned().chain(place).collect();
+                        done.records.push(TileRecord { cells, embedding: token.to_vec(), features: Vec::new() });
+                    }
+                }
+                _ => done.records.push(TileRecord {
+                    cells,
+                    embedding: embedding.to_vec(),
+                    features: features.iter().map(|feature| (feature.index, feature.value)).collect(),
+                }),
+            }
         }
         Ok(done)
     }
 
     /// A tile's cells in the table.
-    fn cells(
-        &self,
-        origin: &Origin<'_>,
-        tile: &abi::TileResult,
-        colour: &TileColour,
-        nuclei: Nuclei,
-    ) -> [String; COLUMNS.len()] {
+    fn cells(&self, origin: &Origin<'_>, tile: &abi::TileResult, colour: &TileColour, nuclei: Nuclei) -> Vec<String> {
         let name = stem(origin.path);
         let number = |value: f64| if value.is_nan() { String::new() } else { format!("{value:.6}") };
         let mean = colour.mean();
@@ -141,7 +172,7 @@ impl Embedder<'_> {
             Field::Tile => name.clone(),
             Field::Grid => format!("{name}:{}:{}", tile.column, tile.row),
         };
-        [
+        vec![
             slide_of(&name, self.naming.slide_separator.as_deref()),
             origin.path.display().to_string(),
             tile_name,

@@ -13,7 +13,7 @@ use crate::resume;
 
 /// The key of a run with the bundle of this digest.
 pub(super) fn of(request: &Request, bundle: &[u8; 32]) -> String {
-    let Request { cutting, naming, background, setup, .. } = request;
+    let Request { cutting, naming, background, tokens, setup, .. } = request;
     // Where the engine runs changes no bit of what it computes.
     let EngineChoice { engine, tensorrt_library, isolation: _, plans, precision, cpu_precision, cpu_tuning, max_batch } =
         &setup.engine;
@@ -41,6 +41,11 @@ pub(super) fn of(request: &Request, bundle: &[u8; 32]) -> String {
     key.extend(cpu_tuning.as_ref().map(|file| ("cpu_tuning", json!(file.display().to_string()))));
     key.extend(cutting.selection.reader.map(|reader| ("reader", json!(format!("{reader:?}")))));
     key.extend(cutting.selection.scene.map(|scene| ("scene", json!(scene))));
+    if let Some(tokens) = tokens {
+        key.push(("patch_tokens", json!(tokens.tap)));
+        key.push(("tokens_per_tile", json!(tokens.per_tile)));
+        key.push(("token_seed", json!(tokens.seed)));
+    }
     resume::key(&key)
 }
 
@@ -75,6 +80,7 @@ fn cpu_precision_name(precision: i32) -> Value {
 mod tests {
     use super::super::embedder::Naming;
     use super::super::grid::Cutting;
+    use super::super::rows::TokensAsked;
     use super::*;
     use crate::host::Setup;
     use coverslip_slides::{ReaderKind, Selection};
@@ -89,6 +95,7 @@ mod tests {
             cutting: Cutting { selection: Selection::default(), field: Field::Grid, mpp: None, stretch: false },
             background: false,
             naming: Naming { slide_separator: None, scanner: String::new() },
+            tokens: None,
             setup: Setup {
                 engine: EngineChoice {
                     engine: abi::ENGINE_CPU,
@@ -135,6 +142,10 @@ mod tests {
         assert_eq!(of(&request, &[0xab; 32]), format!("{before}, cpu_tuning=\"/tuning\""));
         request.setup.engine.cpu_tuning = None;
         request.cutting.selection = Selection { reader: Some(ReaderKind::Own), scene: Some(2) };
-        assert_eq!(of(&request, &[0xab; 32]), before + ", reader=\"Own\", scene=2");
+        assert_eq!(of(&request, &[0xab; 32]), before.clone() + ", reader=\"Own\", scene=2");
+        request.cutting.selection = Selection::default();
+        request.tokens = Some(TokensAsked { tap: "last".into(), per_tile: 16, seed: 7 });
+        let tokens = ", patch_tokens=\"last\", tokens_per_tile=16, token_seed=7";
+        assert_eq!(of(&request, &[0xab; 32]), before + tokens);
     }
 }

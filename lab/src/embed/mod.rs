@@ -7,6 +7,7 @@ mod grid;
 mod inputs;
 mod key;
 mod request;
+mod rows;
 mod time_left;
 
 use std::error::Error;
@@ -19,16 +20,18 @@ use coverslip_bundle::{MANIFEST_FILE, Manifest};
 use coverslip_files::Claim;
 
 use crate::claim::{self, said};
-use crate::embeddings::{InputState, TapInfo, Writer};
+use crate::embeddings::{InputState, Writer};
 use crate::host::Session;
 use crate::term::stop_flag;
 use done::Done;
 use embedder::Embedder;
+use rows::Rows;
 use time_left::TimeLeft;
 
 pub(crate) use embedder::Naming;
 pub(crate) use grid::{Cutting, Field};
 pub(crate) use request::Request;
+pub(crate) use rows::TokensAsked;
 
 /// Between two commits.
 const COMMIT: Duration = Duration::from_secs(5);
@@ -42,31 +45,42 @@ pub(crate) fn run(request: &Request) -> Result<bool, Box<dyn Error>> {
     let stop = stop_flag();
     let claim = claim::beside(&request.out)?;
     let session = request.setup.open(|_, _| true)?;
-    let mut writer = writer(request, claim, &session)?;
+    let rows = rows(request, &session)?;
+    let mut writer = writer(request, claim, &session, &rows)?;
     let to_do = to_do(&inputs, &mut writer)?;
     let resumed = writer.tiles();
-    let done = embed(request, &session, to_do, &mut writer, &stop)?;
+    let done = embed(request, (&session, &rows), to_do, &mut writer, &stop)?;
     session.close()?;
     let mut out = crate::term::screen();
     if stop.load(Ordering::SeqCst) {
-        writeln!(out, "stopped after {} tiles; the same command goes on from there", writer.tiles())?;
+        writeln!(out, "stopped after {} {}; the same command goes on from there", writer.tiles(), rows.title())?;
         return Ok(false);
     }
     if writer.tiles() == 0 {
         return Err(done.nothing(request.cutting.field).into());
     }
     let tiles = writer.finish()?;
-    writeln!(out, "{}: {tiles} tiles ({resumed} of an earlier run), {}", request.out.display(), done.left_out())?;
+    writeln!(
+        out,
+        "{}: {tiles} {} ({resumed} of an earlier run), {}",
+        request.out.display(),
+        rows.title(),
+        done.left_out()
+    )?;
     Ok(true)
 }
 
-/// Begins the file, or goes on with one that was cut off.
-fn writer(request: &Request, claim: Claim, session: &Session) -> Result<Writer, Box<dyn Error>> {
+/// What the rows are, by the bundle's manifest.
+fn rows(request: &Request, session: &Session) -> Result<Rows, Box<dyn Error>> {
     let manifest: Manifest =
         coverslip_bundle::json::parse(&coverslip_files::read(&session.bundle.join(MANIFEST_FILE))?)?;
-    let taps = manifest.taps.iter().map(|tap| TapInfo { name: tap.name.clone(), width: manifest.tap_width(tap) });
-    let (key, k) = (key::of(request, &session.info.bundle_digest), session.info.features_per_tile as usize);
-    let mut writer = Writer::open(claim, taps.collect(), k, &key, request.force)?;
+    Ok(Rows::new(&manifest, request.tokens.as_ref(), session.info.features_per_tile as usize)?)
+}
+
+/// Begins the file, or goes on with one that was cut off.
+fn writer(request: &Request, claim: Claim, session: &Session, rows: &Rows) -> Result<Writer, Box<dyn Error>> {
+    let key = key::of(request, &session.info.bundle_digest);
+    let mut writer = Writer::open(claim, rows.content.clone(), &key, request.force)?;
     said(&writer.notes());
     Ok(writer)
 }
@@ -100,14 +114,14 @@ fn to_do<'p>(inputs: &'p [PathBuf], writer: &mut Writer) -> Result<Vec<ToDo<'p>>
 /// Embeds the inputs and commits every few seconds. Ends early where `stop` is set.
 fn embed(
     request: &Request,
-    session: &Session,
+    (session, rows): (&Session, &Rows),
     to_do: Vec<ToDo<'_>>,
     writer: &mut Writer,
     stop: &AtomicBool,
 ) -> Result<Done, Box<dyn Error>> {
     let Request { cutting, naming, background, .. } = request;
-    let embedder = Embedder { session, cutting, naming, background: *background, stop };
-    let mut time_left = TimeLeft::new(to_do.len(), writer.tiles());
+    let embedder = Embedder { session, cutting, naming, rows, background: *background, stop };
+    let mut time_left = TimeLeft::new(to_do.len(), writer.tiles() / rows.per_tile());
     let mut done = Done::default();
     let mut committed = Instant::now();
     for ToDo { path, name, state } in to_do {
@@ -118,7 +132,7 @@ fn embed(
         for record in &found.records {
             writer.push(record)?;
         }
-        time_left.input_done(writer.tiles());
+        time_left.input_done(writer.tiles() / rows.per_tile());
         done.add(&found);
         writer.end(&name, state)?;
         if committed.elapsed() > COMMIT {

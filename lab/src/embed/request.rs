@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::embedder::Naming;
 use super::grid::Cutting;
+use super::rows::TokensAsked;
 use crate::host::Setup;
 
 #[derive(Debug, Clone)]
@@ -18,5 +19,7 @@ pub(crate) struct Request {
     /// Whether tiles without tissue are embedded.
     pub(crate) background: bool,
     pub(crate) naming: Naming,
+    /// Patch tokens instead of pooled taps.
+    pub(crate) tokens: Option<TokensAsked>,
     pub(crate) setup: Setup,
 }

@@ -13,7 +13,7 @@ use super::error::{EmbeddingError, Result};
 use super::names::{self, FEATURE_INDEX, FEATURE_VALUE, PARQUET, SAFETENSORS};
 use super::parquet::ParquetFile;
 use super::slide_column::SlideColumn;
-use super::table::{Table, read_slides};
+use super::table::{Table, read_names, read_slides};
 
 /// Bytes that readers keep of a tile beside its embedding: its slide, its side of the split, its place in an order.
 const TILE_BYTES: u64 = 64;
@@ -165,6 +165,19 @@ impl EmbeddingFile {
             }
         }
         Ok(features)
+    }
+
+    /// What the rows are: `tiles`, or `tokens` of tiles.
+    ///
+    /// # Errors
+    /// When the table is missing or damaged.
+    pub(crate) fn rows_are(&self) -> Result<&'static str> {
+        let columns = match &self.store {
+            Store::Safetensors(_) => read_names(&self.table_path())?,
+            Store::Parquet(file) => file.names(),
+        };
+        let tokens = names::TOKEN_COLUMNS.iter().all(|name| columns.iter().any(|column| column == name));
+        Ok(if tokens { "tokens" } else { "tiles" })
     }
 
     /// The table of the tiles.

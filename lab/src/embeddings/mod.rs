@@ -20,7 +20,7 @@ mod table;
 mod thrift;
 mod writer;
 
-pub use content::{SparseFeatures, TapInfo};
+pub use content::{Content, SparseFeatures, TapInfo};
 pub(crate) use csv_file::open_csv;
 pub use error::{EmbeddingError, Result};
 pub use file::EmbeddingFile;

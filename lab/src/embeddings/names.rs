@@ -52,6 +52,9 @@ pub const COLUMNS: [&str; 17] = [
     SCENE,
 ];
 
+/// Two more, where a row is a patch token: its place among the tile's.
+pub(crate) const TOKEN_COLUMNS: [&str; 2] = ["token_column", "token_row"];
+
 /// The tensor of a tap: float \[tiles, width\].
 pub(super) fn tensor(tap: &str) -> String {
     ComposedGraph::embedding(tap)

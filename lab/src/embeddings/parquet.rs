@@ -23,7 +23,7 @@ use super::claims;
 use super::content::{SparseFeatures, TapInfo};
 use super::error::{EmbeddingError, Result};
 use super::extracts::Extracts;
-use super::names::{self, COLUMNS, FEATURE_INDEX, FEATURE_VALUE, IMAGE, SCANNER, SLIDE, TILE};
+use super::names::{self, FEATURE_INDEX, FEATURE_VALUE, IMAGE, SCANNER, SLIDE, TILE};
 use super::table::Table;
 
 /// Rows of a row group; one group is decoded at a time.
@@ -124,6 +124,12 @@ impl ParquetFile {
             features.value.extend(self.column::<FloatType>(value, group, rows, k)?);
         }
         Ok(Some(features))
+    }
+
+    /// The names of all columns.
+    pub(super) fn names(&self) -> Vec<String> {
+        let root = self.reader.metadata().file_metadata().schema();
+        root.get_fields().iter().map(|field| field.name().to_owned()).collect()
     }
 
     /// The table: every column that is not a list.
@@ -231,10 +237,12 @@ const TEXT: [&str; 4] = [SLIDE, IMAGE, TILE, SCANNER];
 /// The parts of a Parquet file, each read from its beginning.
 pub(super) struct Parts<'a> {
     pub(super) len: usize,
+    /// Of the table.
+    pub(super) columns: Vec<&'static str>,
     /// Taps with their values, float32 little-endian.
     pub(super) taps: Vec<(&'a TapInfo, Box<dyn Read>)>,
     pub(super) features: Option<FeatureParts>,
-    /// The table, in [`COLUMNS`].
+    /// The table, in [`Parts::columns`].
     pub(super) rows: csv::Reader<Extracts>,
 }
 
@@ -260,7 +268,7 @@ pub(super) fn write(file: File, mut parts: Parts<'_>) -> Written<()> {
     while left > 0 {
         let rows = left.min(GROUP);
         let mut group = writer.next_row_group()?;
-        write_rows(&mut group, &mut parts.rows, rows)?;
+        write_rows(&mut group, &parts.columns, &mut parts.rows, rows)?;
         for (tap, values) in &mut parts.taps {
             lists::<FloatType>(&mut group, quads(values, rows * tap.width)?.map(f32::from_le_bytes), tap.width)?;
         }
@@ -277,9 +285,9 @@ pub(super) fn write(file: File, mut parts: Parts<'_>) -> Written<()> {
 
 fn schema(parts: &Parts<'_>) -> String {
     let mut columns = String::new();
-    for name in COLUMNS {
-        let kind = if TEXT.contains(&name) { "binary" } else { "double" };
-        let text = if TEXT.contains(&name) { "(STRING)" } else { "" };
+    for name in &parts.columns {
+        let kind = if TEXT.contains(name) { "binary" } else { "double" };
+        let text = if TEXT.contains(name) { "(STRING)" } else { "" };
         columns += &format!("optional {kind} {name} {text};");
     }
     let mut list = |name: &str, kind: &str| {
@@ -295,9 +303,9 @@ fn schema(parts: &Parts<'_>) -> String {
     format!("message embeddings {{ {columns} }}")
 }
 
-fn write_rows(group: &mut Group<'_>, table: &mut csv::Reader<Extracts>, rows: usize) -> Written<()> {
+fn write_rows(group: &mut Group<'_>, columns: &[&str], table: &mut csv::Reader<Extracts>, rows: usize) -> Written<()> {
     let records: Vec<csv::StringRecord> = table.records().take(rows).collect::<std::result::Result<_, _>>()?;
-    for (at, name) in COLUMNS.iter().enumerate() {
+    for (at, name) in columns.iter().enumerate() {
         let cells: Vec<&str> = records.iter().map(|record| record.get(at).unwrap_or_default()).collect();
         let present: Vec<i16> = cells.iter().map(|cell| i16::from(!cell.is_empty())).collect();
         let cells = cells.into_iter().filter(|cell| !cell.is_empty());

@@ -80,6 +80,11 @@ impl Table {
     }
 }
 
+/// The names of the columns of a CSV.
+pub(super) fn read_names(path: &Path) -> Result<Vec<String>> {
+    header(&mut open(path)?, path)
+}
+
 /// The slides' column of a CSV as categories, without keeping the rest of the table.
 pub(super) fn read_slides(path: &Path, column: &SlideColumn) -> Result<Categories> {
     let mut reader = open(path)?;

@@ -8,18 +8,18 @@ use std::path::{Path, PathBuf};
 use coverslip_files::{Claim, FileSet, IntoClaim, append, folder_to_append};
 use serde_json::json;
 
-use super::content::TapInfo;
+use super::content::{Content, TapInfo};
 use super::error::{EmbeddingError, Result};
 use super::extracts::Extracts;
 use super::journal::{Extent, InputState, Journal, Written, length};
-use super::names::{self, COLUMNS, FEATURE_INDEX, FEATURE_VALUE, PARQUET, SAFETENSORS};
+use super::names::{self, FEATURE_INDEX, FEATURE_VALUE, PARQUET, SAFETENSORS};
 use super::parquet::{self, FeatureParts, Parts};
 
-/// One tile on its way into the file.
+/// One tile, or one of its tokens, on its way into the file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TileRecord {
-    /// Cells in the order of [`COLUMNS`]; empty where something is not known.
-    pub cells: [String; COLUMNS.len()],
+    /// Cells in the order of [`Content::columns`]; empty where something is not known.
+    pub cells: Vec<String>,
     /// The taps' embeddings one after the other.
     pub embedding: Vec<f32>,
     /// Active features, the largest first; at most k.
@@ -31,8 +31,7 @@ pub struct TileRecord {
 pub struct Writer {
     claim: Claim,
     folder: PathBuf,
-    taps: Vec<TapInfo>,
-    k: usize,
+    content: Content,
     journal: Journal,
     /// Where the input begins whose tiles are pushed.
     begun: Extent,
@@ -44,12 +43,12 @@ pub struct Writer {
 
 impl Writer {
     /// Begins `out` (.safetensors or .parquet; a path or a claim of one), or goes on where an earlier run with the same
-    /// `key` stopped. `k`: features per tile, 0 where there are none. `force`: a finished file may be replaced.
+    /// `key` stopped. `force`: a finished file may be replaced.
     ///
     /// # Errors
     /// When the place cannot be written or another run writes there, a file is there that no earlier run began, or an
     /// earlier run was made with another key.
-    pub fn open(out: impl IntoClaim, taps: Vec<TapInfo>, k: usize, key: &str, force: bool) -> Result<Self> {
+    pub fn open(out: impl IntoClaim, content: Content, key: &str, force: bool) -> Result<Self> {
         let mut claim = out.into_claim().map_err(|error| EmbeddingError(error.to_string()))?;
         let out = claim.place();
         let extension = out.extension().and_then(|e| e.to_str()).unwrap_or_default();
@@ -74,18 +73,17 @@ impl Writer {
                 EmbeddingError::at(&folder, &text)
             })
         };
-        let tiles = journal.tiles as u64;
+        let (tiles, k) = (journal.tiles as u64, content.k);
         let tap_file =
             |tap: &TapInfo| append(&names::tensor(&tap.name), tiles * 4 * tap.width as u64).map(BufWriter::new);
-        let taps_out = taps.iter().map(tap_file).collect::<Result<_>>()?;
+        let taps_out = content.taps.iter().map(tap_file).collect::<Result<_>>()?;
         let index_out = BufWriter::new(append(FEATURE_INDEX, tiles * 4 * k as u64)?);
         let value_out = BufWriter::new(append(FEATURE_VALUE, tiles * 4 * k as u64)?);
         let table = append(TABLE, journal.table_bytes)?;
         let mut writer = Self {
             claim,
             folder: folder.clone(),
-            taps,
-            k,
+            content,
             taps_out,
             index_out,
             value_out,
@@ -100,7 +98,7 @@ impl Writer {
 
     fn begin_table(&mut self) -> io::Result<()> {
         if self.journal.table_bytes == 0 {
-            self.table_out.write_record(COLUMNS)?;
+            self.table_out.write_record(self.content.columns())?;
         }
         self.begin_input()
     }
@@ -138,11 +136,11 @@ impl Writer {
     /// # Errors
     /// When the disk refuses it.
     pub fn push(&mut self, tile: &TileRecord) -> Result<()> {
-        let width: usize = self.taps.iter().map(|tap| tap.width).sum();
+        let width: usize = self.content.taps.iter().map(|tap| tap.width).sum();
         if tile.embedding.len() != width {
             return Err(EmbeddingError(format!(
                 "expected {width} values of {} taps in a tile, found {}; report this",
-                self.taps.len(),
+                self.content.taps.len(),
                 tile.embedding.len()
             )));
         }
@@ -153,12 +151,12 @@ impl Writer {
 
     fn write(&mut self, tile: &TileRecord) -> io::Result<()> {
         let mut rest = &tile.embedding[..];
-        for (tap, out) in self.taps.iter().zip(&mut self.taps_out) {
+        for (tap, out) in self.content.taps.iter().zip(&mut self.taps_out) {
             let (values, behind) = rest.split_at(tap.width);
             values.iter().try_for_each(|value| out.write_all(&value.to_le_bytes()))?;
             rest = behind;
         }
-        for place in 0..self.k {
+        for place in 0..self.content.k {
             let (index, value) = tile.features.get(place).copied().unwrap_or((0, 0.0));
             self.index_out.write_all(&(index as i32).to_le_bytes())?;
             self.value_out.write_all(&value.to_le_bytes())?;
@@ -241,10 +239,10 @@ impl Writer {
     fn header(&self) -> (String, Vec<(String, usize)>) {
         let n = self.journal.kept();
         let mut tensors: Vec<(String, &str, usize)> =
-            self.taps.iter().map(|tap| (names::tensor(&tap.name), "F32", tap.width)).collect();
-        if self.k > 0 {
-            tensors.push((FEATURE_INDEX.into(), "I32", self.k));
-            tensors.push((FEATURE_VALUE.into(), "F32", self.k));
+            self.content.taps.iter().map(|tap| (names::tensor(&tap.name), "F32", tap.width)).collect();
+        if self.content.k > 0 {
+            tensors.push((FEATURE_INDEX.into(), "I32", self.content.k));
+            tensors.push((FEATURE_VALUE.into(), "F32", self.content.k));
         }
         let mut header = serde_json::Map::new();
         let mut at = 0;
@@ -262,13 +260,13 @@ impl Writer {
     fn parts<'s>(&'s self) -> io::Result<Parts<'s>> {
         let boxed = |name: &str, width| self.values(name, width).map(|file| Box::new(file) as Box<dyn Read>);
         let tap = |tap: &'s TapInfo| Ok((tap, boxed(&names::tensor(&tap.name), tap.width)?));
-        let taps = self.taps.iter().map(tap).collect::<io::Result<_>>()?;
-        let features = match self.k {
+        let taps = self.content.taps.iter().map(tap).collect::<io::Result<_>>()?;
+        let features = match self.content.k {
             0 => None,
             k => Some(FeatureParts { k, index: boxed(FEATURE_INDEX, k)?, value: boxed(FEATURE_VALUE, k)? }),
         };
         let rows = csv::Reader::from_reader(self.table()?);
-        Ok(Parts { len: self.journal.kept(), taps, features, rows })
+        Ok(Parts { len: self.journal.kept(), columns: self.content.columns(), taps, features, rows })
     }
 
     /// The rows that are wanted.

@@ -24,6 +24,8 @@ pub enum ColumnKind {
     Colour,
     /// A feature of an SAE that nobody trained, as large and with as many features active.
     Random,
+    /// A feature of an SAE with a random decoder that stayed, and an encoder trained for it.
+    FrozenDecoder,
 }
 
 impl ColumnKind {
@@ -35,6 +37,7 @@ impl ColumnKind {
             ColumnKind::Component => "principal component",
             ColumnKind::Colour => "colour channel",
             ColumnKind::Random => "random SAE's feature",
+            ColumnKind::FrozenDecoder => "frozen random decoder's feature",
         }
     }
 

@@ -9,7 +9,10 @@ use super::file::Findings;
 pub struct SaeFindings {
     pub embeddings: String,
     pub tap: String,
-    /// Values per tile.
+    /// What a row is of: `tiles`, or patch `tokens` of them.
+    #[serde(default = "tiles")]
+    pub rows: String,
+    /// Values per row.
     pub width: usize,
     pub train_tiles: u64,
     pub held_out_tiles: u64,
@@ -54,6 +57,10 @@ pub struct SaeFigures {
     pub baselines: Vec<BaselineFigures>,
     /// (log10 of the frequency at the bin's lower end, features), in bins of half a decade.
     pub histogram: Vec<(f64, usize)>,
+}
+
+fn tiles() -> String {
+    "tiles".into()
 }
 
 fn slide() -> String {

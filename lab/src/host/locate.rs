@@ -4,6 +4,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use coverslip_bundle::MANIFEST_FILE;
+use coverslip_profile::PROFILE_FILE;
 
 /// The program that runs the engine in a process of its own. The library looks for it in its own folder.
 pub(crate) const WORKER: &str = if cfg!(windows) { "coverslip-worker.exe" } else { "coverslip-worker" };
@@ -70,4 +71,11 @@ pub(crate) fn bundle(given: Option<&Path>) -> Result<PathBuf, Box<dyn Error>> {
          --bundle"
             .into()
     })
+}
+
+/// The profile that goes with a bundle: the folder beside it, with `-profile` after the bundle's name.
+pub(crate) fn profile_beside(bundle: &Path) -> Option<PathBuf> {
+    let mut name = bundle.file_name()?.to_owned();
+    name.push("-profile");
+    Some(bundle.with_file_name(name)).filter(|path| path.join(PROFILE_FILE).is_file())
 }

@@ -19,7 +19,9 @@ pub(crate) use error::{HostError, text};
 pub(crate) use library::{Library, take_log};
 #[cfg(target_os = "linux")]
 pub(crate) use locate::standin as find_standin;
-pub(crate) use locate::{WORKER, bundle as find_bundle, library as find_library, worker as find_worker};
+pub(crate) use locate::{
+    WORKER, bundle as find_bundle, library as find_library, profile_beside, worker as find_worker,
+};
 pub(crate) use names::{ALERTS_BY_URGENCY, FLAGS, STATUSES, alert_name, precision_name, stage_name, status_name};
 pub(crate) use results::Results;
 pub(crate) use session::{SCANNER_ID, Session, Setup};

@@ -13,8 +13,8 @@ const LINK_NAME: &str = "libcoverslip.so";
 pub(super) struct Layout {
     /// The shared library.
     pub(super) library: String,
-    /// The worker, where the library looks for it. None: here there is none.
-    pub(super) worker: Option<String>,
+    /// The worker, where the library looks for it.
+    pub(super) worker: String,
     /// Symbolic links, and what they lead to.
     pub(super) links: Vec<(String, String)>,
     /// The property by which CMake tells the linker of the library.
@@ -32,7 +32,7 @@ impl Layout {
         if cfg!(windows) {
             return Ok(Layout {
                 library: "bin/coverslip.dll".into(),
-                worker: None,
+                worker: format!("bin/{WORKER}"),
                 links: Vec::new(),
                 linking: "IMPORTED_IMPLIB \"${_coverslip_prefix}/lib/coverslip.lib\"".into(),
                 made: vec![("lib/coverslip.lib".into(), import_library()?)],
@@ -45,7 +45,7 @@ impl Layout {
         let (real_name, soname) = (format!("{LINK_NAME}.{VERSION}"), format!("{LINK_NAME}.{contract}"));
         Ok(Layout {
             library: format!("lib/{real_name}"),
-            worker: Some(format!("lib/{WORKER}")),
+            worker: format!("lib/{WORKER}"),
             linking: format!("IMPORTED_SONAME \"{soname}\""),
             links: vec![(format!("lib/{soname}"), real_name), (format!("lib/{LINK_NAME}"), soname)],
             made: Vec::new(),

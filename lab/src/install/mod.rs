@@ -22,7 +22,7 @@ use layout::Layout;
 use sbom::{Product, sbom};
 
 use crate::claim;
-use crate::host::{Library, WORKER, find_library, find_worker};
+use crate::host::{Library, WORKER, find_library, find_worker, profile_beside};
 use crate::term::{Screen, screen};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -65,14 +65,13 @@ pub(crate) fn run(request: &Request) -> Outcome<()> {
     let layout = Layout::new(contract.0)?;
     let content = coverslip_files::read(library.path()).map_err(named(library.path()))?;
     let found = find_worker(library.path());
-    let worker = found.as_deref().filter(|path| layout.worker.is_some() && is_of_one_build(path, &content));
+    let worker = found.as_deref().filter(|path| is_of_one_build(path, &content));
     let worker = worker.map(|path| coverslip_files::read(path).map_err(named(path))).transpose()?;
     let (bills, mut unknown) = bills(layout.library_name(), &content, worker.as_deref())?;
     let mut files = vec![(layout.library.clone(), content, 0o755)];
-    match (&layout.worker, worker) {
-        (Some(place), Some(worker)) => files.push((place.clone(), worker, 0o755)),
-        (None, _) => unknown.push(format!("no {WORKER}: here the engine always runs in the host's process")),
-        (Some(_), None) => unknown.push(format!(
+    match worker {
+        Some(worker) => files.push((layout.worker.clone(), worker, 0o755)),
+        None => unknown.push(format!(
             "no {WORKER}: {}, so that the engine runs in the host's process; `cargo build --release` builds both",
             found.map_or_else(
                 || "it was not built".to_owned(),
@@ -98,7 +97,11 @@ pub(crate) fn run(request: &Request) -> Outcome<()> {
         written.line(format_args!("{unknown}"))?;
     }
     if let Some(bundle) = &request.bundle {
-        copy_bundle(bundle, &request.prefix.join("share/coverslip/bundles"), &mut written)?;
+        let bundles = request.prefix.join("share/coverslip/bundles");
+        copy_folder(bundle, &bundles, (coverslip_bundle::MANIFEST_FILE, "bundle"), &mut written)?;
+        if let Some(profile) = profile_beside(bundle) {
+            copy_folder(&profile, &bundles, (coverslip_profile::PROFILE_FILE, "profile"), &mut written)?;
+        }
     }
     written.line(format_args!("coverslip {VERSION}, contract {}.{}: done", contract.0, contract.1))
 }
@@ -180,9 +183,14 @@ fn settle(claim: &Claim, files: &[File], links: &[(String, String)]) -> io::Resu
 }
 
 /// Copies a bundle, a folder without folders, under its own name. One that is there already is replaced as a whole.
-fn copy_bundle(from: &Path, folder: &Path, written: &mut Written) -> Outcome<()> {
+fn copy_folder(
+    from: &Path,
+    folder: &Path,
+    (marker, kind): (&'static str, &'static str),
+    written: &mut Written,
+) -> Outcome<()> {
     let from = from.canonicalize().map_err(named(from))?;
-    let place = folder.join(from.file_name().ok_or("the bundle's path has no name")?);
+    let place = folder.join(from.file_name().ok_or_else(|| format!("the {kind}'s path has no name"))?);
     let claim = claim::beside(&place)?;
     let draft = Folder::beside(&claim)?;
     for entry in fs::read_dir(&from).map_err(named(&from))? {
@@ -191,7 +199,7 @@ fn copy_bundle(from: &Path, folder: &Path, written: &mut Written) -> Outcome<()>
             draft.copy(&entry.path(), entry.file_name().to_str().ok_or("a file's name is not UTF-8")?)?;
         }
     }
-    draft.settle(Replace { marker: coverslip_bundle::MANIFEST_FILE, kind: "bundle", force: true })?;
+    draft.settle(Replace { marker, kind, force: true })?;
     written.line(format_args!("{}", show(&place)))
 }
 

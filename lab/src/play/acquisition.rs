@@ -5,6 +5,7 @@ use coverslip_slides::{Mpp, SourceInfo};
 
 use super::field::FieldOfView;
 use super::frames::{Frames, Layout};
+use super::kept::Kept;
 
 /// How a whole slide is played.
 #[derive(Debug, Clone)]
@@ -70,6 +71,8 @@ pub(crate) struct Acquisition {
     pub(super) stain: i32,
     /// `COVERSLIP_SLIDE_*`.
     pub(crate) flags: u32,
+    /// Of each tile's embedding.
+    pub(crate) kept: Kept,
     pub(super) pace: Option<Pace>,
 }
 
@@ -92,6 +95,7 @@ impl Acquisition {
             alpha: 0.0,
             stain: abi::STAIN_UNKNOWN,
             flags: abi::SLIDE_EMBEDDINGS,
+            kept: Kept::All,
             pace: None,
         }
     }
@@ -122,6 +126,7 @@ impl Acquisition {
             alpha: settings.alpha,
             stain: settings.stain,
             flags: if settings.embeddings { abi::SLIDE_EMBEDDINGS } else { 0 },
+            kept: Kept::All,
             pace: settings.rate.map(|tiles_per_s| Pace {
                 tiles_per_s,
                 tile_pixels: f64::from(field.tile.0) * f64::from(field.tile.1),

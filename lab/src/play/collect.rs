@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use coverslip_plugin_abi as abi;
 
+use super::kept::Kept;
 use crate::host::Results;
 
 /// One tile's result. Its features and its embedding lie in the pools of [`Collected`].
@@ -35,9 +36,12 @@ impl Collected {
         });
     }
 
-    pub(super) fn take(&mut self, results: &Results) {
+    /// Appends results, with what is `kept` of their embeddings.
+    pub(super) fn take(&mut self, results: &Results, kept: &Kept) {
         for (result, features, embedding) in results.iter() {
-            self.push(result, features, embedding);
+            let mut part = Vec::new();
+            kept.push((result.column, result.row), embedding, &mut part);
+            self.push(result, features, &part);
         }
     }
 

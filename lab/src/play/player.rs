@@ -11,6 +11,7 @@ use coverslip_slides::{Rect, Scanned, SlideSource, SourceError, cut_out};
 use super::acquisition::Acquisition;
 use super::collect::Collected;
 use super::frames::Frame;
+use super::kept::Kept;
 use super::played::Played;
 use super::submitter::{Captured, Submitter};
 use super::watch::{Progress, Watch};
@@ -20,6 +21,12 @@ use crate::host::{HostError, Results, Session, Slide};
 const AHEAD: usize = 4;
 /// Results taken at a time.
 const BATCH: usize = 256;
+/// Values of embeddings taken at a time.
+const VALUES: usize = 1 << 24;
+/// Embeddings of more values, as of patch tokens, wait for this host in the plugin no further than it needs.
+const WIDE: u32 = 1 << 14;
+/// Values of such embeddings that may wait.
+const WAITING: u32 = 1 << 26;
 
 /// Plays the slide to its end, or until `stop` is set. `see` gets every frame as it is read, on the reading thread; of
 /// a frame that was scanned in part, it gets the parts.
@@ -36,6 +43,8 @@ pub(crate) fn play(
     stop: &AtomicBool,
 ) -> Result<Played, Box<dyn Error>> {
     let Acquisition { extent, frames, spread, .. } = acquisition;
+    let embeddings = acquisition.flags & abi::SLIDE_EMBEDDINGS != 0;
+    let width = if embeddings { session.info.embedding_width } else { 0 };
     let slide = session.runtime.begin(&acquisition.scanner_id, &acquisition.slide_id, |desc| {
         desc.color_state = abi::COLOR_UNKNOWN;
         (desc.mpp_x, desc.mpp_y) = acquisition.mpp;
@@ -45,10 +54,12 @@ pub(crate) fn play(
         desc.alpha = acquisition.alpha;
         desc.stain = acquisition.stain;
         desc.flags = acquisition.flags;
+        if width > WIDE {
+            desc.max_unpolled = (WAITING / width).max(AHEAD as u32);
+        }
     })?;
-    let embeddings = acquisition.flags & abi::SLIDE_EMBEDDINGS != 0;
-    let width = if embeddings { session.info.embedding_width } else { 0 };
-    let results = Results::new(BATCH, session.info.features_per_tile, width);
+    let at_a_time = (VALUES / width.max(1) as usize).clamp(1, BATCH);
+    let results = Results::new(at_a_time, session.info.features_per_tile, width);
     let (frames_out, frames_in) = sync_channel(AHEAD);
     let (used_out, used_in) = channel();
     let started = Instant::now();
@@ -56,7 +67,7 @@ pub(crate) fn play(
     let outcome = std::thread::scope(|scope| {
         let reader = scope.spawn(|| read(source, acquisition, see, frames_out, used_in, stop));
         let submitter = scope.spawn(|| submitter.submit_all(frames_in, used_out));
-        let received = receive(&slide, results, frames.list.len(), watch, stop);
+        let received = receive(&slide, (results, &acquisition.kept), frames.list.len(), watch, stop);
         if received.is_err() {
             stop.store(true, Ordering::SeqCst);
         }
@@ -131,7 +142,7 @@ fn read(
 /// Takes results and alerts until the slide is over. Each alert comes with the number of results before it.
 fn receive(
     slide: &Slide<'_>,
-    mut results: Results,
+    (mut results, kept): (Results, &Kept),
     all_frames: usize,
     watch: &mut dyn Watch,
     stop: &AtomicBool,
@@ -140,7 +151,7 @@ fn receive(
     let mut stopping = false;
     loop {
         let more = slide.wait(&mut results, Duration::from_millis(100))?;
-        collected.take(&results);
+        collected.take(&results, kept);
         for alert in slide.alerts()? {
             watch.alert(&alert);
             alerts.push((alert, collected.tiles.len()));

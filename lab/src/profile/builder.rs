@@ -5,7 +5,7 @@ use std::error::Error;
 use std::io::Write;
 use std::path::PathBuf;
 
-use coverslip_bundle::Bundle;
+use coverslip_bundle::{Bundle, Manifest};
 use coverslip_profile::{Check, Perturbation, Profile, Provenance, Scanner};
 use serde_json::json;
 
@@ -57,6 +57,7 @@ pub(crate) fn run(request: &Request, out: &mut dyn Write) -> Result<(), Box<dyn 
     let claim = claim::beside(&request.out)?;
     let sampler = Sampler::open(&request.setup, &request.sampling)?;
     let bundle = Bundle::open_trusted(sampler.bundle(), &request.setup.trust)?;
+    one_vector_per_tile(bundle.manifest())?;
     let builder = Builder { request, sampler, bundle, given: &given, halves: &halves };
     let sampled = builder.sampled()?;
     let mut screenings: Vec<Screening> = sampled.iter().map(|samples| Screening::by_pixels(samples)).collect();
@@ -93,6 +94,18 @@ fn novel(profile: &Profile, scanner: &Scanner, samples: &[Sample]) -> Vec<Vec<f6
         sample.tiles.iter().map(|tile| score(tile).unwrap_or(f64::NAN)).collect()
     };
     samples.iter().map(of).collect()
+}
+
+/// Refuses a bundle of the lab: a profile has means and a covariance of all that a tap says of a tile.
+fn one_vector_per_tile(manifest: &Manifest) -> Result<(), String> {
+    match manifest.taps.iter().find(|tap| manifest.patch_tokens(tap).is_some()) {
+        Some(tap) => Err(format!(
+            "expected a bundle whose taps have one vector per tile, found patch tokens in tap {}; build the profile with the \
+             bundle that goes to the scanner",
+            tap.name
+        )),
+        None => Ok(()),
+    }
 }
 
 /// Checks that the options and the scanners fit together.

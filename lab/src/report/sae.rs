@@ -18,11 +18,17 @@ impl Section for SaeFindings {
 /// SAEs beside each other, on slides held out.
 fn section(report: &SaeFindings) -> String {
     let text = format!(
-        "Trained on {} tiles' embeddings ({} values, tap {}) and measured on {} tiles of {} other {}s. FVU is the share of \
+        "Trained on {} {} ({} values, tap {}) and measured on {} of {} other {}s. FVU is the share of \
          the variance that an SAE loses: 0 keeps all, 1 is no better than the mean. Beside it stands what as many principal \
          components lose as features fire on a tile. A dead feature fires on none of these tiles; a dense one on more than a \
          tenth, which seldom has one meaning.",
-        report.train_tiles, report.width, report.tap, report.held_out_tiles, report.held_out_slides, report.grouped_by
+        report.train_tiles,
+        escape(&report.rows),
+        report.width,
+        report.tap,
+        report.held_out_tiles,
+        report.held_out_slides,
+        report.grouped_by
     );
     let row = |row: &SaeFigures| {
         vec![

@@ -83,6 +83,7 @@ pub(crate) fn run(options: &Options, out: &mut dyn Write) -> Result<(), Box<dyn 
     let found = SaeFindings {
         embeddings: options.embeddings.display().to_string(),
         tap: data.tap.clone(),
+        rows: data.file.rows_are()?.to_owned(),
         width: data.width,
         train_tiles: train.rows(),
         held_out_tiles: held_out.rows(),

@@ -9,8 +9,8 @@ use crate::term::paragraph;
 pub(super) fn print(found: &SaeFindings, out: &mut dyn Write) -> io::Result<()> {
     writeln!(
         out,
-        "tap {}, {} held-out tiles of {} {}s, {} to train on",
-        found.tap, found.held_out_tiles, found.held_out_slides, found.grouped_by, found.train_tiles
+        "tap {}, {} held-out {} of {} {}s, {} to train on",
+        found.tap, found.held_out_tiles, found.rows, found.held_out_slides, found.grouped_by, found.train_tiles
     )?;
     writeln!(
         out,
@@ -34,7 +34,7 @@ pub(super) fn print(found: &SaeFindings, out: &mut dyn Write) -> io::Result<()> 
     baselines(&found.saes, out)?;
     agreement(found, out)?;
     match &found.probes {
-        Some(probes) => probed(probes, out),
+        Some(probes) => probed(probes, &found.rows, out),
         None => Ok(()),
     }
 }
@@ -86,14 +86,14 @@ fn agreement(found: &SaeFindings, out: &mut dyn Write) -> io::Result<()> {
 }
 
 /// Labels read from few columns.
-fn probed(found: &ProbeFindings, out: &mut dyn Write) -> io::Result<()> {
+fn probed(found: &ProbeFindings, rows: &str, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out)?;
     write!(
         out,
         "{}",
         paragraph(&format!(
             "{} read from the k columns that tell most, on {}s that were held out: AUC (95 % interval), 0.5 is chance; {} \
-             tiles of {} {}s, {} kinds",
+             {rows} of {} {}s, {} kinds",
             found.label,
             found.grouped_by,
             found.tiles,

@@ -7,12 +7,15 @@ use std::path::Path;
 use coverslip_bundle::signature::Trust;
 use coverslip_profile::{Calibration, Check, Profile};
 
+use super::outputs::UsedProfile;
 use crate::host::SCANNER_ID;
 
 /// The false-alarm levels that a scanner's checks run at.
 pub(super) struct Levels {
     /// The name that the plugin is given.
     pub(super) scanner_id: String,
+    /// What the slide is held against.
+    pub(super) profile: Option<UsedProfile>,
     alpha: f64,
     calibration: Option<BTreeMap<Check, Calibration>>,
 }
@@ -31,7 +34,7 @@ impl Levels {
         let named = named.map(str::to_owned);
         let Some(path) = profile else {
             let scanner_id = named.unwrap_or_else(|| SCANNER_ID.to_owned());
-            return Ok(Levels { scanner_id, alpha, calibration: None });
+            return Ok(Levels { scanner_id, profile: None, alpha, calibration: None });
         };
         let (profile, ..) = Profile::open_trusted(path, trust)?;
         let ids: Vec<&str> = profile.scanners.iter().map(|scanner| scanner.id.as_str()).collect();
@@ -46,8 +49,16 @@ impl Levels {
                 .into());
             }
         };
-        let calibration = profile.scanner(&scanner_id).map(|scanner| scanner.calibration.clone());
-        Ok(Levels { scanner_id, alpha, calibration })
+        let scanner = profile.scanner(&scanner_id);
+        let calibration = scanner.map(|scanner| scanner.calibration.clone());
+        let used = UsedProfile {
+            path: path.display().to_string(),
+            name: profile.name.clone(),
+            scanner: scanner_id.clone(),
+            calibration_slides: scanner.map_or(0, |scanner| scanner.calibration_slides.len()),
+            simulated: profile.provenance.simulated,
+        };
+        Ok(Levels { scanner_id, profile: Some(used), alpha, calibration })
     }
 
     /// The level of the check with this bit: the one that was asked for, or a higher one where few tiles calibrate it.

@@ -1,5 +1,6 @@
 //! `coverslip scan`: the reference host. Plays a slide in scan order and writes what the plugin says about it.
 
+mod demo;
 mod levels;
 mod outputs;
 mod verdict;
@@ -62,10 +63,12 @@ pub(crate) fn run(scan: &Scan) -> Result<Ending, Box<dyn Error>> {
     let claim = claim::within(&scan.out)?;
     let drafts = outputs::prepare(&claim)?;
     let stop = stop_flag();
-    let session = open(&scan.setup, &stop)?;
-    let Setup { profile, trust, .. } = &scan.setup;
+    let setup =
+        if scan.slide.is_none() && scan.scanner.is_none() { &demo::held_against(&scan.setup) } else { &scan.setup };
+    let session = open(setup, &stop)?;
+    let Setup { profile, trust, .. } = setup;
     let levels = Levels::of(profile.as_deref(), trust, scan.scanner.as_deref(), scan.settings.alpha)?;
-    let scanned = scanned(scan, source.as_mut(), &mpp, &session, &levels.scanner_id, &stop)?;
+    let scanned = scanned(scan, source.as_mut(), &mpp, &session, &levels, &stop)?;
     let slide_json = outputs::slide_json(&scanned, &session);
     session.close()?;
 
@@ -104,16 +107,17 @@ fn scanned(
     source: &mut dyn SlideSource,
     mpp: &Mpp,
     session: &Session,
-    scanner_id: &str,
+    levels: &Levels,
     stop: &AtomicBool,
 ) -> Result<Scanned, Box<dyn Error>> {
     let info = source.info().clone();
-    let (acquisition, field) = Acquisition::whole_slide(&scan.settings, scanner_id, &session.info, &info, mpp)?;
+    let (acquisition, field) = Acquisition::whole_slide(&scan.settings, &levels.scanner_id, &session.info, &info, mpp)?;
     let mut thumbnail = Thumbnail::new(info.width, info.height);
     let mut see = |rect, pixels: &[u8]| thumbnail.add(rect, pixels);
     let played = play(session, &acquisition, source, &mut see, &mut StatusLine::new(true), stop)?;
     let strongest = outputs::strongest(&played.collected, session)?;
     let (mpp, settings) = (mpp.clone(), scan.settings.clone());
     let bundle = crate::host::text(&session.info.bundle_name);
-    Ok(Scanned { source: info, mpp, bundle, settings, field, thumbnail, strongest, played })
+    let profile = levels.profile.clone();
+    Ok(Scanned { source: info, mpp, bundle, profile, settings, field, thumbnail, strongest, played })
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use coverslip_lab::findings::counts::CountsFindings;
+use coverslip_lab::findings::counts::{CountsFindings, RepresentationFindings};
 use coverslip_lab::findings::reading::ColumnKind;
 use coverslip_testkit::{Scratch, demo_bundle};
 
@@ -38,14 +38,25 @@ fn the_feature_that_follows_a_count_is_found_and_holds_on_other_groups() {
     assert!(row.one.r.unwrap() > 0.9 && row.one.q2 > 0.8 && row.all.q2 > 0.7, "{row:?}");
     let dimensions = &report.representations[1];
     assert_eq!(dimensions.rows[0].best.as_ref().unwrap().column, "1");
-    let random = report.representations.last().unwrap();
+    let [.., random, frozen] = &report.representations[..] else { panic!("{report:?}") };
     assert_eq!((random.kind, random.rows.len()), (ColumnKind::Random, 2));
-    assert!(random.columns > 1 && random.tested > 0, "{random:?}");
+    assert_eq!((frozen.kind, frozen.rows.len()), (ColumnKind::FrozenDecoder, 2));
+    assert!([random, frozen].iter().all(|one| one.columns > 1 && one.tested > 0), "{random:?} {frozen:?}");
+    let r = |of: &RepresentationFindings| of.rows[0].best.as_ref().map(|best| best.pearson);
+    assert_ne!(r(random), r(frozen), "the encoder was not trained");
     assert!(features.rows[1].one.q2 < 0.3, "nothing follows the stroma: {:?}", features.rows[1]);
     // Binomial(40, 0.05) exceeds 6 with probability 0.3 %.
     assert!(report.shuffled.unwrap().with_discovery <= 6);
     let table = fs::read_to_string(folder.join("out/counts-features.csv")).unwrap();
     assert_eq!(table.lines().count(), 1 + 5 * 2);
+}
+
+#[test]
+fn a_frozen_decoder_is_left_out_where_its_encoder_has_no_steps() {
+    let scratch = Scratch::new("counts-no-baseline");
+    write(scratch.path(), 4);
+    let report = run_in(scratch.path(), &["--baseline-steps", "0"]).unwrap();
+    assert_eq!(report.representations.last().unwrap().kind, ColumnKind::Random);
 }
 
 #[test]

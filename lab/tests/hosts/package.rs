@@ -24,6 +24,11 @@ fn the_package_has_the_names_that_the_loader_expects() {
         let name = entry.expect("an entry").file_name();
         assert!(!name.to_string_lossy().starts_with('.'), "a draft was left behind: {name:?}");
     }
+    // The profile of the generated slides goes where `scan` looks for it, with the bundle that it belongs to.
+    let profile = crate::bundle(lib.parent().expect("the prefix")).with_file_name("demo-profile");
+    let (profile, _) = coverslip_profile::Profile::open(&profile).expect("the demo bundle's profile");
+    let bundle = coverslip_bundle::Bundle::open(&crate::bundle(lib.parent().expect("the prefix"))).expect("a bundle");
+    assert_eq!(profile.bundle, bundle.digest());
     // Nothing knows where it was made.
     for file in ["cmake/coverslip/coverslip-config.cmake", "pkgconfig/coverslip.pc"] {
         let text = std::fs::read_to_string(lib.join(file)).expect(file);

@@ -11,8 +11,7 @@ use coverslip_plugin_abi::LOG_ERROR;
 use coverslip_wire::batch::read_outputs;
 use coverslip_wire::control::read_loss;
 use coverslip_wire::frame::{CONTROL_BUDGET, Kind};
-use coverslip_wire::socket::Socket;
-use coverslip_wire::{Broken, Transport};
+use coverslip_wire::{Broken, Link, Transport};
 
 use super::post::{Post, Trouble};
 
@@ -22,7 +21,7 @@ const IN_VAIN: u32 = 12;
 pub(super) struct RemoteLane {
     post: Arc<Post>,
     /// The connection, and the number of its worker.
-    link: Option<(Socket, u64)>,
+    link: Option<(Link, u64)>,
     payload: Vec<u8>,
 }
 
@@ -33,7 +32,7 @@ impl RemoteLane {
             Ok(link) => lane.link = Some(link),
             // The first batch sees to it.
             Err(Trouble::Died(number, loss)) => {
-                post.bury(number, &loss, true);
+                post.bury(number, loss, true);
             }
             Err(Trouble::Lost(loss)) => return Err(Failure::Lost(loss)),
             Err(Trouble::Batch(error)) => return Err(error.into()),
@@ -101,7 +100,7 @@ impl Lane for RemoteLane {
             Err(Trouble::Batch(error)) => Err(Failure::Batch(error)),
             Err(Trouble::Lost(loss)) => Err(Failure::Lost(loss)),
             Err(Trouble::Died(number, loss)) => {
-                post.bury(number, &loss, true);
+                let loss = post.bury(number, loss, true);
                 self.recover(number, tiles, outputs, loss)
             }
         }
@@ -158,9 +157,9 @@ impl Hunt<'_> {
             }
             Err(Trouble::Lost(loss)) => Err(Failure::Lost(loss)),
             Err(Trouble::Died(number, loss)) => {
-                self.lane.post.bury(number, &loss, false);
+                self.last = self.lane.post.bury(number, loss, false);
                 self.ended.push(number);
-                (self.in_vain, self.last) = (self.in_vain + 1, loss);
+                self.in_vain += 1;
                 if self.in_vain > IN_VAIN { Err(self.hopeless()) } else { Ok(false) }
             }
         }

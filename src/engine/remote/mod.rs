@@ -1,6 +1,6 @@
 //! An engine in a process of its own, the worker. Nothing of CUDA's is loaded here.
 //!
-//! `order` says what a worker is started with, `process` starts, ends and buries one, `post` keeps one at work and starts
+//! `order` says what a worker is started with, `process` starts, ends and buries one on each system, `post` keeps one at work and starts
 //! the next, `lane` runs batches on it and runs again what was lost with one, `crashes` counts. Everything here happens on
 //! threads of the plugin.
 

@@ -8,12 +8,11 @@ use coverslip_engine::{About, Loss, Tell};
 use coverslip_plugin_abi as abi;
 use coverslip_wire::control::{Hello, LogLine, Opened, Progress, read_loss};
 use coverslip_wire::frame::{CONTROL_BUDGET, Kind};
-use coverslip_wire::socket::Socket;
-use coverslip_wire::{Broken, Due, Transport};
+use coverslip_wire::{Broken, Due, Link, Transport};
 
 use super::crashes::{Crashes, MOST};
 use super::order::Order;
-use super::process::{Environment, Process, closed, environment};
+use super::process::{Ended, Environment, Process, closed, environment};
 use crate::restarts::Restarted;
 
 /// Time for a program to start and to say who it is.
@@ -65,13 +64,25 @@ struct State {
     crashes: Crashes,
     /// No worker is started any more, and why.
     lost: Option<Loss>,
+    /// The worker that ended last by itself, and how.
+    ended: Option<(u64, Ended)>,
     /// Killed, and not ended yet.
     unburied: Vec<Arc<Process>>,
 }
 
+impl State {
+    /// The loss of this worker, with what the system says of its end.
+    fn how_ended(&self, number: u64, loss: Loss) -> Loss {
+        match self.ended {
+            Some((ended, how)) if ended == number => with_end(loss, how),
+            _ => loss,
+        }
+    }
+}
+
 struct Worker {
     process: Arc<Process>,
-    control: Socket,
+    control: Link,
 }
 
 /// Why a batch has no outputs.
@@ -130,8 +141,8 @@ impl Post {
     /// Starts a worker, which opens the engine.
     fn start(&self, unburied: &mut Vec<Arc<Process>>, tell: &Tell<'_>) -> Result<(Worker, Opened), Loss> {
         let no_worker = |error| Loss { reason: abi::REASON_NO_WORKER, error };
-        let (control, there) = Socket::pair().map_err(|broken| no_worker(self.broken(broken, "started").error))?;
-        let process = Arc::new(Process::start(&self.order.program, &self.environment, there).map_err(no_worker)?);
+        let (process, control) = Process::start(&self.order.program, &self.environment).map_err(no_worker)?;
+        let process = Arc::new(process);
         *self.process.lock().unwrap_or_else(PoisonError::into_inner) = Some(process.clone());
         if self.is_ended() {
             process.kill();
@@ -140,14 +151,18 @@ impl Post {
         match self.greet(&mut worker.control).and_then(|()| self.await_opened(&mut worker.control, tell)) {
             Ok(opened) => Ok((worker, opened)),
             Err(loss) => {
+                let ended = ended_by_itself(&worker.process, &loss);
                 bury(worker.process, unburied);
-                Err(loss)
+                Err(match ended {
+                    Some(how) => with_end(loss, how),
+                    None => loss,
+                })
             }
         }
     }
 
     /// Both say who they are.
-    fn greet(&self, control: &mut Socket) -> Result<(), Loss> {
+    fn greet(&self, control: &mut Link) -> Result<(), Loss> {
         let (due, mut payload) = (within(GREETING), Vec::new());
         let hello = Hello { build: BUILD.into(), process: std::process::id() };
         let greeted = control.send(Kind::Hello, &[&hello.write()], due);
@@ -169,7 +184,7 @@ impl Post {
     }
 
     /// Says what to open, and waits until it is.
-    fn await_opened(&self, control: &mut Socket, tell: &Tell<'_>) -> Result<Opened, Loss> {
+    fn await_opened(&self, control: &mut Link, tell: &Tell<'_>) -> Result<Opened, Loss> {
         let silence = self.order.timeout.map(|timeout| (timeout * SILENCES).max(SILENCE));
         let broken = |broken| self.broken(broken, "opened the engine");
         control.send(Kind::Open, &[&self.order.open.write()], within(SOON)).map_err(broken)?;
@@ -235,14 +250,15 @@ impl Post {
     // -- for lanes ------------------------------------------------------------------------------------------------
 
     /// A connection to a lane of the worker of now, which is started if there is none; and the worker's number.
-    pub(super) fn connect(&self) -> Result<(Socket, u64), Trouble> {
+    pub(super) fn connect(&self) -> Result<(Link, u64), Trouble> {
         let mut state = self.lock();
         self.man(&mut state)?;
         let number = state.number;
         let died = |broken| Trouble::Died(number, self.broken(broken, "took a lane"));
         let none = || Trouble::Batch(closed());
-        let (mut here, there) = Socket::pair().map_err(|_| none())?;
-        state.worker.as_mut().ok_or_else(none)?.control.send_socket(Kind::Lane, &there, within(SOON)).map_err(died)?;
+        let (mut here, there) = Link::pair().map_err(|_| none())?;
+        let Worker { process, control } = state.worker.as_mut().ok_or_else(none)?;
+        process.pass(control, &there, within(SOON)).map_err(died)?;
         drop(state);
         // The worker's end is the worker's alone: its end must end the wait.
         drop(there);
@@ -329,7 +345,7 @@ impl Post {
         }
     }
 
-    fn drain(&self, control: &mut Socket) {
+    fn drain(&self, control: &mut Link) {
         let mut payload = Vec::new();
         while let Ok(Some(kind)) = control.receive_ready(&mut payload, CONTROL_BUDGET, within(SOON)) {
             if kind == Kind::Log {
@@ -345,23 +361,28 @@ impl Post {
     }
 
     /// The worker of this number is of no use any more. The lane that sees it first kills it. `counts`: its end does, until
-    /// a tile is found to be to blame.
-    pub(super) fn bury(&self, number: u64, loss: &Loss, counts: bool) {
+    /// a tile is found to be to blame. The loss says then how the worker ended, as far as the system knows.
+    pub(super) fn bury(&self, number: u64, mut loss: Loss, counts: bool) -> Loss {
         let mut state = self.lock();
         if counts {
             // Before another lane starts the next.
             state.crashes.add(number, Instant::now());
         }
-        if state.number != number {
-            return;
+        if state.number != number || state.worker.is_none() {
+            return state.how_ended(number, loss);
         }
-        let Some(mut worker) = state.worker.take() else { return };
+        let Some(mut worker) = state.worker.take() else { return loss };
         self.drain(&mut worker.control);
         self.set_process_number(0);
         state.reason = loss.reason;
+        if let Some(how) = ended_by_itself(&worker.process, &loss) {
+            state.ended = Some((number, how));
+            loss = with_end(loss, how);
+        }
         bury(worker.process, &mut state.unburied);
         let text = loss.error.text();
         self.order.log.write(abi::LOG_ERROR, format_args!("the worker is started again: {text}"));
+        loss
     }
 
     /// What a recovery has come to: a tile is to blame for the ends of these workers, or nobody knows why. The first of them
@@ -429,6 +450,22 @@ impl Post {
         };
         Loss { reason, error }
     }
+}
+
+/// How a worker has ended that nobody has killed. Its connection ends before it does; one that hangs, or speaks nonsense,
+/// has not ended.
+fn ended_by_itself(process: &Process, loss: &Loss) -> Option<Ended> {
+    let may_have = matches!(loss.reason, abi::REASON_WORKER_CRASHED | abi::REASON_NO_WORKER);
+    if may_have && process.ended_within(GRACE) { process.ended() } else { None }
+}
+
+/// The loss, with what the system says of the worker's end.
+fn with_end(loss: Loss, how: Ended) -> Loss {
+    if !matches!(loss.reason, abi::REASON_WORKER_CRASHED | abi::REASON_NO_WORKER) {
+        return loss;
+    }
+    let error = error!(ENGINE_UNAVAILABLE, "{}; it ended {how}", loss.error.text());
+    Loss { reason: loss.reason, error: error.with_native(how.number()) }
 }
 
 /// Kills a worker. One that does not end is left for later.

@@ -1,4 +1,5 @@
-//! FOCUS_LOSS: a run of tissue tiles out of focus, within one strip. Single tiles are folds and thick tissue.
+//! FOCUS_LOSS: a run of tissue tiles out of focus, within one strip. Single tiles are folds and thick tissue. Where tiles lie
+//! across the border of two strips, tiles of both end in turn, so each strip has a run of its own.
 //!
 //! Without a profile a run of five. With one, the run is as long as it must be for false alarms per slide to stay within
 //! α: with tiles flagged in runs of geometric lengths (the next tile of a run is flagged with probability q), a slide of
@@ -15,9 +16,13 @@ use super::finding::{Finding, Known, Since, tile_box};
 use super::scene::Scene;
 use crate::tiles::grid::Rect;
 
+/// Strips whose tiles end among each other's. A tile that is left over from an earlier one begins it anew.
+const OPEN_STRIPS: usize = 4;
+
 pub(super) struct FocusRule {
     level: Option<Level>,
-    run: Option<Run>,
+    /// The strips that tiles came from last; the newest is the last one.
+    strips: Vec<Strip>,
     known: Known,
     tiles: u64,
     /// Runs that have ended, and their tiles.
@@ -34,9 +39,13 @@ struct Level {
     tiles: f64,
 }
 
+struct Strip {
+    id: u64,
+    run: Option<Run>,
+}
+
 struct Run {
     tiles: u64,
-    strip: u64,
     area: Rect,
     since: Since,
 }
@@ -49,7 +58,7 @@ impl FocusRule {
         };
         FocusRule {
             level: scene.calibrated.and_then(level),
-            run: None,
+            strips: Vec::with_capacity(OPEN_STRIPS),
             known: Known::default(),
             tiles: 0,
             ended: (0, 0),
@@ -63,15 +72,15 @@ impl FocusRule {
             return None; // too little tissue to judge: neither sharp nor blurry
         }
         self.tiles += 1;
-        if !blurry || self.run.as_ref().is_some_and(|run| run.strip != record.group_id) {
-            self.end_run();
-        }
+        let at = self.strip(record.group_id);
         if !blurry {
+            let run = self.strips[at].run.take();
+            self.end(run);
             return None;
         }
         let needed = self.needed();
         let area = tile_box(record);
-        let run = self.run.get_or_insert(Run { tiles: 0, strip: record.group_id, area, since: Since::of(record) });
+        let run = self.strips[at].run.get_or_insert(Run { tiles: 0, area, since: Since::of(record) });
         run.tiles += 1;
         run.area = run.area.union(&area);
         if run.tiles < needed || !self.known.is_new(&run.area) {
@@ -87,8 +96,21 @@ impl FocusRule {
         })
     }
 
-    fn end_run(&mut self) {
-        if let Some(run) = self.run.take() {
+    /// Where a strip stands. A new one takes the place of the oldest, whose run has ended.
+    fn strip(&mut self, id: u64) -> usize {
+        if let Some(at) = self.strips.iter().position(|strip| strip.id == id) {
+            return at;
+        }
+        if self.strips.len() == OPEN_STRIPS {
+            let oldest = self.strips.remove(0);
+            self.end(oldest.run);
+        }
+        self.strips.push(Strip { id, run: None });
+        self.strips.len() - 1
+    }
+
+    fn end(&mut self, run: Option<Run>) {
+        if let Some(run) = run {
             self.ended = (self.ended.0 + 1, self.ended.1 + run.tiles);
         }
     }
@@ -110,7 +132,7 @@ mod tests {
     use super::*;
 
     fn rule(level: Option<Level>) -> FocusRule {
-        FocusRule { level, run: None, known: Known::default(), tiles: 0, ended: (0, 0) }
+        FocusRule { level, strips: Vec::new(), known: Known::default(), tiles: 0, ended: (0, 0) }
     }
 
     fn level() -> Option<Level> {
@@ -145,6 +167,24 @@ mod tests {
         assert!(found(&mut rule(None), (0..100).map(|i| of(i, i as i64, i % 5 != 0))).is_empty());
         let strips = (0..100).map(|i| TileResult { group_id: i / 4, ..of(i, i as i64, true) });
         assert!(found(&mut rule(None), strips).is_empty());
+    }
+
+    #[test]
+    fn tiles_of_two_strips_that_end_in_turn_leave_each_its_run() {
+        let of_strip = |i: u64, blurry| TileResult { group_id: 1 + i % 2, ..of(i, (i / 2) as i64, blurry) };
+        // One strip is blurred, and the other sharp.
+        let found = found(&mut rule(None), (0..20).map(|i| of_strip(i, i % 2 == 0)));
+        assert_eq!(found.len(), 1);
+        assert_eq!((found[0].strength, found[0].since.sequence), (FOCUS_RUN as f64, 0));
+    }
+
+    #[test]
+    fn a_strip_that_is_over_counts_its_run() {
+        let mut rule = rule(None);
+        let strips = 3 * OPEN_STRIPS as u64;
+        found(&mut rule, (0..2 * strips).map(|i| TileResult { group_id: i / 2, ..of(i, i as i64, true) }));
+        let over = strips - OPEN_STRIPS as u64;
+        assert_eq!((rule.strips.len(), rule.ended), (OPEN_STRIPS, (over, 2 * over)));
     }
 
     #[test]

@@ -101,7 +101,7 @@ def peaks(folder):
     program = folder / "peak"
     subprocess.run(["cc", "-O3", "-o", program, HERE / "peak.c"], check=True)
     flags = Path("/proc/cpuinfo").read_text()
-    kinds = {"avx2": "avx2", "avx512f": "avx512", "avx512_bf16": "bf16", "avx512_vnni": "vnni"}
+    kinds = {"avx2": "avx2", "avx512f": "avx512", "avx512_bf16": "bf16", "avx512_fp16": "fp16", "avx512_vnni": "vnni"}
     here = [kind for flag, kind in kinds.items() if flag in flags]
     return lambda: {k: float(v) for k, v in (l.split() for l in subprocess.check_output([program, *here], text=True).splitlines())}
 

@@ -1,5 +1,5 @@
 /* The core's peak: multiply-adds on registers alone. Prints GMAC/s of CPU time for every argument: avx2, avx512,
-   bf16, vnni. */
+   bf16, fp16, vnni. */
 #include <immintrin.h>
 #include <stdio.h>
 #include <string.h>
@@ -58,6 +58,16 @@ __attribute__((target("avx512f,avx512bf16"))) static float bf16(float x)
 #undef STEP
 }
 
+__attribute__((target("avx512f,avx512fp16"))) static float fp16(float x)
+{
+    __m512h a = _mm512_castps_ph(_mm512_set1_ps(x));
+#define TYPE __m512h
+#define STEP(s) _mm512_fmadd_ph(a, a, s)
+    LOOP()
+#undef TYPE
+#undef STEP
+}
+
 __attribute__((target("avx512f,avx512vnni"))) static float vnni(float x)
 {
     __m512 a = _mm512_set1_ps(x);
@@ -70,9 +80,18 @@ __attribute__((target("avx512f,avx512vnni"))) static float vnni(float x)
 int main(int count, char **names)
 {
     for (int i = 1; i < count; i++) {
-        int lanes = strcmp(names[i], "avx2") == 0 ? 8 : strcmp(names[i], "avx512") == 0 ? 16 : strcmp(names[i], "bf16") == 0 ? 32 : 64;
+        static const struct {
+            const char *name;
+            int lanes;
+            float (*run)(float);
+        } kinds[] = {{"avx2", 8, avx2}, {"avx512", 16, avx512}, {"bf16", 32, bf16}, {"fp16", 32, fp16}, {"vnni", 64, vnni}};
+        int kind = 4;
+        while (kind > 0 && strcmp(names[i], kinds[kind].name) != 0) {
+            kind--;
+        }
+        int lanes = kinds[kind].lanes;
         double before = seconds();
-        volatile float sum = lanes == 8 ? avx2(1e-3f) : lanes == 16 ? avx512(1e-3f) : lanes == 32 ? bf16(1e-3f) : vnni(1e-3f);
+        volatile float sum = kinds[kind].run(1e-3f);
         (void)sum;
         printf("%s %.2f\n", names[i], TIMES / 12 * 12 * lanes / (seconds() - before) / 1e9);
     }

@@ -72,4 +72,5 @@ def main():
     json.dump({"args": vars(args), "found": found}, open(args.out, "w"), indent=1)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -112,16 +112,21 @@ fn vit_tokens(
     for tap in &manifest.taps {
         let norm = if tap.final_norm() { Some(weights.final_norm()?) } else { None };
         let value = tap.after_block().and_then(|block| after_block.get(block)).cloned().unwrap_or_default();
-        all.push(Tokens { value, prefix: vit.prefix_tokens(), width: vit.embed_dim, norm });
+        let (prefix, patches) = (vit.prefix_tokens(), vit.patches(manifest.side));
+        all.push(Tokens { value, prefix, width: vit.embed_dim, patches, norm });
     }
     Ok(all)
 }
 
 fn copied_tokens(tap: &Tap) -> Option<Tokens> {
     match &tap.source {
-        TapSource::Tensor { tensor, width, prefix_tokens } => {
-            Some(Tokens { value: splice::renamed(tensor), prefix: *prefix_tokens, width: *width, norm: None })
-        }
+        TapSource::Tensor { tensor, width, prefix_tokens, patches } => Some(Tokens {
+            value: splice::renamed(tensor),
+            prefix: *prefix_tokens,
+            width: *width,
+            patches: *patches,
+            norm: None,
+        }),
         TapSource::Block { .. } => None,
     }
 }

@@ -12,6 +12,8 @@ pub(super) struct Tokens {
     pub(super) prefix: usize,
     /// Values per token.
     pub(super) width: usize,
+    /// Patches of a tile; 0 where no tap has them one by one.
+    pub(super) patches: usize,
     /// The norm applied to each token before pooling.
     pub(super) norm: Option<Norm>,
 }
@@ -26,6 +28,10 @@ impl Tokens {
                 let class = self.class_token(graph, &format!("{output}.class"));
                 let mean = self.mean(graph, &format!("{output}.mean"));
                 graph.concat(output, &[&class, &mean])
+            }
+            Pooling::PatchTokens => {
+                let tokens = self.patch_tokens(graph, output);
+                graph.reshape(output, &tokens, &[-1, (self.patches * self.width) as i64])
             }
             Pooling::None => graph.reshape(output, &self.value, &[-1, self.width as i64]),
         };
@@ -43,6 +49,12 @@ impl Tokens {
     }
 
     fn mean(&self, graph: &mut Graph, output: &str) -> String {
+        let tokens = self.patch_tokens(graph, output);
+        graph.reduce(output, "ReduceMean", &tokens, 1, false)
+    }
+
+    /// The tokens without class token and registers, normed.
+    fn patch_tokens(&self, graph: &mut Graph, output: &str) -> String {
         let mut tokens = self.value.clone();
         if self.prefix > 0 {
             // ONNX clamps an end beyond the axis.
@@ -51,6 +63,6 @@ impl Tokens {
         if let Some(norm) = &self.norm {
             tokens = graph.layer_norm(&format!("{output}.normed"), &tokens, norm);
         }
-        graph.reduce(output, "ReduceMean", &tokens, 1, false)
+        tokens
     }
 }

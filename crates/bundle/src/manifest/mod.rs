@@ -165,6 +165,9 @@ pub enum Pooling {
     MeanPatchTokens,
     /// The class token followed by the mean of the patch tokens: twice the width.
     ClassAndMean,
+    /// No pooling, of all patch tokens: they lie one after the other, row by row of their grid. For training on tokens
+    /// in the lab; neither an SAE of the bundle nor a profile reads such a tap.
+    PatchTokens,
     /// No pooling: the tensor has one vector per tile already (ONNX models only).
     None,
 }
@@ -199,6 +202,8 @@ pub enum TapSource {
         width: usize,
         /// Tokens before the patches: class token and registers.
         prefix_tokens: usize,
+        /// Patches of a tile, with [`Pooling::PatchTokens`]; else 0.
+        patches: usize,
     },
 }
 
@@ -217,6 +222,8 @@ struct TapFields {
     width: Option<usize>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     prefix_tokens: Option<usize>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    patches: Option<usize>,
     pooling: Pooling,
 }
 
@@ -231,6 +238,7 @@ impl TryFrom<TapFields> for Tap {
                 tensor: None,
                 width: None,
                 prefix_tokens: None,
+                patches: None,
                 ..
             } => TapSource::Block { after_block, final_norm: final_norm.unwrap_or(false) },
             TapFields {
@@ -239,12 +247,19 @@ impl TryFrom<TapFields> for Tap {
                 tensor: Some(tensor),
                 width: Some(width),
                 prefix_tokens,
+                patches,
+                pooling,
                 ..
-            } => TapSource::Tensor { tensor, width, prefix_tokens: prefix_tokens.unwrap_or(0) },
+            } if patches.is_some() == (pooling == Pooling::PatchTokens) => TapSource::Tensor {
+                tensor,
+                width,
+                prefix_tokens: prefix_tokens.unwrap_or(0),
+                patches: patches.unwrap_or(0),
+            },
             _ => {
                 return Err(format!(
                     "tap `{}`: expected `after_block` (with `final_norm`), or `tensor` and `width` (with \
-                     `prefix_tokens`)",
+                     `prefix_tokens`, and with `patches` where the pooling is `patch_tokens`)",
                     fields.name.escape_default()
                 ));
             }
@@ -262,13 +277,15 @@ impl From<Tap> for TapFields {
             tensor: None,
             width: None,
             prefix_tokens: None,
+            patches: None,
             pooling: tap.pooling,
         };
         match tap.source {
             TapSource::Block { after_block, final_norm } => {
                 (fields.after_block, fields.final_norm) = (Some(after_block), Some(final_norm));
             }
-            TapSource::Tensor { tensor, width, prefix_tokens } => {
+            TapSource::Tensor { tensor, width, prefix_tokens, patches } => {
+                fields.patches = (tap.pooling == Pooling::PatchTokens).then_some(patches);
                 (fields.tensor, fields.width, fields.prefix_tokens) = (Some(tensor), Some(width), Some(prefix_tokens));
             }
         }
@@ -277,17 +294,23 @@ impl From<Tap> for TapFields {
 }
 
 impl Tap {
-    /// Width of the tap's embedding in a model of this architecture.
-    pub fn width(&self, architecture: &Architecture) -> usize {
-        let token = match (&self.source, architecture) {
-            (TapSource::Tensor { width, .. }, _) => *width,
-            (TapSource::Block { .. }, Architecture::Vit(vit)) => vit.embed_dim,
-            // Only in an unchecked manifest.
-            (TapSource::Block { .. }, Architecture::Onnx(_)) => 0,
-        };
+    /// Width of the tap's embedding in a model of this architecture and input.
+    pub fn width(&self, architecture: &Architecture, side: usize) -> usize {
+        let (token, patches) = self.tokens(architecture, side);
         match self.pooling {
             Pooling::ClassToken | Pooling::MeanPatchTokens | Pooling::None => token,
             Pooling::ClassAndMean => 2 * token,
+            Pooling::PatchTokens => token.saturating_mul(patches),
+        }
+    }
+
+    /// Width of a token, and patches of a tile.
+    fn tokens(&self, architecture: &Architecture, side: usize) -> (usize, usize) {
+        match (&self.source, architecture) {
+            (TapSource::Tensor { width, patches, .. }, _) => (*width, *patches),
+            (TapSource::Block { .. }, Architecture::Vit(vit)) => (vit.embed_dim, vit.patches(side)),
+            // Only in an unchecked manifest.
+            (TapSource::Block { .. }, Architecture::Onnx(_)) => (0, 0),
         }
     }
 
@@ -333,7 +356,12 @@ impl Vit {
 impl Manifest {
     /// Width of a tap's embedding.
     pub fn tap_width(&self, tap: &Tap) -> usize {
-        tap.width(&self.architecture)
+        tap.width(&self.architecture, self.side)
+    }
+
+    /// Width of a patch token and the number of patches, of a tap that has them one by one.
+    pub fn patch_tokens(&self, tap: &Tap) -> Option<(usize, usize)> {
+        (tap.pooling == Pooling::PatchTokens).then(|| tap.tokens(&self.architecture, self.side))
     }
 
     /// Number of a ViT's blocks that the taps need: those up to the last tap.

@@ -43,10 +43,10 @@ pub(super) fn taps(
     let mut taps = Vec::with_capacity(spec.taps.len());
     for tap in &spec.taps {
         let shape = found.get(&tap.tensor).map(|probed| &probed.shape[..]).unwrap_or_default();
-        let (width, prefix_tokens) = match (shape, tap.pooling) {
-            ([1, width], Pooling::None) => (*width, 0),
+        let (width, prefix_tokens, tokens) = match (shape, tap.pooling) {
+            ([1, width], Pooling::None) => (*width, 0, 0),
             ([1, tokens, width], pooling) if pooling != Pooling::None => {
-                (*width, prefix(tap, *tokens, source, side, notes)?)
+                (*width, prefix(tap, *tokens, source, side, notes)?, *tokens)
             }
             _ => fail!(
                 Invalid,
@@ -56,7 +56,8 @@ pub(super) fn taps(
                 tap.tensor.escape_default()
             ),
         };
-        let tensor = TapSource::Tensor { tensor: tap.tensor.clone(), width, prefix_tokens };
+        let patches = if tap.pooling == Pooling::PatchTokens { tokens - prefix_tokens } else { 0 };
+        let tensor = TapSource::Tensor { tensor: tap.tensor.clone(), width, prefix_tokens, patches };
         taps.push(Tap { name: tap.name.clone(), source: tensor, pooling: tap.pooling });
     }
     Ok(taps)

@@ -83,6 +83,7 @@ fn title(pooling: Pooling) -> &'static str {
         Pooling::ClassToken => "class token",
         Pooling::MeanPatchTokens => "mean of the patch tokens",
         Pooling::ClassAndMean => "class token and mean of the patch tokens",
+        Pooling::PatchTokens => "patch tokens one by one",
         Pooling::None => "as it is",
     }
 }

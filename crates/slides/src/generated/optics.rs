@@ -1,7 +1,7 @@
 //! The picture of stains: absorption, focus, light, sensor.
 
-use super::light::light;
 use super::noise::uniform;
+use super::specimen::Specimen;
 use super::stains::Stains;
 use super::tissue::stain;
 use crate::rect::Rect;
@@ -14,49 +14,54 @@ const EOSIN: [f32; 3] = [0.13, 0.86, 0.46];
 /// The sensor's noise, grey levels.
 const NOISE: f32 = 1.4;
 
-/// Appends the RGB pixels of `rect`, with a defocus of `sigma` px.
-pub(super) fn photograph(rect: Rect, sigma: f32, out: &mut Vec<u8>) {
+/// Appends the RGB pixels of `rect` of a specimen's slide, with a defocus of `sigma` px.
+pub(super) fn photograph(specimen: &Specimen, rect: Rect, sigma: f32, out: &mut Vec<u8>) {
     let kernel = gaussian(sigma);
     let margin = kernel.len() as i32 / 2;
-    let (x, y) = (rect.x as i32 - margin, rect.y as i32 - margin);
+    let place = (rect.x as i32 + specimen.origin.0, rect.y as i32 + specimen.origin.1);
     let (width, height) = (rect.width as usize, rect.height as usize);
     let (wide, high) = (width + 2 * margin as usize, height + 2 * margin as usize);
-    let stains = stain(x, y, wide as i32, high as i32);
+    let stains = stain(place.0 - margin, place.1 - margin, wide as i32, high as i32);
     let channels: [Vec<f32>; 3] = std::array::from_fn(|channel| {
-        let light = transmitted(&stains, channel);
+        let light = transmitted(&stains, specimen.staining, channel);
         if margin == 0 { light } else { blur(&light, wide, width, height, &kernel) }
     });
-    sense(&channels, rect, light, out);
+    sense(&channels, place, width, |row| specimen.light(rect.y as i32 + row), out);
 }
 
 /// Appends the RGB pixels of these stains, in focus and with even light.
 pub(super) fn photograph_stains(stains: &Stains, rect: Rect, out: &mut Vec<u8>) {
-    let channels = std::array::from_fn(|channel| transmitted(stains, channel));
-    sense(&channels, rect, |_| [1.0; 3], out);
+    let channels = std::array::from_fn(|channel| transmitted(stains, [1.0; 2], channel));
+    sense(&channels, (rect.x as i32, rect.y as i32), rect.width as usize, |_| [1.0; 3], out);
 }
 
-/// The sensor's output for the light in `rect`: gains by column, noise by place.
-fn sense(channels: &[Vec<f32>; 3], rect: Rect, light: impl Fn(i32) -> [f32; 3], out: &mut Vec<u8>) {
-    let (width, height) = (rect.width as usize, rect.height as usize);
-    for row in 0..height {
-        let slide_y = (rect.y as usize + row) as i32;
+/// The sensor's output for light that begins at a place of the plane: gains by row, noise by place.
+fn sense(
+    channels: &[Vec<f32>; 3],
+    (x, y): (i32, i32),
+    width: usize,
+    light: impl Fn(i32) -> [f32; 3],
+    out: &mut Vec<u8>,
+) {
+    for row in 0..channels[0].len() / width.max(1) {
+        let gains = light(row as i32);
         for column in 0..width {
-            let slide_x = (rect.x as usize + column) as i32;
-            let gains = light(slide_x);
             for channel in 0..3 {
                 let value = channels[channel][row * width + column] * gains[channel];
+                let random = |seed| uniform(x + column as i32, y + row as i32, seed);
                 let seed = 900 + 2 * channel as u32;
-                let noise = uniform(slide_x, slide_y, seed) + uniform(slide_x, slide_y, seed + 1) - 1.0;
+                let noise = random(seed) + random(seed + 1) - 1.0;
                 out.push((value + noise * NOISE * 2.45 + 0.5).clamp(0.0, 255.0) as u8);
             }
         }
     }
 }
 
-/// Transmitted light by the Beer–Lambert law.
-fn transmitted(stains: &Stains, channel: usize) -> Vec<f32> {
+/// Transmitted light by the Beer–Lambert law, where the stains absorb so many times as much as usual.
+fn transmitted(stains: &Stains, [haematoxylin, eosin]: [f32; 2], channel: usize) -> Vec<f32> {
+    let (by_h, by_e) = (haematoxylin * HAEMATOXYLIN[channel], eosin * EOSIN[channel]);
     let pairs = stains.haematoxylin.iter().zip(&stains.eosin);
-    pairs.map(|(h, e)| GLASS[channel] * (-(h * HAEMATOXYLIN[channel] + e * EOSIN[channel])).exp()).collect()
+    pairs.map(|(h, e)| GLASS[channel] * (-(h * by_h + e * by_e)).exp()).collect()
 }
 
 /// Weights whose sum is 1; a single 1 if there is nothing to blur.

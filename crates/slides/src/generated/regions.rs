@@ -1,14 +1,17 @@
 //! The map of tissue: stroma, fat, glands, inflammation.
 
 use super::noise::{fractal, hash, uniform, value};
+use super::specimen::CELL;
 
-/// Islands of tissue on the glass: centre and half axes, px.
-const ISLANDS: [[f32; 4]; 5] = [
+/// Islands of tissue on the glass of each cell of the plane: centre and half axes, px.
+const ISLANDS: [[f32; 4]; 7] = [
     [1480.0, 1330.0, 1280.0, 1040.0],
     [4280.0, 1160.0, 1080.0, 900.0],
     [5720.0, 1750.0, 420.0, 640.0],
     [3080.0, 2290.0, 420.0, 280.0],
     [3030.0, 420.0, 250.0, 260.0],
+    [1850.0, 3480.0, 1500.0, 760.0],
+    [4700.0, 3500.0, 1150.0, 740.0],
 ];
 
 /// Spacing of the lattice of glands, px, and their largest outer radius.
@@ -19,8 +22,9 @@ pub(super) const LUMEN: f32 = 0.40;
 
 /// Positive inside the tissue; about 1 at an island's centre.
 pub(super) fn tissue(x: f32, y: f32) -> f32 {
+    let (in_cell_x, in_cell_y) = (x.rem_euclid(CELL.0 as f32), y.rem_euclid(CELL.1 as f32));
     let island = ISLANDS.iter().map(|[cx, cy, rx, ry]| {
-        let (dx, dy) = ((x - cx) / rx, (y - cy) / ry);
+        let (dx, dy) = ((in_cell_x - cx) / rx, (in_cell_y - cy) / ry);
         1.0 - dx * dx - dy * dy
     });
     island.fold(f32::MIN, f32::max) + 0.42 * fractal(x / 620.0, y / 620.0, 4, 11)

@@ -6,7 +6,7 @@ use std::mem::transmute;
 use super::avx512::{Avx512, with};
 use super::entries::kernels;
 use super::vector::{Multiply, Product};
-use crate::panels::LINE;
+use crate::panels::{LINE, Word};
 
 /// Proof that the processor has AVX512-BF16.
 #[derive(Clone, Copy)]
@@ -28,7 +28,7 @@ kernels!(BFloat16, "avx512bf16,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma", row
 
 impl Multiply for BFloat16 {
     type Vector = Avx512;
-    const VALUES: usize = 2;
+    const WORD: Word = Word::BFloat16;
 
     #[inline(always)]
     fn vector(self) -> Avx512 {

@@ -5,10 +5,11 @@ use std::arch::x86_64::*;
 use super::Columns;
 use super::avx512::{Avx512, with};
 use super::avx512_bf16::BFloat16;
+use super::avx512_fp16::{Float16, Native};
 use super::entries::int8_kernels;
 use super::octets;
 use super::vector::{Float32, Multiply};
-use crate::panels::{LINE, Scale};
+use crate::panels::{LINE, Scale, Word};
 
 /// Proof that the processor has AVX512-VNNI.
 #[derive(Clone, Copy)]
@@ -21,11 +22,14 @@ impl Vnni512 {
 }
 
 int8_kernels!(Vnni512, Float32<Avx512>, "avx512vnni,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma", rows 8, lines 3);
+int8_kernels!(
+    Vnni512, Float16<Native>, "avx512vnni,avx512fp16,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma", rows 8, lines 3
+);
 int8_kernels!(Vnni512, BFloat16, "avx512vnni,avx512bf16,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma", rows 8, lines 3);
 
 impl Multiply for Vnni512 {
     type Vector = Avx512;
-    const VALUES: usize = 4;
+    const WORD: Word = Word::Int8;
 
     #[inline(always)]
     fn vector(self) -> Avx512 {

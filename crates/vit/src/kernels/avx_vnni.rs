@@ -7,7 +7,7 @@ use super::avx2::{Avx2, with};
 use super::entries::int8_kernels;
 use super::octets;
 use super::vector::{Float32, Multiply};
-use crate::panels::{LINE, Scale};
+use crate::panels::{LINE, Scale, Word};
 
 /// Proof that the processor has AVX-VNNI.
 #[derive(Clone, Copy)]
@@ -23,7 +23,7 @@ int8_kernels!(Vnni256, Float32<Avx2>, "avxvnni,avx2,fma", rows 6, lines 1);
 
 impl Multiply for Vnni256 {
     type Vector = Avx2;
-    const VALUES: usize = 4;
+    const WORD: Word = Word::Int8;
 
     #[inline(always)]
     fn vector(self) -> Avx2 {

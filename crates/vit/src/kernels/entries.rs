@@ -5,7 +5,7 @@ macro_rules! kernels {
     ($family:ty, $features:literal, rows $rows:literal, lines $lines:literal) => {
         impl $crate::kernels::Kernels for $family {
             fn layout(&self) -> $crate::panels::Layout {
-                $crate::panels::Layout { values: <$family as $crate::kernels::vector::Multiply>::VALUES, lines: $lines }
+                $crate::panels::Layout { word: <$family as $crate::kernels::vector::Multiply>::WORD, lines: $lines }
             }
 
             fn product(
@@ -76,12 +76,11 @@ macro_rules! kernels {
 }
 
 /// Implements [`super::Int8Kernels`] for a pair of families: how int8 is multiplied, and how operands are written.
-#[cfg(target_arch = "x86_64")]
 macro_rules! int8_kernels {
     ($octets:ty, $family:ty, $features:literal, rows $rows:literal, lines $lines:literal) => {
         impl $crate::kernels::Int8Kernels for ($octets, $family) {
             fn layout(&self) -> $crate::panels::Layout {
-                $crate::panels::Layout { values: <$octets as $crate::kernels::vector::Multiply>::VALUES, lines: $lines }
+                $crate::panels::Layout { word: <$octets as $crate::kernels::vector::Multiply>::WORD, lines: $lines }
             }
 
             fn quantise(&self, row: &[f32], words: &mut [u32]) -> $crate::panels::Scale {
@@ -116,6 +115,5 @@ macro_rules! int8_kernels {
     };
 }
 
-#[cfg(target_arch = "x86_64")]
 pub(super) use int8_kernels;
 pub(super) use kernels;

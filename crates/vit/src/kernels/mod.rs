@@ -1,7 +1,7 @@
 //! The arithmetic of a forward, once per family of processors.
 //!
 //! [`plain`] and [`plain_int8`] say in simple loops what each kernel computes and are the oracle of all. The others are
-//! one generic text in `product`, `rows`, `octets` and `math`, over the vectors that `avx2` and `avx512` offer.
+//! one generic text in `product`, `rows`, `octets` and `math`, over the vectors that `avx2`, `avx512` and `neon` offer.
 
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code)]
@@ -14,16 +14,26 @@ pub(crate) mod avx512;
 pub(crate) mod avx512_bf16;
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code)]
+pub(crate) mod avx512_fp16;
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)]
 pub(crate) mod avx512_vnni;
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code)]
 pub(crate) mod avx_vnni;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod entries;
+pub(crate) mod float16;
 mod math;
 #[cfg(target_arch = "aarch64")]
 #[allow(unsafe_code)]
 pub(crate) mod neon;
+#[cfg(target_arch = "aarch64")]
+#[allow(unsafe_code)]
+pub(crate) mod neon_dot;
+#[cfg(target_arch = "aarch64")]
+#[allow(unsafe_code)]
+pub(crate) mod neon_fp16;
 mod octets;
 pub(crate) mod plain;
 pub(crate) mod plain_int8;
@@ -65,7 +75,7 @@ pub(crate) trait Int8Kernels: Send + Sync {
     /// That of the weights.
     fn layout(&self) -> Layout;
 
-    /// A row as words of four u8.
+    /// A row as words of four octets.
     fn quantise(&self, row: &[f32], words: &mut [u32]) -> Scale;
 
     /// As [`Kernels::product`], of quantised rows and weights; operands that it writes are the float family's.

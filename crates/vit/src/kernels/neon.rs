@@ -3,7 +3,7 @@
 use std::arch::aarch64::*;
 
 use super::entries::kernels;
-use super::vector::{Float32, Vector};
+use super::vector::{Float32, Integers, Vector};
 use crate::panels::LINE;
 
 /// Proof that the processor has NEON.
@@ -11,8 +11,12 @@ use crate::panels::LINE;
 pub(crate) struct Neon(());
 
 impl Neon {
+    pub(super) fn detect() -> Option<Self> {
+        std::arch::is_aarch64_feature_detected!("neon").then_some(Self(()))
+    }
+
     pub(crate) fn float32() -> Option<Float32<Self>> {
-        std::arch::is_aarch64_feature_detected!("neon").then_some(Float32(Self(())))
+        Self::detect().map(Float32)
     }
 }
 
@@ -26,12 +30,13 @@ macro_rules! with {
         unsafe { $call }
     };
 }
+pub(super) use with;
 
 /// A line, quarter by quarter.
-type Quarters = [float32x4_t; 4];
+pub(super) type Quarters = [float32x4_t; 4];
 
 #[inline(always)]
-fn each(make: impl Fn(usize) -> float32x4_t) -> Quarters {
+pub(super) fn each(make: impl Fn(usize) -> float32x4_t) -> Quarters {
     [make(0), make(1), make(2), make(3)]
 }
 
@@ -143,5 +148,33 @@ impl Vector for Neon {
     #[inline(always)]
     fn largest(self, a: Quarters) -> f32 {
         with!(vmaxvq_f32(vmaxq_f32(vmaxq_f32(a[0], a[1]), vmaxq_f32(a[2], a[3]))))
+    }
+}
+
+impl Integers for Neon {
+    const SHIFT: i32 = 128;
+
+    #[inline(always)]
+    fn corrected(self, sums: &[f32; LINE], zero: i32, columns: &[i32; LINE]) -> Quarters {
+        each(|i| {
+            with!({
+                let sums = vreinterpretq_s32_f32(vld1q_f32(sums[4 * i..].as_ptr()));
+                let columns = vld1q_s32(columns[4 * i..].as_ptr());
+                vcvtq_f32_s32(vmlsq_s32(sums, columns, vdupq_n_s32(zero)))
+            })
+        })
+    }
+
+    #[inline(always)]
+    fn octets(self, line: Quarters, to: &mut [u32; LINE / 4]) {
+        with!({
+            let pair = |i: usize| {
+                let low = vmovn_u32(vcvtq_u32_f32(line[i]));
+                vmovn_u16(vcombine_u16(low, vmovn_u32(vcvtq_u32_f32(line[i + 1]))))
+            };
+            // Less 128 is the highest bit the other way round.
+            let octets = veorq_u8(vcombine_u8(pair(0), pair(2)), vdupq_n_u8(0x80));
+            vst1q_u32(to.as_mut_ptr(), vreinterpretq_u32_u8(octets));
+        });
     }
 }

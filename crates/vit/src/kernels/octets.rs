@@ -1,14 +1,14 @@
-//! The kernels of int8 that are not products: rows to u8, and integer sums to values.
+//! The kernels of int8 that are not products: rows to octets, and integer sums to values.
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use super::{Columns, vector::Integers};
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use crate::panels::LINE;
 use crate::panels::Scale;
 
 /// A row's least and largest value, and 0, lie between 0 and 255. A value that is no number makes the scale none, and
 /// with it every product of the row.
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 #[inline(always)]
 pub(super) fn quantise<V: Integers>(v: V, row: &[f32], words: &mut [u32]) -> Scale {
     let lines = row.as_chunks::<LINE>().0;
@@ -25,7 +25,7 @@ pub(super) fn quantise<V: Integers>(v: V, row: &[f32], words: &mut [u32]) -> Sca
         let x = v.add(v.round(v.mul(v.load(line), factor)), shift);
         v.octets(v.min(top, v.max(zero, x)), words);
     }
-    scale
+    Scale { zero: scale.zero - V::SHIFT, ..scale }
 }
 
 /// The scale of a row between `least` ≤ 0 and `most` ≥ 0, and what its values are multiplied by. `none` is NaN where a
@@ -42,7 +42,7 @@ pub(super) fn scale(least: f32, most: f32, none: f32) -> (Scale, f32) {
 }
 
 /// (sum − zero·columns)·size·sizes, in this order, so that every family rounds alike.
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 #[inline(always)]
 pub(super) fn values<V: Integers, const N: usize>(
     v: V,

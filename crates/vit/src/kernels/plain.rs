@@ -3,18 +3,18 @@
 use coverslip_bundle::fold::Norm;
 
 use super::{Kernels, Make, Out, Right, To};
-use crate::panels::{LINE, Layout, Panels, Rows};
+use crate::panels::{LINE, Layout, Panels, Rows, Word};
 
 /// The plain kernels for operands of one layout.
 pub(crate) struct Plain(pub(crate) Layout);
 
 impl Plain {
-    pub(crate) const FLOAT32: Plain = Plain(Layout { values: 1, lines: 1 });
+    pub(crate) const FLOAT32: Plain = Plain(Layout { word: Word::Float32, lines: 1 });
 
     fn put(&self, words: &mut [u32], column: usize, value: f64) {
-        let word = &mut words[column / self.0.values];
+        let word = &mut words[column / self.0.values()];
         let mut values = self.0.unword(*word);
-        values[column % self.0.values] = value as f32;
+        values[column % self.0.values()] = value as f32;
         *word = self.0.word(values);
     }
 
@@ -59,7 +59,7 @@ impl Kernels for Plain {
     }
 
     fn narrow(&self, row: &[f32], words: &mut [u32]) {
-        for (values, word) in row.chunks(self.0.values).zip(words) {
+        for (values, word) in row.chunks(self.0.values()).zip(words) {
             *word = self.0.word([values[0], values.get(1).copied().unwrap_or(0.0)]);
         }
     }
@@ -91,7 +91,7 @@ impl Kernels for Plain {
             let panel = to.panel_mut(index);
             for step in 0..depth {
                 for column in 0..lines * LINE {
-                    let (row, from) = (step * self.0.values, first * LINE + column);
+                    let (row, from) = (step * self.0.values(), first * LINE + column);
                     panel[step * lines * LINE + column] = self.0.word([at(row, from), at(row + 1, from)]);
                 }
             }

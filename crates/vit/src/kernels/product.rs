@@ -1,4 +1,5 @@
-//! The matrix product: a tile of rows × lines is summed in registers along the whole depth, then written.
+//! The matrix product: a tile of rows × lines is summed in registers along the whole depth, or block by block of it where
+//! the sums are narrow, then written.
 //!
 //! A panel of `b` is taken over all rows before the next, so that it is read from memory once and then stays in the
 //! cache. Meanwhile the next one is called into the cache, a share with every tile: a model's weights are larger than
@@ -7,7 +8,7 @@
 use super::math::{gelu, silu};
 use super::vector::{Multiply, Product, Vector};
 use super::{Columns, Make, Out, Right, To};
-use crate::panels::{LINE, Rows};
+use crate::panels::{LINE, Layout, Rows};
 
 /// Tiles have at most `R` rows and `L` lines: what fits the registers. `multiply` says how operands are multiplied,
 /// `family` how operands are written.
@@ -19,7 +20,7 @@ pub(super) fn product<M: Multiply, P: Product<Vector = M::Vector>, const R: usiz
     mut out: Out<'_>,
 ) {
     let Right { panels, columns, bias, next } = b;
-    debug_assert!(panels.layout().values == M::VALUES && panels.layout().lines == L);
+    debug_assert!(panels.layout() == Layout { word: M::WORD, lines: L });
     for index in 0..panels.count() {
         let (first, lines) = panels.span(index);
         let bias = bias.get(first * LINE..).unwrap_or_default();
@@ -64,20 +65,23 @@ fn rows<M: Multiply, P: Product<Vector = M::Vector>, const R: usize, const N: us
     for first in (0..a.count).step_by(R) {
         let ahead = ahead.next().unwrap_or_default();
         let count = (a.count - first).min(R);
-        // One row alone, as that of the class token, is a third of the work of a whole tile.
-        if count == 1 {
-            tile::<M, 1, N>(multiply, a, first, (steps, ahead), &mut sums);
-        } else {
-            tile::<M, R, N>(multiply, a, first, (steps, ahead), &mut sums);
+        // One row alone is that of the class token. A square number of patches leaves 5 of 8 rows: 14² + 1, 16² + 5.
+        match count {
+            1 => tile::<M, 1, N>(multiply, a, first, (steps, ahead), &mut sums),
+            2..=5 if R > 5 => tile::<M, 5, N>(multiply, a, first, (steps, ahead), &mut sums),
+            _ => tile::<M, R, N>(multiply, a, first, (steps, ahead), &mut sums),
         }
         multiply.values(&mut sums[..count], a.scales.get(first..).unwrap_or_default(), panel.columns);
         finish(family, &sums[..count], panel.bias, first, panel.first, out);
     }
 }
 
+/// Steps between two lines that are called into the cache.
+const GROUP: usize = 4;
+
 /// Sums a tile, and calls `ahead` into the cache, a line every few steps: called all at once it takes every place that a
 /// load may wait in, and the tile's own loads wait (measured in float32: 115 GMAC/s for 130). Rows beyond the last are the
-/// last again: they cost nothing and are not written.
+/// last again: they are not written.
 #[inline(always)]
 #[allow(clippy::needless_range_loop)] // Loops over constants: unrolled, they keep the tile in registers.
 fn tile<M: Multiply, const R: usize, const N: usize>(
@@ -92,39 +96,59 @@ fn tile<M: Multiply, const R: usize, const N: usize>(
     for (i, row) in rows.iter_mut().enumerate() {
         *row = &a.row((first + i).min(a.count - 1))[..steps.len()];
     }
-    let mut sums = [[v.splat(0.0); N]; R];
-    let (at_once, ahead) = ahead.split_at(ahead.len().saturating_sub(steps.len()));
+    let groups = steps.len().div_ceil(GROUP);
+    let (at_once, ahead) = ahead.split_at(ahead.len().saturating_sub(groups));
     for line in at_once {
         v.prefetch(line);
     }
-    // Lines per step, and lines so far, in 1/2³².
-    let pace = ((ahead.len() as u64) << 32).checked_div(steps.len() as u64).unwrap_or(0);
+    // Lines per group, and lines so far, in 1/2³².
+    let pace = if ahead.is_empty() { 0 } else { ((ahead.len() as u64) << 32) / groups as u64 };
     let mut passed = 0_u64;
-    for k in 0..steps.len() {
-        if let Some(line) = ahead.get((passed >> 32) as usize) {
-            v.prefetch(line);
-        }
-        passed += pace;
-        let mut b = [v.splat(0.0); N];
-        for j in 0..N {
-            b[j] = v.load_words(&steps[k][j]);
-        }
-        for i in 0..R {
-            let a = v.splat(f32::from_bits(rows[i][k]));
-            for j in 0..N {
-                sums[i][j] = multiply.multiply(a, b[j], sums[i][j]);
+    // Blocks of one length but for the last. Where there is one block, the compiler sees it.
+    let block = match M::BLOCK {
+        Some(most) => steps.len().div_ceil(steps.len().div_ceil(most).max(1)),
+        None => steps.len(),
+    };
+    let mut start = 0;
+    loop {
+        let end = if M::BLOCK.is_some() { (start + block).min(steps.len()) } else { steps.len() };
+        let mut sums = [[v.splat(0.0); N]; R];
+        for group in (start..end).step_by(GROUP) {
+            if let Some(line) = ahead.get((passed >> 32) as usize) {
+                v.prefetch(line);
+            }
+            passed += pace;
+            for k in group..(group + GROUP).min(end) {
+                let mut b = [v.splat(0.0); N];
+                for j in 0..N {
+                    b[j] = v.load_words(&steps[k][j]);
+                }
+                for i in 0..R {
+                    let a = v.splat(f32::from_bits(rows[i][k]));
+                    for j in 0..N {
+                        sums[i][j] = multiply.multiply(a, b[j], sums[i][j]);
+                    }
+                }
             }
         }
-    }
-    for i in 0..R {
-        for j in 0..N {
-            v.store(sums[i][j], &mut to[i][j]);
+        for i in 0..R {
+            for j in 0..N {
+                let sum = multiply.widen(sums[i][j]);
+                let sum = if start == 0 { sum } else { v.add(v.load(&to[i][j]), sum) };
+                v.store(sum, &mut to[i][j]);
+            }
         }
+        if M::BLOCK.is_none() || end == steps.len() {
+            return;
+        }
+        start = end;
     }
 }
 
-/// Adds the bias and writes a tile's rows as `out` says; `line` is the tile's first.
+/// Adds the bias and writes a tile's rows as `out` says; `line` is the tile's first. A row's lines go side by side, so that
+/// one's GELU hides the other's latency. Only loops: a closure of `map` would be compiled without the family's instructions.
 #[inline(always)]
+#[allow(clippy::needless_range_loop)] // As above.
 fn finish<P: Product, const N: usize>(
     family: P,
     sums: &[[[f32; LINE]; N]],
@@ -134,37 +158,58 @@ fn finish<P: Product, const N: usize>(
     out: &mut Out<'_>,
 ) {
     let v = family.vector();
-    let zeros = [[0.0; LINE]; N];
-    let bias = bias.as_chunks::<LINE>().0.first_chunk::<N>().unwrap_or(&zeros);
-    let (narrow, stride) = (LINE / P::VALUES, out.stride);
-    for (i, row) in sums.iter().enumerate() {
-        let row_number = first + i;
-        for (j, (sum, bias)) in row.iter().zip(bias).enumerate() {
-            let p = v.add(v.load(sum), v.load(bias));
-            let (value_at, word_at) =
-                (row_number * stride + (line + j) * LINE, row_number * stride + (line + j) * narrow);
-            let p = match out.make {
-                Make::Product => p,
-                Make::Gelu => gelu(v, p),
-                Make::Gated { gate, gate_stride } => {
-                    let gate = &gate[row_number * gate_stride..].as_chunks::<LINE>().0[line + j];
-                    v.mul(silu(v, v.load(gate)), p)
+    let bias = bias.as_chunks::<LINE>().0.first_chunk::<N>().unwrap_or(&[[0.0; LINE]; N]);
+    let narrow = LINE / P::WORD.values();
+    for (row, sums) in (first..).zip(sums) {
+        let mut p = [v.splat(0.0); N];
+        for j in 0..N {
+            p[j] = v.add(v.load(&sums[j]), v.load(&bias[j]));
+        }
+        match out.make {
+            Make::Product => {}
+            Make::Gelu => {
+                for j in 0..N {
+                    p[j] = gelu(v, p[j]);
                 }
-            };
-            match &mut out.to {
-                To::Values(values) => v.store(p, line_of(values, value_at)),
-                To::Sum(values) => {
-                    let to = line_of(values, value_at);
-                    let sum = v.add(v.load(to), p);
-                    v.store(sum, to);
+            }
+            Make::Gated { gate, gate_stride } => {
+                let gates = lines::<N>(&gate[row * gate_stride + line * LINE..]);
+                for j in 0..N {
+                    p[j] = v.mul(silu(v, v.load(&gates[j])), p[j]);
                 }
-                To::Operand(words) => family.narrow(p, &mut words[word_at..word_at + narrow]),
+            }
+        }
+        let at = row * out.stride;
+        match &mut out.to {
+            To::Values(values) => {
+                let to = lines_mut::<N>(&mut values[at + line * LINE..]);
+                for j in 0..N {
+                    v.store(p[j], &mut to[j]);
+                }
+            }
+            To::Sum(values) => {
+                let to = lines_mut::<N>(&mut values[at + line * LINE..]);
+                for j in 0..N {
+                    let sum = v.add(v.load(&to[j]), p[j]);
+                    v.store(sum, &mut to[j]);
+                }
+            }
+            To::Operand(words) => {
+                let to = &mut words[at + line * narrow..][..N * narrow];
+                for j in 0..N {
+                    family.narrow(p[j], &mut to[j * narrow..][..narrow]);
+                }
             }
         }
     }
 }
 
 #[inline(always)]
-fn line_of(values: &mut [f32], at: usize) -> &mut [f32; LINE] {
-    &mut values[at..].as_chunks_mut::<LINE>().0[0]
+fn lines<const N: usize>(values: &[f32]) -> &[[f32; LINE]] {
+    &values.as_chunks().0[..N]
+}
+
+#[inline(always)]
+fn lines_mut<const N: usize>(values: &mut [f32]) -> &mut [[f32; LINE]] {
+    &mut values.as_chunks_mut().0[..N]
 }

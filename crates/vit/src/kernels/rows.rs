@@ -10,7 +10,7 @@ use crate::panels::{LINE, Panels};
 pub(super) fn narrow<P: Product>(family: P, row: &[f32], words: &mut [u32]) {
     let v = family.vector();
     let lines = row.as_chunks::<LINE>().0;
-    for (line, words) in lines.iter().zip(words.chunks_exact_mut(LINE / P::VALUES)) {
+    for (line, words) in lines.iter().zip(words.chunks_exact_mut(LINE / P::WORD.values())) {
         family.narrow(v.load(line), words);
     }
 }
@@ -91,7 +91,7 @@ pub(super) fn stack<P: Product>(family: P, values: &[f32], stride: usize, count:
         let (first, lines) = to.span(index);
         let panel = to.panel_mut(index).as_chunks_mut::<LINE>().0;
         for (step, words) in panel.chunks_exact_mut(lines).enumerate() {
-            let row = step * P::VALUES;
+            let row = step * P::WORD.values();
             if row >= count {
                 words.as_flattened_mut().fill(0);
                 continue;
@@ -99,7 +99,7 @@ pub(super) fn stack<P: Product>(family: P, values: &[f32], stride: usize, count:
             let even = values[row * stride + first * LINE..].as_chunks::<LINE>().0;
             for (line, words) in words.iter_mut().enumerate() {
                 let mut odd = v.splat(0.0);
-                if P::VALUES > 1 && row + 1 < count {
+                if P::WORD.values() > 1 && row + 1 < count {
                     odd = v.load(&values[(row + 1) * stride + first * LINE..].as_chunks::<LINE>().0[line]);
                 }
                 family.stack(v.load(&even[line]), odd, words);

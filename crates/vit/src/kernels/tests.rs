@@ -1,8 +1,12 @@
 //! Every family that this processor has, against the plain kernels, on random and edge shapes.
 
 use coverslip_bundle::fold::{Linear, Norm};
+use coverslip_bundle::tensors::{f16_to_f32, f32_to_f16};
 use coverslip_numerics::SplitMix64;
 
+#[cfg(target_arch = "x86_64")]
+use super::avx512_fp16::{Float16, emulated::Emulated};
+use super::float16::{BLOCK, SUBNORMAL, error_of_a_block};
 use super::plain::Plain;
 use super::plain_int8::PlainInt8;
 use super::{Int8Kernels, Kernels, Make, Out, Right, To};
@@ -10,16 +14,25 @@ use crate::aligned::Aligned;
 use crate::choice::Int8Family;
 use crate::features::Family;
 use crate::layer::Layer;
-use crate::panels::{Layout, Panels, Rows, Scale, padded};
+use crate::panels::{LINE, Layout, Panels, Rows, Scale, Word, padded};
 
 /// The families, and their names for messages. What the processor lacks is said and left out.
 fn families() -> Vec<(&'static str, Box<dyn Kernels>)> {
-    let all = [Family::Avx2, Family::Avx512, Family::Avx512Bf16, Family::Neon];
-    let (here, missing): (Vec<Family>, Vec<Family>) = all.into_iter().partition(|family| family.runs_here());
+    let (here, missing): (Vec<Family>, Vec<Family>) = Family::TABLE.into_iter().partition(|family| family.runs_here());
     for family in missing {
         coverslip_testkit::note(&format!("this processor lacks {}: not tested here", family.name()));
     }
-    here.into_iter().filter_map(|family| Some((family.name(), family.kernels()?))).collect()
+    let here = here.into_iter().filter_map(|family| Some((family.name(), family.kernels()?)));
+    here.chain(emulated()).collect()
+}
+
+/// The kernels of avx512-fp16 on any AVX-512, all but the instruction that multiplies.
+fn emulated() -> Option<(&'static str, Box<dyn Kernels>)> {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(kernels) = Float16::<Emulated>::on_any_avx512() {
+        return Some(("avx512-fp16, emulated,", Box::new(kernels)));
+    }
+    None
 }
 
 fn uniform(random: &mut SplitMix64, count: usize) -> Vec<f32> {
@@ -30,7 +43,7 @@ fn uniform(random: &mut SplitMix64, count: usize) -> Vec<f32> {
 fn operand(kernels: &dyn Kernels, values: &[f32], depth: usize) -> Vec<u32> {
     let layout = kernels.layout();
     let word = |pair: &[f32]| layout.word([pair[0], pair.get(1).copied().unwrap_or(0.0)]);
-    values.chunks_exact(depth).flat_map(|row| row.chunks(layout.values).map(word)).collect()
+    values.chunks_exact(depth).flat_map(|row| row.chunks(layout.values()).map(word)).collect()
 }
 
 /// The destinations of a product, one after the other: values, sums, an operand, GELU's, a gate's.
@@ -55,7 +68,7 @@ fn run(product: impl FnOnce(Out<'_>), layout: Layout, rows: usize, (destination,
     if destination < 2 {
         return values;
     }
-    words.into_iter().flat_map(|word| layout.unword(word)[..layout.values].to_vec()).collect()
+    words.into_iter().flat_map(|word| layout.unword(word)[..layout.values()].to_vec()).collect()
 }
 
 #[test]
@@ -81,8 +94,17 @@ fn products_are_the_plain_ones() {
                     let found = run(|out| kernels.product(a, b, out), layout, rows, at);
                     // A float32 sum of terms below 1 errs by less than depth·2⁻²⁴·depth; a gate is at most 3.
                     let mut bound = 3.0 * (depth * depth) as f32 * f32::EPSILON + 2e-6;
-                    if layout.values == 2 && destination >= 2 {
-                        bound += (depth as f32 + 1.0) / 128.0;
+                    let half_unit = match layout.word {
+                        Word::BFloat16 => 1.0 / 256.0,
+                        _ => 1.0 / 2048.0,
+                    };
+                    if layout.values() == 2 && destination >= 2 {
+                        bound += 2.0 * half_unit * (depth as f32 + 1.0);
+                    }
+                    if layout.word == Word::Float16 {
+                        // Terms of a third: the root of their number times that of a block, and 9 deviations.
+                        let block = depth.div_ceil(2).min(BLOCK);
+                        bound += 3.0 * half_unit * ((depth * block) as f32).sqrt();
                     }
                     for (i, (e, f)) in expected.iter().zip(&found).enumerate() {
                         assert!((e - f).abs() <= bound, "{name} {rows}x{depth}x{columns} {destination} {i}: {e} {f}");
@@ -90,6 +112,113 @@ fn products_are_the_plain_ones() {
                 }
             }
         }
+    }
+}
+
+/// sum + a·b of float16, rounded once: the exact sum to odd in float64, then to float16's step.
+fn fused(a: u16, b: u16, sum: u16) -> u16 {
+    let [a, b, c] = [a, b, sum].map(|bits| f64::from(f16_to_f32(bits)));
+    let product = a * b;
+    let near = product + c;
+    // What rounding to float64 lost (Knuth's TwoSum).
+    let of_c = near - product;
+    let lost = (product - (near - of_c)) + (c - of_c);
+    let odd = match lost == 0.0 || lost.is_nan() || near.to_bits() & 1 == 1 {
+        true => near,
+        false if lost > 0.0 => near.next_up(),
+        false => near.next_down(),
+    };
+    let exponent = ((odd.to_bits() >> 52 & 0x7ff) as i32 - 1023).max(-14);
+    let step = 2_f64.powi(exponent - 10);
+    f32_to_f16(((odd / step).round_ties_even() * step) as f32)
+}
+
+#[test]
+fn the_oracle_of_float16_rounds_once() {
+    let (one, step) = (0x3c00, 0x1400);
+    assert_eq!(f16_to_f32(step), 1.0 / 1024.0);
+    assert_eq!(fused(one, step, one), 0x3c01);
+    // Half a step is a tie, which the even one gets; more by 2⁻³⁴ is none.
+    let half = 0x1000;
+    assert_eq!(fused(one, half, one), one);
+    assert_eq!(fused(half, 0x3c01, one), 0x3c01);
+    assert_eq!(fused(0x7bff, 0x7bff, 0xfbff), 0x7c00, "beyond float16");
+    assert_eq!(fused(0x0001, 0x3800, 0), 0, "half of the smallest, a tie");
+    assert_eq!(fused(0x0001, 0x3801, 0), 0x0001);
+    // 2⁻²⁴ less than 2,048 is 2,048.
+    assert_eq!(f16_to_f32(fused(0x6800, one, 0x8001)), 2048.0);
+}
+
+/// A product of float16 as `float16` says, lane by lane, each with the sum of its terms' sizes.
+fn blockwise(a: Rows<'_>, b: &Panels, bias: &[f32]) -> Vec<(f32, f32)> {
+    let (depth, columns) = (b.depth(), bias.len());
+    let block = depth.div_ceil(depth.div_ceil(BLOCK));
+    let column = |row: usize, column: usize| {
+        let index = (0..b.count()).rev().find(|panel| b.span(*panel).0 <= column / LINE).unwrap();
+        let (first, lines) = b.span(index);
+        let words = b.panel(index).chunks_exact(lines).map(|step| step[column / LINE - first][column % LINE]);
+        let pairs: Vec<(u32, u32)> = a.row(row)[..depth].iter().copied().zip(words).collect();
+        let (mut total, mut size) = (None, 0.0);
+        for pairs in pairs.chunks(block) {
+            let mut sums = [0_u16; 2];
+            for (a, b) in pairs {
+                for (sum, shift) in sums.iter_mut().zip([0, 16]) {
+                    let (a, b) = ((a >> shift) as u16, (b >> shift) as u16);
+                    *sum = fused(a, b, *sum);
+                    size += (f16_to_f32(a) * f16_to_f32(b)).abs();
+                }
+            }
+            let sum = f16_to_f32(sums[0]) + f16_to_f32(sums[1]);
+            total = Some(total.map_or(sum, |total| total + sum));
+        }
+        (total.unwrap_or(0.0) + bias[column], size)
+    };
+    (0..a.count * columns).map(|i| column(i / columns, i % columns)).collect()
+}
+
+#[test]
+fn float16_is_summed_block_by_block_to_the_bit() {
+    let mut random = SplitMix64::new(8);
+    let shapes = [(1, 1, 1), (1, 130, 48), (3, 192, 17), (9, 193, 64), (5, 386, 33), (8, 1000, 16)];
+    let families = families().into_iter().filter(|(_, kernels)| kernels.layout().word == Word::Float16);
+    for (name, kernels) in families {
+        let layout = kernels.layout();
+        for (rows, depth, columns) in shapes {
+            let spreads: [fn(f32, f32) -> f32; 3] = [
+                |value, _| value,
+                // Of all sizes, down to subnormal sums.
+                |value, size| value * (12.0 * (size - 1.0)).exp2(),
+                // So large that a sum of all is beyond float16.
+                |value, _| 16.0 + value,
+            ];
+            for spread in spreads {
+                let mut values = |count: usize| -> Vec<f32> {
+                    let [drawn, sizes] = [(); 2].map(|()| uniform(&mut random, count).into_iter());
+                    drawn.zip(sizes).map(|(value, size)| spread(value, size)).collect()
+                };
+                let (left, weight, bias) = (values(rows * depth), values(depth * columns), values(padded(columns)));
+                let words = operand(&*kernels, &left, depth);
+                let b = Layer::pack(layout, &Linear { inputs: depth, outputs: columns, weight, bias: None }).unwrap();
+                let a = Rows { words: &words, stride: layout.words(depth), count: rows, scales: &[] };
+                let expected = blockwise(a, &b.panels, &bias);
+                let right = Right { bias: &bias, ..b.before(None) };
+                let found = run(|out| kernels.product(a, right, out), layout, rows, (0, padded(columns)));
+                let exact = run(|out| Plain(layout).product(a, right, out), layout, rows, (0, padded(columns)));
+                for (i, (f, (e, size))) in found.iter().zip(&expected).enumerate() {
+                    let what = format!("{name} {rows}x{depth}x{columns} {i}: {f}, {e} expected, {} exactly", exact[i]);
+                    assert_eq!(e.to_bits(), f.to_bits(), "{what}");
+                    let bound = error_of_a_block() * f64::from(*size) + SUBNORMAL * depth as f64 + 1e-3;
+                    assert!(f64::from((exact[i] - f).abs()) <= bound, "{what}");
+                }
+            }
+        }
+        // Without blocks a sum of ones stays at 2,048.
+        let (ones, words) = (vec![1.0; 3 * 4097], vec![layout.word([1.0, 1.0]); 2049]);
+        let layer = Linear { inputs: 4097, outputs: 3, weight: ones, bias: None };
+        let b = Layer::pack(layout, &layer).unwrap();
+        let a = Rows { words: &words, stride: 2049, count: 1, scales: &[] };
+        let found = run(|out| kernels.product(a, b.before(None), out), layout, 1, (0, 16));
+        assert_eq!(found[..4], [4097.0, 4097.0, 4097.0, 0.0], "{name}");
     }
 }
 
@@ -106,7 +235,7 @@ fn activation(kernels: &dyn Kernels, x: &[f32], destination: usize) -> Vec<f32> 
 #[test]
 fn gelu_is_exact_to_float32() {
     let x: Vec<f32> = (-4000..=4000).map(|i| i as f32 / 400.0).chain([-1e6, -50.0, 0.0, 50.0, 1e6]).collect();
-    for (name, kernels) in families().into_iter().filter(|(_, kernels)| kernels.layout().values == 1) {
+    for (name, kernels) in families().into_iter().filter(|(_, kernels)| kernels.layout().word == Word::Float32) {
         for (x, found) in x.iter().zip(activation(&*kernels, &x, 3)) {
             let expected = super::plain::gelu(f64::from(*x));
             let error = (f64::from(found) - expected).abs();
@@ -193,9 +322,8 @@ fn what_is_no_number_stays_none() {
 /// The families of int8 beside each family of floats, and their names for messages.
 fn int8_families() -> Vec<(String, Box<dyn Int8Kernels>, Layout)> {
     let mut found: Vec<(String, Box<dyn Int8Kernels>, Layout)> = Vec::new();
-    for int8 in [Int8Family::AvxVnni, Int8Family::Avx512Vnni] {
-        let floats = [Family::Avx2, Family::Avx512, Family::Avx512Bf16];
-        let kernels = floats.into_iter().filter_map(|floats| Some((floats, int8.kernels(floats)?)));
+    for int8 in Int8Family::TABLE {
+        let kernels = Family::TABLE.into_iter().filter_map(|floats| Some((floats, int8.kernels(floats)?)));
         let before = found.len();
         found.extend(kernels.map(|(floats, kernels)| {
             let layout = floats.kernels().unwrap().layout();
@@ -214,7 +342,7 @@ fn int8_is_the_plain_ones_to_the_bit() {
     let shapes =
         [(1, 1, 1), (1, 7, 48), (2, 64, 17), (5, 3, 200), (8, 130, 64), (9, 16, 80), (13, 33, 16), (25, 100, 144)];
     for (name, kernels, floats) in int8_families() {
-        let plain = PlainInt8 { lines: kernels.layout().lines, floats: Plain(floats) };
+        let plain = PlainInt8 { layout: kernels.layout(), floats: Plain(floats) };
         for (rows, depth, columns) in shapes {
             let (width, stride) = (padded(depth), padded(depth) / 4);
             let mut words = [vec![0; rows * stride], vec![1; rows * stride]];
@@ -234,7 +362,9 @@ fn int8_is_the_plain_ones_to_the_bit() {
                 assert_eq!(kernels.quantise(&values, &mut words[1][at.clone()]), *scale, "{name} row of {depth}");
                 // What was quantised is within half a step of what it was.
                 for (i, value) in values.iter().enumerate() {
-                    let octet = i32::from(words[0][at.start + i / 4].to_le_bytes()[i % 4]);
+                    let octet = words[0][at.start + i / 4].to_le_bytes()[i % 4];
+                    let signed = plain.layout().word == Word::Int8Signed;
+                    let octet = if signed { i32::from(octet.cast_signed()) } else { i32::from(octet) };
                     let near = scale.size * (octet - scale.zero) as f32;
                     assert!((near - value).abs() <= 0.5001 * scale.size, "{name} {value} as {near}");
                 }
@@ -254,12 +384,14 @@ fn int8_is_the_plain_ones_to_the_bit() {
                     for (i, (e, f)) in expected.iter().zip(&found).enumerate() {
                         // Values are the same bits. GELU and SiLU are computed in another way, within 3e-7 of what
                         // they multiply, which a gate of at most 3 multiplies again; bfloat16 has 8 bits.
-                        let bound = match (destination, floats.values) {
+                        let bound = match (destination, floats.values()) {
                             (0..3, _) => 0.0,
                             (_, 1) => 1e-6 * largest[i].abs().max(1.0),
                             _ => 0.01 * e.abs() + 1e-6 * largest[i].abs().max(1.0),
                         };
-                        assert!((e - f).abs() <= bound, "{name} {rows}x{depth}x{columns} {destination} {i}: {e} {f}");
+                        // The row of large values is beyond float16: infinite in both.
+                        let near = e == f || (e - f).abs() <= bound;
+                        assert!(near, "{name} {rows}x{depth}x{columns} {destination} {i}: {e} {f}");
                     }
                 }
             }
@@ -273,7 +405,7 @@ fn an_int8_layer_is_near_the_layer() {
     let (depth, columns) = (130, 70);
     let weight = uniform(&mut random, depth * columns);
     let layer = Linear { inputs: depth, outputs: columns, weight, bias: None };
-    let plain = PlainInt8 { lines: 3, floats: Plain::FLOAT32 };
+    let plain = PlainInt8 { layout: Layout { word: Word::Int8, lines: 3 }, floats: Plain::FLOAT32 };
     let packed = Layer::pack(plain.layout(), &layer).unwrap();
     let mut values = Aligned::<f32>::zeroed(padded(depth)).unwrap();
     values.iter_mut().zip(uniform(&mut random, depth)).for_each(|(value, drawn)| *value = drawn);

@@ -4,7 +4,7 @@
 //! methods are therefore safe. They are inlined into a kernel's entry, which enables the instructions.
 
 use super::Columns;
-use crate::panels::{LINE, Scale};
+use crate::panels::{LINE, Scale, Word};
 
 pub(super) trait Vector: Copy {
     /// 16 float32s, in one register or more.
@@ -42,8 +42,9 @@ pub(super) trait Vector: Copy {
 /// How operands are multiplied: what a word of them holds.
 pub(super) trait Multiply: Copy {
     type Vector: Vector;
-    /// Values in a word.
-    const VALUES: usize;
+    const WORD: Word;
+    /// Steps at most whose products are summed without being widened; `None`: sums are wide.
+    const BLOCK: Option<usize> = None;
 
     fn vector(self) -> Self::Vector;
     /// sum + a·b, word by word.
@@ -53,6 +54,11 @@ pub(super) trait Multiply: Copy {
         b: <Self::Vector as Vector>::Line,
         sum: <Self::Vector as Vector>::Line,
     ) -> <Self::Vector as Vector>::Line;
+    /// The sums of a block of steps as float32. Wide sums are.
+    #[inline(always)]
+    fn widen(self, sums: <Self::Vector as Vector>::Line) -> <Self::Vector as Vector>::Line {
+        sums
+    }
     /// Turns a tile's sums into values, in place. Sums of float32 are values.
     #[inline(always)]
     fn values<const N: usize>(self, _sums: &mut [[[f32; LINE]; N]], _rows: &[Scale], _columns: Columns<'_>) {}
@@ -60,18 +66,21 @@ pub(super) trait Multiply: Copy {
 
 /// How a family that multiplies floats makes its operands.
 pub(super) trait Product: Multiply {
-    /// 16 values as words, 16 / VALUES of them.
+    /// 16 values as words.
     fn narrow(self, line: <Self::Vector as Vector>::Line, to: &mut [u32]);
     /// The words of two rows' values, the first of which is even. A word that holds one value takes the first's.
     fn stack(self, even: <Self::Vector as Vector>::Line, odd: <Self::Vector as Vector>::Line, to: &mut [u32; LINE]);
 }
 
 /// What the kernels of int8 need beside: a line of 16 int32s in the bits of a line.
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub(super) trait Integers: Vector {
+    /// What octets are less than the whole numbers from 0 to 255 that they stand for.
+    const SHIFT: i32 = 0;
+
     /// sums − zero·columns, as float32. The sums are int32s in the bits of float32s.
     fn corrected(self, sums: &[f32; LINE], zero: i32, columns: &[i32; LINE]) -> Self::Line;
-    /// 16 whole numbers from 0 to 255 as words of four u8.
+    /// 16 whole numbers from 0 to 255 as words of four octets.
     fn octets(self, line: Self::Line, to: &mut [u32; LINE / 4]);
 }
 
@@ -81,7 +90,7 @@ pub(crate) struct Float32<V>(pub(super) V);
 
 impl<V: Vector> Multiply for Float32<V> {
     type Vector = V;
-    const VALUES: usize = 1;
+    const WORD: Word = Word::Float32;
 
     #[inline(always)]
     fn vector(self) -> V {

@@ -3,6 +3,7 @@
 mod examined;
 mod page;
 mod replicated;
+mod untrained;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -31,6 +32,8 @@ pub(crate) struct Options {
     pub(crate) counts: CountOptions,
     /// Tables in which whole groups exchange their counts.
     pub(crate) shuffles: usize,
+    /// Steps in which the encoder of a frozen random decoder is trained; 0: no such baseline.
+    pub(crate) baseline_steps: u64,
     /// The folder of the findings.
     pub(crate) out: PathBuf,
 }
@@ -49,7 +52,7 @@ pub(crate) fn run(options: &Options, out: &mut dyn Write) -> Outcome {
         study::features_fit(&study.set, bundle)?;
     }
     let source = source(options, &tap, bundle.as_ref());
-    let (found, table) = analyse(&study, &source, options.counts.method, options.shuffles)?;
+    let (found, table) = analyse(&study, &source, options.counts.method, (options.shuffles, options.baseline_steps))?;
     let names: Vec<&str> = [CountsFindings::FILE].into_iter().chain(table.as_ref().map(|_| TABLE_FILE)).collect();
     let mut files = FileSet::prepare(&claim, &names)?;
     files.write(CountsFindings::FILE, |file| file.write_all(&found.text()?))?;
@@ -79,7 +82,7 @@ fn analyse(
     study: &Study,
     source: &Source,
     method: Method,
-    shuffles: usize,
+    (shuffles, baseline_steps): (usize, u64),
 ) -> Result<(CountsFindings, Option<String>), Failure> {
     let mut found = CountsFindings {
         source: source.clone(),
@@ -98,9 +101,10 @@ fn analyse(
     let mut table = None;
     let mut all = Representation::all(study, &source.tap)?;
     if all[0].kind == ColumnKind::Feature {
-        let random = Representation::random(study, &source.tap, &all[0], method.seed)?;
+        let untrained = untrained::untrained(study, &source.tap, &all[0], (baseline_steps, method.seed))?;
         // Of a random dictionary on few tiles nothing may fire often enough to be tested.
-        all.extend(Some(random).filter(|random| !random.firing_in(method.least_groups).columns.is_empty()));
+        let testable = |one: &Representation| !one.firing_in(method.least_groups).columns.is_empty();
+        all.extend(untrained.into_iter().filter(testable));
     }
     for (place, columns) in all.iter().enumerate() {
         let examined = examined::examine(study, columns, method)?;

@@ -48,8 +48,8 @@ pub(crate) fn run(request: &QuantiseRequest, out: &mut impl Write) -> Result<(),
         profile.check_bundle(bundle.manifest(), bundle.digest())?;
     }
     let (Some(floats), Some(mixed)) = (Choice::floats(false), Choice::int8()) else {
-        return Err("this processor has no products of int8: expected AVX512-VNNI or AVX-VNNI; build on one that \
-                    has them"
+        return Err("this processor has no products of int8: expected AVX512-VNNI, AVX-VNNI or NEON with dotprod; \
+                    build on one that has them"
             .into());
     };
     let (calibrating, judging) = slides::read(&request.tiles, bundle.manifest().side)?;

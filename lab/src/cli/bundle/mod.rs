@@ -70,8 +70,8 @@ enum Command {
         /// Images, a directory of images, or a .safetensors with `tiles` u8 [n, side, side, 3]
         #[arg(long, required = true, num_args = 1..)]
         tiles: Vec<PathBuf>,
-        /// The CPU engine's kernels, by their name, in place of rten: plain, avx2, avx512 or avx512-bf16; before a blank,
-        /// those of int8: plain-int8, avx-vnni or avx512-vnni
+        /// The CPU engine's kernels, by their name, in place of rten: plain, avx2, avx512, avx512-bf16,
+        /// avx512-fp16, neon or neon-fp16; before a blank, those of int8: plain-int8, avx-vnni, avx512-vnni or neon-dotprod
         #[arg(long, value_name = "KERNELS")]
         kernels: Option<Choice>,
         /// The file to write

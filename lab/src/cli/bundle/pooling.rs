@@ -7,6 +7,7 @@ pub(super) enum PoolingName {
     ClassToken,
     MeanPatchTokens,
     ClassAndMean,
+    PatchTokens,
 }
 
 impl From<PoolingName> for Pooling {
@@ -15,6 +16,7 @@ impl From<PoolingName> for Pooling {
             PoolingName::ClassToken => Self::ClassToken,
             PoolingName::MeanPatchTokens => Self::MeanPatchTokens,
             PoolingName::ClassAndMean => Self::ClassAndMean,
+            PoolingName::PatchTokens => Self::PatchTokens,
         }
     }
 }

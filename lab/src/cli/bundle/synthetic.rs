@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use coverslip_bundle::synthetic::{self, SyntheticSpec};
-use coverslip_bundle::{InputStep, Mlp, Pooling, SaeArchitecture, Tap};
+use coverslip_bundle::{InputStep, Mlp, Pooling, SaeArchitecture, Tap, TapSource};
 
 use super::pooling::PoolingName;
 use crate::claim;
@@ -39,6 +39,9 @@ pub(super) struct Args {
     /// Pooling of the last tap, which the SAE reads
     #[arg(long, value_enum)]
     pooling: Option<PoolingName>,
+    /// A tap `tokens` of the patch tokens after the first block
+    #[arg(long)]
+    patch_tokens: bool,
     /// The SAE's activation
     #[arg(long, value_enum, default_value = "topk")]
     sae: SaeName,
@@ -122,6 +125,11 @@ fn spec(args: &Args) -> SyntheticSpec {
     }
     if args.no_class_token {
         taps.iter_mut().for_each(|tap| tap.pooling = Pooling::MeanPatchTokens);
+    }
+    if args.patch_tokens {
+        // The SAE reads the last tap.
+        let source = TapSource::Block { after_block: 0, final_norm: true };
+        taps.insert(0, Tap { name: "tokens".into(), source, pooling: Pooling::PatchTokens });
     }
     SyntheticSpec {
         taps,

@@ -4,18 +4,19 @@ use coverslip_plugin_abi as abi;
 use coverslip_plugin_abi::AbiStruct;
 
 use coverslip_slides::generated::GeneratedSlide;
-use coverslip_slides::{Mpp, Rect, SlideSource};
+use coverslip_slides::{Mpp, Rect, SlideSource, SourceInfo};
 
 use super::scanned::{Scanned, StrongFeature};
 use super::thumbnail::Thumbnail;
 use crate::play::{Collected, FieldOfView, Played, Settings, Submission};
 
 const SIDE: u32 = 224;
+/// Of the made-up slide, px: the upper part of the generated one.
+const EXTENT: (u32, u32) = (28 * SIDE, 12 * SIDE);
 
 /// A slide on which every status and some flags occur.
 pub(in crate::scan) fn played() -> Played {
-    let info = GeneratedSlide::new().info().clone();
-    let (width, height) = (info.width, info.height);
+    let (width, height) = EXTENT;
     let mut collected = Collected::default();
     let mut summary = abi::SlideSummary::init();
     for row in 0..height / SIDE {
@@ -70,10 +71,11 @@ pub(super) fn scanned() -> Scanned {
     let mpp = Mpp { x: 0.5, y: 0.5, source: "made up".into() };
     let settings = Settings { embeddings: true, ..Settings::default() };
     Scanned {
-        source: GeneratedSlide::new().info().clone(),
+        source: SourceInfo { width: EXTENT.0, height: EXTENT.1, ..GeneratedSlide::new().info().clone() },
         field: FieldOfView::new(SIDE, 0.5, &mpp, false).expect("the model's own resolution"),
         mpp,
         bundle: "made-up".into(),
+        profile: None,
         settings,
         thumbnail: thumbnail(played.extent.0, played.extent.1),
         strongest,
@@ -98,6 +100,8 @@ fn tile(column: i32, row: i32) -> abi::TileResult {
     let flags_checked = if status <= abi::TILE_BACKGROUND { checked } else { 0 };
     let mut scores = [f32::NAN; abi::SCORE_COUNT];
     (scores[0], scores[1]) = (0.9, -12.5);
+    let mut p_values = [f32::NAN; abi::SCORE_COUNT];
+    p_values[4] = if row == 0 { 0.25 } else { f32::NAN };
     abi::TileResult {
         column,
         row,
@@ -110,6 +114,7 @@ fn tile(column: i32, row: i32) -> abi::TileResult {
         flags_raised,
         coverage: 1.0,
         scores,
+        p_values,
         reconstruction_error: if status == abi::TILE_DONE { 0.2 } else { f32::NAN },
         active_count: 8,
         ..Default::default()

@@ -32,11 +32,15 @@ pub(super) fn write(out: &mut dyn Write, played: &Played) -> Result<(), Box<dyn 
 fn tile_feature(tile: &abi::TileResult) -> Value {
     let class = class_of(tile);
     let mut measurements = Map::new();
-    // JSON has no NaN: scores that were not measured are left out.
+    // JSON has no NaN: scores that were not measured are left out, and p-values without a profile.
     for (bit, name) in FLAGS.iter().enumerate() {
         let score = f64::from(tile.scores[bit]);
         if tile.flags_checked & (1 << bit) != 0 && score.is_finite() {
             measurements.insert(format!("score {}", name.replace('_', " ")), json!(score));
+        }
+        let p = f64::from(tile.p_values[bit]);
+        if p.is_finite() {
+            measurements.insert(format!("p {}", name.replace('_', " ")), json!(p));
         }
     }
     measurements.insert("coverage".into(), json!(tile.coverage));
@@ -112,6 +116,8 @@ mod tests {
             assert_eq!(classification["color"].as_array().unwrap().len(), 3);
             let values = feature["properties"]["measurements"].as_object().unwrap();
             assert!(values.values().all(Value::is_number));
+            let p = tile.result.p_values[4];
+            assert_eq!(values.get("p color shift").and_then(Value::as_f64), (!p.is_nan()).then_some(f64::from(p)));
         }
         assert_eq!(features.last().unwrap()["properties"]["objectType"], "annotation");
     }

@@ -20,13 +20,13 @@ use std::path::PathBuf;
 use coverslip_files::{Claim, FileSet};
 use serde_json::Value;
 
-pub(super) use scanned::{Scanned, strongest};
+pub(super) use scanned::{Scanned, UsedProfile, strongest};
 pub(super) use slide_json::value as slide_json;
 pub(super) use thumbnail::Thumbnail;
 
 use crate::host::{FLAGS, STATUSES};
 use crate::play::alert_line;
-use crate::term::bytes;
+use crate::term::{bytes, wrapped};
 
 /// The files, in the order in which they are written.
 const TILES: &str = "tiles.parquet";
@@ -89,6 +89,7 @@ pub(super) fn closing_lines(scanned: &Scanned, files: &[(PathBuf, u64)]) -> Vec<
     let statuses: Vec<String> = statuses.map(|(name, count)| format!("{count} {name}")).collect();
     lines.push(format!("{}: {} tiles: {}", scanned.source.name, summary.opened, statuses.join(", ")));
     lines.push(read_line(scanned));
+    lines.extend(scanned.profile.as_ref().map(UsedProfile::line));
     let beside = scanned.source.beside();
     if !beside.is_empty() {
         lines.push(format!("not scanned: {}", beside.join(", ")));
@@ -99,7 +100,8 @@ pub(super) fn closing_lines(scanned: &Scanned, files: &[(PathBuf, u64)]) -> Vec<
     }
     let raised = FLAGS.iter().enumerate().skip(1).filter(|(bit, _)| summary.flags_raised[*bit] > 0);
     let raised: Vec<String> = raised.map(|(bit, name)| format!("{} {name}", summary.flags_raised[bit])).collect();
-    lines.push(format!("flags raised: {}", if raised.is_empty() { "none".into() } else { raised.join(", ") }));
+    let raised = if raised.is_empty() { "none".into() } else { raised.join(", ") };
+    lines.extend(wrapped(&format!("flags raised: {raised}"), 80));
     const MOST_ALERTS: usize = 6;
     lines.extend(played.alerts.iter().take(MOST_ALERTS).map(alert_line));
     if played.alerts.len() > MOST_ALERTS {

@@ -78,7 +78,7 @@ fn draw(scanned: &Scanned) -> Canvas {
     let picture = imageops::resize(&slide, parts.picture.0, parts.picture.1, FilterType::CatmullRom);
     canvas.put(MARGIN, HEADER, parts.picture.0, picture.as_raw());
     overlay(&mut canvas, played, parts.picture);
-    legend(&mut canvas, played, MARGIN + parts.picture.0 as i32 + GAP);
+    legend(&mut canvas, scanned, MARGIN + parts.picture.0 as i32 + GAP);
     if !strongest.is_empty() {
         let title = "SAE features: labelled ones, and those that vary most over the slide";
         canvas.text(MARGIN, parts.maps_top, Type::Bold, INK, title);
@@ -149,7 +149,8 @@ fn is_of_a_place(alert: &abi::Alert) -> bool {
 }
 
 /// The panel beside the picture: tiles by class, alerts, speed.
-fn legend(canvas: &mut Canvas, played: &Played, x: i32) {
+fn legend(canvas: &mut Canvas, scanned: &Scanned, x: i32) {
+    let Scanned { played, profile, .. } = scanned;
     let letters = Type::Body.fits(PANEL);
     let mut y = HEADER;
     let mut line = |canvas: &mut Canvas, kind, color, indent: i32, text: &str| {
@@ -188,6 +189,13 @@ fn legend(canvas: &mut Canvas, played: &Played, x: i32) {
     line(canvas, Type::Body, INK, 0, "");
     let speed = played.summary.opened as f64 / played.seconds;
     line(canvas, Type::Body, GREY, 0, &format!("{:.1} s, {speed:.1} tiles/s", played.seconds));
+    if let Some(profile) = profile {
+        let slides = counted(profile.calibration_slides, "slide");
+        line(canvas, Type::Body, GREY, 0, &format!("profile of {} by {slides}", profile.scanner));
+        if profile.simulated {
+            line(canvas, Type::Body, GREY, 0, "other scanners are simulated");
+        }
+    }
     let uncalibrated = played.collected.tiles.iter().all(|tile| tile.result.flags_calibrated == 0);
     if uncalibrated {
         line(canvas, Type::Body, GREY, 0, "flags by general rules:");

@@ -1,6 +1,7 @@
 //! A slide that was scanned: everything that the outputs are made from.
 
 use coverslip_slides::{Mpp, SourceInfo};
+use serde::Serialize;
 
 use super::thumbnail::Thumbnail;
 use crate::host::{HostError, Session, text};
@@ -14,11 +15,34 @@ pub(in crate::scan) struct Scanned {
     pub(in crate::scan) mpp: Mpp,
     /// The bundle's name.
     pub(in crate::scan) bundle: String,
+    /// What the tiles were held against; None: general rules.
+    pub(in crate::scan) profile: Option<UsedProfile>,
     pub(in crate::scan) settings: Settings,
     pub(in crate::scan) field: FieldOfView,
     pub(in crate::scan) thumbnail: Thumbnail,
     pub(in crate::scan) strongest: Vec<StrongFeature>,
     pub(in crate::scan) played: Played,
+}
+
+/// A profile that a slide is held against.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(in crate::scan) struct UsedProfile {
+    pub(in crate::scan) path: String,
+    pub(in crate::scan) name: String,
+    pub(in crate::scan) scanner: String,
+    /// Slides that calibrate it; 0 where the profile does not know the scanner.
+    pub(in crate::scan) calibration_slides: usize,
+    /// Whether other scanners were simulated from this one's slides.
+    pub(in crate::scan) simulated: bool,
+}
+
+impl UsedProfile {
+    /// The line that says so.
+    pub(super) fn line(&self) -> String {
+        let UsedProfile { path, scanner, calibration_slides, simulated, .. } = self;
+        let how = if *simulated { "; other scanners are simulated" } else { "" };
+        format!("profile: {path}, scanner {scanner}, {calibration_slides} calibration slides{how}")
+    }
 }
 
 /// A feature that gets a map.

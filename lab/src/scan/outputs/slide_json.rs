@@ -26,6 +26,7 @@ pub(in crate::scan) fn value(scanned: &Scanned, session: &Session) -> Value {
         "grid": grid(scanned, info),
         "scan": scan(scanned, session.threads),
         "bundle": bundle(&session.bundle, info),
+        "profile": scanned.profile,
         "versions": versions(session.runtime.library(), info, &played.summary),
         "summary": summary(&played.summary),
         "flags": flags(&played.summary),

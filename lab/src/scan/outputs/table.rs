@@ -45,7 +45,7 @@ fn schema(embeddings: bool) -> String {
          required float coverage;",
     );
     for name in FLAGS {
-        columns += &format!("optional boolean flag_{name}; optional float score_{name};");
+        columns += &format!("optional boolean flag_{name}; optional float score_{name}; optional float p_{name};");
     }
     columns += "optional float reconstruction_error; required int32 active_count;";
     let mut list = |name: &str, kind: &str| {
@@ -95,6 +95,9 @@ fn write_group(
         optional::<BoolType>(group, tiles.iter().map(|tile| checked(&tile).then(|| raised(tile))))?;
         let score = |tile: &Tile| Some(tile.result.scores[bit]).filter(|score| !score.is_nan());
         optional::<FloatType>(group, tiles.iter().map(|tile| Some(tile).filter(checked).and_then(score)))?;
+        // Null where a flag has no profile's calibration.
+        let p = |tile: &Tile| Some(tile.result.p_values[bit]).filter(|p| !p.is_nan());
+        optional::<FloatType>(group, tiles.iter().map(p))?;
     }
     let error = |tile: &Tile| Some(tile.result.reconstruction_error).filter(|error| !error.is_nan());
     optional::<FloatType>(group, tiles.iter().map(error))?;
@@ -169,6 +172,7 @@ mod tests {
         assert_eq!(rows.len(), played.collected.tiles.len());
         let names: Vec<String> = rows[0].get_column_iter().map(|(name, _)| name.clone()).collect();
         let place = |name: &str| names.iter().position(|other| other == name).unwrap();
+        assert!(played.collected.tiles.iter().any(|tile| !tile.result.p_values[4].is_nan()));
         for (row, tile) in rows.iter().zip(&played.collected.tiles) {
             assert_eq!(row.get_int(place("column")).unwrap(), tile.result.column);
             assert_eq!(row.get_long(place("x")).unwrap(), tile.result.x);
@@ -189,6 +193,10 @@ mod tests {
             let checked = tile.result.flags_checked & abi::FLAG_OUT_OF_FOCUS != 0;
             assert_eq!(row.get_bool(place("flag_out_of_focus")).is_ok(), checked);
             assert!(row.get_bool(place("flag_novel")).is_err());
+            // A p-value where there is one: of COLOR_SHIFT on the made-up slide's first row.
+            let p = tile.result.p_values[4];
+            assert_eq!(row.get_float(place("p_color_shift")).ok(), (!p.is_nan()).then_some(p));
+            assert!(row.get_float(place("p_out_of_focus")).is_err());
         }
     }
 

@@ -1,9 +1,11 @@
-//! The first thread: starts the one that serves, and sees the end of the host.
+//! The end of the connection and the end of the host's process are waited for together.
 
 use std::os::fd::OwnedFd;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, getpid, getppid, kill_process, pidfd_open};
+
+use coverslip_wire::Link;
 
 use crate::serve::serve;
 
@@ -14,8 +16,10 @@ pub(crate) fn keep(control: OwnedFd) -> ! {
     let host = getppid();
     let process = host.and_then(|host| pidfd_open(host, PidfdFlags::empty()).ok());
     let watched = control.try_clone();
-    let serving = std::thread::Builder::new().name("coverslip-serve".into()).spawn(move || serve(control));
-    if let (Ok(watched), Ok(_)) = (watched, serving) {
+    let link = Link::new(control).ok();
+    let serving =
+        link.map(|link| std::thread::Builder::new().name("coverslip-serve".into()).spawn(move || serve(link)));
+    if let (Ok(watched), Some(Ok(_))) = (watched, serving) {
         wait(&watched, process.as_ref(), host);
     }
     // Whatever runs, in a driver or not: no thread is asked, and no destructor runs.

@@ -1,5 +1,4 @@
-//! What a process inherits from the host that it does not need: descriptors, ignored and blocked signals, the folder that
-//! it is in, core dumps. Called before anything else, on the only thread.
+//! On Linux: descriptors, ignored and blocked signals, the folder that it is in, core dumps. Called on the only thread.
 
 #![allow(unsafe_code)]
 
@@ -17,6 +16,9 @@ const HIGH: RawFd = 200;
 /// Keeps the control connection alone, which is the standard input; None: that is no socket, so nobody of ours has started
 /// this process.
 pub(crate) fn leave() -> Option<OwnedFd> {
+    if std::env::args_os().len() > 1 {
+        return None;
+    }
     socket_domain(std::io::stdin()).ok()?;
     let control =
         fcntl_dupfd_cloexec(std::io::stdin(), HIGH).or_else(|_| fcntl_dupfd_cloexec(std::io::stdin(), 3)).ok()?;
@@ -70,6 +72,16 @@ fn reset_signals() {
         }
     }
     let _ = SigSet::empty().thread_set_mask();
+}
+
+/// Where the system must end a process to have memory, it is this one and not the host.
+pub(crate) fn give_way() {
+    let _ = std::fs::write("/proc/self/oom_score_adj", "500");
+}
+
+/// Programs that the calling thread starts, and threads that it starts, gain no rights.
+pub(crate) fn drop_rights() {
+    let _ = rustix::thread::set_no_new_privs(true);
 }
 
 /// Ends this process without what vendors' libraries do at an exit.

@@ -1,4 +1,4 @@
-//! Where a thread runs on Windows, and how urgently. No well-kept crate has these calls, so they are made here.
+//! Where a thread runs on Windows, and how urgently.
 //!
 //! Windows hands neither on to the threads that a thread starts: each takes its place itself.
 

@@ -1,37 +1,33 @@
-//! One worker process: started, killed, buried.
+//! A worker on Linux.
 //!
 //! The host's process is not ours: it may reap children that it did not start, ignore SIGCHLD, and close descriptors that
 //! it does not know. So a worker is named by a descriptor of its own where the kernel has them (Linux 5.3), never by a
 //! number that another process may have by now, and that descriptor is looked at before it is used.
 
-use std::ffi::OsString;
-use std::io::ErrorKind;
 use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use coverslip_base::error::{Error, Result, error};
 use coverslip_base::fault;
 use coverslip_base::memory::with_room;
 use coverslip_base::sync::{Mutex, PoisonError};
-use coverslip_wire::socket::Socket;
+use coverslip_wire::frame::Kind;
+use coverslip_wire::{Broken, Due, Link};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid};
 
-/// What a worker is told of the host's environment: where to find libraries and files, and what concerns CUDA. The rest,
-/// LD_PRELOAD among it, is the host's.
-const KEPT: [&str; 9] =
-    ["PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "XDG_CACHE_HOME", "RTEN_NUM_THREADS"];
-const KEPT_PREFIXES: [&str; 6] = ["CUDA_", "NVIDIA_", "TRT_", "TENSORRT_", "LC_", "COVERSLIP_"];
+use super::ended::Ended;
+use super::environment::Environment;
+use super::{SPAWN_BYTES, refused, unconnected};
 
-/// What the standard library allocates to start a program, with a copy of the environment.
-const SPAWN_BYTES: usize = 256 << 10;
-
-pub(super) struct Process {
+pub(in crate::engine::remote) struct Process {
     number: u32,
     handle: Handle,
+    /// How it has ended, once that is known. Whoever reaps it first learns that, and may be the host.
+    ended: Mutex<Option<Ended>>,
 }
 
 enum Handle {
@@ -42,42 +38,44 @@ enum Handle {
 }
 
 impl Process {
-    /// Starts the program with `link` as its standard input, and nothing else of this process's but this environment.
-    pub(super) fn start(program: &Path, environment: &Environment, link: Socket) -> Result<Process> {
-        let refused = |e: std::io::Error| {
-            let what = if e.kind() == ErrorKind::NotFound { "there is none" } else { "it does not start" };
-            error!(
-                ENGINE_UNAVAILABLE,
-                "the worker {}: {what}: {e}; install coverslip-worker beside the library, or set \
-                 runtime_desc.worker_path",
-                program.display()
-            )
-            .with_native(i64::from(e.raw_os_error().unwrap_or(0)))
-        };
-        let link = link.into_descriptor().map_err(|_| closed())?;
+    /// Starts the program. Its standard input is its end of the control connection, whose other end is returned; it has
+    /// nothing else of this process's but this environment.
+    pub(in crate::engine::remote) fn start(program: &Path, environment: &Environment) -> Result<(Process, Link)> {
+        let (control, theirs) = Link::pair().map_err(|broken| unconnected(&broken))?;
+        let theirs = theirs.into_descriptor().map_err(|_| closed())?;
         let child = with_room("a worker", SPAWN_BYTES, || {
             let mut command = Command::new(program);
             command.env_clear().envs(environment.iter().map(|(name, value)| (name, value)));
             // A group of its own: what the host's terminal sends to its group is not for the worker.
-            command.stdin(Stdio::from(link)).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+            command.stdin(Stdio::from(theirs)).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
             command.spawn()
         })?;
-        let child = child.map_err(refused)?;
+        let child = child.map_err(|e| refused(program, &e))?;
         let number = child.id();
         let descriptor = Pid::from_raw(number as i32).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
         let handle = match descriptor {
             Some(descriptor) => Handle::Descriptor(Mutex::new(Some(descriptor))),
             None => Handle::Number(Mutex::new(child)),
         };
-        Ok(Process { number, handle })
+        Ok((Process { number, handle, ended: Mutex::default() }, control))
     }
 
-    pub(super) fn number(&self) -> u32 {
+    /// Gives the worker a lane's connection.
+    pub(in crate::engine::remote) fn pass(
+        &self,
+        control: &mut Link,
+        lane: &Link,
+        due: Due,
+    ) -> std::result::Result<(), Broken> {
+        control.send_socket(Kind::Lane, lane, due)
+    }
+
+    pub(in crate::engine::remote) fn number(&self) -> u32 {
         self.number
     }
 
     /// Ends it now, whatever it does. Does not wait.
-    pub(super) fn kill(&self) {
+    pub(in crate::engine::remote) fn kill(&self) {
         // As when it is in a driver that does not return.
         if fault::point("kill a worker") {
             return;
@@ -96,7 +94,7 @@ impl Process {
     }
 
     /// Waits until it has ended, at most so long. Whether it has; it is reaped then, unless somebody else does that.
-    pub(super) fn ended_within(&self, time: Duration) -> bool {
+    pub(in crate::engine::remote) fn ended_within(&self, time: Duration) -> bool {
         match &self.handle {
             Handle::Descriptor(descriptor) => {
                 let mut ended = true;
@@ -104,10 +102,11 @@ impl Process {
                     let time = Timespec { tv_sec: time.as_secs() as i64, tv_nsec: time.subsec_nanos().into() };
                     ended = poll(&mut [PollFd::new(own, PollFlags::IN)], Some(&time)) != Ok(0);
                     // ECHILD: the host reaps its children itself, or ignores SIGCHLD.
-                    let _ = waitid(
-                        WaitId::PidFd(std::os::fd::AsFd::as_fd(own)),
-                        WaitIdOptions::EXITED | WaitIdOptions::NOHANG,
-                    );
+                    let place = WaitId::PidFd(std::os::fd::AsFd::as_fd(own));
+                    if let Ok(Some(status)) = waitid(place, WaitIdOptions::EXITED | WaitIdOptions::NOHANG) {
+                        let by_signal = status.terminating_signal().map(Ended::Signal);
+                        self.learn(by_signal.or_else(|| status.exit_status().map(Ended::Code)));
+                    }
                 });
                 ended
             }
@@ -115,16 +114,31 @@ impl Process {
                 let mut child = child.lock().unwrap_or_else(PoisonError::into_inner);
                 let pause = Duration::from_millis(5);
                 let mut left = time;
-                while matches!(child.try_wait(), Ok(None)) {
-                    if left.is_zero() {
-                        return false;
+                loop {
+                    match child.try_wait() {
+                        Ok(Some(status)) => {
+                            self.learn(how(status));
+                            return true;
+                        }
+                        // The host has reaped it.
+                        Err(_) => return true,
+                        Ok(None) if left.is_zero() => return false,
+                        Ok(None) => {}
                     }
                     std::thread::sleep(pause.min(left));
                     left = left.saturating_sub(pause);
                 }
-                true
             }
         }
+    }
+
+    fn learn(&self, ended: Option<Ended>) {
+        *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = ended;
+    }
+
+    /// How it has ended; None: it has not, or nobody says.
+    pub(in crate::engine::remote) fn ended(&self) -> Option<Ended> {
+        *self.ended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs `f` with the process's descriptor, unless somebody has closed it and the number is another's: then nothing is
@@ -160,46 +174,30 @@ impl Drop for Process {
     }
 }
 
+fn how(status: ExitStatus) -> Option<Ended> {
+    status.signal().map(Ended::Signal).or_else(|| status.code().map(Ended::Code))
+}
+
 /// The host has closed a descriptor of the library's.
-pub(super) fn closed() -> Error {
+pub(in crate::engine::remote) fn closed() -> Error {
     error!(ENGINE_UNAVAILABLE, "a descriptor of the library's was closed by somebody else: close only your own")
-}
-
-/// Variables and their values.
-pub(super) type Environment = Vec<(OsString, OsString)>;
-
-/// What a worker is told of this process's environment. Asked for once, in runtime_open: later a host's thread may be
-/// changing it, which nothing guards.
-pub(super) fn environment() -> Environment {
-    std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_kept)).collect()
-}
-
-fn is_kept(name: &str) -> bool {
-    KEPT.contains(&name) || KEPT_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::environment;
     use super::*;
 
     #[test]
-    fn the_environment_is_what_a_worker_needs() {
-        let kept = ["PATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "COVERSLIP_X", "LC_ALL"];
-        assert!(kept.into_iter().all(is_kept));
-        assert!(!["LD_PRELOAD", "PATHS", "AWS_SECRET_ACCESS_KEY", "CUDA", ""].into_iter().any(is_kept));
-    }
-
-    #[test]
     fn a_process_is_killed_and_buried_whoever_reaps_it() {
-        let (_here, there) = Socket::pair().unwrap();
-        let process = Process::start(Path::new("/bin/cat"), &environment(), there).unwrap();
+        let (process, _control) = Process::start(Path::new("/bin/cat"), &environment()).unwrap();
         assert!(!process.ended_within(Duration::from_millis(20)));
         process.kill();
         assert!(process.ended_within(Duration::from_secs(10)));
         process.kill();
         assert!(process.ended_within(Duration::ZERO), "also when it is asked again");
-        let (_here, there) = Socket::pair().unwrap();
-        let e = Process::start(Path::new("/nowhere/coverslip-worker"), &environment(), there).err().unwrap();
+        assert_eq!(process.ended(), Some(Ended::Signal(libc::SIGKILL)));
+        let e = Process::start(Path::new("/nowhere/coverslip-worker"), &environment()).err().unwrap();
         assert!(e.text().contains("/nowhere/coverslip-worker: there is none"), "{}", e.text());
     }
 }

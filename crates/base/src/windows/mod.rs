@@ -1,0 +1,9 @@
+//! What only Windows has: a thread's place, pipes whose every transfer has a deadline, a process in a job. No well-kept crate
+//! has these calls, so they are made here, and nothing above them needs `unsafe`.
+
+mod handle;
+pub mod own;
+pub mod pipe;
+pub(crate) mod place;
+pub mod process;
+pub mod running;

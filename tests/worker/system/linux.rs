@@ -1,0 +1,54 @@
+use super::Held;
+
+/// What an error says of a worker that `kill` has ended, and of one that `crash` has.
+pub(crate) const KILLED: &str = "by signal 9, SIGKILL";
+pub(crate) const CRASHED: &str = "by signal 11, SIGSEGV";
+/// A program that is no worker.
+pub(crate) const NO_WORKER: &str = "/bin/true";
+
+#[track_caller]
+pub(crate) fn send(process: u64, signal: i32) {
+    // 0 would be this process and all that it has started.
+    assert!(process > 1, "there is a worker");
+    unsafe { libc::kill(process as i32, signal) };
+}
+
+/// As somebody ends it.
+#[track_caller]
+pub(crate) fn kill(process: u64) {
+    send(process, libc::SIGKILL);
+}
+
+/// As a driver with a defect ends it.
+#[track_caller]
+pub(crate) fn crash(process: u64) {
+    send(process, libc::SIGSEGV);
+}
+
+/// None of its threads runs any more.
+#[track_caller]
+pub(crate) fn stop(process: u64) {
+    send(process, libc::SIGSTOP);
+}
+
+/// Whether there is a process of this number that has not ended.
+pub(crate) fn is_alive(process: u64) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    stat.rsplit(") ").next().and_then(|rest| rest.chars().next()).is_some_and(|state| !"ZX".contains(state))
+}
+
+/// What this process holds, and its resident kilobytes.
+pub(crate) fn held() -> (Held, u64) {
+    let count = |folder: &str| std::fs::read_dir(folder).unwrap().count();
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    let resident = resident.split_whitespace().next().unwrap().parse().unwrap();
+    let children = std::fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let of = |task: std::io::Result<std::fs::DirEntry>| {
+        std::fs::read_to_string(task.unwrap().path().join("children")).unwrap_or_default()
+    };
+    let all = tasks.map(of).collect::<String>() + &children;
+    let children = all.split_whitespace().count();
+    (Held { threads: count("/proc/self/task"), descriptors: count("/proc/self/fd"), children }, resident)
+}
