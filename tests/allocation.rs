@@ -1,4 +1,4 @@
-//! `slide_submit` allocates nothing and uses no memory for the first time, whether it accepts a frame or refuses it.
+//! `slide_submit` allocates nothing and finds its memory touched, whether it accepts a frame or refuses it.
 
 mod support {
     pub(crate) mod host;
@@ -77,10 +77,10 @@ fn submit_allocates_nothing() {
     assert_eq!(allocated, 0);
 }
 
-/// What a slide needs has been touched when it has begun: no tile costs the host's thread a page fault. Its tiles, at one
-/// in a thousand columns and rows, are in as many pages of the ledger as they can be.
+/// What a slide needs all over its memory has been touched when it has begun: tiles far apart, each of which is in a page of
+/// the ledger's index of its own, cost the host's thread no page fault. What is left is one for some 170 entries.
 #[test]
-fn submit_touches_no_page_for_the_first_time() {
+fn tiles_cost_submit_no_page_faults() {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("first-touch");
     coverslip_testkit::bundle(&folder);
     let runtime = open(&folder);

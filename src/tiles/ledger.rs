@@ -1,7 +1,8 @@
 //! The state of every tile of a slide: one entry per tile, and one more per pass in which it was refused.
 //!
-//! All memory is reserved and touched at the beginning: a tile that is entered costs `submit` no page fault. A tile that
-//! has departed stays in the ledger, so that late pixels are recognised and no tile ends twice.
+//! All memory is reserved at the beginning. The index, which tiles enter at places all over it, is touched then too, so that
+//! they cost `submit` no page faults; entries follow each other, and take one for some 170 tiles. A tile that has
+//! departed stays in the ledger, so that late pixels are recognised and no tile ends twice.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -9,7 +10,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use super::grid::Place;
 use super::slot::Hole;
 use coverslip_base::error::{Result, error};
-use coverslip_base::memory::touched;
+use coverslip_base::memory::reserve;
 
 /// Where a tile's entry is among the entries.
 type Index = HashMap<(i32, i32), u32, BuildHasherDefault<Neighbours>>;
@@ -52,8 +53,7 @@ impl Ledger {
         // on average; a map that is cleared keeps its memory.
         index.extend((0..=max_tiles as i32 / 8).map(|at| ((8 * at, 0), 0)));
         index.clear();
-        let nothing = Entry { place: Place { column: 0, row: 0, pass: 0 }, state: State::Gone };
-        Ok(Ledger { index, entries: touched(max_entries, nothing)?, max_tiles, max_entries, swept: 0 })
+        Ok(Ledger { index, entries: reserve(max_entries)?, max_tiles, max_entries, swept: 0 })
     }
 
     /// Bytes that a ledger takes, at most.
