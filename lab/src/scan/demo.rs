@@ -9,8 +9,11 @@ use coverslip_profile::Profile;
 
 use crate::host::{Setup, find_bundle, profile_beside};
 
-/// The setup with that profile, where the user names none, one lies beside the bundle, and it was made with this very
-/// bundle at the precision that runs. Otherwise general rules apply, as without it.
+/// The generated slides' scanner, as its profile names it.
+const SCANNER: &str = "generated";
+
+/// The setup with that profile, where the user names none, one lies beside the bundle, and it was made of generated slides
+/// with this very bundle at the precision that runs. Otherwise general rules apply, as without it.
 pub(super) fn held_against(setup: &Setup) -> Setup {
     let given = setup.profile.clone();
     Setup { profile: given.or_else(|| fitting(setup)), ..setup.clone() }
@@ -24,7 +27,12 @@ fn fitting(setup: &Setup) -> Option<PathBuf> {
     let bundle = find_bundle(setup.bundle.as_deref()).ok()?;
     let profile = profile_beside(&bundle)?;
     let (known, ..) = Profile::open_trusted(&profile, &setup.trust).ok()?;
-    (known.bundle == digest(&bundle)?).then_some(profile)
+    (is_of_generated_slides(&known) && known.bundle == digest(&bundle)?).then_some(profile)
+}
+
+/// A user's own profile may lie beside the user's bundle, and says nothing of generated slides.
+fn is_of_generated_slides(known: &Profile) -> bool {
+    known.provenance.simulated && matches!(known.scanners.as_slice(), [only] if only.id == SCANNER)
 }
 
 /// A bundle's digest is its manifest's.
