@@ -16,7 +16,6 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use coverslip_bundle::{MANIFEST_FILE, Manifest};
 use coverslip_files::Claim;
 
 use crate::claim::{self, said};
@@ -72,9 +71,7 @@ pub(crate) fn run(request: &Request) -> Result<bool, Box<dyn Error>> {
 
 /// What the rows are, by the bundle's manifest.
 fn rows(request: &Request, session: &Session) -> Result<Rows, Box<dyn Error>> {
-    let manifest: Manifest =
-        coverslip_bundle::json::parse(&coverslip_files::read(&session.bundle.join(MANIFEST_FILE))?)?;
-    Ok(Rows::new(&manifest, request.tokens.as_ref(), session.info.features_per_tile as usize)?)
+    Ok(Rows::new(&session.manifest()?, request.tokens.as_ref(), session.info.features_per_tile as usize)?)
 }
 
 /// Begins the file, or goes on with one that was cut off.

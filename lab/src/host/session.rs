@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use coverslip_bundle::signature::Trust;
+use coverslip_bundle::{MANIFEST_FILE, Manifest};
 use coverslip_plugin_abi as abi;
 
 use super::engine::EngineChoice;
@@ -85,6 +86,14 @@ impl Loaded<'_> {
 }
 
 impl Session {
+    /// What the bundle says of itself.
+    ///
+    /// # Errors
+    /// Where its manifest cannot be read.
+    pub(crate) fn manifest(&self) -> Result<Manifest, Box<dyn Error>> {
+        Ok(coverslip_bundle::json::parse(&coverslip_files::read(&self.bundle.join(MANIFEST_FILE))?)?)
+    }
+
     /// Joins the library's threads.
     ///
     /// # Errors

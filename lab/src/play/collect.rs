@@ -24,11 +24,17 @@ pub(crate) struct Collected {
 }
 
 impl Collected {
-    pub(crate) fn push(&mut self, result: &abi::TileResult, features: &[abi::Feature], embedding: &[f32]) {
+    /// Appends a result, with what is `kept` of its embedding.
+    pub(crate) fn push(
+        &mut self,
+        result: &abi::TileResult,
+        features: &[abi::Feature],
+        (kept, embedding): (&Kept, &[f32]),
+    ) {
         let first_feature = self.features.len();
         let first_value = self.embeddings.len();
         self.features.extend_from_slice(features);
-        self.embeddings.extend_from_slice(embedding);
+        kept.push((result.column, result.row), embedding, &mut self.embeddings);
         self.tiles.push(Tile {
             result: *result,
             features: first_feature..self.features.len(),
@@ -38,11 +44,7 @@ impl Collected {
 
     /// Appends results, with what is `kept` of their embeddings.
     pub(super) fn take(&mut self, results: &Results, kept: &Kept) {
-        for (result, features, embedding) in results.iter() {
-            let mut part = Vec::new();
-            kept.push((result.column, result.row), embedding, &mut part);
-            self.push(result, features, &part);
-        }
+        results.iter().for_each(|(result, features, embedding)| self.push(result, features, (kept, embedding)));
     }
 
     pub(crate) fn features(&self, tile: &Tile) -> &[abi::Feature] {

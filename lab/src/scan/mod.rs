@@ -10,6 +10,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use coverslip_bundle::Manifest;
 use coverslip_slides::generated::GeneratedSlide;
 use coverslip_slides::{Mpp, Selection, SlideSource};
 
@@ -66,6 +67,9 @@ pub(crate) fn run(scan: &Scan) -> Result<Ending, Box<dyn Error>> {
     let setup =
         if scan.slide.is_none() && scan.scanner.is_none() { &demo::held_against(&scan.setup) } else { &scan.setup };
     let session = open(setup, &stop)?;
+    if scan.settings.embeddings {
+        one_vector_per_tile(&session.manifest()?)?;
+    }
     let Setup { profile, trust, .. } = setup;
     let levels = Levels::of(profile.as_deref(), trust, scan.scanner.as_deref(), scan.settings.alpha)?;
     let scanned = scanned(scan, source.as_mut(), &mpp, &session, &levels, &stop)?;
@@ -89,6 +93,18 @@ pub(crate) fn run(scan: &Scan) -> Result<Ending, Box<dyn Error>> {
         false if !verdict.complete => Ending::Incomplete,
         false => Ending::Good,
     })
+}
+
+/// Refuses the embeddings of a bundle of the lab: the tokens of all tiles of a slide would be in memory until it is over.
+fn one_vector_per_tile(manifest: &Manifest) -> Result<(), String> {
+    match manifest.taps.iter().find(|tap| manifest.patch_tokens(tap).is_some()) {
+        Some(tap) => Err(format!(
+            "--embeddings: expected a bundle whose taps have one vector per tile, found patch tokens in tap {}; scan with the \
+             bundle that goes to the scanner, or take some tokens of each tile with `coverslip embed --patch-tokens {}`",
+            tap.name, tap.name
+        )),
+        None => Ok(()),
+    }
 }
 
 fn open(setup: &Setup, stop: &AtomicBool) -> Result<Session, Box<dyn Error>> {

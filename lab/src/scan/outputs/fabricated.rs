@@ -8,7 +8,7 @@ use coverslip_slides::{Mpp, Rect, SlideSource, SourceInfo};
 
 use super::scanned::{Scanned, StrongFeature};
 use super::thumbnail::Thumbnail;
-use crate::play::{Collected, FieldOfView, Played, Settings, Submission};
+use crate::play::{Collected, FieldOfView, Kept, Played, Settings, Submission};
 
 const SIDE: u32 = 224;
 /// Of the made-up slide, px: the upper part of the generated one.
@@ -30,7 +30,7 @@ pub(in crate::scan) fn played() -> Played {
             summary.results[0] += 1;
             summary.results[tile.status as usize] += 1;
             let embedding = if features.is_empty() { &[][..] } else { &[0.5, 1.0, -1.0] };
-            collected.push(&tile, &features, embedding);
+            collected.push(&tile, &features, (&Kept::All, embedding));
         }
     }
     collected.sort();
