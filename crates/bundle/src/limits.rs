@@ -33,14 +33,16 @@ pub const MAX_MLP_DIM: usize = 32768;
 pub const MAX_REGISTERS: usize = 64;
 /// Most taps.
 pub const MAX_TAPS: usize = 16;
-/// Most values of all taps per tile: what a tile's slot, a batch and a result are made for.
-pub(crate) const MAX_EMBEDDING: usize = 1 << 24;
+/// Most values of all taps per tile: what a tile's slot, a batch and a result are made for. The 1,369 patch tokens of a tile
+/// of 518 px are 2.1 million of 1,536 values each. Four million keep the outputs of 256 tiles below 4 GiB, the most that a
+/// message between plugin and worker can say.
+pub const MAX_EMBEDDING: usize = (1 << 22) - (1 << 12);
 /// Most features of an SAE.
 pub const MAX_D_SAE: usize = 262_144;
 /// Most input steps of an SAE: one of each kind.
 pub(crate) const MAX_INPUT_STEPS: usize = 4;
 /// Most features reported per tile.
-pub(crate) const MAX_OUTPUTS: usize = 1024;
+pub const MAX_OUTPUTS: usize = 1024;
 /// Longest name of a value in an ONNX graph, bytes.
 pub(crate) const MAX_VALUE_NAME: usize = 512;
 /// Most parameters, model and SAE together.

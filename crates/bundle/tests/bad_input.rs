@@ -164,14 +164,14 @@ fn patch_tokens_are_no_input_of_an_sae_and_have_a_budget() {
         m["sae"]["d_in"] = json!(512);
     });
     fixture.refuses(Invalid, &["tap `last`", "patch tokens one by one", "one vector per tile"]);
-    // 4,096 patches of 4,096 values are the most; a second tap is beyond it.
+    // 1,023 patches of 4,096 values are the most, and 1,024 of them beyond it.
     let fixture = Fixture::new();
     fixture.edit(|m| {
-        m["side"] = json!(512);
+        m["side"] = json!(256);
         m["architecture"]["embed_dim"] = json!(4096);
         m["taps"][0]["pooling"] = json!("patch_tokens");
     });
-    fixture.refuses(TooLarge, &["values of all taps per tile", "16781312", "at most 16777216"]);
+    fixture.refuses(TooLarge, &["values of all taps per tile", "4198400", "at most 4190208"]);
 }
 
 #[test]

@@ -2,9 +2,11 @@
 
 use coverslip_base::error::Error;
 use coverslip_base::memory::grow;
+use coverslip_bundle::limits::{MAX_D_SAE, MAX_EMBEDDING, MAX_OUTPUTS};
 use coverslip_engine::TileOutput;
 use coverslip_plugin_abi::Feature;
 
+use crate::control::MOST;
 use crate::field::{Malformed, Reader, Writer};
 use crate::transport::Broken;
 
@@ -23,10 +25,16 @@ pub struct Shape {
 
 impl Shape {
     /// Bytes of the outputs of `tiles` at most.
-    pub fn output_bytes(&self, tiles: usize) -> usize {
+    pub const fn output_bytes(&self, tiles: usize) -> usize {
         tiles.saturating_mul(16 + 4 * self.embedding + 8 * self.features)
     }
 }
+
+/// A frame says its length in 32 bits. The outputs of the largest batch of the largest bundle fit.
+const _: () = {
+    let largest = Shape { tile: 0, embedding: MAX_EMBEDDING, features: MAX_OUTPUTS, feature_count: MAX_D_SAE };
+    assert!(largest.output_bytes(MOST as usize) <= u32::MAX as usize);
+};
 
 /// Puts the outputs after each other into `bytes`, which is cleared before.
 ///

@@ -12,7 +12,7 @@ use coverslip_vit::Choice;
 use crate::field::{Malformed, Reader, Writer};
 
 /// Lanes and tiles per batch at most, as the contract bounds them.
-const MOST: u32 = 256;
+pub(crate) const MOST: u32 = 256;
 
 /// Who speaks. Plugin and worker must be of one build, or their engines would be two.
 #[derive(Clone, Debug, Eq, PartialEq)]
