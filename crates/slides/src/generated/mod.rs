@@ -70,12 +70,17 @@ impl GeneratedSlide {
         }
     }
 
-    /// The good slide of a name as `generated:7`; None of any other name.
+    /// The good slide of a name as `generated:7`; None of any other name, which may be a file's.
     pub(crate) fn named(path: &Path) -> Option<Result<GeneratedSlide, SourceError>> {
         let name = path.to_str()?;
-        let number = name.strip_prefix(PREFIX)?.parse().ok().filter(|number| (1..=MOST).contains(number));
-        let refused = || SourceError(format!("{name}: expected a generated slide, {PREFIX}1 to {PREFIX}{MOST}"));
-        Some(number.map(|number| GeneratedSlide::good(name, number)).ok_or_else(refused))
+        let digits = name.strip_prefix(PREFIX)?;
+        let number: u32 = digits.parse().ok().filter(|number: &u32| number.to_string() == digits)?;
+        Some(match (1..=MOST).contains(&number) {
+            true => Ok(GeneratedSlide::good(name, number)),
+            false => Err(SourceError(format!(
+                "{name}: expected a generated slide, {PREFIX}1 to {PREFIX}{MOST} (a file of this name: ./{name})"
+            ))),
+        })
     }
 
     /// The part of a specimen that all parts are taken from in turn.
@@ -171,9 +176,14 @@ mod tests {
     fn good_slides_have_names_and_differ() {
         let open = |name: &str| GeneratedSlide::named(Path::new(name));
         assert!(open("slide.svs").is_none() && open("generated").is_none());
-        for name in ["generated:0", "generated:1001", "generated:x", "generated:"] {
+        for name in ["generated:0", "generated:1001"] {
             let refused = open(name).expect("a generated slide").map(|_| ()).unwrap_err().to_string();
             assert!(refused.contains("expected a generated slide, generated:1 to generated:1000"), "{refused}");
+            assert!(refused.contains(&format!("(a file of this name: ./{name})")), "{refused}");
+        }
+        // Files may be called so.
+        for name in ["generated:x", "generated:", "generated:+1", "generated:007", "generated:1 ", "./generated:1"] {
+            assert!(open(name).is_none(), "{name}");
         }
         let read = |name: &str| {
             let mut slide = open(name).unwrap().unwrap();
