@@ -14,7 +14,7 @@ pub(super) struct Args {
     /// The shared library to install [default: the one built together with this command]
     #[arg(long, value_name = "FILE")]
     library: Option<PathBuf>,
-    /// A bundle to install with it, under share/coverslip/bundles
+    /// A bundle to install with it, under share/coverslip/bundles; with X also X-profile, where it lies beside X
     #[arg(long, value_name = "DIR")]
     bundle: Option<PathBuf>,
 }

@@ -15,7 +15,8 @@ use crate::scan::{self, Ending, Scan};
 #[derive(clap::Args, Debug, Clone)]
 pub(super) struct Args {
     /// TIFF, BigTIFF, SVS, OME-TIFF, Philips TIFF, PNG, JPEG, a directory of tiles, or what OpenSlide reads where it is
-    /// installed [default: a generated H&E-like slide]
+    /// installed; or generated:1 to generated:1000, good H&E-like slides that are computed [default: a generated slide with
+    /// two faults]
     slide: Option<PathBuf>,
     /// The directory for tiles.parquet, slide.json, qc.geojson and overview.png
     #[arg(long, value_name = "DIR", default_value = "out")]
@@ -63,7 +64,8 @@ pub(super) struct Args {
     /// The slide's stain: of H&E, what is outside tissue's colours is FOREIGN with a profile and without
     #[arg(long, value_enum, default_value = "unknown")]
     stain: Stain,
-    /// The scanner's profile, made by `coverslip profile build`
+    /// The scanner's profile, made by `coverslip profile build` [default: none; for the generated slide of no SLIDE, the one
+    /// of its scanner beside the demo bundle]
     #[arg(long, value_name = "DIR")]
     profile: Option<PathBuf>,
     /// The name by which the profile knows the scanner [default: the only one in the profile]

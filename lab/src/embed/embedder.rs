@@ -39,6 +39,15 @@ struct Origin<'p> {
     seen: f64,
 }
 
+/// What an input is refused with that there is no memory for.
+fn no_memory(path: &Path, values: u64, tiles: usize, kept: &Kept) -> String {
+    let advice = match kept {
+        Kept::Tokens(_) => "take fewer tokens of a tile (--tokens-per-tile), or cut the slide into parts",
+        Kept::All | Kept::Taps(_) => "free some, or cut the slide into parts",
+    };
+    format!("{}: expected memory for {values} values of each of {tiles} tiles, found none; {advice}", path.display())
+}
+
 /// What holds for every input.
 pub(super) struct Embedder<'a> {
     pub(super) session: &'a Session,
@@ -91,11 +100,7 @@ impl Embedder<'_> {
         if there_is((tiles as u64).saturating_mul(row + COPIES * 4 * values)) {
             return Ok(());
         }
-        Err(format!(
-            "{}: no memory for {values} values of each of {tiles} tiles; take fewer tokens of a tile (--tokens-per-tile), or \
-             cut the slide into parts",
-            path.display()
-        ))
+        Err(no_memory(path, values, tiles, kept))
     }
 
     /// What is written of the tiles; `colours` are by row and column.
@@ -191,5 +196,25 @@ impl Embedder<'_> {
             number(colour.haematoxylin_area(nuclei)),
             origin.scene.map_or(String::new(), |scene| scene.to_string()),
         ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use coverslip_numerics::Draw;
+
+    use super::*;
+    use crate::play::TokenDraw;
+
+    #[test]
+    fn fewer_tokens_are_advised_where_tokens_are_kept() {
+        let tokens = TokenDraw { start: 0, width: 2, patches: 9, per_tile: 4, draw: Draw::new(5) };
+        let said = |kept: Kept| no_memory(Path::new("slide.svs"), 8, 3, &kept);
+        assert!(said(Kept::Tokens(tokens)).contains("--tokens-per-tile"));
+        for kept in [Kept::All, Kept::Taps(vec![0..2])] {
+            let said = said(kept);
+            assert!(said.contains("slide.svs: expected memory for 8 values of each of 3 tiles"), "{said}");
+            assert!(said.contains("cut the slide") && !said.contains("tokens"), "{said}");
+        }
     }
 }

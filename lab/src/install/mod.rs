@@ -182,7 +182,7 @@ fn settle(claim: &Claim, files: &[File], links: &[(String, String)]) -> io::Resu
     set.commit().map(|_| ())
 }
 
-/// Copies a bundle, a folder without folders, under its own name. One that is there already is replaced as a whole.
+/// Copies a bundle or a profile, a folder without folders, under its own name. One that is there already is replaced as a whole.
 fn copy_folder(
     from: &Path,
     folder: &Path,

@@ -50,8 +50,8 @@ pub(super) fn read(
 
 /// The pooling of the tokens, and the statement's origin.
 fn pooling(found: &Found, spec: &ModelSpec, all: &Statements) -> Result<(Pooling, String), BundleError> {
-    const WHAT_TO_SAY: &str = "say in model.json \"pooling\": \"class_token\", \"mean_patch_tokens\" or \
-                               \"class_and_mean\", or \"taps\"";
+    const WHAT_TO_SAY: &str = "say in model.json \"pooling\": \"class_token\", \"mean_patch_tokens\", \
+                               \"class_and_mean\" or \"patch_tokens\", or \"taps\"";
     if let Some(pooling) = spec.pooling {
         return Ok((pooling, "model.json's pooling".to_owned()));
     }

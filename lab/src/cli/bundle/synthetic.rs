@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use coverslip_bundle::synthetic::{self, SyntheticSpec};
 use coverslip_bundle::{InputStep, Mlp, Pooling, SaeArchitecture, Tap, TapSource};
 
-use super::pooling::PoolingName;
 use crate::claim;
 
 #[derive(Debug, clap::Args)]
@@ -38,7 +37,7 @@ pub(super) struct Args {
     no_qkv_bias: bool,
     /// Pooling of the last tap, which the SAE reads
     #[arg(long, value_enum)]
-    pooling: Option<PoolingName>,
+    pooling: Option<PooledName>,
     /// A tap `tokens` of the patch tokens after the first block
     #[arg(long)]
     patch_tokens: bool,
@@ -75,6 +74,24 @@ enum Size {
     /// ViT-L/16 at 224 px, SAE of 8192 features
     #[value(alias = "vit-l")]
     VitLarge,
+}
+
+/// One vector per tile: an SAE reads no patch tokens.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum PooledName {
+    ClassToken,
+    MeanPatchTokens,
+    ClassAndMean,
+}
+
+impl PooledName {
+    fn pooling(self) -> Pooling {
+        match self {
+            Self::ClassToken => Pooling::ClassToken,
+            Self::MeanPatchTokens => Pooling::MeanPatchTokens,
+            Self::ClassAndMean => Pooling::ClassAndMean,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -121,7 +138,7 @@ fn spec(args: &Args) -> SyntheticSpec {
     };
     let mut taps: Vec<Tap> = size.taps.clone();
     if let (Some(pooling), Some(last)) = (args.pooling, taps.last_mut()) {
-        last.pooling = pooling.into();
+        last.pooling = pooling.pooling();
     }
     if args.no_class_token {
         taps.iter_mut().for_each(|tap| tap.pooling = Pooling::MeanPatchTokens);

@@ -11,7 +11,7 @@ use image::{ImageEncoder, RgbImage};
 use super::canvas::{Area, Canvas, GREY, INK, Type, cut};
 use super::class::{Class, all_classes, class_of};
 use super::heat;
-use super::scanned::Scanned;
+use super::scanned::{Scanned, UsedProfile, counted};
 use crate::host::alert_name;
 use crate::play::Played;
 
@@ -189,22 +189,14 @@ fn legend(canvas: &mut Canvas, scanned: &Scanned, x: i32) {
     line(canvas, Type::Body, INK, 0, "");
     let speed = played.summary.opened as f64 / played.seconds;
     line(canvas, Type::Body, GREY, 0, &format!("{:.1} s, {speed:.1} tiles/s", played.seconds));
-    if let Some(profile) = profile {
-        let slides = counted(profile.calibration_slides, "slide");
-        line(canvas, Type::Body, GREY, 0, &format!("profile of {} by {slides}", profile.scanner));
-        if profile.simulated {
-            line(canvas, Type::Body, GREY, 0, "other scanners are simulated");
-        }
+    for text in profile.iter().flat_map(UsedProfile::legend) {
+        line(canvas, Type::Body, GREY, 0, &text);
     }
     let uncalibrated = played.collected.tiles.iter().all(|tile| tile.result.flags_calibrated == 0);
     if uncalibrated {
         line(canvas, Type::Body, GREY, 0, "flags by general rules:");
         line(canvas, Type::Body, GREY, 0, "no scanner profile");
     }
-}
-
-fn counted(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 fn swatch(canvas: &mut Canvas, x: i32, y: i32, class: Class) {

@@ -39,10 +39,26 @@ pub(in crate::scan) struct UsedProfile {
 impl UsedProfile {
     /// The line that says so.
     pub(super) fn line(&self) -> String {
-        let UsedProfile { path, scanner, calibration_slides, simulated, .. } = self;
+        let UsedProfile { path, scanner, simulated, .. } = self;
+        let slides = counted(self.calibration_slides, "calibration slide");
         let how = if *simulated { "; other scanners are simulated" } else { "" };
-        format!("profile: {path}, scanner {scanner}, {calibration_slides} calibration slides{how}")
+        format!("profile: {path}, scanner {scanner}, {slides}{how}")
     }
+
+    /// The lines of the overview that say so; none where the profile does not know the scanner.
+    pub(super) fn legend(&self) -> Vec<String> {
+        if self.calibration_slides == 0 {
+            return Vec::new();
+        }
+        let known = format!("profile of {} by {}", self.scanner, counted(self.calibration_slides, "slide"));
+        let how = self.simulated.then(|| "other scanners are simulated".to_owned());
+        [known].into_iter().chain(how).collect()
+    }
+}
+
+/// "1 slide", "2 slides".
+pub(super) fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// A feature that gets a map.
@@ -77,6 +93,22 @@ fn labelled_first(by_deviation: Vec<StrongFeature>) -> Vec<StrongFeature> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_profile_is_said_with_the_number_of_its_slides() {
+        let used = |calibration_slides, simulated| UsedProfile {
+            path: "p".into(),
+            name: "site".into(),
+            scanner: "G".into(),
+            calibration_slides,
+            simulated,
+        };
+        assert_eq!(used(1, false).line(), "profile: p, scanner G, 1 calibration slide");
+        assert_eq!(used(2, true).line(), "profile: p, scanner G, 2 calibration slides; other scanners are simulated");
+        assert_eq!(used(1, false).legend(), ["profile of G by 1 slide"]);
+        assert_eq!(used(30, true).legend(), ["profile of G by 30 slides", "other scanners are simulated"]);
+        assert!(used(0, true).legend().is_empty(), "a scanner that the profile does not know");
+    }
 
     #[test]
     fn a_labelled_feature_that_varies_comes_before_stronger_ones_without_a_label() {
