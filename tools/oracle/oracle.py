@@ -1,6 +1,6 @@
 """Compares the composed graph on rten, and the CPU engine's float32 kernels that this processor has, as `coverslip
-bundle run` computes them, with onnxruntime on the ONNX file and with a float64 transcription of model and SAE. One line per comparison; exits with 1 if a
-tolerance is passed.
+bundle run` computes them, with onnxruntime on the ONNX file and with a float64 transcription of model and SAE. One line per
+comparison; exits with 1 if a tolerance is passed.
 
     python -m venv .venv && .venv/bin/pip install -r tools/oracle/requirements.txt
     .venv/bin/python tools/oracle/oracle.py --coverslip target/release/coverslip
@@ -238,7 +238,8 @@ def check_int8(tool, name, options, tiles, families):
     for kernels in families:
         ours = tool.run(kernels, bundle, shown)
         figures = [one_minus_cosine(mixed[tap], ours[tap]) for tap in taps]
-        tool.report.line(f"{name}, {kernels} : int8 in float64 ({away:.1e} from no int8)", [("1-cos", max(INT8, INT8_OF_FLOATS * away), figures)])
+        tolerance = max(INT8, INT8_OF_FLOATS * away)
+        tool.report.line(f"{name}, {kernels} : int8 in float64 ({away:.1e} from no int8)", [("1-cos", tolerance, figures)])
 
 
 def find_coverslip():

@@ -1,5 +1,6 @@
 //! The tests' shared tools: paths of the shared library and the bundles, C and C++ compilers, scratch folders, golden
-//! files, bundles to damage, an allocator that counts, page faults, slides with planted texts, and the embedded engine for tiny bundles.
+//! files, bundles to damage, an allocator that counts, page faults, slides with planted texts, and the embedded engine for
+//! tiny bundles.
 
 mod bundle;
 mod counting;
