@@ -15,7 +15,7 @@ use coverslip_wire::control::{Hello, Open, Opened, Progress, write_loss};
 use coverslip_wire::frame::{CONTROL_BUDGET, Kind};
 use coverslip_wire::{Broken, Link, Transport};
 
-use crate::inherited::{drop_rights, end, give_way};
+use crate::inherited::{drop_rights, end, fail, give_way};
 use crate::lane::{self, Site};
 use crate::lines::Speaker;
 
@@ -23,7 +23,7 @@ use crate::lines::Speaker;
 pub(crate) fn serve(control: Link) {
     // What breaks the protocol, or has no host, ends this process as a crash would: the library starts another.
     if serve_one(control).is_err() {
-        std::process::abort();
+        fail();
     }
     end();
 }

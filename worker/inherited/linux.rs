@@ -84,6 +84,11 @@ pub(crate) fn drop_rights() {
     let _ = rustix::thread::set_no_new_privs(true);
 }
 
+/// Ends this process as a crash does.
+pub(crate) fn fail() -> ! {
+    std::process::abort()
+}
+
 /// Ends this process without what vendors' libraries do at an exit.
 pub(crate) fn end() -> ! {
     // SAFETY: does not return, and runs nothing.

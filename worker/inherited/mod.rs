@@ -7,6 +7,6 @@ mod linux;
 mod windows;
 
 #[cfg(target_os = "linux")]
-pub(crate) use linux::{drop_rights, end, give_way, leave};
+pub(crate) use linux::{drop_rights, end, fail, give_way, leave};
 #[cfg(windows)]
-pub(crate) use windows::{Kept, drop_rights, end, give_way, leave};
+pub(crate) use windows::{Kept, drop_rights, end, fail, give_way, leave};

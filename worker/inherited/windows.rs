@@ -28,6 +28,11 @@ pub(crate) fn give_way() {}
 /// Nothing: what a driver needs of this process's rights is not known.
 pub(crate) fn drop_rights() {}
 
+/// Ends this process as a failure. An abort would be reported, with what its memory holds.
+pub(crate) fn fail() -> ! {
+    own::end(1)
+}
+
 /// Ends this process without what vendors' libraries do at an exit.
 pub(crate) fn end() -> ! {
     own::end(0)

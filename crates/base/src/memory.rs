@@ -38,14 +38,6 @@ pub fn filled<T: Clone>(count: usize, value: T) -> Result<Vec<T>> {
     Ok(vector)
 }
 
-/// An empty vector with room for `count`, or OUT_OF_MEMORY. Its memory has been written to, so that who fills it later
-/// pays no page fault.
-pub fn touched<T: Clone>(count: usize, value: T) -> Result<Vec<T>> {
-    let mut vector = filled(count, value)?;
-    vector.clear();
-    Ok(vector)
-}
-
 /// A value in memory of its own: a `Box` that can be refused.
 pub struct Boxed<T>(Box<[T; 1]>);
 

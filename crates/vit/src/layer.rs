@@ -61,7 +61,8 @@ impl Layer {
         if layout.word == Word::Float16
             && let Some(value) = matrix.values.iter().find(beyond)
         {
-            let what = format!("a weight of {value} is beyond float16: set cpu_precision to FLOAT32");
+            let what =
+                format!("a weight of {value} is beyond float16, which ends at 65504: set cpu_precision to FLOAT32");
             return Err(BundleError::new(BundleErrorKind::NotFinite, what));
         }
         let panels = Panels::pack_part(layout, matrix.values, matrix.rows, matrix.width, columns)?;

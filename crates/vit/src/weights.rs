@@ -159,7 +159,13 @@ impl Model {
                 "the bundle is not offered in int8: {reason}; choose another cpu_precision"
             )));
         }
-        Self::pack(bundle, choice, Some(mix))
+        match Self::pack(bundle, choice, Some(mix)) {
+            // A layer beside int8 may have weights that the half precision cannot hold.
+            Err(e) if e.kind() == BundleErrorKind::NotFinite && choice != choice.exact() => {
+                Self::pack(bundle, choice.exact(), Some(mix))
+            }
+            packed => packed,
+        }
     }
 
     /// Packs a mix, whether it passes a gate or not: for whoever measures it.

@@ -12,7 +12,7 @@ use coverslip_wire::{Broken, Due, Link, Transport};
 
 use super::crashes::{Crashes, MOST};
 use super::order::Order;
-use super::process::{Ended, Environment, Process, closed, environment};
+use super::process::{AGAINST_FAILURE, Ended, Environment, Process, closed, environment};
 use crate::restarts::Restarted;
 
 /// Time for a program to start and to say who it is.
@@ -441,8 +441,7 @@ impl Post {
                 abi::REASON_WORKER_PROTOCOL,
                 error!(
                     ENGINE_UNAVAILABLE,
-                    "the connection to the worker failed while it {while_it}, with the system's error {code}: a program \
-                     may close only its own descriptors"
+                    "the connection to the worker failed while it {while_it}, with the system's error {code}: {AGAINST_FAILURE}"
                 )
                 .with_native(code.into()),
             ),

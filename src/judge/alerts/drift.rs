@@ -65,9 +65,10 @@ impl Pairs {
         (pairs >= DRIFT_FEWEST_PAIRS).then(|| sum / pairs)
     }
 
-    /// Units that come between two neighbours, in the mean.
+    /// Units that come between two neighbours, in the mean; infinity without neighbours.
     fn apart(&self) -> f64 {
-        self.between / self.by_lag[0].1
+        let neighbours = self.by_lag[0].1;
+        if neighbours > 0.0 { self.between / neighbours } else { f64::INFINITY }
     }
 }
 
@@ -221,10 +222,10 @@ mod tests {
     /// Columns and rows of a small slide.
     const SMALL: (i32, i32) = (28, 20);
 
-    /// Of 20 small slides of unlike tiles those with an alert, where scores rise by up to `rise` standard deviations over
-    /// the last 70 % of the scan. `turned`: the scanner moves down the columns.
-    fn said(rise: f32, turned: bool) -> usize {
-        let (columns, rows) = if turned { (SMALL.1, SMALL.0) } else { SMALL };
+    /// Of 20 small slides of unlike tiles, `size` along and across the scan's lines, those with an alert, where scores rise by
+    /// up to `rise` standard deviations over the last 70 % of the scan. `turned`: the scanner moves down the columns.
+    fn said(rise: f32, size: (i32, i32), turned: bool) -> usize {
+        let (columns, rows) = if turned { (size.1, size.0) } else { size };
         let edge = |count: i32| i64::from(count) * 100;
         let extent = Some(Rect { x0: 0, y0: 0, x1: edge(columns), y1: edge(rows) });
         let grid = Grid { origin: (0, 0), tile_width: 100, tile_height: 100, extent };
@@ -236,9 +237,9 @@ mod tests {
             let mut drift = Drift::new(&scene, &known, abi::ALERT_COLOR_DRIFT, Check::ColorShift).unwrap();
             let mut random = SplitMix64::new(seed);
             (0..most as i32).any(|i| {
-                let (line, along) = (i / SMALL.0, i % SMALL.0);
+                let (line, along) = (i / size.0, i % size.0);
                 let normal: f64 = (0..12).map(|_| random.unit()).sum::<f64>() - 6.0;
-                let share = (line as f32 / SMALL.1 as f32 - 0.3).max(0.0) / 0.7;
+                let share = (i as f32 / most as f32 - 0.3).max(0.0) / 0.7;
                 let (column, row) = if turned { (line, along) } else { (along, line) };
                 let mut record = tile(i as u64, i64::from(column));
                 (record.row, record.y) = (row, edge(row));
@@ -253,7 +254,16 @@ mod tests {
     #[test]
     fn a_drift_over_most_of_a_small_slide_is_said() {
         for turned in [false, true] {
-            let (none, some) = (said(0.0, turned), said(12.0, turned));
+            let (none, some) = (said(0.0, SMALL, turned), said(12.0, SMALL, turned));
+            assert!(none <= 1 && some >= 16, "turned {turned}: {none} and {some} of 20");
+        }
+    }
+
+    /// A core of a needle: one line, along which alone there are neighbours.
+    #[test]
+    fn a_drift_along_a_single_line_is_said() {
+        for turned in [false, true] {
+            let (none, some) = (said(0.0, (560, 1), turned), said(12.0, (560, 1), turned));
             assert!(none <= 1 && some >= 16, "turned {turned}: {none} and {some} of 20");
         }
     }

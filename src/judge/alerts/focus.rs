@@ -18,10 +18,11 @@ use crate::tiles::grid::Rect;
 
 /// Strips whose tiles end among each other's. A tile that is left over from an earlier one begins it anew.
 const OPEN_STRIPS: usize = 4;
+const LATEST: usize = OPEN_STRIPS - 1;
 
 pub(super) struct FocusRule {
     level: Option<Level>,
-    /// The strips that tiles came from last; the newest is the last one.
+    /// The strips that tiles came from, the latest at [`LATEST`].
     strips: [Strip; OPEN_STRIPS],
     known: Known,
     tiles: u64,
@@ -74,15 +75,15 @@ impl FocusRule {
             return None; // too little tissue to judge: neither sharp nor blurry
         }
         self.tiles += 1;
-        let at = self.strip(record.group_id);
+        self.meet(record.group_id);
         if !blurry {
-            let run = self.strips[at].run.take();
+            let run = self.strips[LATEST].run.take();
             self.end(run);
             return None;
         }
         let needed = self.needed();
         let area = tile_box(record);
-        let run = self.strips[at].run.get_or_insert(Run { tiles: 0, area, since: Since::of(record) });
+        let run = self.strips[LATEST].run.get_or_insert(Run { tiles: 0, area, since: Since::of(record) });
         run.tiles += 1;
         run.area = run.area.union(&area);
         if run.tiles < needed || !self.known.is_new(&run.area) {
@@ -98,17 +99,15 @@ impl FocusRule {
         })
     }
 
-    /// Where a strip stands. A new one takes the place of the oldest, whose run has ended.
-    fn strip(&mut self, id: u64) -> usize {
-        if let Some(at) = self.strips.iter().position(|strip| strip.id == Some(id)) {
-            return at;
+    /// A tile of a strip, which is the latest now. A new one takes the place of that which had none for longest, whose run
+    /// has ended.
+    fn meet(&mut self, id: u64) {
+        let known = self.strips.iter().position(|strip| strip.id == Some(id));
+        if known.is_none() {
+            let oldest = std::mem::replace(&mut self.strips[0], Strip { id: Some(id), run: None });
+            self.end(oldest.run);
         }
-        let oldest = std::mem::take(&mut self.strips[0]);
-        self.end(oldest.run);
-        self.strips.rotate_left(1);
-        let newest = OPEN_STRIPS - 1;
-        self.strips[newest].id = Some(id);
-        newest
+        self.strips[known.unwrap_or(0)..].rotate_left(1);
     }
 
     fn end(&mut self, run: Option<Run>) {

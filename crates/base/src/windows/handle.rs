@@ -6,8 +6,8 @@ use std::io;
 use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle};
 
 use windows_sys::Win32::Foundation::{
-    DUPLICATE_SAME_ACCESS, DuplicateHandle, HANDLE, HANDLE_FLAG_INHERIT, HANDLE_FLAG_PROTECT_FROM_CLOSE,
-    INVALID_HANDLE_VALUE, SetHandleInformation,
+    DUPLICATE_SAME_ACCESS, DuplicateHandle, GetHandleInformation, HANDLE, HANDLE_FLAG_INHERIT,
+    HANDLE_FLAG_PROTECT_FROM_CLOSE, INVALID_HANDLE_VALUE, SetHandleInformation,
 };
 use windows_sys::Win32::System::Threading::GetCurrentProcess;
 
@@ -82,6 +82,13 @@ impl Drop for Kept {
     }
 }
 
+/// Whether a [`Kept`] of this process has this value.
+pub(super) fn is_kept(handle: HANDLE) -> bool {
+    let mut flags = 0;
+    // SAFETY: any value may be asked for; one number is written.
+    unsafe { GetHandleInformation(handle, &mut flags) != 0 && flags & HANDLE_FLAG_PROTECT_FROM_CLOSE != 0 }
+}
+
 fn protect(handle: &OwnedHandle, yes: bool) {
     let flags = if yes { HANDLE_FLAG_PROTECT_FROM_CLOSE } else { 0 };
     // SAFETY: a live handle, and two numbers.
@@ -101,7 +108,8 @@ mod tests {
         let raw = kept.raw();
         // SAFETY: the system refuses it, which is what is tested.
         assert_eq!(unsafe { CloseHandle(raw) }, 0);
-        assert!(kept.as_handle().try_clone_to_owned().is_ok(), "still open");
+        let second = kept.as_handle().try_clone_to_owned().expect("still open");
+        assert!(is_kept(raw) && !is_kept(second.as_raw_handle()));
         drop(kept);
         // SAFETY: no handle of this process has the value until the next is made.
         assert!(duplicate(unsafe { BorrowedHandle::borrow_raw(raw) }, unsafe { GetCurrentProcess() }, false).is_err());

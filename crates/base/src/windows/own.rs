@@ -8,9 +8,9 @@ use windows_sys::Win32::System::Diagnostics::Debug::{
 };
 use windows_sys::Win32::System::Threading::{GetCurrentProcess, TerminateProcess};
 
-/// From now on a fault that nobody handles ends this process at once. It opens no window, starts no debugger, and is not
-/// reported to Windows Error Reporting, which would write the process's memory to the disk. No disk that is missing is asked
-/// for.
+/// From now on an exception that nobody handles ends this process at once. It opens no window, starts no debugger, and is not
+/// reported to Windows Error Reporting, which would write the process's memory to the disk. What fails fast (a corrupted
+/// heap, `abort`) goes past this. No disk that is missing is asked for.
 pub fn fault_in_silence() {
     // SAFETY: numbers, and a function that lives as long as the process.
     unsafe {

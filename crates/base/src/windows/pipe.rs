@@ -25,7 +25,7 @@ use windows_sys::Win32::System::Pipes::{
 };
 use windows_sys::Win32::System::Threading::{CreateEventW, WaitForMultipleObjects};
 
-use super::handle::{Kept, done, keep_from_children, made, wide};
+use super::handle::{Kept, done, is_kept, keep_from_children, made, wide};
 use super::running::{Running, milliseconds};
 
 /// What a pipe holds in each direction before a write waits: a tile of 224 px and more.
@@ -98,14 +98,14 @@ impl End {
     /// Takes an end whose handle another process has made in this one, and said so.
     ///
     /// # Errors
-    /// It is no pipe's.
+    /// It is no pipe's, or that of an end which this process has.
     pub fn adopt(value: u64) -> io::Result<End> {
         let handle = value as usize as HANDLE;
         // SAFETY: any value may be asked for.
-        if handle.is_null() || unsafe { GetFileType(handle) } != FILE_TYPE_PIPE {
+        if handle.is_null() || unsafe { GetFileType(handle) } != FILE_TYPE_PIPE || is_kept(handle) {
             return Err(io::Error::from(io::ErrorKind::InvalidInput));
         }
-        // SAFETY: it is open, and made for this call: no other object of this process owns it.
+        // SAFETY: it is open, no end of this process owns it, and by its maker's word nothing else does.
         let handle = unsafe { OwnedHandle::from_raw_handle(handle) };
         keep_from_children(handle.as_handle());
         End::new(handle)
@@ -271,5 +271,15 @@ mod tests {
         assert!(End::adopt(u64::MAX).is_err());
         let file = std::fs::File::open(std::env::current_exe().unwrap()).unwrap();
         assert!(End::adopt(file.as_raw_handle() as u64).is_err());
+    }
+
+    #[test]
+    fn an_end_of_this_process_is_not_adopted_again() {
+        let (here, _there) = End::pair().unwrap();
+        assert!(End::adopt(here.handle.raw() as u64).is_err());
+        let second = here.handle.as_handle().try_clone_to_owned().unwrap();
+        use std::os::windows::io::IntoRawHandle;
+        let adopted = End::adopt(second.into_raw_handle() as u64).unwrap();
+        assert!(End::adopt(adopted.handle.raw() as u64).is_err());
     }
 }

@@ -81,7 +81,7 @@ impl Start<'_> {
 
         let inherited: Vec<HANDLE> = ends.iter().chain([&nowhere]).map(OwnedHandle::as_raw_handle).collect();
         let jobs: Vec<HANDLE> = job.iter().map(Kept::raw).collect();
-        let attributes = Attributes::new(&inherited, &jobs)?;
+        let mut attributes = Attributes::new(&inherited, &jobs)?;
         let mut startup = STARTUPINFOEXW { lpAttributeList: attributes.list(), ..STARTUPINFOEXW::default() };
         startup.StartupInfo.cb = size_of::<STARTUPINFOEXW>() as u32;
         startup.StartupInfo.dwFlags = STARTF_USESTDHANDLES;
@@ -124,7 +124,7 @@ impl Child {
         &self.running
     }
 
-    /// Ends it now, with all that it has started. Does not wait.
+    /// Ends it now; in a job, with all that it has started. Does not wait.
     pub fn kill(&self) {
         // SAFETY: live handles, and a number.
         unsafe {
@@ -252,8 +252,8 @@ impl Attributes {
         Ok(attributes)
     }
 
-    fn list(&self) -> LPPROC_THREAD_ATTRIBUTE_LIST {
-        self.place.as_ptr().cast_mut().cast()
+    fn list(&mut self) -> LPPROC_THREAD_ATTRIBUTE_LIST {
+        self.place.as_mut_ptr().cast()
     }
 }
 

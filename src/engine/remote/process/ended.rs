@@ -47,6 +47,7 @@ impl fmt::Display for Ended {
 /// What Windows' codes mean that a driver's faults, and a worker that does not start, give.
 fn exception(code: u32) -> Option<&'static str> {
     Some(match code {
+        0x8000_0003 => "a breakpoint, as of an assertion",
         0xC000_0005 => "an access violation",
         0xC000_0006 => "a page that could not be read",
         0xC000_0017 | 0xC000_012D => "a lack of memory",

@@ -178,6 +178,9 @@ fn how(status: ExitStatus) -> Option<Ended> {
     status.signal().map(Ended::Signal).or_else(|| status.code().map(Ended::Code))
 }
 
+/// What helps where a connection fails.
+pub(in crate::engine::remote) const AGAINST_FAILURE: &str = "a program may close only its own descriptors";
+
 /// The host has closed a descriptor of the library's.
 pub(in crate::engine::remote) fn closed() -> Error {
     error!(ENGINE_UNAVAILABLE, "a descriptor of the library's was closed by somebody else: close only your own")

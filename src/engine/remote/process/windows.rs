@@ -15,8 +15,8 @@ use super::ended::Ended;
 use super::environment::Environment;
 use super::{SPAWN_BYTES, refused, unconnected};
 
-/// Answers from here on are exceptions' codes.
-const EXCEPTIONS: u32 = 0xC000_0000;
+/// The first digits of exceptions' codes: warnings, errors, and those of compilers.
+const EXCEPTIONS: [u32; 3] = [0x8, 0xC, 0xE];
 
 pub(in crate::engine::remote) struct Process {
     child: Child,
@@ -70,9 +70,12 @@ impl Process {
     /// How it has ended; None: it has not.
     pub(in crate::engine::remote) fn ended(&self) -> Option<Ended> {
         let code = self.child.running().exit_code()?;
-        Some(if code >= EXCEPTIONS { Ended::Exception(code) } else { Ended::Code(code as i32) })
+        Some(if EXCEPTIONS.contains(&(code >> 28)) { Ended::Exception(code) } else { Ended::Code(code as i32) })
     }
 }
+
+/// What helps where a connection fails: others cannot close it, so the system has no memory or handles left.
+pub(in crate::engine::remote) const AGAINST_FAILURE: &str = "close programs and handles that are not needed";
 
 /// No handle for a lane can be had.
 pub(in crate::engine::remote) fn closed() -> Error {
