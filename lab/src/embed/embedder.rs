@@ -211,7 +211,7 @@ mod tests {
         let tokens = TokenDraw { start: 0, width: 2, patches: 9, per_tile: 4, draw: Draw::new(5) };
         let said = |kept: Kept| no_memory(Path::new("slide.svs"), 8, 3, &kept);
         assert!(said(Kept::Tokens(tokens)).contains("--tokens-per-tile"));
-        for kept in [Kept::All, Kept::Taps(vec![0..2])] {
+        for kept in [Kept::All, Kept::Taps(vec![0..2, 4..6])] {
             let said = said(kept);
             assert!(said.contains("slide.svs: expected memory for 8 values of each of 3 tiles"), "{said}");
             assert!(said.contains("cut the slide") && !said.contains("tokens"), "{said}");
