@@ -109,10 +109,11 @@ fn a_worker_has_no_handle_of_the_hosts() {
     let runtime = apart(bundle(), |_| ()).expect("a worker");
     assert!(is_alive(runtime.info().worker_process_id));
     drop(writes);
-    // On a thread of its own: with a copy in the worker there is no end.
+    // On a thread of its own: with a copy in the worker there is no end. Programs that other tests start meanwhile have one for
+    // as long as they live.
     let (tell, told) = std::sync::mpsc::channel();
     std::thread::spawn(move || tell.send({ reads }.read_to_end(&mut Vec::new())));
-    let read = told.recv_timeout(Duration::from_secs(10)).expect("the pipe's end: the worker has no copy of it");
+    let read = told.recv_timeout(Duration::from_secs(120)).expect("the pipe's end: the worker has no copy of it");
     assert_eq!(read.expect("a pipe"), 0);
     runtime.close(10_000).expect("every thread ends");
 }
