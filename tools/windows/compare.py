@@ -24,6 +24,7 @@ ORDER = {"sequence", "since_sequence", "busy", "taken_late"}
 LEFT_OUT = TIMES | PATHS | ORDER
 # Of the generated slide: the largest relative difference of a number, and the share of tiles that have one.
 CLOSE, FEW = 2e-3, 0.03
+OF_THE_MODEL = ("feature_index", "feature_value", "reconstruction_error")
 # The overview says how long the scan took, in one line of text.
 LINE_PX = 12
 
@@ -63,7 +64,9 @@ def main() -> int:
         found += [name + line for line in differences(*values, close)]
     rows, others = tiles(first), tiles(second)
     found += [f"tiles.parquet{line}" for line in differences(rows, others, close)]
-    other = sum(bool(differences(a, b, 0.0)) for a, b in zip(rows, others))
+    # A profile's scores go through the C library's logarithms, and may all differ by CLOSE; what the model gives does not.
+    seen = lambda row: {key: row[key] for key in (OF_THE_MODEL if drawn else row)}
+    other = sum(bool(differences(seen(a), seen(b), 0.0)) for a, b in zip(rows, others))
     if drawn:
         if other > FEW * len(rows):
             found.append(f"{other} tiles have other numbers, more than {FEW:.0%}")
