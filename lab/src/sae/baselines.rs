@@ -2,15 +2,13 @@
 
 use std::error::Error;
 
-use coverslip_analysis::sae::{Evaluation, Moments, Objective, RawDimensions, Sae, Settings, Trainer};
+use coverslip_analysis::sae::{Evaluation, Moments, Objective, RawDimensions, Sae, Untrained};
 
 use super::data::{Data, Stream};
 use crate::findings::sae::BaselineFigures;
 
 /// Training tiles that a decoder is refitted on, at most.
 const REFITTED_ON: usize = 8192;
-/// Tiles per step of the baseline that is trained.
-const BATCH: usize = 256;
 
 /// A dictionary that nobody trained, or only in part.
 pub(super) struct Baseline {
@@ -31,20 +29,14 @@ pub(super) fn dictionaries(
     steps: u64,
     seed: u64,
 ) -> Result<Vec<Baseline>, Box<dyn Error>> {
-    let objective = Objective::TopK { k: (l0.round() as usize).clamp(1, features) };
     let sample = data.sample(true, REFITTED_ON, seed)?.rows;
-    let settings = Settings { seed, frozen_decoder: true, ..Settings::new(objective, features, steps.max(1)) };
-    let mut trainer = Trainer::new(settings, &sample, data.width)?;
-    let refitted = trainer.sae().refitted(objective, &sample);
+    let mut stream = Stream::new(data, seed, 0)?;
+    let size = (features, l0.round() as usize);
+    let fill = |count, batch: &mut Vec<f32>| stream.batch(count, batch).map_err(Box::<dyn Error>::from);
+    let Untrained { objective, random, frozen } = Untrained::new(size, (&sample, data.width), (steps, seed), fill)?;
+    let refitted = random.refitted(objective, &sample);
     let mut found = vec![Baseline { name: "random, decoder refitted", sae: refitted, objective }];
-    if steps > 0 {
-        let (mut stream, mut batch) = (Stream::new(data, seed, 0)?, Vec::new());
-        for _ in 0..steps {
-            stream.batch(BATCH, &mut batch)?;
-            trainer.step(&batch);
-        }
-        found.push(Baseline { name: "random decoder, frozen", sae: trainer.sae(), objective });
-    }
+    found.extend(frozen.map(|sae| Baseline { name: "random decoder, frozen", sae, objective }));
     Ok(found)
 }
 

@@ -32,6 +32,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 mod trainer;
+mod untrained;
 
 pub use active::Active;
 pub use agreement::{Agreement, agreement};
@@ -41,3 +42,4 @@ pub use forward::Sae;
 pub use order::{Fill, Order};
 pub use settings::{Objective, Settings};
 pub use trainer::{StepFigures, Trainer, TrainerState};
+pub use untrained::Untrained;

@@ -2,16 +2,13 @@
 //! tiles, and without its counts.
 
 use coverslip_analysis::random::Random;
-use coverslip_analysis::sae::{Objective, Sae, Settings, Trainer};
+use coverslip_analysis::sae::{Objective, Sae, Untrained};
 use faer::Mat;
 
 use crate::analyze::Failure;
 use crate::analyze::representation::Representation;
 use crate::analyze::study::Study;
 use crate::findings::reading::ColumnKind;
-
-/// Tiles per step of the encoder that is trained.
-const BATCH: usize = 256;
 
 /// A random SAE, and one whose random decoder is frozen while its encoder is trained for `steps` (0: none), each with as
 /// many features and as many of them active as `like` has. Which features of the first fire does not depend on its decoder,
@@ -31,28 +28,24 @@ pub(super) fn untrained(
         (0..tiles).flat_map(|row| (0..width).map(move |at| (row, at))).map(|at| embedding[at] as f32).collect();
     let active = like.values.col_iter().flat_map(|column| column.iter()).filter(|value| **value != 0.0).count();
     let features = like.columns.iter().filter_map(|name| name.parse::<usize>().ok()).max().map_or(1, |last| last + 1);
-    let objective = Objective::TopK { k: (active / tiles.max(1)).clamp(1, features) };
-    let settings = Settings { seed, frozen_decoder: true, ..Settings::new(objective, features, steps.max(1)) };
-    let mut trainer = Trainer::new(settings, &rows, width)?;
-    let columns = |kind, sae: &Sae| columns(kind, study, (sae, objective), &rows);
-    let mut found = vec![columns(ColumnKind::Random, &trainer.sae())];
-    if steps > 0 {
-        let (mut order, mut random) = (Vec::new(), Random::new(seed));
-        let mut batch = Vec::with_capacity(BATCH * width);
-        for _ in 0..steps {
-            batch.clear();
-            while batch.len() < BATCH.min(tiles) * width {
-                if order.is_empty() {
-                    order.extend(0..tiles);
-                    random.shuffle(&mut order);
-                }
-                let row = order.pop().unwrap_or_default();
-                batch.extend_from_slice(&rows[row * width..][..width]);
+    let (mut order, mut draws) = (Vec::new(), Random::new(seed));
+    let fill = |count: usize, batch: &mut Vec<f32>| -> Result<(), Failure> {
+        batch.clear();
+        while batch.len() < count.min(tiles) * width {
+            if order.is_empty() {
+                order.extend(0..tiles);
+                draws.shuffle(&mut order);
             }
-            trainer.step(&batch);
+            let row: usize = order.pop().unwrap_or_default();
+            batch.extend_from_slice(&rows[row * width..][..width]);
         }
-        found.push(columns(ColumnKind::FrozenDecoder, &trainer.sae()));
-    }
+        Ok(())
+    };
+    let size = (features, active / tiles.max(1));
+    let Untrained { objective, random, frozen } = Untrained::new(size, (&rows, width), (steps, seed), fill)?;
+    let columns = |kind, sae: &Sae| columns(kind, study, (sae, objective), &rows);
+    let mut found = vec![columns(ColumnKind::Random, &random)];
+    found.extend(frozen.map(|sae| columns(ColumnKind::FrozenDecoder, &sae)));
     Ok(found)
 }
 
