@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
+use coverslip_bundle::synthetic::SyntheticSpec;
+use coverslip_bundle::{Pooling, Tap, TapSource};
 use coverslip_testkit::{Scratch, Signer};
 use image::{Rgb, RgbImage};
 use serde_json::Value;
@@ -313,4 +315,25 @@ fn what_says_too_little_is_refused() {
     refused(&[("a", a), ("b", &blurry)], &[], "tiles out of focus by the general rule");
     let output = profile(&["verify", &folder().join("nowhere").display().to_string()]);
     assert_eq!(output.status.code(), Some(1));
+}
+
+/// Such a bundle is for the lab: of a tile it says sixteen things, and a baseline is of one.
+#[test]
+fn a_bundle_of_patch_tokens_is_refused() {
+    let [a, b] = slides();
+    let bundle = folder().join("tokens");
+    let tap = |name: &str, pooling| Tap {
+        name: name.into(),
+        source: TapSource::Block { after_block: 0, final_norm: false },
+        pooling,
+    };
+    let taps = vec![tap("early", Pooling::MeanPatchTokens), tap("tokens", Pooling::PatchTokens)];
+    coverslip_testkit::bundle_of(&bundle, &SyntheticSpec { taps, ..SyntheticSpec::default() });
+    let (bundle, out) = (bundle.display().to_string(), folder().join("of-tokens"));
+    let scanners = ["--scanner", &format!("a={}", a[0]), &a[1], "--scanner", &format!("b={}", b[0]), &b[1]];
+    let place = out.display().to_string();
+    let output = profile(&[&["build", "--bundle", &bundle, "--mpp", "0.5", "--out", &place], &scanners[..]].concat());
+    let words = "expected a bundle whose taps have one vector per tile, found patch tokens in tap tokens";
+    assert!(output.status.code() == Some(1) && said(&output).contains(words), "{}", said(&output));
+    assert!(!out.exists());
 }
