@@ -62,10 +62,12 @@ impl BandingMeter {
         self.columns.resize(3 * width, 0);
     }
 
-    /// Adds a strip of packed RGB rows, the sums down whose columns are known.
+    /// Adds a strip of packed RGB rows, the sums down whose columns are known. Inlined for a
+    /// [`Task`](coverslip_pixels::avx2).
+    #[inline(always)]
     pub(crate) fn add(&mut self, rows: &[u8], column_sums: &[u16]) {
         for row in rows.chunks_exact(self.columns.len()) {
-            self.rows.push(row.iter().map(|&value| u32::from(value)).sum::<u32>() as f32);
+            self.rows.push(total(row) as f32);
         }
         for (total, &sum) in self.columns.iter_mut().zip(column_sums) {
             *total += u32::from(sum);
@@ -90,6 +92,33 @@ impl BandingMeter {
         let stronger = if rows.0 > columns.0 { rows.1 } else { columns.1 };
         Some(Banding { rows: rows.0, columns: columns.0, period: n as f32 / stronger as f32 })
     }
+}
+
+/// Bytes added side by side.
+const LANES: usize = 32;
+/// So many of them fit a sum of 16 bits.
+const MOST: usize = 257;
+
+/// The sum of a row.
+#[inline(always)]
+fn total(row: &[u8]) -> u32 {
+    let mut total = 0;
+    for run in row.chunks(LANES * MOST) {
+        let (whole, rest) = run.as_chunks::<LANES>();
+        let mut sums = [0u16; LANES];
+        for bytes in whole {
+            for lane in 0..LANES {
+                sums[lane] += u16::from(bytes[lane]);
+            }
+        }
+        for lane in sums {
+            total += u32::from(lane);
+        }
+        for &byte in rest {
+            total += u32::from(byte);
+        }
+    }
+    total
 }
 
 /// Differences of the logarithms, their mean taken off, under a Hann window.
@@ -137,6 +166,18 @@ fn strongest(powers: &[f32], first: usize) -> (f32, usize) {
 mod tests {
     use super::*;
     use crate::measure::blocks::{Blocks, strips};
+
+    #[test]
+    fn a_row_of_any_length_has_its_sum() {
+        let longest = 2 * LANES * MOST + 5;
+        let waves: Vec<u8> = (0..longest).map(|i| (i * i / 7 % 256) as u8).collect();
+        for bytes in [vec![255; longest], waves] {
+            for length in [0, 1, LANES - 1, LANES, LANES + 1, 672, LANES * MOST, LANES * MOST + 1, longest] {
+                let row = &bytes[..length];
+                assert_eq!(total(row), row.iter().map(|&byte| u32::from(byte)).sum::<u32>(), "{length} bytes");
+            }
+        }
+    }
 
     fn measure(rgb: &[u8], width: usize, height: usize) -> Option<Banding> {
         let mut meter = BandingMeter::default();

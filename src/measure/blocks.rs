@@ -59,7 +59,8 @@ impl Blocks {
         self.columns.resize(3 * width, 0);
     }
 
-    /// Appends one row of blocks from up to [`SIDE`] rows of packed RGB.
+    /// Appends one row of blocks from up to [`SIDE`] rows of packed RGB. Inlined for a [`Task`](coverslip_pixels::avx2).
+    #[inline(always)]
     pub(super) fn push(&mut self, rows: &[u8]) {
         let height = rows.len() / self.columns.len();
         match height {
@@ -89,6 +90,7 @@ pub(super) fn strips(rgb: &[u8], width: usize, height: usize) -> impl Iterator<I
 }
 
 /// Sums eight rows at once: each sum is written once.
+#[inline(always)]
 fn add_eight_rows(rows: &[u8], columns: &mut [u16]) {
     let stride = columns.len();
     let mut row = rows.chunks_exact(stride);
@@ -102,6 +104,7 @@ fn add_eight_rows(rows: &[u8], columns: &mut [u16]) {
 }
 
 /// Sums fewer than eight rows.
+#[inline(always)]
 fn add_rows(rows: &[u8], columns: &mut [u16]) {
     columns.fill(0);
     for row in rows.chunks_exact(columns.len()) {

@@ -2,6 +2,7 @@
 //!
 //! Measured before the background gate, so that overexposed tissue cannot pass as glass.
 
+use coverslip_pixels::avx2;
 use coverslip_profile::{Measurements, measurement as at};
 
 use super::banding::BandingMeter;
@@ -52,17 +53,35 @@ pub(crate) fn measure(
     let mut counts = Counts::default();
     blocks.start(width);
     banding.start(width);
-    // By strips, so that the second look at a pixel finds it in the cache.
-    for rows in strips(rgb, width, height) {
-        blocks.push(rows);
-        banding.add(rows, blocks.columns());
-        counts.add(rows);
-    }
+    avx2::run(Strips { rgb, size: [width, height], blocks, banding, counts: &mut counts });
     let covered = (width * height).saturating_sub(uncovered_pixels).max(1) as f32;
     Exposure {
         over: counts.clipped.saturating_sub(uncovered_pixels) as f32 / covered,
         under: counts.black as f32 / covered,
         white_point: white_point(blocks, uncovered_pixels),
+    }
+}
+
+/// The one look at all pixels.
+struct Strips<'t> {
+    rgb: &'t [u8],
+    size: [usize; 2],
+    blocks: &'t mut Blocks,
+    banding: &'t mut BandingMeter,
+    counts: &'t mut Counts,
+}
+
+impl avx2::Task for Strips<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        // By strips, so that the second look at a pixel finds it in the cache.
+        for rows in strips(self.rgb, self.size[0], self.size[1]) {
+            self.blocks.push(rows);
+            self.banding.add(rows, self.blocks.columns());
+            self.counts.add(rows);
+        }
     }
 }
 
@@ -81,6 +100,7 @@ impl Counts {
     ///
     /// The brightest channel of the pixel at byte `j` is the greatest of bytes `j`, `j + 1`, `j + 2`: computed at every
     /// byte, which vectorises, and used at every third.
+    #[inline(always)]
     fn add(&mut self, rgb: &[u8]) {
         // Most glass is between the ends: nothing to count.
         let (lowest, highest) = extremes(rgb);
@@ -115,6 +135,7 @@ impl Counts {
 }
 
 /// The lowest and the highest byte; (255, 0) of none.
+#[inline(always)]
 fn extremes(bytes: &[u8]) -> (u8, u8) {
     let (mut lowest, mut highest) = ([255u8; LANES], [0u8; LANES]);
     let whole = bytes.chunks_exact(LANES);
@@ -155,7 +176,26 @@ fn white_point(blocks: &Blocks, uncovered_pixels: usize) -> [f32; 3] {
 
 #[cfg(test)]
 mod tests {
+    use coverslip_pixels::avx2::Task;
+
     use super::*;
+
+    #[test]
+    fn with_and_without_avx2_it_is_the_same() {
+        for (width, height) in [(1, 1), (9, 7), (33, 17), (224, 224), (241, 239), (3000, 20)] {
+            let rgb: Vec<u8> = (0..3 * width * height).map(|i| (i * i / 7 % 256) as u8).collect();
+            let look = |run: fn(Strips<'_>)| {
+                let (mut blocks, mut banding) = (Blocks::default(), BandingMeter::default());
+                let mut counts = Counts::default();
+                blocks.start(width);
+                banding.start(width);
+                let size = [width, height];
+                run(Strips { rgb: &rgb, size, blocks: &mut blocks, banding: &mut banding, counts: &mut counts });
+                (format!("{blocks:?} {counts:?}"), banding.lines())
+            };
+            assert_eq!(look(Task::run), look(avx2::run), "{width} × {height}");
+        }
+    }
 
     /// A tile whose left part, `share` of the width, is `left`, and the rest `right`.
     fn split(width: usize, height: usize, share: f32, left: [u8; 3], right: [u8; 3]) -> Vec<u8> {

@@ -1,7 +1,17 @@
-//! What AVX2 does quicker: the filters on sixteen columns at a time, and channels side by side, for which SSE2 has no
+//! What AVX2 does quicker: loops over twice as many values at a time, and channels side by side, for which SSE2 has no
 //! instruction. Elsewhere the plain code does the same.
 
-use crate::kernels::{Cross, Levels, narrow};
+/// Plain code that is compiled twice: for any processor of the target, and with AVX2.
+///
+/// What `run` calls must be inlined into it (`#[inline(always)]` on it and on what it calls): a function that stays
+/// apart, and so the closure of an array's `map` too, has the instructions of any processor.
+pub trait Task {
+    /// What it computes: the same bits by both, for Rust reorders and contracts no operation on floats.
+    type Output;
+
+    /// Does it.
+    fn run(self) -> Self::Output;
+}
 
 /// Whether the processor has it.
 pub(crate) fn is_here() -> bool {
@@ -11,14 +21,14 @@ pub(crate) fn is_here() -> bool {
     false
 }
 
-/// [`narrow::row`] where [`is_here`].
-pub(crate) fn row(cross: &Cross<'_>, coloured: bool, to: Levels<'_>, highest: u16) {
+/// Does a task, with AVX2 where the processor has it.
+pub fn run<T: Task>(task: T) -> T::Output {
     #[cfg(target_arch = "x86_64")]
     if is_here() {
         // SAFETY: the processor has AVX2.
-        return unsafe { x86::row(cross, coloured, to, highest) };
+        return unsafe { x86::run(task) };
     }
-    narrow::row(cross, coloured, to, highest);
+    task.run()
 }
 
 /// Packed RGB of pairs of pixels with 8-bit levels: red, green, blue of the even and then of the odd columns. Gives how
@@ -39,11 +49,11 @@ mod x86 {
         __m128i, _mm_loadu_si128, _mm_or_si128, _mm_shuffle_epi8, _mm_slli_epi16, _mm_storeu_si128,
     };
 
-    use super::{Cross, Levels, narrow};
+    use super::Task;
 
     #[target_feature(enable = "avx2")]
-    pub(super) fn row(cross: &Cross<'_>, coloured: bool, to: Levels<'_>, highest: u16) {
-        narrow::row(cross, coloured, to, highest);
+    pub(super) fn run<T: Task>(task: T) -> T::Output {
+        task.run()
     }
 
     /// Where the bytes of word `w` (0 to 2) of each of eight pairs go in block `b` of the three that they fill.

@@ -11,7 +11,7 @@
 #[allow(unsafe_code)]
 pub mod ahead;
 #[allow(unsafe_code)]
-mod avx2;
+pub mod avx2;
 mod copy;
 pub mod developer;
 pub mod format;

@@ -113,17 +113,33 @@ impl Window {
         // Whether the row has red, and whether its colour is in the even columns.
         let (red_row, first) = (row.contains(&0), row[0] != 1);
         let count = self.pairs;
-        let kernel = match (highest <= 4095, avx2::is_here()) {
-            (true, true) => avx2::row,
-            (true, false) => narrow::row,
-            (false, _) => wide::row,
-        };
+        let kernel = if highest <= 4095 { narrow_row } else { wide::row };
         // For even columns the odd one of the same pair is to the right; for odd columns the even one of the next.
         let even =
             Cross::new([&nn.even, &n.even, &here.even, &s.even, &ss.even], [&n.odd, &here.odd, &s.odd], 0, count);
         let odd = Cross::new([&nn.odd, &n.odd, &here.odd, &s.odd, &ss.odd], [&n.even, &here.even, &s.even], 1, count);
         kernel(&even, first, self.even.by_row(red_row), highest);
         kernel(&odd, !first, self.odd.by_row(red_row), highest);
+    }
+}
+
+fn narrow_row(cross: &Cross<'_>, coloured: bool, to: Levels<'_>, highest: u16) {
+    avx2::run(NarrowRow { cross, coloured, to, highest });
+}
+
+struct NarrowRow<'r> {
+    cross: &'r Cross<'r>,
+    coloured: bool,
+    to: Levels<'r>,
+    highest: u16,
+}
+
+impl avx2::Task for NarrowRow<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        narrow::row(self.cross, self.coloured, self.to, self.highest);
     }
 }
 
