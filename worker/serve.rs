@@ -55,10 +55,10 @@ fn answer(control: &mut Link, site: &Arc<Site>, placement: &Arc<Placement>) -> R
     let (mut payload, mut lanes) = (Vec::new(), Vec::new());
     loop {
         match control.receive_link(&mut payload, CONTROL_BUDGET, None)? {
-            (Kind::Lane, Some(link)) => {
+            (Kind::Lane, Some(passed)) => {
                 let site = site.clone();
                 // Without a thread the connection is dropped, and the host sees that.
-                lanes.extend(spawn(format!("lane{}", lanes.len()), placement, move || lane::run(&site, link)).ok());
+                lanes.extend(spawn(format!("lane{}", lanes.len()), placement, move || lane::run(&site, passed)).ok());
                 lanes.retain(|lane| !lane.is_finished());
             }
             (Kind::Close, None) => {

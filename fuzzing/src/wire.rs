@@ -5,7 +5,7 @@ use coverslip_base::thread::Placement;
 use coverslip_engine::config::{EngineConfig, GpuConfig};
 use coverslip_engine::{About, Loss, TileOutput};
 use coverslip_plugin_abi::{ENGINE_CPU, Feature, REASON_DEVICE_LOST, STAGE_ENGINE};
-use coverslip_wire::batch::{Shape, read_outputs, write_outputs};
+use coverslip_wire::batch::{Shape, read_outputs, read_ready, read_shared, write_outputs, write_ready, write_shared};
 use coverslip_wire::control::{Hello, LogLine, Open, Opened, Progress, read_loss, write_loss};
 use coverslip_wire::frame::{Announced, CONTROL_BUDGET, HEADER, Kind, header};
 
@@ -40,7 +40,12 @@ fn message(kind: Kind, payload: &[u8]) -> bool {
         Kind::Log => return LogLine::read(payload).is_ok(),
         Kind::Refused | Kind::Failed | Kind::Lost => return read_loss(payload).is_ok(),
         Kind::Outputs => return outputs(payload),
-        Kind::Lane | Kind::Close | Kind::Ready => return payload.is_empty(),
+        Kind::Lane | Kind::Close => return payload.is_empty(),
+        Kind::Ready => read_ready(payload).map(|read| write_ready(read).to_vec()),
+        Kind::RunShared => read_shared(payload, TILES).map(|read| {
+            assert!((1..=TILES).contains(&read), "tiles that the memory has");
+            write_shared(read).to_vec()
+        }),
         Kind::Run => return payload.len() == size_of::<u32>() + TILES * SHAPE.tile,
     };
     again.is_ok_and(|again| {
@@ -117,8 +122,9 @@ pub(crate) fn seeds() -> Seeds {
         ("opened", frame(Kind::Opened, &opened)),
         ("refused", frame(Kind::Refused, &write_loss(&loss))),
         ("lane", frame(Kind::Lane, &[])),
-        ("ready", frame(Kind::Ready, &[])),
+        ("ready", frame(Kind::Ready, &write_ready(true))),
         ("run", frame(Kind::Run, &run)),
+        ("run_shared", frame(Kind::RunShared, &write_shared(TILES))),
         ("outputs", frame(Kind::Outputs, &outputs)),
         ("lost", frame(Kind::Lost, &write_loss(&loss))),
     ];

@@ -75,13 +75,13 @@ impl Runner {
 }
 
 impl Bench {
-    /// On the CPU a runner has a thread of its own, which the system may refuse: it is made before there is a slide. A
-    /// runner on a GPU takes what was made at open.
+    /// On the CPU a runner has a thread of its own, and in a worker memory, which the system may refuse: it is made before
+    /// there is a slide. A runner on a GPU in this process takes what was made at open.
     fn begin(&mut self, shared: &Shared, place: usize) -> Result<()> {
         let about = shared.duty.about();
-        if !about.shared_device
-            && place < about.lanes
+        if place < about.lanes
             && let Ok(on_duty) = shared.duty.current()
+            && (!about.shared_device || on_duty.engine.process() != 0)
         {
             self.runner = Some(Runner::new(&on_duty)?);
         }

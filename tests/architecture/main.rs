@@ -102,8 +102,10 @@ fn only_the_boundary_is_unsafe() {
             || ["crates/engine/src/tensorrt/cuda.rs", "tools/gpu/src/cuda.rs"].contains(&path.as_str())
             // Descriptors and signals that the worker has from its host.
             || path == "worker/inherited/linux.rs"
-            // Windows: a thread's place, pipes, processes and jobs.
+            // Windows: a thread's place, pipes, processes, jobs and sections.
             || path.starts_with("crates/base/src/windows/")
+            // Memory that the host writes and its worker reads.
+            || ["crates/base/src/shared.rs", "crates/base/src/memfd.rs"].contains(&path.as_str())
             || path.starts_with("crates/tensorrt/src/sys/")
             || path.starts_with("lab/src/host/")
             // OpenSlide's C interface, bound at run time as TensorRT's is; its wrappers give no pointer away.

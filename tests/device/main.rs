@@ -228,6 +228,7 @@ fn slides_on_a_fake_gpu() {
     for library in std::iter::once(&rtx).chain(&enterprise) {
         child("worker::a_fault_of_the_gpu_is_the_workers", library, &drivers);
     }
+    child("worker::tiles_are_read_from_the_shared_memory", &rtx, &drivers);
     child("worker::faults_at_random", &rtx, &drivers);
     child("worker::the_third_loss_hands_over_to_the_cpu", &rtx, &drivers);
     child("worker::a_tile_in_a_batch_is_found", &rtx, &drivers);

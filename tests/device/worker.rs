@@ -7,7 +7,7 @@ use coverslip_plugin_abi::*;
 
 use crate::fake::c_path;
 use crate::play::{TILES, expect_same, played, row};
-use crate::support::host::{Answer, Picture, TestRuntime, by_status, open_with};
+use crate::support::host::{Answer, Picture, TestRuntime, by_status, lines, listen, open_with};
 use crate::{computed, folder};
 
 /// The tiles of the slides here.
@@ -99,6 +99,35 @@ fn a_fault_of_the_gpu_is_the_workers() {
     }
     let never = site.open(|desc| desc.isolation = ISOLATION_NEVER).expect("the fake GPU");
     assert_eq!(never.info().worker_process_id, 0);
+}
+
+/// The driver copies tiles from where the host has written them; where it cannot, the worker copies them first.
+#[test]
+#[ignore = "run by slides_on_a_fake_gpu"]
+fn tiles_are_read_from_the_shared_memory() {
+    const BY_ITSELF: &str = "the device reads a lane's tiles from shared memory by itself";
+    let site = Site::new("shared");
+    let expected = played(&open_with(&site.bundle, |_| ()).expect("the CPU"));
+    listen();
+    for pins in [true, false] {
+        if !pins {
+            unsafe { std::env::set_var("COVERSLIP_FAKE_PINS_NOTHING", "1") };
+        }
+        let runtime = site.open(|_| ()).expect("the fake GPU");
+        for _ in 0..2 {
+            expect_same(&played(&runtime), &expected);
+        }
+        let process = runtime.info().worker_process_id as i32;
+        unsafe { libc::kill(process, libc::SIGKILL) };
+        expect_same(&played(&runtime), &expected);
+        assert_eq!(runtime.stats().worker_restarts, 1);
+        runtime.close(10_000).expect("every thread ends");
+        let said = lines().iter().filter(|(level, line)| *level == LOG_DEBUG && line.contains(BY_ITSELF)).count();
+        assert!(
+            if pins { (3..=4).contains(&said) } else { said == 0 },
+            "two lanes, and those of the next worker: {said}"
+        );
+    }
 }
 
 /// Kills and crashes in the driver at random moments; `COVERSLIP_KILLS` says how many.

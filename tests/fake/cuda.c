@@ -158,6 +158,17 @@ CUresult cuMemFreeHost(void *memory)
     give_back(memory);
     return code;
 }
+/* Memory of others. COVERSLIP_FAKE_PINS_NOTHING: as a driver that cannot register what is read-only. */
+enum { READ_ONLY = 8, NOT_SUPPORTED = 801 };
+CUresult cuMemHostRegister_v2(void *memory, size_t bytes, unsigned flags)
+{
+    ENTER("cuMemHostRegister");
+    if (flags != READ_ONLY || getenv("COVERSLIP_FAKE_PINS_NOTHING"))
+        return NOT_SUPPORTED;
+    ++live;
+    return 0;
+}
+CUresult cuMemHostUnregister(void *memory) { CUresult code = enter("cuMemHostUnregister"); --live; return code; }
 
 /* -- streams: queues of work ---------------------------------------------------------------------------------------- */
 

@@ -13,6 +13,7 @@
 #include <cstring>
 #include <dlfcn.h>
 #include <memory>
+#include <mutex>
 #include <sstream>
 #include <string>
 #include <unistd.h>
@@ -458,10 +459,23 @@ static void sabotage(void* stream)
         unexpected("a kernel that faults");
 }
 
+// COVERSLIP_FAKE_PACE: microseconds that a batch takes, and each tile in it, one batch at a time, as on one GPU.
+static void take_time(int64_t tiles)
+{
+    static char const* const pace = getenv("COVERSLIP_FAKE_PACE");
+    static std::mutex gpu;
+    long batch = 0, tile = 0;
+    if (!pace || sscanf(pace, "%ld %ld", &batch, &tile) != 2)
+        return;
+    std::lock_guard<std::mutex> const alone(gpu);
+    usleep(batch + tile * tiles);
+}
+
 static void run(void* argument)
 {
     auto const& one = *static_cast<Run*>(argument);
     ++runs;
+    take_time(one.batch);
     if (compute)
         compute(one.batch, one.pixels, one.outputs.data());
 }

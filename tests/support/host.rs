@@ -1,9 +1,10 @@
 //! A host in Rust that uses the C ABI of the statically linked plugin, so that faults can be armed in the same process.
 #![allow(dead_code, reason = "each test binary uses a part")]
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, c_char, c_void};
 use std::path::Path;
 use std::ptr::{null, null_mut};
+use std::sync::Mutex;
 
 use coverslip::coverslip_get_api;
 use coverslip_plugin_abi::*;
@@ -32,9 +33,31 @@ pub(crate) fn call(f: impl FnOnce(*mut Error) -> i32) -> Answer<()> {
     }
 }
 
+/// The lines that the library has given since [`listen`].
+static LINES: Mutex<Option<Vec<(i32, String)>>> = Mutex::new(None);
+
+/// From here on runtimes that open give their lines.
+pub(crate) fn listen() {
+    *LINES.lock().unwrap() = Some(Vec::new());
+}
+
+/// The lines since the last call.
+pub(crate) fn lines() -> Vec<(i32, String)> {
+    LINES.lock().unwrap().as_mut().map(std::mem::take).expect("listen was called")
+}
+
+unsafe extern "C" fn keep(_: *mut c_void, level: i32, line: *const c_char) {
+    // SAFETY: the library gives a line that ends with NUL.
+    let line = unsafe { CStr::from_ptr(line) }.to_string_lossy().into_owned();
+    if let Some(lines) = LINES.lock().unwrap().as_mut() {
+        lines.push((level, line));
+    }
+}
+
 /// The function table.
 pub(crate) fn api() -> &'static Api {
-    let host = HostInfo { abi_major: ABI_MAJOR, abi_minor: ABI_MINOR, ..HostInfo::init() };
+    let log: Option<LogFn> = if LINES.lock().unwrap().is_some() { Some(keep) } else { None };
+    let host = HostInfo { abi_major: ABI_MAJOR, abi_minor: ABI_MINOR, log, ..HostInfo::init() };
     let mut api = null();
     // SAFETY: all pointers are to live structs.
     call(|error| unsafe { coverslip_get_api(&host, &mut api, error) }).expect("the versions fit");

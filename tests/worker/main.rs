@@ -21,14 +21,16 @@ mod kills;
 mod outliving;
 mod outputs;
 mod recovery;
+mod shared;
 mod system;
 mod unkillable;
 
 use std::ffi::{CStr, CString};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::{Once, OnceLock};
 
+use coverslip::fault::{Fault, arm};
 use coverslip_plugin_abi::*;
 
 use support::host::{Answer, Picture, TestRuntime, TestSlide, Tile, open_with};
@@ -63,8 +65,15 @@ fn text(path: &Path) -> CString {
     CString::new(path.to_str().expect("UTF-8")).expect("no NUL")
 }
 
+/// Set by `shared`, which runs the other tests once more without memory that both processes map.
+const CONNECTION_ALONE: &str = "COVERSLIP_TEST_CONNECTION_ALONE";
+
 /// Opens on the CPU in a worker; `change` sees the desc before.
 fn apart(bundle: &Path, change: impl FnOnce(&mut RuntimeDesc)) -> Answer<TestRuntime> {
+    static ARM: Once = Once::new();
+    if std::env::var_os(CONNECTION_ALONE).is_some() {
+        ARM.call_once(|| arm("shared memory", Fault::Fail, usize::MAX));
+    }
     open_with(bundle, |desc| {
         (desc.isolation, desc.worker_path) = (ISOLATION_ALWAYS, program().as_ptr());
         change(desc);

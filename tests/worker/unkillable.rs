@@ -7,7 +7,7 @@ use coverslip::fault::{Fault, arm, disarm};
 use coverslip_plugin_abi::*;
 
 use crate::support::host::{Picture, open};
-use crate::system::{held, is_alive, kill, stop};
+use crate::system::{held, is_alive, kill, memory_of, stop};
 use crate::{SIDE, TILES, apart, bundle, by_column, child, expect_same, played, row};
 
 #[test]
@@ -39,6 +39,8 @@ fn left_behind() {
     // At the end: every thread of the library returns, none of them waits for what does not end.
     let second = runtime.info().worker_process_id;
     assert!(second != 0 && second != first);
+    // The first one, which goes on if it is ever let, has memory of its own: it sees no tile that the second one gets.
+    assert!(memory_of(first).is_disjoint(&memory_of(second)), "{:?}, {:?}", memory_of(first), memory_of(second));
     stop(second);
     runtime.close(20_000).expect("every thread ends");
     assert_eq!(held().0.descriptors, before, "the host keeps nothing of them");

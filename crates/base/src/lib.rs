@@ -1,7 +1,9 @@
 //! What the plugin, its engines and the worker process stand on: errors with the contract's codes, memory that can be
-//! refused, log lines, threads that take no signal, locks and atomics that loom can try, faults on purpose.
+//! refused, memory that two processes share, log lines, threads that take no signal, locks and atomics that loom can try,
+//! faults on purpose.
 //!
-//! Each module names only modules that stand before it here: `sync` `error` `fault` `memory` `windows` `thread` `log`
+//! Each module names only modules that stand before it here: `sync` `error` `fault` `memory` `windows` `memfd`
+//! `shared` `thread` `log`
 
 #![deny(missing_docs)]
 #![deny(unsafe_code)]
@@ -11,7 +13,11 @@
 pub mod error;
 pub mod fault;
 pub mod log;
+#[cfg(target_os = "linux")]
+mod memfd;
 pub mod memory;
+#[cfg(any(target_os = "linux", windows))]
+pub mod shared;
 pub mod sync;
 pub mod thread;
 #[cfg(windows)]

@@ -14,6 +14,7 @@ mod selfcheck;
 mod tensorrt;
 mod vit;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use coverslip_plugin_abi::Feature;
@@ -81,11 +82,19 @@ impl About {
     }
 }
 
+/// Memory from which batches come, for as long as it is held.
+pub type TileMemory = Arc<dyn AsRef<[u8]> + Send + Sync>;
+
 /// Runs batches, one at a time.
 pub trait Lane: Send {
     /// Runs the graph over `tiles` (each side × side packed RGB, at most `max_batch` of them) and fills one output per
     /// tile.
     fn run(&mut self, tiles: &[&[u8]], outputs: &mut [TileOutput]) -> Result<(), Failure>;
+    /// Batches may lie in this memory from now on, one tile after the other from its beginning; nobody writes it while one
+    /// runs. Whether the lane's device reads it there by itself.
+    fn read_from(&mut self, _memory: &TileMemory) -> bool {
+        false
+    }
 }
 
 /// Why a batch has no outputs.

@@ -36,6 +36,38 @@ const _: () = {
     assert!(largest.output_bytes(MOST as usize) <= u32::MAX as usize);
 };
 
+/// Says how many tiles lie in the lane's memory, one after the other from its beginning.
+pub fn write_shared(tiles: usize) -> [u8; 4] {
+    u32::try_from(tiles).unwrap_or(u32::MAX).to_le_bytes()
+}
+
+/// How many tiles lie in the lane's memory: 1 to `most`, for which it has room.
+///
+/// # Errors
+/// It is no such number.
+pub fn read_shared(bytes: &[u8], most: usize) -> Result<usize, Malformed> {
+    let mut reader = Reader::new(bytes);
+    let tiles = reader.u32()? as usize;
+    reader.end()?;
+    if (1..=most).contains(&tiles) { Ok(tiles) } else { Err(Malformed("a batch is empty, or larger than it may be")) }
+}
+
+/// Says whether a lane reads the memory that came with its connection.
+pub fn write_ready(reads_memory: bool) -> [u8; 1] {
+    [u8::from(reads_memory)]
+}
+
+/// Whether a lane reads the memory that came with its connection.
+///
+/// # Errors
+/// It is no answer.
+pub fn read_ready(bytes: &[u8]) -> Result<bool, Malformed> {
+    let mut reader = Reader::new(bytes);
+    let reads_memory = reader.flag()?;
+    reader.end()?;
+    Ok(reads_memory)
+}
+
 /// Puts the outputs after each other into `bytes`, which is cleared before.
 ///
 /// # Errors
@@ -153,5 +185,19 @@ mod tests {
         ] {
             assert!(read(&bytes, &shape, 2), "{shape:?}");
         }
+    }
+
+    #[test]
+    fn a_batch_in_memory_has_tiles_that_fit() {
+        assert_eq!(read_shared(&write_shared(7), 7), Ok(7));
+        for (bytes, most) in [(&write_shared(8)[..], 7), (&write_shared(0), 7), (&[7, 0, 0], 7), (&[7, 0, 0, 0, 0], 7)]
+        {
+            assert!(read_shared(bytes, most).is_err(), "{bytes:?}");
+        }
+        assert_eq!(read_shared(&write_shared(usize::MAX), usize::MAX), Ok(u32::MAX as usize));
+        for reads in [false, true] {
+            assert_eq!(read_ready(&write_ready(reads)), Ok(reads));
+        }
+        assert!([&[][..], &[2], &[1, 0]].into_iter().all(|bytes| read_ready(bytes).is_err()));
     }
 }

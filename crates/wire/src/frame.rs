@@ -18,7 +18,7 @@ use crate::field::Malformed;
 /// Of every frame.
 const MARK: [u8; 4] = *b"CSLW";
 /// The version of the protocol. Plugin and worker are installed together, so there is no other to speak to.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 /// Bytes of a header.
 pub const HEADER: usize = 16;
 /// The largest payload of a control message.
@@ -32,7 +32,7 @@ pub enum Kind {
     Hello = 1,
     /// What to open.
     Open = 2,
-    /// A connection for a lane comes with it.
+    /// A connection for a lane comes with it, and memory from which the lane reads tiles, where there is some.
     Lane = 3,
     /// No more lanes; the end.
     Close = 4,
@@ -46,7 +46,9 @@ pub enum Kind {
     Refused = 19,
     /// Tiles to run.
     Run = 32,
-    /// The lane can run.
+    /// How many tiles to run, which lie in the lane's memory.
+    RunShared = 33,
+    /// The lane can run, and whether it reads the memory that came with it.
     Ready = 48,
     /// What the graph says of the tiles.
     Outputs = 49,
@@ -57,7 +59,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Kind; 13] = [
+    const ALL: [Kind; 14] = [
         Kind::Hello,
         Kind::Open,
         Kind::Lane,
@@ -67,6 +69,7 @@ impl Kind {
         Kind::Opened,
         Kind::Refused,
         Kind::Run,
+        Kind::RunShared,
         Kind::Ready,
         Kind::Outputs,
         Kind::Failed,

@@ -5,12 +5,13 @@
 //! Hello, Open            ───────────▶   loads the engine, checks it
 //!                        ◀───────────   Hello, Progress …, Opened or Refused
 //! Lane, with a connection ──────────▶   a thread with a runner, one for each lane
+//!   and memory
 //!                        ◀───────────   Log, whenever the engine says something
 //! Close                  ───────────▶   ends
 //!
 //! plugin's lane             lane                             worker's lane
 //!                        ◀───────────   Ready, Failed or Lost
-//! Run, with the pixels   ───────────▶
+//! Run, with the pixels   ───────────▶   or RunShared, where they lie in memory of the lane's
 //!                        ◀───────────   Outputs, Failed or Lost
 //! ```
 //!
@@ -31,6 +32,10 @@ pub mod batch;
 pub mod control;
 mod field;
 pub mod frame;
+#[cfg(any(target_os = "linux", windows))]
+mod memory;
+#[cfg(target_os = "linux")]
+mod own;
 #[cfg(windows)]
 mod pipe;
 #[cfg(target_os = "linux")]
@@ -38,8 +43,10 @@ mod socket;
 mod transport;
 
 pub use field::Malformed;
+#[cfg(any(target_os = "linux", windows))]
+pub use memory::Memory;
 #[cfg(windows)]
-pub use pipe::{HANDLES, Pipe as Link};
+pub use pipe::{HANDLES, Passed, Pipe as Link};
 #[cfg(target_os = "linux")]
-pub use socket::Socket as Link;
+pub use socket::{Passed, Socket as Link};
 pub use transport::{Broken, Due, Transport};

@@ -4,9 +4,11 @@
 use coverslip_base::windows::pipe::{End, Fault};
 use coverslip_base::windows::process::Child;
 use coverslip_base::windows::running::Running;
+use coverslip_base::windows::section::Section;
 
 use crate::field::{Malformed, resize};
 use crate::frame::{Announced, HEADER, Kind, header};
+use crate::memory::Memory;
 use crate::transport::{Broken, Due, Transport};
 
 /// The argument of a program that is started with connections: the values of their handles follow.
@@ -19,6 +21,9 @@ const VALUE: usize = size_of::<u64>();
 pub struct Pipe {
     end: End,
 }
+
+/// What a frame carries beside its bytes: a connection, and the memory that goes with it.
+pub type Passed = (Pipe, Option<Memory>);
 
 impl From<Fault> for Broken {
     fn from(fault: Fault) -> Broken {
@@ -70,13 +75,17 @@ impl Pipe {
         self.end.watch(other);
     }
 
-    /// Sends a frame, and another connection, which `to` gets, with it.
+    /// Sends a frame, and another connection and its memory, which `to` gets, with it.
     ///
     /// # Errors
     /// As [`Transport::send`].
-    pub fn send_link(&mut self, kind: Kind, passed: &Pipe, to: &Child, due: Due) -> Result<(), Broken> {
-        let Ok(value) = to.give(&passed.end) else { return Err(Broken::Ended) };
-        self.send(kind, &[&value.to_le_bytes()], due)
+    pub fn send_link(&mut self, kind: Kind, (link, memory): &Passed, to: &Child, due: Due) -> Result<(), Broken> {
+        let Ok(link) = to.give(&link.end) else { return Err(Broken::Ended) };
+        // 0 is no handle: there is no memory.
+        let Ok(memory) = memory.as_ref().map_or(Ok(0), |memory| to.give_memory(&memory.0)) else {
+            return Err(Broken::Ended);
+        };
+        self.send(kind, &[&link.to_le_bytes(), &memory.to_le_bytes()], due)
     }
 
     /// As [`Transport::receive`], with the connection that came with the frame, if it is of the kind that has one.
@@ -88,14 +97,20 @@ impl Pipe {
         payload: &mut Vec<u8>,
         most: usize,
         due: Due,
-    ) -> Result<(Kind, Option<Pipe>), Broken> {
+    ) -> Result<(Kind, Option<Passed>), Broken> {
         let kind = self.receive(payload, most, due)?;
         if kind != Kind::Lane {
             return Ok((kind, None));
         }
-        let value: [u8; VALUE] = payload[..].try_into().map_err(|_| Malformed("a connection is none"))?;
-        let passed = Pipe::adopt(u64::from_le_bytes(value)).map_err(|_| Malformed("a connection is none"))?;
-        Ok((kind, Some(passed)))
+        let none = || Malformed("a connection is none");
+        let values = payload.as_chunks::<VALUE>();
+        let (&[link, memory], []) = values else { return Err(none().into()) };
+        let link = Pipe::adopt(u64::from_le_bytes(link)).map_err(|_| none())?;
+        let memory = match u64::from_le_bytes(memory) {
+            0 => None,
+            value => Some(Memory(Section::adopt(value).map_err(|_| Malformed("memory is none"))?)),
+        };
+        Ok((kind, Some((link, memory))))
     }
 
     /// A frame that is already there; None: there is none yet.
@@ -200,7 +215,7 @@ mod tests {
     fn a_lane_without_a_connection_is_nonsense() {
         let (mut here, mut there) = Pipe::pair().unwrap();
         let mut payload = Vec::new();
-        for value in [&[][..], &[0; 8], &[0xff; 8], &[7; 9]] {
+        for value in [&[][..], &[0; 8], &[0xff; 8], &[0; 16], &[0xff; 16], &[7; 17]] {
             here.send(Kind::Lane, &[value], due(100)).unwrap();
             assert!(matches!(there.receive_link(&mut payload, 99, due(100)), Err(Broken::Nonsense(_))), "{value:?}");
         }

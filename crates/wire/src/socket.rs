@@ -7,11 +7,10 @@
 
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::fstat;
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
@@ -20,20 +19,15 @@ use rustix::net::{
 
 use crate::field::{Malformed, resize};
 use crate::frame::{Announced, HEADER, Kind, header};
+use crate::memory::Memory;
+use crate::own::Own;
 use crate::transport::{Broken, Due, Transport};
 
 /// One end of a connection.
-pub struct Socket {
-    /// None once it is found to be somebody else's.
-    descriptor: Option<OwnedFd>,
-    identity: (u64, u64),
-}
+pub struct Socket(Own);
 
-/// Which file a descriptor stands for.
-fn identity(descriptor: &OwnedFd) -> Result<(u64, u64), Broken> {
-    let found = fstat(descriptor).map_err(system)?;
-    Ok((found.st_dev, found.st_ino))
-}
+/// What a frame carries beside its bytes: a connection, and the memory that goes with it.
+pub type Passed = (Socket, Option<Memory>);
 
 fn system(errno: Errno) -> Broken {
     match errno {
@@ -51,8 +45,7 @@ impl Socket {
     /// # Errors
     /// It is no descriptor.
     pub fn new(descriptor: OwnedFd) -> Result<Socket, Broken> {
-        let identity = identity(&descriptor)?;
-        Ok(Socket { descriptor: Some(descriptor), identity })
+        Ok(Socket(Own::new(descriptor)?))
     }
 
     /// Two ends, neither of which a program inherits that this process starts.
@@ -70,42 +63,31 @@ impl Socket {
     /// # Errors
     /// The system makes no more of them.
     pub fn try_clone(&self) -> Result<Socket, Broken> {
-        let own = self.own()?.try_clone_to_owned();
+        let own = self.0.get()?.try_clone_to_owned();
         Socket::new(own.map_err(|e| Broken::System(e.raw_os_error().unwrap_or(0)))?)
     }
 
-    /// Gives the descriptor away, to a program that is started.
+    /// The descriptor, for a program that is started.
     ///
     /// # Errors
     /// It has been closed by somebody else.
-    pub fn into_descriptor(mut self) -> Result<OwnedFd, Broken> {
-        self.own()?;
-        self.descriptor.take().ok_or(Broken::System(Errno::BADF.raw_os_error()))
+    pub fn into_descriptor(self) -> Result<OwnedFd, Broken> {
+        self.0.take()
     }
 
-    /// The descriptor, if it still is this connection's.
-    ///
-    /// # Errors
-    /// It has been closed by somebody else.
-    fn own(&self) -> Result<BorrowedFd<'_>, Broken> {
-        let descriptor = self.descriptor.as_ref().ok_or(Broken::System(Errno::BADF.raw_os_error()))?;
-        if identity(descriptor)? != self.identity {
-            return Err(Broken::System(Errno::BADF.raw_os_error()));
-        }
-        Ok(descriptor.as_fd())
-    }
-
-    /// Sends a frame without a payload, and the descriptor of another connection with it.
+    /// Sends a frame without a payload, and the descriptors of another connection and of its memory with it.
     ///
     /// # Errors
     /// As [`Transport::send`].
-    pub fn send_socket(&mut self, kind: Kind, passed: &Socket, due: Due) -> Result<(), Broken> {
+    pub fn send_link(&mut self, kind: Kind, (link, memory): &Passed, due: Due) -> Result<(), Broken> {
         let bytes = header(kind, &[]);
-        let descriptors = [passed.own()?];
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let link = link.0.get()?;
+        let pair = [link, memory.as_ref().map_or(Ok(link), |memory| memory.0.get())?];
+        let descriptors = if memory.is_some() { &pair[..] } else { &pair[..1] };
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
         let mut control = SendAncillaryBuffer::new(&mut space);
-        control.push(SendAncillaryMessage::ScmRights(&descriptors));
-        // The descriptor goes with the first byte; a header is so short that it goes as a whole or not at all.
+        control.push(SendAncillaryMessage::ScmRights(descriptors));
+        // The descriptors go with the first byte; a header is so short that it goes as a whole or not at all.
         let sent = self.when_ready(PollFlags::OUT, due, |own| {
             sendmsg(own, &[IoSlice::new(&bytes)], &mut control, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)
         })?;
@@ -121,28 +103,30 @@ impl Socket {
         payload: &mut Vec<u8>,
         most: usize,
         due: Due,
-    ) -> Result<(Kind, Option<Socket>), Broken> {
-        let (kind, descriptor) = self.receive_descriptor(payload, most, due)?;
-        Ok((kind, descriptor.map(Socket::new).transpose()?))
+    ) -> Result<(Kind, Option<Passed>), Broken> {
+        let (kind, [link, memory]) = self.receive_descriptors(payload, most, due)?;
+        let Some(link) = link else { return Ok((kind, None)) };
+        let memory = memory.map(|descriptor| Own::new(descriptor).map(Memory)).transpose()?;
+        Ok((kind, Some((Socket::new(link)?, memory))))
     }
 
-    fn receive_descriptor(
+    fn receive_descriptors(
         &mut self,
         payload: &mut Vec<u8>,
         most: usize,
         due: Due,
-    ) -> Result<(Kind, Option<OwnedFd>), Broken> {
-        let (mut bytes, mut have, mut passed) = ([0; HEADER], 0, None);
+    ) -> Result<(Kind, [Option<OwnedFd>; 2]), Broken> {
+        let (mut bytes, mut have, mut passed) = ([0; HEADER], 0, [None, None]);
         while have < HEADER {
-            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
             let mut control = RecvAncillaryBuffer::new(&mut space);
             let got = self.when_ready(PollFlags::IN, due, |own| {
                 let mut place = [IoSliceMut::new(&mut bytes[have..])];
                 recvmsg(own, &mut place, &mut control, RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC)
             })?;
             for message in control.drain() {
-                if let RecvAncillaryMessage::ScmRights(descriptors) = message {
-                    passed = descriptors.last().or(passed);
+                if let RecvAncillaryMessage::ScmRights(mut descriptors) = message {
+                    passed = [descriptors.next(), descriptors.next()];
                 }
             }
             if got.bytes == 0 {
@@ -163,7 +147,7 @@ impl Socket {
     /// As [`Transport::receive`].
     pub fn receive_ready(&mut self, payload: &mut Vec<u8>, most: usize, due: Due) -> Result<Option<Kind>, Broken> {
         let mut first = [0; 1];
-        match recv(self.own()?, &mut first, RecvFlags::DONTWAIT | RecvFlags::PEEK) {
+        match recv(self.0.get()?, &mut first, RecvFlags::DONTWAIT | RecvFlags::PEEK) {
             Ok((_, 0)) => Err(Broken::Ended),
             Ok(_) => self.receive(payload, most, due).map(Some),
             Err(Errno::AGAIN) => Ok(None),
@@ -206,7 +190,7 @@ impl Socket {
         mut call: impl FnMut(BorrowedFd<'_>) -> rustix::io::Result<T>,
     ) -> Result<T, Broken> {
         loop {
-            let own = self.own()?;
+            let own = self.0.get()?;
             match call(own) {
                 Ok(done) => return Ok(done),
                 Err(Errno::INTR) => continue,
@@ -259,19 +243,9 @@ impl Transport for Socket {
     }
 
     fn receive(&mut self, payload: &mut Vec<u8>, most: usize, due: Due) -> Result<Kind, Broken> {
-        match self.receive_descriptor(payload, most, due)? {
-            (kind, None) => Ok(kind),
-            (_, Some(_)) => Err(Malformed("a descriptor came where none belongs").into()),
-        }
-    }
-}
-
-impl Drop for Socket {
-    /// Somebody else's descriptor stays open.
-    fn drop(&mut self) {
-        let own = self.own().is_ok();
-        if let Some(descriptor) = self.descriptor.take().filter(|_| !own) {
-            let _ = descriptor.into_raw_fd();
+        match self.receive_descriptors(payload, most, due)? {
+            (kind, [None, None]) => Ok(kind),
+            _ => Err(Malformed("a descriptor came where none belongs").into()),
         }
     }
 }
@@ -281,6 +255,8 @@ mod tests {
     use std::io::{Read, Write};
     use std::os::unix::net::UnixStream;
     use std::time::Duration;
+
+    use coverslip_base::shared::Outgoing;
 
     use super::*;
 
@@ -325,18 +301,25 @@ mod tests {
     }
 
     #[test]
-    fn a_descriptor_comes_with_its_frame() {
+    fn a_connection_comes_with_its_frame_and_its_memory() {
         let (mut here, mut there) = pair();
-        let (mut kept, passed) = UnixStream::pair().unwrap();
-        here.send_socket(Kind::Lane, &Socket::new(passed.into()).unwrap(), due(100)).unwrap();
         let mut payload = Vec::new();
-        let (kind, passed) = there.receive_link(&mut payload, 9, due(100)).unwrap();
-        assert_eq!(kind, Kind::Lane);
-        kept.write_all(b"x").unwrap();
-        let mut byte = [0];
-        UnixStream::from(passed.unwrap().into_descriptor().unwrap()).read_exact(&mut byte).unwrap();
-        assert_eq!(&byte, b"x");
-        here.send_socket(Kind::Lane, &Socket::new(kept.into()).unwrap(), due(100)).unwrap();
-        assert!(matches!(there.receive(&mut payload, 9, due(100)), Err(Broken::Nonsense(_))));
+        for bytes in [None, Some(5000)] {
+            let (outgoing, memory) = bytes.map(|bytes| Memory::new(bytes).unwrap()).unzip();
+            let (mut kept, passed) = UnixStream::pair().unwrap();
+            here.send_link(Kind::Lane, &(Socket::new(passed.into()).unwrap(), memory), due(100)).unwrap();
+            let (kind, found) = there.receive_link(&mut payload, 9, due(100)).unwrap();
+            let (link, memory) = found.unwrap();
+            assert_eq!(kind, Kind::Lane);
+            kept.write_all(b"x").unwrap();
+            let mut byte = [0];
+            UnixStream::from(link.into_descriptor().unwrap()).read_exact(&mut byte).unwrap();
+            assert_eq!(&byte, b"x");
+            let written = outgoing.map(|mut outgoing: Outgoing| outgoing.write(&[b"tiles"]));
+            let read = memory.map(|memory| memory.map(5000).unwrap().as_ref()[..5] == *b"tiles");
+            assert_eq!((written, read), (bytes.map(|_| true), bytes.map(|_| true)));
+            here.send_link(Kind::Lane, &(Socket::new(kept.into()).unwrap(), None), due(100)).unwrap();
+            assert!(matches!(there.receive(&mut payload, 9, due(100)), Err(Broken::Nonsense(_))));
+        }
     }
 }

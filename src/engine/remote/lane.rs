@@ -1,4 +1,4 @@
-//! One lane: a connection of its own to the worker. A batch whose worker ends is run again on the next one, and halved
+//! One lane, with a way of its own to the worker. A batch whose worker ends is run again on the next one, and halved
 //! until the tile is found that ends a worker twice, alone.
 
 use std::time::Instant;
@@ -8,28 +8,28 @@ use coverslip_base::memory::reserve;
 use coverslip_base::sync::{Arc, PoisonError};
 use coverslip_engine::{Failure, Lane, Loss, TileOutput};
 use coverslip_plugin_abi::LOG_ERROR;
+use coverslip_wire::Broken;
 use coverslip_wire::batch::read_outputs;
 use coverslip_wire::control::read_loss;
 use coverslip_wire::frame::{CONTROL_BUDGET, Kind};
-use coverslip_wire::{Broken, Link, Transport};
 
 use super::post::{Post, Trouble};
+use super::way::Way;
 
 /// Workers that a batch may end in a row before it is the engine that is to blame: more than halving 256 tiles takes.
 const IN_VAIN: u32 = 12;
 
 pub(super) struct RemoteLane {
     post: Arc<Post>,
-    /// The connection, and the number of its worker.
-    link: Option<(Link, u64)>,
+    way: Option<Way>,
     payload: Vec<u8>,
 }
 
 impl RemoteLane {
     pub(super) fn new(post: &Arc<Post>) -> Result<RemoteLane, Failure> {
-        let mut lane = RemoteLane { post: post.clone(), link: None, payload: Vec::new() };
+        let mut lane = RemoteLane { post: post.clone(), way: None, payload: Vec::new() };
         match post.connect() {
-            Ok(link) => lane.link = Some(link),
+            Ok(way) => lane.way = Some(way),
             // The first batch sees to it.
             Err(Trouble::Died(number, loss)) => {
                 post.bury(number, loss, true);
@@ -43,8 +43,9 @@ impl RemoteLane {
     /// Runs a batch on the worker of now.
     fn once(&mut self, tiles: &[&[u8]], outputs: &mut [TileOutput]) -> Result<(), Trouble> {
         let post = self.post.clone();
-        let link = self.link.take().filter(|(_, number)| post.is_at_work(*number));
-        let (mut link, number) = link.map_or_else(|| post.connect(), Ok)?;
+        let way = self.way.take().filter(|way| post.is_at_work(way.worker));
+        let mut way = way.map_or_else(|| post.connect(), Ok)?;
+        let number = way.worker;
         post.hear();
         let died = |broken| match broken {
             // The place in the stream is lost, but the worker is not to blame.
@@ -52,26 +53,22 @@ impl RemoteLane {
             broken => Trouble::Died(number, post.broken(broken, "ran a batch")),
         };
         let due = post.order.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let count = (tiles.len() as u32).to_le_bytes();
-        let mut parts: Vec<&[u8]> = reserve(tiles.len() + 1).map_err(Trouble::Batch)?;
-        parts.push(&count);
-        parts.extend_from_slice(tiles);
-        link.send(Kind::Run, &parts, due).map_err(died)?;
+        way.send(tiles, due).map_err(died)?;
         let most = post.order.shape.output_bytes(tiles.len()).max(CONTROL_BUDGET);
-        let answer = link.receive(&mut self.payload, most, due).map_err(died)?;
+        let answer = way.receive(&mut self.payload, most, due).map_err(died)?;
         let refused = || read_loss(&self.payload).map_err(|malformed| died(Broken::Nonsense(malformed)));
         match answer {
             Kind::Outputs => read_outputs(&self.payload, &post.order.shape, outputs).map_err(died)?,
             Kind::Failed => {
                 let failure = Trouble::Batch(refused()?.error);
-                self.link = Some((link, number));
+                self.way = Some(way);
                 return Err(failure);
             }
             Kind::Lost => return Err(Trouble::Died(number, refused()?)),
             _ => return Err(died(Broken::System(0))),
         }
         post.succeeded();
-        self.link = Some((link, number));
+        self.way = Some(way);
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! An engine in a process of its own, the worker. Nothing of CUDA's is loaded here.
 //!
 //! `order` says what a worker is started with, `process` starts, ends and buries one on each system, `post` keeps one at work and starts
-//! the next, `lane` runs batches on it and runs again what was lost with one, `crashes` counts. Everything here happens on
+//! the next, `way` carries a lane's batches, `lane` runs them and runs again what was lost with a worker, `crashes` counts. Everything here happens on
 //! threads of the plugin.
 
 mod crashes;
@@ -9,6 +9,7 @@ mod lane;
 pub(super) mod order;
 mod post;
 mod process;
+mod way;
 
 use std::time::Duration;
 

@@ -6,6 +6,7 @@ use coverslip_base::error::{Error, error};
 use coverslip_base::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, Mutex, MutexGuard, Ordering, PoisonError, RwLock};
 use coverslip_engine::{About, Loss, Tell};
 use coverslip_plugin_abi as abi;
+use coverslip_wire::batch::read_ready;
 use coverslip_wire::control::{Hello, LogLine, Opened, Progress, read_loss};
 use coverslip_wire::frame::{CONTROL_BUDGET, Kind};
 use coverslip_wire::{Broken, Due, Link, Transport};
@@ -13,6 +14,7 @@ use coverslip_wire::{Broken, Due, Link, Transport};
 use super::crashes::{Crashes, MOST};
 use super::order::Order;
 use super::process::{AGAINST_FAILURE, Ended, Environment, Process, closed, environment};
+use super::way::Way;
 use crate::restarts::Restarted;
 
 /// Time for a program to start and to say who it is.
@@ -249,24 +251,28 @@ impl Post {
 
     // -- for lanes ------------------------------------------------------------------------------------------------
 
-    /// A connection to a lane of the worker of now, which is started if there is none; and the worker's number.
-    pub(super) fn connect(&self) -> Result<(Link, u64), Trouble> {
+    /// A way to a lane of the worker of now, which is started if there is none.
+    pub(super) fn connect(&self) -> Result<Way, Trouble> {
         let mut state = self.lock();
         self.man(&mut state)?;
         let number = state.number;
         let died = |broken| Trouble::Died(number, self.broken(broken, "took a lane"));
         let none = || Trouble::Batch(closed());
-        let (mut here, there) = Link::pair().map_err(|_| none())?;
+        let bytes = state.about.max_batch.saturating_mul(self.order.shape.tile);
+        let (mut way, theirs) = Way::new(number, bytes, &self.order.log).map_err(|_| none())?;
         let Worker { process, control } = state.worker.as_mut().ok_or_else(none)?;
-        process.pass(control, &there, within(SOON)).map_err(died)?;
+        process.pass(control, &theirs, within(SOON)).map_err(died)?;
         drop(state);
         // The worker's end is the worker's alone: its end must end the wait.
-        drop(there);
+        drop(theirs);
         let mut payload = Vec::new();
         let due = within(self.order.timeout.unwrap_or(SILENCE).max(SOON));
-        let answered = here.receive(&mut payload, CONTROL_BUDGET, due).map_err(died)?;
+        let answered = way.receive(&mut payload, CONTROL_BUDGET, due).map_err(died)?;
         match (answered, read_loss(&payload)) {
-            (Kind::Ready, _) => Ok((here, number)),
+            (Kind::Ready, _) => {
+                way.settle(read_ready(&payload).map_err(|malformed| died(malformed.into()))?, &self.order.log);
+                Ok(way)
+            }
             (Kind::Failed, Ok(loss)) => Err(Trouble::Batch(loss.error)),
             (Kind::Lost, Ok(loss)) => Err(Trouble::Died(number, loss)),
             _ => Err(died(Broken::System(0))),

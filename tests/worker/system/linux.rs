@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use super::Held;
 
 /// What an error says of a worker that `kill` has ended, and of one that `crash` has.
@@ -51,4 +53,19 @@ pub(crate) fn held() -> (Held, u64) {
     let all = tasks.map(of).collect::<String>() + &children;
     let children = all.split_whitespace().count();
     (Held { threads: count("/proc/self/task"), descriptors: count("/proc/self/fd"), children }, resident)
+}
+
+/// Which memory a process maps that the library has made for tiles.
+pub(crate) fn memory_of(process: u64) -> BTreeSet<String> {
+    mappings_of(process).into_iter().map(|(_, memory)| memory).collect()
+}
+
+/// Its mappings of such memory: what may be done with one, and which it is.
+pub(crate) fn mappings_of(process: u64) -> Vec<(String, String)> {
+    let maps = std::fs::read_to_string(format!("/proc/{process}/maps")).unwrap_or_default();
+    let of = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        line.contains("/memfd:coverslip-tiles").then(|| (words[1].to_owned(), format!("{} {}", words[3], words[4])))
+    };
+    maps.lines().filter_map(of).collect()
 }

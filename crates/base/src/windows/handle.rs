@@ -31,21 +31,29 @@ pub(super) fn wide(text: &std::ffi::OsStr) -> Vec<u16> {
     text.encode_wide().chain([0]).collect()
 }
 
-/// A second handle of an object of this process's, for `process`, by its value there.
-pub(super) fn duplicate(of: BorrowedHandle<'_>, process: HANDLE, inherited: bool) -> io::Result<HANDLE> {
-    let mut second = std::ptr::null_mut();
+/// This process, as a handle that needs no closing.
+pub(super) fn of_own_process() -> HANDLE {
+    // SAFETY: has no argument, and opens nothing.
+    unsafe { GetCurrentProcess() }
+}
+
+/// A second handle of an object of this process's, for `process`, by its value there; with this access, or with the same.
+pub(super) fn duplicate(
+    of: BorrowedHandle<'_>,
+    process: HANDLE,
+    access: Option<u32>,
+    inherited: bool,
+) -> io::Result<HANDLE> {
+    let (mut second, options) = (std::ptr::null_mut(), if access.is_some() { 0 } else { DUPLICATE_SAME_ACCESS });
+    let (of, access) = (of.as_raw_handle(), access.unwrap_or(0));
     // SAFETY: both processes and the object live during the call, which writes one handle.
-    done(unsafe {
-        let own = GetCurrentProcess();
-        DuplicateHandle(own, of.as_raw_handle(), process, &mut second, 0, inherited.into(), DUPLICATE_SAME_ACCESS)
-    })?;
+    done(unsafe { DuplicateHandle(of_own_process(), of, process, &mut second, access, inherited.into(), options) })?;
     Ok(second)
 }
 
 /// As [`duplicate`], for the programs that this process starts.
 pub(super) fn inheritable(of: BorrowedHandle<'_>) -> io::Result<OwnedHandle> {
-    // SAFETY: stands for this process, and needs no closing.
-    made(duplicate(of, unsafe { GetCurrentProcess() }, true)?)
+    made(duplicate(of, of_own_process(), None, true)?)
 }
 
 /// No program that is started gets it.
@@ -112,6 +120,6 @@ mod tests {
         assert!(is_kept(raw) && !is_kept(second.as_raw_handle()));
         drop(kept);
         // SAFETY: no handle of this process has the value until the next is made.
-        assert!(duplicate(unsafe { BorrowedHandle::borrow_raw(raw) }, unsafe { GetCurrentProcess() }, false).is_err());
+        assert!(duplicate(unsafe { BorrowedHandle::borrow_raw(raw) }, of_own_process(), None, false).is_err());
     }
 }

@@ -17,6 +17,7 @@ use windows_sys::Win32::System::JobObjects::{
     JOBOBJECT_EXTENDED_LIMIT_INFORMATION, JobObjectExtendedLimitInformation, SetInformationJobObject,
     TerminateJobObject,
 };
+use windows_sys::Win32::System::Memory::FILE_MAP_READ;
 use windows_sys::Win32::System::SystemInformation::GetSystemDirectoryW;
 use windows_sys::Win32::System::Threading::{
     CREATE_NEW_PROCESS_GROUP, CREATE_NO_WINDOW, CREATE_UNICODE_ENVIRONMENT, CreateProcessW,
@@ -28,6 +29,7 @@ use windows_sys::Win32::System::Threading::{
 use super::handle::{Kept, done, duplicate, inheritable, made, wide};
 use super::pipe::End;
 use super::running::Running;
+use super::section::Section;
 
 /// A path of this length is given to the system in its long form.
 const SHORT: usize = 240;
@@ -140,7 +142,15 @@ impl Child {
     /// # Errors
     /// It has ended.
     pub fn give(&self, end: &End) -> io::Result<u64> {
-        Ok(duplicate(end.as_handle(), self.running.raw(), false)? as u64)
+        Ok(duplicate(end.as_handle(), self.running.raw(), None, false)? as u64)
+    }
+
+    /// Gives it memory, to be read. The value of the handle that it has then.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn give_memory(&self, section: &Section) -> io::Result<u64> {
+        Ok(duplicate(section.as_handle(), self.running.raw(), Some(FILE_MAP_READ), false)? as u64)
     }
 }
 

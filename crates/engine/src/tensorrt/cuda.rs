@@ -15,6 +15,8 @@ use coverslip_tensorrt as tensorrt;
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys;
 
+use crate::TileMemory;
+
 /// Where a part of a buffer may begin: TensorRT's alignment.
 pub(super) const ALIGNMENT: usize = 256;
 
@@ -235,6 +237,47 @@ impl Drop for Pinned {
     }
 }
 
+/// Memory of somebody else's, which the device copies from by itself.
+struct Registered {
+    memory: TileMemory,
+    device: Arc<Device>,
+}
+
+impl Registered {
+    /// The memory is read-only here, which not every driver can register.
+    fn new(device: &Arc<Device>, memory: &TileMemory) -> Result<Registered, CudaError> {
+        let bytes: &[u8] = (**memory).as_ref();
+        let place = bytes.as_ptr().cast_mut().cast::<c_void>();
+        // SAFETY: these bytes stay where they are for as long as `memory` is held, which is until the end of the
+        // registration. They are registered as what the device only reads.
+        let done = unsafe { sys::cuMemHostRegister_v2(place, bytes.len(), sys::CU_MEMHOSTREGISTER_READ_ONLY) };
+        check("cuMemHostRegister", done.result())?;
+        Ok(Registered { memory: memory.clone(), device: device.clone() })
+    }
+
+    /// The tiles as one piece, if they lie in this memory as such, from its beginning.
+    fn piece(&self, tiles: &[&[u8]]) -> Option<&[u8]> {
+        let whole: &[u8] = (*self.memory).as_ref();
+        let mut end = 0;
+        for tile in tiles {
+            if !std::ptr::eq(whole.get(end..)?.as_ptr(), tile.as_ptr()) {
+                return None;
+            }
+            end += tile.len();
+        }
+        whole.get(..end)
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        let _ = self.device.enter();
+        let place = (*self.memory).as_ref().as_ptr().cast_mut().cast::<c_void>();
+        // SAFETY: registered here, once, and nothing on a stream reads it any more.
+        let _ = unsafe { sys::cuMemHostUnregister(place) };
+    }
+}
+
 /// Numbers that any four bytes are.
 pub(super) trait Plain: Copy {}
 impl Plain for f32 {}
@@ -248,6 +291,8 @@ pub(super) struct Transfers {
     /// Comes when everything before it on the stream is done. The thread sleeps meanwhile.
     done: sys::CUevent,
     upload: Pinned,
+    /// Tiles that lie here need not be copied into the upload buffer.
+    source: Option<Registered>,
     readback: Pinned,
     input: Arc<DeviceBuffer>,
     output: Arc<DeviceBuffer>,
@@ -268,7 +313,7 @@ impl Transfers {
         let flags = sys::CUevent_flags::CU_EVENT_BLOCKING_SYNC;
         // Last: what is made before it frees itself.
         let done = check("cuEventCreate", result::event::create(flags))?;
-        Ok(Transfers { stream, done, upload, readback, input, output, busy: false })
+        Ok(Transfers { stream, done, upload, source: None, readback, input, output, busy: false })
     }
 
     pub(super) fn stream(&self) -> &Arc<Stream> {
@@ -285,25 +330,43 @@ impl Transfers {
         self.output.part(at, bytes)
     }
 
-    /// Writes into the upload buffer.
-    pub(super) fn fill(&mut self, at: usize, bytes: &[u8]) -> Result<(), CudaError> {
-        self.wait()?;
-        assert!(at <= self.upload.bytes && bytes.len() <= self.upload.bytes - at, "within the upload buffer");
-        // SAFETY: within the buffer, which nothing on the stream uses; a slice of the caller's does not overlap it.
-        unsafe { self.upload.place.add(at).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
-        Ok(())
+    /// Tiles may lie in this memory from now on. Whether the device can read them there.
+    pub(super) fn read_from(&mut self, memory: &TileMemory) -> bool {
+        self.forget_source();
+        self.source = Registered::new(&self.stream.device, memory).ok();
+        self.source.is_some()
     }
 
-    /// Begins to copy the first `bytes` of the upload buffer to the device.
-    pub(super) fn upload(&mut self, bytes: usize) -> Result<(), CudaError> {
-        assert!(bytes <= self.upload.bytes.min(self.input.bytes), "within the buffers");
-        self.busy = true;
-        // SAFETY: the buffer has these bytes, all of them written once, and is not touched before the stream has been
-        // waited for.
-        let begun = unsafe {
-            let source = std::slice::from_raw_parts(self.upload.place, bytes);
-            result::memcpy_htod_async(self.input.address, source, self.stream.raw)
+    /// Lets go of that memory.
+    pub(super) fn forget_source(&mut self) {
+        // The memory must outlive what was begun on it.
+        let _ = self.wait();
+        self.source = None;
+    }
+
+    /// Begins to copy tiles, one after the other, to the beginning of the device's input.
+    pub(super) fn upload(&mut self, tiles: &[&[u8]]) -> Result<(), CudaError> {
+        self.wait()?;
+        let total = tiles.iter().map(|tile| tile.len()).sum::<usize>();
+        assert!(total <= self.upload.bytes.min(self.input.bytes), "within the buffers");
+        let source = match self.source.as_ref().and_then(|source| source.piece(tiles)) {
+            Some(piece) => piece,
+            None => {
+                let mut at = 0;
+                for tile in tiles {
+                    // SAFETY: within the buffer, as their sum is; nothing on the stream uses it; a slice of the caller's
+                    // does not overlap it.
+                    unsafe { self.upload.place.add(at).copy_from_nonoverlapping(tile.as_ptr(), tile.len()) };
+                    at += tile.len();
+                }
+                // SAFETY: the buffer has these bytes, all of them written.
+                unsafe { std::slice::from_raw_parts(self.upload.place, total) }
+            }
         };
+        self.busy = true;
+        // SAFETY: the input has room for them. The upload buffer is not touched before the stream has been waited for, and the
+        // other memory is not written while a batch runs; both are held until then.
+        let begun = unsafe { result::memcpy_htod_async(self.input.address, source, self.stream.raw) };
         check("cuMemcpyHtoDAsync", begun)
     }
 

@@ -8,7 +8,7 @@ use coverslip_tensorrt as tensorrt;
 use super::cuda::{CudaError, Device, Graph, Plain, Transfers};
 use super::signature::{Output, Signature};
 use crate::outputs::{BatchOutputs, FeatureOutputs};
-use crate::{Failure, Lane, Loss, TileOutput};
+use crate::{Failure, Lane, Loss, TileMemory, TileOutput};
 use coverslip_base::error::{Error, Result, error};
 use coverslip_base::memory::reserve;
 use coverslip_base::sync::{Arc, Mutex, PoisonError, Weak};
@@ -70,10 +70,7 @@ impl Bench {
         if count == 0 || count > self.signature.max_batch || tiles.iter().any(|tile| tile.len() != size) {
             return Err(error!(INTERNAL, "{count} tiles, or tiles of another size than the model's").into());
         }
-        for (at, tile) in tiles.iter().enumerate() {
-            self.transfers.fill(at * size, tile).map_err(cuda_lost)?;
-        }
-        self.transfers.upload(count * size).map_err(cuda_lost)?;
+        self.transfers.upload(tiles).map_err(cuda_lost)?;
         self.infer(count)?;
         for output in &self.signature.outputs {
             self.transfers.download(output.at, output.bytes(count)).map_err(cuda_lost)?;
@@ -178,11 +175,16 @@ impl Lane for TensorRtLane {
         }
         done
     }
+
+    fn read_from(&mut self, memory: &TileMemory) -> bool {
+        self.bench.as_mut().is_some_and(|bench| bench.transfers.read_from(memory))
+    }
 }
 
 impl Drop for TensorRtLane {
     fn drop(&mut self) {
-        if let (Some(bench), Some(pool)) = (self.bench.take(), self.pool.upgrade()) {
+        if let (Some(mut bench), Some(pool)) = (self.bench.take(), self.pool.upgrade()) {
+            bench.transfers.forget_source();
             pool.put(bench);
         }
     }

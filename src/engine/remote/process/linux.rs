@@ -15,7 +15,7 @@ use coverslip_base::fault;
 use coverslip_base::memory::with_room;
 use coverslip_base::sync::{Mutex, PoisonError};
 use coverslip_wire::frame::Kind;
-use coverslip_wire::{Broken, Due, Link};
+use coverslip_wire::{Broken, Due, Link, Passed};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid};
 
@@ -60,14 +60,14 @@ impl Process {
         Ok((Process { number, handle, ended: Mutex::default() }, control))
     }
 
-    /// Gives the worker a lane's connection.
+    /// Gives the worker a lane's connection, and its memory.
     pub(in crate::engine::remote) fn pass(
         &self,
         control: &mut Link,
-        lane: &Link,
+        lane: &Passed,
         due: Due,
     ) -> std::result::Result<(), Broken> {
-        control.send_socket(Kind::Lane, lane, due)
+        control.send_link(Kind::Lane, lane, due)
     }
 
     pub(in crate::engine::remote) fn number(&self) -> u32 {

@@ -9,7 +9,7 @@ use coverslip_base::fault;
 use coverslip_base::memory::with_room;
 use coverslip_base::windows::process::{Child, Start};
 use coverslip_wire::frame::Kind;
-use coverslip_wire::{Broken, Due, HANDLES, Link};
+use coverslip_wire::{Broken, Due, HANDLES, Link, Passed};
 
 use super::ended::Ended;
 use super::environment::Environment;
@@ -44,11 +44,11 @@ impl Process {
         self.child.number()
     }
 
-    /// Gives the worker a lane's connection.
+    /// Gives the worker a lane's connection, and its memory.
     pub(in crate::engine::remote) fn pass(
         &self,
         control: &mut Link,
-        lane: &Link,
+        lane: &Passed,
         due: Due,
     ) -> std::result::Result<(), Broken> {
         control.send_link(Kind::Lane, lane, &self.child, due)

@@ -1,0 +1,65 @@
+//! The way of a lane's batches to one worker: a connection, and memory into which this process writes tiles and from which
+//! the worker reads them. Without memory the tiles go over the connection.
+
+use std::fmt::Display;
+
+use coverslip_base::log::Log;
+use coverslip_base::memory::reserve;
+use coverslip_base::shared::Outgoing;
+use coverslip_plugin_abi::{LOG_INFO, LOG_WARN};
+use coverslip_wire::batch::write_shared;
+use coverslip_wire::frame::Kind;
+use coverslip_wire::{Broken, Due, Link, Memory, Passed, Transport};
+
+pub(super) struct Way {
+    link: Link,
+    /// No other worker has it: one that is left behind sees nothing of what comes later.
+    memory: Option<Outgoing>,
+    /// The worker's number.
+    pub(super) worker: u64,
+}
+
+impl Way {
+    /// A way to this worker for batches of at most `bytes`, and what the worker is given of it.
+    ///
+    /// # Errors
+    /// The system makes no more connections.
+    pub(super) fn new(worker: u64, bytes: usize, log: &Log) -> Result<(Way, Passed), Broken> {
+        let (link, theirs) = Link::pair()?;
+        let (memory, passed) = Memory::new(bytes).map_err(|e| without_memory(log, &e)).ok().unzip();
+        Ok((Way { link, memory, worker }, (theirs, passed)))
+    }
+
+    /// The worker has said whether it reads the memory.
+    pub(super) fn settle(&mut self, reads_memory: bool, log: &Log) {
+        match &self.memory {
+            Some(_) if !reads_memory => {
+                without_memory(log, &"the worker cannot map the shared memory");
+                self.memory = None;
+            }
+            Some(_) => log.write(LOG_INFO, format_args!("a lane's tiles go to the worker through shared memory")),
+            None => {}
+        }
+    }
+
+    /// Sends a batch.
+    pub(super) fn send(&mut self, tiles: &[&[u8]], due: Due) -> Result<(), Broken> {
+        if self.memory.as_mut().is_some_and(|memory| memory.write(tiles)) {
+            return self.link.send(Kind::RunShared, &[&write_shared(tiles.len())], due);
+        }
+        let count = (tiles.len() as u32).to_le_bytes();
+        let mut parts: Vec<&[u8]> = reserve(tiles.len() + 1).map_err(Broken::Memory)?;
+        parts.push(&count);
+        parts.extend_from_slice(tiles);
+        self.link.send(Kind::Run, &parts, due)
+    }
+
+    /// Waits for an answer of at most `most` bytes.
+    pub(super) fn receive(&mut self, payload: &mut Vec<u8>, most: usize, due: Due) -> Result<Kind, Broken> {
+        self.link.receive(payload, most, due)
+    }
+}
+
+fn without_memory(log: &Log, why: &dyn Display) {
+    log.write(LOG_WARN, format_args!("a lane's tiles go to the worker over its connection, not through memory: {why}"));
+}
