@@ -12,6 +12,7 @@ use super::budget::{LARGEST_PICTURE, guarded, zeroes};
 use super::description::SourceInfo;
 use super::jpeg::{self, Components, Room};
 use super::rect::{Rect, paste};
+use super::refusal::Fault;
 use super::scanned::{Mask, Scanned};
 use super::source::{SlideSource, SourceError, file_name};
 
@@ -81,12 +82,19 @@ impl Pixels {
     }
 }
 
-fn refused(path: &Path, why: &str) -> SourceError {
-    SourceError(format!(
-        "{}: expected a whole PNG or JPEG image, found a damaged, truncated or unsupported one ({why}). Copy it again, \
-         or convert it to an 8-bit RGB PNG",
-        path.display()
-    ))
+fn refused(path: &Path, fault: &Fault) -> SourceError {
+    let path = path.display();
+    SourceError(match fault {
+        Fault::Damaged(why) => format!(
+            "{path}: expected a whole PNG or JPEG image, found a damaged, truncated or unsupported one ({why}). Copy it \
+             again, or convert it to an 8-bit RGB PNG"
+        ),
+        Fault::Unread(why) => {
+            format!(
+                "{path}: {why}. Convert it to an 8-bit RGB PNG, for example with `vips colourspace in.jpg out.png srgb`"
+            )
+        }
+    })
 }
 
 fn deep(path: &Path, found: &str) -> SourceError {
@@ -99,23 +107,26 @@ fn deep(path: &Path, found: &str) -> SourceError {
 /// The size of an image, from its header. A JPEG is walked, so that a cut one is named here.
 pub(super) fn dimensions(path: &Path, format: Format) -> Result<(u32, u32), SourceError> {
     match format {
-        Format::Png => guarded("the PNG decoder", || Ok(png(path)?.dimensions())),
-        Format::Jpeg => read(path).and_then(|data| jpeg::dimensions(&data)),
+        Format::Png => guarded("the PNG decoder", || Ok(png(path)?.dimensions())).map_err(Fault::from),
+        Format::Jpeg => read(path).map_err(Fault::from).and_then(|data| jpeg::dimensions(&data)),
     }
-    .map_err(|why| refused(path, &why))
+    .map_err(|fault| refused(path, &fault))
 }
 
 /// An image's 8-bit RGB pixels. Grey becomes RGB; where a pixel is wholly transparent, nothing was scanned.
 pub(super) fn decode(path: &Path, format: Format) -> Result<Pixels, SourceError> {
     match format {
         Format::Png => {
-            let decoder = guarded("the PNG decoder", || png(path)).map_err(|why| refused(path, &why))?;
+            let decoder = guarded("the PNG decoder", || png(path)).map_err(|why| refused(path, &why.into()))?;
             if decoder.color_type().bytes_per_pixel() / decoder.color_type().channel_count() > 1 {
                 return Err(deep(path, &format!("{:?}", decoder.original_color_type())));
             }
-            guarded("the PNG decoder", || png_pixels(path, decoder)).map_err(|why| refused(path, &why))
+            guarded("the PNG decoder", || png_pixels(path, decoder)).map_err(|why| refused(path, &why.into()))
         }
-        Format::Jpeg => read(path).and_then(|data| jpeg_pixels(&data)).map_err(|why| refused(path, &why)),
+        Format::Jpeg => {
+            let data = read(path).map_err(|why| refused(path, &why.into()))?;
+            jpeg_pixels(&data).map_err(|fault| refused(path, &fault))
+        }
     }
 }
 
@@ -128,7 +139,7 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
     coverslip_files::read(path).map_err(unreadable)
 }
 
-fn jpeg_pixels(data: &[u8]) -> Result<Pixels, String> {
+fn jpeg_pixels(data: &[u8]) -> Result<Pixels, Fault> {
     // Grey becomes three bytes a pixel.
     let room = Room { width: 1 << 16, height: 1 << 16, bytes: LARGEST_PICTURE };
     let decoded = jpeg::decode(data, None, None, room)?;

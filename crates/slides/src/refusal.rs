@@ -1,5 +1,6 @@
 //! Why a reader of this crate does not take a file, and who else may.
 
+use std::fmt;
 use std::path::Path;
 
 use super::source::SourceError;
@@ -34,6 +35,34 @@ impl Refusal {
         let stop = if expected.contains(',') { ';' } else { ',' };
         let text = format!("{}: expected {expected}{stop} found {found}, which is not read", path.display());
         Refusal { text, help: Some(help) }
+    }
+}
+
+/// Why the pixels of a picture, a tile or a strip are not decoded.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// They are not all there, or contradict themselves: another copy may be whole.
+    Damaged(String),
+    /// They are of a kind that is not read: another copy is of the same.
+    Unread(String),
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Fault::Damaged(why) | Fault::Unread(why)) = self;
+        out.write_str(why)
+    }
+}
+
+impl From<String> for Fault {
+    fn from(why: String) -> Fault {
+        Fault::Damaged(why)
+    }
+}
+
+impl From<&str> for Fault {
+    fn from(why: &str) -> Fault {
+        Fault::Damaged(why.into())
     }
 }
 

@@ -9,6 +9,7 @@ use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
 use super::budget::{guarded, zeroes};
+use super::refusal::Fault;
 pub(super) use components::Components;
 use stream::{Header, Stream};
 
@@ -33,7 +34,7 @@ pub(super) struct DecodedJpeg {
 ///
 /// # Errors
 /// As [`decode`], as far as the headers show it.
-pub(super) fn dimensions(data: &[u8]) -> Result<(u32, u32), String> {
+pub(super) fn dimensions(data: &[u8]) -> Result<(u32, u32), Fault> {
     let header = Stream::read(data, None)?.header;
     Ok((header.width, header.height))
 }
@@ -49,13 +50,13 @@ pub(super) fn decode(
     tables: Option<&[u8]>,
     components: Option<Components>,
     room: Room,
-) -> Result<DecodedJpeg, String> {
+) -> Result<DecodedJpeg, Fault> {
     let Stream { header, bytes } = Stream::read(data, tables)?;
     let components = meaning(&header, components)?;
     let channels = if components == Components::Single { 1 } else { 3 };
     let pixels = u64::from(header.width) * u64::from(header.height);
     // All coefficients at once are two bytes each, beside the samples.
-    let needed = pixels * channels * if header.buffered { 3 } else { 1 };
+    let needed = pixels * channels * if header.progressive { 3 } else { 1 };
     if header.width > room.width || header.height > room.height || needed > room.bytes {
         return Err(format!(
             "expected a JPEG of at most {} x {} pixels in {} MB, found one whose header states {} x {} pixels, {} MB",
@@ -65,7 +66,8 @@ pub(super) fn decode(
             header.width,
             header.height,
             needed >> 20
-        ));
+        )
+        .into());
     }
     let samples = guarded("the JPEG decoder", || samples(&bytes, components, (pixels * channels) as usize))?;
     Ok(DecodedJpeg { width: header.width, height: header.height, components, samples })
@@ -73,15 +75,21 @@ pub(super) fn decode(
 
 /// What the components are: the stream's own word where the TIFF says RGB, because Bio-Formats writes YCbCr with a JFIF
 /// marker under that tag.
-fn meaning(header: &Header, stated: Option<Components>) -> Result<Components, String> {
+fn meaning(header: &Header, stated: Option<Components>) -> Result<Components, Fault> {
     let expected = match stated {
         Some(Components::Single) => 1,
         Some(_) => 3,
         None => header.components,
     };
-    if header.components != expected || !matches!(expected, 1 | 3) {
-        let expected = if matches!(expected, 1 | 3) { expected.to_string() } else { "1 or 3".into() };
-        return Err(format!("expected a JPEG of {expected} components, found {}", header.components));
+    let found = header.components;
+    if !matches!(expected, 1 | 3) {
+        let cmyk = if found == 4 { " (CMYK?)" } else { "" };
+        return Err(Fault::Unread(format!(
+            "expected a JPEG of 1 or 3 components, found {found}{cmyk}, which is not read"
+        )));
+    }
+    if found != expected {
+        return Err(format!("expected a JPEG of {expected} components, found {found}").into());
     }
     Ok(match (header.components, stated) {
         (1, _) => Components::Single,

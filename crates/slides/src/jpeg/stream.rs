@@ -4,6 +4,7 @@
 //! before each marker that ends a scan: no Huffman code is all ones, so a decoder that needs more than there is fails.
 
 use super::components::Components;
+use crate::refusal::Fault;
 
 /// Ones before the end of a scan, with the zeroes that byte stuffing asks for: more than a decoder reads ahead.
 const SENTINEL: [u8; 32] = {
@@ -22,15 +23,39 @@ pub(super) struct Header {
     pub(super) width: u32,
     pub(super) height: u32,
     pub(super) components: u8,
-    /// Whether the decoder must hold all coefficients at once.
-    pub(super) buffered: bool,
+    /// Whether scans make each other more precise, so that the decoder holds all coefficients at once.
+    pub(super) progressive: bool,
     /// The colour space by the stream's own markers: JFIF is YCbCr, and Adobe's marker names the transform.
     pub(super) declared: Option<Components>,
-    /// Of all components.
-    blocks: u64,
-    progressive: bool,
     /// Which identifiers the components have.
     ids: [u8; 4],
+    /// How often the components are sampled across and down; 0: there is no such component.
+    sampling: [(u8, u8); 4],
+}
+
+impl Header {
+    /// How often the most finely sampled component is.
+    fn finest(&self) -> (u32, u32) {
+        self.sampling.iter().fold((1, 1), |most, &(x, y)| (most.0.max(x.into()), most.1.max(y.into())))
+    }
+
+    /// Blocks of a component that have pixels.
+    fn blocks(&self, component: usize) -> u64 {
+        let ((most_x, most_y), (x, y)) = (self.finest(), self.sampling[component]);
+        let across = (self.width * u32::from(x)).div_ceil(8 * most_x);
+        u64::from(across) * u64::from((self.height * u32::from(y)).div_ceil(8 * most_y))
+    }
+
+    /// Units of a scan of these components: a block where there is one, else what all have of one place.
+    fn units(&self, components: &[usize]) -> u64 {
+        match components {
+            [one] => self.blocks(*one),
+            _ => {
+                let (x, y) = self.finest();
+                u64::from(self.width.div_ceil(8 * x)) * u64::from(self.height.div_ceil(8 * y))
+            }
+        }
+    }
 }
 
 /// A stream that the decoder can be given.
@@ -51,8 +76,14 @@ struct Walk<'a> {
     lacking: [[u8; 64]; 4],
     entropy_bytes: u64,
     scans: u32,
-    /// Whether scans have restart markers.
-    restarts: bool,
+    /// Whether there was an end mark.
+    ended: bool,
+    /// Units of a scan between two restart markers; 0: there are no markers.
+    interval: u64,
+    /// Whether the last scan makes what others brought more precise.
+    refined: bool,
+    /// Whether there was a Huffman table.
+    huffman: bool,
 }
 
 impl Stream {
@@ -60,7 +91,7 @@ impl Stream {
     ///
     /// # Errors
     /// Where a header is damaged or of a kind that is not read, or the stream ends before its image does.
-    pub(super) fn read(data: &[u8], tables: Option<&[u8]>) -> Result<Stream, String> {
+    pub(super) fn read(data: &[u8], tables: Option<&[u8]>) -> Result<Stream, Fault> {
         if data.len() < 4 || data[..2] != [0xff, 0xd8] {
             return Err("expected a JPEG stream, found other bytes".into());
         }
@@ -75,12 +106,16 @@ impl Stream {
             lacking: [[255; 64]; 4],
             entropy_bytes: 0,
             scans: 0,
-            restarts: false,
+            ended: false,
+            interval: 0,
+            refined: false,
+            huffman: false,
         };
         walk.out.extend([0xff, 0xd8]);
         walk.tables(tables.unwrap_or_default());
         while let Some(marker) = walk.next_marker() {
             if marker == 0xd9 {
+                walk.ended = true;
                 break;
             }
             walk.segment(marker)?;
@@ -97,7 +132,10 @@ impl Walk<'_> {
             let end = at + 2 + usize::from(u16::from_be_bytes([high, low]));
             let Some(segment) = tables.get(at..end) else { return };
             if matches!(marker, 0xc4 | 0xdb | 0xdd) {
-                self.restarts |= marker == 0xdd && segment[4..].iter().any(|&byte| byte > 0);
+                if marker == 0xdd {
+                    self.restart_every(&segment[4..]);
+                }
+                self.huffman |= marker == 0xc4;
                 self.out.extend_from_slice(segment);
             }
             at = end;
@@ -117,7 +155,7 @@ impl Walk<'_> {
         }
     }
 
-    fn segment(&mut self, marker: u8) -> Result<(), String> {
+    fn segment(&mut self, marker: u8) -> Result<(), Fault> {
         const SHORT: &str = "its data are damaged or truncated (the stream ends inside a header)";
         let length = self.data.get(self.at..self.at + 2).ok_or(SHORT)?;
         let length = usize::from(u16::from_be_bytes([length[0], length[1]]));
@@ -125,23 +163,27 @@ impl Walk<'_> {
         self.at += length.max(2);
         match marker {
             0xc0..=0xc2 => self.frame(marker, body)?,
-            0xdd => self.restarts |= body.iter().any(|&byte| byte > 0),
-            0xc4 | 0xdb => {}
+            0xdd => self.restart_every(body),
+            0xc4 => self.huffman = true,
+            0xdb => {}
             0xc3 | 0xc5..=0xc7 | 0xc8..=0xcf => {
-                return Err(
+                return Err(Fault::Unread(
                     "expected a Huffman-coded JPEG of 8 bits, found a lossless, hierarchical or arithmetic one, \
                      which is not read"
                         .into(),
-                );
+                ));
             }
             0xd8 => return Err("its data are damaged: a second image begins inside the first".into()),
             0xda => {
-                self.scan_header(body)?;
+                let units = self.scan_header(body)?;
                 self.copy(marker, body);
-                self.entropy();
-                return Ok(());
+                return self.entropy(units);
             }
-            0xdc => return Err("expected a JPEG that states its height, found one that does so at its end".into()),
+            0xdc => {
+                let why =
+                    "expected a JPEG that states its height, found one that does so at its end, which is not read";
+                return Err(Fault::Unread(why.into()));
+            }
             0xe0 if body.starts_with(b"JFIF\0") => {
                 self.declared = self.declared.or(Some(Components::YCbCr));
                 return Ok(());
@@ -159,13 +201,17 @@ impl Walk<'_> {
         Ok(())
     }
 
+    fn restart_every(&mut self, body: &[u8]) {
+        self.interval = body.iter().take(2).fold(0, |interval, &byte| interval << 8 | u64::from(byte));
+    }
+
     fn copy(&mut self, marker: u8, body: &[u8]) {
         let length = (body.len() as u16 + 2).to_be_bytes();
         self.out.extend([0xff, marker, length[0], length[1]]);
         self.out.extend_from_slice(body);
     }
 
-    fn frame(&mut self, marker: u8, body: &[u8]) -> Result<(), String> {
+    fn frame(&mut self, marker: u8, body: &[u8]) -> Result<(), Fault> {
         if self.header.is_some() {
             return Err("its data are damaged: a second frame header".into());
         }
@@ -173,64 +219,85 @@ impl Walk<'_> {
             return Err("its data are damaged: a frame header that is too short".into());
         };
         if precision != 8 {
-            return Err(format!("expected a JPEG of 8 bits, found {precision} bits, which is not read"));
+            return Err(Fault::Unread(format!("expected a JPEG of 8 bits, found {precision} bits, which is not read")));
         }
         let (height, width) = (u16::from_be_bytes([high, low]).into(), u16::from_be_bytes([wide, narrow]).into());
         if width == 0 || height == 0 || !(1..=4).contains(&components) || rest.len() != 3 * usize::from(components) {
             return Err("its data are damaged: a frame header without a size or its components".into());
         }
-        let mut ids = [0; 4];
-        let sampling: Vec<(u64, u64)> = rest.chunks(3).map(|c| (u64::from(c[1] >> 4), u64::from(c[1] & 15))).collect();
-        if sampling.iter().any(|&(x, y)| !(1..=4).contains(&x) || !(1..=4).contains(&y)) {
-            return Err("its data are damaged: a sampling factor outside 1 to 4".into());
+        let (mut ids, mut sampling) = ([0; 4], [(0, 0); 4]);
+        for ((id, sampling), component) in ids.iter_mut().zip(&mut sampling).zip(rest.chunks(3)) {
+            (*id, *sampling) = (component[0], (component[1] >> 4, component[1] & 15));
+            if !(1..=4).contains(&sampling.0) || !(1..=4).contains(&sampling.1) {
+                return Err("its data are damaged: a sampling factor outside 1 to 4".into());
+            }
         }
-        ids.iter_mut().zip(rest.chunks(3)).for_each(|(id, component)| *id = component[0]);
-        let (most_x, most_y) = sampling.iter().fold((1, 1), |most, one| (most.0.max(one.0), most.1.max(one.1)));
-        let blocks = |&(x, y): &(u64, u64)| {
-            (u64::from(width) * x).div_ceil(8 * most_x) * (u64::from(height) * y).div_ceil(8 * most_y)
-        };
-        self.header = Some(Header {
-            width,
-            height,
-            components,
-            buffered: marker == 0xc2,
-            declared: None,
-            blocks: sampling.iter().map(blocks).sum(),
-            progressive: marker == 0xc2,
-            ids,
-        });
+        self.header =
+            Some(Header { width, height, components, declared: None, progressive: marker == 0xc2, ids, sampling });
         Ok(())
     }
 
-    /// Notes which coefficients a scan brings, and to which precision.
-    fn scan_header(&mut self, body: &[u8]) -> Result<(), String> {
+    /// Notes which coefficients a scan brings, and to which precision; how many units it has.
+    fn scan_header(&mut self, body: &[u8]) -> Result<u64, Fault> {
         const DAMAGED: &str = "its data are damaged: a scan header that does not fit its frame";
-        let header = self.header.as_mut().ok_or("its data are damaged: a scan before the frame header")?;
+        let header = self.header.as_ref().ok_or("its data are damaged: a scan before the frame header")?;
         let count = usize::from(*body.first().ok_or(DAMAGED)?);
         if !(1..=4).contains(&count) || body.len() != 4 + 2 * count {
             return Err(DAMAGED.into());
         }
-        let (first, last, low) = match header.progressive {
-            true => (body[1 + 2 * count], body[2 + 2 * count], body[3 + 2 * count] & 15),
-            false => (0, 63, 0),
-        };
+        if !header.progressive {
+            self.only_scan(header, count)?;
+        }
+        if !self.huffman {
+            return Err(Fault::Unread(
+                "expected a JPEG with its Huffman tables, found one without, as in Motion JPEG, which is not read"
+                    .into(),
+            ));
+        }
+        let [first, last, precision] = body[1 + 2 * count..] else { return Err(DAMAGED.into()) };
+        let (first, last, low) = if header.progressive { (first, last, precision & 15) } else { (0, 63, 0) };
         if first > last || last > 63 {
             return Err(DAMAGED.into());
         }
-        header.buffered |= count < usize::from(header.components);
-        for id in body[1..1 + 2 * count].chunks(2).map(|component| component[0]) {
-            let known = header.ids[..usize::from(header.components)].iter().position(|&known| known == id);
-            self.lacking[known.ok_or(DAMAGED)?][usize::from(first)..=usize::from(last)].fill(low);
+        let known = &header.ids[..usize::from(header.components)];
+        let place = |component: &[u8]| known.iter().position(|&id| id == component[0]);
+        let places: Option<Vec<usize>> = body[1..1 + 2 * count].chunks(2).map(place).collect();
+        // In the order of the frame, as the standard has it: decoders exchange the components of others, or do not.
+        let places = places.filter(|places| places.is_sorted_by(|a, b| a < b)).ok_or(DAMAGED)?;
+        for &place in &places {
+            self.lacking[place][usize::from(first)..=usize::from(last)].fill(low);
+        }
+        self.refined = header.progressive && precision >> 4 > 0;
+        Ok(header.units(&places))
+    }
+
+    /// Checks that a scan of a sequential JPEG has all of it. The decoder loses all components but the first where a marker
+    /// does not follow a scan at once, and some where they are enlarged: its picture is another one, without a word.
+    fn only_scan(&self, header: &Header, components: usize) -> Result<(), Fault> {
+        if components < usize::from(header.components) {
+            return Err(Fault::Unread(
+                "expected a JPEG with all components in one scan, found a scan for each, which is not read".into(),
+            ));
+        }
+        if self.scans > 0 {
+            return Err("its data are damaged: a second scan of the same components".into());
         }
         Ok(())
     }
 
     /// Copies a scan's data up to its end, with ones before each marker.
-    fn entropy(&mut self) {
+    ///
+    /// # Errors
+    /// Where it has more or fewer restart markers than its units need, or others: the decoder goes on with what it finds.
+    fn entropy(&mut self, units: u64) -> Result<(), Fault> {
         self.scans += 1;
+        let expected = units.saturating_sub(1).checked_div(self.interval).unwrap_or(0);
+        // One after the last unit is nobody's.
+        let most = units.checked_div(self.interval).unwrap_or(0);
+        let mut found = 0;
         // The decoder looks for the marker behind the first progressive scan in what it has read ahead, and nowhere else.
         // A file that is cut there lacks its other scans.
-        let guarded = self.restarts || self.scans > 1 || self.header.is_some_and(|header| !header.progressive);
+        let end_guarded = self.scans > 1 || self.header.is_some_and(|header| !header.progressive);
         loop {
             let rest = &self.data[self.at..];
             let mut end = 0;
@@ -249,28 +316,37 @@ impl Walk<'_> {
                 }
             };
             self.out.extend_from_slice(&rest[..end]);
-            if guarded {
+            if end_guarded || matches!(marker, Some(0xd0..=0xd7)) {
                 self.out.extend(SENTINEL);
             }
             self.entropy_bytes += end as u64;
             self.at += end;
-            match marker {
-                Some(restart @ 0xd0..=0xd7) => {
-                    self.at += rest[end..].iter().position(|&byte| byte != 0xff).unwrap_or(0) + 1;
-                    self.out.extend([0xff, restart]);
-                }
-                _ => return,
+            let Some(restart @ 0xd0..=0xd7) = marker else { break };
+            if u64::from(restart & 7) != found & 7 || found >= most {
+                return Err("its JPEG data are damaged (a restart marker where none is due)".into());
             }
+            found += 1;
+            self.at += rest[end..].iter().position(|&byte| byte != 0xff).unwrap_or(0) + 1;
+            self.out.extend([0xff, restart]);
         }
+        if found < expected {
+            return Err(
+                format!("its JPEG data are damaged or truncated ({found} restart markers of {expected})").into()
+            );
+        }
+        Ok(())
     }
 
-    fn finish(mut self) -> Result<Stream, String> {
+    fn finish(mut self) -> Result<Stream, Fault> {
         const EARLY: &str = "its JPEG data are damaged or truncated (the stream ends before the image does)";
         let header = self.header.ok_or("its JPEG header is missing")?;
         // A block has a code for its mean, and, unless it is progressive, one for the end of the block: a bit each.
-        let least_bits = header.blocks * if header.progressive { 1 } else { 2 };
+        let blocks: u64 = (0..usize::from(header.components)).map(|component| header.blocks(component)).sum();
+        let least_bits = blocks * if header.progressive { 1 } else { 2 };
         let lacking = self.lacking[..usize::from(header.components)].iter().flatten().any(|&bits| bits > 0);
-        if lacking || 8 * self.entropy_bytes < least_bits {
+        // A scan that refines others may have no code in its last blocks, so that nothing but the end mark shows that it is
+        // whole.
+        if lacking || 8 * self.entropy_bytes < least_bits || self.refined && !self.ended {
             return Err(EARLY.into());
         }
         self.out.extend([0xff, 0xd9]);

@@ -87,6 +87,93 @@ pub(super) fn jpeg(rgb: &[u8], width: u32, height: u32) -> Vec<u8> {
     out
 }
 
+/// A JPEG of one colour, [`FLAT`], written bit by bit.
+pub(super) struct FlatJpeg<'a> {
+    /// Width and height.
+    pub(super) side: u16,
+    /// How often the three components are sampled across and down.
+    pub(super) sampling: [(u8, u8); 3],
+    /// The components of each scan.
+    pub(super) scans: &'a [&'a [usize]],
+    /// Units between two restart markers; 0: none.
+    pub(super) interval: u16,
+    /// Whether it has its Huffman tables.
+    pub(super) tables: bool,
+}
+
+impl FlatJpeg<'_> {
+    pub(super) const PLAIN: FlatJpeg<'static> =
+        FlatJpeg { side: SIDE as u16, sampling: [(1, 1); 3], scans: &[&[0, 1, 2]], interval: 0, tables: true };
+
+    pub(super) fn write(&self) -> Vec<u8> {
+        let segment =
+            |marker: u8, body: &[u8]| [&[0xff, marker][..], &(body.len() as u16 + 2).to_be_bytes(), body].concat();
+        // A quantum of 8 makes a mean of the coefficient itself.
+        let mut out = [&[0xff, 0xd8][..], &segment(0xdb, &[&[0][..], &[8; 64]].concat())].concat();
+        let size = self.side.to_be_bytes();
+        let mut frame = [&[8][..], &size, &size, &[3]].concat();
+        frame.extend(self.sampling.iter().zip(1..).flat_map(|(&(x, y), id)| [id, x << 4 | y, 0]));
+        out.extend(segment(0xc0, &frame));
+        if self.interval > 0 {
+            out.extend(segment(0xdd, &self.interval.to_be_bytes()));
+        }
+        if self.tables {
+            // Means: no change is 0, one of 6 bits is 10. The rest: nothing more is 0.
+            let counts = |counts: [u8; 2]| [&counts[..], &[0; 14]].concat();
+            out.extend(segment(0xc4, &[&[0x00][..], &counts([1, 1]), &[0, 6]].concat()));
+            out.extend(segment(0xc4, &[&[0x10][..], &counts([1, 0]), &[0]].concat()));
+        }
+        for scan in self.scans {
+            let mut header = vec![scan.len() as u8];
+            header.extend(scan.iter().flat_map(|&component| [component as u8 + 1, 0]));
+            out.extend(segment(0xda, &[&header[..], &[0, 63, 0]].concat()));
+            out.extend(self.entropy(scan));
+        }
+        out.extend([0xff, 0xd9]);
+        out
+    }
+
+    /// The data of a scan: a block of one component after the other, or what all have of one place.
+    fn entropy(&self, scan: &[usize]) -> Vec<u8> {
+        let most = self.sampling.iter().fold((1, 1), |most, one| (most.0.max(one.0), most.1.max(one.1)));
+        let across = |samples: u8, most: u8| u32::from(self.side).div_ceil(8 * u32::from(most)) * u32::from(samples);
+        let units = match scan {
+            &[one] => across(self.sampling[one].0, most.0) * across(self.sampling[one].1, most.1),
+            _ => across(1, most.0) * across(1, most.1),
+        };
+        let (mut out, mut bits) = (Vec::new(), String::new());
+        let flush = |bits: &mut String, out: &mut Vec<u8>| {
+            *bits += &"1".repeat(bits.len().next_multiple_of(8) - bits.len());
+            for at in (0..bits.len()).step_by(8) {
+                let byte = u8::from_str_radix(&bits[at..at + 8], 2).unwrap();
+                out.extend([byte, 0].into_iter().take(1 + usize::from(byte == 255)));
+            }
+            bits.clear();
+        };
+        let every = if self.interval == 0 { units } else { self.interval.into() };
+        for unit in 0..units {
+            let fresh = unit.is_multiple_of(every);
+            if fresh && unit > 0 {
+                flush(&mut bits, &mut out);
+                out.extend([0xff, 0xd0 | (unit / every - 1) as u8 & 7]);
+            }
+            for &component in scan {
+                let (x, y) = self.sampling[component];
+                for block in 0..if scan.len() == 1 { 1 } else { x * y } {
+                    // The first block of each component brings its mean.
+                    let mean = ["101010000", "100111100", "101100100"][component];
+                    bits += if fresh && block == 0 { mean } else { "00" };
+                }
+            }
+        }
+        flush(&mut bits, &mut out);
+        out
+    }
+}
+
+/// The colour of [`FlatJpeg`]: Y 168, Cb 95 and Cr 178 by the equations of JFIF.
+pub(super) const FLAT: [u8; 3] = [238, 144, 110];
+
 /// A zlib stream of RGB pixels.
 pub(super) fn deflate(rgb: Vec<u8>) -> Vec<u8> {
     let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());

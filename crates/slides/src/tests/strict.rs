@@ -1,6 +1,6 @@
 //! Whole data are read, whatever is odd around them; half data and bombs are refused by name.
 
-use super::drawn::{Drawn, SIDE, Value, deflate, jpeg, write};
+use super::drawn::{Drawn, FLAT, FlatJpeg, SIDE, Value, deflate, jpeg, write};
 use super::*;
 
 fn file(name: &str, image: &Drawn) -> Temporary {
@@ -174,6 +174,134 @@ fn a_progressive_jpeg_is_read_whole_and_refused_where_it_is_cut() {
             assert!(error.contains("damaged, truncated or unsupported"), "{at}: {error}");
         }
     }
+}
+
+/// Whether all pixels are those of a [`FlatJpeg`], within a step of two decoders.
+fn is_flat(rgb: &[u8]) -> bool {
+    rgb.chunks(3).all(|pixel| pixel.iter().zip(FLAT).all(|(a, b)| a.abs_diff(b) <= 1))
+}
+
+/// The decoder goes on where a marker is missing, and what is filled with zeroes holds bits enough for every block.
+#[test]
+fn restart_markers_are_counted() {
+    let picture = Temporary::new("restarts-counted.jpg");
+    let all = Rect { x: 0, y: 0, width: SIDE, height: SIDE };
+    // 36 units, or 9 of four blocks: an interval that divides them, and one that does not.
+    for (sampling, interval) in [([(1, 1); 3], 6), ([(1, 1); 3], 5), ([(2, 2), (1, 1), (1, 1)], 2)] {
+        let whole = FlatJpeg { sampling, interval, ..FlatJpeg::PLAIN }.write();
+        fs::write(&picture.0, &whole).unwrap();
+        assert!(is_flat(&read(&picture.0, all).unwrap()));
+        let marker = |number: u8| whole.windows(2).position(|two| two == [0xff, 0xd0 | number]).unwrap();
+        let last = whole.windows(2).rposition(|two| two[0] == 0xff && two[1] & 0xf8 == 0xd0).unwrap();
+        let without = [&whole[..marker(1)], &whole[marker(1) + 2..]].concat();
+        let zeroes = [&whole[..last], &vec![0; whole.len() - last], &[0xff, 0xd9]].concat();
+        let mut exchanged = whole.clone();
+        exchanged[marker(2) + 1] = 0xd5;
+        for (what, jpeg) in [("one is missing", without), ("zeroes", zeroes), ("another number", exchanged)] {
+            fs::write(&picture.0, jpeg).unwrap();
+            let error = refusal(&picture.0);
+            assert!(error.contains("its JPEG data are damaged") && error.contains("restart marker"), "{what}: {error}");
+        }
+    }
+    let mut unasked = FlatJpeg { interval: 6, ..FlatJpeg::PLAIN }.write();
+    let interval = unasked.windows(2).position(|two| two == [0xff, 0xdd]).unwrap();
+    unasked[interval + 4..interval + 6].fill(0);
+    fs::write(&picture.0, unasked).unwrap();
+    assert!(refusal(&picture.0).contains("a restart marker where none is due"), "{}", refusal(&picture.0));
+}
+
+#[test]
+fn a_scan_with_its_components_in_another_order_is_damage() {
+    let picture = Temporary::new("order.jpg");
+    fs::write(&picture.0, FlatJpeg { scans: &[&[2, 0, 1]], ..FlatJpeg::PLAIN }.write()).unwrap();
+    assert!(refusal(&picture.0).contains("a scan header that does not fit its frame"), "{}", refusal(&picture.0));
+}
+
+/// Its last scan refines others: the end mark alone shows that it is whole.
+#[test]
+fn a_progressive_jpeg_without_an_end_mark_is_cut() {
+    let whole = include_bytes!("../../tests/data/progressive.jpg");
+    let picture = Temporary::new("endless-progressive.jpg");
+    fs::write(&picture.0, &whole[..whole.len() - 2]).unwrap();
+    assert!(refusal(&picture.0).contains("ends before the image does"), "{}", refusal(&picture.0));
+}
+
+/// The decoder makes another picture of some of these, so none may be taken.
+#[test]
+fn a_jpeg_with_a_scan_for_each_component_is_refused_by_name() {
+    let picture = Temporary::new("scans.jpg");
+    let all = Rect { x: 0, y: 0, width: SIDE, height: SIDE };
+    let tiled = |tile: &[u8]| {
+        let mut tiles = Drawn::jpeg(SIDE, SIDE);
+        tiles.chunks = vec![tile.to_vec()];
+        file("scans.tif", &tiles)
+    };
+    for sampling in [[(1, 1); 3], [(2, 1), (1, 1), (1, 1)], [(1, 2), (1, 1), (1, 1)], [(2, 2), (1, 1), (1, 1)]] {
+        let together = FlatJpeg { sampling, ..FlatJpeg::PLAIN }.write();
+        fs::write(&picture.0, &together).unwrap();
+        for path in [&picture.0, &tiled(&together).0] {
+            let found = read(path, all).unwrap();
+            assert!(is_flat(&found), "{sampling:?}: {:?}", &found[..3]);
+        }
+        for scans in [&[&[0][..], &[1], &[2]][..], &[&[0], &[1, 2]]] {
+            let apart = FlatJpeg { sampling, scans, ..FlatJpeg::PLAIN }.write();
+            fs::write(&picture.0, &apart).unwrap();
+            for path in [&picture.0, &tiled(&apart).0] {
+                let error = read(path, all).expect_err(&format!("{sampling:?} {scans:?}"));
+                assert!(error.contains("found a scan for each, which is not read. Convert"), "{error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_second_scan_of_the_same_components_is_damage() {
+    let picture = Temporary::new("twice.jpg");
+    fs::write(&picture.0, FlatJpeg { scans: &[&[0, 1, 2], &[0, 1, 2]], ..FlatJpeg::PLAIN }.write()).unwrap();
+    let error = refusal(&picture.0);
+    assert!(error.contains("damaged") && error.contains("a second scan of the same components"), "{error}");
+}
+
+/// The end of a scan need not be where a restart marker would stand.
+#[test]
+fn a_progressive_jpeg_whose_restarts_are_longer_than_a_scan_is_read() {
+    let whole = include_bytes!("../../tests/data/progressive.jpg");
+    let all = Rect { x: 0, y: 0, width: 40, height: 24 };
+    let picture = Temporary::new("restarts.jpg");
+    let scan = whole.windows(2).position(|two| two == [0xff, 0xda]).unwrap();
+    fs::write(&picture.0, [&whole[..scan], &[0xff, 0xdd, 0, 4, 3, 0xe8], &whole[scan..]].concat()).unwrap();
+    let found = read(&picture.0, all).unwrap();
+    fs::write(&picture.0, whole).unwrap();
+    assert_eq!(found, read(&picture.0, all).unwrap());
+}
+
+#[test]
+fn a_jpeg_of_a_kind_that_is_not_read_is_not_called_damaged() {
+    let picture = Temporary::new("kinds.jpg");
+    let whole = FlatJpeg::PLAIN.write();
+    let at = |marker| whole.windows(2).position(|two| two == [0xff, marker]).unwrap();
+    let with = |place: usize, byte: u8| {
+        let mut changed = whole.clone();
+        changed[place] = byte;
+        changed
+    };
+    for (name, jpeg) in [
+        ("found one without, as in Motion JPEG", FlatJpeg { tables: false, ..FlatJpeg::PLAIN }.write()),
+        ("found 12 bits", with(at(0xc0) + 4, 12)),
+        ("found a lossless, hierarchical or arithmetic one", with(at(0xc0) + 1, 0xc9)),
+    ] {
+        fs::write(&picture.0, &jpeg).unwrap();
+        let error = refusal(&picture.0);
+        assert!(error.contains(name) && error.contains("which is not read. Convert it"), "{error}");
+        assert!(!error.contains("damaged"), "{error}");
+    }
+}
+
+/// Before TIFF 6 the places of tiles stood where those of strips stand.
+#[test]
+fn tiles_under_the_tags_of_strips_are_read() {
+    let old = Drawn { tiled: false, ..Drawn::tiles(WIDTH, HEIGHT, 5, lzw) };
+    assert_eq!(read(&file("old-tiles.tif", &old).0, ALL).unwrap(), pixels(ALL));
 }
 
 #[test]

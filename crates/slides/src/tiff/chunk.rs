@@ -6,6 +6,7 @@ use super::unpack;
 use crate::budget::{LARGEST_CHUNK, guarded};
 use crate::jpeg::{self, Components, Room};
 use crate::rect::Rect;
+use crate::refusal::Fault;
 
 /// Where a chunk's bytes are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +37,7 @@ impl Chunk {
 ///
 /// # Errors
 /// Where it is damaged or cut.
-pub(super) fn read(file: &Container, layout: &Layout, index: u32) -> Result<Option<Chunk>, String> {
+pub(super) fn read(file: &Container, layout: &Layout, index: u32) -> Result<Option<Chunk>, Fault> {
     let rect = layout.chunk_rect(index);
     if !layout.planar {
         let Some(samples) = samples(file, layout, index, rect)? else { return Ok(None) };
@@ -92,7 +93,7 @@ fn place(layout: &Layout, index: usize, end: u64, raw: u64) -> Place {
 }
 
 /// The samples of one stored chunk, cropped to the size of `rect`.
-fn samples(file: &Container, layout: &Layout, stored: u32, rect: Rect) -> Result<Option<Vec<u8>>, String> {
+fn samples(file: &Container, layout: &Layout, stored: u32, rect: Rect) -> Result<Option<Vec<u8>>, Fault> {
     let (width, height) = layout.stored(rect);
     let expected = width as usize * height as usize * layout.samples;
     let Place::At { offset, length } = place(layout, stored as usize, file.bytes(), expected as u64) else {
@@ -102,10 +103,11 @@ fn samples(file: &Container, layout: &Layout, stored: u32, rect: Rect) -> Result
         return Err(format!(
             "expected {length} bytes at byte {offset}, found the end of the file at byte {}: the file is truncated",
             file.bytes()
-        ));
+        )
+        .into());
     }
     if length > LARGEST_CHUNK {
-        return Err(format!("expected at most {LARGEST_CHUNK} compressed bytes, found {length}"));
+        return Err(format!("expected at most {LARGEST_CHUNK} compressed bytes, found {length}").into());
     }
     let mut bytes = file.piece(offset, length)?;
     if layout.reversed {
@@ -125,7 +127,7 @@ fn samples(file: &Container, layout: &Layout, stored: u32, rect: Rect) -> Result
     Ok(Some(crop(samples, row(stored_width), row(rect.width), rect.height as usize)))
 }
 
-fn jpeg_samples(layout: &Layout, bytes: &[u8], rect: Rect) -> Result<jpeg::DecodedJpeg, String> {
+fn jpeg_samples(layout: &Layout, bytes: &[u8], rect: Rect) -> Result<jpeg::DecodedJpeg, Fault> {
     let components = match (layout.samples, layout.color) {
         (1, _) => Components::Single,
         (_, Color::YCbCr) => Components::YCbCr,
@@ -139,7 +141,8 @@ fn jpeg_samples(layout: &Layout, bytes: &[u8], rect: Rect) -> Result<jpeg::Decod
         return Err(format!(
             "expected a JPEG of at least {} x {} pixels, found {} x {}",
             rect.width, rect.height, decoded.width, decoded.height
-        ));
+        )
+        .into());
     }
     Ok(decoded)
 }

@@ -172,7 +172,8 @@ impl Layout {
                 bytes >> 20
             )));
         }
-        let (offsets, lengths) = match image.tiled {
+        // Before TIFF 6 tiles were where strips are; libtiff reads both.
+        let (offsets, lengths) = match image.tiled && directory.has(tag::TILE_OFFSETS) {
             true => (tag::TILE_OFFSETS, tag::TILE_LENGTHS),
             false => (tag::STRIP_OFFSETS, tag::STRIP_LENGTHS),
         };

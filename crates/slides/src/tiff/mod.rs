@@ -17,7 +17,7 @@ use std::sync::Arc;
 use super::cache::ChunkCache;
 use super::description::{Mpp, SourceInfo};
 use super::rect::{Rect, paste};
-use super::refusal::{Help, Refusal};
+use super::refusal::{Fault, Help, Refusal};
 use super::scanned::{Mask, Scanned};
 use super::source::{SlideSource, SourceError, file_name};
 use choose::Chosen;
@@ -28,6 +28,9 @@ use image::{Image, Layout, Unsupported, compression_name};
 
 /// Capacity of the cache of decoded chunks, bytes: a row of 256-pixel tiles of a slide that is 250,000 pixels wide.
 const CACHE_BYTES: usize = 192 << 20;
+
+/// What leads to a file that opens.
+const CONVERT: &str = "Convert it, for example with `vips tiffsave in.tif out.tif --tile --compression jpeg --bigtiff`";
 
 /// An open file.
 pub(super) struct TiffSlide {
@@ -66,18 +69,22 @@ impl TiffSlide {
             return Ok(chunk);
         }
         let chunk = chunk::read(&self.file, &self.layout, index);
-        let chunk = Arc::new(chunk.map_err(|reason| self.chunk_error(self.layout.chunk_rect(index), &reason))?);
+        let chunk = Arc::new(chunk.map_err(|fault| self.chunk_error(self.layout.chunk_rect(index), &fault))?);
         self.cache.insert(index, chunk.clone());
         Ok(chunk)
     }
 
-    fn chunk_error(&self, rect: Rect, reason: &str) -> SourceError {
+    fn chunk_error(&self, rect: Rect, fault: &Fault) -> SourceError {
         let chunk = self.layout.chunk;
         let place = match self.layout.tiled {
             true => format!("tile (column {}, row {})", rect.x / chunk.0, rect.y / chunk.1),
             false => format!("strip {} (from row {})", rect.y / chunk.1, rect.y),
         };
-        SourceError(format!("{}: {place}: {reason}. Copy the slide again from where it came", self.path.display()))
+        let advice = match fault {
+            Fault::Damaged(_) => "Copy the slide again from where it came",
+            Fault::Unread(_) => CONVERT,
+        };
+        SourceError(format!("{}: {place}: {fault}. {advice}", self.path.display()))
     }
 }
 
@@ -128,8 +135,6 @@ fn foreign(path: &Path, format: &'static str) -> Refusal {
 
 /// Names what this reader does not support, and what leads to a file that opens.
 fn unsupported(path: &Path, flavour: Flavour, why: Unsupported) -> Refusal {
-    const PIXELS: &str =
-        "Convert it, for example with `vips tiffsave in.tif out.tif --tile --compression jpeg --bigtiff`";
     // libtiff, by which vips reads, does not decode some compressions.
     const BY_TIFFFILE: &str = "Convert it, for example with `python3 -c \"import tifffile as t; t.imwrite('out.tif', \
                                t.imread('in.tif'), tile=(256, 256), photometric='rgb', compression='jpeg')\"` after \
@@ -138,13 +143,13 @@ fn unsupported(path: &Path, flavour: Flavour, why: Unsupported) -> Refusal {
                           --compression jpeg --bigtiff`";
     let (expected, found, help) = match why {
         Unsupported::Damaged(text) => return Refusal::failed(format!("{}: {text}", path.display())),
-        Unsupported::TooLarge(text) => return Refusal::failed(format!("{}: {text}. {PIXELS}", path.display())),
+        Unsupported::TooLarge(text) => return Refusal::failed(format!("{}: {text}. {CONVERT}", path.display())),
         Unsupported::Compression(code) => {
             let help = match code {
                 // OpenSlide decodes it in Aperio's own files alone.
                 33003 | 33005 if flavour == Flavour::Aperio => Help::OpenSlide,
                 34712 | 50002 | 52546 => Help::Either(BY_TIFFFILE),
-                _ => Help::Either(PIXELS),
+                _ => Help::Either(CONVERT),
             };
             ("JPEG, deflate, LZW or no compression", compression_name(code), help)
         }

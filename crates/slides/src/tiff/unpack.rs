@@ -35,7 +35,12 @@ type Unpacked = Result<(Vec<u8>, usize, String), String>;
 
 fn lzw(data: &[u8], expected: usize) -> Unpacked {
     let mut out = zeroes(expected)?;
-    let mut decoder = weezl::decode::Configuration::with_tiff_size_switch(BitOrder::Msb, 8).build();
+    // Every stream begins with the code 256 in 9 bits. Before TIFF 5 the lowest bit of a byte came first, as in GIF.
+    let old = matches!(data, [0, second, ..] if second & 1 == 1);
+    let mut decoder = match old {
+        true => weezl::decode::Decoder::new(BitOrder::Lsb, 8),
+        false => weezl::decode::Configuration::with_tiff_size_switch(BitOrder::Msb, 8).build(),
+    };
     let (mut read, mut written) = (0, 0);
     while written < expected {
         let step = decoder.decode_bytes(&data[read..], &mut out[written..]);
@@ -128,6 +133,15 @@ mod tests {
     fn lzw_without_an_end_mark_is_whole() {
         let whole = weezl::encode::Encoder::with_tiff_size_switch(BitOrder::Msb, 8).encode(&sample()).unwrap();
         assert_eq!(unpack(5, whole[..whole.len() - 1].to_vec(), 5000).unwrap(), sample());
+    }
+
+    /// Long enough for codes of every length and a table that is begun again.
+    #[test]
+    fn lzw_of_before_tiff_5_is_read() {
+        let long: Vec<u8> = (0..60_000_u32).map(|index| (index * index / 777) as u8).collect();
+        let old = weezl::encode::Encoder::new(BitOrder::Lsb, 8).encode(&long).unwrap();
+        assert!(old[0] == 0 && old[1] & 1 == 1);
+        assert_eq!(unpack(5, old, long.len()).unwrap(), long);
     }
 
     #[test]
