@@ -181,7 +181,7 @@ pub(crate) fn parse_manifest(bytes: &[u8]) -> Result<Manifest, BundleError> {
     let value: Value = match json::parse(bytes) {
         Ok(value) => value,
         Err(error) if error.is_eof() => fail!(Truncated, "the JSON ends too early: {error}; copy the bundle again"),
-        Err(error) => fail!(Invalid, "expected JSON: {error}"),
+        Err(error) => fail!(Invalid, "expected JSON: {error}; copy the bundle again"),
     };
     // The version decides what the other fields mean, so it is checked first.
     match value.get("format").and_then(Value::as_str) {

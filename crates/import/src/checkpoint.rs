@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use safetensors::tensor::Metadata;
 use serde::Deserialize;
 
-use super::torch;
+use super::{pickle, torch};
 use coverslip_bundle::budget::MAX_HEADER_BYTES;
 use coverslip_bundle::tensors::{Element, Tensor};
 use coverslip_bundle::{BundleError, BundleErrorKind, RowSource, fail};
@@ -46,6 +46,23 @@ struct Index {
     weight_map: BTreeMap<String, String>,
 }
 
+/// The error for a checkpoint that holds something else. A call that its pickle asks for may be all that it is for.
+fn without_tensors(path: &Path, found: &torch::TorchFile) -> BundleError {
+    let call = found.call().map_or(String::new(), |call| {
+        let of = if call == pickle::NAMELESS {
+            "another call's result".into()
+        } else {
+            format!("`{}`", call.escape_default())
+        };
+        format!(", but a call of {of}, which was not made: load the file nowhere unless you trust it")
+    });
+    let message = format!(
+        "{}: expected a checkpoint with tensors, found none{call}; save the model's state_dict() with torch.save",
+        path.display()
+    );
+    BundleError::new(BundleErrorKind::Unsupported, message)
+}
+
 impl Checkpoint {
     /// Opens a `.safetensors` file, an index of several (`.index.json`), or a PyTorch file.
     ///
@@ -60,6 +77,9 @@ impl Checkpoint {
             "json" if name.ends_with(".index.json") => checkpoint.add_index(path)?,
             "pt" | "pth" | "bin" | "ckpt" | "torch" => {
                 let found = torch::open(path)?;
+                if found.tensors().is_empty() {
+                    return Err(without_tensors(path, &found));
+                }
                 checkpoint.add_torch(path, &found)?;
             }
             _ => fail!(

@@ -17,6 +17,8 @@ const MAX_TREE: usize = 128 << 20;
 const MAX_DEPTH: usize = 200;
 /// Advice for a pickle that holds more than weights.
 const ALONE: &str = "save the weights alone (torch.save(model.state_dict(), …))";
+/// The class of a call whose function is itself the result of a call.
+pub(crate) const NAMELESS: &str = "<call>";
 
 /// A pickled value. Sets become lists; dicts keep their order and all their keys.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,7 +44,7 @@ pub(crate) enum Value {
 /// A recorded call: what Python would have called to make an object, and what it would have put into the object.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Object {
-    /// The class or function, `module.name`; `<call>` if it is itself the result of a call.
+    /// The class or function, `module.name`; [`NAMELESS`] if it is itself the result of a call.
     pub(crate) class: String,
     /// The arguments, usually a tuple; with keyword arguments (NEWOBJ_EX) the tuple `(arguments, keywords)`.
     pub(crate) args: Value,
@@ -342,7 +344,7 @@ impl<'a> Machine<'a> {
             Cell::Call { callable, args, items, state } => {
                 let class = match self.tree(*callable, depth + 1)? {
                     Value::Global(name) => name,
-                    _ => "<call>".to_owned(),
+                    _ => NAMELESS.to_owned(),
                 };
                 let (args, state) = (self.tree(*args, depth + 1)?, self.tree(*state, depth + 1)?);
                 Value::Object(Box::new(Object { class, args, items: self.pairs(items, depth)?, state }))

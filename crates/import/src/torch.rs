@@ -96,6 +96,11 @@ impl TorchFile {
         self.tensors.clone()
     }
 
+    /// What the first call names that makes no tensor, dict or module.
+    pub(crate) fn call(&self) -> Option<&str> {
+        self.root.call()
+    }
+
     /// The node at `path`: keys of dicts, positions in lists, names of attributes.
     pub(crate) fn value(&self, path: &[&str]) -> Option<&Node> {
         path.iter().try_fold(&self.root, |node, key| node.get(key))
@@ -103,6 +108,15 @@ impl TorchFile {
 }
 
 impl Node {
+    fn call(&self) -> Option<&str> {
+        match self {
+            Self::Opaque { class, .. } => Some(class),
+            Self::Map(items) => items.iter().find_map(|(_, node)| node.call()),
+            Self::List(items) => items.iter().find_map(Self::call),
+            Self::Tensor(_) | Self::Leaf(_) => None,
+        }
+    }
+
     /// The child named `key`.
     pub(crate) fn get(&self, key: &str) -> Option<&Node> {
         match self {

@@ -93,7 +93,8 @@ impl Profile {
 }
 
 fn parse(bytes: &[u8]) -> Result<ProfileManifest, BundleError> {
-    let invalid = |e: serde_json::Error| BundleError::new(BundleErrorKind::Invalid, format!("not a profile: {e}"));
+    let invalid =
+        |e: serde_json::Error| BundleError::new(BundleErrorKind::Invalid, format!("not a profile: {e}; copy it again"));
     let value: serde_json::Value = coverslip_bundle::json::parse(bytes).map_err(invalid)?;
     let format = value.get("format").and_then(serde_json::Value::as_str).unwrap_or_default();
     if ![PROFILE_FORMAT, EARLIER_FORMAT].contains(&format) {

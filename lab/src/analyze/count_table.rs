@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::Failure;
 use crate::embeddings::names::{COLUMNS, IMAGE, SLIDES, TILE};
-use crate::embeddings::{Table, open_csv};
+use crate::embeddings::{Table, listed, open_csv, said};
 
 /// Columns that may name the tile, in the order in which they are looked for.
 const KEYS: [&str; 5] = [TILE, IMAGE, SLIDES[0], SLIDES[1], SLIDES[2]];
@@ -37,23 +37,23 @@ impl CountTable {
     pub(super) fn read(path: &Path) -> Result<CountTable, Failure> {
         let place = path.display().to_string();
         let mut reader = open_csv(path).map_err(|error| format!("{place}: {error}"))?;
-        let header = reader.headers().map_err(|error| format!("{place}: {error}"))?;
+        let header = reader.headers().map_err(|error| format!("{place}: {}", said(&error)))?;
         let header: Vec<String> = header.iter().map(|n| n.trim_start_matches('\u{feff}').trim().to_owned()).collect();
         let twice = |(at, name): &(usize, &String)| !name.is_empty() && header[..*at].contains(*name);
         if let Some((_, name)) = header.iter().enumerate().find(twice) {
             return Err(format!(
                 "{place}: expected columns of different names, found {name} twice in {}; rename or remove one",
-                header.join(", ")
+                listed(&header)
             )
             .into());
         }
         let key = KEYS.iter().find_map(|key| header.iter().position(|name| name == key)).ok_or_else(|| {
             let known = KEYS.join(", ");
-            format!("{place}: expected a column that names the tiles ({known}), found {}", header.join(", "))
+            format!("{place}: expected a column that names the tiles ({known}), found {}", listed(&header))
         })?;
         let mut rows = Vec::new();
         for record in reader.records() {
-            let record = record.map_err(|error| format!("{place}: {error}"))?;
+            let record = record.map_err(|error| format!("{place}: {}", said(&error)))?;
             rows.push(record.iter().map(|cell| cell.trim().to_owned()).collect::<Vec<_>>());
         }
         if rows.is_empty() {
@@ -94,7 +94,7 @@ impl CountTable {
                 "{place}: {} of {} labels match no tile: {}; expected each to name a tile of the embeddings",
                 without.len(),
                 self.rows.len(),
-                listed(&without)
+                some(&without)
             )
             .into());
         }
@@ -103,7 +103,7 @@ impl CountTable {
                 "{place}: {} labels match more than one tile: {}; expected one tile each (an image that was cut into tiles \
                  needs a count for every tile)",
                 several.len(),
-                listed(&several)
+                some(&several)
             )
             .into());
         }
@@ -173,7 +173,7 @@ impl CountTable {
             types.to_vec()
         };
         if names.is_empty() {
-            return Err(format!("{}: expected a column of counts, found {}", self.place, self.header.join(", ")).into());
+            return Err(format!("{}: expected a column of counts, found {}", self.place, listed(&self.header)).into());
         }
         names.into_iter().map(|name| self.count(name)).collect()
     }
@@ -181,7 +181,7 @@ impl CountTable {
     fn count(&self, name: String) -> Result<CountColumn, Failure> {
         let cells = self
             .column(&name)
-            .ok_or_else(|| format!("{}: expected a column {name}, found {}", self.place, self.header.join(", ")))?;
+            .ok_or_else(|| format!("{}: expected a column {name}, found {}", self.place, listed(&self.header)))?;
         let parse = |(number, cell): (usize, &String)| match cell.parse::<f64>() {
             Ok(value) if value.is_finite() => Ok(value),
             _ => Err(format!(
@@ -213,7 +213,7 @@ fn stem(cell: &str) -> &str {
 }
 
 /// The first few names, and how many more.
-fn listed(names: &[String]) -> String {
+fn some(names: &[String]) -> String {
     const SHOWN: usize = 5;
     let more = names.len().saturating_sub(SHOWN);
     let shown = names[..names.len() - more].join(", ");

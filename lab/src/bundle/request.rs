@@ -56,5 +56,6 @@ pub(crate) struct Stated {
 /// Reads a JSON file; an error names it.
 pub(super) fn from_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, Box<dyn Error>> {
     let text = coverslip_files::read_text(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    coverslip_bundle::json::parse(text.as_bytes()).map_err(|error| format!("{}: {error}", path.display()).into())
+    coverslip_bundle::json::parse(text.as_bytes())
+        .map_err(|error| format!("{}: expected JSON of another form: {error}; correct it there", path.display()).into())
 }

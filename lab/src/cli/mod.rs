@@ -21,7 +21,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::term::{plain, screen};
+use crate::term::{screen, sentence};
 
 /// SAE features and QC flags for every tile of a slide, as it is scanned
 #[derive(Parser, Debug)]
@@ -79,7 +79,7 @@ pub fn run() -> ExitCode {
     };
     outcome.unwrap_or_else(|error| {
         // Nothing is left to do if stderr is gone.
-        let _ = writeln!(stderr(), "coverslip: {}", plain(&error.to_string()));
+        let _ = writeln!(stderr(), "coverslip: {}", sentence(&error.to_string()));
         ExitCode::FAILURE
     })
 }

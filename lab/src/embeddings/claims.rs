@@ -17,6 +17,10 @@ const MOST_HEADER_BYTES: usize = 64 << 10;
 /// Encodings whose decoder takes memory for a length that stands inside the page.
 const WITH_LENGTHS_INSIDE: [i64; 2] = [6, 7];
 
+/// The field of a footer that says how pages are encrypted.
+const ENCRYPTION: i64 = 8;
+const ENCRYPTED: &str = "the file is encrypted, which is not read; write it without encryption";
+
 type Checked<T> = Result<T, String>;
 
 fn part(file: &mut File, start: u64, length: usize) -> Checked<Vec<u8>> {
@@ -31,20 +35,32 @@ fn part(file: &mut File, start: u64, length: usize) -> Checked<Vec<u8>> {
 pub(super) fn check_footer(file: &mut File) -> Checked<()> {
     let size = file.metadata().map_err(|error| error.to_string())?.len();
     let end = part(file, size.saturating_sub(8), 8)?;
-    let Some((length, b"PAR1")) =
-        end.split_first_chunk::<4>().map(|(length, magic)| (u32::from_le_bytes(*length), magic))
-    else {
-        return Err("expected a Parquet file, found one that does not end as one; write or copy it again".into());
+    let length = match end.split_first_chunk::<4>() {
+        Some((length, b"PAR1")) => u32::from_le_bytes(*length),
+        Some((_, b"PARE")) => return Err(ENCRYPTED.into()),
+        _ => return Err("expected a Parquet file, found one that does not end as one; write or copy it again".into()),
     };
     let start = size.checked_sub(8 + u64::from(length));
     let start = start.ok_or("its footer is longer than the file; write or copy it again")?;
     let footer = part(file, start, length as usize)?;
     let mut thrift = Thrift::new(&footer);
-    thrift.skip_struct().ok_or("its footer is damaged; write or copy it again")?;
+    if has_field(&mut thrift, ENCRYPTION).ok_or("its footer is damaged; write or copy it again")? {
+        return Err(ENCRYPTED.into());
+    }
     if there_is((thrift.members as u64).saturating_mul(MEMBER_BYTES)) {
         return Ok(());
     }
     Err(format!("no memory for the {} entries of its footer", thrift.members))
+}
+
+/// Passes a struct; whether it has this field.
+fn has_field(thrift: &mut Thrift<'_>, wanted: i64) -> Option<bool> {
+    let (mut last, mut found) = (0, false);
+    while let Some((field, kind)) = thrift.field(&mut last)? {
+        found |= field == wanted;
+        thrift.skip_field(kind)?;
+    }
+    Some(found)
 }
 
 /// Checks a column of a row group: its pages are in the file, none is larger than the budget, and together they have as

@@ -22,6 +22,31 @@ pub(crate) fn open_csv(path: &Path) -> Result<csv::Reader<Bounded<File>>, String
     Ok(csv::ReaderBuilder::new().buffer_capacity(BLOCK).from_reader(Bounded { file, cells: 1, size: 0 }))
 }
 
+/// What is wrong with a CSV, and what to do.
+pub(crate) fn said(error: &csv::Error) -> String {
+    let line = |place: &Option<csv::Position>| place.as_ref().map_or(1, csv::Position::line);
+    match error.kind() {
+        csv::ErrorKind::Utf8 { pos, .. } => {
+            format!("expected text in UTF-8, found other bytes in line {}; save the table as CSV in UTF-8", line(pos))
+        }
+        csv::ErrorKind::UnequalLengths { pos, expected_len, len } => format!(
+            "expected {expected_len} cells in each line, found {len} in line {}; complete it, or put a cell that has a \
+             comma or a line break into quotes",
+            line(pos)
+        ),
+        _ => error.to_string(),
+    }
+}
+
+/// The names of a table's columns, for an error; says where they look like columns that no comma separates.
+pub(crate) fn listed(names: &[String]) -> String {
+    match names {
+        [one] if one.contains([';', '\t', '|']) => format!("one column `{one}`; separate columns by commas"),
+        [] => "none".into(),
+        _ => names.join(", "),
+    }
+}
+
 /// A file that is read block by block. Before a block is handed on, the memory is asked for that its cells and those
 /// before them may still take.
 pub(crate) struct Bounded<F> {

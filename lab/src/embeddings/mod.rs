@@ -21,7 +21,7 @@ mod thrift;
 mod writer;
 
 pub use content::{Content, SparseFeatures, TapInfo};
-pub(crate) use csv_file::open_csv;
+pub(crate) use csv_file::{listed, open_csv, said};
 pub use error::{EmbeddingError, Result};
 pub use file::EmbeddingFile;
 pub use journal::InputState;

@@ -215,7 +215,12 @@ impl ParquetFile {
 /// Runs the crate's code on a stranger's bytes: its errors and its panics are errors of the file.
 fn guarded<T>(path: &Path, work: impl FnOnce() -> parquet::errors::Result<T>) -> Result<T> {
     match fenced(work) {
-        Ok(done) => done.map_err(|error| EmbeddingError::at(path, &error)),
+        Ok(done) => done.map_err(|error| {
+            EmbeddingError::at(
+                path,
+                &format!("damaged, or of a kind that is not read ({error}); write or copy it again"),
+            )
+        }),
         Err(panic) => Err(EmbeddingError::at(path, &panic)),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::csv_file::listed;
 use super::error::{EmbeddingError, Result};
 use super::names::SLIDES;
 
@@ -28,6 +29,6 @@ impl SlideColumn {
                 format!("a column `{}` with each tile's slide, or --slide-column NAME", SLIDES.join("`, `")),
             ),
         };
-        found.ok_or_else(|| EmbeddingError::at(path, &format!("expected {expected}; found {}", names.join(", "))))
+        found.ok_or_else(|| EmbeddingError::at(path, &format!("expected {expected}; found {}", listed(names))))
     }
 }

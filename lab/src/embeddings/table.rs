@@ -5,7 +5,7 @@ use std::path::Path;
 
 use coverslip_analysis::Categories;
 
-use super::csv_file::{Bounded, open_csv};
+use super::csv_file::{Bounded, open_csv, said};
 use super::error::{EmbeddingError, Result};
 use super::names::SLIDE;
 use super::slide_column::SlideColumn;
@@ -38,7 +38,7 @@ impl Table {
         let mut columns = vec![Vec::new(); names.len()];
         let mut len = 0;
         let mut record = csv::StringRecord::new();
-        while reader.read_record(&mut record).map_err(|error| EmbeddingError::at(path, &error))? {
+        while reader.read_record(&mut record).map_err(|error| EmbeddingError::at(path, &said(&error)))? {
             for (column, cell) in columns.iter_mut().zip(&record) {
                 column.push(cell.to_owned());
             }
@@ -90,7 +90,9 @@ pub(super) fn read_slides(path: &Path, column: &SlideColumn) -> Result<Categorie
     let mut reader = open(path)?;
     let at = column.place(&header(&mut reader, path)?, path)?;
     let cell = |record: csv::Result<csv::StringRecord>| {
-        record.map(|record| record.get(at).unwrap_or_default().to_owned()).map_err(|e| EmbeddingError::at(path, &e))
+        record
+            .map(|record| record.get(at).unwrap_or_default().to_owned())
+            .map_err(|e| EmbeddingError::at(path, &said(&e)))
     };
     reader.records().map(cell).collect()
 }
@@ -118,7 +120,7 @@ fn open(path: &Path) -> Result<csv::Reader<Bounded<File>>> {
 }
 
 fn header(reader: &mut csv::Reader<Bounded<File>>, path: &Path) -> Result<Vec<String>> {
-    let header = reader.headers().map_err(|error| EmbeddingError::at(path, &error))?;
+    let header = reader.headers().map_err(|error| EmbeddingError::at(path, &said(&error)))?;
     // Spreadsheets put a byte order mark before the first name.
     Ok(header.iter().map(|name| name.trim_start_matches('\u{feff}').trim().to_owned()).collect())
 }

@@ -68,11 +68,6 @@ impl<'a> Thrift<'a> {
         Some(Some((*last, Kind(byte & 15))))
     }
 
-    /// Passes a struct.
-    pub(super) fn skip_struct(&mut self) -> Option<()> {
-        self.skip(Kind::STRUCT, 0)
-    }
-
     /// Passes a field's content.
     pub(super) fn skip_field(&mut self, kind: Kind) -> Option<()> {
         self.skip(kind, 1)
@@ -133,14 +128,14 @@ mod tests {
         // 1: i32 -3; 2: binary "ab"; 3: list of two structs, each empty; 5: true; end.
         let bytes = [0x15, 5, 0x18, 2, b'a', b'b', 0x19, 0x2c, 0, 0, 0x21, 0, 99];
         let mut whole = Thrift::new(&bytes);
-        assert_eq!((whole.skip_struct(), whole.length(), whole.members), (Some(()), 12, 2));
+        assert_eq!((whole.skip(Kind::STRUCT, 0), whole.length(), whole.members), (Some(()), 12, 2));
         let mut first = Thrift::new(&bytes);
         let mut last = 0;
         assert_eq!(first.field(&mut last), Some(Some((1, Kind(5)))));
         assert_eq!(first.number(), Some(-3));
         for claim in [&[0x18, 0xff, 0xff, 0x03, 0][..], &[0x19, 0xfc, 0xff, 0xff, 0xff, 0x7f, 0], &[0x1b, 1, 0x88, 0]] {
-            assert_eq!(Thrift::new(claim).skip_struct(), None, "{claim:?}");
+            assert_eq!(Thrift::new(claim).skip(Kind::STRUCT, 0), None, "{claim:?}");
         }
-        assert_eq!(Thrift::new(&[0x1c; 100]).skip_struct(), None, "nested too deep");
+        assert_eq!(Thrift::new(&[0x1c; 100]).skip(Kind::STRUCT, 0), None, "nested too deep");
     }
 }

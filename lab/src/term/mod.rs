@@ -12,4 +12,4 @@ pub(crate) use line::Line;
 pub(crate) use numbers::{bytes, clock, decimals, prefixed};
 pub(crate) use page::{Page, paragraph, shortened, wrapped};
 pub(crate) use progress::bar;
-pub(crate) use screen::{Screen, plain, screen};
+pub(crate) use screen::{Screen, plain, screen, sentence};

@@ -9,6 +9,23 @@ pub(crate) fn screen() -> Screen<StdoutLock<'static>> {
     Screen(io::stdout().lock())
 }
 
+/// Longest sentence, characters, and how many of them are its beginning: names in a file may have any length, and what to
+/// do stands at the end.
+const LONGEST: usize = 1000;
+const BEGINNING: usize = 600;
+
+/// A sentence that may quote a stranger: without controls, and with its middle left out where it is too long to be read.
+pub(crate) fn sentence(text: &str) -> String {
+    let text = plain(text);
+    let length = text.chars().count();
+    if length <= LONGEST {
+        return text.into_owned();
+    }
+    let left_out = format!(" [{} characters are left out] ", length - LONGEST);
+    let beginning = text.chars().take(BEGINNING);
+    beginning.chain(left_out.chars()).chain(text.chars().skip(length - LONGEST + BEGINNING)).collect()
+}
+
 /// Text without controls, for one line.
 pub(crate) fn plain(text: &str) -> Cow<'_, str> {
     if text.contains(moves) { Cow::Owned(written_out(text, moves)) } else { Cow::Borrowed(text) }
@@ -49,6 +66,16 @@ impl<W: Write> Write for Screen<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sentence_keeps_its_beginning_and_its_end() {
+        let short = format!("expected a, found {}; do this", "ä".repeat(900));
+        assert_eq!(sentence(&short), short);
+        let long = format!("expected a, found {}; do this", "ä".repeat(100_000));
+        let shown = sentence(&long);
+        assert!(shown.starts_with("expected a, found ä") && shown.ends_with("ä; do this"), "{shown}");
+        assert!(shown.contains(" [99027 characters are left out] ") && shown.chars().count() < 1100, "{shown}");
+    }
 
     #[test]
     fn controls_are_written_out() {

@@ -8,6 +8,7 @@ mod graphs;
 mod host;
 mod onnx;
 mod parquet;
+mod words;
 mod zip;
 
 use std::ffi::OsStr;

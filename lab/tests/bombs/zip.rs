@@ -19,7 +19,7 @@ fn zip(files: &[(&str, &[u8], u32)]) -> Vec<u8> {
 }
 
 /// A checkpoint with this pickle and a storage of four floats.
-fn checkpoint(pickle: &[u8]) -> Vec<u8> {
+pub(crate) fn checkpoint(pickle: &[u8]) -> Vec<u8> {
     zip(&[("a/data.pkl", pickle, pickle.len() as u32), ("a/data/0", &[0; 16], 16)])
 }
 

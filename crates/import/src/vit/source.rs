@@ -80,7 +80,7 @@ impl Document {
                 Ok(Self { name, fields })
             }
             Ok(_) => fail!(Invalid, "{}: expected a JSON object", path.display()),
-            Err(error) => fail!(Invalid, "{}: expected JSON: {error}", path.display()),
+            Err(error) => fail!(Invalid, "{}: expected JSON: {error}; copy or correct it", path.display()),
         }
     }
 }

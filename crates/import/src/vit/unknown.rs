@@ -88,13 +88,14 @@ pub(super) fn no_model(checkpoint: &Checkpoint) -> BundleError {
         let name = checkpoint.names().find(|name| has_words(name, part))?;
         Some(format!("; `{name}` belongs to {meaning}"))
     });
+    let first =
+        checkpoint.names().next().map_or("there is none at all".into(), |name| format!("the first is `{name}`"));
     BundleError::new(
         BundleErrorKind::Unsupported,
         format!(
             "not supported in this version: no tensor `patch_embed.proj.weight` (timm, DINOv2) or \
-             `embeddings.patch_embeddings.projection.weight` (transformers), with or without a prefix; the first \
-             tensor is `{}`{}; expected a vision transformer; convert the model",
-            checkpoint.names().next().unwrap_or("none at all"),
+             `embeddings.patch_embeddings.projection.weight` (transformers), with or without a prefix; {first}{}; \
+             expected a vision transformer; convert the model",
             hint.unwrap_or_default()
         ),
     )
