@@ -33,11 +33,10 @@ impl Outgoing {
     pub fn new(bytes: usize) -> io::Result<(Outgoing, Given)> {
         // The system would go on taking pages until it ends processes.
         if !(1..=MOST).contains(&bytes) {
-            let text = format!("{bytes} bytes are more than the {MOST} that two processes share at most");
-            return Err(io::Error::new(io::ErrorKind::OutOfMemory, text));
+            return Err(io::ErrorKind::FileTooLarge.into());
         }
         if fault::point("shared memory") {
-            return Err(io::Error::new(io::ErrorKind::Unsupported, "armed fault at shared memory"));
+            return Err(io::ErrorKind::Unsupported.into());
         }
         let (mapping, given) = system::make(bytes)?;
         Ok((Outgoing(mapping), given))

@@ -1,7 +1,7 @@
 //! The way of a lane's batches to one worker: a connection, and memory into which this process writes tiles and from which
 //! the worker reads them. Without memory the tiles go over the connection.
 
-use std::fmt::Display;
+use std::fmt::Arguments;
 
 use coverslip_base::log::Log;
 use coverslip_base::memory::reserve;
@@ -26,7 +26,12 @@ impl Way {
     /// The system makes no more connections.
     pub(super) fn new(worker: u64, bytes: usize, log: &Log) -> Result<(Way, Passed), Broken> {
         let (link, theirs) = Link::pair()?;
-        let (memory, passed) = Memory::new(bytes).map_err(|e| without_memory(log, &e)).ok().unzip();
+        let made = Memory::new(bytes).map_err(|e| match e.raw_os_error() {
+            // The text of a code would be allocated.
+            Some(code) => without_memory(log, format_args!("the system's error {code}")),
+            None => without_memory(log, format_args!("{}", e.kind())),
+        });
+        let (memory, passed) = made.ok().unzip();
         Ok((Way { link, memory, worker }, (theirs, passed)))
     }
 
@@ -34,7 +39,7 @@ impl Way {
     pub(super) fn settle(&mut self, reads_memory: bool, log: &Log) {
         match &self.memory {
             Some(_) if !reads_memory => {
-                without_memory(log, &"the worker cannot map the shared memory");
+                without_memory(log, format_args!("the worker cannot map it"));
                 self.memory = None;
             }
             Some(_) => log.write(LOG_INFO, format_args!("a lane's tiles go to the worker through shared memory")),
@@ -60,6 +65,31 @@ impl Way {
     }
 }
 
-fn without_memory(log: &Log, why: &dyn Display) {
+fn without_memory(log: &Log, why: Arguments<'_>) {
     log.write(LOG_WARN, format_args!("a lane's tiles go to the worker over its connection, not through memory: {why}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a worker gets of a batch of two tiles: the frame, and what is in the memory.
+    fn sent(reads_memory: bool, bytes: usize) -> (Kind, Vec<u8>, Vec<u8>) {
+        let log = Log::new(None);
+        let (mut way, (mut link, memory)) = Way::new(1, bytes, &log).unwrap();
+        let memory = memory.expect("memory").map(bytes).unwrap();
+        way.settle(reads_memory, &log);
+        way.send(&[&[1, 2, 3], &[4, 5, 6]], None).unwrap();
+        let mut payload = Vec::new();
+        let kind = link.receive(&mut payload, 10, None).unwrap();
+        (kind, payload, memory.as_ref().to_vec())
+    }
+
+    #[test]
+    fn tiles_go_through_memory_where_the_worker_reads_it_and_they_fit() {
+        assert_eq!(sent(true, 7), (Kind::RunShared, vec![2, 0, 0, 0], vec![1, 2, 3, 4, 5, 6, 0]));
+        let over_the_connection = vec![2, 0, 0, 0, 1, 2, 3, 4, 5, 6];
+        assert_eq!(sent(false, 7), (Kind::Run, over_the_connection.clone(), vec![0; 7]));
+        assert_eq!(sent(true, 5), (Kind::Run, over_the_connection, vec![0; 5]));
+    }
 }
