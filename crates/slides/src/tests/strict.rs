@@ -366,6 +366,19 @@ fn sizes_of_headers_are_held_against_the_file_before_memory_is_asked_for() {
     assert!(slide.info().mpp_missing.as_ref().unwrap().contains("larger than any scanner's"));
 }
 
+/// 2³¹ × 2³¹ × 4 is 0 in 64 bits.
+#[test]
+fn tiles_whose_bytes_no_number_holds_are_too_large() {
+    for (side, samples) in [(u32::MAX, 3), (1 << 31, 4)] {
+        let image = Drawn::tiles(64, 48, 1, |rgb| rgb)
+            .with(277, Value::Short(vec![samples]))
+            .with(322, Value::Long(vec![side]))
+            .with(323, Value::Long(vec![side]));
+        let said = refusal(&file("wide-tiles.tif", &image).0);
+        assert!(said.contains("expected tiles or strips of at most 256 MB"), "{said}");
+    }
+}
+
 /// CRC of a PNG chunk, as its specification states it.
 fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(u32::MAX, |crc, &byte| {
