@@ -157,12 +157,12 @@ pub(super) fn stack<P: Product>(family: P, values: &[f32], stride: usize, count:
                     v.prefetch_near(&line[0]);
                 }
             }
-            for line in 0..lines {
+            for (line, words) in words.iter_mut().enumerate() {
                 let mut odd = v.splat(0.0);
                 if P::WORD.values() > 1 && even + 1 < count {
                     odd = v.load(&row(even + 1)[line]);
                 }
-                family.stack(v.load(&row(even)[line]), odd, &mut words[line]);
+                family.stack(v.load(&row(even)[line]), odd, words);
             }
         }
     }
