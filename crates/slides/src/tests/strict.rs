@@ -203,6 +203,12 @@ fn restart_markers_are_counted() {
             assert!(error.contains("its JPEG data are damaged") && error.contains("restart marker"), "{what}: {error}");
         }
     }
+    // What stands behind the last unit is nobody's.
+    let whole = FlatJpeg { interval: 5, ..FlatJpeg::PLAIN }.write();
+    fs::write(&picture.0, [&whole[..whole.len() - 2], &[0xff, 0xd7, 0xff, 0xd0, 0xff, 0xd9]].concat()).unwrap();
+    assert!(is_flat(&read(&picture.0, all).unwrap()));
+    fs::write(&picture.0, [&whole[..whole.len() - 2], &[0xff, 0xd7, 0, 0, 0xff, 0xd9]].concat()).unwrap();
+    assert!(refusal(&picture.0).contains("a restart marker where none is due"), "{}", refusal(&picture.0));
     let mut unasked = FlatJpeg { interval: 6, ..FlatJpeg::PLAIN }.write();
     let interval = unasked.windows(2).position(|two| two == [0xff, 0xdd]).unwrap();
     unasked[interval + 4..interval + 6].fill(0);
