@@ -19,6 +19,8 @@ import pictures
 from corpora import CORPORA, DECIDED, fetch, repository, unpack
 from trials import ERROR, FAILURE, VALUE, Bench
 
+# Pixels of the largest picture that the command scans: work that grows with the picture is no fault.
+SCANNED = 1 << 20
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
@@ -60,8 +62,8 @@ def spaced(samples, most):
     return [samples[int(at * step)] for at in range(min(most, len(samples)))]
 
 
-def read_pictures(options, samples, environment):
-    """Every picture through the readers, compared with other decoders."""
+def read_pictures(options, samples, environment, large):
+    """Every picture through the readers, compared with other decoders; adds to `large` those that a scan takes long for."""
     of_path = {sample.path: sample for sample in samples}
     scratch = options.work / "pixels"
     scratch.mkdir(parents=True, exist_ok=True)
@@ -69,6 +71,8 @@ def read_pictures(options, samples, environment):
         found = pictures.judged(path, answer)
         what = VALUE if found.what in pictures.VALUES else FAILURE if found.what in pictures.FAILURES else ERROR
         sample = of_path[path]
+        if isinstance(answer, pictures.Answer) and answer.info and answer.info["width"] * answer.info["height"] > SCANNED:
+            large.add(sample)
         if why := DECIDED.get((sample.corpus, sample.source)):
             what = VALUE if found.what == "differs" else ERROR
             print(f"decided: {sample.corpus} {sample.source}: {why}")
@@ -95,11 +99,13 @@ def main():
     for sample in samples:
         grouped[sample.corpus, sample.kind].append(sample)
     bench = Bench(options.work / "bench", options.command.resolve(), ROOT / "bundles/demo", ROOT / "bundles/demo-profile", environment)
-    chosen = [sample for group in grouped.values() for sample in spaced(group, options.most)]
+    large = set()
     counts, failures, every = collections.defaultdict(collections.Counter), [], []
-    readings = read_pictures(options, [sample for sample in samples if sample.kind == "picture"], environment)
-    for outcomes in (readings, run_command(bench, chosen)):
-        for sample, name, what, said in outcomes:
+    readings = read_pictures(options, [sample for sample in samples if sample.kind == "picture"], environment, large)
+    # The pictures are read before those are chosen that the command gets.
+    chosen = lambda: [s for group in grouped.values() for s in spaced([s for s in group if s not in large], options.most)]
+    for outcomes in (lambda: readings, lambda: run_command(bench, chosen())):
+        for sample, name, what, said in outcomes():
             counts[sample.corpus, sample.kind][what] += 1
             line = f"{what}\t{name}\t{sample.corpus}\t{sample.source}\t{sample.path}\t{' '.join(said.split())}"
             every.append(line)

@@ -32,7 +32,7 @@ import simplejpeg
 import tifffile
 from PIL import Image
 
-from trials import LONGEST, SECONDS, THREADS, limited
+from trials import HANGS, LONGEST, SECONDS, THREADS, limited
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "readers"))
 from compare import difference, fits  # noqa: E402
@@ -69,7 +69,7 @@ def read_all(program, paths, folder, environment):
 
 def answers(program, batch, folder, environment):
     """One answer for each file of a batch, until the process ends or hangs."""
-    words = limited([program, "--reader", "own", folder, *batch])
+    words = limited([program, "--reader", "own", folder, *batch], SECONDS * len(batch))
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment | THREADS)
     lines, said = queue.Queue(), []
     threads = [
@@ -80,10 +80,10 @@ def answers(program, batch, folder, environment):
         thread.start()
     for path in batch:
         try:
-            line = lines.get(timeout=SECONDS)
+            line = lines.get(timeout=HANGS)
         except queue.Empty:
             process.kill()
-            yield f"takes more than {SECONDS} s"
+            yield f"hangs: it takes more than {HANGS} s"
             break
         if line is None:
             threads[1].join()

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import struct
 import subprocess
 import time
@@ -12,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
-# An address space of 1 GiB and 10 seconds for each command.
-ROOM_KIB, SECONDS = 1 << 20, 10
+# An address space of 1 GiB and 10 seconds of a processor for each command; one that takes a minute hangs.
+ROOM_KIB, SECONDS, HANGS = 1 << 20, 10, 60
 # A message longer than this is no sentence any more.
 LONGEST = 1100
 VALUE, ERROR, FAILURE = "value", "error", "failure"
@@ -28,19 +29,21 @@ class Outcome:
     said: str
 
 
-def limited(arguments):
-    """The command's words in an address space of its own."""
-    return ["sh", "-c", f'ulimit -v {ROOM_KIB}; exec "$@"', "sh", *map(str, arguments)]
+def limited(arguments, seconds):
+    """The command's words, with limits for its process."""
+    return ["sh", "-c", f'ulimit -v {ROOM_KIB}; ulimit -t {seconds}; exec "$@"', "sh", *map(str, arguments)]
 
 
 def run(arguments, environment):
     """Runs a command of Coverslip and judges its end."""
     began = time.monotonic()
     try:
-        ended = subprocess.run(limited(arguments), capture_output=True, timeout=SECONDS, env=environment)
+        ended = subprocess.run(limited(arguments, SECONDS), capture_output=True, timeout=HANGS, env=environment)
     except subprocess.TimeoutExpired:
-        return Outcome(FAILURE, f"takes more than {SECONDS} s")
+        return Outcome(FAILURE, f"hangs: it takes more than {HANGS} s")
     said = ended.stderr.decode("utf-8", "replace")
+    if ended.returncode in (-signal.SIGXCPU, -signal.SIGKILL):
+        return Outcome(FAILURE, f"takes more than {SECONDS} s of a processor")
     if ended.returncode == 0:
         return Outcome(VALUE, f"{time.monotonic() - began:.1f} s")
     if ended.returncode != 1:

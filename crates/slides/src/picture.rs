@@ -160,7 +160,7 @@ fn png(path: &Path) -> Result<PngDecoder<BufReader<File>>, String> {
 fn png_pixels(path: &Path, decoder: PngDecoder<BufReader<File>>) -> Result<Pixels, String> {
     let (width, height) = decoder.dimensions();
     let pixels = u64::from(width) * u64::from(height);
-    let needed = pixels * u64::from(decoder.color_type().channel_count()).max(3);
+    let needed = pixels.saturating_mul(u64::from(decoder.color_type().channel_count()).max(3));
     let file = std::fs::metadata(path).map_err(|error| format!("could not be read: {error}"))?.len();
     // A row of one bit a pixel is the least that a PNG stores.
     if needed > LARGEST_PICTURE || pixels / 8 > file.saturating_mul(MOST_INFLATED) {

@@ -75,7 +75,8 @@ impl Attention {
     fn head(&mut self, model: &Model, head: usize, asking: usize, as_values: bool) {
         let (shape, kernels, layout) = (&model.shape, &model.kernels, model.kernels.layout());
         let (stride, first) = (layout.words(shape.mixed()), head * layout.words(shape.head));
-        self.head_keys.transpose(Rows { words: &self.keys[first..], stride, count: shape.tokens, scales: &[] });
+        let keys = Rows { words: &self.keys[first..], stride, count: shape.tokens, scales: &[] };
+        kernels.transpose(keys, &mut self.head_keys);
         kernels.stack(&self.values[head * shape.head..], shape.mixed(), shape.tokens, &mut self.head_values);
         let (row, row_words) = (padded(shape.tokens), layout.words(padded(shape.tokens)));
         for query in (0..asking).step_by(QUERIES) {
@@ -83,11 +84,7 @@ impl Attention {
             let queries = Rows { words: &self.queries[place..], stride, count, scales: &[] };
             let out = Out::to(To::Values(&mut self.scores), row);
             kernels.product(queries, cached(&self.head_keys), out);
-            let rows = self.scores.chunks_exact_mut(row).zip(self.shares.chunks_exact_mut(row_words));
-            for (scores, shares) in rows.take(count) {
-                kernels.softmax(scores, shape.tokens);
-                kernels.narrow(scores, shares);
-            }
+            kernels.softmax(&mut self.scores[..count * row], row, shape.tokens, &mut self.shares);
             let shares = Rows { words: &self.shares, stride: row_words, count, scales: &[] };
             let (to, stride) = match as_values {
                 true => (To::Values(&mut self.blend[query * shape.mixed() + head * shape.head..]), shape.mixed()),

@@ -183,8 +183,12 @@ mod tests {
             self.sound.normalize(row, norm, to);
         }
 
-        fn softmax(&self, row: &mut [f32], count: usize) {
-            self.sound.softmax(row, count);
+        fn softmax(&self, scores: &mut [f32], stride: usize, count: usize, shares: &mut [u32]) {
+            self.sound.softmax(scores, stride, count, shares);
+        }
+
+        fn transpose(&self, rows: Rows<'_>, to: &mut Panels) {
+            self.sound.transpose(rows, to);
         }
 
         fn stack(&self, values: &[f32], stride: usize, count: usize, to: &mut Panels) {

@@ -292,8 +292,6 @@ impl Walk<'_> {
     fn entropy(&mut self, units: u64) -> Result<(), Fault> {
         self.scans += 1;
         let expected = units.saturating_sub(1).checked_div(self.interval).unwrap_or(0);
-        // One after the last unit is nobody's.
-        let most = units.checked_div(self.interval).unwrap_or(0);
         let mut found = 0;
         // The decoder looks for the marker behind the first progressive scan in what it has read ahead, and nowhere else.
         // A file that is cut there lacks its other scans.
@@ -322,7 +320,10 @@ impl Walk<'_> {
             self.entropy_bytes += end as u64;
             self.at += end;
             let Some(restart @ 0xd0..=0xd7) = marker else { break };
-            if u64::from(restart & 7) != found & 7 || found >= most {
+            if found == expected && nothing_behind(&rest[end..]) {
+                break;
+            }
+            if found == expected || u64::from(restart & 7) != found & 7 {
                 return Err("its JPEG data are damaged (a restart marker where none is due)".into());
             }
             found += 1;
@@ -353,4 +354,11 @@ impl Walk<'_> {
         let by_id = (header.components == 3 && header.ids[..3] == *b"RGB").then_some(Components::Rgb);
         Ok(Stream { header: Header { declared: self.declared.or(by_id), ..header }, bytes: self.out })
     }
+}
+
+/// Whether only restart markers come before the next marker of another kind: some writers go on with them behind the last
+/// unit.
+fn nothing_behind(rest: &[u8]) -> bool {
+    let other = rest.iter().position(|&byte| byte != 0xff && !(0xd0..=0xd7).contains(&byte));
+    other.is_none_or(|at| at > 0 && rest[at - 1] == 0xff)
 }

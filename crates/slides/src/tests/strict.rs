@@ -203,6 +203,12 @@ fn restart_markers_are_counted() {
             assert!(error.contains("its JPEG data are damaged") && error.contains("restart marker"), "{what}: {error}");
         }
     }
+    // What stands behind the last unit is nobody's.
+    let whole = FlatJpeg { interval: 5, ..FlatJpeg::PLAIN }.write();
+    fs::write(&picture.0, [&whole[..whole.len() - 2], &[0xff, 0xd7, 0xff, 0xd0, 0xff, 0xd9]].concat()).unwrap();
+    assert!(is_flat(&read(&picture.0, all).unwrap()));
+    fs::write(&picture.0, [&whole[..whole.len() - 2], &[0xff, 0xd7, 0, 0, 0xff, 0xd9]].concat()).unwrap();
+    assert!(refusal(&picture.0).contains("a restart marker where none is due"), "{}", refusal(&picture.0));
     let mut unasked = FlatJpeg { interval: 6, ..FlatJpeg::PLAIN }.write();
     let interval = unasked.windows(2).position(|two| two == [0xff, 0xdd]).unwrap();
     unasked[interval + 4..interval + 6].fill(0);
@@ -364,6 +370,19 @@ fn sizes_of_headers_are_held_against_the_file_before_memory_is_asked_for() {
     let quadratic = file("quadratic.ome.tif", &Drawn::jpeg(WIDTH, HEIGHT).described(&xml));
     let slide = open(&quadratic.0, &Selection::default()).unwrap();
     assert!(slide.info().mpp_missing.as_ref().unwrap().contains("larger than any scanner's"));
+}
+
+/// 2³¹ × 2³¹ × 4 is 0 in 64 bits.
+#[test]
+fn tiles_whose_bytes_no_number_holds_are_too_large() {
+    for (side, samples) in [(u32::MAX, 3), (1 << 31, 4)] {
+        let image = Drawn::tiles(64, 48, 1, |rgb| rgb)
+            .with(277, Value::Short(vec![samples]))
+            .with(322, Value::Long(vec![side]))
+            .with(323, Value::Long(vec![side]));
+        let said = refusal(&file("wide-tiles.tif", &image).0);
+        assert!(said.contains("expected tiles or strips of at most 256 MB"), "{said}");
+    }
 }
 
 /// CRC of a PNG chunk, as its specification states it.

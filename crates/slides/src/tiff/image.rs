@@ -164,7 +164,7 @@ impl Layout {
             return Err(Unsupported::Damaged(damaged("tiles or strips without a size")));
         }
         let samples = if planar { 1 } else { stored as usize };
-        let bytes = u64::from(chunk.0) * u64::from(chunk.1) * samples.max(3) as u64;
+        let bytes = (u64::from(chunk.0) * u64::from(chunk.1)).saturating_mul(samples.max(3) as u64);
         if bytes > LARGEST_CHUNK {
             return Err(Unsupported::TooLarge(format!(
                 "expected tiles or strips of at most {} MB, found some of {} MB",

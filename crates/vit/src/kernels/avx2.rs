@@ -57,6 +57,11 @@ impl Vector for Avx2 {
     }
 
     #[inline(always)]
+    fn prefetch_near<T>(self, place: &T) {
+        with!(_mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(place).cast()))
+    }
+
+    #[inline(always)]
     fn store(self, line: Self::Line, to: &mut [f32; LINE]) {
         with!(_mm256_storeu_ps(to.as_mut_ptr(), line[0]));
         with!(_mm256_storeu_ps(to[8..].as_mut_ptr(), line[1]));
@@ -133,6 +138,27 @@ impl Vector for Avx2 {
         })
     }
 
+    /// Quarter by quarter of the square, of which two change places.
+    #[inline(always)]
+    fn transpose(self, square: &mut [Self::Line; LINE]) {
+        let (top, bottom) = square.split_at_mut(LINE / 2);
+        for (top, bottom) in top.iter_mut().zip(bottom) {
+            std::mem::swap(&mut top[1], &mut bottom[0]);
+        }
+        for rows in square.as_chunks_mut::<{ LINE / 2 }>().0 {
+            for half in 0..2 {
+                let mut quarter = [self.splat(0.0)[0]; LINE / 2];
+                for (row, to) in rows.iter().zip(&mut quarter) {
+                    *to = row[half];
+                }
+                let quarter = transposed(quarter);
+                for (row, from) in rows.iter_mut().zip(quarter) {
+                    row[half] = from;
+                }
+            }
+        }
+    }
+
     #[inline(always)]
     fn total(self, a: Self::Line) -> f32 {
         with!({
@@ -152,6 +178,28 @@ impl Vector for Avx2 {
             _mm_cvtss_f32(_mm_max_ss(most, _mm_shuffle_ps::<1>(most, most)))
         })
     }
+}
+
+/// 8 × 8: rows become columns.
+#[inline(always)]
+fn transposed(mut rows: [__m256; 8]) -> [__m256; 8] {
+    with!({
+        // Within halves: then a half holds four rows of one column.
+        for rows in rows.as_chunks_mut::<4>().0 {
+            let low = [_mm256_unpacklo_ps(rows[0], rows[1]), _mm256_unpacklo_ps(rows[2], rows[3])];
+            let high = [_mm256_unpackhi_ps(rows[0], rows[1]), _mm256_unpackhi_ps(rows[2], rows[3])];
+            for (i, [a, b]) in [low, high].into_iter().enumerate() {
+                rows[2 * i] = _mm256_shuffle_ps::<0x44>(a, b);
+                rows[2 * i + 1] = _mm256_shuffle_ps::<0xee>(a, b);
+            }
+        }
+        for i in 0..4 {
+            let (a, b) = (rows[i], rows[4 + i]);
+            rows[i] = _mm256_permute2f128_ps::<0x20>(a, b);
+            rows[4 + i] = _mm256_permute2f128_ps::<0x31>(a, b);
+        }
+    });
+    rows
 }
 
 impl Integers for Avx2 {

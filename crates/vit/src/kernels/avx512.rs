@@ -59,6 +59,11 @@ impl Vector for Avx512 {
     }
 
     #[inline(always)]
+    fn prefetch_near<T>(self, place: &T) {
+        with!(_mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(place).cast()))
+    }
+
+    #[inline(always)]
     fn store(self, line: __m512, to: &mut [f32; LINE]) {
         with!(_mm512_storeu_ps(to.as_mut_ptr(), line))
     }
@@ -117,6 +122,32 @@ impl Vector for Avx512 {
     fn first(self, a: __m512, count: usize, rest: __m512) -> __m512 {
         let mask = ((1_u32 << count.min(LINE)) - 1) as __mmask16;
         with!(_mm512_mask_blend_ps(mask, rest, a))
+    }
+
+    #[inline(always)]
+    fn transpose(self, square: &mut [__m512; LINE]) {
+        with!({
+            // Within quarters: then a quarter holds four rows of one column.
+            for rows in square.as_chunks_mut::<4>().0 {
+                let low = [_mm512_unpacklo_ps(rows[0], rows[1]), _mm512_unpacklo_ps(rows[2], rows[3])];
+                let high = [_mm512_unpackhi_ps(rows[0], rows[1]), _mm512_unpackhi_ps(rows[2], rows[3])];
+                for (i, [a, b]) in [low, high].into_iter().enumerate() {
+                    let (a, b) = (_mm512_castps_pd(a), _mm512_castps_pd(b));
+                    rows[2 * i] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b));
+                    rows[2 * i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
+                }
+            }
+            // Then quarters to their places.
+            for i in 0..4 {
+                let [a, b, c, d] = [square[i], square[4 + i], square[8 + i], square[12 + i]];
+                let even = [_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0x88>(c, d)];
+                let odd = [_mm512_shuffle_f32x4::<0xdd>(a, b), _mm512_shuffle_f32x4::<0xdd>(c, d)];
+                square[i] = _mm512_shuffle_f32x4::<0x88>(even[0], even[1]);
+                square[4 + i] = _mm512_shuffle_f32x4::<0x88>(odd[0], odd[1]);
+                square[8 + i] = _mm512_shuffle_f32x4::<0xdd>(even[0], even[1]);
+                square[12 + i] = _mm512_shuffle_f32x4::<0xdd>(odd[0], odd[1]);
+            }
+        });
     }
 
     #[inline(always)]

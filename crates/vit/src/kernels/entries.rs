@@ -45,13 +45,23 @@ macro_rules! kernels {
                 unsafe { with(*self, row, norm, to) }
             }
 
-            fn softmax(&self, row: &mut [f32], count: usize) {
+            fn softmax(&self, scores: &mut [f32], stride: usize, count: usize, shares: &mut [u32]) {
                 #[target_feature(enable = $features)]
-                fn with(family: $family, row: &mut [f32], count: usize) {
-                    $crate::kernels::rows::softmax(family, row, count);
+                fn with(family: $family, scores: &mut [f32], stride: usize, count: usize, shares: &mut [u32]) {
+                    $crate::kernels::rows::softmax(family, scores, stride, count, shares);
                 }
                 // SAFETY: the family proves that the processor has these instructions.
-                unsafe { with(*self, row, count) }
+                unsafe { with(*self, scores, stride, count, shares) }
+            }
+
+            fn transpose(&self, rows: $crate::panels::Rows<'_>, to: &mut $crate::panels::Panels) {
+                #[target_feature(enable = $features)]
+                fn with(family: $family, rows: $crate::panels::Rows<'_>, to: &mut $crate::panels::Panels) {
+                    let v = $crate::kernels::vector::Multiply::vector(family);
+                    $crate::kernels::rows::transpose(v, rows, to);
+                }
+                // SAFETY: the family proves that the processor has these instructions.
+                unsafe { with(*self, rows, to) }
             }
 
             fn stack(&self, values: &[f32], stride: usize, count: usize, to: &mut $crate::panels::Panels) {

@@ -4,8 +4,14 @@ use super::vector::Vector;
 
 /// e^x within 2 units in the last place from −86 to 88; beyond, the value at that end.
 #[inline(always)]
-pub(super) fn exp<V: Vector>(v: V, x: V::Line) -> V::Line {
-    let x = v.min(v.splat(88.0), v.max(v.splat(-86.0), x));
+fn exp<V: Vector>(v: V, x: V::Line) -> V::Line {
+    exp_of_negative(v, v.min(v.splat(88.0), x))
+}
+
+/// The same of x ≤ 88, as of all that is not positive.
+#[inline(always)]
+pub(super) fn exp_of_negative<V: Vector>(v: V, x: V::Line) -> V::Line {
+    let x = v.max(v.splat(-86.0), x);
     let n = v.round(v.mul(x, v.splat(std::f32::consts::LOG2_E)));
     // ln 2 in two parts, of which the first times n is exact.
     let r = v.fma(n, v.splat(-0.693_359_4), x);

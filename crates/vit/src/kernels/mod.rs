@@ -60,8 +60,12 @@ pub(crate) trait Kernels: Send + Sync {
     /// LayerNorm of a row; its width is that of the norm.
     fn normalize(&self, row: &[f32], norm: &Norm, to: &mut [f32]);
 
-    /// Softmax over the first `count` of a row, in place; what is beyond becomes 0.
-    fn softmax(&self, row: &mut [f32], count: usize);
+    /// Softmax over the first `count` of every row of `scores`, as words of an operand; what is beyond becomes 0. The
+    /// scores are used up.
+    fn softmax(&self, scores: &mut [f32], stride: usize, count: usize, shares: &mut [u32]);
+
+    /// Packs `rows` as columns: row r becomes column r. A line's columns beyond them become 0.
+    fn transpose(&self, rows: Rows<'_>, to: &mut Panels);
 
     /// Packs `count` rows of `values`, of the panels' width, as a right-hand side whose sum runs over the rows.
     fn stack(&self, values: &[f32], stride: usize, count: usize, to: &mut Panels);

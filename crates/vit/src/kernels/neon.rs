@@ -64,6 +64,11 @@ impl Vector for Neon {
     }
 
     #[inline(always)]
+    fn prefetch_near<T>(self, _place: &T) {
+        // As above.
+    }
+
+    #[inline(always)]
     fn store(self, line: Quarters, to: &mut [f32; LINE]) {
         for (quarter, to) in line.into_iter().zip(to.as_chunks_mut::<4>().0) {
             with!(vst1q_f32(to.as_mut_ptr(), quarter));

@@ -76,11 +76,21 @@ impl Kernels for Plain {
         to[width..].fill(0.0);
     }
 
-    fn softmax(&self, row: &mut [f32], count: usize) {
-        let largest = row[..count].iter().fold(f64::NEG_INFINITY, |most, value| most.max(f64::from(*value)));
-        let sum: f64 = row[..count].iter().map(|value| (f64::from(*value) - largest).exp()).sum();
-        row[..count].iter_mut().for_each(|value| *value = ((f64::from(*value) - largest).exp() / sum) as f32);
-        row[count..].fill(0.0);
+    fn softmax(&self, scores: &mut [f32], stride: usize, count: usize, shares: &mut [u32]) {
+        let rows = scores.chunks_exact(stride).zip(shares.chunks_exact_mut(self.0.words(stride)));
+        for (row, words) in rows {
+            let row = row[..count].iter().map(|score| f64::from(*score));
+            let largest = row.clone().fold(f64::NEG_INFINITY, f64::max);
+            let sum: f64 = row.clone().map(|score| (score - largest).exp()).sum();
+            words.fill(0);
+            for (column, score) in row.enumerate() {
+                self.put(words, column, (score - largest).exp() / sum);
+            }
+        }
+    }
+
+    fn transpose(&self, rows: Rows<'_>, to: &mut Panels) {
+        to.transpose(rows);
     }
 
     fn stack(&self, values: &[f32], stride: usize, count: usize, to: &mut Panels) {

@@ -261,13 +261,6 @@ fn rows_are_the_plain_ones() {
                 close(&expected, &found, if mean > 0.0 { 1e-3 } else { 1e-5 }, &format!("{name} norm of {width}"));
                 assert!(found[width..].iter().all(|value| *value == 0.0));
 
-                let scores: Vec<f32> = row.iter().map(|value| (value - mean) * 40.0 - 500.0).collect();
-                let (mut expected, mut found) = (scores.clone(), scores);
-                plain.softmax(&mut expected, width);
-                kernels.softmax(&mut found, width);
-                close(&expected, &found, 1e-5, &format!("{name} softmax of {width}"));
-                assert!(found[width..].iter().all(|value| *value == 0.0));
-
                 let mut words = [vec![0; plain.layout().words(row.len())], vec![1; plain.layout().words(row.len())]];
                 plain.narrow(&row, &mut words[0]);
                 kernels.narrow(&row, &mut words[1]);
@@ -292,6 +285,58 @@ fn rows_are_the_plain_ones() {
     }
 }
 
+#[test]
+fn shares_are_the_plain_ones_and_none_depends_on_the_rows_beside_it() {
+    let mut random = SplitMix64::new(9);
+    for (name, kernels) in families() {
+        let layout = kernels.layout();
+        let values = |words: &[u32]| -> Vec<f32> {
+            words.iter().flat_map(|word| layout.unword(*word)[..layout.values()].to_vec()).collect()
+        };
+        // Shares are at most 1.
+        let bound = match layout.word {
+            Word::BFloat16 => 1.0 / 256.0,
+            Word::Float16 => 1.0 / 2048.0,
+            _ => 1e-5,
+        };
+        for (rows, count, stride) in [(1, 1, 16), (3, 15, 16), (4, 16, 32), (5, 17, 32), (9, 40, 48), (24, 261, 288)] {
+            let scores: Vec<f32> =
+                uniform(&mut random, rows * stride).iter().map(|value| value * 40.0 - 500.0).collect();
+            let of = |kernels: &dyn Kernels, scores: &[f32]| {
+                let mut words = vec![u32::MAX; layout.words(scores.len())];
+                kernels.softmax(&mut scores.to_vec(), stride, count, &mut words);
+                words
+            };
+            let (expected, found) = (of(&Plain(layout), &scores), of(&*kernels, &scores));
+            let what = format!("{name} softmax of {rows} rows, {count} of {stride}");
+            close(&values(&expected), &values(&found), bound, &what);
+            for (row, (scores, found)) in scores.chunks(stride).zip(found.chunks(layout.words(stride))).enumerate() {
+                assert_eq!(of(&*kernels, scores), found, "{what}, row {row} alone");
+                assert!(values(found)[count..].iter().all(|share| *share == 0.0), "{what}");
+            }
+        }
+    }
+}
+
+#[test]
+fn rows_become_the_plain_columns() {
+    for (name, kernels) in families() {
+        let layout = kernels.layout();
+        for (count, depth, stride) in [(1, 1, 3), (5, 16, 16), (16, 7, 40), (17, 32, 33), (50, 40, 48), (261, 64, 384)]
+        {
+            let words: Vec<u32> = (1..=(count * stride) as u32).collect();
+            let rows = Rows { words: &words, stride, count, scales: &[] };
+            let mut found = Panels::zeroed(layout, depth * layout.values(), count).unwrap();
+            let mut expected = found.clone();
+            Plain(layout).transpose(rows, &mut expected);
+            kernels.transpose(rows, &mut found);
+            for index in 0..found.count() {
+                assert_eq!(expected.panel(index), found.panel(index), "{name} {count} rows of {depth} words");
+            }
+        }
+    }
+}
+
 #[track_caller]
 fn close(expected: &[f32], found: &[f32], bound: f32, what: &str) {
     for (i, (e, f)) in expected.iter().zip(found).enumerate() {
@@ -308,8 +353,13 @@ fn what_is_no_number_stays_none() {
         }
         let mut scores = [0.5; 32];
         scores[3] = f32::NAN;
-        kernels.softmax(&mut scores, 20);
-        assert!(scores[..20].iter().all(|share| share.is_nan()), "{name}");
+        let layout = kernels.layout();
+        let mut shares = vec![0; layout.words(32)];
+        kernels.softmax(&mut scores, 32, 20, &mut shares);
+        for share in shares[..layout.words(20)].iter().flat_map(|word| layout.unword(*word)[..layout.values()].to_vec())
+        {
+            assert!(share.is_nan(), "{name}");
+        }
         let norm = Norm { weight: vec![1.0; 20], bias: vec![0.0; 20], eps: 1e-6 };
         let mut normed = [0.0; 32];
         scores.fill(0.5);

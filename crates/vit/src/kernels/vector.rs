@@ -15,6 +15,8 @@ pub(super) trait Vector: Copy {
     fn load_words(self, from: &[u32; LINE]) -> Self::Line;
     /// Calls a line from memory into the second-level cache.
     fn prefetch(self, line: &[u32; LINE]);
+    /// Calls the line of a place into the first-level cache.
+    fn prefetch_near<T>(self, place: &T);
     fn store(self, line: Self::Line, to: &mut [f32; LINE]);
     fn store_words(self, line: Self::Line, to: &mut [u32; LINE]);
     fn add(self, a: Self::Line, b: Self::Line) -> Self::Line;
@@ -33,6 +35,21 @@ pub(super) trait Vector: Copy {
     fn scale(self, a: Self::Line, n: Self::Line) -> Self::Line;
     /// The first `count` of a, and `rest` beyond.
     fn first(self, a: Self::Line, count: usize, rest: Self::Line) -> Self::Line;
+    /// Rows become columns.
+    #[inline(always)]
+    fn transpose(self, square: &mut [Self::Line; LINE]) {
+        let mut rows = [[0.0; LINE]; LINE];
+        for (line, row) in square.iter().zip(&mut rows) {
+            self.store(*line, row);
+        }
+        for (column, line) in square.iter_mut().enumerate() {
+            let mut values = [0.0; LINE];
+            for (value, row) in values.iter_mut().zip(&rows) {
+                *value = row[column];
+            }
+            *line = self.load(&values);
+        }
+    }
     /// The sum of all 16.
     fn total(self, a: Self::Line) -> f32;
     /// The largest of all 16.
