@@ -80,13 +80,15 @@ def openvino_peer(path, pixels, precision):
 
 
 def openvino_compiled(model, pixels, precision):
+    request = openvino_request(model, precision)
+    return lambda: request.infer({0: pixels})
+
+
+def openvino_request(model, precision):
     import openvino
 
-    core = openvino.Core()
     settings = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": precision}
-    compiled = core.compile_model(model, "CPU", settings)
-    request = compiled.create_infer_request()
-    return lambda: request.infer({0: pixels})
+    return openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
 
 
 def timed(run, tiles):
