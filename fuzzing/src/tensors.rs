@@ -4,8 +4,8 @@ use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
-use coverslip_bundle::RowSource;
 use coverslip_bundle::tensors::{Element, Tensor, TensorFile, TensorMap, to_safetensors};
+use coverslip_bundle::{BundleError, RowSource};
 use coverslip_import::Checkpoint;
 use coverslip_testkit::Scratch;
 
@@ -35,12 +35,12 @@ pub(crate) fn safetensors(data: &[u8]) -> bool {
     let scratch = Scratch::new("fuzz");
     let path = scratch.join("model.safetensors");
     fs::write(&path, data).expect("a scratch file");
-    read_all(&path) && taken
+    read_all(&path).is_ok() && taken
 }
 
 /// Reads every tensor of a checkpoint, whole and its first row.
-pub(crate) fn read_all(path: &Path) -> bool {
-    let Ok(file) = Checkpoint::open(path) else { return false };
+pub(crate) fn read_all(path: &Path) -> Result<(), BundleError> {
+    let file = Checkpoint::open(path)?;
     let names: Vec<String> = file.names().map(str::to_owned).collect();
     for name in &names {
         let shape = file.shape(name).expect("a name of its own list");
@@ -50,7 +50,7 @@ pub(crate) fn read_all(path: &Path) -> bool {
         }
         let _ = file.read_rows(name, 0..1);
     }
-    true
+    Ok(())
 }
 
 /// The tensors of a text, one a line: `NAME TYPE SIDE,SIDE [VALUE]`. Without VALUE they differ. A fuzzer finds its way in
