@@ -322,12 +322,12 @@ fn what_says_too_little_is_refused() {
 fn a_bundle_of_patch_tokens_is_refused() {
     let [a, b] = slides();
     let bundle = folder().join("tokens");
-    let tap = |name: &str, pooling| Tap {
+    let tap = |name: &str, pooling, last| Tap {
         name: name.into(),
-        source: TapSource::Block { after_block: 0, final_norm: false },
+        source: TapSource::Block { after_block: usize::from(last), final_norm: last },
         pooling,
     };
-    let taps = vec![tap("early", Pooling::MeanPatchTokens), tap("tokens", Pooling::PatchTokens)];
+    let taps = vec![tap("tokens", Pooling::PatchTokens, false), tap("last", Pooling::ClassToken, true)];
     coverslip_testkit::bundle_of(&bundle, &SyntheticSpec { taps, ..SyntheticSpec::default() });
     let (bundle, out) = (bundle.display().to_string(), folder().join("of-tokens"));
     let scanners = ["--scanner", &format!("a={}", a[0]), &a[1], "--scanner", &format!("b={}", b[0]), &b[1]];
