@@ -139,7 +139,15 @@ fn a_worker_that_breaks_the_protocol_or_panics_costs_no_tile() {
 #[ignore = "run by a_worker_that_breaks_the_protocol_or_panics_costs_no_tile"]
 fn sabotage() {
     let file = std::env::var("COVERSLIP_WORKER_SABOTAGE").unwrap();
-    for (what, reason) in [("garbage", REASON_WORKER_PROTOCOL), ("close", REASON_WORKER_CRASHED)] {
+    let cases = [
+        ("garbage", REASON_WORKER_PROTOCOL),
+        ("close", REASON_WORKER_CRASHED),
+        // On the control connection, while the lanes go on.
+        ("flood", REASON_WORKER_PROTOCOL),
+        ("half a line", REASON_WORKER_HUNG),
+        ("no line", REASON_WORKER_PROTOCOL),
+    ];
+    for (what, reason) in cases {
         let _ = std::fs::create_dir_all(std::path::Path::new(&file).parent().unwrap());
         let runtime = apart(bundle(), |_| ()).expect("a worker");
         survives(&runtime, |_| std::fs::write(&file, what).unwrap(), reason, 1.0);
