@@ -108,7 +108,7 @@ impl Pipe {
         let link = Pipe::adopt(u64::from_le_bytes(link)).map_err(|_| none())?;
         let memory = match u64::from_le_bytes(memory) {
             0 => None,
-            value => Some(Memory(Section::adopt(value).map_err(|_| Malformed("memory is none"))?)),
+            value => Some(Memory::of(Section::adopt(value).map_err(|_| Malformed("memory is none"))?)),
         };
         Ok((kind, Some((link, memory))))
     }

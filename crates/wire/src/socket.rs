@@ -5,11 +5,12 @@
 //! its own, the next file that it opens gets the number: a write to a file is refused here because it is no socket, and
 //! every descriptor's identity is looked at before it is used or closed.
 
-use std::io::{IoSlice, IoSliceMut};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::Instant;
 
+use coverslip_base::own::Own;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{
@@ -20,7 +21,6 @@ use rustix::net::{
 use crate::field::{Malformed, resize};
 use crate::frame::{Announced, HEADER, Kind, header};
 use crate::memory::Memory;
-use crate::own::Own;
 use crate::transport::{Broken, Due, Transport};
 
 /// One end of a connection.
@@ -36,6 +36,11 @@ fn system(errno: Errno) -> Broken {
     }
 }
 
+/// Of a descriptor.
+fn refused(e: io::Error) -> Broken {
+    Broken::System(e.raw_os_error().unwrap_or(0))
+}
+
 /// Pieces of a message that go to the kernel in one call.
 const PIECES: usize = 64;
 
@@ -45,7 +50,7 @@ impl Socket {
     /// # Errors
     /// It is no descriptor.
     pub fn new(descriptor: OwnedFd) -> Result<Socket, Broken> {
-        Ok(Socket(Own::new(descriptor)?))
+        Ok(Socket(Own::new(descriptor).map_err(refused)?))
     }
 
     /// Two ends, neither of which a program inherits that this process starts.
@@ -63,8 +68,7 @@ impl Socket {
     /// # Errors
     /// The system makes no more of them.
     pub fn try_clone(&self) -> Result<Socket, Broken> {
-        let own = self.0.get()?.try_clone_to_owned();
-        Socket::new(own.map_err(|e| Broken::System(e.raw_os_error().unwrap_or(0)))?)
+        Socket::new(self.get()?.try_clone_to_owned().map_err(refused)?)
     }
 
     /// The descriptor, for a program that is started.
@@ -72,7 +76,11 @@ impl Socket {
     /// # Errors
     /// It has been closed by somebody else.
     pub fn into_descriptor(self) -> Result<OwnedFd, Broken> {
-        self.0.take()
+        self.0.take().map_err(refused)
+    }
+
+    fn get(&self) -> Result<BorrowedFd<'_>, Broken> {
+        self.0.get().map_err(refused)
     }
 
     /// Sends a frame without a payload, and the descriptors of another connection and of its memory with it.
@@ -81,8 +89,8 @@ impl Socket {
     /// As [`Transport::send`].
     pub fn send_link(&mut self, kind: Kind, (link, memory): &Passed, due: Due) -> Result<(), Broken> {
         let bytes = header(kind, &[]);
-        let link = link.0.get()?;
-        let pair = [link, memory.as_ref().map_or(Ok(link), |memory| memory.0.get())?];
+        let link = link.get()?;
+        let pair = [link, memory.as_ref().map_or(Ok(link), |memory| memory.0.get()).map_err(refused)?];
         let descriptors = if memory.is_some() { &pair[..] } else { &pair[..1] };
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
         let mut control = SendAncillaryBuffer::new(&mut space);
@@ -106,7 +114,7 @@ impl Socket {
     ) -> Result<(Kind, Option<Passed>), Broken> {
         let (kind, [link, memory]) = self.receive_descriptors(payload, most, due)?;
         let Some(link) = link else { return Ok((kind, None)) };
-        let memory = memory.map(|descriptor| Own::new(descriptor).map(Memory)).transpose()?;
+        let memory = memory.map(|descriptor| Own::new(descriptor).map(Memory::of)).transpose().map_err(refused)?;
         Ok((kind, Some((Socket::new(link)?, memory))))
     }
 
@@ -147,7 +155,7 @@ impl Socket {
     /// As [`Transport::receive`].
     pub fn receive_ready(&mut self, payload: &mut Vec<u8>, most: usize, due: Due) -> Result<Option<Kind>, Broken> {
         let mut first = [0; 1];
-        match recv(self.0.get()?, &mut first, RecvFlags::DONTWAIT | RecvFlags::PEEK) {
+        match recv(self.get()?, &mut first, RecvFlags::DONTWAIT | RecvFlags::PEEK) {
             Ok((_, 0)) => Err(Broken::Ended),
             Ok(_) => self.receive(payload, most, due).map(Some),
             Err(Errno::AGAIN) => Ok(None),
@@ -190,7 +198,7 @@ impl Socket {
         mut call: impl FnMut(BorrowedFd<'_>) -> rustix::io::Result<T>,
     ) -> Result<T, Broken> {
         loop {
-            let own = self.0.get()?;
+            let own = self.get()?;
             match call(own) {
                 Ok(done) => return Ok(done),
                 Err(Errno::INTR) => continue,

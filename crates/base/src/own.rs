@@ -1,64 +1,71 @@
 //! A descriptor of this library's in a process that is not: the host may close it, and open another file under its number.
 
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
 
 use rustix::fs::fstat;
 use rustix::io::Errno;
 
-use crate::transport::Broken;
-
 /// A descriptor, and which file it stands for.
 #[derive(Debug)]
-pub(crate) struct Own {
+pub struct Own {
     /// None once it is given away.
     descriptor: Option<OwnedFd>,
     identity: (u64, u64),
 }
 
-fn identity(descriptor: &OwnedFd) -> Result<(u64, u64), Broken> {
-    let found = fstat(descriptor).map_err(|errno| Broken::System(errno.raw_os_error()))?;
+fn identity(descriptor: &OwnedFd) -> io::Result<(u64, u64)> {
+    let found = fstat(descriptor)?;
     Ok((found.st_dev, found.st_ino))
 }
 
 impl Own {
+    /// Takes what has just been made.
+    ///
     /// # Errors
     /// It is no descriptor.
-    pub(crate) fn new(descriptor: OwnedFd) -> Result<Own, Broken> {
-        let identity = identity(&descriptor)?;
-        Ok(Own { descriptor: Some(descriptor), identity })
+    pub fn new(descriptor: OwnedFd) -> io::Result<Own> {
+        match identity(&descriptor) {
+            Ok(identity) => Ok(Own { descriptor: Some(descriptor), identity }),
+            Err(e) => {
+                // Closed already, and not by us: the number is not ours to close.
+                let _ = descriptor.into_raw_fd();
+                Err(e)
+            }
+        }
     }
 
     /// The descriptor, if it still is this one.
     ///
     /// # Errors
     /// It has been closed by somebody else.
-    pub(crate) fn get(&self) -> Result<BorrowedFd<'_>, Broken> {
-        self.owned().map(AsFd::as_fd)
-    }
-
-    /// As [`Own::get`].
-    pub(crate) fn owned(&self) -> Result<&OwnedFd, Broken> {
-        let closed = || Broken::System(Errno::BADF.raw_os_error());
-        let descriptor = self.descriptor.as_ref().ok_or_else(closed)?;
-        if identity(descriptor)? == self.identity { Ok(descriptor) } else { Err(closed()) }
+    pub fn get(&self) -> io::Result<BorrowedFd<'_>> {
+        match &self.descriptor {
+            Some(descriptor) if identity(descriptor)? == self.identity => Ok(descriptor.as_fd()),
+            _ => Err(Errno::BADF.into()),
+        }
     }
 
     /// Gives it away, if it still is this one.
     ///
     /// # Errors
     /// It has been closed by somebody else.
-    pub(crate) fn take(mut self) -> Result<OwnedFd, Broken> {
+    pub fn take(mut self) -> io::Result<OwnedFd> {
         self.get()?;
-        self.descriptor.take().ok_or(Broken::System(Errno::BADF.raw_os_error()))
+        self.descriptor.take().ok_or_else(|| Errno::BADF.into())
+    }
+
+    /// Lets go of it without closing it.
+    pub(crate) fn let_go(&mut self) {
+        let _ = self.descriptor.take().map(IntoRawFd::into_raw_fd);
     }
 }
 
 impl Drop for Own {
     /// Somebody else's descriptor stays open.
     fn drop(&mut self) {
-        let own = self.get().is_ok();
-        if let Some(descriptor) = self.descriptor.take().filter(|_| !own) {
-            let _ = descriptor.into_raw_fd();
+        if self.get().is_err() {
+            self.let_go();
         }
     }
 }
