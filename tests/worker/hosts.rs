@@ -127,6 +127,34 @@ fn closes_every_descriptor() {
     assert!(files.iter().all(|file| file.metadata().expect("still open").len() == 0));
 }
 
+/// A host without standard streams, as services are started: what its libraries print must not go to the worker.
+#[test]
+fn no_connection_is_a_standard_stream() {
+    child("hosts::has_no_streams", &[]);
+}
+
+#[test]
+#[ignore = "run by no_connection_is_a_standard_stream"]
+fn has_no_streams() {
+    // The other one is the test's.
+    let streams = [0, 2];
+    streams.map(|stream| unsafe { libc::close(stream) });
+    let runtime = apart(bundle(), |_| ()).expect("a worker");
+    let expect_none = || {
+        for stream in streams {
+            let found = std::fs::read_link(format!("/proc/self/fd/{stream}"));
+            assert!(found.is_err(), "{stream}: {found:?}");
+            assert_eq!(unsafe { libc::write(stream, b"a warning\n".as_ptr().cast(), 10) }, -1);
+        }
+    };
+    expect_none();
+    all_done(&runtime);
+    assert_eq!(runtime.stats().worker_restarts, 0);
+    killed_in_the_middle(&runtime);
+    expect_none();
+    runtime.close(10_000).expect("every thread ends");
+}
+
 #[test]
 fn a_worker_has_nothing_of_the_hosts() {
     child("hosts::has_secrets", &[("HOSTS_SECRET", "x"), ("LD_PRELOAD", ""), ("CUDA_CACHE_DISABLE", "1")]);

@@ -1,10 +1,13 @@
 //! A descriptor of this library's in a process that is not: the host may close it, and open another file under its number.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 
 use rustix::fs::fstat;
-use rustix::io::Errno;
+use rustix::io::{Errno, fcntl_dupfd_cloexec};
+
+/// Numbers below are the standard streams', also where a host has closed them: what its libraries print goes there.
+const STREAMS: RawFd = 3;
 
 /// A descriptor, and which file it stands for.
 #[derive(Debug)]
@@ -20,19 +23,26 @@ fn identity(descriptor: &OwnedFd) -> io::Result<(u64, u64)> {
 }
 
 impl Own {
-    /// Takes what has just been made.
+    /// Takes what has just been made, under a number that is no standard stream's.
     ///
     /// # Errors
-    /// It is no descriptor.
+    /// It is no descriptor, or the system has no other number for it.
     pub fn new(descriptor: OwnedFd) -> io::Result<Own> {
-        match identity(&descriptor) {
-            Ok(identity) => Ok(Own { descriptor: Some(descriptor), identity }),
+        let identity = match identity(&descriptor) {
+            Ok(identity) => identity,
             Err(e) => {
                 // Closed already, and not by us: the number is not ours to close.
                 let _ = descriptor.into_raw_fd();
-                Err(e)
+                return Err(e);
             }
+        };
+        let number = descriptor.as_raw_fd();
+        let own = Own { descriptor: Some(descriptor), identity };
+        if number >= STREAMS {
+            return Ok(own);
         }
+        let higher = fcntl_dupfd_cloexec(own.get()?, STREAMS)?;
+        Ok(Own { descriptor: Some(higher), identity })
     }
 
     /// The descriptor, if it still is this one.
@@ -72,8 +82,6 @@ impl Drop for Own {
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::AsRawFd;
-
     use super::*;
 
     fn of(path: &str) -> OwnedFd {
