@@ -8,7 +8,7 @@ use std::time::Duration;
 use coverslip_plugin_abi::*;
 
 use crate::support::host::{Picture, TestRuntime};
-use crate::system::{is_alive, send};
+use crate::system::{held, is_alive, send};
 use crate::{TILES, apart, bundle, by_column, child, folder, played, row, wait_until};
 
 fn all_done(runtime: &TestRuntime) {
@@ -125,6 +125,31 @@ fn closes_every_descriptor() {
         }
     }
     assert!(files.iter().all(|file| file.metadata().expect("still open").len() == 0));
+}
+
+/// As when the host's own files, or cameras, have taken what the system gives to a process.
+#[test]
+fn a_host_without_a_free_descriptor_buries_its_worker() {
+    child("hosts::has_no_free_descriptor", &[]);
+}
+
+#[test]
+#[ignore = "run by a_host_without_a_free_descriptor_buries_its_worker"]
+fn has_no_free_descriptor() {
+    let runtime = apart(bundle(), |_| ()).expect("a worker");
+    all_done(&runtime);
+    let process = runtime.info().worker_process_id;
+    send(process, libc::SIGSTOP);
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    let set = |limit: &libc::rlimit| assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, limit) }, 0);
+    assert_eq!(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) }, 0);
+    set(&libc::rlimit { rlim_cur: 3, ..limit });
+    assert!(std::fs::File::open("/dev/null").is_err());
+    let closed = runtime.close(200);
+    set(&limit);
+    closed.expect("the worker is killed");
+    wait_until("the end of the worker", || !is_alive(process));
+    assert_eq!(held().0.children, 0, "and reaped");
 }
 
 /// A host without standard streams, as services are started: what its libraries print must not go to the worker.
