@@ -9,13 +9,13 @@ use coverslip_plugin_abi as abi;
 use coverslip_wire::batch::read_ready;
 use coverslip_wire::control::{Opened, read_loss};
 use coverslip_wire::frame::{CONTROL_BUDGET, Kind};
-use coverslip_wire::{Broken, Due, Transport};
+use coverslip_wire::{Broken, Due, Passed, Transport};
 
 use super::control::{Control, REST, SILENCE, SOON, within};
 use super::crashes::{Crashes, MOST};
 use super::loss::{self, may_have_ended, with_end};
 use super::order::Order;
-use super::process::{Ended, Environment, Process, closed, environment};
+use super::process::{Ended, Environment, Process, environment, unconnected};
 use super::way::Way;
 use crate::restarts::Restarted;
 
@@ -217,12 +217,10 @@ impl Post {
     pub(super) fn connect(&self) -> Result<Way, Trouble> {
         let mut state = self.lock();
         self.man(&mut state)?;
+        let (mut way, theirs) = self.way(&mut state)?;
         let number = state.number;
-        let died = |broken| Trouble::Died(number, loss::broken(broken, "took a lane"));
-        let none = || Trouble::Batch(closed());
-        let bytes = state.about.max_batch.saturating_mul(self.order.shape.tile);
-        let (mut way, theirs) = Way::new(number, bytes, &self.order.log).map_err(|_| none())?;
-        let Worker { process, control } = state.worker.as_mut().ok_or_else(none)?;
+        let died = |e| Trouble::Died(number, loss::broken(e, "took a lane"));
+        let Some(Worker { process, control }) = &mut state.worker else { return Err(Trouble::Lost(self.closing())) };
         process.pass(&mut control.link, &theirs, within(SOON)).map_err(died)?;
         drop(state);
         // The worker's end is the worker's alone: its end must end the wait.
@@ -238,6 +236,35 @@ impl Post {
             (Kind::Failed, Ok(loss)) => Err(Trouble::Batch(loss.error)),
             (Kind::Lost, Ok(loss)) => Err(Trouble::Died(number, loss)),
             _ => Err(died(Broken::System(0))),
+        }
+    }
+
+    /// A way to the worker of now, and what it is given of it. What the system does not have it may have in a moment.
+    fn way(&self, state: &mut State) -> Result<(Way, Passed), Trouble> {
+        let bytes = state.about.max_batch.saturating_mul(self.order.shape.tile);
+        let mut start = 1;
+        loop {
+            let error = match Way::new(state.number, bytes, &self.order.log) {
+                Ok(made) => return Ok(made),
+                Err(broken) => unconnected(&broken),
+            };
+            if start == STARTS || self.is_ended() {
+                let loss = Loss { reason: abi::REASON_NO_WORKER, error };
+                self.give_up(state, loss.clone());
+                return Err(Trouble::Lost(loss));
+            }
+            self.order.log.write(abi::LOG_WARN, format_args!("{} ({start} of {STARTS})", error.text()));
+            self.rest(PAUSE * start);
+            start += 1;
+        }
+    }
+
+    /// No worker is started any more.
+    fn give_up(&self, state: &mut State, loss: Loss) {
+        state.lost = Some(loss);
+        self.set_process_number(0);
+        if let Some(worker) = state.worker.take() {
+            bury(worker.process, &mut state.unburied);
         }
     }
 
@@ -362,11 +389,7 @@ impl Post {
             "the worker ended {MOST} times within a minute, the last time so: {}",
             last.error.text()
         );
-        state.lost = Some(Loss { reason: last.reason, error });
-        self.set_process_number(0);
-        if let Some(worker) = state.worker.take() {
-            bury(worker.process, &mut state.unburied);
-        }
+        self.give_up(&mut state, Loss { reason: last.reason, error });
     }
 
     /// A batch ran.

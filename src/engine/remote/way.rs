@@ -3,6 +3,7 @@
 
 use std::fmt::Arguments;
 
+use coverslip_base::fault;
 use coverslip_base::log::Log;
 use coverslip_base::memory::reserve;
 use coverslip_base::shared::Outgoing;
@@ -10,6 +11,9 @@ use coverslip_plugin_abi::{LOG_INFO, LOG_WARN};
 use coverslip_wire::batch::write_shared;
 use coverslip_wire::frame::Kind;
 use coverslip_wire::{Broken, Due, Link, Memory, Passed, Transport};
+
+/// As the system says that there are no more descriptors (EMFILE).
+const TOO_MANY: i32 = 24;
 
 pub(super) struct Way {
     link: Link,
@@ -25,6 +29,9 @@ impl Way {
     /// # Errors
     /// The system makes no more connections.
     pub(super) fn new(worker: u64, bytes: usize, log: &Log) -> Result<(Way, Passed), Broken> {
+        if fault::point("a lane's connection") {
+            return Err(Broken::System(TOO_MANY));
+        }
         let (link, theirs) = Link::pair()?;
         let made = Memory::new(bytes).map_err(|e| match e.raw_os_error() {
             // The text of a code would be allocated.

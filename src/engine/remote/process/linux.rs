@@ -150,7 +150,7 @@ fn how(status: ExitStatus) -> Option<Ended> {
 pub(in crate::engine::remote) const AGAINST_FAILURE: &str = "a program may close only its own descriptors";
 
 /// The host has closed a descriptor of the library's.
-pub(in crate::engine::remote) fn closed() -> Error {
+fn closed() -> Error {
     error!(ENGINE_UNAVAILABLE, "a descriptor of the library's was closed by somebody else: close only your own")
 }
 

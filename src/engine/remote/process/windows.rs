@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use coverslip_base::error::{Error, Result, error};
+use coverslip_base::error::Result;
 use coverslip_base::fault;
 use coverslip_base::memory::with_room;
 use coverslip_base::windows::process::{Child, Start};
@@ -76,11 +76,6 @@ impl Process {
 
 /// What helps where a connection fails: others cannot close it, so the system has no memory or handles left.
 pub(in crate::engine::remote) const AGAINST_FAILURE: &str = "close programs and handles that are not needed";
-
-/// No handle for a lane can be had.
-pub(in crate::engine::remote) fn closed() -> Error {
-    error!(ENGINE_UNAVAILABLE, "the system makes no more connections to the worker: close handles that are not needed")
-}
 
 #[cfg(test)]
 mod tests {
