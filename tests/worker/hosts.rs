@@ -5,6 +5,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use coverslip::fault::{Fault, arm, disarm};
 use coverslip_plugin_abi::*;
 
 use crate::support::host::{Picture, TestRuntime};
@@ -150,6 +151,31 @@ fn has_no_free_descriptor() {
     closed.expect("the worker is killed");
     wait_until("the end of the worker", || !is_alive(process));
     assert_eq!(held().0.children, 0, "and reaped");
+}
+
+/// A child that does not exec has copies of the connections.
+#[test]
+fn a_worker_ends_by_itself_whatever_children_the_host_has() {
+    child("hosts::has_a_child", &[]);
+}
+
+#[test]
+#[ignore = "run by a_worker_ends_by_itself_whatever_children_the_host_has"]
+fn has_a_child() {
+    let runtime = apart(bundle(), |_| ()).expect("a worker");
+    all_done(&runtime);
+    let process = runtime.info().worker_process_id;
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        // Not the pipes of the test.
+        unsafe { (libc::close(1), libc::close(2), libc::sleep(60), libc::_exit(0)) };
+    }
+    // Who is killed does not keep what its engine has compiled.
+    arm("kill a worker", Fault::Fail, usize::MAX);
+    runtime.close(20_000).expect("every thread ends");
+    assert!(!is_alive(process), "it has ended, and nobody has killed it");
+    disarm();
+    unsafe { (libc::kill(child, libc::SIGKILL), libc::waitpid(child, std::ptr::null_mut(), 0)) };
 }
 
 /// A host without standard streams, as services are started: what its libraries print must not go to the worker.

@@ -15,7 +15,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
-    SendFlags, SocketFlags, SocketType, recv, recvmsg, sendmsg, socketpair,
+    SendFlags, Shutdown, SocketFlags, SocketType, recv, recvmsg, sendmsg, shutdown, socketpair,
 };
 
 use crate::field::{Malformed, resize};
@@ -77,6 +77,12 @@ impl Socket {
     /// It has been closed by somebody else.
     pub fn into_descriptor(self) -> Result<OwnedFd, Broken> {
         self.0.take().map_err(refused)
+    }
+
+    /// Ends the connection, whoever has a copy of this end: a child that the host has forked may.
+    pub fn hang_up(&mut self) {
+        // An error: it is ended already, or nobody's.
+        let _ = self.get().map(|own| shutdown(own, Shutdown::Both));
     }
 
     fn get(&self) -> Result<BorrowedFd<'_>, Broken> {
@@ -306,6 +312,16 @@ mod tests {
         drop(there);
         assert!(matches!(here.receive(&mut payload, 9, due(5)), Err(Broken::Ended)));
         assert!(matches!(here.send(Kind::Close, &[], due(5)), Err(Broken::Ended)), "and no signal");
+    }
+
+    #[test]
+    fn who_hangs_up_ends_the_connection_whoever_has_a_copy_of_the_end() {
+        let (mut here, mut there) = pair();
+        let copy = here.try_clone().unwrap();
+        here.hang_up();
+        drop(here);
+        assert!(matches!(there.receive(&mut Vec::new(), 9, due(60_000)), Err(Broken::Ended)));
+        drop(copy);
     }
 
     #[test]

@@ -72,6 +72,14 @@ impl Way {
     }
 }
 
+/// The worker's lane ends with this one, also where a child that the host has forked has a copy of this end.
+#[cfg(target_os = "linux")]
+impl Drop for Way {
+    fn drop(&mut self) {
+        self.link.hang_up();
+    }
+}
+
 fn without_memory(log: &Log, why: Arguments<'_>) {
     log.write(LOG_WARN, format_args!("a lane's tiles go to the worker over its connection, not through memory: {why}"));
 }
