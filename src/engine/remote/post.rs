@@ -222,6 +222,7 @@ impl Post {
         let died = |e| Trouble::Died(number, loss::broken(e, "took a lane"));
         let Some(Worker { process, control }) = &mut state.worker else { return Err(Trouble::Lost(self.closing())) };
         process.pass(&mut control.link, &theirs, within(SOON)).map_err(died)?;
+        process.watch(&mut way.link);
         drop(state);
         // The worker's end is the worker's alone: its end must end the wait.
         drop(theirs);

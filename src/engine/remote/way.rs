@@ -16,7 +16,7 @@ use coverslip_wire::{Broken, Due, Link, Memory, Passed, Transport};
 const TOO_MANY: i32 = 24;
 
 pub(super) struct Way {
-    link: Link,
+    pub(super) link: Link,
     /// No other worker has it: one that is left behind sees nothing of what comes later.
     memory: Option<Outgoing>,
     /// The worker's number.
@@ -29,16 +29,17 @@ impl Way {
     /// # Errors
     /// The system makes no more connections.
     pub(super) fn new(worker: u64, bytes: usize, log: &Log) -> Result<(Way, Passed), Broken> {
-        if fault::point("a lane's connection") {
-            return Err(Broken::System(TOO_MANY));
-        }
-        let (link, theirs) = Link::pair()?;
         let made = Memory::new(bytes).map_err(|e| match e.raw_os_error() {
             // The text of a code would be allocated.
             Some(code) => without_memory(log, format_args!("the system's error {code}")),
             None => without_memory(log, format_args!("{}", e.kind())),
         });
         let (memory, passed) = made.ok().unzip();
+        if fault::point("a lane's connection") {
+            return Err(Broken::System(TOO_MANY));
+        }
+        // After the memory, which takes its time: a child that the host forks from here on has a copy of the worker's end.
+        let (link, theirs) = Link::pair()?;
         Ok((Way { link, memory, worker }, (theirs, passed)))
     }
 

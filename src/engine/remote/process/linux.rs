@@ -41,7 +41,7 @@ impl Process {
     /// Starts the program. Its standard input is its end of the control connection, whose other end is returned; it has
     /// nothing else of this process's but this environment.
     pub(in crate::engine::remote) fn start(program: &Path, environment: &Environment) -> Result<(Process, Link)> {
-        let (control, theirs) = Link::pair().map_err(|broken| unconnected(&broken))?;
+        let (mut control, theirs) = Link::pair().map_err(|broken| unconnected(&broken))?;
         let theirs = theirs.into_descriptor().map_err(|_| closed())?;
         let child = with_room("a worker", SPAWN_BYTES, || {
             let mut command = Command::new(program);
@@ -56,7 +56,16 @@ impl Process {
             Ok(running) => Handle::Descriptor(running),
             Err(_) => Handle::Number(Mutex::new(child)),
         };
-        Ok((Process { number, handle, ended: Mutex::default() }, control))
+        let process = Process { number, handle, ended: Mutex::default() };
+        process.watch(&mut control);
+        Ok((process, control))
+    }
+
+    /// From now on its end is this connection's, whoever has a copy of its end.
+    pub(in crate::engine::remote) fn watch(&self, link: &mut Link) {
+        if let Handle::Descriptor(running) = &self.handle {
+            link.watch(running.clone());
+        }
     }
 
     /// Gives the worker a lane's connection, and its memory.

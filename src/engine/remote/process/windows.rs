@@ -36,8 +36,14 @@ impl Process {
             Start { program, first: HANDLES, environment, ends: &ends, jobless }.start()
         })?;
         let child = child.map_err(|e| refused(program, &e))?;
-        control.watch(child.running().clone());
-        Ok((Process { child, _leash: leash }, control))
+        let process = Process { child, _leash: leash };
+        process.watch(&mut control);
+        Ok((process, control))
+    }
+
+    /// From now on its end is this connection's, whoever has a handle of its end.
+    pub(in crate::engine::remote) fn watch(&self, link: &mut Link) {
+        link.watch(self.child.running().clone());
     }
 
     pub(in crate::engine::remote) fn number(&self) -> u32 {
