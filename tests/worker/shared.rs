@@ -7,7 +7,7 @@ use coverslip_plugin_abi::*;
 use crate::support::host::{Picture, lines, listen, open};
 use crate::{CONNECTION_ALONE, SIDE, TILES, apart, bundle, child, expect_same, played};
 
-const THROUGH_MEMORY: &str = "go to the worker through shared memory";
+pub(crate) const THROUGH_MEMORY: &str = "go to the worker through shared memory";
 const OVER_THE_CONNECTION: &str = "over its connection, not through memory";
 
 fn picture() -> Picture {
