@@ -1,7 +1,7 @@
 //! A memfd of Linux's: memory that another process can map.
 //!
-//! It has all its pages from the beginning, and a size that nobody can change, so that no access to it raises SIGBUS. Only
-//! the mapping of its maker can be written through: who gets the descriptor cannot make another one that can.
+//! It has all its pages from the beginning, and a size that nobody can change: whatever another process does, no access to it
+//! raises SIGBUS. Only the mapping of its maker can be written through: who gets the descriptor cannot make another one that can.
 
 #![allow(unsafe_code)]
 
@@ -44,7 +44,7 @@ fn create() -> io::Result<Own> {
 
 /// Gives it pages, maps them, and closes both to everybody else.
 fn furnish(own: Own, bytes: usize) -> io::Result<(Mapping, Own)> {
-    // Takes the pages: what there is not is refused here, and not by a signal at a write.
+    // Takes the pages: what the system refuses it refuses here, and not by a signal at a write. A cgroup does not refuse.
     let place = own.get()?;
     retry_on_intr(|| fallocate(place, FallocateFlags::empty(), 0, bytes as u64))?;
     let mapping = Mapping::new(own.get()?, bytes, ProtFlags::READ | ProtFlags::WRITE)?;
