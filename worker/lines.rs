@@ -38,8 +38,9 @@ impl Speaker {
 
     /// Writes what may be no frame.
     #[cfg(debug_assertions)]
-    pub(crate) fn say_raw(&self, bytes: &[u8]) -> Result<(), Broken> {
-        self.control.lock().unwrap_or_else(PoisonError::into_inner).send_raw(bytes, None)
+    pub(crate) fn say_raw(&self, bytes: &[u8], patience: Duration) -> Result<(), Broken> {
+        let mut control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
+        control.send_raw(bytes, Some(Instant::now() + patience))
     }
 
     /// The host has read what there was.

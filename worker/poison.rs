@@ -4,7 +4,7 @@
 
 use std::cell::Cell;
 use std::path::Path;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use coverslip_plugin_abi::LOG_INFO;
@@ -36,7 +36,7 @@ pub(crate) fn panic_if_asked() {
 }
 
 /// Does what one of the tiles does, or what the file says. True: the connection has been made useless.
-pub(crate) fn taste(tiles: &[&[u8]], link: &mut Link, speaker: &Arc<Speaker>) -> bool {
+pub(crate) fn taste(tiles: &[&[u8]], link: &mut Link, speaker: &Speaker) -> bool {
     let of = |tile: &&[u8]| POISONS.iter().find(|(color, _)| tile.starts_with(color)).map(|(_, effect)| effect.clone());
     match tiles.iter().find_map(of).or_else(sabotage).as_deref() {
         None => return false,
@@ -49,17 +49,19 @@ pub(crate) fn taste(tiles: &[&[u8]], link: &mut Link, speaker: &Arc<Speaker>) ->
             let _ = link.send_raw(&[0xa5; 4096], None);
             return true;
         }
-        Some("flood") => flood(speaker.clone()),
-        Some("half a line") => drop(speaker.say_raw(&header(Kind::Log, &[])[..7])),
+        Some("flood") => flood(speaker),
+        Some("half a line") => drop(speaker.say_raw(&header(Kind::Log, &[])[..7], Duration::ZERO)),
         Some("no line") => drop(speaker.say(Kind::Progress, &Progress { stage: 1, part: 0.5 }.write())),
         Some(_) => std::process::abort(),
     }
     false
 }
 
-/// Says lines for as long as somebody hears them, whatever the lanes do.
-fn flood(speaker: Arc<Speaker>) {
-    std::thread::spawn(move || while speaker.say(Kind::Log, &LogLine::write(LOG_INFO, b"and another line")).is_ok() {});
+/// Says lines until the connection holds no more, as one does that never stops.
+fn flood(speaker: &Speaker) {
+    let line = LogLine::write(LOG_INFO, b"and another line");
+    let frame = [&header(Kind::Log, &[&line])[..], &line].concat();
+    while speaker.say_raw(&frame, Duration::from_millis(100)).is_ok() {}
 }
 
 /// As a driver with a defect ends. The signal may reach another thread first.

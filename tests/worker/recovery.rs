@@ -141,16 +141,16 @@ fn a_worker_that_breaks_the_protocol_or_panics_costs_no_tile() {
 fn sabotage() {
     let file = std::env::var("COVERSLIP_WORKER_SABOTAGE").unwrap();
     let cases = [
-        ("garbage", REASON_WORKER_PROTOCOL),
-        ("close", REASON_WORKER_CRASHED),
-        // On the control connection, while the lanes go on.
-        ("flood", REASON_WORKER_PROTOCOL),
-        ("half a line", REASON_WORKER_HUNG),
-        ("no line", REASON_WORKER_PROTOCOL),
+        ("garbage", REASON_WORKER_PROTOCOL, 2),
+        ("close", REASON_WORKER_CRASHED, 2),
+        // On the control connection, while the lanes go on. A flood is one where nobody else hears it meanwhile.
+        ("flood", REASON_WORKER_PROTOCOL, 1),
+        ("half a line", REASON_WORKER_HUNG, 2),
+        ("no line", REASON_WORKER_PROTOCOL, 2),
     ];
-    for (what, reason) in cases {
+    for (what, reason, lanes) in cases {
         let _ = std::fs::create_dir_all(std::path::Path::new(&file).parent().unwrap());
-        let runtime = apart(bundle(), |_| ()).expect("a worker");
+        let runtime = apart(bundle(), |desc| desc.max_threads = lanes).expect("a worker");
         survives(&runtime, |_| std::fs::write(&file, what).unwrap(), reason, 1.0);
     }
     // A defect that the worker catches is a batch's failure, as in this process.
