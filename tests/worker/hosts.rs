@@ -8,8 +8,8 @@ use std::time::Duration;
 use coverslip::fault::{Fault, arm, disarm};
 use coverslip_plugin_abi::*;
 
-use crate::support::host::{Picture, TestRuntime};
-use crate::system::{held, is_alive, send};
+use crate::support::host::{Picture, TestRuntime, lines, listen};
+use crate::system::{held, is_alive, send, stop};
 use crate::{TILES, apart, bundle, by_column, child, folder, played, row, wait_until};
 
 fn all_done(runtime: &TestRuntime) {
@@ -140,7 +140,7 @@ fn has_no_free_descriptor() {
     let runtime = apart(bundle(), |_| ()).expect("a worker");
     all_done(&runtime);
     let process = runtime.info().worker_process_id;
-    send(process, libc::SIGSTOP);
+    stop(process);
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     let set = |limit: &libc::rlimit| assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, limit) }, 0);
     assert_eq!(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) }, 0);
@@ -162,20 +162,43 @@ fn a_worker_ends_by_itself_whatever_children_the_host_has() {
 #[test]
 #[ignore = "run by a_worker_ends_by_itself_whatever_children_the_host_has"]
 fn has_a_child() {
-    let runtime = apart(bundle(), |_| ()).expect("a worker");
+    listen();
+    let runtime = apart(bundle(), |desc| desc.worker_timeout_ms = 2_000).expect("a worker");
     all_done(&runtime);
-    let process = runtime.info().worker_process_id;
+    let mut children = vec![sleeping_child()];
+    // Who is killed does not keep what its engine has compiled.
+    arm("kill a worker", Fault::Fail, usize::MAX);
+    // One that is left behind, and goes on later.
+    let first = runtime.info().worker_process_id;
+    stop(first);
+    all_done(&runtime);
+    send(first, libc::SIGCONT);
+    wait_until("the end of the first worker", || !is_alive(first));
+    let second = runtime.info().worker_process_id;
+    assert!(second != 0 && second != first);
+    children.push(sleeping_child());
+    runtime.close(20_000).expect("every thread ends");
+    let lines = lines();
+    assert!(!is_alive(second) && !lines.iter().any(|(_, line)| line.contains("is killed")), "{lines:?}");
+    disarm();
+    for child in children {
+        unsafe { (libc::kill(child, libc::SIGKILL), libc::waitpid(child, std::ptr::null_mut(), 0)) };
+    }
+}
+
+/// A child of this process's, for longer than any test waits.
+fn sleeping_child() -> i32 {
     let child = unsafe { libc::fork() };
     if child == 0 {
         // Not the pipes of the test.
-        unsafe { (libc::close(1), libc::close(2), libc::sleep(60), libc::_exit(0)) };
+        unsafe {
+            libc::close(1);
+            libc::close(2);
+            libc::sleep(150);
+            libc::_exit(0)
+        }
     }
-    // Who is killed does not keep what its engine has compiled.
-    arm("kill a worker", Fault::Fail, usize::MAX);
-    runtime.close(20_000).expect("every thread ends");
-    assert!(!is_alive(process), "it has ended, and nobody has killed it");
-    disarm();
-    unsafe { (libc::kill(child, libc::SIGKILL), libc::waitpid(child, std::ptr::null_mut(), 0)) };
+    child
 }
 
 /// A host without standard streams, as services are started: what its libraries print must not go to the worker.
@@ -189,7 +212,9 @@ fn no_connection_is_a_standard_stream() {
 fn has_no_streams() {
     // The other one is the test's.
     let streams = [0, 2];
-    streams.map(|stream| unsafe { libc::close(stream) });
+    for stream in streams {
+        unsafe { libc::close(stream) };
+    }
     let runtime = apart(bundle(), |_| ()).expect("a worker");
     let expect_none = || {
         for stream in streams {

@@ -235,7 +235,8 @@ impl Socket {
                 tv_nsec: left.subsec_nanos().into(),
             });
             let other = self.other.as_ref().and_then(Running::watched);
-            let ends = PollFd::from_borrowed_fd(other.unwrap_or(own), if other.is_some() { PollFlags::IN } else { event });
+            let ends =
+                PollFd::from_borrowed_fd(other.unwrap_or(own), if other.is_some() { PollFlags::IN } else { event });
             let mut events = [PollFd::from_borrowed_fd(own, event), ends];
             match poll(&mut events, timeout.as_ref()) {
                 Ok(_) => over = other.is_some() && !events[1].revents().is_empty(),

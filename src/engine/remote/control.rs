@@ -130,6 +130,14 @@ impl Control {
     }
 }
 
+/// A worker that was left behind ends when it goes on, also where a child that the host has forked has a copy of this end.
+#[cfg(target_os = "linux")]
+impl Drop for Control {
+    fn drop(&mut self) {
+        self.link.hang_up();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::ffi::CStr;
@@ -206,6 +214,17 @@ mod tests {
             assert_eq!(found.map(|_| ()).unwrap_err().reason, abi::REASON_WORKER_HUNG);
             drop(control);
         });
+    }
+
+    #[test]
+    fn an_opening_ends_however_much_has_been_said() {
+        let (mut control, mut there, _) = connected();
+        let progress = Progress { stage: 1, part: 0.5 }.write();
+        (0..50).for_each(|_| there.send(Kind::Progress, &[&progress], within(SOON)).unwrap());
+        drop(there);
+        // What is there to be read is read without a look at the clock.
+        let found = control.await_opened(None, within(Duration::ZERO), &|_, _| Ok(()));
+        assert_eq!(found.map(|_| ()).unwrap_err().reason, abi::REASON_WORKER_HUNG);
     }
 
     #[test]

@@ -137,12 +137,7 @@ impl Post {
     }
 
     /// Starts a worker, which opens the engine until it is due.
-    fn start(
-        &self,
-        unburied: &mut Vec<Arc<Process>>,
-        due: Due,
-        tell: &Tell<'_>,
-    ) -> Result<(Worker, Opened), Loss> {
+    fn start(&self, unburied: &mut Vec<Arc<Process>>, due: Due, tell: &Tell<'_>) -> Result<(Worker, Opened), Loss> {
         let no_worker = |error| Loss { reason: abi::REASON_NO_WORKER, error };
         let (process, link) = Process::start(&self.order.program, &self.environment).map_err(no_worker)?;
         let process = Arc::new(process);
@@ -202,6 +197,10 @@ impl Post {
             let asked = worker.control.link.send(Kind::Close, &[], within(SOON));
             let farewell = Duration::from_millis(self.farewell.load(Ordering::Relaxed));
             if asked.is_err() || !worker.process.ended_within(farewell) {
+                self.order.log.write(
+                    abi::LOG_WARN,
+                    format_args!("the worker does not end, and is killed: what its engine has compiled may be lost"),
+                );
                 bury(worker.process, &mut state.unburied);
             }
         }
