@@ -43,13 +43,13 @@ const IMPORTED: [&str; 6] = ["write", "rename", "copy", "hard_link", "read", "re
 
 /// Files that may, and why.
 const MAY_WRITE: [(&str, &str); 2] = [
-    ("src/engine/remote/process/linux.rs", "a socket for the worker, no file"),
+    ("crates/base/src/pidfd.rs", "a socket for the worker, no file"),
     ("worker/inherited/linux.rs", "a file of the kernel's: /proc/self/oom_score_adj"),
 ];
 const MAY_READ: [(&str, &str); 3] = [
     ("crates/standin/src/maps.rs", "a file of the kernel's: /proc/self/maps"),
     ("lab/src/bundle/memory.rs", "a file of the kernel's: /proc/meminfo"),
-    ("src/engine/remote/process/linux.rs", "a file of the kernel's: /proc/self/fdinfo"),
+    ("crates/base/src/pidfd.rs", "a file of the kernel's: /proc/self/fdinfo"),
 ];
 
 /// The ways of `ways` that `code` uses.
