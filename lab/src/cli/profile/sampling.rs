@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::super::options::{EngineArgs, checked_mpp};
 use super::super::trust::TrustArgs;
+use super::super::wrong_option::WrongOption;
 use crate::host::Setup;
 use crate::profile::Sampling;
 
@@ -47,7 +48,7 @@ impl SamplingArgs {
         })
     }
 
-    pub(super) fn sampling(&self) -> Result<Sampling, String> {
+    pub(super) fn sampling(&self) -> Result<Sampling, WrongOption> {
         let mpp = checked_mpp(self.mpp)?;
         Ok(Sampling { mpp, tiles_per_slide: self.tiles_per_slide as usize, seed: self.seed })
     }
