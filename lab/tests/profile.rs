@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use coverslip_bundle::synthetic::SyntheticSpec;
 use coverslip_bundle::{Pooling, Tap, TapSource};
-use coverslip_testkit::{Scratch, Signer};
+use coverslip_testkit::{Scratch, Signer, note};
 use image::{Rgb, RgbImage};
 use serde_json::Value;
 
@@ -209,7 +209,7 @@ fn it_is_calibrated_at_the_precision_that_is_asked_for() {
         build("half", &[("lab-a", &slides()[0])], &[&["--single", "--skip-unstable"], &half[..]].concat());
     if !output.status.success() {
         assert!(said(&output).contains("cpu_precision"), "{}", said(&output));
-        return println!("skipped: this processor has no quick half precision: {}", said(&output));
+        return note(&format!("skipped: this processor has no quick half precision: {}", said(&output)));
     }
     let manifest: Value = serde_json::from_slice(&fs::read(Path::new(&out).join("profile.json")).unwrap()).unwrap();
     let precision = manifest["provenance"]["precision"].as_str().unwrap();

@@ -140,7 +140,7 @@ mod tests {
     fn columns_and_rows_are_told_by_their_marks() {
         for (names, marks) in [
             (["x9_y3", "x10_y3", "x10_y5"], "x and y"),
-            (["a 20x_X_9_Y_3", "a 20x_X_10_Y_3", "a 20x_X_10_Y_5"], "x and y"),
+            (["a 20x_7_X_9_Y_3", "a 20x_7_X_10_Y_3", "a 20x_7_X_10_Y_5"], "x and y"),
             (["s7-r3c9", "s7-r3c10", "s7-r5c10"], "c and r"),
             (["Row3_Col9", "row3_col10", "row5_col10"], "col and row"),
             (["s [x=4608,y=768,w=512,h=256]", "s [x=5120,y=768,w=17,h=256]", "s [x=5120,y=1280,w=17,h=9]"], "x and y"),
