@@ -73,14 +73,14 @@ fn a_graph_has_known_operators_at_its_own_precision() {
         let fixture = Fixture::with(&spec).open().unwrap();
         for precision in all {
             let graph = fixture.compose_at(precision).unwrap();
-            let size = check_onnx(&graph.onnx, precision).unwrap();
+            let size = check_onnx(&graph.onnx, precision.data_type()).unwrap();
             assert!(size.nodes > 50 && size.constants > 20, "{size:?}");
         }
         // What the engine of imported graphs does not compute, and what another precision does not have.
         for ((precision, narrow), (other, _)) in NARROW.into_iter().zip(NARROW.into_iter().rev()) {
             let graph = fixture.compose_at(precision).unwrap();
             for stated in [Precision::Float32, other] {
-                let refused = check_onnx(&graph.onnx, stated).unwrap_err();
+                let refused = check_onnx(&graph.onnx, stated.data_type()).unwrap_err();
                 assert_eq!(refused.kind(), BundleErrorKind::Unsupported);
                 assert!(refused.to_string().contains(&format!("Cast to ONNX type {narrow}")), "{refused}");
             }
