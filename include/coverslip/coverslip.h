@@ -431,7 +431,8 @@ extern "C" {
                                                        optical density */
 #define COVERSLIP_FLAG_NOVEL 0x080u               /**< score 7: embedding far from the scanner's tissue: its distance
                                                        above the median of the calibration tiles', in their standard
-                                                       deviations; with a profile of 0.1 the distance itself */
+                                                       deviations; with a profile of the format
+                                                       coverslip.profile/1 the distance itself */
 #define COVERSLIP_FLAG_SCANNER_SHIFT 0x100u       /**< score 8: embedding displaced in the directions of scanners,
                                                        standard deviations */
 #define COVERSLIP_FLAG_SCANNER_FEATURES 0x200u    /**< score 9: share of activation on other scanners' features, 0..1 */
@@ -480,7 +481,7 @@ extern "C" {
 #define COVERSLIP_SCANNER_MISMATCHES 2 /**< It does not; the alert was raised. */
 
 /** coverslip_slide_summary.novelty_verdict: NOVEL for the slide as a whole. 1.1 */
-#define COVERSLIP_NOVELTY_UNKNOWN 0 /**< As COVERSLIP_SCANNER_UNKNOWN, or a profile of 0.1. */
+#define COVERSLIP_NOVELTY_UNKNOWN 0 /**< As COVERSLIP_SCANNER_UNKNOWN, or a profile of the format coverslip.profile/1. */
 #define COVERSLIP_NOVELTY_KNOWN 1   /**< The slide looks like slides of at least one scanner of the profile. */
 #define COVERSLIP_NOVELTY_NONE 2    /**< It looks like those of none of them. */
 
@@ -650,7 +651,8 @@ typedef struct coverslip_runtime_info {
 typedef struct coverslip_feature_info {
     uint32_t struct_size;
     uint32_t index;
-    double correlation;  /**< Pearson's r with the counts of the cell type; NaN: not measured. */
+    double correlation;  /**< Pearson's r with the counts of the cell type; of a label by `coverslip bundle label --counts`
+                              with the tile's colour held fixed; NaN: not measured. */
     uint64_t tiles;      /**< Tiles on which r was measured; 0: not measured. */
     char label[128];     /**< Empty: not labelled. In a pruned SAE without labels: the original number. */
     char cell_type[64];  /**< The cells whose counts it follows; empty: not measured. */

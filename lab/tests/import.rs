@@ -187,6 +187,23 @@ fn a_fixed_batch_runs_one_tile_at_a_time() {
     assert!(text(&exported).contains("every value is made once"), "{}", text(&exported));
 }
 
+/// A graph below float32 is checked too; the embedded engine does not run it.
+#[test]
+fn an_exported_graph_is_checked_at_every_precision() {
+    let folder = scratch(&goldens("onnx").join("vit_dynamic/exported"));
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_coverslip"));
+        let output = command.arg("bundle").args(arguments).current_dir(&folder).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", text(&output));
+        text(&output)
+    };
+    run(&["synthetic", "--out", "small"]);
+    for (precision, end) in [("fp32", "checked"), ("fp16", "not in float16"), ("bf16", "not in bfloat16")] {
+        let said = run(&["export-onnx", "small", "--precision", precision, "--check", "--out", "m.onnx"]);
+        assert!(said.contains("every operator is known") && said.trim_end().ends_with(end), "{said}");
+    }
+}
+
 #[test]
 fn the_tokens_of_a_graph_are_tapped_one_by_one() {
     let case = goldens("onnx").join("vit_dynamic");

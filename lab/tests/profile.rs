@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use coverslip_bundle::synthetic::SyntheticSpec;
 use coverslip_bundle::{Pooling, Tap, TapSource};
-use coverslip_testkit::{Scratch, Signer};
+use coverslip_testkit::{Scratch, Signer, note};
 use image::{Rgb, RgbImage};
 use serde_json::Value;
 
@@ -198,6 +198,35 @@ fn one_scanner_is_marked_as_simulated() {
     assert_eq!(manifest["scanners"].as_array().unwrap().len(), 1);
     assert!(manifest["taps"][0]["scanner_rank"].as_u64() > Some(2), "directions of several changes");
     assert!(manifest["scanners"][0]["calibration"].get("unstable").is_none());
+}
+
+/// A profile that is calibrated at the precision of the scanner's engine raises no PROFILE_PRECISION there; elsewhere the
+/// alert is no fault of the slide.
+#[test]
+fn it_is_calibrated_at_the_precision_that_is_asked_for() {
+    let half = ["--cpu-precision", "half"];
+    let (output, out) =
+        build("half", &[("lab-a", &slides()[0])], &[&["--single", "--skip-unstable"], &half[..]].concat());
+    if !output.status.success() {
+        assert!(said(&output).contains("cpu_precision"), "{}", said(&output));
+        return note(&format!("skipped: this processor has no quick half precision: {}", said(&output)));
+    }
+    let manifest: Value = serde_json::from_slice(&fs::read(Path::new(&out).join("profile.json")).unwrap()).unwrap();
+    let precision = manifest["provenance"]["precision"].as_str().unwrap();
+    assert!(["float16", "bfloat16"].contains(&precision), "{precision}");
+    let inspected = String::from_utf8_lossy(&profile(&["inspect", &out]).stdout).into_owned();
+    assert!(inspected.contains(&format!("precision {precision}\n")), "{inspected}");
+    picture("of-half", 79, [1.0; 3]);
+    let scan = |more: &[&str]| {
+        let mut command = Command::new(COMMAND);
+        command.args(["scan", &path("of-half"), "--mpp", "0.5", "--bundle", bundle(), "--profile", &out]).args(more);
+        let output = command.args(["--exit-code", "--out"]).arg(folder().join("of-half")).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned() + &said(&output))
+    };
+    let (code, text) = scan(&half);
+    assert!(!text.contains("profile_precision") && matches!(code, Some(0 | 4)), "{code:?} {text}");
+    let (code, text) = scan(&[]);
+    assert!(text.contains("profile_precision") && matches!(code, Some(0 | 4)), "{code:?} {text}");
 }
 
 /// The same slide with green ink over its left part.

@@ -227,13 +227,14 @@ fn what_is_measured_is_what_was_held_out() {
 /// 40 patients of two slides with 20 tiles each; half of the patients have a tumour, which moves two of eight values.
 fn patients(folder: &Folder) {
     let mut random = Random::new(8);
-    let (mut values, mut table) = (Vec::new(), String::from("slide,patient,tumour\n"));
+    let (mut values, mut table) = (Vec::new(), String::from("slide,patient,tumour,tissue\n"));
     for patient in 0..40 {
         let tumour = patient % 2 == 0;
         for tile in 0..40 {
             let moved = if tumour { 0.9 } else { -0.9 };
             values.extend((0..8).map(|at| random.normal() as f32 + if at < 2 { moved } else { 0.0 }));
-            table += &format!("p{patient}s{},p{patient},{}\n", tile % 2, if tumour { "yes" } else { "no" });
+            let (slide, tumour, share) = (tile % 2, if tumour { "yes" } else { "no" }, 1.0 - 0.01 * f64::from(tile));
+            table += &format!("p{patient}s{slide},p{patient},{tumour},{share:.6}\n");
         }
     }
     let tensors = TensorMap::from([("embedding_last".to_owned(), Tensor::f32(&[1600, 8], &values))]);
@@ -289,4 +290,8 @@ fn patients_are_held_out_whole_and_an_sae_stands_beside_what_it_has_to_beat() {
     // A column that is not there.
     let words = ["eval", &first, "--embeddings", &embeddings, "--out", &out, "--probe", "organ"];
     assert!(sae(&words).unwrap_err().contains("organ"));
+    // A column of shares.
+    let words = ["eval", &first, "--embeddings", &embeddings, "--out", &out, "--probe", "tissue"];
+    let refused = sae(&words).unwrap_err();
+    assert!(refused.contains("--probe tissue: expected the name of a kind in each row, found a measure"), "{refused}");
 }

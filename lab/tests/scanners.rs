@@ -56,9 +56,10 @@ fn embeddings(name: &str, step: f32) -> String {
     ];
     let path = folder().join(format!("{name}.safetensors"));
     fs::write(&path, safetensors::serialize(tensors, None).unwrap()).unwrap();
-    let mut table = String::from("slide,place,tissue_kind,scanner\n");
+    let mut table = String::from("slide,place,tissue_kind,scanner,tissue\n");
     for (slide, place) in rows {
-        table += &format!("s{slide},s{slide} {place},t{},{name}\n", slide % 2);
+        let share = 1.0 - 0.001 * (slide + place) as f64;
+        table += &format!("s{slide},s{slide} {place},t{},{name},{share:.6}\n", slide % 2);
     }
     fs::write(path.with_extension("csv"), table).unwrap();
     path.display().to_string()
@@ -127,6 +128,9 @@ fn what_the_data_do_not_say_has_its_reason() {
     };
     assert!(told(&[&a]).contains("expected tiles of two scanners or more, found only [\"c\"]"));
     assert!(told(&[&a, &b, "--biology", "organ"]).contains("expected the column organ, found slide, place"));
+    // What `embed` writes as `tissue` is a share: each number of it would pass for a kind.
+    let refused = told(&[&a, &b, "--biology", "tissue"]);
+    assert!(refused.contains("column tissue: expected the name of a kind in each row, found a measure"), "{refused}");
     assert!(told(&[&a, &b, "--tap", "block3"]).contains("expected the tap block3 in every file"));
     assert!(told(&[&a, &b, "--pair", "slide"]).contains("expected each place once on a scanner"));
     // The file itself does not say it: the name before the file does.

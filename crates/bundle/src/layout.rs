@@ -4,7 +4,7 @@ use crate::error::{BundleError, fail};
 use crate::manifest::{
     Architecture, GRAPH_FILE, InputStep, Manifest, OnnxModel, PixelLayout, Sae, SaeArchitecture, Tap, TapSource, Vit,
 };
-use crate::onnx::{self, Model};
+use crate::onnx::{self, DataType, Model};
 use crate::tensors::TensorFile;
 
 /// The tensor of a pruned SAE that holds each feature's original index.
@@ -139,7 +139,7 @@ fn check_vit(manifest: &Manifest, vit: &Vit, file: &TensorFile) -> Result<(), Bu
 /// exactly the graph's weights, each with its shape and finite values.
 fn check_onnx(manifest: &Manifest, onnx: &OnnxModel, topology: &[u8], file: &TensorFile) -> Result<(), BundleError> {
     let model = Model::read(topology)?;
-    onnx::check_model(&model).map_err(|e| e.within(GRAPH_FILE))?;
+    onnx::check_model(&model, DataType::Float).map_err(|e| e.within(GRAPH_FILE))?;
     let side = manifest.side;
     let image = match onnx.layout {
         PixelLayout::Nchw => [1, 3, side, side],

@@ -41,7 +41,7 @@ impl Precision {
     }
 
     /// The type in ONNX.
-    pub(crate) fn data_type(self) -> DataType {
+    pub fn data_type(self) -> DataType {
         match self {
             Self::Float32 => DataType::Float,
             Self::Float16 | Self::Float16Sae => DataType::Float16,

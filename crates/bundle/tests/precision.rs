@@ -6,7 +6,9 @@ mod onnx_reader;
 use std::collections::{BTreeSet, HashMap};
 
 use coverslip_bundle::synthetic::SyntheticSpec;
-use coverslip_bundle::{BundleErrorKind, COMPOSER, Digest, MODEL_FILE, Mlp, Pooling, Precision, SaeArchitecture};
+use coverslip_bundle::{
+    BundleErrorKind, COMPOSER, Digest, MODEL_FILE, Mlp, Pooling, Precision, SaeArchitecture, check_onnx,
+};
 use coverslip_testkit::Fixture;
 use onnx_reader::{Model, Node, parse};
 
@@ -62,6 +64,28 @@ fn types(model: &Model) -> HashMap<String, u64> {
         }
     }
     types
+}
+
+#[test]
+fn a_graph_has_known_operators_at_its_own_precision() {
+    let all = [Precision::Float32, Precision::Float16, Precision::Float16Sae, Precision::BFloat16];
+    for spec in variants() {
+        let fixture = Fixture::with(&spec).open().unwrap();
+        for precision in all {
+            let graph = fixture.compose_at(precision).unwrap();
+            let size = check_onnx(&graph.onnx, precision.data_type()).unwrap();
+            assert!(size.nodes > 50 && size.constants > 20, "{size:?}");
+        }
+        // What the engine of imported graphs does not compute, and what another precision does not have.
+        for ((precision, narrow), (other, _)) in NARROW.into_iter().zip(NARROW.into_iter().rev()) {
+            let graph = fixture.compose_at(precision).unwrap();
+            for stated in [Precision::Float32, other] {
+                let refused = check_onnx(&graph.onnx, stated.data_type()).unwrap_err();
+                assert_eq!(refused.kind(), BundleErrorKind::Unsupported);
+                assert!(refused.to_string().contains(&format!("Cast to ONNX type {narrow}")), "{refused}");
+            }
+        }
+    }
 }
 
 /// A node's role: its output without the block's number.

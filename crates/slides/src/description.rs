@@ -64,7 +64,7 @@ pub struct SourceInfo {
     pub path: Option<String>,
     pub bytes: Option<u64>,
     pub reader: Reader,
-    /// Which of the file's images is read, where it has several.
+    /// Which of the file's images is read, where it has several; how those of a directory lie.
     pub image: Option<String>,
     pub width: u32,
     pub height: u32,

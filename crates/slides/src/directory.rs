@@ -1,11 +1,14 @@
-//! A directory of images. Each file is one scanner tile; tiles are placed row by row in the order of their names.
+//! A directory of images. Each file is one scanner tile; tiles lie where their names say, else row by row in the order of
+//! their names.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::cache::ChunkCache;
 use super::description::SourceInfo;
 use super::picture::{self, Format, Pixels};
+use super::places::{Place, Places};
 use super::rect::Rect;
 use super::scanned::{Mask, Scanned};
 use super::signature::Signature;
@@ -26,7 +29,8 @@ pub(super) struct TileDirectory {
     info: SourceInfo,
     files: Vec<Tile>,
     cell: (u32, u32),
-    columns: u32,
+    /// Cells with an image: its index among `files`.
+    cells: HashMap<Place, u32>,
     cache: ChunkCache<Pixels>,
 }
 
@@ -38,8 +42,15 @@ impl TileDirectory {
         let cell =
             files.iter().fold((0, 0), |cell: (u32, u32), tile| (cell.0.max(tile.size.0), cell.1.max(tile.size.1)));
         let count = files.len() as u32;
-        let columns = (1..).find(|columns| columns * columns >= count).unwrap_or(1);
-        let extent = columns.checked_mul(cell.0).zip(count.div_ceil(columns).checked_mul(cell.1));
+        let stems: Vec<String> = files.iter().map(|tile| stem(&tile.path)).collect();
+        let (places, placed) = match Places::stated(&stems, cell) {
+            Some(stated) => {
+                let placed = format!("placed by {} in their names", stated.marks);
+                (stated, placed)
+            }
+            None => (in_rows(count), "in the order of their names".to_owned()),
+        };
+        let extent = places.columns.checked_mul(cell.0).zip(places.rows.checked_mul(cell.1));
         let (width, height) = extent.ok_or_else(|| {
             SourceError(format!(
                 "{}: expected tiles on a plane of less than 2^32 px each way, found {count} of up to {} x {}",
@@ -48,14 +59,16 @@ impl TileDirectory {
                 cell.1
             ))
         })?;
-        let kind = format!("directory of {count} images, {columns} in a row");
+        let kind = format!("directory of {count} images, {} in a row", places.columns);
         let info = SourceInfo {
+            image: Some(format!("{count} images {placed}, {} in a row", places.columns)),
             path: Some(path.display().to_string()),
             mpp_missing: Some("a directory of images does not state it".into()),
             natural_tile: Some(cell),
             ..SourceInfo::plain(file_name(path), kind, width, height)
         };
-        Ok(TileDirectory { info, files, cell, columns, cache: ChunkCache::new(CACHE_BYTES, Pixels::bytes) })
+        let cells = places.places.into_iter().zip(0..).collect();
+        Ok(TileDirectory { info, files, cell, cells, cache: ChunkCache::new(CACHE_BYTES, Pixels::bytes) })
     }
 
     fn image(&mut self, index: u32) -> Result<Arc<Pixels>, SourceError> {
@@ -113,17 +126,29 @@ impl SlideSource for TileDirectory {
         let (width, height) = self.cell;
         for row in rect.y / height..=(rect.y + rect.height - 1) / height {
             for column in rect.x / width..=(rect.x + rect.width - 1) / width {
-                let (x, y, index) = (column * width, row * height, row * self.columns + column);
-                let size = self.files.get(index as usize).map_or((0, 0), |tile| tile.size);
+                let (x, y, index) = (column * width, row * height, self.cells.get(&(column, row)).copied());
+                let size = index.map_or((0, 0), |index| self.files[index as usize].size);
                 mask.exclude(Rect { x: x + size.0, y, width: width - size.0, height });
                 mask.exclude(Rect { x, y: y + size.1, width: size.0, height: height - size.1 });
-                if size.0 > 0 {
+                if let Some(index) = index {
                     self.image(index)?.put(x, y, rect, out, &mut mask);
                 }
             }
         }
         Ok(mask.finish())
     }
+}
+
+/// Row by row, as many in a row as there are rows.
+fn in_rows(count: u32) -> Places {
+    let columns = (1..).find(|columns| columns * columns >= count).unwrap_or(1);
+    let places = (0..count).map(|index| (index % columns, index / columns)).collect();
+    Places { places, columns, rows: count.div_ceil(columns), marks: String::new() }
+}
+
+/// The name without its extension.
+fn stem(path: &Path) -> String {
+    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 fn image_files(path: &Path) -> Result<Vec<PathBuf>, SourceError> {

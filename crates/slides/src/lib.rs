@@ -12,6 +12,7 @@ mod ome;
 mod open;
 mod openslide;
 mod picture;
+mod places;
 mod rect;
 mod refusal;
 mod scanned;

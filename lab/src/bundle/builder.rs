@@ -56,9 +56,10 @@ pub(crate) fn run(request: &BuildRequest, out: &mut impl Write) -> Result<(), Bo
     Ok(write!(out, "{}", page::page(&bundle, "none")?)?)
 }
 
-/// A value that somebody has to state.
-fn needed<T>(value: Option<T>, what: &str) -> Result<T, Box<dyn Error>> {
-    value.ok_or_else(|| format!("not stated: {what}; expected it in model.json or as an option").into())
+/// A value that somebody has to state, in model.json or with the option, if there is one.
+fn needed<T>(value: Option<T>, what: &str, option: Option<&str>) -> Result<T, Box<dyn Error>> {
+    let option = option.map_or(String::new(), |option| format!(" or with {option}"));
+    value.ok_or_else(|| format!("not stated: {what}; expected it in model.json{option}").into())
 }
 
 fn manifest(request: &BuildRequest, model: &Model, sae: Option<&ImportedSae>) -> Result<Manifest, Box<dyn Error>> {
@@ -66,14 +67,14 @@ fn manifest(request: &BuildRequest, model: &Model, sae: Option<&ImportedSae>) ->
     let directory = request.out.file_name().map(|name| name.to_string_lossy().into_owned());
     Ok(Manifest {
         format: FORMAT.to_owned(),
-        name: needed(stated.name.clone().or(directory), "the bundle's name (--name)")?,
+        name: needed(stated.name.clone().or(directory), "the bundle's name", Some("--name"))?,
         description: stated.description.clone().unwrap_or_default(),
-        licence: needed(stated.licence.clone(), "the weights' licence (--licence, an SPDX expression)")?,
-        source: needed(stated.source.clone(), "where weights and data come from (--source)")?,
+        licence: needed(stated.licence.clone(), "the weights' licence, an SPDX expression", Some("--licence"))?,
+        source: needed(stated.source.clone(), "where weights and data come from", Some("--source"))?,
         side: model.side,
-        mpp: needed(stated.mpp, "the model's µm/px (--mpp)")?,
-        mean: needed(stated.mean, "the preprocessing's \"mean\" of pixel/255, R G B")?,
-        std: needed(stated.std, "the preprocessing's \"std\" of pixel/255, R G B")?,
+        mpp: needed(stated.mpp, "the model's µm/px", Some("--mpp"))?,
+        mean: needed(stated.mean, "the preprocessing's \"mean\" of pixel/255, R G B", None)?,
+        std: needed(stated.std, "the preprocessing's \"std\" of pixel/255, R G B", None)?,
         architecture: model.architecture.clone(),
         taps: model.taps.clone(),
         sae: declared_sae(request, model, sae)?,
@@ -86,7 +87,7 @@ fn manifest(request: &BuildRequest, model: &Model, sae: Option<&ImportedSae>) ->
 /// What the manifest says of the SAE.
 fn declared_sae(request: &BuildRequest, model: &Model, sae: Option<&ImportedSae>) -> Result<Sae, Box<dyn Error>> {
     let Some(sae) = sae else {
-        let tap = needed(pooled(&model.taps).or(model.taps.last()), "the model's \"taps\"")?;
+        let tap = needed(pooled(&model.taps).or(model.taps.last()), "the model's \"taps\"", Some("--pooling"))?;
         return Ok(Sae::none(&tap.name, tap.width(&model.architecture, model.side)));
     };
     Ok(Sae {
@@ -109,7 +110,7 @@ fn declared_sae(request: &BuildRequest, model: &Model, sae: Option<&ImportedSae>
 fn sae_tap(stated: &Stated, taps: &[Tap], sae: &ImportedSae) -> Result<String, Box<dyn Error>> {
     let hook = sae.hook_name.clone().filter(|hook| taps.iter().any(|tap| tap.name == *hook));
     let last = pooled(taps).map(|tap| tap.name.clone());
-    needed(stated.sae_tap.clone().or(hook).or(last), "a pooled tap among the model's \"taps\"")
+    needed(stated.sae_tap.clone().or(hook).or(last), "a pooled tap among the model's \"taps\"", Some("--pooling"))
 }
 
 /// The last tap with one vector per tile.

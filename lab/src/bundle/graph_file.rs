@@ -51,7 +51,7 @@ pub(crate) fn check(
 ) -> Result<(), Box<dyn Error>> {
     let read = |path: &Path| coverslip_files::read(path).map_err(|error| format!("{}: {error}", path.display()));
     let mut graph = bundle.compose()?;
-    let checked = check_onnx(&read(path)?)?;
+    let checked = check_onnx(&read(path)?, precision.data_type())?;
     writeln!(
         out,
         "{} nodes, {} constants: every value is made once, before it is read; every operator is known",

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::{Subcommand, value_parser};
 
 use super::options::SlideColumnArg;
+use super::wrong_option::WrongOption;
 use crate::analyze::options::{CountOptions, LabelOptions, Method};
 use crate::analyze::{comparison, counts, depth, features, planted, scanners, transfer};
 use crate::embeddings::names::{SCANNER, SLIDE};
@@ -169,9 +170,9 @@ struct Compare {
 }
 
 impl Compare {
-    fn options(self) -> Result<comparison::Options, String> {
+    fn options(self) -> Result<comparison::Options, WrongOption> {
         let names = <[String; 2]>::try_from(self.names)
-            .map_err(|names| format!("--names: expected two names, A,B; found {}", names.len()))?;
+            .map_err(|names| WrongOption(format!("--names: expected two names, A,B; found {}", names.len())))?;
         Ok(comparison::Options {
             embeddings: [self.a, self.b],
             taps: [self.tap_a, self.tap_b],
@@ -338,10 +339,11 @@ struct Scanners {
     /// The column whose tiles belong together and are never split: slides, patients, or places of one slide
     #[arg(long, value_name = "COLUMN", default_value = SLIDE)]
     group: String,
-    /// The column that names the biology (tissue, tumour type): for the robustness index, APD and clustering
+    /// A column that you added to the tables, which names the biology (organ, tumour type): for the robustness index, APD and
+    /// clustering
     #[arg(long, value_name = "COLUMN")]
     biology: Option<String>,
-    /// The column that is the same for the same place on several scanners: for retrieval
+    /// A column that you added to the tables, which is the same for the same place on several scanners: for retrieval
     #[arg(long, value_name = "COLUMN")]
     pair: Option<String>,
     /// Only these taps [default: all]

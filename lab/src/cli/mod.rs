@@ -15,6 +15,7 @@ mod sign;
 mod trust;
 #[cfg(target_os = "linux")]
 mod validate;
+mod wrong_option;
 
 use std::io::{Write, stderr};
 use std::process::ExitCode;
@@ -22,6 +23,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::term::{screen, sentence};
+use wrong_option::WrongOption;
 
 /// SAE features and QC flags for every tile of a slide, as it is scanned
 #[derive(Parser, Debug)]
@@ -80,6 +82,6 @@ pub fn run() -> ExitCode {
     outcome.unwrap_or_else(|error| {
         // Nothing is left to do if stderr is gone.
         let _ = writeln!(stderr(), "coverslip: {}", sentence(&error.to_string()));
-        ExitCode::FAILURE
+        if error.is::<WrongOption>() { ExitCode::from(2) } else { ExitCode::FAILURE }
     })
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use coverslip_plugin_abi as abi;
 use coverslip_slides::{ReaderKind, Selection};
 
+use super::wrong_option::WrongOption;
 use crate::embeddings::SlideColumn;
 use crate::host::EngineChoice;
 
@@ -150,9 +151,9 @@ impl SlideArgs {
 }
 
 /// `--mpp` in the range that the contract takes.
-pub(super) fn checked_mpp(given: Option<f64>) -> Result<Option<f64>, String> {
+pub(super) fn checked_mpp(given: Option<f64>) -> Result<Option<f64>, WrongOption> {
     match given.filter(|mpp| !coverslip_slides::MPP_RANGE.contains(mpp)) {
-        Some(mpp) => Err(format!("--mpp: expected 0.01 to 100 micrometres per pixel, found {mpp}")),
+        Some(mpp) => Err(WrongOption(format!("--mpp: expected 0.01 to 100 micrometres per pixel, found {mpp}"))),
         None => Ok(given),
     }
 }

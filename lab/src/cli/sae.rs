@@ -9,6 +9,7 @@ use clap::{Subcommand, ValueEnum};
 use coverslip_analysis::sae::Objective;
 
 use super::options::SlideColumnArg;
+use super::wrong_option::WrongOption;
 use crate::sae::evaluation;
 use crate::sae::training::{self, Ending};
 
@@ -135,7 +136,7 @@ enum ObjectiveKind {
 
 impl Train {
     /// Refuses numbers with which no training begins.
-    fn check(&self) -> Result<(), String> {
+    fn check(&self) -> Result<(), WrongOption> {
         let positive = [
             ("--expansion", self.expansion as u64),
             ("--steps", self.steps),
@@ -143,21 +144,22 @@ impl Train {
             ("--checkpoint-every", self.checkpoint_every),
         ];
         if let Some((name, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
-            return Err(format!("{name}: expected 1 or more, found 0"));
+            return Err(WrongOption(format!("{name}: expected 1 or more, found 0")));
         }
         if !(0.0..1.0).contains(&self.held_out) {
-            return Err(format!("--held-out: expected a share from 0 to below 1, found {}", self.held_out));
+            let found = self.held_out;
+            return Err(WrongOption(format!("--held-out: expected a share from 0 to below 1, found {found}")));
         }
         if self.patience > 0 && self.held_out == 0.0 {
-            return Err(format!(
+            return Err(WrongOption(format!(
                 "--patience {}: expected held-out slides to watch, found --held-out 0; leave one of the two out",
                 self.patience
-            ));
+            )));
         }
         let rate = self.learning_rate.map(|rate| ("--learning-rate", rate));
         let weights = [("--l1", self.l1), ("--l0", self.l0), ("--bandwidth", self.bandwidth)];
         match weights.into_iter().chain(rate).find(|(_, value)| !(value.is_finite() && *value > 0.0)) {
-            Some((name, value)) => Err(format!("{name}: expected a number above 0, found {value}")),
+            Some((name, value)) => Err(WrongOption(format!("{name}: expected a number above 0, found {value}"))),
             None => Ok(()),
         }
     }
@@ -209,7 +211,8 @@ struct Eval {
     /// The column whose equal values are held out together [default: as the SAEs were trained]
     #[arg(long, value_name = "COLUMN")]
     group: Option<String>,
-    /// A column of labels to read from 1, 2, 5 and 16 features of held-out tiles, by whole groups
+    /// A column that you added to the embeddings' table, with the name of a kind in each row: read from 1, 2, 5 and 16 features
+    /// of held-out tiles, by whole groups
     #[arg(long, value_name = "COLUMN")]
     probe: Option<String>,
     /// Steps in which the encoder of a random, frozen decoder is trained, for comparison; 0: not at all

@@ -8,6 +8,7 @@ use coverslip_plugin_abi as abi;
 
 use super::options::{EngineArgs, SlideArgs, checked_mpp};
 use super::trust::TrustArgs;
+use super::wrong_option::WrongOption;
 use crate::host::Setup;
 use crate::play::{Layout, Settings};
 use crate::scan::{self, Ending, Scan};
@@ -111,10 +112,10 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
 fn wanted(args: Args) -> Result<Scan, Box<dyn Error>> {
     let mpp = checked_mpp(args.mpp)?;
     if let Some(rate) = args.rate.filter(|rate| !(rate.is_finite() && *rate > 0.0)) {
-        return Err(format!("--rate: expected tiles per second above 0, found {rate}").into());
+        return Err(WrongOption(format!("--rate: expected tiles per second above 0, found {rate}")).into());
     }
     if !(args.alpha > 0.0 && args.alpha < 0.5) {
-        return Err(format!("--alpha: expected a level between 0 and 0.5, found {}", args.alpha).into());
+        return Err(WrongOption(format!("--alpha: expected a level between 0 and 0.5, found {}", args.alpha)).into());
     }
     Ok(Scan {
         slide: args.slide,

@@ -111,10 +111,19 @@ fn readers(page: &mut Page) {
     page.row("slides", &format!("{own}: TIFF, BigTIFF, SVS, OME-TIFF, Philips TIFF, PNG, JPEG, directories of tiles"));
     match coverslip_slides::find_openslide() {
         Ok(found) => {
-            page.row("", &format!("OpenSlide {}: NDPI, MRXS, BIF, SCN, VMS, DICOM, JPEG 2000", found.version));
+            page.row("", &format!("OpenSlide {}: {}", found.version, formats(&found.version)));
             page.row("", &found.path.display().to_string());
         }
         Err(why) => page.row("", &format!("for NDPI, MRXS, BIF, SCN, VMS, DICOM and JPEG 2000: {why}")),
+    }
+}
+
+/// What a release of OpenSlide reads besides.
+fn formats(version: &str) -> &'static str {
+    let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
+    match major {
+        Some(4..) => "NDPI, MRXS, BIF, SCN, VMS, DICOM, JPEG 2000",
+        _ => "NDPI, MRXS, BIF, SCN, VMS, JPEG 2000; DICOM takes OpenSlide 4.0 (`pip install openslide-bin`)",
     }
 }
 
@@ -201,5 +210,19 @@ impl Asked {
             },
         );
         page.row("self-check", &format!("1 - cosine {:.1e} at most", info.self_check_error));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dicom_is_promised_from_openslide_4_on() {
+        for (version, reads) in [("3.4.1", false), ("4.0.0", true), ("10.1", true), ("", false), ("unknown", false)] {
+            let said = formats(version);
+            assert_eq!(said.contains("VMS, DICOM"), reads, "{version}: {said}");
+            assert_ne!(said.contains("DICOM takes OpenSlide 4.0"), reads, "{version}: {said}");
+        }
     }
 }

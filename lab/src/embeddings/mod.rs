@@ -30,5 +30,5 @@ pub use set::EmbeddingSet;
 pub(crate) use set::stacked;
 pub use slide_column::SlideColumn;
 pub use table::Table;
-pub(crate) use table::check_filled;
+pub(crate) use table::{check_filled, check_kinds};
 pub use writer::{TileRecord, Writer};

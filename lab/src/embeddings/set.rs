@@ -9,7 +9,7 @@ use super::content::{SparseFeatures, TapInfo};
 use super::error::{EmbeddingError, Result};
 use super::file::EmbeddingFile;
 use super::slide_column::SlideColumn;
-use super::table::{Table, check_filled};
+use super::table::{Table, check_filled, check_kinds};
 
 /// Rows that are read at a time.
 const BLOCK: usize = 4096;
@@ -58,6 +58,16 @@ impl EmbeddingSet {
             EmbeddingError::at(&self.path, &format!("expected the column {name}, found {known}"))
         })?;
         check_filled(&format!("{}: column {name}", self.path.display()), cells)?;
+        Ok(cells)
+    }
+
+    /// As [`EmbeddingSet::filled_column`], of a column that names kinds of tiles.
+    ///
+    /// # Errors
+    /// As there, and when the column is a measure.
+    pub(crate) fn kinds_column(&self, name: &str) -> Result<&[String]> {
+        let cells = self.filled_column(name)?;
+        check_kinds(&format!("{}: column {name}", self.path.display()), cells.iter().map(String::as_str))?;
         Ok(cells)
     }
 

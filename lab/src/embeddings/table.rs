@@ -108,6 +108,26 @@ pub(crate) fn check_filled(place: &str, cells: &[String]) -> Result<()> {
     }
 }
 
+/// Refuses a measure in the place of kinds: cells that are all numbers, of which one is not whole. Each number would pass
+/// for a kind of its own. `place` says where the cells come from; an empty one means "not known".
+pub(crate) fn check_kinds<'c>(place: &str, cells: impl IntoIterator<Item = &'c str>) -> Result<()> {
+    let mut fraction = None;
+    for cell in cells.into_iter().map(str::trim).filter(|cell| !cell.is_empty()) {
+        match cell.parse::<f64>() {
+            Ok(number) if number.is_finite() && number.fract() != 0.0 => fraction = fraction.or(Some(cell)),
+            Ok(_) => {}
+            Err(_) => return Ok(()),
+        }
+    }
+    match fraction {
+        None => Ok(()),
+        Some(cell) => Err(EmbeddingError(format!(
+            "{place}: expected the name of a kind in each row, found a measure, such as {cell}; add a column to the table that \
+             names the kinds, and give that one"
+        ))),
+    }
+}
+
 fn open(path: &Path) -> Result<csv::Reader<Bounded<File>>> {
     open_csv(path).map_err(|error| {
         EmbeddingError::at(
@@ -123,4 +143,21 @@ fn header(reader: &mut csv::Reader<Bounded<File>>, path: &Path) -> Result<Vec<St
     let header = reader.headers().map_err(|error| EmbeddingError::at(path, &said(&error)))?;
     // Spreadsheets put a byte order mark before the first name.
     Ok(header.iter().map(|name| name.trim_start_matches('\u{feff}').trim().to_owned()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_measure_is_no_kind() {
+        let kinds = |cells: &[&str]| check_kinds("t.csv: column c", cells.iter().copied());
+        let refused = kinds(&["", "1.000000", "0.988520", "nan"]).unwrap_err().to_string();
+        assert!(refused.starts_with("t.csv: column c: expected the name of a kind"), "{refused}");
+        assert!(refused.contains("such as 0.988520"), "{refused}");
+        // Numbered kinds, also as a spreadsheet writes them beside empty cells, and words of any look.
+        for fine in [&["1", "2", ""][..], &["1.0", "2.0", ""], &["0.5", "high"], &["inf", "nan"], &[]] {
+            kinds(fine).unwrap();
+        }
+    }
 }

@@ -38,17 +38,22 @@ const ALERTS: [&str; 12] = [
     "scanner_drift",
 ];
 
+/// Alerts about what runs the model, not about the slide: it is another engine, a new process, or not at the precision of
+/// the profile.
+pub(crate) const ALERTS_OF_ENGINE: [i32; 3] =
+    [abi::ALERT_ENGINE_FALLBACK, abi::ALERT_WORKER_RESTARTED, abi::ALERT_PROFILE_PRECISION];
+
 /// Alerts about the slide, the most urgent first.
 pub(crate) const ALERTS_BY_URGENCY: [i32; 9] = [
     abi::ALERT_FOCUS_LOSS,
     abi::ALERT_OVERRUN,
     abi::ALERT_SCANNER_MISMATCH,
+    abi::ALERT_SCANNER_DRIFT,
     abi::ALERT_COLOR_DRIFT,
     abi::ALERT_BANDING,
     abi::ALERT_EMBEDDING_DRIFT,
     abi::ALERT_LAGGING,
     abi::ALERT_UNKNOWN_SCANNER,
-    abi::ALERT_PROFILE_PRECISION,
 ];
 
 fn numbered(names: &'static [&'static str], number: i32) -> &'static str {

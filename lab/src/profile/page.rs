@@ -4,7 +4,7 @@ use std::error::Error;
 use std::io::Write;
 
 use coverslip_bundle::Digest;
-use coverslip_profile::{Check, Profile, Scanner};
+use coverslip_profile::{Arithmetic, Check, Profile, Scanner};
 
 use super::left_out::{ALPHA, FalseAlarms};
 use super::screening::Told;
@@ -36,6 +36,7 @@ pub(crate) fn print(
         (false, false) => "each scanner saw its own slides: tissue may be taken for a scanner",
     };
     writeln!(out, "scanners  {}; {how}", profile.scanners.len())?;
+    writeln!(out, "precision {}", precision(profile.provenance.precision))?;
     for (place, tap) in profile.taps.iter().enumerate() {
         writeln!(
             out,
@@ -54,6 +55,17 @@ pub(crate) fn print(
         one(out, profile, scanner)?;
     }
     Ok(())
+}
+
+/// How the engine multiplied on the slides that made the profile.
+fn precision(known: Option<Arithmetic>) -> &'static str {
+    match known {
+        Some(Arithmetic::Float32) => "float32",
+        Some(Arithmetic::Float16) => "float16",
+        Some(Arithmetic::BFloat16) => "bfloat16",
+        Some(Arithmetic::Int8) => "int8",
+        None => "not known",
+    }
 }
 
 fn one(out: &mut dyn Write, profile: &Profile, scanner: &Scanner) -> Result<(), Box<dyn Error>> {

@@ -10,7 +10,7 @@ use coverslip_profile::{Arithmetic, Measurements};
 use coverslip_slides::simulated::{Change, Simulated};
 use coverslip_slides::{Rect, Selection, SlideSource};
 
-use crate::host::{Session, Setup};
+use crate::host::{ALERTS_OF_ENGINE, Session, Setup, precision_name};
 use crate::play::{Acquisition, Played, Settings, StatusLine, play, resolution};
 
 /// An analysed tile.
@@ -110,7 +110,11 @@ impl Sampler {
         played.conservation()?;
         match &played.error {
             Some(error) => Err(format!("{}: not played to its end: {error}", path.display()).into()),
-            None => Ok(played),
+            None => {
+                let now = self.session.runtime.info()?.precision;
+                one_precision(self.session.info.precision, now).map_err(|why| format!("{}: {why}", path.display()))?;
+                Ok(played)
+            }
         }
     }
 
@@ -142,11 +146,7 @@ impl Sampler {
         let changed_before = |seen: usize| ends.iter().take(seen).filter(|(_, y)| *y >= i64::from(middle)).count();
         let seen = played.alerts.iter().zip(&played.seen_at_alert);
         let of_change = seen.map(|(alert, &seen)| (alert.code, changed_before(seen)));
-        Ok(of_change
-            .filter(|&(code, tiles)| {
-                tiles > 0 && ![abi::ALERT_ENGINE_FALLBACK, abi::ALERT_WORKER_RESTARTED].contains(&code)
-            })
-            .collect())
+        Ok(of_change.filter(|(code, tiles)| *tiles > 0 && !ALERTS_OF_ENGINE.contains(code)).collect())
     }
 
     /// The analysed tiles of a slide, thinned by a draw that is the same for a place on every scanner.
@@ -183,5 +183,30 @@ impl Sampler {
     pub(super) fn slide_mpp(&self, path: &Path) -> Result<f64, Box<dyn Error>> {
         let source = coverslip_slides::open(path, &Selection::default())?;
         Ok(resolution(source.info(), self.sampling.mpp)?.x)
+    }
+}
+
+/// Refuses samples of two precisions: an engine that is lost may hand over to one that rounds otherwise.
+fn one_precision(opened: i32, now: i32) -> Result<(), String> {
+    if opened == now {
+        return Ok(());
+    }
+    Err(format!(
+        "expected one precision for all slides, found that the engine was lost and {} runs instead of {}; run the command again \
+         with --engine cpu, or once the GPU is well",
+        precision_name(now),
+        precision_name(opened)
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_have_one_precision() {
+        one_precision(abi::PRECISION_FLOAT16, abi::PRECISION_FLOAT16).unwrap();
+        let refused = one_precision(abi::PRECISION_FLOAT16, abi::PRECISION_FLOAT32).unwrap_err();
+        assert!(refused.contains("float32 runs instead of float16"), "{refused}");
     }
 }

@@ -9,7 +9,7 @@ use coverslip_analysis::{Categories, SparseRows};
 use faer::Mat;
 
 use super::data::{Data, Sample};
-use crate::embeddings::SlideColumn;
+use crate::embeddings::{SlideColumn, check_kinds};
 use crate::findings::sae::{ProbeFindings, ProbeRow, ProbedFigures};
 
 /// Columns that a probe reads.
@@ -36,7 +36,7 @@ impl Probing {
     /// The held-out tiles that have a label, with their groups.
     ///
     /// # Errors
-    /// When a column is not there, or the file cannot be read.
+    /// When a column is not there, the labels are a measure, or the file cannot be read.
     pub(super) fn open(data: &Data, label: &str, groups: &SlideColumn, named: &str) -> Result<Self, Box<dyn Error>> {
         let tiles = data.sample(false, TILES, 0)?;
         let at = |column: &SlideColumn| -> Result<Categories, Box<dyn Error>> {
@@ -44,6 +44,7 @@ impl Probing {
             Ok(tiles.places.iter().map(|&place| all.name(place)).collect())
         };
         let (labels, groups) = (at(&SlideColumn::new(Some(label.into())))?, at(groups)?);
+        check_kinds(&format!("--probe {label}"), labels.names().iter().map(String::as_str))?;
         // An empty cell means "not known".
         let known: Vec<usize> = (0..labels.len()).filter(|&row| !labels.name(row).is_empty()).collect();
         Ok(Self {

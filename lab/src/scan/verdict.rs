@@ -3,7 +3,7 @@
 
 use coverslip_plugin_abi as abi;
 
-use crate::host::{ALERTS_BY_URGENCY, FLAGS, alert_name};
+use crate::host::{ALERTS_BY_URGENCY, ALERTS_OF_ENGINE, FLAGS, alert_name};
 use crate::play::Played;
 
 /// The widest line.
@@ -30,9 +30,8 @@ impl Verdict {
     /// Judges a slide that was played. `level` gives the false-alarm level of the calibrated check with a bit.
     pub(super) fn new(played: &Played, level: impl Fn(usize) -> f64) -> Verdict {
         let summary = &played.summary;
-        // An engine that fell back or was started again is slower; that is nothing about the slide.
-        let of_engine = [abi::ALERT_ENGINE_FALLBACK, abi::ALERT_WORKER_RESTARTED];
-        let telling = |alert: &&abi::Alert| !of_engine.contains(&alert.code);
+        // An engine that fell back is slower, and one of another precision rounds otherwise; that is nothing about the slide.
+        let telling = |alert: &&abi::Alert| !ALERTS_OF_ENGINE.contains(&alert.code);
         let alerts: Vec<&abi::Alert> = played.alerts.iter().filter(telling).collect();
         let rates = Rates::new(played, level);
         let gaps = Gaps::new(played);
@@ -205,6 +204,26 @@ mod tests {
         let lines = words(&played);
         assert_eq!(lines[0], "QC      ALERT focus loss at the bottom and 1 more, color drift everywhere");
         assert!(Verdict::new(&played, |_| 0.01).wrong);
+    }
+
+    #[test]
+    fn what_runs_the_model_is_nothing_about_the_slide() {
+        let mut played = fabricated::played();
+        let alert = |code| abi::Alert { code, ..Default::default() };
+        played.summary.flags_raised = Default::default();
+        played.alerts = ALERTS_OF_ENGINE.map(alert).to_vec();
+        assert_eq!(words(&played)[0], "QC      no alert");
+        assert!(!Verdict::new(&played, |_| 0.01).wrong);
+        // The last code is that of a newer library.
+        for (code, line) in [
+            (abi::ALERT_SCANNER_DRIFT, "QC      ALERT scanner drift everywhere"),
+            (abi::ALERT_UNKNOWN_SCANNER, "QC      ALERT unknown scanner everywhere"),
+            (99, "QC      ALERT 1 of other kinds"),
+        ] {
+            played.alerts = vec![alert(code), alert(abi::ALERT_PROFILE_PRECISION)];
+            assert_eq!(words(&played)[0], line);
+            assert!(Verdict::new(&played, |_| 0.01).wrong);
+        }
     }
 
     #[test]

@@ -130,6 +130,40 @@ fn every_cut_gives_the_same_tiles_and_all_files() {
     }
 }
 
+/// The names of all fields in a value, and in what is in it.
+fn fields(value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::Object(members) => members.iter().for_each(|(name, value)| {
+            found.push(name.clone());
+            fields(value, found);
+        }),
+        Value::Array(items) => items.iter().for_each(|item| fields(item, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_field_of_slide_json_stands_in_the_page_of_the_files() {
+    let page = concat!(
+        include_str!("../../../docs/reference/scan-files.md"),
+        include_str!("../../../docs/reference/slides.md")
+    );
+    let drawn = |size| Drawn { size, missing: vec![1], ..Drawn::default() };
+    let path = draw("fields.tif", &[drawn((320, 160)), drawn((320, 192))]);
+    // Refused frames raise an alert.
+    let (output, out) = scan("fields", Some(&path), &["--mpp", "0.5", "--rate", "100000", "--hold", "0"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let (mut report, mut found) = (report(&out), Vec::new());
+    let flags = report["flags"].take();
+    fields(&report, &mut found);
+    fields(&flags["novel"], &mut found);
+    assert!(
+        found.len() > 100 && ["scenes", "left_out", "missing_tiles"].iter().all(|name| found.contains(&(*name).into()))
+    );
+    found.retain(|name| !page.contains(&format!("`{name}`")));
+    assert!(found.is_empty(), "{found:?}");
+}
+
 #[test]
 fn a_paced_scan_accounts_for_every_tile() {
     for hold in ["0", "16"] {
@@ -154,6 +188,8 @@ fn a_directory_of_tiles() {
     assert!(output.status.success(), "{}", stderr(&output));
     assert_eq!(accounted(&out), 9 * 6);
     assert_eq!(report(&out)["scan"]["frame_width"], 96);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("read: 6 images in the order of their names, 3 in a row, whole, 0.5 x 0.5"), "{said}");
 }
 
 #[test]
@@ -184,7 +220,8 @@ fn bad_input_is_refused_before_anything_is_written() {
         ("library", slide, vec!["--mpp", "0.5", "--library", COMMAND], "expected the Coverslip library"),
     ] {
         let (output, out) = scan(name, slide, &arguments);
-        assert_eq!(output.status.code(), Some(1), "{name}");
+        let of_an_option = ["zero", "negative", "nan", "rate", "alpha"].contains(&name);
+        assert_eq!(output.status.code(), Some(if of_an_option { 2 } else { 1 }), "{name}");
         assert!(stderr(&output).contains(words), "{name}: {}", stderr(&output));
         assert!(output.stdout.is_empty());
         assert!(names(&out).is_empty(), "{name}: {:?}", names(&out));

@@ -166,7 +166,8 @@ pub struct FeatureLabel {
     /// The kind of cells whose counts the feature follows.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub cell_type: String,
-    /// Pearson correlation with these counts, −1 to 1.
+    /// Pearson correlation with these counts, −1 to 1; partial on the tile's colour where `coverslip bundle label --counts`
+    /// wrote it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub correlation: Option<f64>,
     /// Number of tiles on which the correlation was measured.

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::model::{AttributeValue, Constant, ConstantData, Node};
+use super::writer::DataType;
 use crate::error::{BundleError, fail};
 
 /// Supported versions of the standard operators.
@@ -120,14 +121,19 @@ pub const SUPPORTED_OPERATORS: [&str; 104] = [
     "Xor",
 ];
 
-/// Refuses a graph with unsupported operators and names all of them.
+/// Refuses a graph with unsupported operators and names all of them. A graph of ours that multiplies in another type than
+/// float32, `products`, may cast to it.
 ///
 /// # Errors
 /// `Unsupported`.
-pub fn check<'a>(nodes: &'a [Node], constant: impl Fn(&str) -> Option<&'a Constant<'a>>) -> Result<(), BundleError> {
+pub fn check<'a>(
+    nodes: &'a [Node],
+    products: DataType,
+    constant: impl Fn(&str) -> Option<&'a Constant<'a>>,
+) -> Result<(), BundleError> {
     let mut refused: BTreeMap<String, (usize, &str)> = BTreeMap::new();
     for node in nodes {
-        let what = match unsupported(node)? {
+        let what = match unsupported(node, products)? {
             None => unsupported_constants(node, &constant),
             found => found,
         };
@@ -152,7 +158,7 @@ pub fn check<'a>(nodes: &'a [Node], constant: impl Fn(&str) -> Option<&'a Consta
 }
 
 /// The unsupported property of a node, if it has one.
-fn unsupported(node: &Node) -> Result<Option<String>, BundleError> {
+fn unsupported(node: &Node, products: DataType) -> Result<Option<String>, BundleError> {
     if !node.domain.is_empty() {
         return Ok(Some(format!("{}.{}", node.domain, node.op)));
     }
@@ -168,6 +174,7 @@ fn unsupported(node: &Node) -> Result<Option<String>, BundleError> {
         // Engines agree on integers and floating point only.
         "Cast" => match node.attribute("to")? {
             Some(AttributeValue::Int(1 | 6 | 7)) => None,
+            Some(AttributeValue::Int(to)) if to == products as i64 => None,
             Some(AttributeValue::Int(to)) => Some(format!("Cast to ONNX type {to}")),
             _ => Some("Cast to no type".to_owned()),
         },

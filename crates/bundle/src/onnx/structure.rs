@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::model::Model;
 use super::operators::{self, OPSETS};
+use super::writer::DataType;
 use crate::error::{BundleError, fail};
 
 /// The size of a checked graph.
@@ -15,19 +16,19 @@ pub struct GraphSize {
     pub constants: usize,
 }
 
-/// Checks an ONNX file's structure: names are unique, every value is computed before a node reads it, every output is
-/// computed, and operators are known ones of the standard domain.
+/// Checks the structure of a graph that multiplies in the type `products`, as an ONNX file: names are unique, every value is
+/// computed before a node reads it, every output is computed, and operators are known ones of the standard domain.
 ///
 /// # Errors
 /// `Truncated`, `Invalid` or `Unsupported`, naming the node or value.
-pub fn check_onnx(bytes: &[u8]) -> Result<GraphSize, BundleError> {
+pub fn check_onnx(bytes: &[u8], products: DataType) -> Result<GraphSize, BundleError> {
     let model = Model::read(bytes)?;
-    check_model(&model)?;
+    check_model(&model, products)?;
     Ok(GraphSize { nodes: model.nodes.len(), constants: model.constants.len() })
 }
 
 /// As [`check_onnx`], for a parsed model.
-pub(crate) fn check_model(model: &Model) -> Result<(), BundleError> {
+pub(crate) fn check_model(model: &Model, products: DataType) -> Result<(), BundleError> {
     if !OPSETS.contains(&model.opset) || model.functions > 0 {
         fail!(
             Unsupported,
@@ -54,7 +55,7 @@ pub(crate) fn check_model(model: &Model) -> Result<(), BundleError> {
         fail!(Invalid, "output `{}` is never computed: the ONNX file is damaged", output.name);
     }
     let constants: HashMap<&str, _> = model.constants.iter().map(|c| (c.name.as_str(), c)).collect();
-    operators::check(&model.nodes, |name| constants.get(name).copied())
+    operators::check(&model.nodes, products, |name| constants.get(name).copied())
 }
 
 /// Checks that value names and, except empty ones, node names are unique.

@@ -7,7 +7,7 @@ use super::source::Source;
 use super::{OnnxFile, OnnxSpec, front, resize, side};
 use coverslip_bundle::BundleError;
 use coverslip_bundle::PixelLayout;
-use coverslip_bundle::onnx::Node;
+use coverslip_bundle::onnx::{DataType, Node};
 
 /// Smallest width of a candidate. Narrower values are not embeddings.
 const NARROWEST: usize = 32;
@@ -92,7 +92,7 @@ fn probe(
     source.image.expect_one_tile_or_any()?;
     let outputs = source.outputs.clone();
     source.prune(&outputs)?;
-    coverslip_bundle::onnx::operators::check(&source.nodes, |name| source.constants.get(name))?;
+    coverslip_bundle::onnx::operators::check(&source.nodes, DataType::Float, |name| source.constants.get(name))?;
     let side = side(&source, spec)?;
     let checkpoint = super::store::checkpoint(&file.path, &file.bytes, &source)?;
     super::store::take_in(&mut source, &checkpoint)?;

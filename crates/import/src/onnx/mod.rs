@@ -17,7 +17,7 @@ use std::sync::Arc;
 use super::StoreAs;
 pub use candidates::{Candidate, Candidates, candidates};
 use coverslip_bundle::Weights;
-use coverslip_bundle::onnx::{Constant, Model, operators};
+use coverslip_bundle::onnx::{Constant, DataType, Model, operators};
 use coverslip_bundle::{BundleError, fail};
 use coverslip_bundle::{OnnxModel, Tap};
 use probe::{Front, Probe};
@@ -96,7 +96,7 @@ fn import(
     source.image.expect_one_tile_or_any()?;
     let wanted = taps::tapped(&source, spec)?;
     source.prune(&wanted)?;
-    operators::check(&source.nodes, |name| source.constants.get(name))?;
+    operators::check(&source.nodes, DataType::Float, |name| source.constants.get(name))?;
     let side = side(&source, spec)?;
     let checkpoint = Arc::new(store::checkpoint(&file.path, &file.bytes, &source)?);
     store::take_in(&mut source, &checkpoint)?;

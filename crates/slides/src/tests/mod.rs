@@ -341,6 +341,33 @@ fn pictures_and_directories_of_tiles() {
     assert_eq!([at(33, 33), at(60, 33), at(80, 50)], [40, 255, 255], "uncovered pixels are white");
 }
 
+/// Sorted as text, x10 comes before x2: neighbours would be strangers.
+#[test]
+fn tiles_lie_where_their_names_say() {
+    let folder = Temporary::new("places");
+    fs::create_dir_all(&folder.0).unwrap();
+    let save = |name: &str, level: u8| {
+        image::save_buffer(folder.0.join(name), &[level; 16 * 16 * 3], 16, 16, image::ColorType::Rgb8).unwrap();
+    };
+    (1..=12).filter(|x| *x != 5).for_each(|x| save(&format!("tile_x{x}_y7.png"), x * 10));
+    let mut slide = open(&folder.0, &Selection::default()).unwrap();
+    assert_eq!((slide.info().width, slide.info().height), (192, 16));
+    let said = slide.info().image.clone();
+    assert_eq!(said.as_deref(), Some("11 images placed by x and y in their names, 12 in a row"));
+    let mut out = Vec::new();
+    let scanned = slide.read(Rect { x: 0, y: 0, width: 192, height: 16 }, &mut out).unwrap();
+    let levels: Vec<u8> = (0..12).map(|x| out[x * 16 * 3]).collect();
+    assert_eq!(levels, [10, 20, 30, 40, 255, 60, 70, 80, 90, 100, 110, 120]);
+    let part = |x, width| Rect { x, y: 0, width, height: 16 };
+    assert_eq!(scanned, Scanned::Parts(vec![part(0, 64), part(80, 112)]));
+
+    // A name without a place: then all lie in the order of their names, and it is said.
+    save("overview.png", 200);
+    let slide = open(&folder.0, &Selection::default()).unwrap();
+    assert_eq!(slide.info().image.as_deref(), Some("12 images in the order of their names, 4 in a row"));
+    assert_eq!((slide.info().width, slide.info().height), (64, 48));
+}
+
 #[test]
 fn real_slides_decode_if_they_are_there() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");

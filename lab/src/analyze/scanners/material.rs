@@ -51,7 +51,7 @@ impl Material {
             }
             groups.extend_from_slice(set.filled_column(&columns.group)?);
             if let Some(name) = &columns.biology {
-                biology.extend_from_slice(set.filled_column(name)?);
+                biology.extend_from_slice(set.kinds_column(name)?);
             }
             if let Some(name) = &columns.pair {
                 places.extend_from_slice(set.filled_column(name)?);

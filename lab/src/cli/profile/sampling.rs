@@ -3,11 +3,10 @@
 use std::error::Error;
 use std::path::PathBuf;
 
-use coverslip_plugin_abi as abi;
-
-use super::super::options::checked_mpp;
+use super::super::options::{EngineArgs, checked_mpp};
 use super::super::trust::TrustArgs;
-use crate::host::{EngineChoice, Setup};
+use super::super::wrong_option::WrongOption;
+use crate::host::Setup;
 use crate::profile::Sampling;
 
 #[derive(clap::Args, Debug, Clone)]
@@ -31,23 +30,25 @@ pub(super) struct SamplingArgs {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     #[command(flatten)]
+    engine: EngineArgs,
+    #[command(flatten)]
     trust: TrustArgs,
 }
 
 impl SamplingArgs {
-    /// On the CPU, with a profile where one is given.
+    /// With a profile where one is given.
     pub(super) fn setup(&self, profile: Option<PathBuf>) -> Result<Setup, Box<dyn Error>> {
         Ok(Setup {
             library: self.library.clone(),
             bundle: Some(self.bundle.clone()),
             profile,
             trust: self.trust.trust()?,
-            engine: EngineChoice { engine: abi::ENGINE_CPU, ..EngineChoice::default() },
+            engine: self.engine.choice(),
             threads: self.threads,
         })
     }
 
-    pub(super) fn sampling(&self) -> Result<Sampling, String> {
+    pub(super) fn sampling(&self) -> Result<Sampling, WrongOption> {
         let mpp = checked_mpp(self.mpp)?;
         Ok(Sampling { mpp, tiles_per_slide: self.tiles_per_slide as usize, seed: self.seed })
     }

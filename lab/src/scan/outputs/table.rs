@@ -200,6 +200,21 @@ mod tests {
         }
     }
 
+    #[test]
+    fn every_column_stands_in_the_page_of_the_files() {
+        let page = include_str!("../../../../docs/reference/scan-files.md");
+        let schema = parse_message_type(&schema(true)).unwrap();
+        for column in schema.get_fields() {
+            let name = column.name();
+            let of_flag = ["flag_", "score_", "p_"].into_iter().find_map(|kind| {
+                let flag = name.strip_prefix(kind).filter(|flag| FLAGS.contains(flag))?;
+                Some([format!("| `{kind}F` |"), format!("`{flag}`")])
+            });
+            let expected = of_flag.map_or(vec![format!("`{name}`")], Vec::from);
+            assert!(expected.iter().all(|words| page.contains(words)), "{name}: {expected:?}");
+        }
+    }
+
     fn tempfile() -> std::fs::File {
         let path = std::env::temp_dir().join(format!("coverslip-table-{}.parquet", std::process::id()));
         let file = std::fs::File::options().create(true).truncate(true).read(true).write(true).open(&path).unwrap();
