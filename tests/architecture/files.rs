@@ -43,7 +43,7 @@ const IMPORTED: [&str; 6] = ["write", "rename", "copy", "hard_link", "read", "re
 
 /// Files that may, and why.
 const MAY_WRITE: [(&str, &str); 2] = [
-    ("crates/base/src/pidfd.rs", "a socket for the worker, no file"),
+    ("src/engine/remote/process/linux.rs", "a socket for the worker, no file"),
     ("worker/inherited/linux.rs", "a file of the kernel's: /proc/self/oom_score_adj"),
 ];
 const MAY_READ: [(&str, &str); 3] = [
