@@ -107,7 +107,7 @@ impl Bench {
         site.speaker.heard();
         #[cfg(debug_assertions)]
         if let Ok(pixels) = pixels(site.tile, shared, self.memory.as_ref(), &self.payload)
-            && crate::poison::taste(&pixels.chunks(site.tile).collect::<Vec<_>>(), link)
+            && crate::poison::taste(&pixels.chunks(site.tile).collect::<Vec<_>>(), link, &site.speaker)
         {
             return Err(Broken::Ended);
         }

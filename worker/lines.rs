@@ -5,14 +5,10 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use coverslip_wire::control::LogLine;
+use coverslip_wire::control::{LINES, LogLine};
 use coverslip_wire::frame::Kind;
 use coverslip_wire::{Broken, Link, Transport};
 
-/// Lines that may lie in the connection until the host reads them, which it does before each batch: all fit its buffer.
-const LINES: i32 = 32;
-/// Bytes of a line.
-const LENGTH: usize = 512;
 /// Time for the host to read what it is waiting for.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -24,7 +20,7 @@ pub(crate) struct Speaker {
 
 impl Speaker {
     pub(crate) fn new(control: Link) -> Arc<Speaker> {
-        Arc::new(Speaker { control: Mutex::new(control), left: AtomicI32::new(LINES) })
+        Arc::new(Speaker { control: Mutex::new(control), left: AtomicI32::new(LINES as i32) })
     }
 
     pub(crate) fn say(&self, kind: Kind, payload: &[u8]) -> Result<(), Broken> {
@@ -35,14 +31,20 @@ impl Speaker {
     /// Sends a line, or leaves it out where the host has not read the last ones: nobody waits for a log.
     pub(crate) fn line(&self, level: i32, line: &CStr) {
         if self.left.fetch_sub(1, Ordering::Relaxed) > 0 {
-            let bytes = line.to_bytes();
             // An error is the end of the host, which another thread sees.
-            let _ = self.say(Kind::Log, &LogLine::write(level, &bytes[..bytes.len().min(LENGTH)]));
+            let _ = self.say(Kind::Log, &LogLine::write(level, line.to_bytes()));
         }
+    }
+
+    /// Writes what may be no frame.
+    #[cfg(debug_assertions)]
+    pub(crate) fn say_raw(&self, bytes: &[u8], patience: Duration) -> Result<(), Broken> {
+        let mut control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
+        control.send_raw(bytes, Some(Instant::now() + patience))
     }
 
     /// The host has read what there was.
     pub(crate) fn heard(&self) {
-        self.left.store(LINES, Ordering::Relaxed);
+        self.left.store(LINES as i32, Ordering::Relaxed);
     }
 }

@@ -7,7 +7,12 @@ use std::path::Path;
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
+use coverslip_plugin_abi::LOG_INFO;
 use coverslip_wire::Link;
+use coverslip_wire::control::{LogLine, Progress};
+use coverslip_wire::frame::{Kind, header};
+
+use crate::lines::Speaker;
 
 static POISONS: LazyLock<Vec<([u8; 3], String)>> = LazyLock::new(|| {
     let text = std::env::var("COVERSLIP_WORKER_POISON").unwrap_or_default();
@@ -31,7 +36,7 @@ pub(crate) fn panic_if_asked() {
 }
 
 /// Does what one of the tiles does, or what the file says. True: the connection has been made useless.
-pub(crate) fn taste(tiles: &[&[u8]], link: &mut Link) -> bool {
+pub(crate) fn taste(tiles: &[&[u8]], link: &mut Link, speaker: &Speaker) -> bool {
     let of = |tile: &&[u8]| POISONS.iter().find(|(color, _)| tile.starts_with(color)).map(|(_, effect)| effect.clone());
     match tiles.iter().find_map(of).or_else(sabotage).as_deref() {
         None => return false,
@@ -44,9 +49,19 @@ pub(crate) fn taste(tiles: &[&[u8]], link: &mut Link) -> bool {
             let _ = link.send_raw(&[0xa5; 4096], None);
             return true;
         }
+        Some("flood") => flood(speaker),
+        Some("half a line") => drop(speaker.say_raw(&header(Kind::Log, &[])[..7], Duration::ZERO)),
+        Some("no line") => drop(speaker.say(Kind::Progress, &Progress { stage: 1, part: 0.5 }.write())),
         Some(_) => std::process::abort(),
     }
     false
+}
+
+/// Says lines until the connection holds no more, as one does that never stops.
+fn flood(speaker: &Speaker) {
+    let line = LogLine::write(LOG_INFO, b"and another line");
+    let frame = [&header(Kind::Log, &[&line])[..], &line].concat();
+    while speaker.say_raw(&frame, Duration::from_millis(100)).is_ok() {}
 }
 
 /// As a driver with a defect ends. The signal may reach another thread first.

@@ -49,7 +49,7 @@ const MAY_WRITE: [(&str, &str); 2] = [
 const MAY_READ: [(&str, &str); 3] = [
     ("crates/standin/src/maps.rs", "a file of the kernel's: /proc/self/maps"),
     ("lab/src/bundle/memory.rs", "a file of the kernel's: /proc/meminfo"),
-    ("src/engine/remote/process/linux.rs", "a file of the kernel's: /proc/self/fdinfo"),
+    ("crates/base/src/pidfd.rs", "a file of the kernel's: /proc/self/fdinfo"),
 ];
 
 /// The ways of `ways` that `code` uses.

@@ -5,10 +5,11 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use coverslip::fault::{Fault, arm, disarm};
 use coverslip_plugin_abi::*;
 
-use crate::support::host::{Picture, TestRuntime};
-use crate::system::{is_alive, send};
+use crate::support::host::{Picture, TestRuntime, lines, listen};
+use crate::system::{held, is_alive, send, stop};
 use crate::{TILES, apart, bundle, by_column, child, folder, played, row, wait_until};
 
 fn all_done(runtime: &TestRuntime) {
@@ -125,6 +126,109 @@ fn closes_every_descriptor() {
         }
     }
     assert!(files.iter().all(|file| file.metadata().expect("still open").len() == 0));
+}
+
+/// As when the host's own files, or cameras, have taken what the system gives to a process.
+#[test]
+fn a_host_without_a_free_descriptor_buries_its_worker() {
+    child("hosts::has_no_free_descriptor", &[]);
+}
+
+#[test]
+#[ignore = "run by a_host_without_a_free_descriptor_buries_its_worker"]
+fn has_no_free_descriptor() {
+    let runtime = apart(bundle(), |_| ()).expect("a worker");
+    all_done(&runtime);
+    let process = runtime.info().worker_process_id;
+    stop(process);
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    let set = |limit: &libc::rlimit| assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, limit) }, 0);
+    assert_eq!(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) }, 0);
+    set(&libc::rlimit { rlim_cur: 3, ..limit });
+    assert!(std::fs::File::open("/dev/null").is_err());
+    let closed = runtime.close(200);
+    set(&limit);
+    closed.expect("the worker is killed");
+    wait_until("the end of the worker", || !is_alive(process));
+    assert_eq!(held().0.children, 0, "and reaped");
+}
+
+/// A child that does not exec has copies of the connections.
+#[test]
+fn a_worker_ends_by_itself_whatever_children_the_host_has() {
+    child("hosts::has_a_child", &[]);
+}
+
+#[test]
+#[ignore = "run by a_worker_ends_by_itself_whatever_children_the_host_has"]
+fn has_a_child() {
+    listen();
+    let runtime = apart(bundle(), |desc| desc.worker_timeout_ms = 2_000).expect("a worker");
+    all_done(&runtime);
+    let mut children = vec![sleeping_child()];
+    // Who is killed does not keep what its engine has compiled.
+    arm("kill a worker", Fault::Fail, usize::MAX);
+    // One that is left behind, and goes on later.
+    let first = runtime.info().worker_process_id;
+    stop(first);
+    all_done(&runtime);
+    send(first, libc::SIGCONT);
+    wait_until("the end of the first worker", || !is_alive(first));
+    let second = runtime.info().worker_process_id;
+    assert!(second != 0 && second != first);
+    children.push(sleeping_child());
+    runtime.close(20_000).expect("every thread ends");
+    let lines = lines();
+    assert!(!is_alive(second) && !lines.iter().any(|(_, line)| line.contains("is killed")), "{lines:?}");
+    disarm();
+    for child in children {
+        unsafe { (libc::kill(child, libc::SIGKILL), libc::waitpid(child, std::ptr::null_mut(), 0)) };
+    }
+}
+
+/// A child of this process's, for longer than any test waits.
+fn sleeping_child() -> i32 {
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        // Not the pipes of the test.
+        unsafe {
+            libc::close(1);
+            libc::close(2);
+            libc::sleep(150);
+            libc::_exit(0)
+        }
+    }
+    child
+}
+
+/// A host without standard streams, as services are started: what its libraries print must not go to the worker.
+#[test]
+fn no_connection_is_a_standard_stream() {
+    child("hosts::has_no_streams", &[]);
+}
+
+#[test]
+#[ignore = "run by no_connection_is_a_standard_stream"]
+fn has_no_streams() {
+    // The other one is the test's.
+    let streams = [0, 2];
+    for stream in streams {
+        unsafe { libc::close(stream) };
+    }
+    let runtime = apart(bundle(), |_| ()).expect("a worker");
+    let expect_none = || {
+        for stream in streams {
+            let found = std::fs::read_link(format!("/proc/self/fd/{stream}"));
+            assert!(found.is_err(), "{stream}: {found:?}");
+            assert_eq!(unsafe { libc::write(stream, b"a warning\n".as_ptr().cast(), 10) }, -1);
+        }
+    };
+    expect_none();
+    all_done(&runtime);
+    assert_eq!(runtime.stats().worker_restarts, 0);
+    killed_in_the_middle(&runtime);
+    expect_none();
+    runtime.close(10_000).expect("every thread ends");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use coverslip::fault::{Fault, arm, disarm};
 use coverslip_plugin_abi::*;
 
 use crate::support::host::{Picture, TestRuntime, open};
@@ -139,9 +140,17 @@ fn a_worker_that_breaks_the_protocol_or_panics_costs_no_tile() {
 #[ignore = "run by a_worker_that_breaks_the_protocol_or_panics_costs_no_tile"]
 fn sabotage() {
     let file = std::env::var("COVERSLIP_WORKER_SABOTAGE").unwrap();
-    for (what, reason) in [("garbage", REASON_WORKER_PROTOCOL), ("close", REASON_WORKER_CRASHED)] {
+    let cases = [
+        ("garbage", REASON_WORKER_PROTOCOL, 2),
+        ("close", REASON_WORKER_CRASHED, 2),
+        // On the control connection, while the lanes go on. A flood is one where nobody else hears it meanwhile.
+        ("flood", REASON_WORKER_PROTOCOL, 1),
+        ("half a line", REASON_WORKER_HUNG, 2),
+        ("no line", REASON_WORKER_PROTOCOL, 2),
+    ];
+    for (what, reason, lanes) in cases {
         let _ = std::fs::create_dir_all(std::path::Path::new(&file).parent().unwrap());
-        let runtime = apart(bundle(), |_| ()).expect("a worker");
+        let runtime = apart(bundle(), |desc| desc.max_threads = lanes).expect("a worker");
         survives(&runtime, |_| std::fs::write(&file, what).unwrap(), reason, 1.0);
     }
     // A defect that the worker catches is a batch's failure, as in this process.
@@ -150,6 +159,38 @@ fn sabotage() {
     let found = played(&runtime, &picture());
     assert_eq!(found.iter().filter(|tile| tile.record.status == TILE_FAILED).count(), 1);
     assert_eq!(runtime.stats().worker_restarts, 0);
+}
+
+#[test]
+fn a_connection_that_cannot_be_made_costs_no_tile_if_it_can_be_made_in_a_moment() {
+    child("recovery::unconnected", &[]);
+}
+
+#[test]
+#[ignore = "run by a_connection_that_cannot_be_made_costs_no_tile_if_it_can_be_made_in_a_moment"]
+fn unconnected() {
+    let runtime = apart(bundle(), |_| ()).expect("a worker");
+    arm("a lane's connection", Fault::Fail, 2);
+    survives(&runtime, kill, REASON_WORKER_CRASHED, 1.0);
+    // If not, there is no worker, and the host is told why.
+    arm("a lane's connection", Fault::Fail, usize::MAX);
+    let slide = row(&runtime);
+    kill(runtime.info().worker_process_id);
+    let picture = picture();
+    slide.submit(&picture.frame(0, 0, picture.width, picture.height)).expect("room");
+    by_column(slide.results());
+    let alerts = slide.alerts();
+    let lost = alerts.iter().find(|alert| alert.code == ALERT_ENGINE_FALLBACK).expect("an alert");
+    assert_eq!(lost.strength as i32, REASON_NO_WORKER);
+    let (info, why) = (runtime.info(), "a connection to the worker could not be made: the system's error 24");
+    let message = unsafe { std::ffi::CStr::from_ptr(info.fallback_message.as_ptr()) }.to_string_lossy();
+    assert!(message.contains(why), "{message}");
+    assert_eq!((info.fallback_reason, info.worker_process_id), (REASON_NO_WORKER, 0));
+    drop(slide);
+    runtime.close(10_000).expect("every thread ends");
+    let refusal = apart(bundle(), |_| ()).err().expect("a refusal");
+    assert!(refusal.code == ENGINE_UNAVAILABLE && refusal.message.contains(why), "{}", refusal.message);
+    disarm();
 }
 
 #[test]

@@ -7,7 +7,7 @@ use coverslip_plugin_abi::*;
 use crate::support::host::{Picture, lines, listen, open};
 use crate::{CONNECTION_ALONE, SIDE, TILES, apart, bundle, child, expect_same, played};
 
-const THROUGH_MEMORY: &str = "go to the worker through shared memory";
+pub(crate) const THROUGH_MEMORY: &str = "go to the worker through shared memory";
 const OVER_THE_CONNECTION: &str = "over its connection, not through memory";
 
 fn picture() -> Picture {
@@ -52,6 +52,7 @@ mod on_linux {
     use std::os::unix::net::UnixStream;
     use std::process::{Child, Stdio};
 
+    use coverslip_base::own::Own;
     use coverslip_base::thread::Placement;
     use coverslip_bundle::Bundle;
     use coverslip_engine::config::{EngineConfig, GpuConfig};
@@ -275,7 +276,7 @@ mod on_linux {
 
         // Too small, or no memory: the worker says no, and runs what comes over the connection.
         let file = std::fs::File::open(std::env::current_exe().unwrap()).unwrap();
-        for memory in [Memory::new(bytes - 1).unwrap().1, Memory::of(file.into()).unwrap()] {
+        for memory in [Memory::new(bytes - 1).unwrap().1, Memory::of(Own::new(file.into()).unwrap())] {
             let (mut lane, reads) = host.lane(Some(memory));
             assert!(!reads);
             assert_eq!(host.ask(&mut lane, Kind::Run, &[&one, &tile]).as_ref(), Some(&expected));

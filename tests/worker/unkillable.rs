@@ -6,9 +6,10 @@
 use coverslip::fault::{Fault, arm, disarm};
 use coverslip_plugin_abi::*;
 
-use crate::support::host::{Picture, open};
+use crate::shared::THROUGH_MEMORY;
+use crate::support::host::{Picture, lines, listen, open};
 use crate::system::{held, is_alive, kill, memory_of, stop};
-use crate::{SIDE, TILES, apart, bundle, by_column, child, expect_same, played, row};
+use crate::{CONNECTION_ALONE, SIDE, TILES, apart, bundle, by_column, child, expect_same, played, row};
 
 #[test]
 fn a_worker_that_cannot_be_killed_is_left_behind() {
@@ -18,6 +19,7 @@ fn a_worker_that_cannot_be_killed_is_left_behind() {
 #[test]
 #[ignore = "run by a_worker_that_cannot_be_killed_is_left_behind"]
 fn left_behind() {
+    listen();
     let picture = Picture::tissue(TILES * SIDE, SIDE, 1);
     let expected = played(&open(bundle()), &picture);
     let before = held().0.descriptors;
@@ -40,7 +42,15 @@ fn left_behind() {
     let second = runtime.info().worker_process_id;
     assert!(second != 0 && second != first);
     // The first one, which goes on if it is ever let, has memory of its own: it sees no tile that the second one gets.
-    assert!(memory_of(first).is_disjoint(&memory_of(second)), "{:?}, {:?}", memory_of(first), memory_of(second));
+    let (of_first, of_second) = (memory_of(first), memory_of(second));
+    assert!(of_first.is_disjoint(&of_second), "{of_first:?}, {of_second:?}");
+    if std::env::var_os(CONNECTION_ALONE).is_none() {
+        // Of each lane of both.
+        assert_eq!(lines().iter().filter(|(_, line)| line.contains(THROUGH_MEMORY)).count(), 4);
+        // On Windows nobody sees it from outside.
+        let seen = if cfg!(windows) { 0 } else { 2 };
+        assert_eq!((of_first.len(), of_second.len()), (seen, seen));
+    }
     stop(second);
     runtime.close(20_000).expect("every thread ends");
     assert_eq!(held().0.descriptors, before, "the host keeps nothing of them");

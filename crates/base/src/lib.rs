@@ -2,8 +2,8 @@
 //! refused, memory that two processes share, log lines, threads that take no signal, locks and atomics that loom can try,
 //! faults on purpose.
 //!
-//! Each module names only modules that stand before it here: `sync` `error` `fault` `memory` `windows` `memfd`
-//! `shared` `thread` `log`
+//! Each module names only modules that stand before it here: `sync` `error` `fault` `memory` `windows` `own` `pidfd`
+//! `memfd` `shared` `thread` `log`
 
 #![deny(missing_docs)]
 #![deny(unsafe_code)]
@@ -16,6 +16,10 @@ pub mod log;
 #[cfg(target_os = "linux")]
 mod memfd;
 pub mod memory;
+#[cfg(target_os = "linux")]
+pub mod own;
+#[cfg(target_os = "linux")]
+pub mod pidfd;
 #[cfg(any(target_os = "linux", windows))]
 pub mod shared;
 pub mod sync;

@@ -13,7 +13,7 @@ use crate::windows::section as system;
 
 /// By which another process maps such memory.
 #[cfg(target_os = "linux")]
-pub type Given = std::os::fd::OwnedFd;
+pub type Given = crate::own::Own;
 /// By which another process maps such memory.
 #[cfg(windows)]
 pub type Given = crate::windows::section::Section;

@@ -205,21 +205,29 @@ impl Progress {
     }
 }
 
+/// Lines that a worker may say, from one batch to the next, before the library reads them: all fit the connection's buffer.
+pub const LINES: usize = 32;
+/// Bytes of a line.
+pub const LINE: usize = 512;
+
 /// A line for the host's log.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct LogLine {
     /// `COVERSLIP_LOG_*`
     pub level: i32,
-    /// Without zeros.
+    /// What a log does with zeros in it is the log's.
     pub text: String,
 }
 
 impl LogLine {
-    /// The payload.
+    /// Bytes of a payload at most.
+    pub const MOST: usize = 2 * size_of::<u32>() + LINE;
+
+    /// The payload. A line is cut where it is too long.
     pub fn write(level: i32, text: &[u8]) -> Vec<u8> {
         let mut writer = Writer::default();
         writer.i32(level);
-        writer.bytes(text);
+        writer.bytes(&text[..text.len().min(LINE)]);
         writer.0
     }
 
@@ -435,5 +443,7 @@ mod tests {
         assert_eq!((found.reason, found.error.code), (abi::REASON_DEFECT, abi::INTERNAL));
         let line = LogLine::read(&LogLine::write(9, b"caf\xe9")).unwrap();
         assert_eq!((line.level, line.text.as_str()), (abi::LOG_DEBUG, "caf\u{fffd}"));
+        let longest = LogLine::write(abi::LOG_INFO, &[b'x'; 2 * LINE]);
+        assert_eq!((longest.len(), LogLine::read(&longest).unwrap().text.len()), (LogLine::MOST, LINE));
     }
 }

@@ -7,7 +7,7 @@ use coverslip_base::memory::grow;
 
 /// Bytes that are no message: what is wrong with them.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Malformed(pub(crate) &'static str);
+pub struct Malformed(pub &'static str);
 
 impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -34,8 +34,6 @@ mod field;
 pub mod frame;
 #[cfg(any(target_os = "linux", windows))]
 mod memory;
-#[cfg(target_os = "linux")]
-mod own;
 #[cfg(windows)]
 mod pipe;
 #[cfg(target_os = "linux")]

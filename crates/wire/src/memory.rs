@@ -4,17 +4,8 @@ use std::io;
 
 use coverslip_base::shared::{Given, Incoming, Outgoing};
 
-#[cfg(target_os = "linux")]
-use crate::own::Own;
-
-/// By which the other side maps it. On Linux a descriptor, which the host may have closed.
-#[derive(Debug)]
-#[cfg(target_os = "linux")]
-pub struct Memory(pub(crate) Own);
-
 /// By which the other side maps it.
 #[derive(Debug)]
-#[cfg(windows)]
 pub struct Memory(pub(crate) Given);
 
 impl Memory {
@@ -24,17 +15,12 @@ impl Memory {
     /// The system has no such memory, or not so much of it.
     pub fn new(bytes: usize) -> io::Result<(Outgoing, Memory)> {
         let (outgoing, given) = Outgoing::new(bytes)?;
-        Ok((outgoing, Memory::of(given)?))
+        Ok((outgoing, Memory(given)))
     }
 
     /// What came from another process, whatever it is.
-    ///
-    /// # Errors
-    /// It is nothing.
-    pub fn of(given: Given) -> io::Result<Memory> {
-        #[cfg(target_os = "linux")]
-        let given = Own::new(given).map_err(|_| io::ErrorKind::NotFound)?;
-        Ok(Memory(given))
+    pub fn of(given: Given) -> Memory {
+        Memory(given)
     }
 
     /// The first bytes, for this process to read.
@@ -42,9 +28,6 @@ impl Memory {
     /// # Errors
     /// It is no memory of that kind, or smaller; or the system maps no more.
     pub fn map(self, bytes: usize) -> io::Result<Incoming> {
-        #[cfg(target_os = "linux")]
-        return Incoming::new(&self.0.take().map_err(|_| io::ErrorKind::NotFound)?, bytes);
-        #[cfg(windows)]
-        return Incoming::new(&self.0, bytes);
+        Incoming::new(&self.0, bytes)
     }
 }

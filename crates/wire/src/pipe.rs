@@ -81,10 +81,8 @@ impl Pipe {
     /// As [`Transport::send`].
     pub fn send_link(&mut self, kind: Kind, (link, memory): &Passed, to: &Child, due: Due) -> Result<(), Broken> {
         let Ok(link) = to.give(&link.end) else { return Err(Broken::Ended) };
-        // 0 is no handle: there is no memory.
-        let Ok(memory) = memory.as_ref().map_or(Ok(0), |memory| to.give_memory(&memory.0)) else {
-            return Err(Broken::Ended);
-        };
+        // 0 is no handle: there is no memory, or none that it can have. Then tiles go over the connection.
+        let memory = memory.as_ref().and_then(|memory| to.give_memory(&memory.0).ok()).unwrap_or(0);
         self.send(kind, &[&link.to_le_bytes(), &memory.to_le_bytes()], due)
     }
 
@@ -108,7 +106,7 @@ impl Pipe {
         let link = Pipe::adopt(u64::from_le_bytes(link)).map_err(|_| none())?;
         let memory = match u64::from_le_bytes(memory) {
             0 => None,
-            value => Some(Memory(Section::adopt(value).map_err(|_| Malformed("memory is none"))?)),
+            value => Some(Memory::of(Section::adopt(value).map_err(|_| Malformed("memory is none"))?)),
         };
         Ok((kind, Some((link, memory))))
     }

@@ -5,26 +5,31 @@
 //! its own, the next file that it opens gets the number: a write to a file is refused here because it is no socket, and
 //! every descriptor's identity is looked at before it is used or closed.
 
-use std::io::{IoSlice, IoSliceMut};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::Instant;
 
+use coverslip_base::own::Own;
+use coverslip_base::pidfd::Running;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
-    SendFlags, SocketFlags, SocketType, recv, recvmsg, sendmsg, socketpair,
+    SendFlags, Shutdown, SocketFlags, SocketType, recv, recvmsg, sendmsg, shutdown, socketpair,
 };
 
 use crate::field::{Malformed, resize};
 use crate::frame::{Announced, HEADER, Kind, header};
 use crate::memory::Memory;
-use crate::own::Own;
 use crate::transport::{Broken, Due, Transport};
 
 /// One end of a connection.
-pub struct Socket(Own);
+pub struct Socket {
+    own: Own,
+    /// The process that has the other end.
+    other: Option<Running>,
+}
 
 /// What a frame carries beside its bytes: a connection, and the memory that goes with it.
 pub type Passed = (Socket, Option<Memory>);
@@ -36,6 +41,11 @@ fn system(errno: Errno) -> Broken {
     }
 }
 
+/// Of a descriptor.
+fn refused(e: io::Error) -> Broken {
+    Broken::System(e.raw_os_error().unwrap_or(0))
+}
+
 /// Pieces of a message that go to the kernel in one call.
 const PIECES: usize = 64;
 
@@ -45,7 +55,7 @@ impl Socket {
     /// # Errors
     /// It is no descriptor.
     pub fn new(descriptor: OwnedFd) -> Result<Socket, Broken> {
-        Ok(Socket(Own::new(descriptor)?))
+        Ok(Socket { own: Own::new(descriptor).map_err(refused)?, other: None })
     }
 
     /// Two ends, neither of which a program inherits that this process starts.
@@ -63,8 +73,8 @@ impl Socket {
     /// # Errors
     /// The system makes no more of them.
     pub fn try_clone(&self) -> Result<Socket, Broken> {
-        let own = self.0.get()?.try_clone_to_owned();
-        Socket::new(own.map_err(|e| Broken::System(e.raw_os_error().unwrap_or(0)))?)
+        let second = Socket::new(self.get()?.try_clone_to_owned().map_err(refused)?)?;
+        Ok(Socket { other: self.other.clone(), ..second })
     }
 
     /// The descriptor, for a program that is started.
@@ -72,7 +82,23 @@ impl Socket {
     /// # Errors
     /// It has been closed by somebody else.
     pub fn into_descriptor(self) -> Result<OwnedFd, Broken> {
-        self.0.take()
+        self.own.take().map_err(refused)
+    }
+
+    /// From now on the end of this process is the connection's, once what it has sent is read: a child that the host forks
+    /// while a worker is given its end has a copy of it.
+    pub fn watch(&mut self, other: Running) {
+        self.other = Some(other);
+    }
+
+    /// Ends the connection, whoever has a copy of this end: a child that the host has forked may.
+    pub fn hang_up(&mut self) {
+        // An error: it is ended already, or nobody's.
+        let _ = self.get().map(|own| shutdown(own, Shutdown::Both));
+    }
+
+    fn get(&self) -> Result<BorrowedFd<'_>, Broken> {
+        self.own.get().map_err(refused)
     }
 
     /// Sends a frame without a payload, and the descriptors of another connection and of its memory with it.
@@ -81,8 +107,8 @@ impl Socket {
     /// As [`Transport::send`].
     pub fn send_link(&mut self, kind: Kind, (link, memory): &Passed, due: Due) -> Result<(), Broken> {
         let bytes = header(kind, &[]);
-        let link = link.0.get()?;
-        let pair = [link, memory.as_ref().map_or(Ok(link), |memory| memory.0.get())?];
+        let link = link.get()?;
+        let pair = [link, memory.as_ref().map_or(Ok(link), |memory| memory.0.get()).map_err(refused)?];
         let descriptors = if memory.is_some() { &pair[..] } else { &pair[..1] };
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
         let mut control = SendAncillaryBuffer::new(&mut space);
@@ -106,7 +132,7 @@ impl Socket {
     ) -> Result<(Kind, Option<Passed>), Broken> {
         let (kind, [link, memory]) = self.receive_descriptors(payload, most, due)?;
         let Some(link) = link else { return Ok((kind, None)) };
-        let memory = memory.map(|descriptor| Own::new(descriptor).map(Memory)).transpose()?;
+        let memory = memory.map(|descriptor| Own::new(descriptor).map(Memory::of)).transpose().map_err(refused)?;
         Ok((kind, Some((Socket::new(link)?, memory))))
     }
 
@@ -147,7 +173,7 @@ impl Socket {
     /// As [`Transport::receive`].
     pub fn receive_ready(&mut self, payload: &mut Vec<u8>, most: usize, due: Due) -> Result<Option<Kind>, Broken> {
         let mut first = [0; 1];
-        match recv(self.0.get()?, &mut first, RecvFlags::DONTWAIT | RecvFlags::PEEK) {
+        match recv(self.get()?, &mut first, RecvFlags::DONTWAIT | RecvFlags::PEEK) {
             Ok((_, 0)) => Err(Broken::Ended),
             Ok(_) => self.receive(payload, most, due).map(Some),
             Err(Errno::AGAIN) => Ok(None),
@@ -182,18 +208,21 @@ impl Socket {
         Ok(())
     }
 
-    /// Calls until the call does not want to wait, and sleeps between, until it is due.
+    /// Calls until the call does not want to wait, and sleeps between, until it is due or the other process has ended.
     fn when_ready<T>(
         &self,
         event: PollFlags,
         due: Due,
         mut call: impl FnMut(BorrowedFd<'_>) -> rustix::io::Result<T>,
     ) -> Result<T, Broken> {
+        let mut over = false;
         loop {
-            let own = self.0.get()?;
+            let own = self.get()?;
             match call(own) {
                 Ok(done) => return Ok(done),
                 Err(Errno::INTR) => continue,
+                // What it had sent before its end was there to be read.
+                Err(Errno::AGAIN) if over => return Err(Broken::Ended),
                 Err(Errno::AGAIN) => {}
                 Err(errno) => return Err(system(errno)),
             }
@@ -205,8 +234,13 @@ impl Socket {
                 tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
                 tv_nsec: left.subsec_nanos().into(),
             });
-            match poll(&mut [PollFd::from_borrowed_fd(own, event)], timeout.as_ref()) {
-                Ok(_) | Err(Errno::INTR) => {}
+            let other = self.other.as_ref().and_then(Running::watched);
+            let ends =
+                PollFd::from_borrowed_fd(other.unwrap_or(own), if other.is_some() { PollFlags::IN } else { event });
+            let mut events = [PollFd::from_borrowed_fd(own, event), ends];
+            match poll(&mut events, timeout.as_ref()) {
+                Ok(_) => over = other.is_some() && !events[1].revents().is_empty(),
+                Err(Errno::INTR) => {}
                 Err(errno) => return Err(system(errno)),
             }
         }
@@ -298,6 +332,33 @@ mod tests {
         drop(there);
         assert!(matches!(here.receive(&mut payload, 9, due(5)), Err(Broken::Ended)));
         assert!(matches!(here.send(Kind::Close, &[], due(5)), Err(Broken::Ended)), "and no signal");
+    }
+
+    /// As a host that forks in the moment in which the worker is given its end: the child has it too.
+    #[test]
+    fn the_end_of_the_process_is_the_end_of_its_connection_whoever_has_a_copy_of_it() {
+        let (mut here, mut there) = pair();
+        let mut child = std::process::Command::new("/bin/cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
+        here.watch(Running::new(child.id()).unwrap());
+        let mut payload = Vec::new();
+        assert!(matches!(here.receive(&mut payload, 9, due(5)), Err(Broken::Late)), "it runs");
+        there.send(Kind::Close, &[], due(100)).unwrap();
+        child.kill().unwrap();
+        assert_eq!(here.receive(&mut payload, 9, due(60_000)).unwrap(), Kind::Close, "what was sent before the end");
+        assert!(matches!(here.receive(&mut payload, 9, due(60_000)), Err(Broken::Ended)));
+        child.wait().unwrap();
+        assert!(matches!(here.receive(&mut payload, 9, due(60_000)), Err(Broken::Ended)), "reaped or not");
+        drop(there);
+    }
+
+    #[test]
+    fn who_hangs_up_ends_the_connection_whoever_has_a_copy_of_the_end() {
+        let (mut here, mut there) = pair();
+        let copy = here.try_clone().unwrap();
+        here.hang_up();
+        drop(here);
+        assert!(matches!(there.receive(&mut Vec::new(), 9, due(60_000)), Err(Broken::Ended)));
+        drop(copy);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use coverslip_wire::batch::read_outputs;
 use coverslip_wire::control::read_loss;
 use coverslip_wire::frame::{CONTROL_BUDGET, Kind};
 
+use super::loss::broken;
 use super::post::{Post, Trouble};
 use super::way::Way;
 
@@ -46,11 +47,12 @@ impl RemoteLane {
         let way = self.way.take().filter(|way| post.is_at_work(way.worker));
         let mut way = way.map_or_else(|| post.connect(), Ok)?;
         let number = way.worker;
-        post.hear();
-        let died = |broken| match broken {
+        // Whatever is wrong with what it says, it is of no use.
+        post.hear(number).map_err(|e| Trouble::Died(number, broken(e, "was heard")))?;
+        let died = |e| match e {
             // The place in the stream is lost, but the worker is not to blame.
             Broken::Memory(error) => Trouble::Batch(error),
-            broken => Trouble::Died(number, post.broken(broken, "ran a batch")),
+            e => Trouble::Died(number, broken(e, "ran a batch")),
         };
         let due = post.order.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         way.send(tiles, due).map_err(died)?;

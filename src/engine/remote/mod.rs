@@ -1,11 +1,14 @@
 //! An engine in a process of its own, the worker. Nothing of CUDA's is loaded here.
 //!
-//! `order` says what a worker is started with, `process` starts, ends and buries one on each system, `post` keeps one at work and starts
-//! the next, `way` carries a lane's batches, `lane` runs them and runs again what was lost with a worker, `crashes` counts. Everything here happens on
-//! threads of the plugin.
+//! `order` says what a worker is started with, `process` starts, ends and buries one on each system, `control` greets it, has
+//! it open the engine and hears its lines, `post` keeps one at work and starts the next, `way` carries a lane's batches, `lane`
+//! runs them and runs again what was lost with a worker, `loss` says what has become of one, `crashes` counts. Everything here
+//! happens on threads of the plugin.
 
+mod control;
 mod crashes;
 mod lane;
+mod loss;
 pub(super) mod order;
 mod post;
 mod process;

@@ -7,27 +7,26 @@ use coverslip_base::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, Mutex, MutexGu
 use coverslip_engine::{About, Loss, Tell};
 use coverslip_plugin_abi as abi;
 use coverslip_wire::batch::read_ready;
-use coverslip_wire::control::{Hello, LogLine, Opened, Progress, read_loss};
+use coverslip_wire::control::{Opened, read_loss};
 use coverslip_wire::frame::{CONTROL_BUDGET, Kind};
-use coverslip_wire::{Broken, Due, Link, Transport};
+use coverslip_wire::{Broken, Due, Passed, Transport};
 
+use super::control::{Control, REST, SILENCE, SOON, within};
 use super::crashes::{Crashes, MOST};
+use super::loss::{self, may_have_ended, with_end};
 use super::order::Order;
-use super::process::{AGAINST_FAILURE, Ended, Environment, Process, closed, environment};
+use super::process::{Ended, Environment, Process, environment, unconnected};
 use super::way::Way;
 use crate::restarts::Restarted;
 
-/// Time for a program to start and to say who it is.
-const GREETING: Duration = Duration::from_secs(20);
-/// While an engine is opened it may be silent for this many times the time of a batch, and for at least this long.
-const SILENCES: u32 = 10;
-const SILENCE: Duration = Duration::from_secs(300);
-/// Time for what a worker does at once: a control message, the connection of a lane.
-const SOON: Duration = Duration::from_secs(10);
 /// Time for a killed worker to end before it is left behind. One that is in a driver may take for ever.
 const GRACE: Duration = Duration::from_millis(200);
 /// Time for a worker to end by itself: it keeps what its engine has compiled.
 const FAREWELL: Duration = Duration::from_secs(5);
+/// A worker that is started again opens within this time, or within so many times what the first took, however much it says
+/// meanwhile: its lanes wait for it.
+const OPENING: Duration = Duration::from_secs(900);
+const OPENINGS: u32 = 4;
 /// A GPU's memory may still be held by the worker before: starts, and the pause before the second.
 const STARTS: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(500);
@@ -35,9 +34,6 @@ const PAUSE: Duration = Duration::from_millis(500);
 const BREATH: Duration = Duration::from_millis(20);
 /// So many tiles in a row that each ended workers, and none that did not: the engine is to blame.
 const GUILTY_IN_A_ROW: u32 = 8;
-
-/// Of the plugin and its worker: version and commit.
-const BUILD: &str = concat!(env!("CARGO_PKG_VERSION"), " ", env!("COVERSLIP_COMMIT"));
 
 pub(super) struct Post {
     pub(super) order: Order,
@@ -63,6 +59,8 @@ struct State {
     /// Why the last one ended.
     reason: i32,
     about: About,
+    /// What the first took to open.
+    opening: Duration,
     crashes: Crashes,
     /// No worker is started any more, and why.
     lost: Option<Loss>,
@@ -84,7 +82,7 @@ impl State {
 
 struct Worker {
     process: Arc<Process>,
-    control: Link,
+    control: Control,
 }
 
 /// Why a batch has no outputs.
@@ -95,10 +93,6 @@ pub(super) enum Trouble {
     Lost(Loss),
     /// This batch failed.
     Batch(Error),
-}
-
-fn within(time: Duration) -> Due {
-    Instant::now().checked_add(time)
 }
 
 impl Post {
@@ -115,8 +109,10 @@ impl Post {
             farewell: AtomicU64::new(FAREWELL.as_millis() as u64),
             guilty_in_a_row: AtomicU32::new(0),
         };
-        let (worker, opened) = post.start(&mut Vec::new(), tell)?;
+        let begun = Instant::now();
+        let (worker, opened) = post.start(&mut Vec::new(), None, tell)?;
         let mut state = post.lock();
+        state.opening = begun.elapsed();
         post.set_process_number(worker.process.number().into());
         (state.worker, state.number, state.about) = (Some(worker), 1, opened.about.clone());
         drop(state);
@@ -140,17 +136,17 @@ impl Post {
         self.ended.load(Ordering::Acquire)
     }
 
-    /// Starts a worker, which opens the engine.
-    fn start(&self, unburied: &mut Vec<Arc<Process>>, tell: &Tell<'_>) -> Result<(Worker, Opened), Loss> {
+    /// Starts a worker, which opens the engine until it is due.
+    fn start(&self, unburied: &mut Vec<Arc<Process>>, due: Due, tell: &Tell<'_>) -> Result<(Worker, Opened), Loss> {
         let no_worker = |error| Loss { reason: abi::REASON_NO_WORKER, error };
-        let (process, control) = Process::start(&self.order.program, &self.environment).map_err(no_worker)?;
+        let (process, link) = Process::start(&self.order.program, &self.environment).map_err(no_worker)?;
         let process = Arc::new(process);
         *self.process.lock().unwrap_or_else(PoisonError::into_inner) = Some(process.clone());
         if self.is_ended() {
             process.kill();
         }
-        let mut worker = Worker { process, control };
-        match self.greet(&mut worker.control).and_then(|()| self.await_opened(&mut worker.control, tell)) {
+        let mut worker = Worker { process, control: Control::new(link, &self.order.log) };
+        match self.admit(&mut worker.control, due, tell) {
             Ok(opened) => Ok((worker, opened)),
             Err(loss) => {
                 let ended = ended_by_itself(&worker.process, &loss);
@@ -163,48 +159,9 @@ impl Post {
         }
     }
 
-    /// Both say who they are.
-    fn greet(&self, control: &mut Link) -> Result<(), Loss> {
-        let (due, mut payload) = (within(GREETING), Vec::new());
-        let hello = Hello { build: BUILD.into(), process: std::process::id() };
-        let greeted = control.send(Kind::Hello, &[&hello.write()], due);
-        let answer = greeted.and_then(|()| match control.receive(&mut payload, CONTROL_BUDGET, due)? {
-            Kind::Hello => Ok(Hello::read(&payload)?),
-            _ => Err(Broken::System(0)),
-        });
-        let program = self.order.program.display();
-        let found = match answer {
-            Ok(hello) if hello.build == BUILD => return Ok(()),
-            Ok(hello) => format!("that of coverslip {}", hello.build),
-            Err(_) => "a program that does not answer as one".into(),
-        };
-        let error = error!(
-            ENGINE_UNAVAILABLE,
-            "expected the worker of coverslip {BUILD} in {program}, found {found}: install library and worker of one build"
-        );
-        Err(Loss { reason: abi::REASON_NO_WORKER, error })
-    }
-
-    /// Says what to open, and waits until it is.
-    fn await_opened(&self, control: &mut Link, tell: &Tell<'_>) -> Result<Opened, Loss> {
-        let silence = self.order.timeout.map(|timeout| (timeout * SILENCES).max(SILENCE));
-        let broken = |broken| self.broken(broken, "opened the engine");
-        control.send(Kind::Open, &[&self.order.open.write()], within(SOON)).map_err(broken)?;
-        let mut payload = Vec::new();
-        loop {
-            let kind = control.receive(&mut payload, CONTROL_BUDGET, silence.and_then(within)).map_err(broken)?;
-            let nonsense = |malformed| broken(Broken::Nonsense(malformed));
-            match kind {
-                Kind::Progress => {
-                    let Progress { stage, part } = Progress::read(&payload).map_err(nonsense)?;
-                    tell(stage, part).map_err(|error| Loss { reason: abi::REASON_NONE, error })?;
-                }
-                Kind::Log => self.pass_on(&payload),
-                Kind::Opened => return self.fitting(Opened::read(&payload).map_err(nonsense)?),
-                Kind::Refused => return Err(read_loss(&payload).map_err(nonsense)?),
-                _ => return Err(broken(Broken::System(0))),
-            }
-        }
+    fn admit(&self, control: &mut Control, due: Due, tell: &Tell<'_>) -> Result<Opened, Loss> {
+        control.greet(&self.order.program)?;
+        self.fitting(control.open(&self.order.open, self.order.timeout, due, tell)?)
     }
 
     /// Every worker must run the same engine.
@@ -237,9 +194,13 @@ impl Post {
         let mut state = self.lock();
         self.set_process_number(0);
         if let Some(mut worker) = state.worker.take() {
-            let asked = worker.control.send(Kind::Close, &[], within(SOON));
+            let asked = worker.control.link.send(Kind::Close, &[], within(SOON));
             let farewell = Duration::from_millis(self.farewell.load(Ordering::Relaxed));
             if asked.is_err() || !worker.process.ended_within(farewell) {
+                self.order.log.write(
+                    abi::LOG_WARN,
+                    format_args!("the worker does not end, and is killed: what its engine has compiled may be lost"),
+                );
                 bury(worker.process, &mut state.unburied);
             }
         }
@@ -255,13 +216,12 @@ impl Post {
     pub(super) fn connect(&self) -> Result<Way, Trouble> {
         let mut state = self.lock();
         self.man(&mut state)?;
+        let (mut way, theirs) = self.way(&mut state)?;
         let number = state.number;
-        let died = |broken| Trouble::Died(number, self.broken(broken, "took a lane"));
-        let none = || Trouble::Batch(closed());
-        let bytes = state.about.max_batch.saturating_mul(self.order.shape.tile);
-        let (mut way, theirs) = Way::new(number, bytes, &self.order.log).map_err(|_| none())?;
-        let Worker { process, control } = state.worker.as_mut().ok_or_else(none)?;
-        process.pass(control, &theirs, within(SOON)).map_err(died)?;
+        let died = |e| Trouble::Died(number, loss::broken(e, "took a lane"));
+        let Some(Worker { process, control }) = &mut state.worker else { return Err(Trouble::Lost(self.closing())) };
+        process.pass(&mut control.link, &theirs, within(SOON)).map_err(died)?;
+        process.watch(&mut way.link);
         drop(state);
         // The worker's end is the worker's alone: its end must end the wait.
         drop(theirs);
@@ -279,6 +239,35 @@ impl Post {
         }
     }
 
+    /// A way to the worker of now, and what it is given of it. What the system does not have it may have in a moment.
+    fn way(&self, state: &mut State) -> Result<(Way, Passed), Trouble> {
+        let bytes = state.about.max_batch.saturating_mul(self.order.shape.tile);
+        let mut start = 1;
+        loop {
+            let error = match Way::new(state.number, bytes, &self.order.log) {
+                Ok(made) => return Ok(made),
+                Err(broken) => unconnected(&broken),
+            };
+            if start == STARTS || self.is_ended() {
+                let loss = Loss { reason: abi::REASON_NO_WORKER, error };
+                self.give_up(state, loss.clone());
+                return Err(Trouble::Lost(loss));
+            }
+            self.order.log.write(abi::LOG_WARN, format_args!("{} ({start} of {STARTS})", error.text()));
+            self.rest(PAUSE * start);
+            start += 1;
+        }
+    }
+
+    /// No worker is started any more.
+    fn give_up(&self, state: &mut State, loss: Loss) {
+        state.lost = Some(loss);
+        self.set_process_number(0);
+        if let Some(worker) = state.worker.take() {
+            bury(worker.process, &mut state.unburied);
+        }
+    }
+
     /// Starts the next worker, if there is none.
     fn man(&self, state: &mut State) -> Result<(), Trouble> {
         if let Some(loss) = &state.lost {
@@ -288,13 +277,14 @@ impl Post {
             return Ok(());
         }
         let mut pause = state.crashes.pause(Instant::now());
+        let longest = self.order.timeout.map(|_| OPENING.max(state.opening.saturating_mul(OPENINGS)));
         let mut found = Err(self.closing());
         for start in 1..=STARTS {
             self.rest(pause);
             if self.is_ended() {
                 break;
             }
-            found = self.start(&mut state.unburied, &|_, _| Ok(()));
+            found = self.start(&mut state.unburied, longest.and_then(within), &|_, _| Ok(()));
             match &found {
                 Ok(_) => break,
                 Err(loss) => self.order.log.write(
@@ -343,26 +333,17 @@ impl Post {
         state.number == number && state.worker.is_some()
     }
 
-    /// Gives the host the lines that the worker has written since.
-    pub(super) fn hear(&self) {
+    /// Gives the host the lines that this worker has said since.
+    ///
+    /// # Errors
+    /// It is of no use any more.
+    pub(super) fn hear(&self, number: u64) -> Result<(), Broken> {
         let mut state = self.lock();
-        if let Some(worker) = &mut state.worker {
-            self.drain(&mut worker.control);
-        }
-    }
-
-    fn drain(&self, control: &mut Link) {
-        let mut payload = Vec::new();
-        while let Ok(Some(kind)) = control.receive_ready(&mut payload, CONTROL_BUDGET, within(SOON)) {
-            if kind == Kind::Log {
-                self.pass_on(&payload);
-            }
-        }
-    }
-
-    fn pass_on(&self, payload: &[u8]) {
-        if let Ok(line) = LogLine::read(payload) {
-            self.order.log.write(line.level, format_args!("{}", line.text));
+        let State { worker, number: now, about, .. } = &mut *state;
+        match worker {
+            Some(worker) if *now == number => worker.control.hear(about.lanes, within(REST)),
+            // Its lanes see that it has gone.
+            _ => Ok(()),
         }
     }
 
@@ -377,15 +358,16 @@ impl Post {
         if state.number != number || state.worker.is_none() {
             return state.how_ended(number, loss);
         }
-        let Some(mut worker) = state.worker.take() else { return loss };
-        self.drain(&mut worker.control);
+        let Some(Worker { process, mut control }) = state.worker.take() else { return loss };
         self.set_process_number(0);
         state.reason = loss.reason;
-        if let Some(how) = ended_by_itself(&worker.process, &loss) {
+        if let Some(how) = ended_by_itself(&process, &loss) {
             state.ended = Some((number, how));
             loss = with_end(loss, how);
         }
-        bury(worker.process, &mut state.unburied);
+        bury(process, &mut state.unburied);
+        // What it said last, now that it says no more. Nobody waits for the rest of a line.
+        let _ = control.hear(state.about.lanes, within(Duration::ZERO));
         let text = loss.error.text();
         self.order.log.write(abi::LOG_ERROR, format_args!("the worker is started again: {text}"));
         loss
@@ -407,11 +389,7 @@ impl Post {
             "the worker ended {MOST} times within a minute, the last time so: {}",
             last.error.text()
         );
-        state.lost = Some(Loss { reason: last.reason, error });
-        self.set_process_number(0);
-        if let Some(worker) = state.worker.take() {
-            bury(worker.process, &mut state.unburied);
-        }
+        self.give_up(&mut state, Loss { reason: last.reason, error });
     }
 
     /// A batch ran.
@@ -423,54 +401,11 @@ impl Post {
     pub(super) fn convict(&self) -> bool {
         self.guilty_in_a_row.fetch_add(1, Ordering::Relaxed) + 1 < GUILTY_IN_A_ROW
     }
-
-    /// What a broken connection says of the worker.
-    pub(super) fn broken(&self, broken: Broken, while_it: &str) -> Loss {
-        let (reason, error) = match broken {
-            Broken::Ended => (
-                abi::REASON_WORKER_CRASHED,
-                error!(ENGINE_UNAVAILABLE, "the worker ended while it {while_it}: see the system's log, and nvidia-smi"),
-            ),
-            Broken::Late => (
-                abi::REASON_WORKER_HUNG,
-                error!(ENGINE_UNAVAILABLE, "the worker did not answer in time while it {while_it}: see nvidia-smi"),
-            ),
-            Broken::Nonsense(what) => (
-                abi::REASON_WORKER_PROTOCOL,
-                error!(ENGINE_UNAVAILABLE, "the worker broke the protocol while it {while_it}: {what}"),
-            ),
-            Broken::System(0) => (
-                abi::REASON_WORKER_PROTOCOL,
-                error!(ENGINE_UNAVAILABLE, "the worker broke the protocol while it {while_it}: an unexpected message"),
-            ),
-            Broken::System(code) => (
-                abi::REASON_WORKER_PROTOCOL,
-                error!(
-                    ENGINE_UNAVAILABLE,
-                    "the connection to the worker failed while it {while_it}, with the system's error {code}: {AGAINST_FAILURE}"
-                )
-                .with_native(code.into()),
-            ),
-            Broken::Memory(error) => (abi::REASON_OUT_OF_MEMORY, error),
-        };
-        Loss { reason, error }
-    }
 }
 
-/// How a worker has ended that nobody has killed. Its connection ends before it does; one that hangs, or speaks nonsense,
-/// has not ended.
+/// How a worker has ended that nobody has killed. Its connection ends before it does.
 fn ended_by_itself(process: &Process, loss: &Loss) -> Option<Ended> {
-    let may_have = matches!(loss.reason, abi::REASON_WORKER_CRASHED | abi::REASON_NO_WORKER);
-    if may_have && process.ended_within(GRACE) { process.ended() } else { None }
-}
-
-/// The loss, with what the system says of the worker's end.
-fn with_end(loss: Loss, how: Ended) -> Loss {
-    if !matches!(loss.reason, abi::REASON_WORKER_CRASHED | abi::REASON_NO_WORKER) {
-        return loss;
-    }
-    let error = error!(ENGINE_UNAVAILABLE, "{}; it ended {how}", loss.error.text());
-    Loss { reason: loss.reason, error: error.with_native(how.number()) }
+    if may_have_ended(loss) && process.ended_within(GRACE) { process.ended() } else { None }
 }
 
 /// Kills a worker. One that does not end is left for later.

@@ -3,6 +3,7 @@
 
 use std::fmt::Arguments;
 
+use coverslip_base::fault;
 use coverslip_base::log::Log;
 use coverslip_base::memory::reserve;
 use coverslip_base::shared::Outgoing;
@@ -11,8 +12,11 @@ use coverslip_wire::batch::write_shared;
 use coverslip_wire::frame::Kind;
 use coverslip_wire::{Broken, Due, Link, Memory, Passed, Transport};
 
+/// As the system says that there are no more descriptors (EMFILE).
+const TOO_MANY: i32 = 24;
+
 pub(super) struct Way {
-    link: Link,
+    pub(super) link: Link,
     /// No other worker has it: one that is left behind sees nothing of what comes later.
     memory: Option<Outgoing>,
     /// The worker's number.
@@ -25,13 +29,17 @@ impl Way {
     /// # Errors
     /// The system makes no more connections.
     pub(super) fn new(worker: u64, bytes: usize, log: &Log) -> Result<(Way, Passed), Broken> {
-        let (link, theirs) = Link::pair()?;
         let made = Memory::new(bytes).map_err(|e| match e.raw_os_error() {
             // The text of a code would be allocated.
             Some(code) => without_memory(log, format_args!("the system's error {code}")),
             None => without_memory(log, format_args!("{}", e.kind())),
         });
         let (memory, passed) = made.ok().unzip();
+        if fault::point("a lane's connection") {
+            return Err(Broken::System(TOO_MANY));
+        }
+        // After the memory, which takes its time: a child that the host forks from here on has a copy of the worker's end.
+        let (link, theirs) = Link::pair()?;
         Ok((Way { link, memory, worker }, (theirs, passed)))
     }
 
@@ -62,6 +70,14 @@ impl Way {
     /// Waits for an answer of at most `most` bytes.
     pub(super) fn receive(&mut self, payload: &mut Vec<u8>, most: usize, due: Due) -> Result<Kind, Broken> {
         self.link.receive(payload, most, due)
+    }
+}
+
+/// The worker's lane ends with this one, also where a child that the host has forked has a copy of this end.
+#[cfg(target_os = "linux")]
+impl Drop for Way {
+    fn drop(&mut self) {
+        self.link.hang_up();
     }
 }
 

@@ -31,12 +31,19 @@ pub(crate) fn crash(process: u64) {
 #[track_caller]
 pub(crate) fn stop(process: u64) {
     send(process, libc::SIGSTOP);
+    // Until a thread takes the signal, the others go on. It may end meanwhile.
+    crate::wait_until("the stop of a process", || state_of(process).is_none_or(|state| "TZX".contains(state)));
+}
+
+/// As the system says it: R, S, T, Z, …
+fn state_of(process: u64) -> Option<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    stat.rsplit(") ").next().and_then(|rest| rest.chars().next())
 }
 
 /// Whether there is a process of this number that has not ended.
 pub(crate) fn is_alive(process: u64) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-    stat.rsplit(") ").next().and_then(|rest| rest.chars().next()).is_some_and(|state| !"ZX".contains(state))
+    state_of(process).is_some_and(|state| !"ZX".contains(state))
 }
 
 unsafe extern "C" {

@@ -1,7 +1,7 @@
 //! Memory that one process writes and another one reads: a section of Windows'.
 //!
-//! Its size never changes, and all of it is promised when it is made. Another process is given a handle by which it can only
-//! read.
+//! Its size never changes, and all of it is promised when it is made. Another process is given a handle that can only read.
+//! A process of the same user's could make one from it that writes: the maker never reads the memory.
 
 #![allow(unsafe_code)]
 

@@ -1,10 +1,9 @@
 //! A worker on Linux.
 //!
 //! The host's process is not ours: it may reap children that it did not start, ignore SIGCHLD, and close descriptors that
-//! it does not know. So a worker is named by a descriptor of its own where the kernel has them (Linux 5.3), never by a
-//! number that another process may have by now, and that descriptor is looked at before it is used.
+//! it does not know. So a worker is named by a descriptor of its own where the kernel has them, never by a number that
+//! another process may have by now.
 
-use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -13,11 +12,13 @@ use std::time::Duration;
 use coverslip_base::error::{Error, Result, error};
 use coverslip_base::fault;
 use coverslip_base::memory::with_room;
+use coverslip_base::pidfd::Running;
 use coverslip_base::sync::{Mutex, PoisonError};
 use coverslip_wire::frame::Kind;
 use coverslip_wire::{Broken, Due, Link, Passed};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid};
+use rustix::io::retry_on_intr;
+use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 
 use super::ended::Ended;
 use super::environment::Environment;
@@ -31,8 +32,7 @@ pub(in crate::engine::remote) struct Process {
 }
 
 enum Handle {
-    /// None once it is found to be somebody else's.
-    Descriptor(Mutex<Option<OwnedFd>>),
+    Descriptor(Running),
     /// The kernel gives no descriptor. Killed only while the system says that it is still this process's child.
     Number(Mutex<Child>),
 }
@@ -41,7 +41,7 @@ impl Process {
     /// Starts the program. Its standard input is its end of the control connection, whose other end is returned; it has
     /// nothing else of this process's but this environment.
     pub(in crate::engine::remote) fn start(program: &Path, environment: &Environment) -> Result<(Process, Link)> {
-        let (control, theirs) = Link::pair().map_err(|broken| unconnected(&broken))?;
+        let (mut control, theirs) = Link::pair().map_err(|broken| unconnected(&broken))?;
         let theirs = theirs.into_descriptor().map_err(|_| closed())?;
         let child = with_room("a worker", SPAWN_BYTES, || {
             let mut command = Command::new(program);
@@ -52,12 +52,20 @@ impl Process {
         })?;
         let child = child.map_err(|e| refused(program, &e))?;
         let number = child.id();
-        let descriptor = Pid::from_raw(number as i32).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
-        let handle = match descriptor {
-            Some(descriptor) => Handle::Descriptor(Mutex::new(Some(descriptor))),
-            None => Handle::Number(Mutex::new(child)),
+        let handle = match Running::new(number) {
+            Ok(running) => Handle::Descriptor(running),
+            Err(_) => Handle::Number(Mutex::new(child)),
         };
-        Ok((Process { number, handle, ended: Mutex::default() }, control))
+        let process = Process { number, handle, ended: Mutex::default() };
+        process.watch(&mut control);
+        Ok((process, control))
+    }
+
+    /// From now on its end is this connection's, whoever has a copy of its end.
+    pub(in crate::engine::remote) fn watch(&self, link: &mut Link) {
+        if let Handle::Descriptor(running) = &self.handle {
+            link.watch(running.clone());
+        }
     }
 
     /// Gives the worker a lane's connection, and its memory.
@@ -81,9 +89,9 @@ impl Process {
             return;
         }
         match &self.handle {
-            Handle::Descriptor(descriptor) => self.with_own(descriptor, |own| {
-                let _ = pidfd_send_signal(own, Signal::KILL);
-            }),
+            Handle::Descriptor(running) => {
+                let _ = running.descriptor().map(|descriptor| pidfd_send_signal(descriptor, Signal::KILL));
+            }
             Handle::Number(child) => {
                 let mut child = child.lock().unwrap_or_else(PoisonError::into_inner);
                 if matches!(child.try_wait(), Ok(None)) {
@@ -93,21 +101,22 @@ impl Process {
         }
     }
 
-    /// Waits until it has ended, at most so long. Whether it has; it is reaped then, unless somebody else does that.
+    /// Waits until it has ended, at most so long. Whether it is known to have; it is reaped then, unless somebody else does
+    /// that.
     pub(in crate::engine::remote) fn ended_within(&self, time: Duration) -> bool {
         match &self.handle {
-            Handle::Descriptor(descriptor) => {
-                let mut ended = true;
-                self.with_own(descriptor, |own| {
-                    let time = Timespec { tv_sec: time.as_secs() as i64, tv_nsec: time.subsec_nanos().into() };
-                    ended = poll(&mut [PollFd::new(own, PollFlags::IN)], Some(&time)) != Ok(0);
-                    // ECHILD: the host reaps its children itself, or ignores SIGCHLD.
-                    let place = WaitId::PidFd(std::os::fd::AsFd::as_fd(own));
-                    if let Ok(Some(status)) = waitid(place, WaitIdOptions::EXITED | WaitIdOptions::NOHANG) {
-                        let by_signal = status.terminating_signal().map(Ended::Signal);
-                        self.learn(by_signal.or_else(|| status.exit_status().map(Ended::Code)));
-                    }
-                });
+            Handle::Descriptor(running) => {
+                // Of one that somebody has closed nothing is known.
+                let Some(descriptor) = running.descriptor() else { return false };
+                let time = Timespec { tv_sec: time.as_secs() as i64, tv_nsec: time.subsec_nanos().into() };
+                let mut event = [PollFd::from_borrowed_fd(descriptor, PollFlags::IN)];
+                let ended = retry_on_intr(|| poll(&mut event, Some(&time))).is_ok_and(|events| events > 0);
+                // ECHILD: the host reaps its children itself, or ignores SIGCHLD.
+                let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+                if let Ok(Some(status)) = waitid(WaitId::PidFd(descriptor), options) {
+                    let by_signal = status.terminating_signal().map(Ended::Signal);
+                    self.learn(by_signal.or_else(|| status.exit_status().map(Ended::Code)));
+                }
                 ended
             }
             Handle::Number(child) => {
@@ -140,38 +149,6 @@ impl Process {
     pub(in crate::engine::remote) fn ended(&self) -> Option<Ended> {
         *self.ended.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    /// Runs `f` with the process's descriptor, unless somebody has closed it and the number is another's: then nothing is
-    /// done to it any more.
-    fn with_own(&self, descriptor: &Mutex<Option<OwnedFd>>, f: impl FnOnce(&OwnedFd)) {
-        let mut place = descriptor.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*place {
-            Some(own) if self.is_named_by(own) => f(own),
-            _ => {
-                // Lets go of it without closing it.
-                let _ = place.take().map(IntoRawFd::into_raw_fd);
-            }
-        }
-    }
-
-    /// The kernel says of a process's descriptor whose it is: its number, or -1 once it is reaped.
-    fn is_named_by(&self, descriptor: &OwnedFd) -> bool {
-        let page = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", descriptor.as_raw_fd()));
-        let named = |page: String| {
-            let number = page.lines().find_map(|line| line.strip_prefix("Pid:")).map(|number| number.trim().to_owned());
-            number.is_some_and(|number| number == self.number.to_string() || number == "-1")
-        };
-        page.is_ok_and(named)
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        if let Handle::Descriptor(descriptor) = &self.handle {
-            // Lets go of it where it is somebody else's.
-            self.with_own(descriptor, |_| ());
-        }
-    }
 }
 
 fn how(status: ExitStatus) -> Option<Ended> {
@@ -182,7 +159,7 @@ fn how(status: ExitStatus) -> Option<Ended> {
 pub(in crate::engine::remote) const AGAINST_FAILURE: &str = "a program may close only its own descriptors";
 
 /// The host has closed a descriptor of the library's.
-pub(in crate::engine::remote) fn closed() -> Error {
+fn closed() -> Error {
     error!(ENGINE_UNAVAILABLE, "a descriptor of the library's was closed by somebody else: close only your own")
 }
 

@@ -10,9 +10,9 @@ mod windows;
 pub(super) use ended::Ended;
 pub(super) use environment::{Environment, environment};
 #[cfg(target_os = "linux")]
-pub(super) use linux::{AGAINST_FAILURE, Process, closed};
+pub(super) use linux::{AGAINST_FAILURE, Process};
 #[cfg(windows)]
-pub(super) use windows::{AGAINST_FAILURE, Process, closed};
+pub(super) use windows::{AGAINST_FAILURE, Process};
 
 use std::path::Path;
 
@@ -35,7 +35,7 @@ fn refused(program: &Path, e: &std::io::Error) -> Error {
 }
 
 /// The system makes no connection.
-fn unconnected(broken: &Broken) -> Error {
+pub(super) fn unconnected(broken: &Broken) -> Error {
     let code = if let Broken::System(code) = broken { *code } else { 0 };
     error!(ENGINE_UNAVAILABLE, "a connection to the worker could not be made: the system's error {code}; close descriptors or handles that are not needed")
         .with_native(code.into())

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use coverslip_base::error::{Error, Result, error};
+use coverslip_base::error::Result;
 use coverslip_base::fault;
 use coverslip_base::memory::with_room;
 use coverslip_base::windows::process::{Child, Start};
@@ -36,8 +36,14 @@ impl Process {
             Start { program, first: HANDLES, environment, ends: &ends, jobless }.start()
         })?;
         let child = child.map_err(|e| refused(program, &e))?;
-        control.watch(child.running().clone());
-        Ok((Process { child, _leash: leash }, control))
+        let process = Process { child, _leash: leash };
+        process.watch(&mut control);
+        Ok((process, control))
+    }
+
+    /// From now on its end is this connection's, whoever has a handle of its end.
+    pub(in crate::engine::remote) fn watch(&self, link: &mut Link) {
+        link.watch(self.child.running().clone());
     }
 
     pub(in crate::engine::remote) fn number(&self) -> u32 {
@@ -76,11 +82,6 @@ impl Process {
 
 /// What helps where a connection fails: others cannot close it, so the system has no memory or handles left.
 pub(in crate::engine::remote) const AGAINST_FAILURE: &str = "close programs and handles that are not needed";
-
-/// No handle for a lane can be had.
-pub(in crate::engine::remote) fn closed() -> Error {
-    error!(ENGINE_UNAVAILABLE, "the system makes no more connections to the worker: close handles that are not needed")
-}
 
 #[cfg(test)]
 mod tests {
