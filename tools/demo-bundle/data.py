@@ -20,8 +20,8 @@ STD = np.array([0.229, 0.224, 0.225], np.float32)
 # BreCaHAD's masks are discs of one size at the nuclei's centres: a disc's area at 40x.
 DISC = 1257.0
 # Crops of each training source. Fields of one source share them equally.
-CROPS = {"brecahad": 2400, "tcga": 1400, "lymph_node": 1500, "bone": 2200, "fat": 700,
-         "fat_stroma": 1300, "tcga_coarse": 300, "glass": 300, "pen_and_edge": 300}
+CROPS = {"brecahad": 3000, "tcga": 1800, "lymph_node": 2000, "bone": 2600, "fat": 800,
+         "fat_stroma": 1600, "tcga_coarse": 400, "glass": 300, "pen_and_edge": 400}
 
 
 @dataclass
@@ -31,7 +31,7 @@ class Field:
     group: str               # what is independent of other groups: a slide, a patient, a run of the index
     pixels: np.ndarray
     nuclei: np.ndarray | None = None   # nuclei per pixel, where they are annotated
-    zoom: tuple = (0.84, 1.2)          # a crop's side in pixels of the field, over SIDE
+    zoom: tuple = (0.75, 1.35)         # a crop's side in pixels of the field, over SIDE
     label: str = ""
 
 

@@ -24,7 +24,7 @@ import perturb
 from teacher import fetch
 
 BATCH, TWICE = 14, 2          # crops a step, and how many of them are seen in two views
-RATE, DECAY, AVERAGE = 5e-4, 0.02, 0.99
+RATE, DECAY, AVERAGE = 1.5e-4, 0.02, 0.99
 # LayerNorm does not mind the scale of the stream; float16 does, and the teacher's is small.
 STREAM_SCALE = 4.0
 

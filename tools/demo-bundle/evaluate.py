@@ -15,6 +15,7 @@ import distil
 import model
 import perturb
 import sae as sae_step
+import teacher
 
 QUANTILES = [0.5, 0.75, 0.9, 0.95, 0.99, 0.999]
 SETS = ["selection", "nuinsseg", "tnbc", "aperio", "hamamatsu", "cmu1"]
@@ -82,6 +83,14 @@ def counts(views, vectors, heads):
     return {"mean red, haematoxylin and squares, R2": float(1 - np.square(partial_residual(n, z)).sum()
                                                             / np.square(n - n.mean()).sum()),
             **{k: by_group(views["groups"], lambda i, g=g: partial_r(g[i], n[i], z[i])) for k, g in guesses.items()}}
+
+
+def to_the_last_block(a, views, vectors, crops, fit):
+    """R2 and cosine to the teacher's last block, which the student does not follow, by a map of its own."""
+    run = teacher.trunk(a.work, a.threads, blocks=(12,))
+    last = lambda tiles: torch.tensor(teacher.in_batches(run, tiles)[:, 1:].mean(1)).float()
+    w, b = distil.ridge(vectors["train"][:1200], last(crops.tiles[fit[:1200]]), 1e-2)
+    return {name: agreement(vectors[name] @ w.T + b, last(views[name]["tiles"])) for name in SETS}
 
 
 def partial_residual(a, z):
@@ -152,7 +161,8 @@ def main():
         out["nuclei"][name] = counts(views[name], {
             "student": vectors["student"][name], "before fine-tuning": vectors["before fine-tuning"][name],
             "teacher": torch.tensor(views[name]["mean"]).float()}, heads)
-    print(f"counts {time.time() - start:.0f} s", flush=True)
+    out["to the last block"] = to_the_last_block(a, views, vectors["student"], crops, fit)
+    print(f"counts, last block {time.time() - start:.0f} s", flush=True)
     torch.save(vectors["student"], a.work / "held_out_vectors.pt")
     (a.work / "metrics.json").write_text(json.dumps(out, indent=1))
     out["sae"] = figures_of_sae(a, vectors["student"], out)

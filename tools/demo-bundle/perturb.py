@@ -26,9 +26,9 @@ def colour(x, matrix, gain):
 def restain(x, rng):
     """More or less of each stain, of a slightly other hue."""
     amount = density(x) @ np.linalg.inv(STAINS)
-    hue = STAINS + rng.normal(0, 0.06, (3, 3)).astype(np.float32)
+    hue = STAINS + rng.normal(0, 0.09, (3, 3)).astype(np.float32)
     hue /= np.linalg.norm(hue, axis=1, keepdims=True)
-    od = (amount * rng.uniform(0.6, 1.5, 3).astype(np.float32)) @ hue
+    od = (amount * rng.uniform(0.5, 1.7, 3).astype(np.float32)) @ hue
     return np.clip(255 * np.exp(-np.clip(od, 0, None)), 0, 255)
 
 
@@ -57,10 +57,10 @@ def augment(tile, rng):
         return tile
     x = tile.astype(np.float32)
     if rng.random() < 0.6:
-        m = np.eye(3) * rng.uniform(0.85, 1.18, 3) + rng.normal(0, 0.04, (3, 3))
+        m = np.eye(3) * rng.uniform(0.8, 1.25, 3) + rng.normal(0, 0.06, (3, 3))
         x = colour(x, m.astype(np.float32), rng.uniform(0.93, 1.05, 3).astype(np.float32))
     if rng.random() < 0.4:
-        x = gamma(x, rng.uniform(0.75, 1.35))
+        x = gamma(x, rng.uniform(0.7, 1.45))
     if rng.random() < 0.4:
         x = blur(x, rng.uniform(0.3, 2.0))
     if rng.random() < 0.35:
