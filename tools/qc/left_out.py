@@ -183,7 +183,7 @@ def unseen(bench, found, pool, others):
         novelty = slide["summary"]["novelty"]
         told.append(novelty["verdict"] == "none of these")
         share = lambda flag: f"{tiles[f'flag_{flag}'].mean():.0%}"
-        print(f"| {s} | {len(tiles)} | {novelty['verdict']}, {novelty['p']} | {share('novel')} | {share('foreign')} | "
+        print(f"| {s} | {len(tiles)} | {novelty['verdict']}, {novelty['p']:.2f} | {share('novel')} | {share('foreign')} | "
               f"{share('features_unreliable')} | {share('underexposed')} |", flush=True)
     print(f"\n{sum(told)} of {len(told)} are said to be like none of these.")
     print("\n| without a profile, stain given as H&E | tiles | FOREIGN | FEATURES_UNRELIABLE | error: median, 99 % |")
