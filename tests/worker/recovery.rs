@@ -1,5 +1,6 @@
 //! A worker that is lost costs no tile.
 
+use std::path::Path;
 use std::time::Duration;
 
 use coverslip::fault::{Fault, arm, disarm};
@@ -148,14 +149,19 @@ fn sabotage() {
         ("half a line", REASON_WORKER_HUNG, 2),
         ("no line", REASON_WORKER_PROTOCOL, 2),
     ];
+    let _ = std::fs::create_dir_all(Path::new(&file).parent().unwrap());
+    // At once: a worker that reads a file before it says anything aborts.
+    let say = |what: &str| {
+        let whole = Path::new(&file).with_extension("whole");
+        std::fs::write(&whole, what).and_then(|()| std::fs::rename(whole, &file)).unwrap();
+    };
     for (what, reason, lanes) in cases {
-        let _ = std::fs::create_dir_all(std::path::Path::new(&file).parent().unwrap());
         let runtime = apart(bundle(), |desc| desc.max_threads = lanes).expect("a worker");
-        survives(&runtime, |_| std::fs::write(&file, what).unwrap(), reason, 1.0);
+        survives(&runtime, |_| say(what), reason, 1.0);
     }
     // A defect that the worker catches is a batch's failure, as in this process.
     let runtime = apart(bundle(), |_| ()).expect("a worker");
-    std::fs::write(&file, "panic").unwrap();
+    say("panic");
     let found = played(&runtime, &picture());
     assert_eq!(found.iter().filter(|tile| tile.record.status == TILE_FAILED).count(), 1);
     assert_eq!(runtime.stats().worker_restarts, 0);
