@@ -61,12 +61,26 @@ impl Seen {
         }
     }
 
+    /// Tiles on which a flag was checked.
+    fn checked(&self, bit: usize) -> usize {
+        self.scores.get(&bit).map_or(0, Vec::len)
+    }
+
     /// The share of tiles that raised a flag, of those on which it was checked.
     fn share(&self, bit: usize) -> Option<f64> {
-        let checked = self.scores.get(&bit)?.len();
-        Some(self.raised.get(&bit).copied().unwrap_or(0) as f64 / checked as f64)
+        let checked = self.checked(bit);
+        (checked > 0).then(|| self.raised.get(&bit).copied().unwrap_or(0) as f64 / checked as f64)
+    }
+
+    /// Whether a flag is raised on a tenth of the tiles more than without a fault. Of fewer tiles one is a tenth by itself.
+    fn rises(&self, clean: &Seen, bit: usize) -> Option<f64> {
+        let enough = self.checked(bit).min(clean.checked(bit)) >= FEWEST;
+        Some(self.share(bit)? - clean.share(bit)?).filter(|rise| enough && *rise >= 0.1)
     }
 }
+
+/// Tiles of which a share says something: UNSTABLE is checked on one of many.
+const FEWEST: usize = 20;
 
 /// Plays everything, writes challenge.json and prints the table.
 ///
@@ -101,7 +115,9 @@ fn header(out: &mut dyn Write, clean: &Seen) -> Result<(), Box<dyn Error>> {
     writeln!(out, "{} tiles with tissue; flagged without a fault:", clean.tiles)?;
     for (bit, flag) in FLAGS.iter().enumerate().skip(1) {
         if let Some(share) = clean.share(bit) {
-            writeln!(out, "  {:<20}{:>6.1} %", flag.replace('_', " "), 100.0 * share)?;
+            let checked = clean.checked(bit);
+            let of = if checked < clean.tiles { format!(" of {checked}") } else { String::new() };
+            writeln!(out, "  {:<20}{:>6.1} %{of}", flag.replace('_', " "), 100.0 * share)?;
         }
     }
     writeln!(out)?;
@@ -151,10 +167,9 @@ impl Challenge<'_> {
         for &severity in fault.severities {
             let seen = self.play(Some((fault, severity)))?;
             let area = |bit: usize| Some(auroc(&finite(clean.scores.get(&bit)?), &finite(seen.scores.get(&bit)?)));
-            let rise = |bit: usize| seen.share(bit).unwrap_or(0.0) - clean.share(bit).unwrap_or(0.0);
-            let others = (1..FLAGS.len()).filter(|&other| other != bit && rise(other) >= 0.1);
-            let also: Vec<String> =
-                others.map(|b| format!("{} {:.0}", FLAGS[b].replace('_', " "), 100.0 * rise(b))).take(2).collect();
+            let others = (1..FLAGS.len()).filter(|&other| other != bit);
+            let risen = others.filter_map(|b| Some((FLAGS[b].replace('_', " "), 100.0 * seen.rises(clean, b)?)));
+            let also: Vec<String> = risen.map(|(flag, points)| format!("{flag} {points:.0}")).take(2).collect();
             let share = seen.share(bit);
             let name_and_severity = (fault.name, decimals(severity));
             writeln!(out, "{}", line(name_and_severity, FLAGS[bit], share, area(bit), &also.join(", ")))?;
@@ -230,6 +245,20 @@ mod tests {
         let bit = Check::OutOfFocus.index();
         assert!(unusual(&tile(-9.0), bit) > unusual(&tile(-4.0), bit));
         assert_eq!(unusual(&tile(-9.0), Check::Novel.index()), 3.0);
+    }
+
+    #[test]
+    fn a_flag_that_was_checked_on_a_few_tiles_rises_with_no_fault() {
+        let seen = |checked: usize, raised: usize| Seen {
+            scores: [(3, vec![0.0; checked])].into(),
+            raised: [(3, raised)].into(),
+            ..Seen::default()
+        };
+        assert_eq!(seen(1, 1).rises(&seen(1, 0), 3), None);
+        assert_eq!(seen(100, 40).rises(&seen(1, 0), 3), None);
+        assert_eq!(seen(100, 40).rises(&seen(100, 15), 3), Some(0.25));
+        assert_eq!(seen(100, 14).rises(&seen(100, 5), 3), None);
+        assert_eq!(seen(100, 40).rises(&seen(100, 15), 4), None, "it was not checked");
     }
 
     #[test]
