@@ -11,6 +11,8 @@
 
 #[cfg(any(target_os = "linux", windows))]
 mod inherited;
+#[cfg(windows)]
+mod itself;
 #[cfg(any(target_os = "linux", windows))]
 mod keeper;
 #[cfg(any(target_os = "linux", windows))]

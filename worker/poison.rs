@@ -72,7 +72,7 @@ fn violate() {
 }
 
 #[cfg(windows)]
-use coverslip_base::windows::own::violate;
+use crate::itself::violate;
 
 /// What the file says, for the lane that removes it. Windows lets two remove it who have opened it before.
 fn sabotage() -> Option<String> {

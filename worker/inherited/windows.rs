@@ -1,8 +1,9 @@
 //! On Windows a program has the handles that it was given, and no others. It was started with standard streams that lead
 //! nowhere, in the system's folder.
 
-use coverslip_base::windows::own;
 use coverslip_wire::{HANDLES, Link};
+
+use crate::itself;
 
 /// What the library has given to this process.
 pub(crate) struct Kept {
@@ -17,7 +18,7 @@ pub(crate) fn leave() -> Option<Kept> {
     if arguments.next()? != HANDLES {
         return None;
     }
-    own::fault_in_silence();
+    itself::fault_in_silence();
     let mut link = || Link::adopt(arguments.next()?.parse().ok()?).ok();
     Some(Kept { control: link()?, leash: link()? })
 }
@@ -30,10 +31,10 @@ pub(crate) fn drop_rights() {}
 
 /// Ends this process as a failure. An abort would be reported, with what its memory holds.
 pub(crate) fn fail() -> ! {
-    own::end(1)
+    itself::end(1)
 }
 
 /// Ends this process without what vendors' libraries do at an exit.
 pub(crate) fn end() -> ! {
-    own::end(0)
+    itself::end(0)
 }

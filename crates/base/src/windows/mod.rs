@@ -2,7 +2,6 @@
 //! has these calls, so they are made here, and nothing above them needs `unsafe`.
 
 mod handle;
-pub mod own;
 pub mod pipe;
 pub(crate) mod place;
 pub mod process;

@@ -1,4 +1,5 @@
-//! What a worker process does to itself.
+//! What a worker process does to itself on Windows. It stands here, and not beside what the library calls of Windows, so that
+//! no host loads a library that could change how its process faults.
 
 #![allow(unsafe_code)]
 
@@ -11,7 +12,7 @@ use windows_sys::Win32::System::Threading::{GetCurrentProcess, TerminateProcess}
 /// From now on an exception that nobody handles ends this process at once. It opens no window, starts no debugger, and is not
 /// reported to Windows Error Reporting, which would write the process's memory to the disk. What fails fast (a corrupted
 /// heap, `abort`) goes past this. No disk that is missing is asked for.
-pub fn fault_in_silence() {
+pub(crate) fn fault_in_silence() {
     // SAFETY: numbers, and a function that lives as long as the process.
     unsafe {
         SetErrorMode(SEM_FAILCRITICALERRORS | SEM_NOGPFAULTERRORBOX | SEM_NOOPENFILEERRORBOX);
@@ -26,7 +27,7 @@ unsafe extern "system" fn last(exception: *const EXCEPTION_POINTERS) -> i32 {
 }
 
 /// Ends this process now: no thread is asked, and no library runs what it does at an exit.
-pub fn end(code: u32) -> ! {
+pub(crate) fn end(code: u32) -> ! {
     // SAFETY: stands for this process, of which nothing runs afterwards.
     unsafe { TerminateProcess(GetCurrentProcess(), code) };
     std::process::abort()
@@ -34,7 +35,7 @@ pub fn end(code: u32) -> ! {
 
 /// Reads where nothing is, as a driver with a defect does. For tests.
 #[cfg(debug_assertions)]
-pub fn violate() {
+pub(crate) fn violate() {
     let nowhere = std::hint::black_box(8_usize) as *const u8;
     // SAFETY: none; this is the fault that is asked for, and ends the process.
     unsafe { nowhere.read_volatile() };
