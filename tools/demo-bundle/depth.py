@@ -6,9 +6,12 @@ how often one names colon's tissue; how often a perturbed tile finds its own cle
 student starts from: how far a linear map from the third block's tokens, fitted on the other sources, reaches a block.
 """
 import numpy as np
+import torch
 
 import data
+import distil
 import perturb
+from evaluate import nearest
 from teacher import trunk
 
 BLOCKS = tuple(range(1, 13))
@@ -46,10 +49,7 @@ def on_others(x, y, groups, folds=10):
 
 def found(seen, gallery):
     """How often the perturbed form of every second tile is nearest to its own clean one."""
-    unit = lambda v: v / np.linalg.norm(v, axis=1, keepdims=True)
-    middle = gallery.mean(0)
-    nearest = (unit(seen - middle) @ unit(gallery - middle).T).argmax(1)
-    return (nearest == np.arange(len(gallery))[::2]).mean()
+    return nearest(torch.tensor(seen), torch.tensor(gallery), torch.arange(len(gallery))[::2]).mean()
 
 
 def main():
@@ -78,20 +78,14 @@ def main():
     for i, block in enumerate(BLOCKS):
         r = np.corrcoef(on_others(means["breast"][i], nuclei, images), nuclei)[0, 1]
         named = on_others(means["colon"][i], is_kind, np.arange(len(kinds))).argmax(1) == is_kind.argmax(1)
-        follow = ridge_by_columns(tokens["others"][2].reshape(-1, 384), tokens["others"][i].reshape(-1, 384))
+        of_all = lambda block: torch.tensor(tokens["others"][block].reshape(-1, 384))
+        w, bias = (v.numpy() for v in distil.ridge(of_all(2), of_all(i), 1e-2))
         reach = []
         for name in ("breast", "colon"):
-            guess, is_ = follow(tokens[name][2]).mean(1), tokens[name][i].mean(1)
+            guess, is_ = (tokens[name][2] @ w.T + bias).mean(1), tokens[name][i].mean(1)
             reach.append(1 - np.square(guess - is_).sum() / np.square(is_ - is_.mean(0)).sum())
         again = [found(seen[name, kind][i], means[name][i]) for name in ("breast", "colon") for kind in perturb.perturbations()]
         print(f"{block}: {r:.2f}, {named.mean():.2f}, {reach[0]:.2f}, {reach[1]:.2f}; " + " ".join(f"{v:.2f}" for v in again), flush=True)
-
-
-def ridge_by_columns(x, y, penalty=1e-2):
-    mx, my = x.mean(0), y.mean(0)
-    c = (x - mx).T @ (x - mx)
-    w = np.linalg.solve(c + penalty * np.trace(c) / len(c) * np.eye(len(c)), (x - mx).T @ (y - my))
-    return lambda z: (z - mx) @ w + my
 
 
 if __name__ == "__main__":

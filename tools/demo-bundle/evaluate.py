@@ -15,7 +15,7 @@ import distil
 import model
 import perturb
 import sae as sae_step
-import teacher
+from teacher import in_batches, trunk
 
 QUANTILES = [0.5, 0.75, 0.9, 0.95, 0.99, 0.999]
 SETS = ["selection", "nuinsseg", "tnbc", "aperio", "hamamatsu", "cmu1"]
@@ -87,8 +87,8 @@ def counts(views, vectors, heads):
 
 def to_the_last_block(a, views, vectors, crops, fit):
     """R2 and cosine to the teacher's last block, which the student does not follow, by a map of its own."""
-    run = teacher.trunk(a.work, a.threads, blocks=(12,))
-    last = lambda tiles: torch.tensor(teacher.in_batches(run, tiles)[:, 1:].mean(1)).float()
+    run = trunk(a.work, a.threads, blocks=(12,))
+    last = lambda tiles: torch.tensor(in_batches(run, tiles)[:, 1:].mean(1)).float()
     w, b = distil.ridge(vectors["train"][:1200], last(crops.tiles[fit[:1200]]), 1e-2)
     return {name: agreement(vectors[name] @ w.T + b, last(views[name]["tiles"])) for name in SETS}
 
