@@ -150,7 +150,7 @@ fn has_no_free_descriptor() {
     set(&limit);
     closed.expect("the worker is killed");
     wait_until("the end of the worker", || !is_alive(process));
-    assert_eq!(held().0.children, 0, "and reaped");
+    assert_eq!(held().children, 0, "and reaped");
 }
 
 /// A child that does not exec has copies of the connections.

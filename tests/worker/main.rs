@@ -32,8 +32,12 @@ use std::sync::{Once, OnceLock};
 
 use coverslip::fault::{Fault, arm};
 use coverslip_plugin_abi::*;
+use coverslip_testkit::Counting;
 
 use support::host::{Answer, Picture, TestRuntime, TestSlide, Tile, open_with};
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
 
 /// Tiles of a slide here, in one row.
 const TILES: u32 = 60;

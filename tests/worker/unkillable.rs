@@ -22,7 +22,7 @@ fn left_behind() {
     listen();
     let picture = Picture::tissue(TILES * SIDE, SIDE, 1);
     let expected = played(&open(bundle()), &picture);
-    let before = held().0.descriptors;
+    let before = held().descriptors;
     let runtime = apart(bundle(), |desc| desc.worker_timeout_ms = 2_000).expect("a worker");
     arm("kill a worker", Fault::Fail, usize::MAX);
 
@@ -53,7 +53,7 @@ fn left_behind() {
     }
     stop(second);
     runtime.close(20_000).expect("every thread ends");
-    assert_eq!(held().0.descriptors, before, "the host keeps nothing of them");
+    assert_eq!(held().descriptors, before, "the host keeps nothing of them");
     if cfg!(windows) {
         // The last handles of their jobs are closed. Where the system could not do it now, it would do it later.
         for process in [first, second] {

@@ -46,30 +46,16 @@ pub(crate) fn is_alive(process: u64) -> bool {
     state_of(process).is_some_and(|state| !"ZX".contains(state))
 }
 
-unsafe extern "C" {
-    #[cfg(target_env = "gnu")]
-    fn malloc_trim(pad: usize) -> i32;
-}
-
-/// What this process holds, and its resident kilobytes without what the C library keeps at hand.
-pub(crate) fn held() -> (Held, u64) {
-    // SAFETY: the C library's own function, for any thread at any time.
-    #[cfg(target_env = "gnu")]
-    unsafe {
-        malloc_trim(0)
-    };
+/// What this process holds.
+pub(crate) fn held() -> Held {
     let count = |folder: &str| std::fs::read_dir(folder).unwrap().count();
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    let resident = resident.split_whitespace().next().unwrap().parse().unwrap();
-    let children = std::fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
     let tasks = std::fs::read_dir("/proc/self/task").unwrap();
     let of = |task: std::io::Result<std::fs::DirEntry>| {
         std::fs::read_to_string(task.unwrap().path().join("children")).unwrap_or_default()
     };
-    let all = tasks.map(of).collect::<String>() + &children;
-    let children = all.split_whitespace().count();
-    (Held { threads: count("/proc/self/task"), descriptors: count("/proc/self/fd"), children }, resident)
+    let children = tasks.map(of).collect::<String>().split_whitespace().count();
+    let memory = mappings_of(u64::from(std::process::id())).len();
+    Held { threads: count("/proc/self/task"), descriptors: count("/proc/self/fd"), children, memory }
 }
 
 /// Which memory a process maps that the library has made for tiles.

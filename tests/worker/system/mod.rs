@@ -18,4 +18,6 @@ pub(crate) struct Held {
     pub(crate) descriptors: usize,
     /// That nobody has reaped.
     pub(crate) children: usize,
+    /// Mappings of memory that the library has made for tiles.
+    pub(crate) memory: usize,
 }

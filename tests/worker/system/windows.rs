@@ -30,22 +30,11 @@ struct ThreadEntry {
     rest: [u32; 3],
 }
 
-#[repr(C)]
-#[derive(Default)]
-struct Memory {
-    size: u32,
-    faults: u32,
-    peak: usize,
-    resident: usize,
-    rest: [usize; 6],
-}
-
 #[link(name = "kernel32")]
 unsafe extern "system" {
     fn CreateToolhelp32Snapshot(flags: u32, process: u32) -> HANDLE;
     fn Thread32First(snapshot: HANDLE, entry: *mut ThreadEntry) -> i32;
     fn Thread32Next(snapshot: HANDLE, entry: *mut ThreadEntry) -> i32;
-    fn K32GetProcessMemoryInfo(process: HANDLE, memory: *mut Memory, size: u32) -> i32;
 }
 
 /// Does something with a process; None: there is none of this number.
@@ -85,13 +74,12 @@ pub(crate) fn is_alive(process: u64) -> bool {
     with(process, |handle| unsafe { WaitForSingleObject(handle, 0) == WAIT_TIMEOUT }) == Some(true)
 }
 
-/// What this process holds, and its resident kilobytes.
-pub(crate) fn held() -> (Held, u64) {
+/// What this process holds.
+pub(crate) fn held() -> Held {
     const THREADS: u32 = 4;
-    let (mut handles, mut threads, mut memory) = (0, 0, Memory::default());
+    let (mut handles, mut threads) = (0, 0);
     unsafe {
         assert_ne!(GetProcessHandleCount(GetCurrentProcess(), &mut handles), 0);
-        assert_ne!(K32GetProcessMemoryInfo(GetCurrentProcess(), &mut memory, size_of::<Memory>() as u32), 0);
         let snapshot = CreateToolhelp32Snapshot(THREADS, 0);
         let mut entry = ThreadEntry { size: size_of::<ThreadEntry>() as u32, ..ThreadEntry::default() };
         let mut more = Thread32First(snapshot, &mut entry);
@@ -101,8 +89,8 @@ pub(crate) fn held() -> (Held, u64) {
         }
         CloseHandle(snapshot);
     }
-    // Nobody has to reap a process here.
-    (Held { threads, descriptors: handles as usize, children: 0 }, memory.resident as u64 >> 10)
+    // Nobody has to reap a process here, and a section that is mapped keeps a handle.
+    Held { threads, descriptors: handles as usize, children: 0, memory: 0 }
 }
 
 /// Nobody can see it from outside: which memory a process maps that the library has made for tiles.
