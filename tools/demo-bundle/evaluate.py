@@ -186,7 +186,7 @@ def figures_of_sae(a, v, out):
         for name, x in sets.items():
             f = saes[0].encode(x)
             result[name] = {"tiles": len(x), "fvu": sae_step.fvu(saes[0], x), "second_seed": sae_step.fvu(saes[1], x),
-                            "pca_16": sae_step.pca_fvu(train, x, saved["k"]), "never": int((f == 0).all(0).sum())}
+                            "pca": sae_step.pca_fvu(train, x, saved["k"]), "never": int((f == 0).all(0).sum())}
         fires = torch.cat([saes[0].encode(x) for x in train.split(4096)]).gt(0)
         often = fires.float().mean(0)
         result["training vectors"] = {"never": int((often == 0).sum()), "in more than half": int((often > 0.5).sum())}

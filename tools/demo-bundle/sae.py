@@ -15,7 +15,7 @@ import distil
 import model
 import perturb
 
-ATOMS, K, WINDOWS, BATCH = 384, 16, 4, 512
+ATOMS, K, WINDOWS, BATCH = 384, 32, 4, 512
 
 
 def load_student(path):
@@ -124,7 +124,7 @@ def train(x, k, steps, watch, idle=30, seed=0):
 def main():
     p = data.arguments()
     p.add_argument("--tiles", type=int, default=6400)
-    p.add_argument("--steps", type=int, default=1500)
+    p.add_argument("--steps", type=int, default=3000)
     a = p.parse_args()
     torch.set_num_threads(a.threads)
     student = load_student(a.work / "student.pt")
