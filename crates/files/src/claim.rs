@@ -71,6 +71,9 @@ impl Claim {
         claim.notes.extend(finish_replacement(out)?);
         let swept = sweep(parent, Some(&of)).map_err(|error| named(parent, &error))?;
         claim.notes.extend(swept.notes(out));
+        // A run that was cut off while it wrote its journal left a draft of that.
+        let journal = claim.journal.clone();
+        claim.sweep_file(&journal)?;
         Ok(claim)
     }
 
@@ -190,5 +193,22 @@ mod tests {
             assert!(text.ends_with("Give another place"), "{text}");
         }
         assert_eq!(folder.names(), ["file"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_a_run_left_is_removed_by_the_next_one_at_the_place_and_by_no_other() {
+        use crate::draft::{FILE, Name};
+        let folder = Scratch::new("left");
+        let process = crate::scratch::ended_process();
+        for of in ["e.csv", ".e.csv.commit", "other", ".other.commit"] {
+            let draft = Name { of, host: crate::owner::host(), process, number: 0, kind: FILE }.text();
+            fs::write(folder.path().join(draft), "").unwrap();
+        }
+        drop(Claim::beside(&folder.path().join("e.csv")).unwrap());
+        let left = folder.names();
+        assert!(left.len() == 2 && left.iter().all(|name| name.contains("other")), "{left:?}");
+        drop(Claim::within(folder.path()).unwrap());
+        assert_eq!(folder.names(), Vec::<String>::new());
     }
 }
