@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 
 use super::*;
-use crate::every_order::every_order;
+use crate::every_order::{every_order, spawn};
 use crate::gate::WaitEnd;
 use crate::judge::rules::Rules;
 use crate::outbox::Room;
@@ -65,7 +65,7 @@ impl Site {
         let docket =
             Docket::new(slide.clone(), Rules { reconstruction_error: None, he: false, calibrated: None }, None, 0)
                 .unwrap();
-        let judge = thread::spawn({
+        let judge = spawn({
             let (queue, slides) = (queue.clone(), Arc::new(Registry::new(1, 1 << 30)));
             move || {
                 let mut judge =
@@ -156,7 +156,7 @@ fn a_refused_tile_has_its_result_when_the_slide_is_finished() {
 fn an_end_beside_a_wait_leaves_nobody_waiting() {
     every_order(Some(2), || {
         let site = Site::begin(1, 1);
-        let waiter = thread::spawn({
+        let waiter = spawn({
             let slide = site.slide.clone();
             move || slide.gate.wait(None, || slide.is_exhausted().then_some(()))
         });
@@ -170,7 +170,7 @@ fn an_end_beside_a_wait_leaves_nobody_waiting() {
 fn a_tile_beside_a_cancel_ends_once() {
     every_order(Some(2), || {
         let site = Site::begin(1, 9);
-        let canceller = thread::spawn({
+        let canceller = spawn({
             let slide = site.slide.clone();
             move || slide.cancel()
         });
