@@ -16,11 +16,10 @@ pub(crate) fn every_order(bound: Option<usize>, model: impl Fn() + Send + Sync +
     loom.max_branches = 100_000;
     // std's, which loom does not see.
     let orders = Arc::new(AtomicU64::new(0));
-    let (counted, model) = (orders.clone(), Arc::new(model));
+    let counted = orders.clone();
     loom.check(move || {
         counted.fetch_add(1, Ordering::Relaxed);
-        let model = model.clone();
-        spawn(move || model()).join().unwrap();
+        model();
     });
     coverslip_testkit::note(&format!("{} orders, bound {bound:?}", orders.load(Ordering::Relaxed)));
 }

@@ -62,12 +62,11 @@ impl Site {
         let queue = Arc::new(Queue::default());
         let weak: Weak<dyn Downstream> = Arc::<Queue>::downgrade(&queue);
         let slide = fixture::slide(slots, max_unpolled, weak);
-        let docket =
-            Docket::new(slide.clone(), Rules { reconstruction_error: None, he: false, calibrated: None }, None, 0)
-                .unwrap();
         let judge = spawn({
-            let (queue, slides) = (queue.clone(), Arc::new(Registry::new(1, 1 << 30)));
+            let (queue, slide, slides) = (queue.clone(), slide.clone(), Arc::new(Registry::new(1, 1 << 30)));
             move || {
+                let rules = Rules { reconstruction_error: None, he: false, calibrated: None };
+                let docket = Docket::new(slide, rules, None, 0).unwrap();
                 let mut judge =
                     Judge::new(crossbeam_channel::never(), slides, Arc::new(Log::new(None)), Arc::default());
                 judge.attend(Event::Begun(Boxed::new(docket).unwrap()), Instant::now());

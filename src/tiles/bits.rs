@@ -26,26 +26,30 @@ impl Unscanned {
     }
 }
 
-/// The bits of a part's columns in a row of a mask.
+/// The bits of a part's columns in a row of a mask: computed word by word, since an array of the widest tile's words for
+/// each of the tiles side by side would take kilobytes of the host's stack.
 pub(super) struct Bits {
     pub(super) from: usize,
     pub(super) to: usize,
-    words: [u64; MOST_WORDS],
 }
 
 impl Bits {
-    pub(super) fn new(from: usize, to: usize) -> Bits {
-        let mut bits = Bits { from, to, words: [0; MOST_WORDS] };
-        set_bits(&mut bits.words, from, to);
-        bits
-    }
-
     pub(super) fn are_clear(&self, mask: &[u64]) -> bool {
-        mask.iter().zip(&self.words).all(|(mask, bits)| mask & bits == 0)
+        self.words().all(|(at, bits)| mask[at] & bits == 0)
     }
 
     pub(super) fn set(&self, mask: &mut [u64]) {
-        mask.iter_mut().zip(&self.words).for_each(|(mask, bits)| *mask |= bits);
+        self.words().for_each(|(at, bits)| mask[at] |= bits);
+    }
+
+    /// The words that hold them, and their bits in each.
+    fn words(&self) -> impl Iterator<Item = (usize, u64)> {
+        let (from, to) = (self.from, self.to);
+        (from / 64..to.div_ceil(64)).map(move |at| {
+            let before = u64::MAX << from.saturating_sub(64 * at);
+            let after = u64::MAX >> (64 * (at + 1)).saturating_sub(to);
+            (at, before & after)
+        })
     }
 }
 
@@ -93,6 +97,26 @@ fn set_bits(words: &mut [u64], from: usize, to: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Against one bool per bit, over all ranges of four words.
+    #[test]
+    fn bits_are_those_of_the_columns() {
+        for from in 0..256 {
+            for to in from + 1..=256 {
+                let bits = Bits { from, to };
+                let mut mask = [0u64; 4];
+                assert!(bits.are_clear(&mask));
+                bits.set(&mut mask);
+                let set = |i: usize| mask[i / 64] >> (i % 64) & 1 == 1;
+                assert!((0..256).all(|i| set(i) == (from..to).contains(&i)), "{from}..{to}");
+                for one in [from, to - 1] {
+                    let mut mask = [0u64; 4];
+                    mask[one / 64] = 1 << (one % 64);
+                    assert!(!bits.are_clear(&mask), "{one} of {from}..{to}");
+                }
+            }
+        }
+    }
 
     /// Against one bool per bit, over many random ranges.
     #[test]

@@ -285,7 +285,7 @@ impl Slot {
         let column = |x: i64| (x - self.identity.area.x0) as usize;
         Arrival {
             part,
-            bits: Bits::new(column(part.x0), column(part.x1)),
+            bits: Bits { from: column(part.x0), to: column(part.x1) },
             channel: source.channel.unwrap_or(0),
             used: 0,
             not_scanned: 0,
@@ -299,7 +299,7 @@ impl Slot {
         let (width, words) = (self.shape.width as usize, self.row_of_masks(row));
         let mask = &mut self.masks[part.channel][words];
         let target = &mut self.pixels[3 * row * width..3 * (row + 1) * width];
-        let Bits { from, to, .. } = part.bits;
+        let Bits { from, to } = part.bits;
         if part.bits.are_clear(mask) {
             line().copy(at, at + to - from, &mut target[3 * from..3 * to]);
             part.bits.set(mask);
