@@ -45,7 +45,8 @@ pub(crate) fn slide(slots: usize, max_unpolled: usize, downstream: Weak<dyn Down
 /// Submits `columns` × `rows` whole tiles, at most 2 × 2, from the tile column `column` on.
 pub(crate) fn submit(slide: &Arc<Slide>, column: u32, (columns, rows): (u32, u32)) -> Result<()> {
     let (width, height) = (columns * TILE, rows * TILE);
-    let pixels = [7; (3 * 4 * TILE * TILE) as usize];
+    // Not on the stack: loom's are small.
+    static PIXELS: [u8; (3 * 4 * TILE * TILE) as usize] = [7; (3 * 4 * TILE * TILE) as usize];
     let header = FrameHeader {
         format: abi::PFNC_RGB8,
         bit_depth: 8,
@@ -54,8 +55,8 @@ pub(crate) fn submit(slide: &Arc<Slide>, column: u32, (columns, rows): (u32, u32
         y: 0,
         width,
         height,
-        memory: [Memory { stride: u64::from(3 * width), size: pixels.len() as u64 }; 3],
+        memory: [Memory { stride: u64::from(3 * width), size: PIXELS.len() as u64 }; 3],
         ..FrameHeader::default()
     };
-    slide.submit(&header, FrameBytes { planes: [&pixels; 3], mask: &[] })
+    slide.submit(&header, FrameBytes { planes: [&PIXELS; 3], mask: &[] })
 }
