@@ -61,8 +61,7 @@ impl Site {
     fn begin(slots: usize, max_unpolled: usize) -> Site {
         let queue = Arc::new(Queue::default());
         let weak: Weak<dyn Downstream> = Arc::<Queue>::downgrade(&queue);
-        // The first thread has a small stack.
-        let slide = spawn(move || fixture::slide(slots, max_unpolled, weak)).join().unwrap();
+        let slide = fixture::slide(slots, max_unpolled, weak);
         let judge = spawn({
             let (queue, slide, slides) = (queue.clone(), slide.clone(), Arc::new(Registry::new(1, 1 << 30)));
             move || {

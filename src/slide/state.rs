@@ -29,7 +29,8 @@ pub(crate) struct Slide {
     pub(crate) number: u64,
     pub(crate) config: SlideConfig,
     pub(crate) gate: Gate,
-    pub(crate) published: Published,
+    /// By itself: its histogram is half of a slide, and what is moved while a slide begins is the host's stack.
+    pub(crate) published: Boxed<Published>,
     outbox: Outbox,
     pub(crate) standing: Standing,
     submit_ns: AtomicU64,
@@ -83,7 +84,7 @@ impl Slide {
         shared(Slide {
             number,
             gate: Gate::default(),
-            published: Published::default(),
+            published: Boxed::new(Published::default())?,
             outbox,
             standing: Standing::default(),
             submit_ns: AtomicU64::new(0),

@@ -43,9 +43,22 @@ impl ToneSpec {
         if !self.table.is_empty() {
             return self.table[(v * (self.table.len() - 1) as f64).round() as usize];
         }
-        let shaped = if self.gamma == 0.0 || self.gamma == 1.0 { v } else { v.powf(1.0 / self.gamma) };
-        (255.0 * shaped).round() as u8
+        let shaped = if self.gamma == 0.0 || self.gamma == 1.0 { v } else { raised(v, 1.0 / self.gamma) };
+        rounded(255.0 * shaped)
     }
+}
+
+/// `f64::round` of 0 to 255, which is a call where the processor's instructions for it are not to be assumed, and a tone
+/// asks for it 87,000 times.
+fn rounded(channel: f64) -> u8 {
+    let whole = channel as u8;
+    whole + u8::from(channel - f64::from(whole) >= 0.5)
+}
+
+/// A power that is computed only where it is asked for: inlined, it would be computed for every level and then thrown away.
+#[inline(never)]
+fn raised(v: f64, power: f64) -> f64 {
+    v.powf(power)
 }
 
 /// Bits of a sample that formats have.
@@ -269,6 +282,18 @@ mod tests {
         let mut grey = [9; 4];
         tone.channel(12, 3, &[0, 64, 2032, 4095], &mut grey);
         assert_eq!(grey, [0, 0, 128, 255]);
+    }
+
+    #[test]
+    fn a_channel_is_rounded_as_round_does() {
+        let halves = (0..255).map(|whole| f64::from(whole) + 0.5).flat_map(|half| [half.next_down(), half, half.next_up()]);
+        let levels = DEPTHS.into_iter().flat_map(|bits| {
+            let highest = f64::from(u16::MAX >> (16 - bits));
+            (0..1 << bits).map(move |level| 255.0 * (f64::from(level) / highest))
+        });
+        for channel in halves.chain(levels).chain([0.0, 255.0]) {
+            assert_eq!(rounded(channel), channel.round() as u8, "{channel:?}");
+        }
     }
 
     /// Every curve is the formula in float64, to a level where v lies on the edge between two.
