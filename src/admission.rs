@@ -9,7 +9,8 @@ use crate::pipeline::shared::Shared;
 use crate::slide::state::{Downstream, Slide};
 use coverslip_base::error::{Result, error};
 use coverslip_base::fault;
-use coverslip_base::memory::{Boxed, expect_room};
+use coverslip_base::memory::{self, Boxed, expect_room, refused};
+use coverslip_pixels::tone::Tone;
 
 /// Begins a slide: reserves its memory, adds it to the runtime's slides, and gives its docket to the judge.
 pub(crate) fn admit(shared: &Shared, plan: SlidePlan) -> Result<Arc<Slide>> {
@@ -21,7 +22,8 @@ pub(crate) fn admit(shared: &Shared, plan: SlidePlan) -> Result<Arc<Slide>> {
         return Err(error!(ENGINE_UNAVAILABLE, "no engine runs any more: {why}; close this runtime, open another"));
     }
     let queues: Arc<dyn Downstream> = shared.queues.clone();
-    let slide = Slide::begin(shared.slides.number(), plan.config, Arc::downgrade(&queues))?;
+    let tone = memory::shared(Tone::new(&plan.config.tone).map_err(refused)?)?;
+    let slide = Slide::begin(shared.slides.number(), plan.config, tone, Arc::downgrade(&queues))?;
     let fallback = shared.duty.loss().map(|loss| loss.reason);
     let precision = shared.duty.about().precision;
     let docket = Boxed::new(Docket::new(slide.clone(), plan.rules, fallback, precision)?)?;

@@ -6,6 +6,7 @@ mod support {
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use coverslip_pixels::developer::{Developer, Source};
 use coverslip_pixels::format::{PixelFormat, Samples};
@@ -210,7 +211,7 @@ fn demosaiced(code: u32, level: impl Fn(usize, usize, usize) -> u16) -> Picture 
     let image = Image { format, width: WIDTH, height: HEIGHT, planes: [plane; 3] };
     let source =
         Source { image: Some(image), kept: None, format, width: WIDTH, validity: Default::default(), channel: None };
-    let mut developer = Developer::new(Tone::new(&ToneSpec::default()).unwrap(), WIDTH).unwrap();
+    let mut developer = Developer::new(Arc::new(Tone::new(&ToneSpec::default()).unwrap()), WIDTH).unwrap();
     developer.begin(0, WIDTH);
     let mut rgb = vec![0; 3 * WIDTH * HEIGHT];
     for (y, row) in rgb.chunks_exact_mut(3 * WIDTH).enumerate() {

@@ -7,8 +7,8 @@ mod support {
 use std::ffi::{CStr, c_char};
 use std::path::PathBuf;
 
-use coverslip_bundle::FeatureLabel;
 use coverslip_bundle::build::relabel;
+use coverslip_bundle::{FeatureLabel, LabelTest};
 use coverslip_plugin_abi::{AbiStruct, FeatureInfo};
 use support::host::{TestRuntime, call, open};
 
@@ -38,9 +38,12 @@ fn the_host_gets_the_labels_in_the_bundle() {
         correlation: Some(0.71),
         tiles: Some(56),
         dataset: "CoNSeP".into(),
+        tested: Some(LabelTest { partial_correlation: Some(0.62), p_value: 0.003, groups: 14 }),
     };
+    let uncoloured = LabelTest { partial_correlation: None, p_value: 1.0, groups: 1 };
+    let plain = FeatureLabel { index: 2, label: "mitoses".into(), tested: Some(uncoloured), ..FeatureLabel::default() };
     let named = FeatureLabel { index: 1, label: "n".repeat(200), ..FeatureLabel::default() };
-    relabel(&folder, &folder, vec![measured, named], true).expect("a labelled bundle");
+    relabel(&folder, &folder, vec![measured, named, plain], true).expect("a labelled bundle");
     let after = open(&folder);
     assert_ne!(after.info().bundle_digest, digest, "another manifest is another bundle");
 
@@ -48,11 +51,15 @@ fn the_host_gets_the_labels_in_the_bundle() {
     assert_eq!((info.index, info.correlation, info.tiles), (3, 0.71, 56));
     let texts = [&info.label[..], &info.cell_type, &info.dataset].map(text);
     assert_eq!(texts, ["lymphocytes", "inflammatory", "CoNSeP"]);
+    assert_eq!((info.partial_correlation, info.p_value, info.groups), (0.62, 0.003, 14));
+    let info = feature(&after, 2);
+    assert!(info.partial_correlation.is_nan() && (info.p_value, info.groups) == (1.0, 1));
     let info = feature(&after, 1);
     assert_eq!(text(&info.label), "n".repeat(127));
     assert!(info.correlation.is_nan() && info.tiles == 0 && text(&info.cell_type).is_empty());
     let info = feature(&after, 0);
     assert!(text(&info.label).is_empty() && info.correlation.is_nan());
+    assert!(info.partial_correlation.is_nan() && info.p_value.is_nan() && info.groups == 0);
     assert!(text(&feature(&before, 3).label).is_empty(), "a runtime keeps the bundle that it opened");
 }
 
@@ -62,11 +69,21 @@ fn empty_labels_and_unknown_features_are_refused_and_the_bundle_stays() {
     coverslip_testkit::bundle(&folder);
     let manifest = std::fs::read(folder.join("manifest.json")).expect("a manifest");
     let label = |index, label: &str| FeatureLabel { index, label: label.into(), ..FeatureLabel::default() };
+    let test = LabelTest { partial_correlation: None, p_value: 0.5, groups: 3 };
     let cases = [
         (vec![label(1_000_000, "a")], "beyond"),
         (vec![label(2, "a"), label(2, "b")], "twice"),
         (vec![label(2, " ")], "is empty"),
         (vec![FeatureLabel { correlation: Some(1.5), ..label(2, "a") }], "between -1 and 1"),
+        (vec![FeatureLabel { tested: Some(LabelTest { groups: 0, ..test }), ..label(2, "a") }], "at least one group"),
+        (
+            vec![FeatureLabel { tested: Some(LabelTest { p_value: 1.01, ..test }), ..label(2, "a") }],
+            "p-value of 0 to 1",
+        ),
+        (
+            vec![FeatureLabel { tested: Some(LabelTest { partial_correlation: Some(-1.5), ..test }), ..label(2, "a") }],
+            "-1 to 1",
+        ),
     ];
     for (labels, expected) in cases {
         let error = relabel(&folder, &folder, labels, true).expect_err("refused").to_string();

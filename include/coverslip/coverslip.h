@@ -657,10 +657,11 @@ typedef struct coverslip_feature_info {
     char label[128];     /**< Empty: not labelled. In a pruned SAE without labels: the original number. */
     char cell_type[64];  /**< The cells whose counts it follows; empty: not measured. */
     char dataset[128];   /**< The data set of these tiles. */
-    /* 1.1. Not built yet. */
-    double partial_correlation; /**< The same r with the tile's colour held fixed; valid if groups is not 0. */
-    double p_value;             /**< Of the label, on groups that did not choose it, corrected for all features and
-                                     labels; valid if groups is not 0. */
+    /* 1.1. */
+    double partial_correlation; /**< The same r with the tile's colour held fixed, on groups that did not choose the
+                                     label; NaN: not tested, or the colour was not measured. */
+    double p_value;             /**< Of the label, on these groups, corrected for all features and labels that were
+                                     tried; NaN: not tested. */
     uint64_t groups;            /**< Independent groups (slides, patients) on which the label was tested; 0: none. */
 } coverslip_feature_info;
 

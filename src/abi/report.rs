@@ -65,12 +65,17 @@ pub(super) fn feature(runtime: &Runtime, index: u32) -> Result<FeatureInfo> {
     }
     let mut info = FeatureInfo::init();
     (info.index, info.correlation) = (index, f64::NAN);
+    (info.partial_correlation, info.p_value) = (f64::NAN, f64::NAN);
     if let Some(known) = sae.labels.iter().find(|label| label.index == index as usize) {
         put_text(&mut info.label, &known.label);
         put_text(&mut info.cell_type, &known.cell_type);
         put_text(&mut info.dataset, &known.dataset);
         info.correlation = known.correlation.unwrap_or(f64::NAN);
         info.tiles = known.tiles.unwrap_or(0);
+        if let Some(test) = &known.tested {
+            info.partial_correlation = test.partial_correlation.unwrap_or(f64::NAN);
+            (info.p_value, info.groups) = (test.p_value, test.groups);
+        }
     } else if let Some(original) = runtime.original_features.as_ref().and_then(|map| map.get(index as usize)) {
         put_args(&mut info.label, format_args!("feature {original} of the SAE before pruning"));
     }

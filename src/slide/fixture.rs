@@ -1,6 +1,8 @@
 //! A slide of small tiles, for tests.
 
-use coverslip_pixels::tone::ToneSpec;
+use std::sync::OnceLock;
+
+use coverslip_pixels::tone::{Tone, ToneSpec};
 use coverslip_plugin_abi as abi;
 
 use super::config::SlideConfig;
@@ -39,7 +41,10 @@ pub(crate) fn slide(slots: usize, max_unpolled: usize, downstream: Weak<dyn Down
         digest: [0; 32],
         memory_bytes: 0,
     };
-    Slide::begin(0, config, downstream).expect("memory")
+    // A model begins thousands of slides: their tone is tabled once.
+    static TONE: OnceLock<Arc<Tone>> = OnceLock::new();
+    let tone = TONE.get_or_init(|| Arc::new(Tone::new(&ToneSpec::default()).expect("memory")));
+    Slide::begin(0, config, tone.clone(), downstream).expect("memory")
 }
 
 /// Submits `columns` × `rows` whole tiles, at most 2 × 2, from the tile column `column` on.

@@ -65,8 +65,13 @@ pub(crate) trait Downstream: Send + Sync {
 }
 
 impl Slide {
-    /// Reserves everything a slide needs, but for its docket.
-    pub(crate) fn begin(number: u64, config: SlideConfig, downstream: Weak<dyn Downstream>) -> Result<Arc<Slide>> {
+    /// Reserves everything a slide needs, but for its docket. `tone`: the one of `config`, tabled.
+    pub(crate) fn begin(
+        number: u64,
+        config: SlideConfig,
+        tone: Arc<Tone>,
+        downstream: Weak<dyn Downstream>,
+    ) -> Result<Arc<Slide>> {
         // Of the channel for each slot a stamp beside it, and its two ends.
         let channel = config.slots * (size_of::<Boxed<Slot>>() + size_of::<usize>()) + 1024;
         let (free, slots) = with_room("the free slots", channel, || bounded(config.slots))?;
@@ -77,7 +82,6 @@ impl Slide {
         }
         let embedding = if config.embeddings { config.shape.embedding } else { 0 };
         let outbox = Outbox::new(config.max_unpolled, config.shape.features, embedding)?;
-        let tone = Tone::new(&config.tone).map_err(refused)?;
         let developer = Developer::new(tone, config.shape.width as usize).map_err(refused)?;
         let developing = (developer, Strips::new(config.limits.width)?);
         let assembler = Assembler::new(config.grid, config.rules, config.max_tiles, config.slots, slots, developing)?;

@@ -38,8 +38,8 @@ pub use error::{BundleError, BundleErrorKind};
 pub use int8::{Int8Block, Int8Mix};
 pub use manifest::{
     Architecture, FORMAT, FeatureLabel, FileEntry, GRAPH_FILE, INT8_FILE, InputStep, Int8, Int8Gate, Int8Layer,
-    Int8Rest, MANIFEST_FILE, MODEL_FILE, Manifest, Mlp, OnnxModel, PixelLayout, Pooling, REFERENCE_FILE, SAE_FILE, Sae,
-    SaeArchitecture, SaeReference, Tap, TapSource, Vit,
+    Int8Rest, LabelTest, MANIFEST_FILE, MODEL_FILE, Manifest, Mlp, OnnxModel, PixelLayout, Pooling, REFERENCE_FILE,
+    SAE_FILE, Sae, SaeArchitecture, SaeReference, Tap, TapSource, Vit,
 };
 pub use onnx::{GraphSize, check_onnx};
 pub use plan::{PlanFile, PlanKey, PlanTarget};

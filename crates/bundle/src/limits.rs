@@ -389,6 +389,16 @@ fn check_sae(manifest: &Manifest) -> Result<(), BundleError> {
         if label.correlation.is_some_and(|r| !(-1.0..=1.0).contains(&r)) {
             fail!(Invalid, "`sae.labels`: feature {} has a correlation that is not between -1 and 1", label.index);
         }
+        let Some(test) = &label.tested else { continue };
+        let partial = test.partial_correlation.is_none_or(|r| (-1.0..=1.0).contains(&r));
+        if !partial || !(0.0..=1.0).contains(&test.p_value) || test.groups == 0 {
+            fail!(
+                Invalid,
+                "`sae.labels`: feature {} is `tested` with {test:?}: expected a correlation of -1 to 1, a p-value of 0 to 1 \
+                 and at least one group",
+                label.index
+            );
+        }
     }
     Ok(())
 }

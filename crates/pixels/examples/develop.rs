@@ -8,6 +8,7 @@
 use std::error::Error;
 use std::hint::black_box;
 use std::io::{BufRead, Read, Write, stdin, stdout};
+use std::sync::Arc;
 use std::time::Instant;
 
 use coverslip_pixels::developer::{Developer, Source};
@@ -34,7 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         input.read_exact(&mut bytes)?;
         let plane = |at: usize| Plane { bytes: &bytes[at % format.planes() as usize * size..][..size], stride };
         let image = Image { format, width, height, planes: [plane(0), plane(1), plane(2)] };
-        let mut developer = Developer::new(Tone::new(&spec)?, width)?;
+        let mut developer = Developer::new(Arc::new(Tone::new(&spec)?), width)?;
         output.write_all(&develop(&mut developer, image))?;
         output.flush()?;
         line.clear();
@@ -64,7 +65,7 @@ fn time() -> Result<(), Box<dyn Error>> {
     for (_, name, format) in PixelFormat::all() {
         let stride = format.row_bytes(512) as usize;
         let image = Image { format, width: 512, height: 512, planes: [Plane { bytes: &bytes, stride }; 3] };
-        let mut developer = Developer::new(Tone::new(&ToneSpec::default())?, 512)?;
+        let mut developer = Developer::new(Arc::new(Tone::new(&ToneSpec::default())?), 512)?;
         let mut best = f64::MAX;
         for _ in 0..20 {
             let start = Instant::now();

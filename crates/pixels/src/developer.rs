@@ -4,6 +4,7 @@
 //! mosaic's row needs of its neighbours is kept between rows.
 
 use std::collections::TryReserveError;
+use std::sync::Arc;
 
 use crate::ahead;
 use crate::copy::{Order, copy_row};
@@ -185,7 +186,7 @@ impl Row<'_> {
 
 /// Develops rows, with memory of its own.
 pub struct Developer {
-    tone: Tone,
+    tone: Arc<Tone>,
     window: Window,
     levels: Vec<u16>,
     line: Vec<u8>,
@@ -197,7 +198,7 @@ pub struct Developer {
 
 impl Developer {
     /// For parts of at most `width` columns.
-    pub fn new(tone: Tone, width: usize) -> Result<Developer, TryReserveError> {
+    pub fn new(tone: Arc<Tone>, width: usize) -> Result<Developer, TryReserveError> {
         let around = width + 2 * REACH + 4;
         let mut developer = Developer {
             tone,

@@ -286,7 +286,8 @@ mod tests {
 
     #[test]
     fn a_channel_is_rounded_as_round_does() {
-        let halves = (0..255).map(|whole| f64::from(whole) + 0.5).flat_map(|half| [half.next_down(), half, half.next_up()]);
+        let halves =
+            (0..255).map(|whole| f64::from(whole) + 0.5).flat_map(|half| [half.next_down(), half, half.next_up()]);
         let levels = DEPTHS.into_iter().flat_map(|bits| {
             let highest = f64::from(u16::MAX >> (16 - bits));
             (0..1 << bits).map(move |level| 255.0 * (f64::from(level) / highest))

@@ -1,6 +1,8 @@
 //! Rows as they are developed against the definitions, pixel by pixel in float64, however a frame is cut into parts and
 //! strips.
 
+use std::sync::Arc;
+
 use coverslip_pixels::developer::{Developer, KeptRows, Row, Source};
 use coverslip_pixels::format::{PixelFormat, Samples};
 use coverslip_pixels::image::{Image, Plane};
@@ -54,7 +56,7 @@ fn source(image: Image<'_>) -> Source<'_> {
 }
 
 fn developer(width: usize) -> Developer {
-    Developer::new(Tone::new(&ToneSpec::default()).unwrap(), width).unwrap()
+    Developer::new(Arc::new(Tone::new(&ToneSpec::default()).unwrap()), width).unwrap()
 }
 
 /// Rows of a source, developed in parts of random widths.

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use coverslip_bundle::build::relabel;
-use coverslip_bundle::{Bundle, FeatureLabel};
+use coverslip_bundle::{Bundle, FeatureLabel, LabelTest};
 
 use super::request::from_json;
 use crate::claim;
@@ -95,6 +95,11 @@ fn measured(report: &CountsFindings, p: f64) -> Result<Vec<FeatureLabel>, Box<dy
             correlation: Some(r),
             tiles: Some(replication.testing_tiles as u64),
             dataset: report.source.dataset.clone(),
+            tested: trial.p.map(|p_value| LabelTest {
+                partial_correlation: (!replication.partial_on.is_empty()).then_some(r),
+                p_value,
+                groups: replication.testing_groups as u64,
+            }),
         };
         if best.get(&index).is_none_or(|(other, _)| r > *other) {
             best.insert(index, (r, label));
@@ -160,6 +165,7 @@ mod tests {
         let labels = measured(&found, 0.01).unwrap();
         let [label] = &labels[..] else { panic!("{labels:?}") };
         assert_eq!((label.index, label.label.as_str(), label.tiles), (5, "lymphocytes", Some(48)));
+        assert_eq!(label.tested, Some(LabelTest { partial_correlation: Some(0.7), p_value: 0.002, groups: 12 }));
         for part in
             ["r 0.70 with lymphocytes given mean_red", "48 tiles of 12 groups", "0.35 or more without any one group"]
         {

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use coverslip_pixels::tone::{Tone, ToneSpec};
 use crossbeam_channel::{Sender, bounded};
 
@@ -37,7 +39,7 @@ fn assembler(extent: Option<Rect>, count: usize, width: u32) -> (Assembler, Send
     (0..count as u32).for_each(|id| drop(free.try_send(Slot::new(id, shape).expect("memory"))));
     let grid = Grid { origin: (0, 0), tile_width: SIDE, tile_height: SIDE, extent };
     let rules = AssemblyRules { timeout: None, min_coverage: 0.5, not_scanned: NotScanned::default(), white: None };
-    let tone = Tone::new(&ToneSpec::default()).expect("memory");
+    let tone = Arc::new(Tone::new(&ToneSpec::default()).expect("memory"));
     let developing = (Developer::new(tone, SIDE as usize).expect("memory"), Strips::new(width).expect("memory"));
     (Assembler::new(grid, rules, 1000, count, slots, developing).expect("memory"), free)
 }

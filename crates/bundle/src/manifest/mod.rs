@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 pub use int8::{Int8, Int8Gate, Int8Layer, Int8Rest};
-pub use sae::{FeatureLabel, InputStep, Sae, SaeArchitecture, SaeReference};
+pub use sae::{FeatureLabel, InputStep, LabelTest, Sae, SaeArchitecture, SaeReference};
 
 /// The value of [`Manifest::format`] that this version reads and writes.
 pub const FORMAT: &str = "coverslip.bundle/1";

@@ -176,4 +176,21 @@ pub struct FeatureLabel {
     /// Name of the data set of these tiles.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub dataset: String,
+    /// Whether the label was tested on groups that did not choose it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tested: Option<LabelTest>,
+}
+
+/// The test of a label on groups that had no part in choosing it.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct LabelTest {
+    /// The correlation on these groups with the tile's colour held fixed, −1 to 1; not known where the colour was not
+    /// measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partial_correlation: Option<f64>,
+    /// 0 to 1, corrected for all features and labels that were tried.
+    pub p_value: f64,
+    /// Groups (slides, patients), at least 1.
+    pub groups: u64,
 }
