@@ -19,7 +19,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "P", default_value_t = ALPHA)]
     p: f64,
     /// Labels of your own, which override those of --counts: [{"index": 3, "label": "lymphocytes", "evidence": "…",
-    /// "cell_type": "…", "correlation": 0.5, "tiles": 200, "dataset": "…"}]; all but index and label may be left out
+    /// "cell_type": "…", "correlation": 0.5, "tiles": 200, "dataset": "…", "tested": {"partial_correlation": 0.4,
+    /// "p_value": 0.01, "groups": 24}}]; all but index and label may be left out
     #[arg(long, value_name = "JSON")]
     labels: Option<PathBuf>,
     /// The directory of the labelled bundle
