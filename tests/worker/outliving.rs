@@ -75,8 +75,10 @@ fn is_killed() {
     }
     #[cfg(unix)]
     if how == "forks" && unsafe { libc::fork() } == 0 {
-        // Has the host's end of the connection for longer than the host lives; not that of the test's pipe.
+        // Has the host's end of the connection for longer than the host lives; not those of the tests' pipes, of which
+        // one is read to its end.
         unsafe { libc::close(1) };
+        unsafe { libc::close(2) };
         std::thread::sleep(Duration::from_secs(100));
         unsafe { libc::_exit(0) };
     }
