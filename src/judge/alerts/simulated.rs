@@ -120,11 +120,11 @@ fn slides(count: usize, seed: u64) -> impl Iterator<Item = Vec<f32>> {
 /// The 99th percentile of a slide's scores: what a profile of many slides would flag at 1 %.
 const ONE_PERCENT: f32 = 2.326;
 
-#[allow(clippy::print_stderr, reason = "figures for the documentation")]
 #[cfg(test)]
 mod tests {
     use coverslip_numerics::Draw;
     use coverslip_profile::Calibration;
+    use coverslip_testkit::note;
 
     use super::*;
 
@@ -152,7 +152,7 @@ mod tests {
     #[ignore = "minutes; the figures are in docs/measured/flags-and-alerts.md"]
     fn a_thousand_slides_in_control() {
         let [drift, focus] = in_control(1000);
-        eprintln!("of 1000 slides {drift} with a drift alert, {focus} with a focus alert");
+        note(&format!("of 1000 slides {drift} with a drift alert, {focus} with a focus alert"));
         assert!(drift <= 18 && focus <= 18);
     }
 
@@ -195,7 +195,7 @@ mod tests {
     fn a_thousand_slides_wrong_from_their_first_tile() {
         let slides: Vec<Vec<f32>> = slides(1000, 21).collect();
         for shift in [0.0, 0.5, 1.0, 2.0, 3.0] {
-            eprintln!("shifted by {shift} sd from tile 0: {} of 1000 are a mismatch", mismatches(&slides, shift));
+            note(&format!("shifted by {shift} sd from tile 0: {} of 1000 are a mismatch", mismatches(&slides, shift)));
         }
     }
 
@@ -272,16 +272,19 @@ mod tests {
         let fields: Vec<Vec<f32>> = slides(1000, 33).collect();
         let right: Vec<f32> = fields.iter().map(|field| peaks(field, 0.0).0).collect();
         let (alarmed, share) = months_in_control(&right, 1000);
-        eprintln!("of 1000 months of 901 slides {alarmed} with SCANNER_DRIFT; on {:.4} % of slides", 100.0 * share);
+        note(&format!(
+            "of 1000 months of 901 slides {alarmed} with SCANNER_DRIFT; on {:.4} % of slides",
+            100.0 * share
+        ));
         assert!(alarmed <= 18);
         for shift in [0.5, 1.0, 2.0, 3.0] {
             let mut found: Vec<_> = (0..50).filter_map(|seed| until_said(&fields, &right, shift, seed)).collect();
             found.sort_unstable();
             let middle = found.get(found.len() / 2);
-            eprintln!(
+            note(&format!(
                 "wrong by {shift} sd from the first slide: said in {} of 50, median (slide, tile) {middle:?}",
                 found.len()
-            );
+            ));
         }
     }
 
@@ -317,9 +320,9 @@ mod tests {
         for range in RANGES_MM {
             for start in [0, 250, 500, 1000, 2000, 5000, 10_000] {
                 let (found, median) = delays(range, start, 50);
-                eprintln!(
+                note(&format!(
                     "range {range} mm, change at tile {start}: found on {found} of 50, median after {median:?} tiles"
-                );
+                ));
             }
         }
     }

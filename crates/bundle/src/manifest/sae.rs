@@ -176,7 +176,7 @@ pub struct FeatureLabel {
     /// Name of the data set of these tiles.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub dataset: String,
-    /// Whether the label was tested on groups that did not choose it.
+    /// How it was tested on groups that did not choose it; none: it was not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tested: Option<LabelTest>,
 }
