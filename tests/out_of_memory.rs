@@ -15,7 +15,7 @@ mod support {
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use std::ffi::{CString, c_int};
+use std::ffi::{CStr, CString, c_int};
 use std::path::{Path, PathBuf};
 use std::ptr::{null, null_mut};
 use std::sync::Mutex;
@@ -54,6 +54,7 @@ thread_local! {
 
 unsafe extern "C" {
     fn prctl(option: c_int, ...) -> c_int;
+    fn kill(process: c_int, signal: c_int) -> c_int;
 }
 
 /// By the thread's name, asked of the system: the standard library would allocate.
@@ -137,6 +138,11 @@ fn call<T>(f: impl FnOnce() -> T) -> T {
 }
 
 const TILES: u32 = 6;
+const WORKER: &CStr = match CStr::from_bytes_with_nul(concat!(env!("CARGO_BIN_EXE_coverslip-worker"), "\0").as_bytes())
+{
+    Ok(path) => path,
+    Err(_) => panic!("a path has no NUL"),
+};
 
 /// The host's buffers for results, made while nothing fails.
 struct Buffers {
@@ -146,6 +152,8 @@ struct Buffers {
     picture: Picture,
     bundle: PathBuf,
     profile: Option<CString>,
+    /// The engine runs in a worker, which is killed once the slide has begun; allocations fail from then on.
+    killed: bool,
     /// Of a tile, native: half as much again as the model's, so that tiles are resampled.
     side: u32,
 }
@@ -161,6 +169,7 @@ impl Buffers {
             picture: Picture::tissue(TILES * side, side, 1),
             bundle,
             profile,
+            killed: false,
             side,
         }
     }
@@ -168,6 +177,9 @@ impl Buffers {
     fn open(&self) -> TestRuntime {
         let open = open_with(&self.bundle, |desc| {
             desc.max_threads = 1;
+            if self.killed {
+                (desc.isolation, desc.worker_path) = (ISOLATION_ALWAYS, WORKER.as_ptr());
+            }
             desc.profile_path = self.profile.as_ref().map_or(null(), |path| path.as_ptr());
         });
         open.expect("the bundle opens")
@@ -197,6 +209,11 @@ impl Buffers {
         if code != OK {
             expect_code(code, OUT_OF_MEMORY, &error);
             return None;
+        }
+        if self.killed {
+            const SIGKILL: c_int = 9;
+            assert_eq!(unsafe { kill(info.worker_process_id as c_int, SIGKILL) }, 0);
+            ARMED.store(true, Ordering::SeqCst);
         }
         let frame = self.picture.frame(0, 0, TILES * self.side, self.side);
         expect_code(call(|| unsafe { (api.slide_submit)(slide, &frame, &mut error) }), OK, &error);
@@ -259,7 +276,7 @@ fn settle(runtime: &TestRuntime) {
 /// Makes `width` allocations in a row fail, one run for each place of the row. The number of runs that were
 /// refused, and of tiles that failed.
 fn fail_in_turn(buffers: &mut Buffers, width: u64) -> (usize, u64) {
-    let runtime = buffers.open();
+    let mut runtime = buffers.open();
     let (mut refused, mut failed) = (0, 0);
     let mut first = 0;
     loop {
@@ -267,7 +284,7 @@ fn fail_in_turn(buffers: &mut Buffers, width: u64) -> (usize, u64) {
         SEEN.store(0, Ordering::SeqCst);
         FROM.store(first, Ordering::SeqCst);
         UNTIL.store(first.saturating_add(width), Ordering::SeqCst);
-        ARMED.store(true, Ordering::SeqCst);
+        ARMED.store(!buffers.killed, Ordering::SeqCst);
         let statuses = buffers.play(&runtime);
         // The slide that ended is let go of while allocations still fail.
         settle(&runtime);
@@ -283,9 +300,16 @@ fn fail_in_turn(buffers: &mut Buffers, width: u64) -> (usize, u64) {
             break; // The last run had no allocation left to fail.
         }
         first += 1;
+        if buffers.killed {
+            // An engine whose worker could not be started again is lost for good.
+            drop(runtime);
+            runtime = buffers.open();
+        }
     }
-    assert!(first > 20, "{first} allocations were seen");
+    assert!(first > if buffers.killed { 5 } else { 20 }, "{first} allocations were seen");
+    FROM.store(u64::MAX, Ordering::SeqCst);
     let clean = buffers.play(&runtime).expect("memory is back");
+    ARMED.store(false, Ordering::SeqCst);
     assert_eq!(clean[TILE_DONE as usize], u64::from(TILES));
     (refused, failed)
 }
@@ -353,4 +377,18 @@ fn each_allocation_of_a_slide_on_rten_may_fail() {
     let bundle = folder("onnx");
     coverslip_testkit::onnx_bundle(&bundle);
     fails_in_turn(&mut Buffers::new(bundle, None));
+}
+
+/// A worker that is killed in mid-slide, as the system kills one where memory ends, is started again or its tiles fail.
+#[test]
+fn each_allocation_for_the_next_worker_may_fail() {
+    let _alone = ALONE.lock().unwrap_or_else(|e| e.into_inner());
+    let bundle = folder("worker");
+    coverslip_testkit::bundle(&bundle);
+    let mut buffers = Buffers { killed: true, ..Buffers::new(bundle, None) };
+    for width in [1, u64::MAX] {
+        let (refused, failed) = fail_in_turn(&mut buffers, width);
+        assert_eq!(refused, 0, "the slide has begun");
+        assert!(failed > 0, "{width} in a row: no tile failed");
+    }
 }

@@ -6,8 +6,12 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
+use crate::memory::{shared, with_room};
 use crate::own::Own;
 use crate::sync::Arc;
+
+/// What reading what the kernel says of a descriptor takes of memory.
+const PAGE: usize = 16 << 10;
 
 /// A process that was started here, until nobody holds this any more.
 #[derive(Clone, Debug)]
@@ -27,7 +31,8 @@ impl Running {
     pub fn new(number: u32) -> io::Result<Running> {
         let process = i32::try_from(number).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidInput)?;
         let own = Own::new(pidfd_open(process, PidfdFlags::empty())?)?;
-        Ok(Running(Arc::new(Named { own, number })))
+        let named = shared(Named { own, number }).map_err(|_| io::ErrorKind::OutOfMemory)?;
+        Ok(Running(named))
     }
 
     /// Its descriptor, to act on the process; None: somebody has closed it, and the number may be another's.
@@ -48,12 +53,13 @@ impl Named {
     }
 
     /// Whether the kernel says that the descriptor is another process's. Where /proc cannot be read, as without a free
-    /// descriptor, it says nothing: before Linux 6.9 every process's descriptor is the same file, but no other kind of file is.
+    /// descriptor or memory, it says nothing: before Linux 6.9 every process's descriptor is the same file, but no other kind of file is.
     fn is_anothers(&self, descriptor: BorrowedFd<'_>) -> bool {
-        let Ok(page) = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", descriptor.as_raw_fd())) else {
-            return false;
-        };
-        is_of_another(&page, self.number)
+        with_room("a look at a descriptor", PAGE, || {
+            let page = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", descriptor.as_raw_fd()));
+            page.is_ok_and(|page| is_of_another(&page, self.number))
+        })
+        .unwrap_or(false)
     }
 }
 

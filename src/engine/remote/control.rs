@@ -1,11 +1,13 @@
 //! The control connection to one worker: who is there, what is opened, and the lines that the worker says while it is at
 //! work. Whatever comes, every call here ends: a worker that says too much is as useless as one that says nothing.
 
+use std::fmt::Arguments;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use coverslip_base::error::error;
+use coverslip_base::error::{Result as Refusable, error};
 use coverslip_base::log::Log;
+use coverslip_base::memory::with_room;
 use coverslip_base::sync::Arc;
 use coverslip_engine::{Loss, Tell};
 use coverslip_plugin_abi as abi;
@@ -28,6 +30,11 @@ pub(super) const REST: Duration = Duration::from_secs(1);
 /// Of the plugin and its worker: version and commit.
 const BUILD: &str = concat!(env!("CARGO_PKG_VERSION"), " ", env!("COVERSLIP_COMMIT"));
 
+/// Writes or reads a message. Workers are started again in mid-slide, where memory may have ended.
+fn message<T>(run: impl FnOnce() -> T) -> Refusable<T> {
+    with_room("a message to or from the worker", CONTROL_BUDGET, run)
+}
+
 pub(super) fn within(time: Duration) -> Due {
     Instant::now().checked_add(time)
 }
@@ -46,23 +53,18 @@ impl Control {
     /// Both say who they are.
     pub(super) fn greet(&mut self, program: &Path) -> Result<(), Loss> {
         let due = within(GREETING);
-        let hello = Hello { build: BUILD.into(), process: std::process::id() };
-        let greeted = self.link.send(Kind::Hello, &[&hello.write()], due);
+        let hello = message(|| Hello { build: BUILD.into(), process: std::process::id() }.write());
+        let greeted = hello.map_err(Broken::Memory).and_then(|hello| self.link.send(Kind::Hello, &[&hello], due));
         let answer = greeted.and_then(|()| match self.link.receive(&mut self.payload, CONTROL_BUDGET, due)? {
-            Kind::Hello => Ok(Hello::read(&self.payload)?),
+            Kind::Hello => Ok(message(|| Hello::read(&self.payload)).map_err(Broken::Memory)??),
             _ => Err(Broken::System(0)),
         });
-        let program = program.display();
-        let found = match answer {
-            Ok(hello) if hello.build == BUILD => return Ok(()),
-            Ok(hello) => format!("that of coverslip {}", hello.build),
-            Err(_) => "a program that does not answer as one".into(),
-        };
-        let error = error!(
-            ENGINE_UNAVAILABLE,
-            "expected the worker of coverslip {BUILD} in {program}, found {found}: install library and worker of one build"
-        );
-        Err(Loss { reason: abi::REASON_NO_WORKER, error })
+        match answer {
+            Ok(hello) if hello.build == BUILD => Ok(()),
+            Ok(hello) => Err(another(program, format_args!("that of coverslip {}", hello.build))),
+            Err(Broken::Memory(error)) => Err(broken(Broken::Memory(error), "was greeted")),
+            Err(_) => Err(another(program, format_args!("a program that does not answer as one"))),
+        }
     }
 
     /// Says what to open, and waits until it is, at most until `due`. `timeout`: for a batch.
@@ -73,7 +75,8 @@ impl Control {
         due: Due,
         tell: &Tell<'_>,
     ) -> Result<Opened, Loss> {
-        let sent = self.link.send(Kind::Open, &[&open.write()], within(SOON));
+        let open = message(|| open.write()).map_err(Broken::Memory);
+        let sent = open.and_then(|open| self.link.send(Kind::Open, &[&open], within(SOON)));
         sent.map_err(|e| broken(e, "opened the engine"))?;
         let silence = timeout.map(|timeout| (timeout * SILENCES).max(SILENCE));
         self.await_opened(silence, due, tell)
@@ -97,7 +100,10 @@ impl Control {
                     quiet_until = silence.and_then(within);
                 }
                 Kind::Log => self.pass_on().map_err(nonsense)?,
-                Kind::Opened => return Opened::read(&self.payload).map_err(nonsense),
+                Kind::Opened => {
+                    let opened = message(|| Opened::read(&self.payload)).map_err(|e| broken(Broken::Memory(e)))?;
+                    return opened.map_err(nonsense);
+                }
                 Kind::Refused => return Err(read_loss(&self.payload).map_err(nonsense)?),
                 _ => return Err(broken(Broken::System(0))),
             }
@@ -124,10 +130,22 @@ impl Control {
     }
 
     fn pass_on(&self) -> Result<(), Malformed> {
-        let line = LogLine::read(&self.payload)?;
+        // Where there is no memory for it, there is one line fewer.
+        let Ok(line) = message(|| LogLine::read(&self.payload)) else { return Ok(()) };
+        let line = line?;
         self.log.write(line.level, format_args!("{}", line.text));
         Ok(())
     }
+}
+
+/// The program is no worker of this library's.
+fn another(program: &Path, found: Arguments<'_>) -> Loss {
+    let program = program.display();
+    let error = error!(
+        ENGINE_UNAVAILABLE,
+        "expected the worker of coverslip {BUILD} in {program}, found {found}: install library and worker of one build"
+    );
+    Loss { reason: abi::REASON_NO_WORKER, error }
 }
 
 /// A worker that was left behind ends when it goes on, also where a child that the host has forked has a copy of this end.

@@ -5,22 +5,30 @@ use std::time::{Duration, Instant};
 /// Crashes within [`WINDOW`] that end the engine.
 pub(super) const MOST: usize = 3;
 const WINDOW: Duration = Duration::from_secs(60);
+/// Crashes that are kept, which are more than [`MOST`]: the room for them is taken once.
+const KEPT: usize = 32;
 /// The pause before a worker is started again, after the second crash within the window and for each more.
 const PAUSE: Duration = Duration::from_millis(250);
 
 /// The crashes that count, by the worker's number. One that a tile is to blame for is taken out again.
-#[derive(Default)]
 pub(super) struct Crashes {
     counted: Vec<(u64, Instant)>,
     /// The last worker for whose end a tile was to blame. A lane may see that end only now.
     forgiven: u64,
 }
 
+impl Default for Crashes {
+    fn default() -> Crashes {
+        Crashes { counted: Vec::with_capacity(KEPT), forgiven: 0 }
+    }
+}
+
 impl Crashes {
     /// The worker of this number has crashed. Lanes that saw the same crash count it once.
     pub(super) fn add(&mut self, worker: u64, now: Instant) {
         self.counted.retain(|(_, at)| now.saturating_duration_since(*at) < WINDOW);
-        if worker > self.forgiven && self.counted.iter().all(|(known, _)| *known != worker) {
+        let counts = worker > self.forgiven && self.counted.iter().all(|(known, _)| *known != worker);
+        if counts && self.counted.len() < KEPT {
             self.counted.push((worker, now));
         }
     }

@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use coverslip_base::error::error;
-use coverslip_base::memory::reserve;
+use coverslip_base::memory::{grow, reserve};
 use coverslip_base::sync::{Arc, PoisonError};
 use coverslip_engine::{Failure, Lane, Loss, TileOutput};
 use coverslip_plugin_abi::LOG_ERROR;
@@ -157,7 +157,11 @@ impl Hunt<'_> {
             Err(Trouble::Lost(loss)) => Err(Failure::Lost(loss)),
             Err(Trouble::Died(number, loss)) => {
                 self.last = self.lane.post.bury(number, loss, false);
-                self.ended.push(number);
+                // Where there is no memory for it, its end stays unexplained.
+                let one_more = self.ended.len() + 1;
+                if grow(&mut self.ended, one_more).is_ok() {
+                    self.ended.push(number);
+                }
                 self.in_vain += 1;
                 if self.in_vain > IN_VAIN { Err(self.hopeless()) } else { Ok(false) }
             }

@@ -140,7 +140,6 @@ impl Post {
     fn start(&self, unburied: &mut Vec<Arc<Process>>, due: Due, tell: &Tell<'_>) -> Result<(Worker, Opened), Loss> {
         let no_worker = |error| Loss { reason: abi::REASON_NO_WORKER, error };
         let (process, link) = Process::start(&self.order.program, &self.environment).map_err(no_worker)?;
-        let process = Arc::new(process);
         *self.process.lock().unwrap_or_else(PoisonError::into_inner) = Some(process.clone());
         if self.is_ended() {
             process.kill();
@@ -408,11 +407,11 @@ fn ended_by_itself(process: &Process, loss: &Loss) -> Option<Ended> {
     if may_have_ended(loss) && process.ended_within(GRACE) { process.ended() } else { None }
 }
 
-/// Kills a worker. One that does not end is left for later.
+/// Kills a worker. One that does not end is left for later, or left behind where there is no memory to keep it in mind.
 fn bury(process: Arc<Process>, unburied: &mut Vec<Arc<Process>>) {
     unburied.retain(|process| !process.ended_within(Duration::ZERO));
     process.kill();
-    if !process.ended_within(GRACE) {
+    if !process.ended_within(GRACE) && unburied.try_reserve(1).is_ok() {
         unburied.push(process);
     }
 }

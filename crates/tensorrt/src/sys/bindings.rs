@@ -25,11 +25,20 @@ impl Bindings {
         &self.io
     }
 
+    /// The engine's own name of a tensor.
+    pub(super) fn tensor(&self, name: &str) -> Result<&CStr, BindError> {
+        let known = self.io.iter().find(|tensor| tensor.name.to_bytes() == name.as_bytes());
+        known.map(|tensor| &*tensor.name).ok_or_else(|| self.unknown(name.to_owned()))
+    }
+
+    fn unknown(&self, tensor: String) -> BindError {
+        BindError::NoSuchTensor { tensor, known: self.io.iter().map(IoTensor::name).collect() }
+    }
+
     /// The index of a tensor, if this memory may be bound to it.
     pub(super) fn accepts(&self, name: &CStr, memory: &DeviceMemory) -> Result<usize, BindError> {
         let Some(index) = self.io.iter().position(|tensor| *tensor.name == *name) else {
-            let known = self.io.iter().map(IoTensor::name).collect();
-            return Err(BindError::NoSuchTensor { tensor: name.to_string_lossy().into_owned(), known });
+            return Err(self.unknown(name.to_string_lossy().into_owned()));
         };
         let (tensor, name) = (&self.io[index], name.to_string_lossy().into_owned());
         if tensor.location != TensorLocation::DEVICE {
@@ -115,6 +124,8 @@ mod tests {
         let bindings = Bindings::new([tensor(c"x", DataType::FLOAT), host, packed].into());
         let of = |name, address| bindings.accepts(name, &memory(address, 1 << 20)).unwrap_err().to_string();
         assert!(of(c"z", 0x1000).contains("has x, host, packed"));
+        assert_eq!(bindings.tensor("host"), Ok(c"host"));
+        assert!(bindings.tensor("hos").unwrap_err().to_string().contains("has x, host, packed"));
         assert!(of(c"x", 0x1010).contains("multiples of 256"));
         assert!(of(c"x", 0).contains("multiples of 256"));
         assert!(of(c"host", 0x1000).contains("host"));

@@ -29,10 +29,10 @@ impl Context {
         Self { object, bindings: Bindings::new(io), streams: Vec::new(), not_sync: PhantomData }
     }
 
-    /// Sets an input's shape, within the profile's range.
+    /// Sets an input's shape, within the profile's range. Allocates nothing of its own.
     pub fn set_input_shape(&mut self, input: &str, shape: &[i64]) -> Result<()> {
         let watch = self.object.library().watch();
-        let (input, dims) = (name(input)?, dims(shape)?);
+        let (input, dims) = (self.bindings.tensor(input)?, dims(shape)?);
         // SAFETY: `bool setInputShape(char const*, Dims const&)`.
         let set = unsafe {
             method!(

@@ -13,7 +13,7 @@ use coverslip_base::error::{Error, Result, error};
 use coverslip_base::fault;
 use coverslip_base::memory::with_room;
 use coverslip_base::pidfd::Running;
-use coverslip_base::sync::{Mutex, PoisonError};
+use coverslip_base::sync::{Arc, Mutex, PoisonError};
 use coverslip_wire::frame::Kind;
 use coverslip_wire::{Broken, Due, Link, Passed};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -40,25 +40,28 @@ enum Handle {
 impl Process {
     /// Starts the program. Its standard input is its end of the control connection, whose other end is returned; it has
     /// nothing else of this process's but this environment.
-    pub(in crate::engine::remote) fn start(program: &Path, environment: &Environment) -> Result<(Process, Link)> {
+    pub(in crate::engine::remote) fn start(program: &Path, environment: &Environment) -> Result<(Arc<Process>, Link)> {
         let (mut control, theirs) = Link::pair().map_err(|broken| unconnected(&broken))?;
         let theirs = theirs.into_descriptor().map_err(|_| closed())?;
-        let child = with_room("a worker", SPAWN_BYTES, || {
+        let process = with_room("a worker", SPAWN_BYTES, || {
             let mut command = Command::new(program);
             command.env_clear().envs(environment.iter().map(|(name, value)| (name, value)));
             // A group of its own: what the host's terminal sends to its group is not for the worker.
             command.stdin(Stdio::from(theirs)).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
-            command.spawn()
+            command.spawn().map(|child| Arc::new(Process::of(child)))
         })?;
-        let child = child.map_err(|e| refused(program, &e))?;
+        let process = process.map_err(|e| refused(program, &e))?;
+        process.watch(&mut control);
+        Ok((process, control))
+    }
+
+    fn of(child: Child) -> Process {
         let number = child.id();
         let handle = match Running::new(number) {
             Ok(running) => Handle::Descriptor(running),
             Err(_) => Handle::Number(Mutex::new(child)),
         };
-        let process = Process { number, handle, ended: Mutex::default() };
-        process.watch(&mut control);
-        Ok((process, control))
+        Process { number, handle, ended: Mutex::default() }
     }
 
     /// From now on its end is this connection's, whoever has a copy of its end.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use coverslip_base::error::Result;
 use coverslip_base::fault;
 use coverslip_base::memory::with_room;
+use coverslip_base::sync::Arc;
 use coverslip_base::windows::process::{Child, Start};
 use coverslip_wire::frame::Kind;
 use coverslip_wire::{Broken, Due, HANDLES, Link, Passed};
@@ -27,16 +28,16 @@ pub(in crate::engine::remote) struct Process {
 impl Process {
     /// Starts the program. It gets its end of the control connection, whose other end is returned, and nothing else of this
     /// process's but this environment.
-    pub(in crate::engine::remote) fn start(program: &Path, environment: &Environment) -> Result<(Process, Link)> {
+    pub(in crate::engine::remote) fn start(program: &Path, environment: &Environment) -> Result<(Arc<Process>, Link)> {
         let pair = || Link::pair().map_err(|broken| unconnected(&broken));
         let ((mut control, theirs), (leash, their_leash)) = (pair()?, pair()?);
         let ends = [theirs.end(), their_leash.end()];
         let jobless = fault::point("a worker's job");
-        let child = with_room("a worker", SPAWN_BYTES, || {
-            Start { program, first: HANDLES, environment, ends: &ends, jobless }.start()
+        let process = with_room("a worker", SPAWN_BYTES, || {
+            let child = Start { program, first: HANDLES, environment, ends: &ends, jobless }.start();
+            child.map(|child| Arc::new(Process { child, _leash: leash }))
         })?;
-        let child = child.map_err(|e| refused(program, &e))?;
-        let process = Process { child, _leash: leash };
+        let process = process.map_err(|e| refused(program, &e))?;
         process.watch(&mut control);
         Ok((process, control))
     }
