@@ -1,22 +1,39 @@
 //! The floating-point mode. A host may round upward or flush denormals on its threads; what this library computes must
 //! not depend on it, on the host's thread or on the threads that are started there, which inherit it.
 
+use std::cell::Cell;
+
+thread_local! {
+    /// The mode that the host has set on this thread, while it is set aside.
+    static HOST: Cell<Option<Mode>> = const { Cell::new(None) };
+}
+
 /// The host's mode, set aside while the library computes and restored when this is dropped, sticky flags and all.
-pub(super) struct HostMode(Mode);
+pub(super) struct HostMode(());
 
 impl HostMode {
     /// Sets this thread to the mode of a fresh process: round to nearest, denormals kept, no traps.
     pub(super) fn set_aside() -> HostMode {
-        let host = HostMode(read());
+        HOST.set(Some(read()));
         write(DEFAULT);
-        host
+        HostMode(())
     }
 }
 
 impl Drop for HostMode {
     fn drop(&mut self) {
-        write(self.0);
+        HOST.take().into_iter().for_each(write);
     }
+}
+
+/// Calls a function of the host's in its own mode, and keeps what it makes of that.
+pub(super) fn in_host_mode<R>(call: impl FnOnce() -> R) -> R {
+    let Some(host) = HOST.get() else { return call() };
+    write(host);
+    let value = call();
+    HOST.set(Some(read()));
+    write(DEFAULT);
+    value
 }
 
 #[cfg(target_arch = "x86_64")]

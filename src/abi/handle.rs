@@ -33,7 +33,8 @@ impl<T> Registry<T> {
             return Err(error!(LIMIT_REACHED, "{MAX_OBJECTS} {}s are open in this process: close some", self.what));
         }
         if place == entries.len() {
-            grow(&mut entries, place + 1)?;
+            // All the room at once: the first runtime takes it, while nobody submits.
+            grow(&mut entries, MAX_OBJECTS)?;
             entries.push(Entry { generation: 0, object: None });
         }
         let entry = &mut entries[place];
@@ -63,14 +64,14 @@ impl<T> Registry<T> {
             .ok_or_else(|| self.stale(handle))
     }
 
-    /// Ends every handle whose object `over` picks.
+    /// Ends every handle whose object `over` picks. What an object holds is given back while nobody waits for the lock.
     pub(super) fn remove_where(&self, over: impl Fn(&T) -> bool) {
+        while self.remove_one(&over).is_some() {}
+    }
+
+    fn remove_one(&self, over: &impl Fn(&T) -> bool) -> Option<Arc<T>> {
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
-        for entry in entries.iter_mut() {
-            if entry.object.as_deref().is_some_and(&over) {
-                entry.object = None;
-            }
-        }
+        entries.iter_mut().find(|entry| entry.object.as_deref().is_some_and(over))?.object.take()
     }
 
     fn stale(&self, handle: u64) -> coverslip_base::error::Error {

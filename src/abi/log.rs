@@ -5,6 +5,7 @@ use std::sync::{PoisonError, RwLock};
 
 use coverslip_plugin_abi::LogFn;
 
+use super::float::in_host_mode;
 use coverslip_base::log::{Log, Sink};
 
 /// The host's callback and the pointer that it wants back.
@@ -24,7 +25,7 @@ impl Callback {
     fn call(self, level: i32, line: &CStr) {
         // SAFETY: the host promised a callback that may be called from any thread while runtimes are open; the line is
         // NUL-terminated and lives through the call.
-        unsafe { (self.function)(self.user, level, line.as_ptr()) };
+        in_host_mode(|| unsafe { (self.function)(self.user, level, line.as_ptr()) });
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use coverslip_plugin_abi::{AbiStruct, Progress, ProgressFn, RuntimeDesc};
 
+use super::float::in_host_mode;
 use super::structs::{read_array, read_struct};
 use super::text::{read_digest, read_text, require_text};
 use super::{library, log};
@@ -30,7 +31,7 @@ pub(super) unsafe fn open(
         let Some(progress) = progress else { return Ok(()) };
         let state = Progress { stage, fraction, ..Progress::init() };
         // SAFETY: the host gave this callback for this call.
-        match unsafe { progress(user, &state) } {
+        match in_host_mode(|| unsafe { progress(user, &state) }) {
             0 => Ok(()),
             _ => Err(error!(CANCELLED, "the progress callback asked to stop")),
         }

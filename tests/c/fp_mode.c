@@ -56,9 +56,32 @@ static void take(const coverslip_api *api, const char *bundle, outcome *out) {
     host_close(api, runtime);
 }
 
+/* A callback runs in the host's mode, and what it sets stays. */
+static int32_t COVERSLIP_CALL progress(void *user, const coverslip_progress *state) {
+    (void)state;
+    ++*(int *)user;
+    CHECK(fegetround() == FE_UPWARD || fegetround() == FE_DOWNWARD);
+    fesetround(FE_DOWNWARD);
+    return 0;
+}
+
+static void callbacks(const coverslip_api *api, const char *bundle) {
+    coverslip_runtime_desc desc;
+    coverslip_runtime runtime = 0;
+    int calls = 0;
+    COVERSLIP_INIT(desc);
+    desc.bundle_path = bundle;
+    fesetround(FE_UPWARD);
+    CHECK_OK(api->runtime_open(&desc, progress, &calls, &runtime, &host_error));
+    CHECK(calls > 1 && fegetround() == FE_DOWNWARD);
+    fesetround(FE_TONEAREST);
+    host_close(api, runtime);
+}
+
 int main(int argc, char **argv) {
     CHECK(argc == 3);
     const coverslip_api *api = host_api(host_load(argv[1]));
+    callbacks(api, argv[2]);
     outcome *usual = calloc(1, sizeof *usual), *unusual = calloc(1, sizeof *unusual);
     CHECK(usual != NULL && unusual != NULL);
     take(api, argv[2], usual);
