@@ -67,6 +67,17 @@ impl Duty {
         self.lock().about.clone()
     }
 
+    /// Bytes that the engine on duty and the one that stands by hold, or take in their runs; 0: not known.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        let state = self.lock();
+        let spare = state.spare.as_ref().map_or(0, |(_, about)| about.memory_bytes);
+        if state.engine.is_none() || state.about.memory_bytes == 0 {
+            spare
+        } else {
+            state.about.memory_bytes.saturating_add(spare)
+        }
+    }
+
     /// The number of the engine on duty, or of the last.
     pub(crate) fn epoch(&self) -> u64 {
         self.lock().epoch

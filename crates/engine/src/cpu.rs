@@ -75,6 +75,7 @@ impl CpuEngine {
             max_batch: MAX_BATCH,
             lanes,
             run_bytes,
+            memory_bytes: load_bytes.saturating_add(run_bytes.saturating_mul(lanes)) as u64,
             precision: PRECISION_FLOAT32,
             ..About::default()
         };

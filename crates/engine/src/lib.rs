@@ -58,6 +58,8 @@ pub struct About {
     pub shared_device: bool,
     /// What one run takes of the host's memory at most, where the engine allocates in runs; else 0.
     pub run_bytes: usize,
+    /// What the engine holds of its process's memory, with the most that the runs of all lanes add; 0: not known.
+    pub memory_bytes: u64,
     /// `COVERSLIP_PRECISION_*`.
     pub precision: i32,
     /// The kernel families of the CPU engine; empty where a library chooses its own.

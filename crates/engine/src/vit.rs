@@ -23,11 +23,14 @@ impl VitEngine {
     /// `lanes`: threads that will run it.
     pub(crate) fn load(bundle: &Bundle, choice: Choice, lanes: usize) -> Result<VitEngine> {
         let model = Arc::new(Model::open(bundle, choice).map_err(refused)?);
+        // Each lane has the buffers of this one.
+        let lane_bytes = Forward::new(&model).map_err(refused)?.bytes();
         let about = About {
             kind: ENGINE_CPU,
             version: format!("coverslip-vit {}", env!("CARGO_PKG_VERSION")),
             max_batch: 1,
             lanes,
+            memory_bytes: (model.bytes() + lanes * lane_bytes) as u64,
             precision: precision(choice),
             // What runs: a mix may want the other layers in float32.
             cpu_kernels: model.choice().to_string(),

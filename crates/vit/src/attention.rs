@@ -49,6 +49,12 @@ impl Attention {
         })
     }
 
+    pub(crate) fn bytes(&self) -> usize {
+        let operands = self.queries.bytes() + self.keys.bytes() + self.mixed.bytes() + self.shares.bytes();
+        let values = self.values.bytes() + self.blend.bytes() + self.scales.bytes() + self.scores.bytes();
+        operands + values + self.head_keys.bytes() + self.head_values.bytes()
+    }
+
     /// Adds the block's attention over `normed` to the first `asking` of `tokens`.
     pub(crate) fn add(&mut self, model: &Model, block: &Block, normed: Rows<'_>, asking: usize, tokens: &mut [f32]) {
         let shape = &model.shape;

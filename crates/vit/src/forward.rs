@@ -75,6 +75,12 @@ impl Lane {
         Ok(Lane { maxima: Some(maxima), ..Lane::new(model)? })
     }
 
+    /// Bytes of the buffers.
+    pub fn bytes(&self) -> usize {
+        let stages = self.patches.bytes() + self.attention.bytes() + self.mlp.bytes() + self.pool.bytes();
+        stages + self.tokens.bytes() + self.normed.bytes() + self.embeddings.bytes() + self.coding.bytes()
+    }
+
     /// What the norms put out in all runs so far; `None` if the lane does not calibrate.
     pub fn maxima(&self) -> Option<&Maxima> {
         self.maxima.as_ref()
@@ -126,6 +132,10 @@ impl Normed {
             words: Aligned::zeroed(shape.tokens * layout.words(shape.row))?,
             scales: Aligned::zeroed(shape.tokens)?,
         })
+    }
+
+    fn bytes(&self) -> usize {
+        self.token.bytes() + self.words.bytes() + self.scales.bytes()
     }
 
     /// The first `count` of `tokens`, normed, for layers in floats or in int8. `seen`: what notes them, and where.

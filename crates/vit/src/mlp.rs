@@ -31,6 +31,10 @@ impl Mlp {
         })
     }
 
+    pub(crate) fn bytes(&self) -> usize {
+        self.gate.bytes() + self.hidden.bytes() + self.values.bytes() + self.scales.bytes()
+    }
+
     /// Adds the block's MLP over `normed` to `tokens`. `next`: the weights after it.
     pub(crate) fn add(
         &mut self,

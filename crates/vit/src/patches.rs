@@ -23,6 +23,10 @@ impl Patches {
         Ok(Self { pixels: Aligned::zeroed(pixels)?, words: Aligned::zeroed((shape.tokens - shape.prefix) * words)? })
     }
 
+    pub(crate) fn bytes(&self) -> usize {
+        self.pixels.bytes() + self.words.bytes()
+    }
+
     /// Writes the tokens of `tile`, `[side, side, 3]`: the table, and to the patches their embedding. A patch's values
     /// are in (row, column, channel) order, that of the pixels.
     pub(crate) fn embed(&mut self, model: &Model, tile: &[u8], tokens: &mut [f32]) {

@@ -17,6 +17,10 @@ impl Pool {
         Ok(Self { token: Aligned::zeroed(model.shape.row)?, sum: Aligned::zeroed(model.shape.row)? })
     }
 
+    pub(crate) fn bytes(&self) -> usize {
+        self.token.bytes() + self.sum.bytes()
+    }
+
     /// Writes the vector of `tap` over `tokens`.
     pub(crate) fn read(&mut self, model: &Model, tap: &Tap, tokens: &[f32], to: &mut [f32]) {
         let norm = model.final_norm.as_ref().filter(|_| tap.final_norm);

@@ -127,6 +127,12 @@ impl Coding {
         })
     }
 
+    pub(crate) fn bytes(&self) -> usize {
+        let values =
+            self.x.bytes() + self.words.bytes() + self.all.bytes() + self.groups.bytes() + self.decoded.bytes();
+        values + self.features.capacity() * size_of::<Feature>()
+    }
+
     /// Runs the SAE on `embedding`.
     pub(crate) fn run(&mut self, sae: &Sae, kernels: &dyn Kernels, embedding: &[f32]) {
         self.features.clear();

@@ -1,4 +1,4 @@
-//! A run allocates nothing and starts no thread.
+//! A run allocates nothing and starts no thread; a model and a lane hold what they say.
 
 use std::sync::Arc;
 
@@ -10,8 +10,21 @@ use coverslip_vit::{Choice, Family, Lane, Model};
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
+/// Norms, biases of the SAE and lists, in bytes.
+const SMALL: i64 = 16 << 10;
+
 fn threads() -> usize {
     std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count)
+}
+
+/// Makes a value that says how many bytes it holds, beside small parts.
+#[track_caller]
+fn held<T>(make: impl FnOnce() -> T, says: impl FnOnce(&T) -> usize) -> T {
+    let before = Counting::in_use();
+    let value = make();
+    let (took, said) = (Counting::in_use() - before, says(&value) as i64);
+    assert!((said..said + SMALL).contains(&took), "{took} bytes are held, {said} are said");
+    value
 }
 
 #[test]
@@ -25,8 +38,8 @@ fn a_run_allocates_nothing_and_starts_no_thread() {
             let families =
                 Choice::here().into_iter().filter(|choice| choice.int8.is_none()).map(|choice| choice.floats);
             for family in families.chain([Family::Plain]) {
-                let model = Arc::new(Model::open(&bundle, family).unwrap());
-                let mut lane = Lane::new(&model).unwrap();
+                let model = held(|| Arc::new(Model::open(&bundle, family).unwrap()), |model| model.bytes());
+                let mut lane = held(|| Lane::new(&model).unwrap(), Lane::bytes);
                 let running = threads();
                 let before = Counting::allocations();
                 assert!(before > 0, "the counter counts");

@@ -264,6 +264,7 @@ impl Opened {
             lanes,
             shared_device,
             run_bytes: _,
+            memory_bytes,
             precision,
             cpu_kernels,
             driver,
@@ -274,6 +275,7 @@ impl Opened {
         writer.u32(*max_batch as u32);
         writer.u32(*lanes as u32);
         writer.byte(u8::from(*shared_device));
+        writer.u64(*memory_bytes);
         writer.i32(*precision);
         [version, cpu_kernels, driver, gpu_uuid].iter().for_each(|text| writer.bytes(text.as_bytes()));
         writer.0.extend_from_slice(plan_digest);
@@ -281,7 +283,7 @@ impl Opened {
         writer.0
     }
 
-    /// Reads a payload. What a run takes of memory it takes in the worker: nothing here.
+    /// Reads a payload. What a run takes of memory it takes in the worker: nothing is asked for here.
     ///
     /// # Errors
     /// It is none.
@@ -292,6 +294,7 @@ impl Opened {
             max_batch: within(reader.u32()?, 1, MOST)?,
             lanes: within(reader.u32()?, 1, MOST)?,
             shared_device: reader.flag()?,
+            memory_bytes: reader.u64()?,
             precision: reader.i32()?,
             ..About::default()
         };
@@ -410,6 +413,7 @@ mod tests {
             max_batch: 256,
             lanes: 2,
             shared_device: true,
+            memory_bytes: 1 << 40,
             precision: 2,
             cpu_kernels: "avx2".into(),
             driver: "CUDA 13.0".into(),

@@ -232,6 +232,8 @@ impl Site<'_> {
             shared_device: true,
             // Its buffers are made at open.
             run_bytes: 0,
+            // What TensorRT and the driver take of the host's memory they do not say.
+            memory_bytes: 0,
             precision: match plan.key.precision {
                 Precision::Float32 => abi::PRECISION_FLOAT32,
                 Precision::Float16 | Precision::Float16Sae => abi::PRECISION_FLOAT16,
