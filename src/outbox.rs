@@ -9,7 +9,7 @@ use coverslip_base::error::Result;
 use coverslip_base::memory::reserve;
 use coverslip_base::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Unread alerts that are kept; the oldest stay.
+/// Unread alerts that are kept, and alerts that the report lists; the oldest stay.
 pub(crate) const MAX_ALERTS: usize = 1024;
 
 /// What a caller's buffers hold. None leaves that part out.
@@ -35,7 +35,10 @@ struct Shelf {
     records: VecDeque<TileResult>,
     features: VecDeque<Feature>,
     embeddings: VecDeque<f32>,
+    /// Not taken yet.
     alerts: VecDeque<Alert>,
+    /// The first, taken or not.
+    raised: Vec<Alert>,
     /// Nobody takes anything any more.
     closed: bool,
 }
@@ -58,6 +61,7 @@ impl Outbox {
             features: queue(max_records.saturating_mul(features))?,
             embeddings: queue(max_records.saturating_mul(embedding))?,
             alerts: queue(MAX_ALERTS)?,
+            raised: reserve(MAX_ALERTS)?,
             closed: false,
         };
         Ok(Outbox { shelf: Mutex::new(shelf), max_records })
@@ -70,7 +74,7 @@ impl Outbox {
     /// Bytes that `max_records` results take.
     pub(crate) fn bytes(max_records: u64, features: u64, embedding: u64) -> u64 {
         let one = size_of::<TileResult>() as u64 + features * size_of::<Feature>() as u64 + 4 * embedding;
-        max_records * one + (MAX_ALERTS * size_of::<Alert>()) as u64
+        max_records * one + 2 * (MAX_ALERTS * size_of::<Alert>()) as u64
     }
 
     /// Whether [`Outbox::put`] may be called. Only the judge puts, so that room which it has seen stays.
@@ -131,12 +135,33 @@ impl Outbox {
         self.lock().records.is_empty()
     }
 
-    /// Adds an alert; beyond [`MAX_ALERTS`] unread ones it is dropped.
+    /// Adds an alert; beyond [`MAX_ALERTS`] unread ones it is not kept for the host, beyond as many in all not listed.
     pub(crate) fn alert(&self, alert: Alert) {
         let mut shelf = self.lock();
-        if !shelf.closed && shelf.alerts.len() < MAX_ALERTS {
+        if shelf.closed {
+            return;
+        }
+        if shelf.alerts.len() < MAX_ALERTS {
             shelf.alerts.push_back(alert);
         }
+        if shelf.raised.len() < MAX_ALERTS {
+            shelf.raised.push(alert);
+        }
+    }
+
+    /// How many alerts are listed.
+    pub(crate) fn raised(&self) -> usize {
+        self.lock().raised.len()
+    }
+
+    /// Copies listed alerts from the one at `from` on, as many as there is room for; what is listed never changes. Returns
+    /// their number.
+    pub(crate) fn copy_raised(&self, from: usize, room: &mut [Alert]) -> usize {
+        let shelf = self.lock();
+        let there = shelf.raised.get(from..).unwrap_or_default();
+        let count = there.len().min(room.len());
+        room[..count].copy_from_slice(&there[..count]);
+        count
     }
 
     /// Takes the oldest alerts, at most `room`.
@@ -217,7 +242,23 @@ mod tests {
         outbox.close();
         assert!(put(&outbox, 1) && put(&outbox, 2) && outbox.is_empty());
         outbox.alert(Alert::default());
-        assert_eq!(outbox.take_alerts(9, |_| ()), 0);
+        assert_eq!((outbox.take_alerts(9, |_| ()), outbox.raised()), (0, 0));
+    }
+
+    #[test]
+    fn alerts_are_listed_whether_they_are_taken_or_not() {
+        let outbox = Outbox::new(1, 4, 2).unwrap();
+        for sequence in 0..MAX_ALERTS as u64 + 5 {
+            outbox.alert(Alert { sequence, ..Alert::default() });
+            assert_eq!(outbox.take_alerts(1, |alert| assert_eq!(alert.sequence, sequence)), 1);
+        }
+        assert_eq!(outbox.raised(), MAX_ALERTS);
+        let mut some = [Alert::default(); 3];
+        assert_eq!((outbox.copy_raised(2, &mut some), some[0].sequence, some[2].sequence), (3, 2, 4));
+        assert_eq!(
+            (outbox.copy_raised(MAX_ALERTS - 1, &mut some), outbox.copy_raised(MAX_ALERTS + 1, &mut some)),
+            (1, 0)
+        );
     }
 }
 

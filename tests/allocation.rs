@@ -77,6 +77,25 @@ fn submit_allocates_nothing() {
     assert_eq!(allocated, 0);
 }
 
+/// A report can be asked for while memory ends.
+#[test]
+fn the_report_of_a_slide_allocates_nothing() {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("allocation-report");
+    coverslip_testkit::bundle(&folder);
+    let runtime = open(&folder);
+    let slide = runtime.begin(|desc| (desc.max_frame_width, desc.max_frame_height) = (32, 32));
+    let picture = Picture::tissue(32, 32, 1);
+    slide.submit(&picture.frame(0, 0, 32, 32)).expect("room");
+    slide.results();
+    let (mut buffer, mut needed, mut error) = (vec![0u8; 1 << 16], 0, Error::init());
+    let place = buffer.as_mut_ptr().cast();
+    let before = Counting::allocations();
+    // SAFETY: the buffer is as long as it says.
+    let answer = unsafe { (runtime.api.slide_report_json)(slide.handle, place, 1 << 16, &mut needed, &mut error) };
+    assert_eq!((Counting::allocations() - before, answer), (0, OK));
+    assert!(needed > 1000);
+}
+
 /// What a slide needs all over its memory has been touched when it has begun: tiles far apart, each of which is in a page of
 /// the ledger's index of its own, cost the host's thread no page fault. What is left is one for some 170 entries.
 #[test]

@@ -69,7 +69,7 @@ fn a_panic_in_any_table_function_is_internal_and_the_host_goes_on() {
     internal("stats", &|e| unsafe { (api.runtime_stats)(handle, &mut RuntimeStats::init(), e) });
     internal("budget", &|e| unsafe { (api.runtime_set_budget)(handle, 50, e) });
     type OfSlide<'a> = &'a dyn Fn(Slide, *mut Error) -> i32;
-    let slide_functions: [(&str, OfSlide<'_>); 7] = [
+    let slide_functions: [(&str, OfSlide<'_>); 8] = [
         ("cancel", &|s, e| unsafe { (api.slide_cancel)(s, e) }),
         ("finish", &|s, e| unsafe { (api.slide_finish)(s, 1000, e) }),
         ("poll", &|s, e| unsafe { (api.slide_poll)(s, &mut ResultBatch::init(), e) }),
@@ -77,6 +77,7 @@ fn a_panic_in_any_table_function_is_internal_and_the_host_goes_on() {
         ("interrupt", &|s, e| unsafe { (api.slide_interrupt)(s, e) }),
         ("alerts", &|s, e| unsafe { (api.slide_alerts)(s, &mut AlertBatch::init(), e) }),
         ("summary", &|s, e| unsafe { (api.slide_summary)(s, &mut SlideSummary::init(), e) }),
+        ("report", &|s, e| unsafe { (api.slide_report_json)(s, null_mut(), 0, null_mut(), e) }),
     ];
     for (name, f) in slide_functions {
         let (slide, picture) = row(&runtime, 2, |_| ());

@@ -6,7 +6,8 @@
  *   acquisition thread  captures field after field and submits each; never waits while the stage moves
  *   results thread      takes results and alerts as they come
  *
- * Usage: 07_scanner BUNDLE
+ * Usage: 07_scanner BUNDLE [REPORT]
+ * With REPORT the slide's report is written there, to be kept with its files.
  * Exit code: 0 when every tile is accounted for and no call returned an unexpected code.
  */
 #include <coverslip/coverslip.h>
@@ -42,7 +43,8 @@ typedef struct host {
 
 static const char *alert_name(int32_t code) {
     static const char *const names[] = {"?", "FOCUS_LOSS", "COLOR_DRIFT", "EMBEDDING_DRIFT", "SCANNER_MISMATCH",
-                                        "BANDING", "LAGGING", "OVERRUN", "ENGINE_FALLBACK", "UNKNOWN_SCANNER"};
+                                        "BANDING", "LAGGING", "OVERRUN", "ENGINE_FALLBACK", "UNKNOWN_SCANNER",
+                                        "WORKER_RESTARTED", "PROFILE_PRECISION", "SCANNER_DRIFT"};
     return code > 0 && code < (int32_t)(sizeof names / sizeof *names) ? names[code] : names[0];
 }
 
@@ -195,7 +197,33 @@ static bool print_summary(const host *h, const coverslip_slide_summary *s) {
            s->opened == s->results[0] && s->results[0] == h->polled;
 }
 
-static bool scan(host *h, coverslip_runtime runtime) {
+/* Keeps the library's report of the slide. It has grown where it does not fit the second time. */
+static void write_report(host *h, const char *path) {
+    coverslip_error error;
+    char *text = NULL;
+    uint64_t capacity = 0, needed = 0;
+    int32_t code;
+    COVERSLIP_INIT(error);
+    while ((code = h->api->slide_report_json(h->slide, text, capacity, &needed, &error)) ==
+           COVERSLIP_BUFFER_TOO_SMALL) {
+        char *larger = realloc(text, (size_t)needed + 64);
+        if (larger == NULL) break;
+        text = larger;
+        capacity = needed + 64;
+    }
+    FILE *file = code == COVERSLIP_OK ? fopen(path, "w") : NULL;
+    const bool written = file != NULL && fputs(text, file) >= 0;
+    const bool closed = file != NULL && fclose(file) == 0;
+    if (code != COVERSLIP_OK) {
+        fail(h, "report", &error);
+    } else if (!written || !closed) {
+        fprintf(stderr, "%s: the report could not be written\n", path);
+        atomic_store(&h->failed, true);
+    }
+    free(text);
+}
+
+static bool scan(host *h, coverslip_runtime runtime, const char *report_path) {
     coverslip_error error;
     coverslip_runtime_info info;
     coverslip_slide_desc desc;
@@ -245,6 +273,7 @@ static bool scan(host *h, coverslip_runtime runtime) {
     }
     const bool complete = print_summary(h, &summary);
     if (!complete) fprintf(stderr, "tiles are missing\n");
+    if (report_path != NULL) write_report(h, report_path);
     if (h->api->slide_end(h->slide, &error) != COVERSLIP_OK) fail(h, "end", &error);
     h->slide = 0;
     return complete;
@@ -264,8 +293,8 @@ int main(int argc, char **argv) {
     COVERSLIP_INIT(me);
     COVERSLIP_INIT(desc);
     COVERSLIP_INIT(error);
-    if (argc != 2) {
-        fprintf(stderr, "usage: %s BUNDLE\n", argv[0]);
+    if (argc < 2 || argc > 3) {
+        fprintf(stderr, "usage: %s BUNDLE [REPORT]\n", argv[0]);
         return 2;
     }
 
@@ -282,7 +311,7 @@ int main(int argc, char **argv) {
         fail(&h, argv[1], &error);
         return 1;
     }
-    const bool complete = scan(&h, runtime);
+    const bool complete = scan(&h, runtime, argv[2]);
     if (h.api->runtime_close(runtime, PATIENCE_MS, &error) != COVERSLIP_OK) fail(&h, "close", &error);
     return complete && !atomic_load(&h.failed) ? 0 : 1;
 }

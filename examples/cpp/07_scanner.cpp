@@ -5,14 +5,18 @@
 //   main thread         opens the bundle, begins the slide, takes results and alerts, prints the summary
 //   acquisition thread  captures field after field and submits each; never waits while the stage moves
 //
-// Usage: 07_scanner BUNDLE [LIBRARY]    With LIBRARY the plugin is loaded from that path, else the linked one is used.
+// Usage: 07_scanner BUNDLE [LIBRARY [REPORT]]
+// With LIBRARY the plugin is loaded from that path, else the linked one is used; with REPORT the slide's report is written
+// there, to be kept with its files.
 // Exit code: 0 when every tile is accounted for and no call returned an unexpected code.
 #include <coverslip/coverslip.hpp>
 
 #include <algorithm>
 #include <cinttypes>
 #include <cstdio>
+#include <fstream>
 #include <map>
+#include <stdexcept>
 #include <vector>
 
 #include "../common/specimen.h"
@@ -183,7 +187,7 @@ bool accounted_for(const coverslip_slide_summary &s, const Quality &quality) {
            s.opened == s.results[0] && s.results[0] == quality.tiles;
 }
 
-int scan(const std::string &bundle, const char *library_path) {
+int scan(const std::string &bundle, const char *library_path, const char *report_path) {
     coverslip::HostOptions host;
     host.name = "07_scanner 1.0";
     host.log = [](std::int32_t level, std::string_view message) {
@@ -220,6 +224,11 @@ int scan(const std::string &bundle, const char *library_path) {
     print_summary(summary, quality, recaptured);
     const bool complete = accounted_for(summary, quality);
     if (!complete) std::fprintf(stderr, "tiles are missing\n");
+    if (report_path != nullptr) {
+        std::ofstream file(report_path);
+        file << slide.report_json() << std::flush;
+        if (!file) throw std::runtime_error(std::string(report_path) + ": the report could not be written");
+    }
     slide.end(); // The destructors do both, but cannot tell about an error.
     runtime.close();
     return complete ? 0 : 1;
@@ -228,12 +237,12 @@ int scan(const std::string &bundle, const char *library_path) {
 } // namespace
 
 int main(int argc, char **argv) {
-    if (argc < 2 || argc > 3) {
-        std::fprintf(stderr, "usage: %s BUNDLE [LIBRARY]\n", argv[0]);
+    if (argc < 2 || argc > 4) {
+        std::fprintf(stderr, "usage: %s BUNDLE [LIBRARY [REPORT]]\n", argv[0]);
         return 2;
     }
     try {
-        return scan(argv[1], argc > 2 ? argv[2] : nullptr);
+        return scan(argv[1], argc > 2 ? argv[2] : nullptr, argc > 3 ? argv[3] : nullptr);
     } catch (const std::exception &error) {
         std::fprintf(stderr, "%s\n", error.what());
         return 1;

@@ -78,14 +78,15 @@
  *   library allocates from slide_begin to slide_end can be refused by the system: the call returns OUT_OF_MEMORY, or
  *   the tile is FAILED and the log says why. A run of a ViT on the CPU asks for no memory. Some of what is allocated
  *   cannot be refused: what rten, which runs imported ONNX graphs on the CPU and asks for memory in every run, the
- *   resampler and the channels between its threads allocate, the counts of values that threads share, and what the
- *   start of a thread takes beside its stack. It is allocated only if the most that it takes can be had at that moment;
+ *   resampler and the channels between its threads allocate, the counts of values that threads share, what the
+ *   start of a thread takes beside its stack, and what the start of a worker and a message to or from it take. It is allocated only if the most that it takes can be had at that moment;
  *   runtime_open and slide_begin ask so for the runs of all lanes at once. The process is aborted, with a line on
  *   stderr, only where that memory goes to another thread in the moment between the question and the use, where the
  *   graph of an ONNX bundle takes more than was reckoned, and where memory ends in runtime_open while it reads and
- *   checks the files of bundle and profile, composes the graph, or makes the small objects of the runtime. A host under
+ *   checks the files of bundle and profile, composes the graph, or makes the small objects of the runtime. What CUDA and
+ *   TensorRT do in this process without memory is theirs: a worker has them in a process of its own. A host under
  *   a limit (address space, job, no overcommitment) should leave room: memory_limit bounds only the memory of slides.
- *   Not built yet: runtime_info.engine_memory_bytes, which says how much the engine takes.
+ *   runtime_info.engine_memory_bytes says how much the engine takes.
  * Trust. A digest proves that a file did not change, not who made it. The library hashes every file of a bundle
  *   and profile before it uses it, checks sizes against limits, and runs no code from them. Before a model runs, what
  *   it needs is inferred for its batch: a model that needs more than 4 GiB of values and 16 times its weights, or
@@ -631,11 +632,12 @@ typedef struct coverslip_runtime_info {
     uint8_t plan_digest[32];   /**< sha256 of the GPU plan's file; zeros on the CPU, and for a plan that is not kept. */
     int32_t precision;         /**< The precision that runs: COVERSLIP_PRECISION_FLOAT32, _FLOAT16, _BFLOAT16 or _INT8. */
     uint32_t reserved;         /**< 0. */
-    /* 1.1. Not built yet: engine_memory_bytes. */
+    /* 1.1 */
     uint64_t worker_process_id;   /**< 0: the engine runs in this process. Changes when the worker is started again. */
     uint64_t worker_restarts;     /**< Since the runtime was opened. */
-    uint64_t engine_memory_bytes; /**< Host memory that the engine holds, with the most that its runs add; 0: not
-                                       known. */
+    uint64_t engine_memory_bytes; /**< Memory that the CPU engine holds in its process, or in that of the worker, with the
+                                       most that its runs add, also while it stands by: packed weights and buffers; of
+                                       an ONNX graph at most so much, as it was reckoned. 0: not known, as on a GPU. */
     uint64_t bundle_key_id;       /**< The key whose signature was accepted, as minisign numbers it (it prints the number
                                        in hexadecimal); 0: none. */
     uint64_t profile_key_id;      /**< The same for the profile. */
@@ -1023,8 +1025,9 @@ typedef struct coverslip_api {
     /** [any] Writes the slide's report into `buffer` as NUL-terminated JSON, at any time: what slide_summary and
      *  runtime_info say, the counts of every flag and its level, and the alerts, taken or not. `capacity` is the
      *  size of `buffer` in bytes; with 0 `buffer` may be NULL. `needed`, if not NULL, receives the bytes that the
-     *  report takes with its NUL, also with BUFFER_TOO_SMALL. The report can grow until the slide is FINISHED.
-     *  @return OK; BUFFER_TOO_SMALL (nothing but `needed` is written); UNSUPPORTED: not built yet. */
+     *  report takes with its NUL, also with BUFFER_TOO_SMALL. The report can grow until the slide is FINISHED, and by
+     *  a few digits of its times after. It has the first 1,024 alerts. Its fields: docs/reference/slide-report.md.
+     *  @return OK; BUFFER_TOO_SMALL (nothing but `needed` is written). */
     int32_t(COVERSLIP_CALL *slide_report_json)(coverslip_slide slide, char *buffer, uint64_t capacity,
                                                uint64_t *needed, coverslip_error *error);
 } coverslip_api;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from types import TracebackType
 from typing import Any
@@ -197,6 +198,20 @@ class Slide:
         value, error = init("slide_summary"), init("error")
         check(self._api.slide_summary(self._handle, value, error), error)
         return as_dict(value)
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """The library's report of the slide, with its alerts, taken or not: see ``docs/reference/slide-report.md``."""
+        capacity, needed, error = 1 << 14, ffi.new("uint64_t *"), init("error")
+        while True:
+            text = ffi.new("char[]", capacity)
+            code = self._api.slide_report_json(self._handle, text, capacity, needed, error)
+            if code != constants.BUFFER_TOO_SMALL:
+                check(code, error)
+                report: dict[str, Any] = json.loads(ffi.string(text))
+                return report
+            # It can have grown by the next call.
+            capacity = needed[0] + 64
 
 
 def _with_whole_rows(plane: npt.NDArray[Any]) -> npt.NDArray[Any]:

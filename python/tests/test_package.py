@@ -38,7 +38,9 @@ def played(runtime, *frames, **fields):
         for frame, options in frames:
             slide.submit(frame, 0, 0, timeout=60.0, **options)
         results = slide.finish(timeout=120.0)
-        return results, slide.summary
+        report, summary = slide.report, slide.summary
+        assert report["summary"]["state"] == "finished" and report["summary"]["results"] == summary["results"][0]
+        return results, summary
 
 
 def test_records_are_the_structs_of_the_header():

@@ -21,6 +21,7 @@ mod report;
 mod results;
 mod runtime;
 mod slide;
+mod slide_report;
 mod structs;
 mod table;
 mod text;

@@ -14,8 +14,8 @@ use crate::slide::state::Slide;
 use coverslip_base::error::{Result, error};
 use coverslip_base::sync::{AtomicU64, Ordering};
 
-const VERSION: &str = env!("CARGO_PKG_VERSION");
-const COMMIT: &str = env!("COVERSLIP_COMMIT");
+pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
+pub(super) const COMMIT: &str = env!("COVERSLIP_COMMIT");
 
 pub(super) fn info(runtime: &Runtime) -> RuntimeInfo {
     let mut info = RuntimeInfo::init();
@@ -48,6 +48,7 @@ pub(super) fn info(runtime: &Runtime) -> RuntimeInfo {
     info.precision = about.precision;
     info.worker_process_id = runtime.shared.duty.process();
     info.worker_restarts = runtime.shared.restarts.count();
+    info.engine_memory_bytes = runtime.shared.duty.memory_bytes();
     info.cpu_precision = runtime.config.engine.cpu_precision;
     info.profile_precision = runtime.profile.as_ref().map_or(0, |(profile, _)| precision_of(profile));
     put_text(&mut info.cpu_kernels, &about.cpu_kernels);

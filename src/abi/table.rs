@@ -15,7 +15,7 @@ use super::guard::fenced;
 use super::handle::Registry;
 use super::results::{self, Target};
 use super::structs::{expect_output, write_struct};
-use super::{alerts, fork, frame, report, runtime, slide};
+use super::{alerts, fork, frame, report, runtime, slide, slide_report};
 use crate::admission::admit;
 use crate::gate::WaitEnd;
 use crate::runtime::Runtime;
@@ -305,17 +305,14 @@ unsafe extern "C" fn slide_end(slide: abi::Slide, error: *mut Error) -> i32 {
 
 unsafe extern "C" fn slide_report_json(
     slide: abi::Slide,
-    _buffer: *mut c_char,
-    _capacity: u64,
-    _needed: *mut u64,
+    buffer: *mut c_char,
+    capacity: u64,
+    needed: *mut u64,
     error: *mut Error,
 ) -> i32 {
-    with_slide(slide, error, |_, _| {
-        Err(error!(
-            UNSUPPORTED,
-            "version {}.{} of the contract names slide_report_json, and this library does not have it yet: use              slide_summary and slide_alerts",
-            abi::ABI_MAJOR,
-            abi::ABI_MINOR
-        ))
+    with_slide(slide, error, |slide, runtime| {
+        fault::point("report");
+        // SAFETY: see above.
+        unsafe { slide_report::write((runtime, slide), buffer, capacity, needed) }
     })
 }

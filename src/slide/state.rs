@@ -170,6 +170,16 @@ impl Slide {
         self.outbox.take_alerts(room, each)
     }
 
+    /// How many of the slide's first alerts are listed, taken or not.
+    pub(crate) fn raised(&self) -> usize {
+        self.outbox.raised()
+    }
+
+    /// Copies listed alerts from the one at `from` on; returns their number.
+    pub(crate) fn copy_raised(&self, from: usize, room: &mut [Alert]) -> usize {
+        self.outbox.copy_raised(from, room)
+    }
+
     /// Every result there will ever be has been taken.
     pub(crate) fn is_exhausted(&self) -> bool {
         self.standing.is_finished() && self.outbox.is_empty()

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use coverslip_bundle::budget::there_is;
 use coverslip_plugin_abi as abi;
+use coverslip_plugin_abi::names::status_name;
 use coverslip_slides::Rect;
 
 use super::colour::{Densities, Nuclei, TileColour};
@@ -14,7 +15,7 @@ use super::grid::{Cutting, Field, Grid};
 use super::inputs::{slide_of, stem};
 use super::rows::Rows;
 use crate::embeddings::TileRecord;
-use crate::host::{SCANNER_ID, Session, status_name};
+use crate::host::{SCANNER_ID, Session};
 use crate::play::{Acquisition, Kept, Played, Watch, play};
 
 /// What the table calls slides and scanners.

@@ -22,9 +22,7 @@ pub(crate) use locate::standin as find_standin;
 pub(crate) use locate::{
     WORKER, bundle as find_bundle, library as find_library, profile_beside, worker as find_worker,
 };
-pub(crate) use names::{
-    ALERTS_BY_URGENCY, ALERTS_OF_ENGINE, FLAGS, STATUSES, alert_name, precision_name, stage_name, status_name,
-};
+pub(crate) use names::{ALERTS_BY_URGENCY, ALERTS_OF_ENGINE, stage_name};
 pub(crate) use results::Results;
 pub(crate) use session::{SCANNER_ID, Session, Setup};
 pub(crate) use slide::{RgbFrame, Slide};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use coverslip_plugin_abi as abi;
 use coverslip_plugin_abi::AbiStruct;
 
-use super::error::{Outcome, check, milliseconds};
+use super::error::{HostError, Outcome, check, milliseconds};
 use super::results::Results;
 
 /// A frame in RGB without gaps between its rows.
@@ -135,6 +135,31 @@ impl<'r> Slide<'r> {
         // SAFETY: the output is a valid struct with its size set.
         check(|error| unsafe { (self.api.slide_summary)(self.handle, &mut summary, error) })?;
         Ok(summary)
+    }
+
+    /// The library's own report of the slide. It is asked for until it fits: it can grow.
+    pub(crate) fn report(&self) -> Outcome<serde_json::Value> {
+        let mut text = vec![0u8; 8 << 10];
+        loop {
+            let mut needed = 0u64;
+            let (place, capacity) = (text.as_mut_ptr().cast(), text.len() as u64);
+            // SAFETY: the buffer is valid for its capacity.
+            let said = check(|error| unsafe {
+                (self.api.slide_report_json)(self.handle, place, capacity, &mut needed, error)
+            });
+            match said {
+                Ok(()) => break text.truncate((needed as usize).clamp(1, text.len()) - 1),
+                Err(error) if error.code == abi::BUFFER_TOO_SMALL && needed > capacity => {
+                    text.resize(needed as usize, 0);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        serde_json::from_slice(&text).map_err(|e| HostError {
+            code: 0,
+            native_code: 0,
+            message: format!("expected the slide's report as JSON, found {e}: this is a defect of the library"),
+        })
     }
 }
 

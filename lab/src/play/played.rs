@@ -27,6 +27,8 @@ pub(crate) struct Played {
     /// For each alert, the number of results that had come before it was taken.
     pub(crate) seen_at_alert: Vec<usize>,
     pub(crate) summary: abi::SlideSummary,
+    /// The library's own report of the slide.
+    pub(crate) report: serde_json::Value,
     pub(crate) stats: abi::RuntimeStats,
     pub(crate) submission: Submission,
     /// Width and height of what was scanned, px.

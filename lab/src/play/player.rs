@@ -80,13 +80,14 @@ pub(crate) fn play(
     let ((mut collected, taken), (submission, error), unscanned_pixels) = outcome?;
     let (alerts, seen_at_alert) = taken.into_iter().unzip();
     let seconds = started.elapsed().as_secs_f64();
-    let (summary, stats) = (slide.summary()?, session.runtime.stats()?);
+    let (summary, report, stats) = (slide.summary()?, slide.report()?, session.runtime.stats()?);
     collected.sort();
     Ok(Played {
         collected,
         alerts,
         seen_at_alert,
         summary,
+        report,
         stats,
         submission,
         extent: *extent,

@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use coverslip_plugin_abi as abi;
+use coverslip_plugin_abi::names::{alert_name, precision_name};
 
-use crate::host::{alert_name, precision_name};
 use crate::term::{Line, decimals};
 
 /// How far a slide has come.

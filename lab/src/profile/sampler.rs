@@ -6,11 +6,12 @@ use std::sync::atomic::AtomicBool;
 
 use coverslip_numerics::Draw;
 use coverslip_plugin_abi as abi;
+use coverslip_plugin_abi::names::precision_name;
 use coverslip_profile::{Arithmetic, Measurements};
 use coverslip_slides::simulated::{Change, Simulated};
 use coverslip_slides::{Rect, Selection, SlideSource};
 
-use crate::host::{ALERTS_OF_ENGINE, Session, Setup, precision_name};
+use crate::host::{ALERTS_OF_ENGINE, Session, Setup};
 use crate::play::{Acquisition, Played, Settings, StatusLine, play, resolution};
 
 /// An analysed tile.

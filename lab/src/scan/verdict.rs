@@ -2,8 +2,9 @@
 //! checked.
 
 use coverslip_plugin_abi as abi;
+use coverslip_plugin_abi::names::{FLAGS, alert_name};
 
-use crate::host::{ALERTS_BY_URGENCY, ALERTS_OF_ENGINE, FLAGS, alert_name};
+use crate::host::{ALERTS_BY_URGENCY, ALERTS_OF_ENGINE};
 use crate::play::Played;
 
 /// The widest line.

@@ -146,6 +146,17 @@ fn expect_a_whole_slide(program: &Path, arguments: &[&Path]) {
     assert_eq!(count("refused") + count("expired") + count("cancelled") + count("failed"), 0, "{tiles}");
 }
 
+/// What a host has kept of a slide.
+#[track_caller]
+fn expect_report(path: &Path) {
+    let report: serde_json::Value = serde_json::from_slice(&std::fs::read(path).expect("a report")).expect("JSON");
+    assert_eq!(
+        (&report["format"], &report["summary"]["state"]),
+        (&"coverslip-slide-report/1".into(), &"finished".into())
+    );
+    assert_eq!(report["summary"]["results"], report["summary"]["opened"]);
+}
+
 #[test]
 fn the_examples_in_c_show_what_they_say() {
     let scratch = coverslip_testkit::Scratch::new("examples-c");
@@ -157,7 +168,10 @@ fn the_examples_in_c_show_what_they_say() {
         expect_lines(&folder.join(name), &[&bundle(&prefix)], lines);
         expect_refusals(&folder.join(name));
     }
+    let report = scratch.join("report.json");
     expect_a_whole_slide(&folder.join("07_scanner"), &[&bundle(&prefix)]);
+    expect_a_whole_slide(&folder.join("07_scanner"), &[&bundle(&prefix), &report]);
+    expect_report(&report);
     expect_refusals(&folder.join("07_scanner"));
 }
 
@@ -202,7 +216,9 @@ fn the_examples_in_cpp_show_what_they_say() {
     }
     let scanner = folder.join("07_scanner");
     expect_a_whole_slide(&scanner, &[&bundle]);
-    expect_a_whole_slide(&scanner, &[&bundle, &library]);
+    let report = scratch.join("report.json");
+    expect_a_whole_slide(&scanner, &[&bundle, &library, &report]);
+    expect_report(&report);
     expect_refusals(&scanner);
     let nothing = Command::new(&scanner).arg(&bundle).arg(scratch.join("nothing.so")).output().expect("it runs");
     assert_eq!(nothing.status.code(), Some(1));

@@ -146,6 +146,7 @@ fn fields(value: &Value, found: &mut Vec<String>) {
 fn every_field_of_slide_json_stands_in_the_page_of_the_files() {
     let page = concat!(
         include_str!("../../../docs/reference/scan-files.md"),
+        include_str!("../../../docs/reference/slide-report.md"),
         include_str!("../../../docs/reference/slides.md")
     );
     let drawn = |size| Drawn { size, missing: vec![1], ..Drawn::default() };

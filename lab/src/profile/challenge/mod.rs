@@ -10,13 +10,14 @@ use std::path::PathBuf;
 
 use coverslip_analysis::auroc;
 use coverslip_plugin_abi as abi;
+use coverslip_plugin_abi::names::{FLAGS, alert_name};
 use coverslip_profile::{Check, TileScores};
 
 use super::sampler::{Sampler, Sampling};
 use crate::claim;
 use crate::findings::challenge::{ChallengeFindings, FaultAlert, FaultFindings, FaultLevel};
 use crate::findings::file::Findings;
-use crate::host::{FLAGS, Setup, alert_name};
+use crate::host::Setup;
 use crate::play::Played;
 use crate::term::{decimals, shortened};
 use faults::Fault;

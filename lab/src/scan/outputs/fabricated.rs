@@ -48,6 +48,7 @@ pub(in crate::scan) fn played() -> Played {
         alerts: vec![alert],
         seen_at_alert: vec![1],
         summary,
+        report: serde_json::Value::Null,
         stats: abi::RuntimeStats::init(),
         submission: Submission::default(),
         extent: (width, height),

@@ -4,10 +4,10 @@ use std::error::Error;
 use std::io::Write;
 
 use coverslip_plugin_abi as abi;
+use coverslip_plugin_abi::names::{FLAGS, alert_name, status_name};
 use serde_json::{Map, Value, json};
 
 use super::class::class_of;
-use crate::host::{FLAGS, alert_name, status_name};
 use crate::play::Played;
 
 /// The colour of alert boxes.

@@ -24,7 +24,8 @@ pub(super) use scanned::{Scanned, UsedProfile, strongest};
 pub(super) use slide_json::value as slide_json;
 pub(super) use thumbnail::Thumbnail;
 
-use crate::host::{FLAGS, STATUSES};
+use coverslip_plugin_abi::names::{FLAGS, STATUSES};
+
 use crate::play::alert_line;
 use crate::term::{bytes, wrapped};
 

@@ -5,6 +5,7 @@ use std::error::Error;
 use std::io::Write;
 
 use coverslip_plugin_abi as abi;
+use coverslip_plugin_abi::names::alert_name;
 use image::imageops::{self, FilterType};
 use image::{ImageEncoder, RgbImage};
 
@@ -12,7 +13,6 @@ use super::canvas::{Area, Canvas, GREY, INK, Type, cut};
 use super::class::{Class, all_classes, class_of};
 use super::heat;
 use super::scanned::{Scanned, UsedProfile, counted};
-use crate::host::alert_name;
 use crate::play::Played;
 
 const MARGIN: i32 = 28;

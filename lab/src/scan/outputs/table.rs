@@ -5,6 +5,7 @@ use std::io::Write;
 use std::sync::Arc;
 
 use coverslip_plugin_abi as abi;
+use coverslip_plugin_abi::names::{FLAGS, status_name};
 use parquet::basic::Compression;
 use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DataType, FloatType, Int32Type, Int64Type};
 use parquet::file::properties::WriterProperties;
@@ -12,7 +13,6 @@ use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::parser::parse_message_type;
 
 use super::pandas;
-use crate::host::{FLAGS, status_name};
 use crate::play::{Collected, Played, Tile};
 
 /// Rows in a row group.
