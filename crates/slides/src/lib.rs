@@ -27,7 +27,9 @@ mod xml;
 pub use description::{Associated, Mpp, Reader, Scene, Size, SourceInfo};
 pub use mpp::RANGE as MPP_RANGE;
 pub use open::{ReaderKind, Selection, open};
-pub use openslide::{Found, INSTALL, found as find_openslide};
+pub use openslide::{
+    Found, INSTALL, found as find_openslide, read_apart as read_openslide_apart, serve as serve_openslide,
+};
 pub use rect::{Rect, cut_out};
 pub use scanned::Scanned;
 pub use source::{SlideSource, SourceError};

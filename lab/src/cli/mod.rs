@@ -6,6 +6,7 @@ mod doctor;
 mod embed;
 mod engine;
 mod install;
+mod openslide;
 mod options;
 mod profile;
 pub mod report;
@@ -57,6 +58,9 @@ enum Command {
     Sign(sign::Args),
     /// Install the library, its headers and what CMake and pkg-config need
     Install(install::Args),
+    /// Read a slide for another command
+    #[command(name = openslide::NAME, hide = true)]
+    OpenSlide(openslide::Args),
     /// Check how a vendor's host keeps the contract
     #[cfg(target_os = "linux")]
     Validate(validate::Args),
@@ -64,6 +68,7 @@ enum Command {
 
 /// Parses the process's arguments and does what they say.
 pub fn run() -> ExitCode {
+    openslide::stand_apart();
     let outcome = match CommandLine::parse().command {
         Command::Scan(args) => scan::run(args),
         Command::Bundle(args) => bundle::run(args).map(|()| ExitCode::SUCCESS),
@@ -76,6 +81,7 @@ pub fn run() -> ExitCode {
         Command::Sae(args) => sae::run(args, &mut screen()),
         Command::Sign(args) => sign::run(args).map(|()| ExitCode::SUCCESS),
         Command::Install(args) => install::run(args).map(|()| ExitCode::SUCCESS),
+        Command::OpenSlide(args) => openslide::run(args).map(|()| ExitCode::SUCCESS),
         #[cfg(target_os = "linux")]
         Command::Validate(args) => validate::run(args),
     };

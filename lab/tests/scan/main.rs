@@ -1,6 +1,8 @@
 //! `coverslip scan` as a user runs it: the built command, the built library, a synthetic bundle.
 
 mod generated;
+#[cfg(target_os = "linux")]
+mod openslide;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,9 +1,11 @@
 //! Slides that OpenSlide reads: NDPI, MRXS, BIF, SCN, VMS, DICOM, JPEG 2000 and the rest, through its C library, which is
 //! found at run time.
 //!
-//! OpenSlide says what is wrong with a file after each call, and that becomes an error here. A crash inside it cannot be
-//! caught: it ends this process.
+//! OpenSlide says what is wrong with a file after each call, and that becomes an error here. A crash inside it, or memory
+//! that it does not get, ends the process that it is in: a command has it in one of its own (`apart`).
 
+mod apart;
+mod described;
 mod library;
 mod sys;
 
@@ -15,6 +17,9 @@ use super::mpp::RANGE;
 use super::rect::Rect;
 use super::scanned::{Mask, Scanned};
 use super::source::{SlideSource, SourceError, file_name};
+use apart::Apart;
+pub use apart::{read_apart, serve};
+use described::Described;
 pub use library::{Found, INSTALL, found};
 pub(super) use library::{Library, library};
 use sys::Slide;
@@ -22,9 +27,26 @@ use sys::Slide;
 /// An open slide.
 pub(super) struct OpenSlide {
     path: PathBuf,
-    slide: Slide,
+    pixels: Pixels,
     info: SourceInfo,
     words: Vec<u32>,
+}
+
+/// Where the library runs.
+enum Pixels {
+    Here(Slide),
+    Apart(Apart),
+}
+
+impl Pixels {
+    /// Fills `words`, ARGB multiplied by opacity, with a rectangle of level 0.
+    fn read(&mut self, rect: Rect, words: &mut Vec<u32>) -> Result<(), String> {
+        let Rect { x, y, width, height } = rect;
+        match self {
+            Pixels::Here(slide) => slide.read(x.into(), y.into(), width.into(), height.into(), words),
+            Pixels::Apart(apart) => apart.read(rect, words),
+        }
+    }
 }
 
 impl OpenSlide {
@@ -33,22 +55,29 @@ impl OpenSlide {
     /// # Errors
     /// OpenSlide's own words.
     pub(super) fn open(library: &Library, path: &Path) -> Result<OpenSlide, String> {
-        let slide = Slide::open(&library.functions, path)?;
-        let levels = slide.levels()?.into_iter().map(size).collect::<Option<Vec<Size>>>();
+        let (pixels, said) = match apart::start(path) {
+            Some(started) => started.map(|(apart, said)| (Pixels::Apart(apart), said))?,
+            None => {
+                let slide = Slide::open(&library.functions, path)?;
+                let said = Described::of(&slide)?;
+                (Pixels::Here(slide), said)
+            }
+        };
+        let levels = said.levels.iter().copied().map(size).collect::<Option<Vec<Size>>>();
         let levels = levels.filter(|levels| !levels.is_empty()).ok_or("a level without a size below 2^32 px")?;
-        let vendor = slide.property(c"openslide.vendor").filter(|name| is_word(name));
-        let kind = format!("{}, through OpenSlide", vendor.as_deref().unwrap_or("a slide"));
-        let mpp = mpp(&slide);
+        let vendor = said.vendor.as_ref().filter(|name| is_word(name));
+        let kind = format!("{}, through OpenSlide", vendor.map_or("a slide", String::as_str));
+        let mpp = mpp(&said);
         let info = SourceInfo {
             path: Some(path.display().to_string()),
             bytes: std::fs::metadata(path).ok().map(|metadata| metadata.len()),
             reader: Reader { name: "OpenSlide".into(), version: library.version().to_owned() },
             mpp_missing: mpp.is_none().then(|| "OpenSlide finds no openslide.mpp-x and -y in it".into()),
             mpp,
-            associated: associated(&slide)?,
+            associated: associated(&said),
             ..SourceInfo::plain(file_name(path), kind, levels[0].width, levels[0].height)
         };
-        Ok(OpenSlide { path: path.into(), slide, info: SourceInfo { levels, ..info }, words: Vec::new() })
+        Ok(OpenSlide { path: path.into(), pixels, info: SourceInfo { levels, ..info }, words: Vec::new() })
     }
 
     /// Decodes a pixel: OpenSlide opens files whose compression it does not decode.
@@ -56,7 +85,7 @@ impl OpenSlide {
     /// # Errors
     /// OpenSlide's own words. The slide gives nothing but these from then on.
     pub(super) fn expect_pixels(&mut self) -> Result<(), String> {
-        self.slide.read(0, 0, 1, 1, &mut self.words)
+        self.pixels.read(Rect { x: 0, y: 0, width: 1, height: 1 }, &mut self.words)
     }
 }
 
@@ -67,7 +96,7 @@ impl SlideSource for OpenSlide {
 
     fn read(&mut self, rect: Rect, out: &mut Vec<u8>) -> Result<Scanned, SourceError> {
         let Rect { x, y, width, height } = rect;
-        self.slide.read(x.into(), y.into(), width.into(), height.into(), &mut self.words).map_err(|error| {
+        self.pixels.read(rect, &mut self.words).map_err(|error| {
             SourceError(format!(
                 "{}: {width} x {height} px at {x}, {y}: OpenSlide {}: {error}. Copy the slide again from where it came",
                 self.path.display(),
@@ -104,19 +133,17 @@ fn is_word(name: &str) -> bool {
     name.len() < 32 && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_ ".contains(c))
 }
 
-fn mpp(slide: &Slide) -> Option<Mpp> {
-    let number = |name| slide.property(name)?.parse::<f64>().ok().filter(|mpp| RANGE.contains(mpp));
-    let (x, y) = (number(c"openslide.mpp-x")?, number(c"openslide.mpp-y")?);
+fn mpp(said: &Described) -> Option<Mpp> {
+    let number = |text: &Option<String>| text.as_ref()?.parse::<f64>().ok().filter(|mpp| RANGE.contains(mpp));
+    let (x, y) = (number(&said.mpp[0])?, number(&said.mpp[1])?);
     Some(Mpp { x, y, source: "OpenSlide, openslide.mpp-x and -y".into() })
 }
 
 /// Roles that OpenSlide knows; another name is a text of the file.
-fn associated(slide: &Slide) -> Result<Vec<Associated>, String> {
+fn associated(said: &Described) -> Vec<Associated> {
     let known = |name: &str| ["label", "macro", "thumbnail"].into_iter().find(|role| *role == name);
-    let all = slide.associated()?.into_iter();
-    Ok(all
-        .filter_map(|(name, dimensions)| {
-            Some(Associated { role: known(&name).unwrap_or("picture").to_owned(), size: size(dimensions)? })
-        })
-        .collect())
+    let of = |(name, dimensions): &(String, (i64, i64))| {
+        Some(Associated { role: known(name).unwrap_or("picture").to_owned(), size: size(*dimensions)? })
+    };
+    said.associated.iter().filter_map(of).collect()
 }
