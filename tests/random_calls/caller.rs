@@ -12,6 +12,7 @@ use coverslip_plugin_abi::*;
 
 use super::Shared;
 use super::dice::Dice;
+use super::frames::ROOM;
 use super::guarded::Guarded;
 
 pub(crate) const NAMES: [&str; 19] = [
@@ -36,20 +37,26 @@ pub(crate) const NAMES: [&str; 19] = [
     "get_extension",
 ];
 
-/// The largest frame, wide and high, in pixels.
-const FRAME: usize = 64;
 /// The longest text.
 const LONG: usize = 100_000;
+/// The largest buffer for a report.
+pub(crate) const REPORT: usize = 65_536;
+/// The place of the runtimes that have a profile.
+pub(crate) const PROFILED: usize = 2;
 
 pub(crate) struct Caller<'s> {
-    shared: &'s Shared,
-    thread: usize,
-    dice: Dice,
+    pub(super) shared: &'s Shared,
+    pub(super) thread: usize,
+    pub(super) dice: Dice,
     error: Guarded,
-    input: Guarded,
-    output: Guarded,
-    pixels: Guarded,
-    records: Guarded,
+    pub(super) input: Guarded,
+    pub(super) output: Guarded,
+    /// Of each plane.
+    pub(super) pixels: [Guarded; 3],
+    pub(super) mask: Guarded,
+    pub(super) table: Guarded,
+    pub(super) report: Guarded,
+    pub(super) records: Guarded,
     features: Guarded,
     embeddings: Guarded,
     texts: [Guarded; 3],
@@ -69,7 +76,10 @@ impl<'s> Caller<'s> {
             error: Guarded::new(size_of::<Error>()),
             input: Guarded::new(4096),
             output: Guarded::new(4096),
-            pixels: Guarded::new(FRAME * FRAME * 4),
+            pixels: [(); 3].map(|()| Guarded::new(ROOM)),
+            mask: Guarded::new(ROOM),
+            table: Guarded::new(65_536),
+            report: Guarded::new(REPORT),
             records: Guarded::new(64 * size_of::<TileResult>()),
             features: Guarded::new(4096 * size_of::<Feature>()),
             embeddings: Guarded::new(4096 * 4),
@@ -111,7 +121,7 @@ impl<'s> Caller<'s> {
     // -- what every call needs ----------------------------------------------------------------------------------------
 
     /// Calls a function with an error struct that is now and then missing or short, and checks what it answers.
-    fn answer(&mut self, what: usize, f: impl FnOnce(&Api, *mut Error) -> i32) -> i32 {
+    pub(super) fn answer(&mut self, what: usize, f: impl FnOnce(&Api, *mut Error) -> i32) -> i32 {
         let size = match if self.dice.odd(4) { self.dice.roll(3) } else { 3 } {
             0 => None,
             1 => Some(self.dice.roll(9) as usize),
@@ -143,14 +153,14 @@ impl<'s> Caller<'s> {
     }
 
     #[track_caller]
-    fn expect(&self, holds: bool, what: impl FnOnce() -> String) {
+    pub(super) fn expect(&self, holds: bool, what: impl FnOnce() -> String) {
         if !holds {
             self.shared.over.store(true, Ordering::Relaxed);
             panic!("{}", what());
         }
     }
 
-    fn place(&mut self, of: usize) -> usize {
+    pub(super) fn place(&mut self, of: usize) -> usize {
         self.dice.roll(of as u64) as usize
     }
 
@@ -165,23 +175,29 @@ impl<'s> Caller<'s> {
         }
     }
 
-    fn runtime(&mut self) -> u64 {
+    pub(super) fn runtime(&mut self) -> u64 {
         let shared = self.shared;
         self.handle(&shared.runtimes)
     }
 
-    fn slide(&mut self) -> u64 {
+    pub(super) fn slide(&mut self) -> u64 {
         let shared = self.shared;
         self.handle(&shared.slides)
     }
 
-    fn retire(&mut self, handle: u64) {
+    /// A slide, and the place of the camera that most likely is its own.
+    pub(super) fn slide_and_place(&mut self) -> (u64, usize) {
+        let (shared, place) = (self.shared, self.place(12));
+        (self.handle(&shared.slides[place..=place]), place)
+    }
+
+    pub(super) fn retire(&mut self, handle: u64) {
         let place = self.place(32);
         self.shared.stale[place].store(handle, Ordering::Relaxed);
     }
 
     /// A text for one of the host's strings, at the edge of memory.
-    fn text(&mut self, place: usize, usual: &[u8]) -> *const c_char {
+    pub(super) fn text(&mut self, place: usize, usual: &[u8]) -> *const c_char {
         let text = match if self.dice.odd(16) { self.dice.roll(5) } else { 5 } {
             0 => return null(),
             1 => b"",
@@ -217,8 +233,9 @@ impl<'s> Caller<'s> {
         }
         let (stops, nothing) = (dice.odd(8), dice.odd(16));
         desc.bundle_path = self.text(0, shared.bundle.as_bytes());
-        if self.dice.odd(8) {
-            desc.profile_path = self.text(1, b"/nonexistent");
+        if place == PROFILED || self.dice.odd(8) {
+            let path = if self.dice.odd(8) { &b"/nonexistent"[..] } else { shared.profile.as_bytes() };
+            desc.profile_path = self.text(1, path);
         }
         let size = desc.struct_size as usize;
         let desc: *const RuntimeDesc = if nothing { null() } else { self.input.put(&desc, size, 0) };
@@ -279,7 +296,7 @@ impl<'s> Caller<'s> {
     }
 
     /// An output struct, of a stated size.
-    fn out<T: AbiStruct + Copy>(&mut self) -> *mut T {
+    pub(super) fn out<T: AbiStruct + Copy>(&mut self) -> *mut T {
         let size = self.dice.size_of::<T>(8);
         let place = self.output.last(size.max(8), 0xA5);
         // SAFETY: eight bytes at least.
@@ -296,127 +313,6 @@ impl<'s> Caller<'s> {
             let sum: u64 = stats.results[1..].iter().sum();
             self.expect(stats.results[0] == sum, || format!("{stats:?}"));
         }
-    }
-
-    // -- slides -------------------------------------------------------------------------------------------------------
-
-    fn begin(&mut self) {
-        let (runtime, place) = (self.runtime(), self.place(12));
-        let (scanner, name) = (self.text(0, b"scanner"), self.text(1, b"slide"));
-        let dice = &mut self.dice;
-        let (known, spread) = (!dice.once_in(6), if dice.once_in(8) { 64 } else { 0 });
-        let desc = SlideDesc {
-            struct_size: dice.size_of::<SlideDesc>(6) as u32,
-            color_state: dice.number(12, 0) as i32,
-            scanner_id: scanner,
-            slide_id: name,
-            mpp_x: dice.real(24, 0.5),
-            mpp_y: dice.real(24, 0.5),
-            extent_x: dice.number(24, 0) as i64,
-            extent_width: if known { dice.number(24, 480) } else { 0 },
-            extent_height: if known { dice.number(24, 320) } else { 0 },
-            max_frame_width: dice.number(24, FRAME as u64) as u32,
-            max_frame_height: dice.number(24, FRAME as u64) as u32,
-            spread_width: 7 * spread,
-            spread_height: spread,
-            max_tiles: dice.number(24, 0) as u32,
-            max_unpolled: 1 + dice.roll(200) as u32,
-            assembly_timeout_ms: dice.roll(10) as u32,
-            result_deadline_ms: if dice.once_in(2) { 1 + dice.roll(30) as u32 } else { 0 },
-            min_coverage: dice.real(24, 0.5),
-            alpha: dice.real(24, 0.01),
-            flags: dice.pick(&[0, SLIDE_EMBEDDINGS, SLIDE_ANALYSE_BACKGROUND, 3]),
-            stability_interval: dice.number(24, 0) as u32,
-            ..SlideDesc::init()
-        };
-        let (size, nothing) = (desc.struct_size as usize, dice.odd(20));
-        let desc: *const SlideDesc = if nothing { null() } else { self.input.put(&desc, size, 0) };
-        let mut handle = 0;
-        let code = self.answer(6, |api, error| unsafe { (api.slide_begin)(runtime, desc, &mut handle, error) });
-        self.expect((code == OK) == (handle != 0), || format!("slide_begin answered {code} and {handle:#x}"));
-        if code == OK {
-            let before = self.shared.slides[place].swap(handle, Ordering::Relaxed);
-            self.end_slide(before);
-        }
-    }
-
-    /// Ends a slide that others may be using.
-    fn end(&mut self) {
-        let place = self.place(12);
-        let handle = if self.dice.once_in(2) {
-            self.shared.slides[place].swap(0, Ordering::Relaxed)
-        } else {
-            self.shared.slides[place].load(Ordering::Relaxed)
-        };
-        self.end_slide(handle);
-    }
-
-    fn end_slide(&mut self, handle: u64) {
-        self.answer(16, |api, error| unsafe { (api.slide_end)(handle, error) });
-        self.retire(handle);
-    }
-
-    fn finish(&mut self) {
-        let (slide, timeout) = (self.slide(), self.dice.roll(20) as u32);
-        if self.dice.once_in(3) {
-            self.answer(10, |api, error| unsafe { (api.slide_cancel)(slide, error) });
-        } else {
-            self.answer(9, |api, error| unsafe { (api.slide_finish)(slide, timeout, error) });
-        }
-    }
-
-    fn submit(&mut self, waits: bool) {
-        let slide = self.slide();
-        let dice = &mut self.dice;
-        let formats = [PFNC_RGB8, PFNC_BGR8, PFNC_RGBA8, PFNC_BGRA8];
-        let format = dice.pick(&formats);
-        let mut frame = Frame {
-            struct_size: dice.size_of::<Frame>(6) as u32,
-            pixel_format: dice.number(20, format.into()) as u32,
-            bit_depth: dice.number(20, 8) as u32,
-            plane_count: dice.number(20, 1) as u32,
-            width: 1 + dice.roll(FRAME as u64) as u32,
-            height: 1 + dice.roll(FRAME as u64) as u32,
-            frame_id: dice.bits(),
-            capture_time_ns: dice.number(3, 1) as i64,
-            group_id: dice.roll(4),
-            pass: dice.number(20, 0) as u32,
-            focal_plane: dice.number(40, 0) as i32,
-            ..Frame::init()
-        };
-        let (x, y) = (dice.roll(500) as i64 - 20, dice.roll(340) as i64 - 20);
-        (frame.x, frame.y) = (dice.number(20, x as u64) as i64, dice.number(20, y as u64) as i64);
-        let bytes = if format == PFNC_RGB8 || format == PFNC_BGR8 { 3 } else { 4 };
-        let (stride, whole) =
-            (u64::from(frame.width) * bytes, u64::from(frame.width) * bytes * u64::from(frame.height));
-        // Sometimes pixels beyond the frame are there, and sometimes the last pixel is the last byte.
-        let size = if dice.once_in(2) { whole } else { (FRAME * FRAME * 4) as u64 };
-        let fill = dice.pick(&[40, 170, 243]);
-        let (claims, lacks, blank) = (dice.odd(8), dice.odd(8), dice.odd(20));
-        let data = self.pixels.last(size as usize, fill);
-        let dice = &mut self.dice;
-        for _ in 0..if dice.once_in(4) { 64 } else { 0 } {
-            let at = dice.roll(size) as usize;
-            // SAFETY: inside the pixels.
-            unsafe { data.add(at).write(dice.bits() as u8) };
-        }
-        frame.planes[0] = Plane {
-            data: if blank { null() } else { data },
-            stride: if claims { dice.number(1, stride) } else { stride },
-            size: if lacks { dice.roll(size) } else { size },
-        };
-        // A larger frame is claimed, never more memory than there is.
-        if dice.odd(8) {
-            (frame.width, frame.height) = (dice.number(2, 64) as u32, dice.number(2, 64) as u32);
-        }
-        let (size, nothing, timeout) = (frame.struct_size as usize, dice.odd(20), dice.roll(8) as u32);
-        let frame: *const Frame = if nothing { null() } else { self.input.put(&frame, size, 0) };
-        let code = if waits {
-            self.answer(8, |api, error| unsafe { (api.slide_submit_wait)(slide, frame, timeout, error) })
-        } else {
-            self.answer(7, |api, error| unsafe { (api.slide_submit)(slide, frame, error) })
-        };
-        self.shared.frames.fetch_add(u64::from(code == OK), Ordering::Relaxed);
     }
 
     fn take(&mut self, waits: bool) {
@@ -480,51 +376,5 @@ impl<'s> Caller<'s> {
             self.expect(feature.value.is_finite(), || format!("{feature:?}"));
         }
         self.shared.results.fetch_add(found.record_count.into(), Ordering::Relaxed);
-    }
-
-    /// The account of a slide's tiles.
-    fn summary(&mut self) {
-        let slide = self.slide();
-        if self.dice.once_in(8) {
-            let out = self.out::<SlideSummary>();
-            self.answer(15, |api, error| unsafe { (api.slide_summary)(slide, out, error) });
-            return;
-        }
-        let out = self.output.put(&SlideSummary::init(), size_of::<SlideSummary>(), 0);
-        if self.answer(15, |api, error| unsafe { (api.slide_summary)(slide, out, error) }) != OK {
-            return;
-        }
-        // SAFETY: the struct is whole.
-        let summary = unsafe { out.read() };
-        let sum: u64 = summary.results[1..].iter().sum();
-        let holds = summary.results[0] == sum && summary.opened == sum + summary.in_flight && summary.unpolled <= sum;
-        self.expect(holds, || format!("the account does not hold: {summary:?}"));
-        self.expect(summary.poisoned == 0, || format!("poisoned without a fault: {summary:?}"));
-        self.shared.summaries.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn alerts_and_report(&mut self) {
-        let slide = self.slide();
-        if self.dice.once_in(3) {
-            let capacity = self.dice.pick(&[0, 1, 100, 4000]);
-            let buffer = if capacity == 0 { null_mut() } else { self.output.last(capacity, 0xA5).cast() };
-            let mut needed = 0;
-            self.answer(17, |api, error| unsafe {
-                (api.slide_report_json)(slide, buffer, capacity as u64, &mut needed, error)
-            });
-            return;
-        }
-        let count = self.dice.roll(8) as u32;
-        let records = self.records.last(count as usize * size_of::<Alert>(), 0xA5).cast();
-        let batch = AlertBatch {
-            struct_size: self.dice.size_of::<AlertBatch>(8) as u32,
-            record_size: size_of::<Alert>() as u32,
-            records,
-            record_capacity: count,
-            ..AlertBatch::init()
-        };
-        let size = batch.struct_size as usize;
-        let place = self.input.put(&batch, size, 0);
-        self.answer(14, |api, error| unsafe { (api.slide_alerts)(slide, place, error) });
     }
 }

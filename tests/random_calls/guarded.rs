@@ -48,15 +48,22 @@ impl Guarded {
         place.cast()
     }
 
-    /// A text that ends with its NUL at the guarded page. Not rounded up: text needs no alignment.
-    pub(crate) fn text(&mut self, text: &[u8]) -> *const c_char {
-        assert!(text.len() < self.room, "{} bytes of text do not fit", text.len());
+    /// The last `size` bytes, filled with `fill`. Not rounded up: pixels and text need no alignment.
+    pub(crate) fn bytes(&mut self, size: usize, fill: u8) -> *mut u8 {
+        assert!(size <= self.room, "{size} bytes do not fit");
         // SAFETY: inside the mapping, by the check.
         unsafe {
-            let place = self.start.add(self.room - text.len() - 1);
-            place.copy_from_nonoverlapping(text.as_ptr(), text.len());
-            place.add(text.len()).write(0);
-            place.cast()
+            let place = self.start.add(self.room - size);
+            place.write_bytes(fill, size);
+            place
         }
+    }
+
+    /// A text that ends with its NUL at the guarded page.
+    pub(crate) fn text(&mut self, text: &[u8]) -> *const c_char {
+        let place = self.bytes(text.len() + 1, 0);
+        // SAFETY: one byte more than the text is there.
+        unsafe { place.copy_from_nonoverlapping(text.as_ptr(), text.len()) };
+        place.cast()
     }
 }

@@ -7,21 +7,29 @@
 #![cfg(target_os = "linux")]
 
 mod caller;
+mod camera;
 mod dice;
+mod frames;
 mod guarded;
+mod slides;
+mod tally;
 #[path = "../support"]
 mod support {
     pub(crate) mod host;
 }
 
 use std::ffi::CString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use coverslip_bundle::Bundle;
 use coverslip_plugin_abi::*;
+use coverslip_profile::{synthetic, write};
 
 use caller::Caller;
+use frames::SWATHS;
+use tally::Tally;
 
 const THREADS: u64 = 4;
 /// Each thread's, unless `COVERSLIP_RANDOM_CALLS` says otherwise.
@@ -34,14 +42,19 @@ const HANGS_AFTER: Duration = Duration::from_secs(300);
 pub(crate) struct Shared {
     pub(crate) api: &'static Api,
     pub(crate) bundle: CString,
+    pub(crate) profile: CString,
     /// Open handles, or 0.
     pub(crate) runtimes: [AtomicU64; 3],
     pub(crate) slides: [AtomicU64; 12],
+    /// What is known of the slide of the same place: its camera, and where each of its swaths goes on (pass, y).
+    pub(crate) cameras: [AtomicU64; 12],
+    pub(crate) swaths: [[AtomicU64; SWATHS]; 12],
     /// Handles that have been closed.
     pub(crate) stale: [AtomicU64; 32],
     /// Calls by what they answered.
     pub(crate) codes: [AtomicU64; SIGNATURE_INVALID as usize + 1],
     pub(crate) frames: AtomicU64,
+    pub(crate) tally: Tally,
     pub(crate) results: AtomicU64,
     pub(crate) summaries: AtomicU64,
     /// For each thread when its call began, in milliseconds after the start and not 0, and which call it is.
@@ -54,15 +67,24 @@ pub(crate) struct Shared {
 impl Shared {
     fn new() -> Shared {
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("random-calls");
-        coverslip_testkit::bundle(&folder);
+        let (bundle, profile) = (folder.join("bundle"), folder.join("profile"));
+        coverslip_testkit::bundle(&bundle);
+        let opened = Bundle::open(&bundle).expect("the bundle opens");
+        let known = synthetic::profile(opened.manifest(), opened.digest(), &["scanner", "another"], 99);
+        write(&known, &profile, true).expect("the profile is written");
+        let text = |path: &Path| CString::new(path.to_str().expect("UTF-8")).expect("no NUL");
         Shared {
             api: support::host::api(),
-            bundle: CString::new(folder.to_str().expect("UTF-8")).expect("no NUL"),
+            bundle: text(&bundle),
+            profile: text(&profile),
             runtimes: Default::default(),
             slides: Default::default(),
+            cameras: Default::default(),
+            swaths: Default::default(),
             stale: Default::default(),
             codes: [(); SIGNATURE_INVALID as usize + 1].map(|()| AtomicU64::new(0)),
             frames: AtomicU64::new(0),
+            tally: Tally::new(),
             results: AtomicU64::new(0),
             summaries: AtomicU64::new(0),
             since: Default::default(),
@@ -136,5 +158,9 @@ fn random_calls_from_several_threads_hold_the_contract() {
         count(&shared.results),
         count(&shared.summaries)
     ));
+    coverslip_testkit::note(&format!("frames taken by kind: {}", shared.tally.text()));
     assert!(count(&shared.frames) > 0 && count(&shared.results) > 0 && count(&shared.summaries) > 0);
+    // A shorter run may miss some by chance.
+    let missing = shared.tally.missing();
+    assert!(calls < CALLS || missing.is_empty(), "no frame of these was taken: {missing:?}");
 }
