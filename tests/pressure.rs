@@ -105,6 +105,82 @@ fn a_pool_full_of_partial_tiles_goes_on() {
     assert!(tiles.iter().all(|tile| tile.record.status == TILE_DONE && tile.record.coverage == 0.625));
 }
 
+/// A strip of eight rows of a mosaic.
+fn strip(mosaic: &[u8], group: u64, y: u32) -> Frame {
+    let mut frame = Frame {
+        pixel_format: PFNC_BAYER_RG8,
+        plane_count: 1,
+        x: 256 * (group as i64 - 1),
+        y: y.into(),
+        width: 256,
+        height: 8,
+        group_id: group,
+        flags: if y > 0 { FRAME_CONTIGUOUS } else { 0 },
+        ..Frame::init()
+    };
+    frame.planes[0] = Plane { data: mosaic.as_ptr(), stride: 256, size: mosaic.len() as u64 };
+    frame
+}
+
+/// The last two rows of a strip wait for the next one. A tile whose time is over does not: the judge gives it these rows,
+/// here while the host may be submitting the next strip.
+#[test]
+fn strips_of_tiles_that_time_out_lose_no_row() {
+    let runtime = runtime("strips");
+    let mosaic: Vec<u8> = (0..256 * 8).map(|at: u32| (100 + at * 37 % 80) as u8).collect();
+    let slide = runtime.begin(|desc| {
+        (desc.extent_width, desc.extent_height) = (512, 512);
+        (desc.max_frame_width, desc.max_frame_height) = (256, 8);
+        (desc.spread_width, desc.spread_height) = (512, 512);
+        (desc.assembly_timeout_ms, desc.min_coverage) = (1, 0.1);
+    });
+    slide.submit(&strip(&mosaic, 1, 0)).expect("room");
+    let mut first = Vec::new();
+    while first.len() < 8 {
+        first.extend(slide.take(Some(60_000)).expect("the judge lets them go, without another frame"));
+    }
+    assert!(first.iter().all(|tile| tile.record.coverage == 0.25), "all eight rows, with the two that waited");
+    let all = std::thread::scope(|scope| {
+        let host = scope.spawn(|| {
+            for y in (0..512).step_by(8) {
+                for group in [1, 2] {
+                    slide.submit_wait(&strip(&mosaic, group, y), 60_000).expect("room within a minute");
+                }
+            }
+            slide.finish(60_000).expect("every tile ends");
+        });
+        let tiles = slide.drain();
+        host.join().expect("no panic");
+        tiles
+    });
+    let tiles: HashSet<_> = first.iter().chain(&all).map(|tile| (tile.record.column, tile.record.row)).collect();
+    assert_eq!((tiles.len(), first.len() + all.len()), (256, 256), "each tile ends once");
+    let summary = slide.summary();
+    let counted = summary.pixels_used + summary.pixels_duplicate + summary.pixels_late;
+    assert_eq!((counted, summary.in_flight), (256 * 8 + 512 * 512, 0), "each row is counted once");
+}
+
+/// Rows that wait for a strip which never comes are counted at the end, also where their tiles have gone.
+#[test]
+fn the_last_rows_of_a_late_strip_are_counted() {
+    let runtime = runtime("late-strip");
+    let mosaic: Vec<u8> = (0..256 * 8).map(|at: u32| (100 + at * 37 % 80) as u8).collect();
+    let slide = runtime.begin(|desc| {
+        (desc.extent_width, desc.extent_height) = (256, 512);
+        (desc.max_frame_width, desc.max_frame_height) = (256, 8);
+        desc.assembly_timeout_ms = 1;
+    });
+    slide.submit(&strip(&mosaic, 1, 0)).expect("room");
+    let mut gone = 0;
+    while gone < 8 {
+        gone += slide.take(Some(60_000)).expect("the judge lets them go").len();
+    }
+    slide.submit(&strip(&mosaic, 1, 8)).expect("late pixels need no room");
+    assert!(slide.results().is_empty());
+    let summary = slide.summary();
+    assert_eq!((summary.pixels_used, summary.pixels_late), (256 * 8, 256 * 8));
+}
+
 #[test]
 fn a_host_that_never_polls_is_slowed_down_and_loses_nothing() {
     let runtime = runtime("unpolled");

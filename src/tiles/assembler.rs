@@ -18,7 +18,7 @@ use super::glass::Glass;
 use super::grid::{Grid, Place, Rect, Span};
 use super::ledger::{Entry, Ledger, State};
 use super::slot::{Delivery, Hole, Outcome, Slot, White};
-use super::strips::{Ends, HELD, Strips};
+use super::strips::{Ends, GROUPS, HELD, Strips};
 use coverslip_base::error::{Error, Result, error};
 use coverslip_base::memory::{Boxed, reserve};
 
@@ -469,7 +469,8 @@ impl Assembler {
         for id in 0..self.partial.len() {
             self.retire(id as u32, out);
         }
-        // With them went the last rows of strips.
+        // With them went the last rows of strips. What is left came too late for its tiles.
+        (0..GROUPS).for_each(|place| self.finish_strip(place, out));
         out.publish(&self.counts);
     }
 

@@ -14,7 +14,7 @@ use coverslip_base::memory::refused;
 /// Rows that are held back.
 pub(crate) const HELD: i64 = 2;
 /// Groups whose last rows are remembered. A scanner captures one strip after the other, or two at a time.
-const GROUPS: usize = 2;
+pub(crate) const GROUPS: usize = 2;
 
 /// The last rows of the last strip of one group.
 pub(crate) struct Strip {
