@@ -16,10 +16,25 @@ static BUNDLE: LazyLock<PathBuf> = LazyLock::new(|| {
     folder
 });
 
+/// One whose model is an imported ONNX graph: rten runs it, and has a pool of threads that lives as long as the process,
+/// and one for each lane.
+static ONNX_BUNDLE: LazyLock<PathBuf> = LazyLock::new(|| {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pitfalls-onnx-bundle");
+    coverslip_testkit::onnx_bundle(&folder);
+    folder
+});
+
 /// Compiles `tests/c/<name>.c` and runs it with the library and the bundle.
 #[track_caller]
 fn host(name: &str) -> Output {
-    compiled(coverslip_testkit::cc(), name)
+    compiled(coverslip_testkit::cc(), name, &BUNDLE)
+}
+
+/// The same with either bundle: without rten's threads and with them.
+#[track_caller]
+fn host_of_both_engines(name: &str) {
+    host(name);
+    compiled(coverslip_testkit::cc(), name, &ONNX_BUNDLE);
 }
 
 /// The same, compiled against the header of version 1.0.
@@ -28,11 +43,11 @@ fn host_of_1_0(name: &str) -> Output {
     let mut compiler = coverslip_testkit::cc();
     // It comes first, and its guard keeps the header of today out.
     compiler.args(["-D_GNU_SOURCE", "-include"]).arg(coverslip_testkit::root().join("tests/c/abi_1_0/coverslip.h"));
-    compiled(compiler, name)
+    compiled(compiler, name, &BUNDLE)
 }
 
 #[track_caller]
-fn compiled(mut compiler: Command, name: &str) -> Output {
+fn compiled(mut compiler: Command, name: &str, bundle: &Path) -> Output {
     let scratch = coverslip_testkit::Scratch::new(&name.replace('/', "-"));
     let program = scratch.join("host");
     compiler.args(["-std=c11", "-O1", "-g", "-Wconversion", "-Wshadow", "-DCOVERSLIP_NO_IMPORT"]);
@@ -49,7 +64,7 @@ fn compiled(mut compiler: Command, name: &str) -> Output {
     }
     words.push(program.display().to_string());
     let mut command = Command::new(&words[0]);
-    command.args(&words[1..]).arg(coverslip_testkit::library()).arg(&*BUNDLE);
+    command.args(&words[1..]).arg(coverslip_testkit::library()).arg(bundle);
     // What the library keeps until the process ends is not a leak of the host.
     command.env("ASAN_OPTIONS", "detect_leaks=0");
     coverslip_testkit::run(&mut command)
@@ -58,19 +73,19 @@ fn compiled(mut compiler: Command, name: &str) -> Output {
 /// Pitfall 1: rust-lang/rust#91979.
 #[test]
 fn a_thread_may_end_after_dlclose() {
-    host("dlclose_thread");
+    host_of_both_engines("dlclose_thread");
 }
 
 /// Pitfall 2, and leaks: nothing accumulates from load to load.
 #[test]
 fn load_run_unload_repeats() {
-    host("reload");
+    host_of_both_engines("reload");
 }
 
 /// Pitfall 2: without any close and with work in flight, the process ends as if the library were not there.
 #[test]
 fn the_process_may_end_with_everything_open() {
-    host("leave");
+    host_of_both_engines("leave");
 }
 
 /// Pitfall 6.
@@ -101,31 +116,31 @@ fn extra_missing_and_nested_calls_are_answered() {
 /// Pitfall 8.
 #[test]
 fn no_thread_and_no_file_stays_behind() {
-    host("threads");
+    host_of_both_engines("threads");
 }
 
 /// An open runtime that does nothing wakes no thread.
 #[test]
 fn nothing_wakes_while_nothing_is_due() {
-    host("idle");
+    host_of_both_engines("idle");
 }
 
 /// A host's signals are the host's, whenever it blocks them.
 #[test]
 fn no_signal_reaches_a_thread_of_the_library() {
-    host("signals");
+    host_of_both_engines("signals");
 }
 
 /// A child made by fork() is refused at once, and the parent goes on.
 #[test]
 fn a_forked_child_is_refused_and_nothing_hangs() {
-    host("fork");
+    host_of_both_engines("fork");
 }
 
 /// Too few threads are said by runtime_open, and nothing stays behind.
 #[test]
 fn a_limit_of_threads_is_named() {
-    host("few_threads");
+    host_of_both_engines("few_threads");
 }
 
 /// Clocks that jump make no tile late that is not, and nothing waits for them.
@@ -148,11 +163,11 @@ fn not_a_byte_on_stdout_and_stderr() {
 /// Pitfall 14.
 #[test]
 fn the_state_of_the_process_is_left_alone() {
-    host("process_state");
+    host_of_both_engines("process_state");
 }
 
 /// Threads inherit the floating-point mode of the thread that starts them.
 #[test]
 fn results_do_not_depend_on_the_hosts_floating_point_mode() {
-    host("fp_mode");
+    host_of_both_engines("fp_mode");
 }

@@ -84,8 +84,9 @@ int main(int argc, char **argv) {
     host_close(api, runtime);
     host_expect_threads(threads, -1);
 
-    /* And with enough of them all is well again. */
-    allowed = least;
+    /* And with enough of them all is well again. rten's thread of the lane that has checked the engine may end a moment
+     * after that lane, and the others start meanwhile. */
+    allowed = least + 1;
     CHECK_OK(api->runtime_open(&desc, NULL, NULL, &runtime, &host_error));
     host_run_slide(api, runtime);
     host_close(api, runtime);

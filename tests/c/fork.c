@@ -135,7 +135,7 @@ int main(int argc, char **argv) {
     CHECK_OK(api->slide_end(slide, &host_error));
     host_close(api, runtime);
 
-    /* Also when nothing is open any more: the pool of the engine was the parent's. */
+    /* Also when nothing is open any more: rten's pool, where it runs, is the parent's. */
     child = fork();
     if (child == 0) {
         expect_all_refused();

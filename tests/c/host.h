@@ -94,6 +94,12 @@ static inline coverslip_runtime_info host_about(const coverslip_api *api, covers
     return info;
 }
 
+/* Whether rten runs the bundle, as it runs imported graphs: it has threads of its own. A ViT's engine has none. */
+static inline int host_has_rten(const coverslip_api *api, coverslip_runtime runtime) {
+    const coverslip_runtime_info info = host_about(api, runtime);
+    return strncmp(info.engine_version, "rten", 4) == 0;
+}
+
 enum { TILES_ACROSS = 4, TILES_DOWN = 3 };
 
 /* A slide of TILES_ACROSS x TILES_DOWN tiles at the model's own resolution, with a frame per tile. */
@@ -211,7 +217,7 @@ static inline int host_files(void) { return host_entries("/proc/self/fd"); }
 
 typedef struct host_census {
     int own;  /* Threads of the host, and of the library while a runtime is open. */
-    int pool; /* Threads of the pool that rten (the CPU engine) creates once and keeps until the process ends. */
+    int pool; /* Threads of rten: its pool, which it makes once and keeps until the process ends, and one of each lane. */
 } host_census;
 
 static inline host_census host_threads(void) {
@@ -233,7 +239,7 @@ static inline host_census host_threads(void) {
 }
 
 /* Checks that after a runtime_close all threads are gone except rten's pool, whose size is `pool`, or -1 if it is not
- * yet known. The kernel lists a joined thread for a moment. Returns the pool's size. */
+ * yet known; 0 where rten runs nothing. The kernel lists a joined thread for a moment. Returns the pool's size. */
 static inline int host_expect_threads(int own, int pool) {
     const int most = pool >= 0 ? pool : (int)sysconf(_SC_NPROCESSORS_CONF);
     host_census now = host_threads();

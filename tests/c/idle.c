@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * Idle: a thread of the library, the engine's pool among them, wakes only when something comes or is due. Counted are
- * the times that the kernel took each thread off a processor because it waited: a thread that sleeps adds none.
+ * Idle: a thread of the library, and of rten where it runs, wakes only when something comes or is due. Counted are the
+ * times that the kernel took each thread off a processor because it waited: a thread that sleeps adds none.
  */
 #include "host.h"
 
@@ -60,6 +60,7 @@ int main(int argc, char **argv) {
     const coverslip_api *api = host_api(host_load(argv[1]));
     const coverslip_runtime runtime = host_open(api, argv[2]);
     const coverslip_runtime_info info = host_about(api, runtime);
+    CHECK((host_threads().pool > 0) == host_has_rten(api, runtime));
     expect_idle("an open runtime", api, runtime);
 
     host_run_slide(api, runtime);

@@ -72,6 +72,8 @@ int main(int argc, char **argv) {
     sigset_t now = mask();
     CHECK(memcmp(&now, &before, sizeof now) == 0);
     CHECK(expect_quiet() >= 4);
+    /* rten's pool, and a thread of each of the two lanes. */
+    CHECK(host_has_rten(api, runtime) ? host_threads().pool > 2 : host_threads().pool == 0);
 
     /* Only now does the host block its signal. */
     sigemptyset(&set);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0
  *
  * Threads and open files: the library has none before runtime_open and none after runtime_close, even if opening
- * fails or slides are open at the close.
+ * fails or slides are open at the close. Of rten, where it runs, one pool stays.
  */
 #include "host.h"
 
@@ -18,9 +18,11 @@ int main(int argc, char **argv) {
 
     coverslip_runtime runtime = host_open(api, argv[2]);
     CHECK(host_threads().own > threads);
+    const int has_rten = host_has_rten(api, runtime);
     host_run_slide(api, runtime);
     host_close(api, runtime);
     const int pool = host_expect_threads(threads, -1);
+    CHECK((pool > 0) == has_rten);
     CHECK(host_files() == files);
 
     /* Closed during the work. */
