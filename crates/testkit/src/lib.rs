@@ -10,7 +10,7 @@ mod signer;
 mod tiff;
 mod touched;
 
-pub use bundle::{bundle, bundle_of, onnx_bundle};
+pub use bundle::{bundle, bundle_of, onnx_bundle, onnx_bundle_of};
 pub use counting::Counting;
 pub use dicom::{DicomImage, draw_dicom};
 pub use fixture::{Fixture, assert_refused, read_tensors};
