@@ -22,8 +22,10 @@ pub(crate) const NEW: &str = "new";
 /// A folder whose name another one gets.
 pub(crate) const OLD: &str = "old";
 
-/// Letters of the final name in a draft's name: file systems allow 255 bytes.
+/// Letters of the final name in a draft's name: file systems allow 255 bytes. A longer name has its digest at the end.
 const MOST_NAME: usize = 48;
+/// Letters of the digest, and the mark before them.
+const DIGEST: usize = 16 + 1;
 /// Names that are tried. Each of them that is taken was left by an ended process of the same number.
 const TRIES: u32 = 10_000;
 
@@ -54,10 +56,24 @@ impl<'n> Name<'n> {
     }
 }
 
-/// The part of a draft's name that says what it is a draft of.
+/// The part of a draft's name that says what it is a draft of: another one for every name, because whoever holds a place
+/// removes its drafts and gives them its name.
 pub(crate) fn of(path: &Path) -> String {
-    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
-    name.chars().filter(|c| *c != '\n').take(MOST_NAME).collect()
+    let name = path.file_name().unwrap_or(path.as_os_str());
+    match name.to_str().filter(|name| name.chars().count() < MOST_NAME && !name.contains('\n')) {
+        Some(name) => name.to_owned(),
+        // This form has exactly the letters that a short name never has.
+        None => {
+            let letters = name.to_string_lossy();
+            let kept = letters.chars().filter(|c| *c != '\n').chain(std::iter::repeat('_')).take(MOST_NAME - DIGEST);
+            format!("{}~{:016x}", kept.collect::<String>(), digest(name.as_encoded_bytes()))
+        }
+    }
+}
+
+/// FNV-1a of 64 bits. Nobody is kept out by it: names of one folder only have to differ.
+fn digest(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |digest, byte| (digest ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
 }
 
 /// Calls `make` with names beside `path` until one is free.
@@ -320,6 +336,8 @@ pub(crate) fn named(path: &Path, error: &io::Error) -> io::Error {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::scratch::Scratch;
 
@@ -332,9 +350,21 @@ mod tests {
         {
             assert_eq!(Name::parse(other), None, "{other}");
         }
-        let long = "ä".repeat(200);
+        let long = "\u{1f52c}".repeat(60);
         let draft = DraftFile::create(&Scratch::new("names").path().join(&long));
         assert!(draft.unwrap().path.file_name().unwrap().len() < 255);
+    }
+
+    #[test]
+    fn no_two_names_have_the_same_drafts() {
+        let long = "a".repeat(MOST_NAME);
+        let names =
+            ["a", "b", &"a".repeat(MOST_NAME - 1), &long, &format!("{long}1"), &format!("{long}2"), "a\nb", "ab"];
+        let drafts: BTreeSet<String> = names.iter().map(|name| of(Path::new(name))).collect();
+        assert_eq!(drafts.len(), names.len(), "{drafts:?}");
+        assert!(drafts.iter().all(|draft| draft.chars().count() <= MOST_NAME && !draft.contains('\n')), "{drafts:?}");
+        // Nor may a name that is the form of another's.
+        assert_ne!(of(Path::new(&of(Path::new(&long)))), of(Path::new(&long)));
     }
 
     #[cfg(unix)]
