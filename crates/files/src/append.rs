@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Seek, SeekFrom};
 use std::path::Path;
 
+use crate::draft::create_folders;
 use crate::lock::careful;
 use crate::regular::regular;
 
@@ -33,7 +34,7 @@ pub fn append(path: &Path, bytes: u64) -> io::Result<File> {
 /// # Errors
 /// `NotADirectory` if something else is there; the operating system's.
 pub fn folder_to_append(path: &Path) -> io::Result<()> {
-    fs::create_dir_all(path)?;
+    create_folders(path)?;
     if fs::symlink_metadata(path)?.is_dir() {
         return Ok(());
     }

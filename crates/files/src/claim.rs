@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::commit;
-use crate::draft::{named, of};
+use crate::draft::{create_folders, named, of};
 use crate::lock::Lock;
 use crate::sweep::{finish_replacement, parent, sweep, sweep_file};
 
@@ -46,7 +46,7 @@ impl Claim {
     /// `ResourceBusy` where another process has it; the operating system's, with the path.
     pub fn within(folder: &Path) -> io::Result<Claim> {
         let created = (!folder.exists()).then(|| Created(folder.to_owned()));
-        fs::create_dir_all(folder).map_err(|error| unwritable(folder, &error))?;
+        create_folders(folder).map_err(|error| unwritable(folder, &error))?;
         let mut claim = Claim::take(folder, folder, WITHIN)?;
         claim._created = created;
         claim.finish_renames()?;
@@ -64,7 +64,7 @@ impl Claim {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
         let parent = parent(out);
-        fs::create_dir_all(parent).map_err(|error| unwritable(parent, &error))?;
+        create_folders(parent).map_err(|error| unwritable(parent, &error))?;
         let of = of(out);
         let mut claim = Claim::take(out, parent, &of)?;
         claim.finish_renames()?;

@@ -5,7 +5,7 @@
 //! a draft that is being written from one that was left.
 
 use std::ffi::OsString;
-use std::fs::{self, File, Permissions, TryLockError};
+use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -107,10 +107,18 @@ pub(crate) struct DraftFile {
 impl DraftFile {
     /// Creates an empty draft of the file `path`.
     pub(crate) fn create(path: &Path) -> io::Result<DraftFile> {
+        DraftFile::with(path, File::options)
+    }
+
+    /// Creates an empty draft that only this user may open, and that stays so. Others have no moment in which they could.
+    pub(crate) fn secret(path: &Path) -> io::Result<DraftFile> {
+        DraftFile::with(path, secret_options)
+    }
+
+    fn with(path: &Path, options: fn() -> OpenOptions) -> io::Result<DraftFile> {
         loop {
-            let (draft, file) = with_a_free_name(path, FILE, |draft| {
-                File::options().read(true).write(true).create_new(true).open(draft)
-            })?;
+            let (draft, file) =
+                with_a_free_name(path, FILE, |draft| options().read(true).write(true).create_new(true).open(draft))?;
             let permissions = file.metadata()?.permissions();
             let draft = DraftFile { path: draft, file, permissions, settled: false };
             // A file system without locks leaves drafts of ended processes alone; nothing else depends on this one.
@@ -251,6 +259,22 @@ impl Draft for DraftLink {
     }
 }
 
+/// The mode is there from the beginning: a file that gets it later can be opened before, and stays open.
+fn secret_options() -> OpenOptions {
+    let mut options = File::options();
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+}
+
+/// Creates a folder and those above it that are not there. Their names survive a power cut.
+pub(crate) fn create_folders(folder: &Path) -> io::Result<()> {
+    let missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
+    let made: Vec<&Path> = folder.ancestors().take_while(missing).collect();
+    fs::create_dir_all(folder)?;
+    made.iter().try_for_each(|folder| sync_parent(folder))
+}
+
 #[cfg(unix)]
 fn symlink(target: &str, path: &Path) -> io::Result<()> {
     std::os::unix::fs::symlink(target, path)
@@ -365,6 +389,31 @@ mod tests {
         assert!(drafts.iter().all(|draft| draft.chars().count() <= MOST_NAME && !draft.contains('\n')), "{drafts:?}");
         // Nor may a name that is the form of another's.
         assert_ne!(of(Path::new(&of(Path::new(&long)))), of(Path::new(&long)));
+    }
+
+    /// A file that is created with the umask's mode and made private afterwards can be opened in between.
+    #[cfg(unix)]
+    #[test]
+    fn a_secret_has_its_mode_from_the_beginning() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = Scratch::new("secret-mode");
+        let path = folder.path().join("key");
+        let mode = |file: &File| file.metadata().unwrap().permissions().mode() & 0o777;
+        let file = secret_options().write(true).create_new(true).open(&path).unwrap();
+        assert_eq!(mode(&file), 0o600);
+        let mut draft = DraftFile::secret(&path).unwrap();
+        assert_eq!(mode(draft.file()), 0o600);
+    }
+
+    #[test]
+    fn folders_are_made_with_those_above_them() {
+        let folder = Scratch::new("folders");
+        let deep = folder.path().join("a/b/c");
+        create_folders(&deep).unwrap();
+        create_folders(&deep).unwrap();
+        assert!(deep.is_dir());
+        fs::write(folder.path().join("file"), "").unwrap();
+        assert!(create_folders(&folder.path().join("file/b")).is_err());
     }
 
     #[cfg(unix)]

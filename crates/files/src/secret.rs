@@ -16,8 +16,7 @@ pub fn secret(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    // A draft is its owner's alone, and here it stays so.
-    let mut draft = DraftFile::create(path)?;
+    let mut draft = DraftFile::secret(path)?;
     draft.file().write_all(bytes)?;
     draft.file().sync_all()?;
     // Unlike a rename, a second name is refused where there is a file. The draft's own goes at the end.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::claim::Claim;
 use crate::commit::{self, Renaming};
-use crate::draft::{Draft, DraftFile, DraftLink, named, sync_parent};
+use crate::draft::{Draft, DraftFile, DraftLink, create_folders, named, sync_parent};
 use crate::whole::vacant;
 
 /// Files and links that are being written. They are removed unless they are committed.
@@ -38,7 +38,7 @@ impl<'c> FileSet<'c> {
     fn place(&self, name: &str) -> io::Result<PathBuf> {
         let path = self.claim.folder().join(name);
         let folder = path.parent().unwrap_or(self.claim.folder());
-        fs::create_dir_all(folder).map_err(|error| named(folder, &error))?;
+        create_folders(folder).map_err(|error| named(folder, &error))?;
         Ok(path)
     }
 
