@@ -9,6 +9,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
+use crate::claim;
 use crate::host::{find_library, find_standin};
 use crate::term::{plain, screen};
 
@@ -32,6 +33,8 @@ pub(crate) struct Request {
 /// # Errors
 /// Where a library is missing or the host does not start.
 pub(crate) fn run(request: &Request) -> Result<ExitCode, Box<dyn Error>> {
+    // Before the host runs: another run that writes there would show after minutes.
+    let _claim = request.json.as_deref().map(claim::beside).transpose()?;
     let library = find_library(request.library.as_deref())?;
     let standin = find_standin()?;
     let wire = Wire::listen()?;
