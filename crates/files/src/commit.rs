@@ -16,6 +16,8 @@ use crate::whole::whole;
 /// The extension of a journal.
 pub(crate) const JOURNAL: &str = "commit";
 const FORMAT: &str = "coverslip.commit/1";
+/// Longest journal, bytes: two lines for each file of a set. Anybody may have put another file there under such a name.
+const MOST: u64 = 1 << 20;
 
 /// A draft and the name that it gets, both below the folder.
 pub(crate) struct Renaming {
@@ -43,7 +45,7 @@ pub(crate) fn end(journal: &Path) -> io::Result<()> {
 /// Finishes the renames in `folder` that an earlier run of what writes `place` was cut off in.
 pub(crate) fn finish(folder: &Path, journal: &Path, place: &Path) -> io::Result<Option<String>> {
     let place = place.display();
-    let text = match crate::read_text(journal) {
+    let text = match crate::read_text_at_most(journal, MOST) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(named(journal, &error)),
@@ -79,7 +81,7 @@ pub(crate) fn waiting(folder: &Path) -> io::Result<BTreeSet<PathBuf>> {
         if path.extension().is_none_or(|extension| extension != JOURNAL) {
             continue;
         }
-        let text = crate::read_text(&path).unwrap_or_default();
+        let text = crate::read_text_at_most(&path, MOST).unwrap_or_default();
         let renamings = parse(&text).map(|(_, renamings)| renamings).unwrap_or_default();
         drafts.extend(renamings.into_iter().map(|renaming| folder.join(renaming.draft)));
     }
@@ -118,6 +120,23 @@ fn plain(path: &Path) -> io::Result<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scratch::Scratch;
+
+    /// It begins as a journal does, so that reading it whole would give drafts that wait.
+    #[test]
+    fn a_file_of_anybodys_that_is_called_a_journal_is_not_read_whole() {
+        let folder = Scratch::new("long-journal");
+        let path = folder.path().join("anybodys.commit");
+        let journal = format!("{FORMAT}\nhere\n.a.h-1-2.partial\na\n");
+        fs::write(&path, &journal).unwrap();
+        assert_eq!(waiting(folder.path()).unwrap().len(), 1);
+        let name = "a".repeat(200);
+        let long: String = (0..8000).map(|at| format!(".{name}.h-1-{at}.partial\n{name}\n")).collect();
+        fs::write(&path, journal + &long).unwrap();
+        assert!(waiting(folder.path()).unwrap().is_empty());
+        let refused = finish(folder.path(), &path, folder.path()).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::FileTooLarge, "{refused}");
+    }
 
     #[test]
     fn a_journal_renames_drafts_within_its_folder_only() {

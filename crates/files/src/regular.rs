@@ -25,13 +25,29 @@ pub fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Reads the regular file at `path` into memory that is reserved first.
+/// Longest text of [`read_text`], bytes.
+const MOST_TEXT: u64 = 1 << 20;
+
+/// Reads the regular file at `path` into memory that is reserved first. It has no limit but the file's length, which may
+/// be any number: it is for what this machine wrote itself. A stranger's file is read by [`read_at_most`].
 ///
 /// # Errors
 /// As [`open`]; `OutOfMemory` where there is not enough.
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
+    read_at_most(path, u64::MAX)
+}
+
+/// Reads the regular file at `path`, of at most `most` bytes, into memory that is reserved first.
+///
+/// # Errors
+/// As [`open`]; `FileTooLarge` where it is longer; `OutOfMemory` where there is not enough.
+pub fn read_at_most(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let mut file = open(path)?;
     let size = file.metadata()?.len();
+    if size > most {
+        let text = format!("expected a file of at most {most} bytes, found one of {size}; give another file");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
+    }
     let mut bytes = Vec::new();
     if usize::try_from(size).is_err() || bytes.try_reserve_exact(size as usize).is_err() {
         return Err(io::Error::new(io::ErrorKind::OutOfMemory, format!("no memory for its {size} bytes")));
@@ -41,13 +57,21 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Reads the regular file at `path` as text.
+/// Reads the regular file at `path` as text of a page, at most 1 MiB.
 ///
 /// # Errors
-/// As [`read`]; `InvalidData` where it is not UTF-8.
+/// As [`read_text_at_most`].
 pub fn read_text(path: &Path) -> io::Result<String> {
+    read_text_at_most(path, MOST_TEXT)
+}
+
+/// Reads the regular file at `path` as text of at most `most` bytes.
+///
+/// # Errors
+/// As [`read_at_most`]; `InvalidData` where it is not UTF-8.
+pub fn read_text_at_most(path: &Path, most: u64) -> io::Result<String> {
     let invalid = |_| io::Error::new(io::ErrorKind::InvalidData, "expected text in UTF-8, found other bytes");
-    String::from_utf8(read(path)?).map_err(invalid)
+    String::from_utf8(read_at_most(path, most)?).map_err(invalid)
 }
 
 /// Refuses everything but a regular file, and says what was found.
@@ -124,6 +148,22 @@ mod tests {
         fs::write(&path, [0xff]).unwrap();
         assert_eq!(read_text(&path).unwrap_err().kind(), io::ErrorKind::InvalidData);
         assert_eq!(open(&folder.path().join("absent")).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    /// The second file has no blocks on the disk: its length is free of charge.
+    #[test]
+    fn a_file_that_is_longer_than_expected_is_not_read() {
+        let folder = Scratch::new("at-most");
+        let (path, long) = (folder.path().join("a"), folder.path().join("long.json"));
+        fs::write(&path, "12345").unwrap();
+        assert_eq!(read_at_most(&path, 5).unwrap(), b"12345");
+        File::create(&long).unwrap().set_len(18 << 30).unwrap();
+        for (path, most) in [(&path, 4), (&long, 64 << 20)] {
+            let refused = read_at_most(path, most).unwrap_err();
+            assert_eq!(refused.kind(), io::ErrorKind::FileTooLarge);
+            assert!(refused.to_string().starts_with(&format!("expected a file of at most {most} bytes")), "{refused}");
+        }
+        assert_eq!(read_text(&long).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
     }
 
     #[cfg(windows)]

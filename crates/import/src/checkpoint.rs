@@ -185,7 +185,8 @@ impl Checkpoint {
     }
 
     fn add_index(&mut self, path: &Path) -> Result<(), BundleError> {
-        let bytes = coverslip_files::read(path).map_err(|error| BundleError::io(path.display(), &error))?;
+        let bytes =
+            coverslip_files::read_at_most(path, 64 << 20).map_err(|error| BundleError::io(path.display(), &error))?;
         let index: Index = match coverslip_bundle::json::parse(&bytes) {
             Ok(index) => index,
             Err(error) => fail!(Invalid, "{}: expected an index of shards: {error}", path.display()),

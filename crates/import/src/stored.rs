@@ -44,6 +44,7 @@ pub fn read_safetensors(path: &Path) -> Result<TensorFile, BundleError> {
             path.display()
         );
     }
-    let bytes = coverslip_files::read(path).map_err(|error| BundleError::io(path.display(), &error))?;
+    let bytes =
+        coverslip_files::read_at_most(path, 9 << 30).map_err(|error| BundleError::io(path.display(), &error))?;
     TensorFile::parse(bytes).map_err(|error| error.within(path.display()))
 }

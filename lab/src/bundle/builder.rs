@@ -142,12 +142,16 @@ fn calibration(request: &BuildRequest, tiles: &Tiles) -> Result<Calibration, Box
     })
 }
 
+/// Longest document, bytes: what a bundle has beside its weights.
+const MOST_DOCUMENT: u64 = 256 << 20;
+
 fn documents(paths: &[PathBuf]) -> Result<BTreeMap<String, Vec<u8>>, Box<dyn Error>> {
     let mut documents = BTreeMap::new();
     for path in paths {
         let name = path.file_name().and_then(|name| name.to_str());
         let name = name.ok_or_else(|| format!("{}: no file name", path.display()))?;
-        let bytes = coverslip_files::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let bytes = coverslip_files::read_at_most(path, MOST_DOCUMENT)
+            .map_err(|error| format!("{}: {error}", path.display()))?;
         documents.insert(name.to_owned(), bytes);
     }
     Ok(documents)

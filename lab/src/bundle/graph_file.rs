@@ -10,6 +10,9 @@ use coverslip_files::{FileSet, put};
 use super::verification::disagreement;
 use crate::claim;
 
+/// Longest ONNX file, bytes: protobuf has no longer one.
+const MOST_ONNX: u64 = 2 << 30;
+
 /// Writes the graph to `path`, and its weights beside it where they do not fit into the file.
 ///
 /// # Errors
@@ -49,9 +52,11 @@ pub(crate) fn check(
     path: &Path,
     out: &mut impl Write,
 ) -> Result<(), Box<dyn Error>> {
-    let read = |path: &Path| coverslip_files::read(path).map_err(|error| format!("{}: {error}", path.display()));
+    let read = |path: &Path, most: u64| {
+        coverslip_files::read_at_most(path, most).map_err(|error| format!("{}: {error}", path.display()))
+    };
     let mut graph = bundle.compose()?;
-    let checked = check_onnx(&read(path)?, precision.data_type())?;
+    let checked = check_onnx(&read(path, MOST_ONNX)?, precision.data_type())?;
     writeln!(
         out,
         "{} nodes, {} constants: every value is made once, before it is read; every operator is known",
@@ -60,9 +65,10 @@ pub(crate) fn check(
     if precision != Precision::Float32 {
         return Ok(writeln!(out, "not run: the embedded engine computes in float32, not in {precision}")?);
     }
-    graph.onnx = read(path)?;
-    if graph.external.is_some() {
-        graph.external = Some(read(&path.with_file_name(ComposedGraph::EXTERNAL_FILE))?);
+    graph.onnx = read(path, MOST_ONNX)?;
+    if let Some(weights) = &mut graph.external {
+        // As many as the bundle has.
+        *weights = read(&path.with_file_name(ComposedGraph::EXTERNAL_FILE), weights.len() as u64)?;
     }
     if let Some(why) = disagreement(bundle, graph, out)? {
         return Err(format!(

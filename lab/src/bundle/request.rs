@@ -53,9 +53,13 @@ pub(crate) struct Stated {
     pub(crate) sae_tap: Option<String>,
 }
 
+/// Longest JSON file, bytes.
+const MOST_JSON: u64 = 64 << 20;
+
 /// Reads a JSON file; an error names it.
 pub(super) fn from_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, Box<dyn Error>> {
-    let text = coverslip_files::read_text(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let text =
+        coverslip_files::read_text_at_most(path, MOST_JSON).map_err(|error| format!("{}: {error}", path.display()))?;
     coverslip_bundle::json::parse(text.as_bytes())
         .map_err(|error| format!("{}: expected JSON of another form: {error}; correct it there", path.display()).into())
 }

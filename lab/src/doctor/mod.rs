@@ -145,10 +145,14 @@ struct Asked {
     opened: Result<abi::RuntimeInfo, HostError>,
 }
 
+/// Longest manifest of a bundle, bytes.
+const MOST_MANIFEST: u64 = 64 << 20;
+
 /// Who made the bundle.
 fn origin_of(setup: &Setup, bundle: &Path) -> Result<String, Box<dyn Error>> {
     let path = bundle.join(MANIFEST_FILE);
-    let manifest = coverslip_files::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let manifest =
+        coverslip_files::read_at_most(&path, MOST_MANIFEST).map_err(|error| format!("{}: {error}", path.display()))?;
     let signed = setup.trust.check(bundle, MANIFEST_FILE, &manifest)?;
     Ok(origin(bundle, MANIFEST_FILE, signed.as_ref()))
 }

@@ -73,7 +73,7 @@ impl InputState {
         if file.len() > DIGESTED {
             return Ok(Self { bytes: file.len(), modified: modified(&file), sha256: None });
         }
-        let content = coverslip_files::read(path)?;
+        let content = coverslip_files::read_at_most(path, DIGESTED)?;
         Ok(Self { bytes: content.len() as u64, modified: None, sha256: Some(Digest::of(&content)) })
     }
 }
@@ -86,6 +86,8 @@ fn modified(file: &Metadata) -> Option<u128> {
 impl Journal {
     /// Its name in the folder.
     const FILE: &str = "journal.json";
+    /// Its longest text, bytes: a million inputs have some 200 each.
+    const MOST: u64 = 256 << 20;
 
     /// Whether an earlier run left one in `folder`.
     pub(super) fn is_in(folder: &Path) -> bool {
@@ -95,7 +97,7 @@ impl Journal {
     /// The journal of an earlier run with the same key, or a new one.
     pub(super) fn begin(folder: &Path, key: &str) -> Result<Self> {
         let advice = "remove the folder and begin again";
-        let bytes = match coverslip_files::read(&folder.join(Self::FILE)) {
+        let bytes = match coverslip_files::read_at_most(&folder.join(Self::FILE), Self::MOST) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Ok(Journal { key: key.into(), ..Journal::default() });

@@ -7,6 +7,9 @@ use coverslip_files::put;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 
+/// Longest file, bytes.
+const MOST: u64 = 128 << 20;
+
 /// What an analysis found.
 pub trait Findings: DeserializeOwned + Serialize {
     /// The file's name in the folder of an analysis.
@@ -37,7 +40,7 @@ pub trait Findings: DeserializeOwned + Serialize {
     /// # Errors
     /// When it cannot be read, or another version wrote other fields.
     fn read(path: &Path) -> Result<Self, Box<dyn Error>> {
-        let text = coverslip_files::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let text = coverslip_files::read_at_most(path, MOST).map_err(|error| format!("{}: {error}", path.display()))?;
         coverslip_bundle::json::parse(&text).map_err(|error| {
             format!("{}: not what this version writes ({error}); run the analysis again", path.display()).into()
         })

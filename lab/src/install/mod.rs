@@ -38,6 +38,8 @@ const CMAKE: [(&str, &str); 2] = [
 const PKG_CONFIG: (&str, &str) = ("coverslip.pc", include_str!("../../../packaging/coverslip.pc.in"));
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// Largest library or program, bytes: one with debug symbols has some hundred MB.
+const MOST_PROGRAM: u64 = 1 << 30;
 
 /// What is installed, and where.
 #[derive(Debug)]
@@ -63,10 +65,11 @@ pub(crate) fn run(request: &Request) -> Outcome<()> {
     }
 
     let layout = Layout::new(contract.0)?;
-    let content = coverslip_files::read(library.path()).map_err(named(library.path()))?;
+    let content = coverslip_files::read_at_most(library.path(), MOST_PROGRAM).map_err(named(library.path()))?;
     let found = find_worker(library.path());
     let worker = found.as_deref().filter(|path| is_of_one_build(path, &content));
-    let worker = worker.map(|path| coverslip_files::read(path).map_err(named(path))).transpose()?;
+    let worker =
+        worker.map(|path| coverslip_files::read_at_most(path, MOST_PROGRAM).map_err(named(path))).transpose()?;
     let (bills, mut unknown) = bills(layout.library_name(), &content, worker.as_deref())?;
     let mut files = vec![(layout.library.clone(), content, 0o755)];
     match worker {
@@ -138,7 +141,7 @@ type Text = (String, String);
 fn bills(library: &str, content: &[u8], worker: Option<&[u8]>) -> Outcome<(Vec<Text>, Vec<String>)> {
     let place = |product: Product| format!("share/coverslip/sbom/{}", product.file());
     let (mut bills, mut unknown) = (Vec::new(), Vec::new());
-    let ours = find_library(None).ok().and_then(|path| coverslip_files::read(&path).ok());
+    let ours = find_library(None).ok().and_then(|path| coverslip_files::read_at_most(&path, MOST_PROGRAM).ok());
     if ours.is_some_and(|ours| ours == content) {
         bills.push((place(Product::Library), sbom(Product::Library, library, Digest::of(content))));
         bills.extend(worker.map(|worker| (place(Product::Worker), sbom(Product::Worker, WORKER, Digest::of(worker)))));
@@ -150,7 +153,7 @@ fn bills(library: &str, content: &[u8], worker: Option<&[u8]>) -> Outcome<(Vec<T
     }
     let command = std::env::current_exe()?;
     let name = command.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let digest = Digest::of(&coverslip_files::read(&command).map_err(named(&command))?);
+    let digest = Digest::of(&coverslip_files::read_at_most(&command, MOST_PROGRAM).map_err(named(&command))?);
     bills.push((place(Product::Command), sbom(Product::Command, &name, digest)));
     Ok((bills, unknown))
 }

@@ -100,15 +100,24 @@ fn digest_place(file: &TensorFile) -> Option<Range<usize>> {
     Some(start..start + 32)
 }
 
-/// Reads a checkpoint.
+/// Longest checkpoint of an SAE of this size, bytes: each weight with its two moments, and the steps that each feature was
+/// idle. What else is there is short.
+pub(super) fn most(width: usize, features: usize) -> u64 {
+    const REST: u64 = 16 << 20;
+    let (width, features) = (width as u64, features as u64);
+    let weights = width.saturating_mul(features).saturating_mul(2).saturating_add(width + 2 * features);
+    weights.saturating_mul(3 * 4).saturating_add(8 * features + REST)
+}
+
+/// Reads a checkpoint of at most `most` bytes.
 ///
 /// # Errors
-/// When it is damaged, or a byte of it was altered.
-pub(super) fn load(path: &Path) -> Result<(Meta, TrainerState), String> {
+/// When it is longer or damaged, or a byte of it was altered.
+pub(super) fn load(path: &Path, most: u64) -> Result<(Meta, TrainerState), String> {
     let damaged = |error: &dyn std::fmt::Display| {
         format!("{}: expected a checkpoint of `sae train`, found: {error}. Begin again with --restart", path.display())
     };
-    let bytes = coverslip_files::read(path).map_err(|error| damaged(&error))?;
+    let bytes = coverslip_files::read_at_most(path, most).map_err(|error| damaged(&error))?;
     let file = opened(bytes).map_err(|error| damaged(&error))?;
     let tensor = |name: &str| file.get(name).ok_or_else(|| damaged(&format!("no tensor {name}")));
     let values = |name: &str| tensor(name)?.to_f32().map_err(|error| damaged(&error));
@@ -158,13 +167,13 @@ mod tests {
         let folder = Scratch::new("checkpoint");
         let path = folder.join(FILE);
         save(&path, &meta, &state).unwrap();
-        assert_eq!(load(&path).unwrap().0, meta);
+        assert_eq!(load(&path, most(meta.width, meta.features)).unwrap().0, meta);
         let whole = std::fs::read(&path).unwrap();
         for at in 0..whole.len() {
             let mut altered = whole.clone();
             altered[at] ^= 1;
             std::fs::write(&path, &altered).unwrap();
-            let refused = load(&path).expect_err(&format!("byte {at} was altered"));
+            let refused = load(&path, most(meta.width, meta.features)).expect_err(&format!("byte {at} was altered"));
             assert!(refused.contains("checkpoint.safetensors") && refused.contains("--restart"), "{refused}");
         }
     }

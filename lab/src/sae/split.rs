@@ -51,7 +51,8 @@ impl Split {
                 path.display()
             ))
         };
-        let bytes = coverslip_files::read(path).map_err(|error| refused(&error))?;
+        const MOST: u64 = 64 << 20;
+        let bytes = coverslip_files::read_at_most(path, MOST).map_err(|error| refused(&error))?;
         coverslip_bundle::json::parse(&bytes).map_err(|error| refused(&error))
     }
 }

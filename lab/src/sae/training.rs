@@ -185,7 +185,7 @@ impl<'a> Run<'a> {
         let key = key(options, data, &settings);
         let path = options.out.join(checkpoint::FILE);
         let (trainer, meta) = if !options.restart && path.exists() {
-            let (meta, state) = checkpoint::load(&path)?;
+            let (meta, state) = checkpoint::load(&path, checkpoint::most(data.width, settings.features))?;
             if let Some(why) = resume::misfit(&key, &meta.key) {
                 return Err(format!(
                     "{}: expected a checkpoint of this run: {why}. Give another --out, or --restart",

@@ -37,5 +37,6 @@ fn is_of_generated_slides(known: &Profile) -> bool {
 
 /// A bundle's digest is its manifest's.
 fn digest(bundle: &Path) -> Option<Digest> {
-    coverslip_files::read(&bundle.join(MANIFEST_FILE)).ok().map(|manifest| Digest::of(&manifest))
+    const MOST: u64 = 64 << 20;
+    coverslip_files::read_at_most(&bundle.join(MANIFEST_FILE), MOST).ok().map(|manifest| Digest::of(&manifest))
 }

@@ -55,7 +55,8 @@ impl OnnxFile {
     /// # Errors
     /// `Missing`, `Io`.
     pub fn open(path: &Path) -> Result<Self, BundleError> {
-        let bytes = coverslip_files::read(path).map_err(|error| BundleError::io(path.display(), &error))?;
+        let bytes =
+            coverslip_files::read_at_most(path, 2 << 30).map_err(|error| BundleError::io(path.display(), &error))?;
         Ok(Self { path: path.to_owned(), bytes })
     }
 

@@ -121,7 +121,8 @@ fn read_json(path: &Path) -> Result<Option<Map<String, Value>>, BundleError> {
     if !path.exists() {
         return Ok(None);
     }
-    let bytes = coverslip_files::read(path).map_err(|error| BundleError::io(path.display(), &error))?;
+    let bytes =
+        coverslip_files::read_at_most(path, 64 << 20).map_err(|error| BundleError::io(path.display(), &error))?;
     match coverslip_bundle::json::parse(&bytes) {
         Ok(map) => Ok(Some(map)),
         Err(error) => fail!(Invalid, "{}: expected a JSON object: {error}", path.display()),

@@ -73,7 +73,8 @@ impl Document {
     }
 
     fn read(path: &Path) -> Result<Self, BundleError> {
-        let bytes = coverslip_files::read(path).map_err(|error| BundleError::io(path.display(), &error))?;
+        let bytes =
+            coverslip_files::read_at_most(path, 64 << 20).map_err(|error| BundleError::io(path.display(), &error))?;
         match coverslip_bundle::json::parse(&bytes) {
             Ok(Value::Object(fields)) => {
                 let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
