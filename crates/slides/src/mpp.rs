@@ -1,5 +1,7 @@
 //! Micrometres per pixel from a TIFF's tags and description.
 
+use std::collections::VecDeque;
+
 use super::description::Mpp;
 use super::xml;
 
@@ -63,9 +65,8 @@ pub(super) fn by_aperio(text: &str) -> Result<Mpp, String> {
 /// Where the text is damaged, or the attribute is not there or cannot be.
 pub(super) fn by_philips(text: &str) -> Result<Mpp, String> {
     xml::look(text, "the Philips XML", |document| {
-        let spacings = document.descendants().filter(|node| node.attribute("Name") == Some("DICOM_PIXEL_SPACING"));
-        let of_slide = spacings.min_by_key(|node| node.ancestors().count());
-        let of_slide = of_slide.ok_or("the Philips XML has no DICOM_PIXEL_SPACING")?;
+        let is_spacing = |node: roxmltree::Node<'_, '_>| node.attribute("Name") == Some("DICOM_PIXEL_SPACING");
+        let of_slide = highest(document, is_spacing).ok_or("the Philips XML has no DICOM_PIXEL_SPACING")?;
         let text = of_slide.text().unwrap_or_default();
         let numbers = text.split_whitespace().map(|number| number.trim_matches('"').parse::<f64>());
         match numbers.collect::<Result<Vec<_>, _>>().as_deref() {
@@ -75,6 +76,22 @@ pub(super) fn by_philips(text: &str) -> Result<Mpp, String> {
             _ => Err("the Philips XML has a DICOM_PIXEL_SPACING that is not two plausible lengths".into()),
         }
     })
+}
+
+/// The first of the nodes nearest to the root that are looked for. Level by level, because to count the ancestors of each
+/// takes time with the square of a text that is nested deeply.
+fn highest<'a, 'input>(
+    document: &'a roxmltree::Document<'input>,
+    is: impl Fn(roxmltree::Node<'a, 'input>) -> bool,
+) -> Option<roxmltree::Node<'a, 'input>> {
+    let mut level = VecDeque::from([document.root()]);
+    while let Some(node) = level.pop_front() {
+        if is(node) {
+            return Some(node);
+        }
+        level.extend(node.children());
+    }
+    None
 }
 
 #[cfg(test)]

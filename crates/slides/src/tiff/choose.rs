@@ -2,6 +2,8 @@
 //! labels, macro pictures, thumbnails and smaller copies are told apart first, by their marks and their shape. Of
 //! several specimens that are left, the largest is read unless another one is asked for, and all are named.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::container::Container;
 use super::flavour::Flavour;
 use super::image::Image;
@@ -108,9 +110,10 @@ fn by_text(image: &Image) -> Option<&'static str> {
     // Aperio's second line, Akoya's element, the first word of Philips and others.
     let aperio = text.lines().nth(1).filter(|_| text.starts_with("Aperio"));
     let akoya = text.split_once("<ImageType>").and_then(|(_, rest)| rest.split('<').next());
-    let words = aperio.or(akoya).unwrap_or(text).trim_start().to_ascii_lowercase();
+    let words = aperio.or(akoya).unwrap_or(text).trim_start();
     ["label", "macro", "thumbnail", "overview"].into_iter().find(|role| {
-        words.strip_prefix(role).is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_alphanumeric()))
+        let (first, rest) = words.split_at_checked(role.len()).unwrap_or_default();
+        first.eq_ignore_ascii_case(role) && !rest.starts_with(|c: char| c.is_ascii_alphanumeric())
     })
 }
 
@@ -162,45 +165,63 @@ fn plain_roles(images: &[Image], flavour: Flavour) -> Vec<Role> {
 /// Every image that the XML describes is a specimen, unless its name says what it is.
 fn ome_roles(images: &[Image], described: &[OmeImage]) -> Vec<Role> {
     let mut roles = vec![Role::Other("not described by the OME-XML"); images.len()];
-    let mut any = false;
+    let places = Places::of(images);
+    // Of images that nothing describes yet, by their place in the chain: each is looked at once, however often a stranger's
+    // text names it.
+    let mut free: BTreeMap<usize, usize> = places.whole.clone();
+    let mut firsts = BTreeSet::new();
     for one in described {
-        let Some(first) = place_of(images, one) else { continue };
-        any = true;
+        let Some(first) = places.find(one) else { continue };
+        let index = images[first].index;
+        firsts.insert(index);
+        free.remove(&index);
         roles[first] = one.role.map_or(Role::Scene, Role::Associated);
-        for (start, count) in &one.planes {
-            for (at, image) in images.iter().enumerate().filter(|(at, image)| *at != first && !image.part) {
-                if image.index >= *start
-                    && image.index - start < *count
-                    && roles[at] == Role::Other("not described by the OME-XML")
-                {
-                    roles[at] = Role::PlaneOf(first);
-                }
-            }
-        }
-        for (at, image) in images.iter().enumerate().filter(|(_, image)| image.part) {
-            if image.index == images[first].index {
-                roles[at] = Role::CopyOf(first);
+        for &(start, count) in &one.planes {
+            let end = start.saturating_add(count);
+            while let Some((&index, &at)) = free.range(start..end).next() {
+                free.remove(&index);
+                roles[at] = Role::PlaneOf(first);
             }
         }
     }
+    for (at, image) in images.iter().enumerate().filter(|(_, image)| image.part && firsts.contains(&image.index)) {
+        roles[at] = places.whole.get(&image.index).map_or(roles[at], |&first| Role::CopyOf(first));
+    }
     // What is left of an overview beside the slide is an overview only where there is a slide.
     let scenes = roles.iter().filter(|role| **role == Role::Scene).count();
-    if !any || scenes == 0 { plain_roles(images, Flavour::Plain) } else { roles }
+    if firsts.is_empty() || scenes == 0 { plain_roles(images, Flavour::Plain) } else { roles }
 }
 
-/// The place of a described image: its first directory if the size fits, else the only one of that size.
-fn place_of(images: &[Image], described: &OmeImage) -> Option<usize> {
-    let fits = |image: &&(usize, &Image)| !image.1.part && described.size.is_none_or(|size| size == image.1.size);
-    let all: Vec<(usize, &Image)> = images.iter().enumerate().collect();
-    let first = described.planes.first().map_or(0, |(first, _)| *first);
-    let stated = all.iter().find(|(_, image)| !image.part && image.index == first).filter(fits);
-    let by_size = || all.iter().filter(fits).take(2).collect::<Vec<_>>();
-    stated
-        .or_else(|| match by_size().as_slice() {
-            [only] if described.size.is_some() => Some(*only),
+/// Where images are, by what a text says of them.
+struct Places {
+    /// Those that are no parts, by their place in the chain.
+    whole: BTreeMap<usize, usize>,
+    sizes: BTreeMap<(u32, u32), Vec<usize>>,
+    /// Sizes of all.
+    all: Vec<Size>,
+}
+
+impl Places {
+    fn of(images: &[Image]) -> Places {
+        let all = images.iter().map(|image| image.size).collect();
+        let mut places = Places { whole: BTreeMap::new(), sizes: BTreeMap::new(), all };
+        for (at, image) in images.iter().enumerate().filter(|(_, image)| !image.part) {
+            places.whole.insert(image.index, at);
+            places.sizes.entry((image.size.width, image.size.height)).or_default().push(at);
+        }
+        places
+    }
+
+    /// The place of a described image: its first directory if the size fits, else the only one of that size.
+    fn find(&self, described: &OmeImage) -> Option<usize> {
+        let first = described.planes.first().map_or(0, |(first, _)| *first);
+        let fits = |at: &usize| described.size.is_none_or(|size| size == self.all[*at]);
+        let of_size = || match self.sizes.get(&described.size.map(|size| (size.width, size.height))?)?.as_slice() {
+            [only] => Some(*only),
             _ => None,
-        })
-        .map(|(at, _)| *at)
+        };
+        self.whole.get(&first).copied().filter(fits).or_else(of_size)
+    }
 }
 
 fn associated(images: &[Image], roles: &[Role]) -> Vec<Associated> {
@@ -252,7 +273,8 @@ fn resolution(
 /// What the XML says of this very image.
 fn by_ome(images: &[Image], chosen: usize, described: &[OmeImage]) -> Result<Mpp, String> {
     let Size { width, height } = images[chosen].size;
-    let own = described.iter().find(|one| place_of(images, one) == Some(chosen));
+    let places = Places::of(images);
+    let own = described.iter().find(|one| places.find(one) == Some(chosen));
     let own = own.ok_or(format!("the OME-XML describes no image of {width} x {height} px at this place"))?;
     let (x, y) = own.mpp.clone()?;
     Ok(Mpp { x, y, source: "OME-XML, PhysicalSizeX and PhysicalSizeY".into() })
