@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::budget;
 use super::cache::ChunkCache;
 use super::description::SourceInfo;
 use super::picture::{self, Format, Pixels};
@@ -120,8 +121,7 @@ impl SlideSource for TileDirectory {
 
     /// Cells without an image were not scanned, and neither was the rest of a cell with a smaller image.
     fn read(&mut self, rect: Rect, out: &mut Vec<u8>) -> Result<Scanned, SourceError> {
-        out.clear();
-        out.resize(rect.bytes(), 255);
+        budget::blank(&self.info.name, rect, 255, out)?;
         let mut mask = Mask::all(rect);
         let (width, height) = self.cell;
         for row in rect.y / height..=(rect.y + rect.height - 1) / height {
@@ -135,7 +135,7 @@ impl SlideSource for TileDirectory {
                 }
             }
         }
-        Ok(mask.finish())
+        mask.finish(&self.info.name)
     }
 }
 

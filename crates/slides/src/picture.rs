@@ -8,7 +8,7 @@ use image::codecs::png::PngDecoder;
 use image::{ColorType, ImageDecoder, Limits};
 
 use super::alpha;
-use super::budget::{LARGEST_PICTURE, guarded, zeroes};
+use super::budget::{self, LARGEST_PICTURE, guarded, list, zeroes};
 use super::description::SourceInfo;
 use super::jpeg::{self, Components, Room};
 use super::rect::{Rect, paste};
@@ -18,6 +18,10 @@ use super::source::{SlideSource, SourceError, file_name};
 
 /// Deflate makes at most this many bytes of one.
 const MOST_INFLATED: u64 = 1032;
+/// What the PNG decoder may take beside the pixels: a row, texts, a colour profile that may be inflated.
+const BESIDE_PIXELS: u64 = 64 << 20;
+/// What is taken of a JPEG. Grey becomes three bytes a pixel.
+const JPEG_ROOM: Room = Room { width: 1 << 16, height: 1 << 16, bytes: LARGEST_PICTURE };
 
 /// The format of a picture, by its content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,11 +65,10 @@ impl SlideSource for Picture {
     }
 
     fn read(&mut self, rect: Rect, out: &mut Vec<u8>) -> Result<Scanned, SourceError> {
-        out.clear();
-        out.resize(rect.bytes(), 0);
+        budget::blank(&self.info.name, rect, 0, out)?;
         let mut mask = Mask::all(rect);
         self.pixels.put(0, 0, rect, out, &mut mask);
-        Ok(mask.finish())
+        mask.finish(&self.info.name)
     }
 }
 
@@ -104,11 +107,12 @@ fn deep(path: &Path, found: &str) -> SourceError {
     ))
 }
 
-/// The size of an image, from its header. A JPEG is walked, so that a cut one is named here.
+/// The size of an image, from its header, which meets the budget of its pixels here: whoever asks makes room for them
+/// before the image is decoded. A JPEG is walked, so that a cut one is named here.
 pub(super) fn dimensions(path: &Path, format: Format) -> Result<(u32, u32), SourceError> {
     match format {
-        Format::Png => guarded("the PNG decoder", || Ok(png(path)?.dimensions())).map_err(Fault::from),
-        Format::Jpeg => read(path).map_err(Fault::from).and_then(|data| jpeg::dimensions(&data)),
+        Format::Png => guarded("the PNG decoder", || expect_pixels(path, &png(path)?)).map_err(Fault::from),
+        Format::Jpeg => read(path).map_err(Fault::from).and_then(|data| jpeg::dimensions(&data, JPEG_ROOM)),
     }
     .map_err(|fault| refused(path, &fault))
 }
@@ -132,17 +136,11 @@ pub(super) fn decode(path: &Path, format: Format) -> Result<Pixels, SourceError>
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {
     let unreadable = |error| format!("could not be read: {error}");
-    let length = std::fs::metadata(path).map_err(unreadable)?.len();
-    if length > LARGEST_PICTURE {
-        return Err(format!("{} MB, more than {} MB", length >> 20, LARGEST_PICTURE >> 20));
-    }
-    coverslip_files::read(path).map_err(unreadable)
+    coverslip_files::read_at_most(path, LARGEST_PICTURE).map_err(unreadable)
 }
 
 fn jpeg_pixels(data: &[u8]) -> Result<Pixels, Fault> {
-    // Grey becomes three bytes a pixel.
-    let room = Room { width: 1 << 16, height: 1 << 16, bytes: LARGEST_PICTURE };
-    let decoded = jpeg::decode(data, None, None, room)?;
+    let decoded = jpeg::decode(data, None, None, JPEG_ROOM)?;
     let rgb = match decoded.components {
         Components::Single => rgb_of(decoded.samples, 1)?,
         Components::YCbCr | Components::Rgb => decoded.samples,
@@ -153,38 +151,48 @@ fn jpeg_pixels(data: &[u8]) -> Result<Pixels, Fault> {
 fn png(path: &Path) -> Result<PngDecoder<BufReader<File>>, String> {
     let file = BufReader::new(coverslip_files::open(path).map_err(|error| format!("could not be read: {error}"))?);
     let mut limits = Limits::default();
-    limits.max_alloc = Some(LARGEST_PICTURE);
+    limits.max_alloc = Some(BESIDE_PIXELS);
     PngDecoder::with_limits(file, limits).map_err(|error| error.to_string())
 }
 
-fn png_pixels(path: &Path, decoder: PngDecoder<BufReader<File>>) -> Result<Pixels, String> {
+/// Width and height of a PNG whose pixels are within the budget and can be in its file.
+fn expect_pixels(path: &Path, decoder: &PngDecoder<BufReader<File>>) -> Result<(u32, u32), String> {
     let (width, height) = decoder.dimensions();
     let pixels = u64::from(width) * u64::from(height);
     let needed = pixels.saturating_mul(u64::from(decoder.color_type().channel_count()).max(3));
+    let stored = pixels.saturating_mul(u64::from(decoder.original_color_type().bits_per_pixel())) / 8;
     let file = std::fs::metadata(path).map_err(|error| format!("could not be read: {error}"))?.len();
-    // A row of one bit a pixel is the least that a PNG stores.
-    if needed > LARGEST_PICTURE || pixels / 8 > file.saturating_mul(MOST_INFLATED) {
+    if needed > LARGEST_PICTURE || stored > file.saturating_mul(MOST_INFLATED) {
         return Err(format!(
             "its header states {width} x {height} px, {} MB, in a file of {file} bytes; expected at most {} MB",
             needed >> 20,
             LARGEST_PICTURE >> 20
         ));
     }
+    Ok((width, height))
+}
+
+fn png_pixels(path: &Path, decoder: PngDecoder<BufReader<File>>) -> Result<Pixels, String> {
+    let (width, height) = expect_pixels(path, &decoder)?;
     let color = decoder.color_type();
     let mut samples = zeroes(decoder.total_bytes() as usize)?;
     decoder.read_image(&mut samples).map_err(|error| error.to_string())?;
     let (rgb, scanned) = match color {
         ColorType::L8 => (rgb_of(samples, 1)?, None),
         ColorType::La8 => {
-            let scanned = samples.chunks_exact(2).any(|pixel| pixel[1] == 0);
-            let scanned = scanned.then(|| samples.chunks_exact(2).map(|pixel| pixel[1] > 0).collect::<Vec<_>>());
+            let mut scanned = None;
+            if samples.chunks_exact(2).any(|pixel| pixel[1] == 0) {
+                let mut all: Vec<bool> = list(samples.len() / 2)?;
+                all.extend(samples.chunks_exact(2).map(|pixel| pixel[1] > 0));
+                scanned = Some(all);
+            }
             let mut rgb = rgb_of(samples, 2)?;
             let missing = rgb.chunks_exact_mut(3).zip(scanned.iter().flatten()).filter(|(_, scanned)| !**scanned);
             missing.for_each(|(pixel, _)| pixel.fill(255));
             (rgb, scanned)
         }
         ColorType::Rgba8 => {
-            let scanned = alpha::take(&mut samples);
+            let scanned = alpha::take(&mut samples)?;
             (samples, scanned)
         }
         _ => (samples, None),

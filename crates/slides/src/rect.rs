@@ -12,7 +12,7 @@ pub struct Rect {
 impl Rect {
     /// Size of the rectangle's RGB pixels, bytes.
     pub fn bytes(&self) -> usize {
-        self.pixels() * 3
+        self.pixels().saturating_mul(3)
     }
 
     /// Number of the rectangle's pixels.

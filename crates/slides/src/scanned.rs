@@ -1,6 +1,14 @@
 //! Which pixels of a rectangle were scanned. A tile that a scanner left out is not white: there is nothing.
 
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::budget;
 use super::rect::Rect;
+use super::source::SourceError;
+
+/// Most rectangles of one part of a slide. What scanners leave out is tiles and the outside of an outline.
+const MOST_RECTANGLES: usize = 1 << 16;
 
 /// The scanned pixels of a rectangle.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +34,7 @@ impl Scanned {
 /// A mask that is made only when a pixel is missing.
 pub(crate) struct Mask {
     rect: Rect,
-    scanned: Option<Vec<bool>>,
+    scanned: Option<Result<Vec<bool>, String>>,
 }
 
 impl Mask {
@@ -51,7 +59,8 @@ impl Mask {
         for y in both.y..both.y + both.height {
             for x in both.x..both.x + both.width {
                 if missing((y - place.y) as usize * place.width as usize + (x - place.x) as usize) {
-                    let scanned = self.scanned.get_or_insert_with(|| vec![true; rect.pixels()]);
+                    // Without memory for it, the end says so.
+                    let Ok(scanned) = self.scanned.get_or_insert_with(|| everything(rect)) else { return };
                     scanned[(y - rect.y) as usize * rect.width as usize + (x - rect.x) as usize] = false;
                 }
             }
@@ -59,25 +68,40 @@ impl Mask {
     }
 
     /// The scanned pixels as rectangles: runs of a row, joined with equal runs of the row above.
-    pub(crate) fn finish(self) -> Scanned {
-        let Some(scanned) = self.scanned else { return Scanned::All };
+    ///
+    /// # Errors
+    /// Where there are more of them than any slide has, or there was no memory for the mask.
+    pub(crate) fn finish(self, slide: &dyn fmt::Display) -> Result<Scanned, SourceError> {
+        let Some(scanned) = self.scanned else { return Ok(Scanned::All) };
+        let scanned = scanned.map_err(|why| SourceError(format!("{slide}: {why}")))?;
         let mut parts: Vec<Rect> = Vec::new();
-        let mut open: Vec<Rect> = Vec::new();
+        let mut open: BTreeMap<(u32, u32), Rect> = BTreeMap::new();
         for (y, row) in (self.rect.y..).zip(scanned.chunks_exact(self.rect.width as usize)) {
-            let mut grown = Vec::new();
-            for (start, length) in runs(row) {
-                let (x, width) = (self.rect.x + start, length);
-                match open.iter().position(|part| part.x == x && part.width == width) {
-                    Some(above) => grown.push(Rect { height: open[above].height + 1, ..open.swap_remove(above) }),
-                    None => grown.push(Rect { x, y, width, height: 1 }),
-                }
+            let mut grown = BTreeMap::new();
+            for (start, width) in runs(row) {
+                let x = self.rect.x + start;
+                let above = open.remove(&(x, width)).unwrap_or(Rect { x, y, width, height: 0 });
+                grown.insert((x, width), Rect { height: above.height + 1, ..above });
             }
-            parts.append(&mut open);
+            parts.extend(open.into_values());
             open = grown;
+            if parts.len() + open.len() > MOST_RECTANGLES {
+                return Err(SourceError(format!(
+                    "{slide}: expected a part of {} x {} px whose scanned pixels are in at most {MOST_RECTANGLES} \
+                     rectangles, found more. Fill in what is transparent, for example with `vips flatten`",
+                    self.rect.width, self.rect.height
+                )));
+            }
         }
-        parts.append(&mut open);
-        Scanned::Parts(parts)
+        parts.extend(open.into_values());
+        Ok(Scanned::Parts(parts))
     }
+}
+
+fn everything(rect: Rect) -> Result<Vec<bool>, String> {
+    let mut scanned = budget::list(rect.pixels())?;
+    scanned.resize(rect.pixels(), true);
+    Ok(scanned)
 }
 
 /// Start and length of each run of true.
@@ -113,7 +137,7 @@ mod tests {
                 }
             }
             let mut found = Vec::new();
-            match mask.finish() {
+            match mask.finish(&"a").unwrap() {
                 Scanned::All => assert_eq!(expected.len(), RECT.pixels()),
                 Scanned::Parts(parts) => {
                     for part in parts {
@@ -129,14 +153,24 @@ mod tests {
 
     #[test]
     fn what_is_whole_stays_whole_and_rows_are_joined() {
-        assert_eq!(Mask::all(RECT).finish(), Scanned::All);
+        assert_eq!(Mask::all(RECT).finish(&"a").unwrap(), Scanned::All);
         let mut mask = Mask::all(RECT);
         mask.exclude(Rect { x: 0, y: 0, width: 13, height: 100 });
         let right = Rect { x: 13, width: 4, ..RECT };
-        assert_eq!(mask.finish(), Scanned::Parts(vec![right]));
+        assert_eq!(mask.finish(&"a").unwrap(), Scanned::Parts(vec![right]));
         assert_eq!(Scanned::Parts(vec![right]).within(right), Scanned::All);
         let mut mask = Mask::all(RECT);
         mask.exclude(RECT);
-        assert_eq!(mask.finish(), Scanned::Parts(Vec::new()));
+        assert_eq!(mask.finish(&"a").unwrap(), Scanned::Parts(Vec::new()));
+    }
+
+    #[test]
+    fn opacity_that_changes_from_pixel_to_pixel_is_refused() {
+        let rect = Rect { x: 0, y: 0, width: 512, height: 512 };
+        let checked: Vec<bool> = (0..rect.pixels()).map(|at| (at / 512 + at) % 2 == 0).collect();
+        let mut mask = Mask::all(rect);
+        mask.exclude_by(rect, &checked);
+        let said = mask.finish(&"a.png").unwrap_err().0;
+        assert!(said.starts_with("a.png: expected a part of 512 x 512 px") && said.contains("65536"), "{said}");
     }
 }

@@ -18,8 +18,30 @@ use stream::{Header, Stream};
 pub(super) struct Room {
     pub(super) width: u32,
     pub(super) height: u32,
-    /// What decoding may need.
+    /// What decoding may need, at three bytes a pixel.
     pub(super) bytes: u64,
+}
+
+impl Room {
+    /// Refuses an image that is larger. It is asked when the header has been read: what the rest of a stream may take
+    /// depends on it.
+    fn expect(&self, header: &Header) -> Result<(), Fault> {
+        // All coefficients at once are two bytes each, beside the samples.
+        let needed = header.pixels() * 3 * if header.progressive { 3 } else { 1 };
+        if header.width <= self.width && header.height <= self.height && needed <= self.bytes {
+            return Ok(());
+        }
+        Err(format!(
+            "expected a JPEG of at most {} x {} pixels in {} MB, found one whose header states {} x {} pixels, {} MB",
+            self.width,
+            self.height,
+            self.bytes >> 20,
+            header.width,
+            header.height,
+            needed >> 20
+        )
+        .into())
+    }
 }
 
 /// A decoded image: its size and its samples, 3 per pixel or 1.
@@ -34,8 +56,8 @@ pub(super) struct DecodedJpeg {
 ///
 /// # Errors
 /// As [`decode`], as far as the headers show it.
-pub(super) fn dimensions(data: &[u8]) -> Result<(u32, u32), Fault> {
-    let header = Stream::read(data, None)?.header;
+pub(super) fn dimensions(data: &[u8], room: Room) -> Result<(u32, u32), Fault> {
+    let header = Stream::read(data, None, room)?.header;
     Ok((header.width, header.height))
 }
 
@@ -51,25 +73,10 @@ pub(super) fn decode(
     components: Option<Components>,
     room: Room,
 ) -> Result<DecodedJpeg, Fault> {
-    let Stream { header, bytes } = Stream::read(data, tables)?;
+    let Stream { header, bytes } = Stream::read(data, tables, room)?;
     let components = meaning(&header, components)?;
     let channels = if components == Components::Single { 1 } else { 3 };
-    let pixels = u64::from(header.width) * u64::from(header.height);
-    // All coefficients at once are two bytes each, beside the samples.
-    let needed = pixels * channels * if header.progressive { 3 } else { 1 };
-    if header.width > room.width || header.height > room.height || needed > room.bytes {
-        return Err(format!(
-            "expected a JPEG of at most {} x {} pixels in {} MB, found one whose header states {} x {} pixels, {} MB",
-            room.width,
-            room.height,
-            room.bytes >> 20,
-            header.width,
-            header.height,
-            needed >> 20
-        )
-        .into());
-    }
-    let samples = guarded("the JPEG decoder", || samples(&bytes, components, (pixels * channels) as usize))?;
+    let samples = guarded("the JPEG decoder", || samples(&bytes, components, (header.pixels() * channels) as usize))?;
     Ok(DecodedJpeg { width: header.width, height: header.height, components, samples })
 }
 

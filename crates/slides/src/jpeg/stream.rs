@@ -3,7 +3,9 @@
 //! The decoder goes on with zeroes where a scan ends too early. Therefore the stream that it gets has a run of ones
 //! before each marker that ends a scan: no Huffman code is all ones, so a decoder that needs more than there is fails.
 
+use super::Room;
 use super::components::Components;
+use crate::budget::no_memory;
 use crate::refusal::Fault;
 
 /// Ones before the end of a scan, with the zeroes that byte stuffing asks for: more than a decoder reads ahead.
@@ -16,6 +18,11 @@ const SENTINEL: [u8; 32] = {
     }
     ones
 };
+
+/// Most scans of a progressive JPEG. Encoders write about ten; each of them is decoded over the whole image.
+const MOST_SCANS: u32 = 100;
+/// Most restart markers of all scans: one for each unit of the largest picture. Each takes seventeen times its bytes.
+const MOST_RESTARTS: u64 = 1 << 22;
 
 /// What a frame header states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +41,10 @@ pub(super) struct Header {
 }
 
 impl Header {
+    pub(super) fn pixels(&self) -> u64 {
+        u64::from(self.width) * u64::from(self.height)
+    }
+
     /// How often the most finely sampled component is.
     fn finest(&self) -> (u32, u32) {
         self.sampling.iter().fold((1, 1), |most, &(x, y)| (most.0.max(x.into()), most.1.max(y.into())))
@@ -68,6 +79,7 @@ pub(super) struct Stream {
 struct Walk<'a> {
     data: &'a [u8],
     at: usize,
+    room: Room,
     out: Vec<u8>,
     header: Option<Header>,
     declared: Option<Components>,
@@ -76,6 +88,8 @@ struct Walk<'a> {
     lacking: [[u8; 64]; 4],
     entropy_bytes: u64,
     scans: u32,
+    /// Restart markers that the scans so far must have.
+    restarts: u64,
     /// Whether there was an end mark.
     ended: bool,
     /// Units of a scan between two restart markers; 0: there are no markers.
@@ -90,29 +104,32 @@ impl Stream {
     /// Walks a stream; `tables` is a TIFF's JPEGTables, which abbreviated streams need.
     ///
     /// # Errors
-    /// Where a header is damaged or of a kind that is not read, or the stream ends before its image does.
-    pub(super) fn read(data: &[u8], tables: Option<&[u8]>) -> Result<Stream, Fault> {
+    /// Where a header is damaged, of a kind that is not read or of an image larger than `room`, or the stream ends before
+    /// its image does.
+    pub(super) fn read(data: &[u8], tables: Option<&[u8]>, room: Room) -> Result<Stream, Fault> {
         if data.len() < 4 || data[..2] != [0xff, 0xd8] {
             return Err("expected a JPEG stream, found other bytes".into());
         }
-        let out = Vec::with_capacity(data.len() + tables.map_or(0, <[u8]>::len) + 2 * SENTINEL.len());
         let mut walk = Walk {
             data,
             at: 2,
-            out,
+            room,
+            out: Vec::new(),
             header: None,
             declared: None,
             adobe: false,
             lacking: [[255; 64]; 4],
             entropy_bytes: 0,
             scans: 0,
+            restarts: 0,
             ended: false,
             interval: 0,
             refined: false,
             huffman: false,
         };
-        walk.out.extend([0xff, 0xd8]);
-        walk.tables(tables.unwrap_or_default());
+        walk.reserve(data.len() + tables.map_or(0, <[u8]>::len) + 2 * SENTINEL.len())?;
+        walk.push(&[0xff, 0xd8])?;
+        walk.tables(tables.unwrap_or_default())?;
         while let Some(marker) = walk.next_marker() {
             if marker == 0xd9 {
                 walk.ended = true;
@@ -125,21 +142,33 @@ impl Stream {
 }
 
 impl Walk<'_> {
+    fn reserve(&mut self, bytes: usize) -> Result<(), Fault> {
+        self.out.try_reserve(bytes).map_err(|_| no_memory(bytes))?;
+        Ok(())
+    }
+
+    fn push(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        self.reserve(bytes.len())?;
+        self.out.extend_from_slice(bytes);
+        Ok(())
+    }
+
     /// Copies the tables of an abbreviated stream; other segments there have no meaning for the image.
-    fn tables(&mut self, tables: &[u8]) {
+    fn tables(&mut self, tables: &[u8]) -> Result<(), Fault> {
         let mut at = 2;
         while let Some(&[0xff, marker, high, low]) = tables.get(at..at + 4) {
             let end = at + 2 + usize::from(u16::from_be_bytes([high, low]));
-            let Some(segment) = tables.get(at..end) else { return };
+            let Some(segment) = tables.get(at..end) else { return Ok(()) };
             if matches!(marker, 0xc4 | 0xdb | 0xdd) {
                 if marker == 0xdd {
                     self.restart_every(&segment[4..]);
                 }
                 self.huffman |= marker == 0xc4;
-                self.out.extend_from_slice(segment);
+                self.push(segment)?;
             }
             at = end;
         }
+        Ok(())
     }
 
     /// The next marker outside a scan. Bytes before it that belong to nothing are skipped, as libjpeg does.
@@ -176,7 +205,7 @@ impl Walk<'_> {
             0xd8 => return Err("its data are damaged: a second image begins inside the first".into()),
             0xda => {
                 let units = self.scan_header(body)?;
-                self.copy(marker, body);
+                self.copy(marker, body)?;
                 return self.entropy(units);
             }
             0xdc => {
@@ -197,18 +226,17 @@ impl Walk<'_> {
             // Comments, pictures of pictures and the like.
             _ => return Ok(()),
         }
-        self.copy(marker, body);
-        Ok(())
+        self.copy(marker, body)
     }
 
     fn restart_every(&mut self, body: &[u8]) {
         self.interval = body.iter().take(2).fold(0, |interval, &byte| interval << 8 | u64::from(byte));
     }
 
-    fn copy(&mut self, marker: u8, body: &[u8]) {
+    fn copy(&mut self, marker: u8, body: &[u8]) -> Result<(), Fault> {
         let length = (body.len() as u16 + 2).to_be_bytes();
-        self.out.extend([0xff, marker, length[0], length[1]]);
-        self.out.extend_from_slice(body);
+        self.push(&[0xff, marker, length[0], length[1]])?;
+        self.push(body)
     }
 
     fn frame(&mut self, marker: u8, body: &[u8]) -> Result<(), Fault> {
@@ -232,8 +260,9 @@ impl Walk<'_> {
                 return Err("its data are damaged: a sampling factor outside 1 to 4".into());
             }
         }
-        self.header =
-            Some(Header { width, height, components, declared: None, progressive: marker == 0xc2, ids, sampling });
+        let header = Header { width, height, components, declared: None, progressive: marker == 0xc2, ids, sampling };
+        self.room.expect(&header)?;
+        self.header = Some(header);
         Ok(())
     }
 
@@ -292,6 +321,13 @@ impl Walk<'_> {
     fn entropy(&mut self, units: u64) -> Result<(), Fault> {
         self.scans += 1;
         let expected = units.saturating_sub(1).checked_div(self.interval).unwrap_or(0);
+        self.restarts += expected;
+        if self.scans > MOST_SCANS || self.restarts > MOST_RESTARTS {
+            return Err(Fault::Unread(format!(
+                "expected a JPEG of at most {MOST_SCANS} scans and {MOST_RESTARTS} restart markers, found one of more, \
+                 which is not read"
+            )));
+        }
         let mut found = 0;
         // The decoder looks for the marker behind the first progressive scan in what it has read ahead, and nowhere else.
         // A file that is cut there lacks its other scans.
@@ -313,9 +349,9 @@ impl Walk<'_> {
                     }
                 }
             };
-            self.out.extend_from_slice(&rest[..end]);
+            self.push(&rest[..end])?;
             if end_guarded || matches!(marker, Some(0xd0..=0xd7)) {
-                self.out.extend(SENTINEL);
+                self.push(&SENTINEL)?;
             }
             self.entropy_bytes += end as u64;
             self.at += end;
@@ -328,7 +364,7 @@ impl Walk<'_> {
             }
             found += 1;
             self.at += rest[end..].iter().position(|&byte| byte != 0xff).unwrap_or(0) + 1;
-            self.out.extend([0xff, restart]);
+            self.push(&[0xff, restart])?;
         }
         if found < expected {
             return Err(
@@ -350,7 +386,7 @@ impl Walk<'_> {
         if lacking || 8 * self.entropy_bytes < least_bits || self.refined && !self.ended {
             return Err(EARLY.into());
         }
-        self.out.extend([0xff, 0xd9]);
+        self.push(&[0xff, 0xd9])?;
         let by_id = (header.components == 3 && header.ids[..3] == *b"RGB").then_some(Components::Rgb);
         Ok(Stream { header: Header { declared: self.declared.or(by_id), ..header }, bytes: self.out })
     }

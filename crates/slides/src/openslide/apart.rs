@@ -13,6 +13,7 @@ use std::sync::OnceLock;
 use super::described::Described;
 use super::library::library;
 use super::sys::Slide;
+use crate::budget;
 use crate::rect::Rect;
 
 /// The program, and the argument before the slide's path, with which it calls [`serve`].
@@ -78,6 +79,7 @@ impl Apart {
             return Err(format!("the process that reads with it gave {} bytes of {size}", found.len()));
         }
         words.clear();
+        words.try_reserve_exact(size / 4).map_err(|_| budget::no_memory(size))?;
         words.extend(found.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)));
         self.bytes = found;
         Ok(())
@@ -93,7 +95,7 @@ impl Apart {
         }
         let mut bytes = std::mem::take(&mut self.bytes);
         bytes.clear();
-        bytes.try_reserve_exact(length).map_err(|_| format!("there is no memory for {length} bytes"))?;
+        bytes.try_reserve_exact(length).map_err(|_| budget::no_memory(length))?;
         bytes.resize(length, 0);
         self.answers.read_exact(&mut bytes).map_err(|_| self.how_ended())?;
         match head[0] {

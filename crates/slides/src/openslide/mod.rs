@@ -12,6 +12,7 @@ mod sys;
 use std::path::{Path, PathBuf};
 
 use super::alpha;
+use super::budget;
 use super::description::{Associated, Mpp, Reader, Size, SourceInfo};
 use super::mpp::RANGE;
 use super::rect::Rect;
@@ -96,6 +97,7 @@ impl SlideSource for OpenSlide {
 
     fn read(&mut self, rect: Rect, out: &mut Vec<u8>) -> Result<Scanned, SourceError> {
         let Rect { x, y, width, height } = rect;
+        budget::blank(&self.path.display(), rect, 255, out)?;
         self.pixels.read(rect, &mut self.words).map_err(|error| {
             SourceError(format!(
                 "{}: {width} x {height} px at {x}, {y}: OpenSlide {}: {error}. Copy the slide again from where it came",
@@ -103,23 +105,21 @@ impl SlideSource for OpenSlide {
                 self.info.reader.version
             ))
         })?;
-        out.clear();
-        out.reserve(rect.bytes());
-        for word in &self.words {
+        for (word, place) in self.words.iter().zip(out.chunks_exact_mut(3)) {
             let [opacity, mut pixel @ ..] = word.to_be_bytes();
             match opacity {
                 255 => {}
                 0 => pixel = [255; 3],
                 opacity => alpha::divide(&mut pixel, opacity),
             }
-            out.extend(pixel);
+            place.copy_from_slice(&pixel);
         }
         let mut mask = Mask::all(rect);
         if self.words.iter().any(|word| word >> 24 == 0) {
             let scanned: Vec<bool> = self.words.iter().map(|word| word >> 24 > 0).collect();
             mask.exclude_by(rect, &scanned);
         }
-        Ok(mask.finish())
+        mask.finish(&self.path.display())
     }
 }
 

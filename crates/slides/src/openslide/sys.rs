@@ -12,6 +12,8 @@ use std::sync::Arc;
 
 use libloading::Library;
 
+use crate::budget;
+
 /// OpenSlide's handle; never looked into.
 enum Opaque {}
 
@@ -166,8 +168,10 @@ impl Slide {
 
     /// Fills `pixels`, one word each, ARGB multiplied by opacity, with a rectangle of level 0.
     pub(super) fn read(&self, x: i64, y: i64, width: i64, height: i64, pixels: &mut Vec<u32>) -> Result<(), String> {
+        let count = usize::try_from(width * height).unwrap_or(0);
         pixels.clear();
-        pixels.resize(usize::try_from(width * height).unwrap_or(0), 0);
+        pixels.try_reserve_exact(count).map_err(|_| budget::no_memory(count.saturating_mul(4)))?;
+        pixels.resize(count, 0);
         // SAFETY: the handle is open, and the call writes `width` · `height` words, which are there.
         unsafe { (self.functions.read_region)(self.handle.as_ptr(), pixels.as_mut_ptr(), x, y, 0, width, height) };
         self.checked(())

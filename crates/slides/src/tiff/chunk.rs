@@ -3,7 +3,7 @@
 use super::container::Container;
 use super::image::{Alpha, Color, Layout};
 use super::unpack;
-use crate::budget::{LARGEST_CHUNK, guarded};
+use crate::budget::{LARGEST_CHUNK, guarded, list};
 use crate::jpeg::{self, Components, Room};
 use crate::rect::Rect;
 use crate::refusal::Fault;
@@ -41,7 +41,7 @@ pub(super) fn read(file: &Container, layout: &Layout, index: u32) -> Result<Opti
     let rect = layout.chunk_rect(index);
     if !layout.planar {
         let Some(samples) = samples(file, layout, index, rect)? else { return Ok(None) };
-        return Ok(Some(with_alpha(samples, layout)));
+        return Ok(Some(with_alpha(samples, layout)?));
     }
     let planes = layout.chunks() as u32;
     let mut pixels = crate::budget::zeroes(rect.bytes())?;
@@ -147,19 +147,29 @@ fn jpeg_samples(layout: &Layout, bytes: &[u8], rect: Rect) -> Result<jpeg::Decod
     Ok(decoded)
 }
 
-/// Interleaved samples as pixels.
-fn with_alpha(samples: Vec<u8>, layout: &Layout) -> Chunk {
+/// Interleaved samples as pixels, in the memory that they have.
+fn with_alpha(mut samples: Vec<u8>, layout: &Layout) -> Result<Chunk, Fault> {
     if layout.samples == 3 {
-        return Chunk { pixels: samples, scanned: None };
+        return Ok(Chunk { pixels: samples, scanned: None });
     }
-    let alphas = || samples.chunks_exact(4).map(|pixel| pixel[3]);
+    let pixels = samples.len() / 4;
     let is_alpha = matches!(layout.alpha, Alpha::Straight | Alpha::Premultiplied);
-    let scanned = (is_alpha && alphas().any(|alpha| alpha == 0)).then(|| alphas().map(|alpha| alpha > 0).collect());
-    let mut pixels: Vec<u8> = samples.chunks_exact(4).flat_map(|pixel| [pixel[0], pixel[1], pixel[2]]).collect();
-    if is_alpha {
-        pixels.chunks_exact_mut(3).zip(alphas()).for_each(|(pixel, alpha)| as_scanned(pixel, alpha, layout.alpha));
+    let mut scanned = None;
+    if is_alpha && samples.chunks_exact(4).any(|pixel| pixel[3] == 0) {
+        let mut all: Vec<bool> = list(pixels)?;
+        all.extend(samples.chunks_exact(4).map(|pixel| pixel[3] > 0));
+        scanned = Some(all);
     }
-    Chunk { pixels, scanned }
+    for at in 0..pixels {
+        let [r, g, b, alpha] = [0, 1, 2, 3].map(|sample| samples[4 * at + sample]);
+        let mut pixel = [r, g, b];
+        if is_alpha {
+            as_scanned(&mut pixel, alpha, layout.alpha);
+        }
+        samples[3 * at..3 * at + 3].copy_from_slice(&pixel);
+    }
+    samples.truncate(3 * pixels);
+    Ok(Chunk { pixels: samples, scanned })
 }
 
 /// What the scanner saw in a pixel: white where it did not look.
@@ -172,11 +182,12 @@ fn as_scanned(pixel: &mut [u8], alpha: u8, kind: Alpha) {
     }
 }
 
-fn crop(samples: Vec<u8>, stored_row: usize, row: usize, rows: usize) -> Vec<u8> {
-    if stored_row == row {
-        let mut samples = samples;
-        samples.truncate(row * rows);
-        return samples;
+fn crop(mut samples: Vec<u8>, stored_row: usize, row: usize, rows: usize) -> Vec<u8> {
+    if stored_row > row {
+        for y in 1..rows {
+            samples.copy_within(y * stored_row..y * stored_row + row, y * row);
+        }
     }
-    samples.chunks_exact(stored_row).take(rows).flat_map(|line| &line[..row]).copied().collect()
+    samples.truncate(row * rows);
+    samples
 }

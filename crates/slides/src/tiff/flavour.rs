@@ -19,16 +19,19 @@ pub(super) enum Flavour {
 
 impl Flavour {
     /// By the first image.
-    pub(super) fn of(file: &Container, first: &Image) -> Flavour {
+    ///
+    /// # Errors
+    /// Where its texts cannot be read.
+    pub(super) fn of(file: &Container, first: &Image) -> Result<Flavour, String> {
         let description = first.description.as_deref().unwrap_or_default();
-        let software = file.text(&first.directory, SOFTWARE).unwrap_or_default();
-        match description {
+        let software = file.text(&first.directory, SOFTWARE)?.unwrap_or_default();
+        Ok(match description {
             text if text.trim_start().starts_with("Aperio") => Flavour::Aperio,
             text if text.contains("<OME") => Flavour::Ome,
             text if software.starts_with("Philips") && text.contains("<DataObject") => Flavour::Philips,
             text if text.contains("<PerkinElmer-QPI-ImageDescription") => Flavour::Qptiff,
             _ => Flavour::Plain,
-        }
+        })
     }
 
     pub(super) fn name(self) -> &'static str {
@@ -43,15 +46,22 @@ impl Flavour {
 }
 
 /// A scanner's format whose TIFF is only its shell: tiles overlap, or lie in other files, or one JPEG is the whole slide.
-pub(super) fn foreign(file: &Container, images: &[Image]) -> Option<&'static str> {
-    let first = images.first()?;
+///
+/// # Errors
+/// Where its texts cannot be read.
+pub(super) fn foreign(file: &Container, images: &[Image]) -> Result<Option<&'static str>, String> {
+    let Some(first) = images.first() else { return Ok(None) };
     let description = first.description.as_deref().unwrap_or_default();
     if description.contains("leica-microsystems.com/scn") {
-        return Some("Leica SCN");
+        return Ok(Some("Leica SCN"));
     }
-    if file.text(&first.directory, SOFTWARE).is_some_and(|software| software.starts_with("MedScan")) {
-        return Some("Trestle");
+    if file.text(&first.directory, SOFTWARE)?.is_some_and(|software| software.starts_with("MedScan")) {
+        return Ok(Some("Trestle"));
     }
-    let ventana = |image: &Image| file.text(&image.directory, XMP).is_some_and(|xml| xml.contains("iScan"));
-    images.iter().take(8).any(ventana).then_some("Ventana BIF")
+    for image in images.iter().take(8) {
+        if file.text(&image.directory, XMP)?.is_some_and(|xml| xml.contains("iScan")) {
+            return Ok(Some("Ventana BIF"));
+        }
+    }
+    Ok(None)
 }

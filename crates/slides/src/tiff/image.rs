@@ -1,7 +1,7 @@
 //! One image of a TIFF: its size, its storage, and whether this reader supports that.
 
-use super::container::{Container, Directory, damaged};
-use crate::budget::LARGEST_CHUNK;
+use super::container::{Container, Directory, Found, damaged};
+use crate::budget::{self, LARGEST_CHUNK};
 use crate::description::Size;
 use crate::rect::Rect;
 
@@ -37,6 +37,13 @@ mod tag {
 const REDUCED: u64 = 1;
 const MASK: u64 = 4;
 
+/// Most tiles or strips of an image, over all its planes: tiles of 256 px on a plane of a million pixels each way.
+const MOST_CHUNKS: u64 = 1 << 24;
+/// Most values of a list of which each pixel's samples have one.
+const MOST_SAMPLES: u64 = 1 << 16;
+/// Most bytes of JPEGTables. All that a JPEG can have are below 3000.
+const MOST_TABLES: u64 = 1 << 16;
+
 /// What the container says of an image without looking at its pixels.
 #[derive(Debug, Clone)]
 pub(super) struct Image {
@@ -55,15 +62,20 @@ pub(super) struct Image {
 
 impl Image {
     /// Of a directory; None: it has no size.
-    pub(super) fn new(file: &Container, directory: Directory, index: usize, part: bool) -> Option<Image> {
+    ///
+    /// # Errors
+    /// Where its text cannot be read.
+    pub(super) fn new(file: &Container, found: Found) -> Result<Option<Image>, String> {
+        let Found { directory, index, part } = found;
         let number = |tag| file.number(&directory, tag).ok().flatten();
         let side = |tag| number(tag).and_then(|side| u32::try_from(side).ok()).filter(|&side| side > 0);
-        let size = Size { width: side(tag::WIDTH)?, height: side(tag::HEIGHT)? };
+        let Some((width, height)) = side(tag::WIDTH).zip(side(tag::HEIGHT)) else { return Ok(None) };
         let tiled = directory.has(tag::TILE_OFFSETS) || directory.has(tag::TILE_WIDTH);
         let subfile_type = number(tag::SUBFILE_TYPE).unwrap_or(0);
         let colored = matches!(number(tag::PHOTOMETRIC), Some(2 | 6));
-        let description = file.text(&directory, tag::DESCRIPTION);
-        Some(Image { directory, index, part, size, tiled, colored, subfile_type, description })
+        let description = file.text(&directory, tag::DESCRIPTION)?;
+        let size = Size { width, height };
+        Ok(Some(Image { directory, index, part, size, tiled, colored, subfile_type, description }))
     }
 
     pub(super) fn is_reduced(&self) -> bool {
@@ -172,20 +184,15 @@ impl Layout {
                 bytes >> 20
             )));
         }
-        // Before TIFF 6 tiles were where strips are; libtiff reads both.
-        let (offsets, lengths) = match image.tiled && directory.has(tag::TILE_OFFSETS) {
-            true => (tag::TILE_OFFSETS, tag::TILE_LENGTHS),
-            false => (tag::STRIP_OFFSETS, tag::STRIP_LENGTHS),
-        };
-        let list = |tag| file.numbers(directory, tag).map_err(Unsupported::Damaged);
-        let (offsets, mut lengths) = (list(offsets)?.unwrap_or_default(), list(lengths)?.unwrap_or_default());
+        let planes = if planar { stored } else { 1 };
+        let (offsets, lengths) = places(file, image, chunk, planes)?;
         let mut starts = Vec::new();
-        if lengths.iter().all(|&length| length == 0) {
-            lengths.clear();
-            starts.clone_from(&offsets);
+        if lengths.is_empty() {
+            starts = budget::list(offsets.len()).map_err(Unsupported::Damaged)?;
+            starts.extend_from_slice(&offsets);
             starts.sort_unstable();
         }
-        let layout = Layout {
+        Ok(Layout {
             size: image.size,
             chunk,
             across: width.div_ceil(chunk.0),
@@ -197,27 +204,11 @@ impl Layout {
             color,
             alpha,
             samples,
-            tables: file.blob(directory, tag::JPEG_TABLES),
+            tables: file.blob(directory, tag::JPEG_TABLES, MOST_TABLES).map_err(Unsupported::Damaged)?,
             offsets,
             lengths,
             starts,
-        };
-        layout.check(stored).map_err(Unsupported::Damaged)?;
-        Ok(layout)
-    }
-
-    /// Holds the lists of tiles against the size of the image.
-    fn check(&self, samples: u64) -> Result<(), String> {
-        let expected = self.chunks() * if self.planar { samples } else { 1 };
-        let lengths = self.lengths.len() as u64;
-        // Without lengths the offsets say where each chunk ends.
-        if self.offsets.len() as u64 != expected || (lengths != expected && lengths != 0) {
-            return Err(format!(
-                "expected {expected} tiles or strips, found {}: the file's directory is damaged. Copy the slide again",
-                self.offsets.len()
-            ));
-        }
-        Ok(())
+        })
     }
 
     /// Tiles or strips of the image, of one plane.
@@ -237,6 +228,50 @@ impl Layout {
     }
 }
 
+/// Where the tiles or strips are, and how long; no lengths: the file states none, or all are 0. Their number is held
+/// against the size of the image before a list is read.
+fn places(
+    file: &Container,
+    image: &Image,
+    chunk: (u32, u32),
+    planes: u64,
+) -> Result<(Vec<u64>, Vec<u64>), Unsupported> {
+    let directory = &image.directory;
+    // Before TIFF 6 tiles were where strips are; libtiff reads both.
+    let (offsets, lengths) = match image.tiled && directory.has(tag::TILE_OFFSETS) {
+        true => (tag::TILE_OFFSETS, tag::TILE_LENGTHS),
+        false => (tag::STRIP_OFFSETS, tag::STRIP_LENGTHS),
+    };
+    let Size { width, height } = image.size;
+    let chunks = u64::from(width.div_ceil(chunk.0)) * u64::from(height.div_ceil(chunk.1));
+    let expected = chunks.saturating_mul(planes);
+    let miscounted = |found: u64| {
+        Unsupported::Damaged(format!(
+            "expected {expected} tiles or strips, found {found}: the file's directory is damaged. Copy the slide again"
+        ))
+    };
+    let found = file.count(directory, offsets).unwrap_or(0);
+    if found != expected {
+        return Err(miscounted(found));
+    }
+    if expected > MOST_CHUNKS {
+        return Err(Unsupported::TooLarge(format!(
+            "expected an image of at most {MOST_CHUNKS} tiles or strips, found one of {expected}"
+        )));
+    }
+    let list = |tag| file.numbers(directory, tag, MOST_CHUNKS).map_err(Unsupported::Damaged);
+    let (offsets, mut lengths) = (list(offsets)?.unwrap_or_default(), list(lengths)?.unwrap_or_default());
+    if lengths.iter().all(|&length| length == 0) {
+        lengths = Vec::new();
+    }
+    // Without lengths the offsets say where each chunk ends.
+    match lengths.len() as u64 {
+        0 => Ok((offsets, lengths)),
+        count if count == expected => Ok((offsets, lengths)),
+        _ => Err(miscounted(found)),
+    }
+}
+
 fn color(
     file: &Container,
     image: &Image,
@@ -244,7 +279,7 @@ fn color(
     planar: bool,
     samples: u64,
 ) -> Result<(Color, Alpha), Unsupported> {
-    let list = |tag| file.numbers(&image.directory, tag).map_err(Unsupported::Damaged);
+    let list = |tag| file.numbers(&image.directory, tag, MOST_SAMPLES).map_err(Unsupported::Damaged);
     let bits = list(tag::BITS)?.unwrap_or_else(|| vec![1]);
     let photometric = list(tag::PHOTOMETRIC)?.and_then(|values| values.first().copied());
     let format = list(tag::SAMPLE_FORMAT)?.unwrap_or_default();

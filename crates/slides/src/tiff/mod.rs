@@ -4,6 +4,7 @@
 //! reads it or refused by name: that crate refuses LZW without an end mark and last strips whose length is that of a
 //! whole one, takes a length of 0 for no data, and cannot say that a tile is not there. JPEG is in `crate::jpeg`.
 
+mod allowance;
 mod choose;
 mod chunk;
 mod container;
@@ -14,6 +15,7 @@ mod unpack;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::budget;
 use super::cache::ChunkCache;
 use super::description::{Mpp, SourceInfo};
 use super::rect::{Rect, paste};
@@ -53,10 +55,10 @@ impl TiffSlide {
             return Err(foreign(path, "Hamamatsu NDPI"));
         }
         let images = images(&file).map_err(fail)?;
-        if let Some(format) = flavour::foreign(&file, &images) {
+        if let Some(format) = flavour::foreign(&file, &images).map_err(fail)? {
             return Err(foreign(path, format));
         }
-        let flavour = Flavour::of(&file, &images[0]);
+        let flavour = Flavour::of(&file, &images[0]).map_err(fail)?;
         let chosen = choose::choose(&file, &images, flavour, scene).map_err(fail)?;
         let layout = Layout::read(&file, &images[chosen.image]).map_err(|why| unsupported(path, flavour, why))?;
         let info = describe(path, &file, &images, &layout, flavour, chosen);
@@ -94,8 +96,7 @@ impl SlideSource for TiffSlide {
     }
 
     fn read(&mut self, rect: Rect, out: &mut Vec<u8>) -> Result<Scanned, SourceError> {
-        out.clear();
-        out.resize(rect.bytes(), 255);
+        budget::blank(&self.path.display(), rect, 255, out)?;
         let mut mask = Mask::all(rect);
         let (width, height) = self.layout.chunk;
         for row in rect.y / height..=(rect.y + rect.height - 1) / height {
@@ -111,17 +112,15 @@ impl SlideSource for TiffSlide {
                 }
             }
         }
-        Ok(mask.finish())
+        mask.finish(&self.path.display())
     }
 }
 
 /// The images of the chain, each followed by its parts.
 fn images(file: &Container) -> Result<Vec<Image>, String> {
     let mut images = Vec::new();
-    for (index, directory) in file.chain()?.into_iter().enumerate() {
-        let parts = file.parts_of(&directory);
-        images.extend(Image::new(file, directory, index, false));
-        images.extend(parts.into_iter().filter_map(|part| Image::new(file, part, index, true)));
+    for found in file.directories()? {
+        images.extend(Image::new(file, found)?);
     }
     if images.is_empty() {
         return Err(container::damaged("no image has a size"));

@@ -4,7 +4,7 @@
 use flate2::{Decompress, FlushDecompress, Status};
 use weezl::{BitOrder, LzwStatus};
 
-use crate::budget::zeroes;
+use crate::budget::{list, zeroes};
 
 /// The `expected` bytes of a chunk.
 ///
@@ -74,7 +74,7 @@ fn inflate(data: &[u8], expected: usize) -> Unpacked {
 }
 
 fn pack_bits(data: &[u8], expected: usize) -> Unpacked {
-    let mut out = Vec::with_capacity(expected.min(64 * data.len()));
+    let mut out = list((expected + 128).min(64 * data.len()))?;
     let mut rest = data;
     while let (true, [head, after @ ..]) = (out.len() < expected, rest) {
         let (taken, run) = match *head {
