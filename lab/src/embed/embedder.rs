@@ -1,5 +1,6 @@
 //! One slide or image through the plugin: whole tiles in, their embeddings out.
 
+use std::collections::HashMap;
 use std::error::Error;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,6 +31,9 @@ pub(crate) struct Naming {
 /// Bytes of a row's cells, and how often the values of an embedding are in memory: as they came, and as rows.
 const ROW_BYTES: u64 = 1024;
 const COPIES: u64 = 2;
+
+/// Colours of tiles, by column and row.
+type Colours = HashMap<(u32, u32), TileColour>;
 
 /// What the rows of an input have in common.
 struct Origin<'p> {
@@ -72,16 +76,18 @@ impl Embedder<'_> {
             return Ok(Done { too_small: 1, ..Done::default() });
         }
         let scanner = if self.naming.scanner.is_empty() { SCANNER_ID } else { &self.naming.scanner };
-        let mut acquisition = Acquisition::tile_by_tile(scanner, &stem(path), grid.told, grid.tile, grid.extent());
+        let acquisition = Acquisition::tile_by_tile(scanner, &stem(path), grid.told, grid.tile, grid.extent());
+        let mut acquisition = acquisition.map_err(|error| format!("{}: {error}", path.display()))?;
         acquisition.kept = self.rows.kept(&stem(path));
         self.check_memory(path, grid.count(), &acquisition.kept)?;
         if self.background {
             acquisition.flags |= abi::SLIDE_ANALYSE_BACKGROUND;
         }
-        let (mut colours, densities) = (vec![TileColour::default(); grid.count()], Densities::new());
+        // Of tiles that have pixels: a scanner may have left most of them out.
+        let (mut colours, densities) = (Colours::new(), Densities::new());
         let mut see = |rect: Rect, pixels: &[u8]| {
-            let place = rect.y / grid.tile.1 * grid.columns + rect.x / grid.tile.0;
-            colours[place as usize].add(pixels, &densities);
+            let place = (rect.x / grid.tile.0, rect.y / grid.tile.1);
+            colours.entry(place).or_default().add(pixels, &densities);
         };
         let played = play(self.session, &acquisition, source.as_mut(), &mut see, watch, self.stop)?;
         match played.error {
@@ -89,7 +95,7 @@ impl Embedder<'_> {
             None => {
                 let chosen = source.info().scenes.iter().find(|scene| scene.chosen);
                 let origin = Origin { path, scene: chosen.map(|scene| scene.number), seen: grid.seen };
-                self.records(&origin, &grid, &acquisition.kept, &played, &colours)
+                self.records(&origin, &acquisition.kept, &played, &colours)
             }
         }
     }
@@ -104,20 +110,19 @@ impl Embedder<'_> {
         Err(no_memory(path, values, tiles, kept))
     }
 
-    /// What is written of the tiles; `colours` are by row and column.
+    /// What is written of the tiles.
     ///
     /// # Errors
     /// Where a tile was neither analysed nor background.
     fn records(
         &self,
         origin: &Origin<'_>,
-        grid: &Grid,
         kept: &Kept,
         played: &Played,
-        colours: &[TileColour],
+        colours: &Colours,
     ) -> Result<Done, Box<dyn Error>> {
         let mut done = Done::default();
-        let nuclei = Nuclei::of(colours.iter());
+        let (nuclei, unseen) = (Nuclei::of(colours.values()), TileColour::default());
         for found in &played.collected.tiles {
             let tile = &found.result;
             match tile.status {
@@ -144,10 +149,9 @@ impl Embedder<'_> {
                     .into());
                 }
             }
-            let place = tile.row as usize * grid.columns as usize + tile.column as usize;
             let features = played.collected.features(found);
-            let (cells, embedding) =
-                (self.cells(origin, tile, &colours[place], nuclei), played.collected.embedding(found));
+            let colour = colours.get(&(tile.column as u32, tile.row as u32)).unwrap_or(&unseen);
+            let (cells, embedding) = (self.cells(origin, tile, colour, nuclei), played.collected.embedding(found));
             match kept {
                 Kept::Tokens(tokens) => {
                     let across = tokens.patches.isqrt().max(1);

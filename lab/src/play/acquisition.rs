@@ -78,32 +78,35 @@ pub(crate) struct Acquisition {
 
 impl Acquisition {
     /// Every tile in a frame of its own, from left to right and from top to bottom, without a pace.
+    ///
+    /// # Errors
+    /// Where there are more tiles than any slide has.
     pub(crate) fn tile_by_tile(
         scanner_id: &str,
         slide_id: &str,
         mpp: (f64, f64),
         tile: (u32, u32),
         extent: (u32, u32),
-    ) -> Acquisition {
-        Acquisition {
+    ) -> Result<Acquisition, String> {
+        Ok(Acquisition {
             scanner_id: scanner_id.to_owned(),
             slide_id: slide_id.to_owned(),
             mpp,
             extent,
             spread: tile,
-            frames: Frames::new(Layout::Tiles, Some(tile), extent.0, extent.1),
+            frames: Frames::new(Layout::Tiles, Some(tile), extent.0, extent.1)?,
             alpha: 0.0,
             stain: abi::STAIN_UNKNOWN,
             flags: abi::SLIDE_EMBEDDINGS,
             kept: Kept::All,
             pace: None,
-        }
+        })
     }
 
     /// A whole slide as `settings` say, and what the model sees in a tile.
     ///
     /// # Errors
-    /// Where the slide is too coarse for the model.
+    /// Where the slide is too coarse for the model, or has more frames than any scanner's.
     pub(crate) fn whole_slide(
         settings: &Settings,
         scanner_id: &str,
@@ -113,8 +116,9 @@ impl Acquisition {
     ) -> Result<(Acquisition, FieldOfView), String> {
         let (width, height) = (source.width, source.height);
         let size = settings.frame_size.map(|size| (size, size)).or(source.natural_tile);
-        let frames = Frames::new(settings.layout, size, width, height);
         let field = FieldOfView::new(info.side, info.mpp, mpp, settings.stretch)?;
+        let frames = Frames::new(settings.layout, size, width, height);
+        let frames = frames.map_err(|error| format!("{}: {error}", source.name))?;
         let acquisition = Acquisition {
             scanner_id: scanner_id.to_owned(),
             slide_id: source.name.clone(),

@@ -2,6 +2,10 @@
 
 use coverslip_slides::Rect;
 
+/// Most frames of a slide: a plane of 250,000 px each way in tiles of 128 px. Each takes 32 bytes before the first is
+/// captured.
+const MOST_FRAMES: u64 = 4 << 20;
+
 /// The kinds of frames.
 #[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Layout {
@@ -60,14 +64,28 @@ pub(super) struct Frames {
 impl Frames {
     /// The frames that cover `width` x `height` pixels. `size` is a tile's or field's width and height, or a strip's
     /// height.
-    pub(super) fn new(layout: Layout, size: Option<(u32, u32)>, width: u32, height: u32) -> Frames {
+    ///
+    /// # Errors
+    /// Where they are more than any scanner's: a small file may state any size.
+    pub(super) fn new(layout: Layout, size: Option<(u32, u32)>, width: u32, height: u32) -> Result<Frames, String> {
         let (frame_width, frame_height) = size.unwrap_or((layout.default_size(), layout.default_size()));
         let frame_width = if layout == Layout::Strips { width } else { frame_width.min(width) };
         let frame_height = frame_height.min(height);
         let overlap = |side: u32| if layout == Layout::Fields { side / 10 } else { 0 };
-        let columns = starts(width, frame_width, overlap(frame_width));
-        let rows = starts(height, frame_height, overlap(frame_height));
-        let mut frames = Vec::with_capacity(columns.len() * rows.len());
+        let across = Starts::new(width, frame_width, overlap(frame_width));
+        let down = Starts::new(height, frame_height, overlap(frame_height));
+        let count = u64::from(across.count) * u64::from(down.count);
+        if count > MOST_FRAMES {
+            return Err(format!(
+                "expected a slide of at most {MOST_FRAMES} frames, found {width} x {height} px, which is {count} of \
+                 {frame_width} x {frame_height} px; take larger frames, or cut the slide into parts"
+            ));
+        }
+        let (columns, rows): (Vec<u32>, Vec<u32>) = (across.collect(), down.collect());
+        let mut frames = Vec::new();
+        let no_memory =
+            |_| format!("no memory for the {count} frames of {width} x {height} px; cut the slide into parts");
+        frames.try_reserve_exact(count as usize).map_err(no_memory)?;
         let mut bottom = 0;
         for (row, &y) in rows.iter().enumerate() {
             let frame_height = frame_height.min(height - y);
@@ -87,15 +105,25 @@ impl Frames {
             }
             frames.extend(line);
         }
-        Frames { list: frames, width: frame_width, height: frame_height }
+        Ok(Frames { list: frames, width: frame_width, height: frame_height })
     }
 }
 
-/// Where frames of `side` begin so that they cover `extent`, each with `overlap` pixels of the one before.
-fn starts(extent: u32, side: u32, overlap: u32) -> Vec<u32> {
-    let step = (side - overlap).max(1);
-    let count = (extent - overlap.min(extent)).div_ceil(step).max(1);
-    (0..count).map(|index| index * step).collect()
+/// Where frames begin so that they cover an extent, each with some pixels of the one before.
+struct Starts {
+    count: u32,
+    step: u32,
+}
+
+impl Starts {
+    fn new(extent: u32, side: u32, overlap: u32) -> Starts {
+        let step = (side - overlap).max(1);
+        Starts { count: (extent - overlap.min(extent)).div_ceil(step).max(1), step }
+    }
+
+    fn collect(&self) -> Vec<u32> {
+        (0..self.count).map(|index| index * self.step).collect()
+    }
 }
 
 #[cfg(test)]
@@ -107,7 +135,7 @@ mod tests {
         for layout in [Layout::Tiles, Layout::Fields, Layout::Strips] {
             for (width, height) in [(2220, 2967), (100, 5000), (513, 512), (1, 1)] {
                 for size in [None, Some((240, 240)), Some((1024, 1024))] {
-                    let frames = Frames::new(layout, size, width, height);
+                    let frames = Frames::new(layout, size, width, height).unwrap();
                     let mut covered = vec![false; (width * height) as usize];
                     for frame in &frames.list {
                         let rect = frame.rect;
@@ -127,10 +155,24 @@ mod tests {
 
     #[test]
     fn fields_overlap_and_turn_round() {
-        let frames = Frames::new(Layout::Fields, None, 5700, 3800);
+        let frames = Frames::new(Layout::Fields, None, 5700, 3800).unwrap();
         let xs: Vec<u32> = frames.list.iter().map(|frame| frame.rect.x).collect();
         assert_eq!(&xs[..6], [0, 1844, 3688, 3688, 1844, 0]);
         assert_eq!(frames.list[3].rect.y, 1844);
         assert_eq!(frames.list[3].group, 2);
+    }
+
+    #[test]
+    fn more_frames_than_any_scanners_are_refused_before_they_are_listed() {
+        let refused = |layout, size, width, height| Frames::new(layout, size, width, height).unwrap_err();
+        for said in [
+            refused(Layout::Tiles, None, u32::MAX, u32::MAX),
+            refused(Layout::Tiles, Some((1, 1)), u32::MAX, 1),
+            refused(Layout::Fields, Some((16, 16)), 250_000, 250_000),
+            refused(Layout::Strips, Some((1, 1)), 1, u32::MAX),
+        ] {
+            assert!(said.contains("at most 4194304 frames") && said.contains("cut the slide"), "{said}");
+        }
+        assert_eq!(Frames::new(Layout::Tiles, Some((128, 128)), 250_000, 250_000).unwrap().list.len(), 1954 * 1954);
     }
 }
