@@ -14,6 +14,8 @@ use crate::findings::features::TopTile;
 /// Width and height of a tile in the page, px: sharp on screens of two device pixels per CSS pixel.
 const SIDE: u32 = 176;
 const QUALITY: u8 = 82;
+/// Longest side of a tile, px. Models see some thousand; a file of findings may state any place, and a slide as a whole.
+const LONGEST: i64 = 8192;
 
 /// A slide's file, and which of its scenes.
 type Scene = (PathBuf, Option<u32>);
@@ -71,9 +73,18 @@ impl Gallery {
         let (width, height) = (i64::from(source.info().width), i64::from(source.info().height));
         let [x, y, w, h] = tile.place.unwrap_or([0, 0, width, height]);
         let (left, top) = (x.clamp(0, width), y.clamp(0, height));
-        let (right, bottom) = ((x + w).clamp(left, width), (y + h).clamp(top, height));
+        let (right, bottom) = (x.saturating_add(w).clamp(left, width), y.saturating_add(h).clamp(top, height));
         if right == left || bottom == top {
             return Err(format!("{}: the tile at {x}, {y} lies outside its {width} × {height} px", path.display()));
+        }
+        if right - left > LONGEST || bottom - top > LONGEST {
+            return Err(format!(
+                "{}: expected a tile of at most {LONGEST} px each way, found {} × {} px; analyse embeddings of tiles \
+                 again",
+                path.display(),
+                right - left,
+                bottom - top
+            ));
         }
         let rect = Rect { x: left as u32, y: top as u32, width: (right - left) as u32, height: (bottom - top) as u32 };
         let mut pixels = Vec::new();
