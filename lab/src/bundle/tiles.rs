@@ -75,6 +75,8 @@ fn images(path: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
 
 /// Most pixels of a picture that tiles are cut from.
 const MOST_PIXELS: u64 = 1 << 28;
+/// Pixels that a byte of a file may be: deflate makes 1032 bytes of one, and a PNG stores eight pixels in each of these.
+const PIXELS_OF_A_BYTE: u64 = 8 * 1032;
 /// Bytes of a pixel while a picture is decoded: as it is stored (16 bits and alpha at most) and as RGB.
 const PIXEL_BYTES: u64 = 8 + 3;
 
@@ -90,6 +92,15 @@ fn picture(path: &Path) -> Result<RgbImage, Box<dyn Error>> {
         return Err(
             format!("found {width} × {height} px, expected at most {MOST_PIXELS} pixels: cut it into parts").into()
         );
+    }
+    let bytes = std::fs::metadata(path)?.len();
+    let most = bytes.saturating_mul(PIXELS_OF_A_BYTE);
+    if pixels > most {
+        return Err(format!(
+            "its header states {width} × {height} px, found a file of {bytes} bytes, which has at most {most} pixels: copy \
+             it again"
+        )
+        .into());
     }
     if !there_is(pixels * PIXEL_BYTES) {
         return Err(format!("no memory for its {width} × {height} px: cut it into parts").into());

@@ -17,6 +17,12 @@ const MOST_HEADER_BYTES: usize = 64 << 10;
 /// Encodings whose decoder takes memory for a length that stands inside the page.
 const WITH_LENGTHS_INSIDE: [i64; 2] = [6, 7];
 
+/// Rows, cells of the table or values of a column that a file may have whatever its length, and how many more for each of
+/// its bytes. Runs and dictionaries make some bytes of any number of equal values. Embeddings hardly shrink, and beside them
+/// a row has a name and a place of its own: honest files stay below one value for each byte.
+const FREE_VALUES: u64 = 1 << 20;
+const VALUES_OF_A_BYTE: u64 = 16;
+
 /// The field of a footer that says how pages are encrypted.
 const ENCRYPTION: i64 = 8;
 const ENCRYPTED: &str = "the file is encrypted, which is not read; write it without encryption";
@@ -51,6 +57,18 @@ pub(super) fn check_footer(file: &mut File) -> Checked<()> {
         return Ok(());
     }
     Err(format!("no memory for the {} entries of its footer", thrift.members))
+}
+
+/// Refuses more values than an honest file of `bytes` has.
+pub(super) fn expect_values(what: &str, values: u64, bytes: u64) -> Checked<()> {
+    let most = bytes.saturating_mul(VALUES_OF_A_BYTE).saturating_add(FREE_VALUES);
+    if values <= most {
+        return Ok(());
+    }
+    Err(format!(
+        "expected at most {most} {what} in a file of {bytes} bytes, {VALUES_OF_A_BYTE} for each byte and {FREE_VALUES} \
+         besides, found {values}; write it again without compression and dictionaries, or split it"
+    ))
 }
 
 /// Passes a struct; whether it has this field.

@@ -10,6 +10,9 @@ use coverslip_bundle::budget::there_is;
 /// that double as they grow, a text's own fields, a column's if it is a name, and what the allocator adds. A cell may be
 /// one byte of the file.
 const CELL_BYTES: u64 = 128;
+/// Cells that a table may have whatever its length. Behind these, cells and their commas have two bytes on average, as in a
+/// table of digits: a table of empty cells is one byte of the file for each.
+const FREE_CELLS: u64 = 4 << 20;
 /// Bytes that are read at once.
 const BLOCK: usize = 1 << 16;
 
@@ -62,6 +65,15 @@ impl<F: Read> Read for Bounded<F> {
         let read = self.file.read(block)?;
         self.cells += block[..read].iter().filter(|byte| matches!(byte, b',' | b'\n' | b'\r')).count() as u64;
         self.size += read as u64;
+        let most = FREE_CELLS + self.size / 2;
+        if self.cells > most {
+            let text = format!(
+                "expected at most {most} cells in its first {} bytes, found {}, most of them empty; leave out empty \
+                 columns, or split the table",
+                self.size, self.cells
+            );
+            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+        }
         if there_is(self.cells.saturating_mul(CELL_BYTES).saturating_add(self.size)) {
             return Ok(read);
         }

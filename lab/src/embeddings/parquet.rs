@@ -35,6 +35,8 @@ const CELL_BYTES: u64 = 48;
 pub(super) struct ParquetFile {
     path: PathBuf,
     reader: SerializedFileReader<File>,
+    /// Length of the file.
+    bytes: u64,
     len: usize,
     /// The last decoded column of a row group: (column, group, values).
     decoded: RefCell<Option<(usize, usize, Vec<f32>)>>,
@@ -52,19 +54,27 @@ impl ParquetFile {
         claims::check_footer(&mut file).map_err(|error| EmbeddingError::at(path, &error))?;
         let again = file.try_clone().map_err(|error| EmbeddingError::at(path, &error))?;
         let reader = guarded(path, || SerializedFileReader::new(again))?;
+        let bytes = file.metadata().map_err(|error| EmbeddingError::at(path, &error))?.len();
         let mut len = 0usize;
+        let mut values = Vec::new();
         for group in reader.metadata().row_groups() {
             let rows = usize::try_from(group.num_rows()).ok().and_then(|rows| len.checked_add(rows));
             len =
                 rows.ok_or_else(|| EmbeddingError::at(path, &"a row group claims a number of rows that cannot be"))?;
-            for column in group.columns() {
+            values.resize(group.num_columns().max(values.len()), 0u64);
+            for (column, values) in group.columns().iter().zip(&mut values) {
                 claims::check_column(&mut file, column).map_err(|error| EmbeddingError::at(path, &error))?;
+                *values = values.saturating_add(column.num_values().max(0) as u64);
             }
         }
-        Ok(Self { path: path.into(), reader, len, decoded: RefCell::new(None) })
+        let most = values.into_iter().max().unwrap_or(0);
+        let expected = claims::expect_values("rows", len as u64, bytes)
+            .and_then(|()| claims::expect_values("values of a column", most, bytes));
+        expected.map_err(|error| EmbeddingError::at(path, &error))?;
+        Ok(Self { path: path.into(), reader, bytes, len, decoded: RefCell::new(None) })
     }
 
-    /// Refuses what there is no memory for: a file of a few bytes can have any number of equal values.
+    /// Refuses what there is no memory for. How many values a file may have is limited when it is opened.
     fn check_memory(&self, what: &str, values: usize, bytes: u64) -> Result<()> {
         if there_is((values as u64).saturating_mul(bytes)) {
             return Ok(());
@@ -137,7 +147,10 @@ impl ParquetFile {
         let root = self.reader.metadata().file_metadata().schema();
         let fields: Vec<Arc<Type>> = root.get_fields().iter().filter(|field| field.is_primitive()).cloned().collect();
         let names: Vec<String> = fields.iter().map(|field| field.name().to_owned()).collect();
-        self.check_memory("its table", self.len.saturating_mul(names.len()), CELL_BYTES)?;
+        let cells = self.len.saturating_mul(names.len());
+        claims::expect_values("cells of its table", cells as u64, self.bytes)
+            .map_err(|error| EmbeddingError::at(&self.path, &error))?;
+        self.check_memory("its table", cells, CELL_BYTES)?;
         let mut columns = vec![Vec::with_capacity(self.len); names.len()];
         if !names.is_empty() {
             let projection = Type::group_type_builder(root.name()).with_fields(fields).build();
