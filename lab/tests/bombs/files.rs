@@ -8,7 +8,7 @@ use coverslip_testkit::Scratch;
 use serde_json::{Value, json};
 
 use super::host::Host;
-use super::{assert_done, assert_refused, coverslip, text, tiles, zip};
+use super::{assert_done, assert_refused, coverslip, png, text, tiles, zip};
 
 /// A safetensors file with this header, and `length` bytes claimed for it.
 fn safetensors(header: &str, length: Option<u64>) -> Vec<u8> {
@@ -221,30 +221,26 @@ fn a_table_of_empty_cells_is_counted_before_it_is_kept() {
     fs::write(path.with_extension("csv"), format!("slide{commas}\na{commas}\n")).unwrap();
     let out = scratch.join("out.json");
     let arguments = ["analyze", "scanners", text(&path), "--out", text(&out), "--scanner", "slide"];
-    assert_refused("empty cells", &coverslip(&arguments));
+    let output = coverslip(&arguments);
+    assert_refused("empty cells", &output);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("most of them empty"), "{said}");
 }
 
 #[test]
 fn a_picture_is_held_against_its_budget_before_it_is_decoded() {
     let scratch = Scratch::new("bombs-picture");
-    // A PNG of 100,000 x 100,000 px without data.
-    let chunk = |kind: &[u8], data: &[u8]| {
-        let crc = crc(&[kind, data].concat());
-        [&(data.len() as u32).to_be_bytes()[..], kind, data, &crc.to_be_bytes()].concat()
-    };
-    let size = [&100_000u32.to_be_bytes()[..], &100_000u32.to_be_bytes(), &[8, 2, 0, 0, 0]].concat();
-    let png = [&b"\x89PNG\r\n\x1a\n"[..], &chunk(b"IHDR", &size), &chunk(b"IDAT", &[]), &chunk(b"IEND", &[])].concat();
     let path = scratch.join("large.png");
-    fs::write(&path, png).unwrap();
+    fs::write(&path, png::claiming(100_000, &[])).unwrap();
     let bundle = scratch.join("bundle");
     coverslip_testkit::bundle(&bundle);
     let out = scratch.join("out.safetensors");
     let arguments = ["bundle", "run", text(&bundle), "--tiles", text(&path), "--out", text(&out)];
     assert_refused("a large picture", &coverslip(&arguments));
-}
-
-/// The checksum of a PNG's chunk.
-fn crc(bytes: &[u8]) -> u32 {
-    let step = |crc: u32, _| if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 };
-    !bytes.iter().fold(!0u32, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), step))
+    // Within the most pixels that are taken, but not in these bytes.
+    fs::write(&path, png::claiming(16_000, &[])).unwrap();
+    let output = coverslip(&arguments);
+    assert_refused("a picture of 57 bytes", &output);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("which has at most 470592 pixels"), "{said}");
 }

@@ -1,5 +1,5 @@
 //! Inputs that ask for more than they are: a few bytes that claim, or make a library compute, any size. Each is run as a
-//! user or a host would meet it, in an address space of 1 GiB: a command ends with exit code 1 and one sentence, and the
+//! user or a host would meet it, in an address space of 1 GiB and 10 s of a processor's time: a command ends with exit code 1 and one sentence, and the
 //! library gives its code, prints nothing and leaves its host alive.
 #![cfg(target_os = "linux")]
 
@@ -8,6 +8,9 @@ mod graphs;
 mod host;
 mod onnx;
 mod parquet;
+mod png;
+mod slides;
+mod tiff;
 mod words;
 mod zip;
 
@@ -17,12 +20,14 @@ use std::process::{Command, Output};
 
 /// KiB of address space.
 const ROOM: u32 = 1 << 20;
-/// Seconds after which a command hangs. Right ones take less than one; the machine may be busy.
+/// Seconds of a processor. Right commands take less than one; how busy the machine is does not count.
+const WORK: u32 = 10;
+/// Seconds after which a command waits for what never comes.
 const HANGS: u32 = 300;
 
-/// Runs a program in 1 GiB of address space.
+/// Runs a program in 1 GiB of address space and 10 s of a processor's time. Beyond them it ends by a signal.
 fn limited(program: impl AsRef<OsStr>, arguments: &[&OsStr]) -> Output {
-    let script = format!("ulimit -v {ROOM}; exec timeout {HANGS} \"$@\"");
+    let script = format!("ulimit -v {ROOM}; ulimit -t {WORK}; exec timeout {HANGS} \"$@\"");
     let mut command = Command::new("sh");
     command.args(["-c", &script, "sh"]).arg(program).args(arguments);
     // The pool of threads takes address space for each processor.

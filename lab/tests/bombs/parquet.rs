@@ -148,3 +148,30 @@ fn claims_of_a_parquet_file_are_not_believed() {
         assert!(!said.contains("panicked at"), "byte {at}: {said}");
     }
 }
+
+/// Runs and dictionaries make a few bytes of any number of equal rows, and every header says the same.
+#[test]
+fn rows_that_are_all_equal_are_counted_against_the_bytes_of_the_file() {
+    const MANY: usize = 3 << 20;
+    let scratch = Scratch::new("bombs-equal");
+    let path = scratch.join("e.parquet");
+    let properties = WriterProperties::builder().set_data_page_row_count_limit(MANY).set_write_batch_size(MANY).build();
+    let schema = Arc::new(parse_message_type(SCHEMA).unwrap());
+    let mut writer = SerializedFileWriter::new(fs::File::create(&path).unwrap(), schema, Arc::new(properties)).unwrap();
+    let mut group = writer.next_row_group().unwrap();
+    let mut column = group.next_column().unwrap().unwrap();
+    column.typed::<ByteArrayType>().write_batch(&vec![ByteArray::from("a"); MANY], None, None).unwrap();
+    column.close().unwrap();
+    let mut column = group.next_column().unwrap().unwrap();
+    column.typed::<FloatType>().write_batch(&vec![0.5; MANY], Some(&vec![1; MANY]), Some(&vec![0; MANY])).unwrap();
+    column.close().unwrap();
+    group.close().unwrap();
+    writer.close().unwrap();
+    let bytes = fs::metadata(&path).unwrap().len();
+    assert!(bytes < 2000, "{bytes} bytes");
+    let out = scratch.join("sae");
+    let output = coverslip(&["sae", "train", "--embeddings", text(&path), "--out", text(&out)]);
+    assert_refused("equal rows", &output);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("rows in a file of") && said.contains("found 3145728"), "{said}");
+}
