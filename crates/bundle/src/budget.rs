@@ -12,8 +12,20 @@ pub(crate) const MAX_GRAPH_PARTS: usize = 1 << 18;
 /// Longest chain of nodes of which each reads the one before. rten plans a graph by a recursion along it, on threads with
 /// a stack of 2 MiB. A ViT of 64 blocks with its norms taken apart has 3,000.
 pub const MAX_GRAPH_DEPTH: usize = 4096;
-/// Most numbers of an attribute.
-pub(crate) const MAX_ATTRIBUTE_NUMBERS: usize = 1 << 20;
+/// Most fields of a graph's nodes, attributes, inputs and outputs beside its parts: a number of an attribute's list is one,
+/// as are a node's name and what its exporter noted. A file has 2 bytes for one, and all are read a few times.
+pub(crate) const MAX_GRAPH_FIELDS: usize = 1 << 20;
+/// Most steps of the inference of a graph's sizes for one batch: names, axes and numbers that a rule reads or makes, and
+/// bytes of attributes. An export of a ViT with its norms taken apart takes some 100 for each of its nodes. At the limit the
+/// inference takes a tenth of a second.
+pub(crate) const MAX_INFERENCE_STEPS: u64 = 1 << 25;
+/// Most numbers that the inference keeps because a size is computed from them. Exports compute sizes from a few for each
+/// `Reshape`.
+pub(crate) const MAX_INFERENCE_NUMBERS: u64 = 1 << 20;
+
+/// Most factors of the interpolations that an import writes as matrices, all of a graph together: eight from 1024 to 1024
+/// px. Their sizes are those of two axes, each of which costs nothing by itself.
+pub const MAX_INTERPOLATION: usize = 1 << 24;
 
 /// What a graph may demand for one batch.
 ///

@@ -3,8 +3,10 @@
 
 use std::borrow::Cow;
 
-use super::protobuf::{Fields, Value, Varints};
-use crate::budget::{MAX_ATTRIBUTE_NUMBERS, MAX_GRAPH_PARTS};
+use super::attribute::{AttributeValue, count_fields, read_attribute};
+use super::count::{Count, Counts, at_most, each};
+use super::protobuf::{Fields, Value, Varints, text};
+use crate::budget::MAX_GRAPH_PARTS;
 use crate::error::{BundleError, fail};
 
 /// Largest constant, bytes: more than a whole model may have.
@@ -26,19 +28,6 @@ pub struct Node {
     pub outputs: Vec<String>,
     /// Encoded `AttributeProto`s, copied unchanged.
     pub attributes: Vec<Vec<u8>>,
-}
-
-/// An attribute's value, of the kinds that are read here.
-#[derive(Clone, Debug, PartialEq)]
-pub enum AttributeValue<'a> {
-    Float(f32),
-    Int(i64),
-    Ints(Vec<i64>),
-    Floats(Vec<f32>),
-    Text(&'a str),
-    Tensor(&'a [u8]),
-    /// Graphs, sparse tensors, and lists of either.
-    Other,
 }
 
 /// A constant of the graph.
@@ -95,7 +84,9 @@ impl<'a> Model<'a> {
     pub fn read(bytes: &'a [u8]) -> Result<Self, BundleError> {
         let mut model = Model::default();
         let mut graph = None;
+        let mut fields = Count::of("the file's fields", MAX_GRAPH_PARTS);
         for field in Fields(bytes) {
+            fields.add(1)?;
             match field? {
                 (2, Value::Bytes(producer)) => model.producer = text(producer)?.to_owned(),
                 (7, Value::Bytes(bytes)) => graph = Some(bytes),
@@ -117,26 +108,20 @@ impl<'a> Model<'a> {
     }
 
     fn read_graph(&mut self, graph: &'a [u8]) -> Result<(), BundleError> {
-        let mut parts = 0usize;
+        let mut counts = Counts::of_a_graph();
         for field in Fields(graph) {
-            let field = field?;
-            parts += 1;
-            match field {
-                (1, Value::Bytes(node)) => {
-                    let node = read_node(node, MAX_GRAPH_PARTS.saturating_sub(parts))?;
-                    parts += node.inputs.len() + node.outputs.len() + node.attributes.len();
-                    self.nodes.push(node);
-                }
+            counts.parts.add(1)?;
+            match field? {
+                (1, Value::Bytes(node)) => self.nodes.push(read_node(node, &mut counts)?),
                 (5, Value::Bytes(tensor)) => self.constants.push(Constant::read(tensor)?),
-                (11, Value::Bytes(value)) => self.inputs.push(read_value_info(value)?),
-                (12, Value::Bytes(value)) => self.outputs.push(read_value_info(value)?),
+                (11, Value::Bytes(value)) => self.inputs.push(read_value_info(value, &mut counts.fields)?),
+                (12, Value::Bytes(value)) => self.outputs.push(read_value_info(value, &mut counts.fields)?),
                 (15, _) => fail!(
                     Unsupported,
                     "the graph has sparse constants: not supported in this version; export them as dense tensors"
                 ),
                 _ => {}
             }
-            at_most("the graph's parts", parts, MAX_GRAPH_PARTS)?;
         }
         Ok(())
     }
@@ -191,7 +176,9 @@ impl<'a> Constant<'a> {
         let mut typed = Vec::new();
         let mut external = Vec::new();
         let mut elsewhere = false;
+        let mut pieces = Count::of("a constant's pieces", MOST_PIECES);
         for field in Fields(bytes) {
+            pieces.add(1)?;
             match field? {
                 (1, Value::Number(dim)) => constant.dims.push(size(dim)?),
                 (1, Value::Bytes(packed)) => {
@@ -209,7 +196,6 @@ impl<'a> Constant<'a> {
                 _ => {}
             }
             at_most("a constant's axes", constant.dims.len(), MOST_AXES)?;
-            at_most("a constant's pieces", typed.len() + external.len(), MOST_PIECES)?;
         }
         if elsewhere {
             constant.data = external_data(&external, &constant.name)?;
@@ -313,20 +299,26 @@ fn external_data<'a>(entries: &[(String, String)], name: &str) -> Result<Constan
     })
 }
 
-/// Reads a node of at most `most` parts.
-fn read_node(bytes: &[u8], most: usize) -> Result<Node, BundleError> {
+fn read_node(bytes: &[u8], counts: &mut Counts) -> Result<Node, BundleError> {
     let mut node = Node::default();
     for field in Fields(bytes) {
-        match field? {
+        let field = field?;
+        match field {
+            (1 | 2 | 5, Value::Bytes(_)) => counts.parts.add(1)?,
+            _ => counts.fields.add(1)?,
+        }
+        match field {
             (1, Value::Bytes(input)) => node.inputs.push(text(input)?.to_owned()),
             (2, Value::Bytes(output)) => node.outputs.push(text(output)?.to_owned()),
             (3, Value::Bytes(name)) => node.name = text(name)?.to_owned(),
             (4, Value::Bytes(op)) => node.op = text(op)?.to_owned(),
-            (5, Value::Bytes(attribute)) => node.attributes.push(attribute.to_vec()),
+            (5, Value::Bytes(attribute)) => {
+                count_fields(attribute, &mut counts.fields)?;
+                node.attributes.push(attribute.to_vec());
+            }
             (7, Value::Bytes(domain)) => node.domain = text(domain)?.to_owned(),
             _ => {}
         }
-        at_most("the graph's parts", node.inputs.len() + node.outputs.len() + node.attributes.len(), most)?;
     }
     if node.domain == "ai.onnx" {
         node.domain.clear();
@@ -334,112 +326,50 @@ fn read_node(bytes: &[u8], most: usize) -> Result<Node, BundleError> {
     Ok(node)
 }
 
-fn read_attribute(bytes: &[u8]) -> Result<(&str, AttributeValue<'_>), BundleError> {
-    let (mut name, mut value) = ("", AttributeValue::Other);
-    let (mut ints, mut floats, mut kind) = (Vec::new(), Vec::new(), 0);
-    // A bit for each field that holds more than its type's default, and whether one that holds one value came twice.
-    let (mut held, mut twice) = (0u64, false);
-    for field in Fields(bytes) {
-        let field = field?;
-        if let (number @ 2..=11, content) = field
-            && !content.is_default()
-        {
-            twice |= number <= 6 && held & 1 << number != 0;
-            held |= 1 << number;
-        }
-        match field {
-            (1, Value::Bytes(found)) => name = text(found)?,
-            // Some writers state every field.
-            (2..=5, content) if content.is_default() && held != 0 => {}
-            (2, Value::Fixed(bits)) => value = AttributeValue::Float(float(bits)),
-            (3, Value::Number(int)) => value = AttributeValue::Int(int as i64),
-            (4, Value::Bytes(bytes)) => value = AttributeValue::Text(text(bytes)?),
-            (5, Value::Bytes(tensor)) => value = AttributeValue::Tensor(tensor),
-            (7, Value::Fixed(bits)) => floats.push(float(bits)),
-            (7, Value::Bytes(packed)) => {
-                floats.extend(packed.chunks_exact(4).take(MAX_ATTRIBUTE_NUMBERS + 1).map(float));
-            }
-            (8, Value::Number(int)) => ints.push(int as i64),
-            (8, Value::Bytes(packed)) => {
-                for int in Varints(packed).take(MAX_ATTRIBUTE_NUMBERS + 1) {
-                    ints.push(int? as i64);
-                }
-            }
-            (20, Value::Number(found)) => kind = found,
-            _ => {}
-        }
-        at_most("an attribute's numbers", ints.len().max(floats.len()), MAX_ATTRIBUTE_NUMBERS)?;
-    }
-    // Of values of several kinds another reader takes another one.
-    let other = if (1..=10).contains(&kind) { held & !(1 << (kind + 1)) != 0 } else { held.count_ones() > 1 };
-    if twice || other {
-        let name = name.escape_default();
-        fail!(Invalid, "the attribute `{name}` has values of several kinds: the ONNX file is damaged");
-    }
-    // The file omits empty lists and zeros, so the stated type decides.
-    Ok((
-        name,
-        match kind {
-            1 if value == AttributeValue::Other => AttributeValue::Float(0.0),
-            2 if value == AttributeValue::Other => AttributeValue::Int(0),
-            6 => AttributeValue::Floats(floats),
-            7 => AttributeValue::Ints(ints),
-            0 if !floats.is_empty() => AttributeValue::Floats(floats),
-            0 if !ints.is_empty() => AttributeValue::Ints(ints),
-            _ => value,
-        },
-    ))
-}
-
-fn read_value_info(bytes: &[u8]) -> Result<ValueInfo, BundleError> {
+/// Reads an input or output. Its fields are looked at one by one, so that a file of empty ones takes no memory.
+fn read_value_info(bytes: &[u8], fields: &mut Count) -> Result<ValueInfo, BundleError> {
     let mut info = ValueInfo { name: String::new(), data_type: 0, dims: Vec::new() };
-    for field in Fields(bytes) {
-        match field? {
+    each(bytes, fields, |field, fields| {
+        match field {
             (1, Value::Bytes(name)) => info.name = text(name)?.to_owned(),
-            (2, Value::Bytes(kind)) => {
-                for tensor in within(kind, 1)? {
-                    for field in Fields(tensor) {
-                        if let (1, Value::Number(data_type)) = field? {
-                            info.data_type = data_type;
-                        }
-                    }
-                    for dim in
-                        within(tensor, 2)?.into_iter().map(|shape| within(shape, 1)).collect::<Result<Vec<_>, _>>()?
-                    {
-                        for dim in dim {
-                            info.dims.push(fixed_size(dim)?);
-                            at_most("an input's axes", info.dims.len(), MOST_AXES)?;
-                        }
-                    }
-                }
-            }
+            (2, Value::Bytes(kind)) => each(kind, fields, |field, fields| match field {
+                (1, Value::Bytes(tensor)) => read_tensor_type(tensor, &mut info, fields),
+                _ => Ok(()),
+            })?,
             _ => {}
         }
-    }
+        Ok(())
+    })?;
     Ok(info)
 }
 
-fn fixed_size(dim: &[u8]) -> Result<Option<usize>, BundleError> {
-    for field in Fields(dim) {
-        if let (1, Value::Number(value)) = field? {
-            // Some exporters write 0 or −1 for "any".
-            return Ok(Some(value as i64).filter(|value| *value > 0).map(|value| value as usize));
+/// Reads the type and the sizes of a tensor.
+fn read_tensor_type(bytes: &[u8], info: &mut ValueInfo, fields: &mut Count) -> Result<(), BundleError> {
+    each(bytes, fields, |field, fields| {
+        match field {
+            (1, Value::Number(data_type)) => info.data_type = data_type,
+            (2, Value::Bytes(shape)) => each(shape, fields, |field, fields| {
+                if let (1, Value::Bytes(dim)) = field {
+                    info.dims.push(fixed_size(dim, fields)?);
+                }
+                at_most("an input's axes", info.dims.len(), MOST_AXES)
+            })?,
+            _ => {}
         }
-    }
-    Ok(None)
+        Ok(())
+    })
 }
 
-/// All length-delimited fields with this number.
-fn within(bytes: &[u8], number: u64) -> Result<Vec<&[u8]>, BundleError> {
-    let mut found = Vec::new();
-    for field in Fields(bytes) {
-        if let (n, Value::Bytes(value)) = field?
-            && n == number
-        {
-            found.push(value);
+fn fixed_size(dim: &[u8], fields: &mut Count) -> Result<Option<usize>, BundleError> {
+    let mut size = None;
+    each(dim, fields, |field, _| {
+        if let (1, Value::Number(value)) = field {
+            // Some exporters write 0 or −1 for "any".
+            size = Some(value as i64).filter(|value| *value > 0).map(|value| value as usize);
         }
-    }
-    Ok(found)
+        Ok(())
+    })?;
+    Ok(size)
 }
 
 fn opset(bytes: &[u8]) -> Result<(String, u64), BundleError> {
@@ -466,28 +396,10 @@ fn read_entry(bytes: &[u8]) -> Result<(String, String), BundleError> {
     Ok((key, value))
 }
 
-fn at_most(what: &str, found: usize, most: usize) -> Result<(), BundleError> {
-    if found > most {
-        fail!(TooLarge, "{what} are more than {most}: expected the graph of a model");
-    }
-    Ok(())
-}
-
-fn float(bits: &[u8]) -> f32 {
-    bits.try_into().map(f32::from_le_bytes).unwrap_or(f32::NAN)
-}
-
 fn size(dim: u64) -> Result<usize, BundleError> {
     match usize::try_from(dim as i64) {
         Ok(size) => Ok(size),
         Err(_) => fail!(Invalid, "a constant has a dimension of {}", dim as i64),
-    }
-}
-
-fn text(bytes: &[u8]) -> Result<&str, BundleError> {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => Ok(text),
-        Err(_) => fail!(Invalid, "a name is not UTF-8; the ONNX file is damaged"),
     }
 }
 
@@ -515,18 +427,42 @@ mod tests {
         assert_eq!((&sizes.dims[..], sizes.data_type), (&[4][..], 7));
     }
 
-    #[test]
-    fn an_attribute_of_two_kinds_is_refused() {
-        use crate::onnx::{int_attribute, ints_attribute};
-        let (one, list) = (int_attribute("axis", 1), ints_attribute("axis", &[5]));
-        assert_eq!(read_attribute(&one).unwrap().1, AttributeValue::Int(1));
-        assert_eq!(read_attribute(&list).unwrap().1, AttributeValue::Ints(vec![5]));
-        for both in [[&one[..], &list].concat(), [&list[..], &one].concat(), [&one[..], &one].concat()] {
-            assert_eq!(read_attribute(&both).unwrap_err().kind(), crate::error::BundleErrorKind::Invalid);
+    /// A field of a message.
+    fn field(number: u8, content: &[u8]) -> Vec<u8> {
+        let mut out = vec![number << 3 | 2];
+        let mut length = content.len();
+        while length >= 0x80 {
+            out.push(length as u8 | 0x80);
+            length >>= 7;
         }
-        // A default beside it says nothing.
-        let beside = [&one[..], &[0x15, 0, 0, 0, 0]].concat();
-        assert_eq!(read_attribute(&beside).unwrap().1, AttributeValue::Int(1));
+        [out, vec![length as u8], content.to_vec()].concat()
+    }
+
+    #[test]
+    fn fields_that_hold_nothing_are_counted() {
+        let empty = |number: u8| [number << 3 | 2, 0].repeat(1 << 21);
+        let input = |tensor: &[u8]| field(11, &field(2, &field(1, tensor)));
+        for (what, graph) in [
+            ("shapes", input(&empty(2))),
+            ("axes", input(&field(2, &empty(3)))),
+            ("an axis", input(&field(2, &field(1, &empty(2))))),
+            ("types", field(11, &empty(2))),
+            ("names", field(1, &empty(3))),
+            ("notes", field(1, &empty(9))),
+            ("numbers", field(1, &field(5, &[8u8 << 3, 1].repeat(1 << 21)))),
+            ("packed numbers", field(1, &field(5, &field(8, &vec![1; 1 << 21])))),
+            ("packed floats", field(1, &field(5, &field(7, &vec![1; 1 << 23])))),
+            ("lists of no number", field(1, &field(5, &empty(8)))),
+            ("pieces of a constant", field(5, &empty(12))),
+        ] {
+            let error = Model::read(&field(7, &graph)).expect_err(what);
+            assert_eq!(error.kind(), crate::error::BundleErrorKind::TooLarge, "{what}: {error}");
+        }
+        // One attribute does not use up what the others need.
+        let one = field(1, &field(5, &[8u8 << 3, 1].repeat(1 << 18)));
+        assert!(Model::read(&field(7, &one.repeat(3))).is_ok());
+        assert!(Model::read(&field(7, &one.repeat(5))).is_err());
+        assert!(Model::read(&[field(7, &one), field(14, &[]).repeat(1 << 20)].concat()).is_err(), "a file's fields");
     }
 
     #[test]

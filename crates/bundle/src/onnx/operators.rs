@@ -1,9 +1,10 @@
 //! The operators that an imported graph may have: those that the embedded engine computes as ONNX specifies. A refusal
 //! names all unsupported operators of a graph, not just the first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
-use super::model::{AttributeValue, Constant, ConstantData, Node};
+use super::attribute::AttributeValue;
+use super::model::{Constant, ConstantData, Node};
 use super::writer::DataType;
 use crate::error::{BundleError, fail};
 
@@ -132,9 +133,10 @@ pub fn check<'a>(
     constant: impl Fn(&str) -> Option<&'a Constant<'a>>,
 ) -> Result<(), BundleError> {
     let mut refused: BTreeMap<String, (usize, &str)> = BTreeMap::new();
+    let mut wide = Wide::default();
     for node in nodes {
         let what = match unsupported(node, products)? {
-            None => unsupported_constants(node, &constant),
+            None => unsupported_constants(node, &constant, &mut wide),
             found => found,
         };
         if let Some(what) = what {
@@ -192,26 +194,39 @@ fn unsupported(node: &Node, products: DataType) -> Result<Option<String>, Bundle
 }
 
 /// Unsupported constants: those for which the engine deviates from ONNX.
-fn unsupported_constants<'a>(node: &Node, constant: &impl Fn(&str) -> Option<&'a Constant<'a>>) -> Option<String> {
+fn unsupported_constants<'a>(
+    node: &'a Node,
+    constant: &impl Fn(&str) -> Option<&'a Constant<'a>>,
+    wide: &mut Wide<'a>,
+) -> Option<String> {
     let input = |i: usize| node.inputs.get(i).and_then(|name| constant(name));
     if node.op == "MatMul" && (0..2).any(|i| input(i).is_some_and(|c| c.dims.len() == 1)) {
         return Some("MatMul of a vector".to_owned());
     }
     // The engine's integers have 32 bits. A slice may exceed that: it clamps a bound beyond the axis.
-    let wide = |c: &Constant| integers(c).is_some_and(|all| all.iter().any(|v| i32::try_from(*v).is_err()));
-    if node.op != "Slice" && (0..node.inputs.len()).any(|i| input(i).is_some_and(wide)) {
+    if node.op != "Slice" && node.inputs.iter().any(|name| wide.has(name, constant)) {
         return Some(format!("{} with an integer beyond 32 bits", node.op));
     }
     None
 }
 
-/// A small int64 constant's numbers.
-fn integers(constant: &Constant) -> Option<Vec<i64>> {
+/// Which constants hold an integer beyond 32 bits. Each is looked through once, however many nodes read it.
+#[derive(Default)]
+struct Wide<'a>(HashMap<&'a str, bool>);
+
+impl<'a> Wide<'a> {
+    fn has(&mut self, name: &'a str, constant: &impl Fn(&str) -> Option<&'a Constant<'a>>) -> bool {
+        *self.0.entry(name).or_insert_with(|| constant(name).is_some_and(is_wide))
+    }
+}
+
+/// Whether a small int64 constant has a number beyond 32 bits.
+fn is_wide(constant: &Constant) -> bool {
     match &constant.data {
         ConstantData::Here(data) if constant.data_type == INT64 && data.len() <= 1 << 20 => {
-            Some(data.as_chunks::<8>().0.iter().map(|b| i64::from_le_bytes(*b)).collect())
+            data.as_chunks::<8>().0.iter().any(|b| i32::try_from(i64::from_le_bytes(*b)).is_err())
         }
-        _ => None,
+        _ => false,
     }
 }
 
@@ -233,4 +248,31 @@ fn resize(node: &Node) -> Result<Option<String>, BundleError> {
         _ => plain && coordinates == "half_pixel",
     };
     Ok((!known).then(|| format!("Resize {mode} {coordinates}{}", if antialias { " with antialias" } else { "" })))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn a_constant_is_looked_through_once() {
+        let numbers = |last: i64| {
+            let data: Vec<u8> = [1, last].iter().flat_map(|n| n.to_le_bytes()).collect();
+            Constant { name: "c".into(), dims: vec![2], data_type: INT64, data: ConstantData::Here(data.into()) }
+        };
+        let node = Node { op: "Concat".into(), inputs: vec!["c".into(); 1000], ..Node::default() };
+        let nodes = vec![node; 100];
+        let (narrow, wide) = (numbers(1 << 30), numbers(1 << 31));
+        let found = Cell::new(0);
+        let known = |constant| {
+            found.set(found.get() + 1);
+            Some(constant)
+        };
+        assert!(check(&nodes, DataType::Float, |_| known(&narrow)).is_ok());
+        assert_eq!(found.get(), 1);
+        let error = check(&nodes, DataType::Float, |_| known(&wide)).unwrap_err();
+        assert!(error.to_string().contains("Concat with an integer beyond 32 bits (100 ×"), "{error}");
+    }
 }

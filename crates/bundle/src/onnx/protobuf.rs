@@ -98,3 +98,11 @@ fn varint(bytes: &mut &[u8]) -> Result<u64, BundleError> {
     }
     fail!(Invalid, "found a number of more than 64 bits: expected an ONNX file");
 }
+
+/// A field's text.
+pub(super) fn text(bytes: &[u8]) -> Result<&str, BundleError> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Ok(text),
+        Err(_) => fail!(Invalid, "a name is not UTF-8; the ONNX file is damaged"),
+    }
+}

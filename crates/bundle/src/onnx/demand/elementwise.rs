@@ -2,19 +2,19 @@
 //! engine's own types, because exporters compute sizes with them.
 
 use super::call::{Call, Made, Rule};
-use super::value::{Numbers, Value, product};
+use super::value::{MOST_NUMBERS, Numbers, Value, product};
 use crate::error::BundleError;
 
 /// One output of the shape of input 0; further outputs (a norm's mean) are smaller.
 pub(super) fn same(call: &Call) -> Rule {
     let input = call.input(0)?;
-    let numbers = match &input.numbers {
+    let numbers = match call.followed(0)? {
         Some(numbers) => folded(call, numbers)?,
         None => None,
     };
     let first = match input.shape() {
         Some(dims) => Value::with(dims, numbers),
-        None => input.clone(),
+        None => input.without_numbers(),
     };
     let mut outputs = vec![first];
     outputs.resize(call.node.outputs.len().max(1), Value::at_most(input.elements()));
@@ -28,9 +28,9 @@ fn folded(call: &Call, numbers: &Numbers) -> Result<Option<Numbers>, BundleError
     Ok(match (op, numbers) {
         ("Identity", _) => Some(numbers.clone()),
         ("Cast", _) => cast(numbers, call.int("to", 0)?),
-        ("Neg", Ints(all)) => Some(Ints(all.iter().map(|n| -n).collect())),
-        ("Abs", Ints(all)) => Some(Ints(all.iter().map(|n| n.abs()).collect())),
-        ("Not", Ints(all)) => Some(Ints(all.iter().map(|n| i64::from(*n == 0)).collect())),
+        ("Neg", Ints(all)) => Some(Numbers::ints(all.iter().map(|n| -n).collect())),
+        ("Abs", Ints(all)) => Some(Numbers::ints(all.iter().map(|n| n.abs()).collect())),
+        ("Not", Ints(all)) => Some(Numbers::ints(all.iter().map(|n| i64::from(*n == 0)).collect())),
         (_, Floats(all)) => {
             let each: fn(f32) -> f32 = match op {
                 "Neg" => |x| -x,
@@ -41,7 +41,7 @@ fn folded(call: &Call, numbers: &Numbers) -> Result<Option<Numbers>, BundleError
                 "Sqrt" => f32::sqrt,
                 _ => return Ok(None),
             };
-            Some(Floats(all.iter().map(|x| each(*x)).collect()))
+            Some(Numbers::floats(all.iter().map(|x| each(*x)).collect()))
         }
         _ => None,
     })
@@ -50,16 +50,16 @@ fn folded(call: &Call, numbers: &Numbers) -> Result<Option<Numbers>, BundleError
 fn cast(numbers: &Numbers, to: i64) -> Option<Numbers> {
     match (numbers, to) {
         (Numbers::Ints(all), 6 | 7) => Some(Numbers::Ints(all.clone())),
-        (Numbers::Ints(all), 1) => Some(Numbers::Floats(all.iter().map(|n| *n as f32).collect())),
+        (Numbers::Ints(all), 1) => Some(Numbers::floats(all.iter().map(|n| *n as f32).collect())),
         (Numbers::Floats(all), 1) => Some(Numbers::Floats(all.clone())),
-        (Numbers::Floats(all), 6 | 7) => Some(Numbers::Ints(all.iter().map(|x| i64::from(*x as i32)).collect())),
+        (Numbers::Floats(all), 6 | 7) => Some(Numbers::ints(all.iter().map(|x| i64::from(*x as i32)).collect())),
         _ => None,
     }
 }
 
 /// One output of the inputs' common shape.
 pub(super) fn broadcast(call: &Call) -> Rule {
-    let inputs: Vec<&Value> = call.inputs.iter().flatten().copied().collect();
+    let inputs = call.all();
     if inputs.is_empty() {
         return Err(call.invalid(format_args!("it has no input")));
     }
@@ -72,7 +72,7 @@ pub(super) fn broadcast(call: &Call) -> Rule {
         };
         common = call.common(&common, dims)?;
     }
-    let numbers = if product(&common) <= 4096 { combined(call, &inputs, &common) } else { None };
+    let numbers = combined(call, &common)?;
     Ok(Made { work: product(&common).saturating_mul(inputs.len() as u64), ..Made::from(Value::with(&common, numbers)) })
 }
 
@@ -92,7 +92,7 @@ impl Call<'_> {
 }
 
 /// For each element of `to`, the index of the element of `from` that is broadcast there.
-pub(super) fn places(from: &[usize], to: &[usize]) -> Vec<usize> {
+fn places(from: &[usize], to: &[usize]) -> Vec<usize> {
     let count = product(to) as usize;
     let index = |element: usize| {
         let (mut rest, mut at, mut stride) = (element, 0, 1);
@@ -109,18 +109,36 @@ pub(super) fn places(from: &[usize], to: &[usize]) -> Vec<usize> {
     (0..count).map(index).collect()
 }
 
-fn combined(call: &Call, inputs: &[&Value], common: &[usize]) -> Option<Numbers> {
-    let spread = |value: &&Value| value.numbers.as_ref()?.picked(&places(value.shape()?, common));
-    let all = inputs.iter().map(spread).collect::<Option<Vec<Numbers>>>()?;
-    match (&all[..], call.node.op.as_str()) {
+/// The numbers of an operator of two inputs, or of `Where`, where they are followed.
+fn combined(call: &Call, common: &[usize]) -> Result<Option<Numbers>, BundleError> {
+    if !(2..=3).contains(&call.count()) {
+        return Ok(None);
+    }
+    let mut all = Vec::with_capacity(call.count());
+    for i in 0..call.count() {
+        match spread(call, i, common)? {
+            Some(numbers) => all.push(numbers),
+            None => return Ok(None),
+        }
+    }
+    Ok(match (&all[..], call.node.op.as_str()) {
         ([Numbers::Ints(which), yes, no], "Where") => chosen(which, yes, no),
         ([Numbers::Ints(a), Numbers::Ints(b)], op) => {
             let each = |(a, b): (&i64, &i64)| integer(op, *a, *b);
-            a.iter().zip(b).map(each).collect::<Option<_>>().map(Numbers::Ints)
+            a.iter().zip(b.iter()).map(each).collect::<Option<_>>().map(Numbers::ints)
         }
         ([Numbers::Floats(a), Numbers::Floats(b)], op) => real(op, a, b),
         _ => None,
-    }
+    })
+}
+
+/// The numbers of input `i`, broadcast to a small shape.
+pub(super) fn spread(call: &Call, i: usize, to: &[usize]) -> Result<Option<Numbers>, BundleError> {
+    let count = product(to);
+    let known = if count <= MOST_NUMBERS as u64 { call.followed(i)? } else { None };
+    let Some(from) = known.and(call.optional(i).and_then(Value::shape)) else { return Ok(None) };
+    call.spend(count.saturating_mul(to.len() as u64))?;
+    call.picked(i, places(from, to).into_iter())
 }
 
 fn chosen(which: &[i64], yes: &Numbers, no: &Numbers) -> Option<Numbers> {
@@ -128,8 +146,8 @@ fn chosen(which: &[i64], yes: &Numbers, no: &Numbers) -> Option<Numbers> {
         which.iter().zip(yes.iter().zip(no)).map(|(which, (yes, no))| if *which != 0 { *yes } else { *no }).collect()
     }
     match (yes, no) {
-        (Numbers::Ints(yes), Numbers::Ints(no)) => Some(Numbers::Ints(merged(which, yes, no))),
-        (Numbers::Floats(yes), Numbers::Floats(no)) => Some(Numbers::Floats(merged(which, yes, no))),
+        (Numbers::Ints(yes), Numbers::Ints(no)) => Some(Numbers::ints(merged(which, yes, no))),
+        (Numbers::Floats(yes), Numbers::Floats(no)) => Some(Numbers::floats(merged(which, yes, no))),
         _ => None,
     }
 }
@@ -168,10 +186,10 @@ fn real(op: &str, a: &[f32], b: &[f32]) -> Option<Numbers> {
         "Max" => |a: f32, b: f32| if a.is_nan() || a >= b { a } else { b },
         _ => {
             let each = |(a, b): (&f32, &f32)| comparison(op, *a, *b);
-            return a.iter().zip(b).map(each).collect::<Option<_>>().map(Numbers::Ints);
+            return a.iter().zip(b).map(each).collect::<Option<_>>().map(Numbers::ints);
         }
     };
-    Some(Numbers::Floats(a.iter().zip(b).map(|(a, b)| each(*a, *b)).collect()))
+    Some(Numbers::floats(a.iter().zip(b).map(|(a, b)| each(*a, *b)).collect()))
 }
 
 fn comparison<T: PartialOrd>(op: &str, a: T, b: T) -> Option<i64> {

@@ -1,16 +1,18 @@
 //! Operators that move elements: other shapes, parts, and parts put together.
 
 use super::call::{Call, Made, Rule};
-use super::value::{Value, product};
+use super::value::{MOST_NUMBERS, Numbers, Value, product};
+use crate::error::BundleError;
 
 pub(super) fn reshape(call: &Call) -> Rule {
     let input = call.input(0)?;
     let elements = input.elements();
-    let (Some(dims), Some(target)) = (input.shape(), call.ints(1)) else {
+    let (Some(dims), Some(target)) = (input.shape(), call.ints(1)?) else {
         // However it is cut, there are no more elements than before.
         call.input(1)?;
         return Ok(Made::from(Value::at_most(elements)));
     };
+    call.few(target.len(), "sizes")?;
     let keeps = call.int("allowzero", 0)? == 0;
     let mut shape = Vec::with_capacity(target.len());
     for (axis, size) in target.iter().enumerate() {
@@ -27,60 +29,64 @@ pub(super) fn reshape(call: &Call) -> Rule {
     if product(&shape) != elements {
         return Err(call.invalid(format_args!("{dims:?} does not fill {target:?}")));
     }
-    Ok(Made::from(Value::with(&shape, input.numbers.clone())))
+    Ok(Made::from(Value::with(&shape, call.followed(0)?.cloned())))
 }
 
 pub(super) fn flatten(call: &Call) -> Rule {
     let input = call.input(0)?;
-    let Some(dims) = input.shape() else { return Ok(Made::from(input.clone())) };
+    let Some(dims) = input.shape() else { return Ok(Made::from(input.without_numbers())) };
     let axis = call.int("axis", 1)?;
     let axis = if axis == dims.len() as i64 { dims.len() } else { call.axis(axis, dims.len())? };
     let size = |dims: &[usize]| product(dims) as usize;
-    Ok(Made::from(Value::with(&[size(&dims[..axis]), size(&dims[axis..])], input.numbers.clone())))
+    Ok(Made::from(Value::with(&[size(&dims[..axis]), size(&dims[axis..])], call.followed(0)?.cloned())))
 }
 
 pub(super) fn squeeze(call: &Call) -> Rule {
     let input = call.input(0)?;
-    let Some(dims) = input.shape() else { return Ok(Made::from(input.clone())) };
+    let Some(dims) = input.shape() else { return Ok(Made::from(input.without_numbers())) };
     let Some(axes) = call.axes(1, dims.len())? else { return Ok(Made::from(Value::at_most(input.elements()))) };
     let gone = |axis: usize| axes.as_ref().map_or(dims[axis] == 1, |axes| axes.contains(&axis));
     if let Some(axis) = (0..dims.len()).find(|axis| gone(*axis) && dims[*axis] != 1) {
         return Err(call.invalid(format_args!("axis {axis} of {dims:?} is not 1")));
     }
     let kept: Vec<usize> = (0..dims.len()).filter(|axis| !gone(*axis)).map(|axis| dims[axis]).collect();
-    Ok(Made::from(Value::with(&kept, input.numbers.clone())))
+    Ok(Made::from(Value::with(&kept, call.followed(0)?.cloned())))
 }
 
 pub(super) fn unsqueeze(call: &Call) -> Rule {
     let input = call.input(0)?;
-    let Some(dims) = input.shape() else { return Ok(Made::from(input.clone())) };
-    let count = call.ints(1).map(<[i64]>::len).or(call.list("axes")?.map(|axes| axes.len()));
+    let Some(dims) = input.shape() else { return Ok(Made::from(input.without_numbers())) };
+    let count = call.ints(1)?.map(<[i64]>::len).or(call.list("axes")?.map(|axes| axes.len()));
     let Some(count) = count else { return Ok(Made::from(Value::at_most(input.elements()))) };
-    let rank = dims.len().saturating_add(count);
+    call.few(dims.len().saturating_add(count), "axes")?;
+    let rank = dims.len() + count;
     let axes = call.axes(1, rank)?.flatten().unwrap_or_default();
     let mut rest = dims.iter();
     let shape: Vec<usize> =
         (0..rank).map(|axis| if axes.contains(&axis) { 1 } else { rest.next().copied().unwrap_or(1) }).collect();
-    Ok(Made::from(Value::with(&shape, input.numbers.clone())))
+    Ok(Made::from(Value::with(&shape, call.followed(0)?.cloned())))
 }
 
 pub(super) fn transpose(call: &Call) -> Rule {
     let input = call.input(0)?;
-    let Some(dims) = input.shape() else { return Ok(Made::from(input.clone())) };
+    let Some(dims) = input.shape() else { return Ok(Made::from(input.without_numbers())) };
     let order = match call.list("perm")? {
+        Some(perm) if perm.len() != dims.len() => {
+            return Err(call.invalid(format_args!("an order of {} axes for {dims:?}", perm.len())));
+        }
         Some(perm) => perm.iter().map(|axis| call.axis(*axis, dims.len())).collect::<Result<Vec<_>, _>>()?,
         None => (0..dims.len()).rev().collect(),
     };
-    if (0..dims.len()).any(|axis| !order.contains(&axis)) || order.len() != dims.len() {
+    if (0..dims.len()).any(|axis| !order.contains(&axis)) {
         return Err(call.invalid(format_args!("{order:?} is no order of the axes of {dims:?}")));
     }
     let shape: Vec<usize> = order.iter().map(|axis| dims[*axis]).collect();
-    let numbers = input.numbers.clone().filter(|_| dims.len() < 2);
+    let numbers = if dims.len() < 2 { call.followed(0)?.cloned() } else { None };
     Ok(Made::from(Value::with(&shape, numbers)))
 }
 
 pub(super) fn concat(call: &Call) -> Rule {
-    let inputs: Vec<&Value> = call.inputs.iter().flatten().copied().collect();
+    let inputs = call.all();
     let Some(shapes) = inputs.iter().map(|value| value.shape()).collect::<Option<Vec<_>>>() else {
         let bound = inputs.iter().fold(0, |sum: u64, input| sum.saturating_add(input.elements()));
         return Ok(Made::from(Value::at_most(bound)));
@@ -95,32 +101,41 @@ pub(super) fn concat(call: &Call) -> Rule {
         }
         shape[axis] = shape[axis].saturating_add(other[axis]);
     }
-    use super::value::Numbers::{Floats, Ints};
-    let numbers = if first.len() != 1 {
-        None
-    } else {
-        inputs.iter().map(|value| value.numbers.clone()).collect::<Option<Vec<_>>>().and_then(|all| {
-            all.into_iter().reduce(|a, b| match (a, b) {
-                (Ints(a), Ints(b)) => Ints([a, b].concat()),
-                (Floats(a), Floats(b)) => Floats([a, b].concat()),
-                // Mixed types: too short, so that they are dropped.
-                _ => Ints(Vec::new()),
-            })
-        })
-    };
+    let numbers = if first.len() == 1 { joined(call, shape[0])? } else { None };
     Ok(Made::from(Value::with(&shape, numbers)))
+}
+
+/// The numbers of vectors one after the other, `length` in all, where these are followed and of one type.
+fn joined(call: &Call, length: usize) -> Result<Option<Numbers>, BundleError> {
+    if length > MOST_NUMBERS {
+        return Ok(None);
+    }
+    let (mut ints, mut floats) = (Vec::new(), Vec::new());
+    for i in 0..call.count() {
+        match call.followed(i)? {
+            Some(Numbers::Ints(all)) => ints.extend_from_slice(all),
+            Some(Numbers::Floats(all)) => floats.extend_from_slice(all),
+            None if call.optional(i).is_none() => {}
+            None => return Ok(None),
+        }
+    }
+    Ok(match (ints.is_empty(), floats.is_empty()) {
+        (_, true) => Some(Numbers::ints(ints)),
+        (true, false) => Some(Numbers::floats(floats)),
+        (false, false) => None,
+    })
 }
 
 pub(super) fn slice(call: &Call) -> Rule {
     let input = call.input(0)?;
-    let (starts, ends) = (call.ints(1), call.ints(2));
-    let steps = if call.optional(4).is_some() { call.ints(4).map(Some) } else { Some(None) };
+    let (starts, ends) = (call.ints(1)?, call.ints(2)?);
+    let steps = if call.optional(4).is_some() { call.ints(4)?.map(Some) } else { Some(None) };
     let (Some(dims), Some(starts), Some(ends), Some(steps)) = (input.shape(), starts, ends, steps) else {
         call.input(1)?;
         call.input(2)?;
         return Ok(Made::from(Value::at_most(input.elements())));
     };
-    let axes = match (call.optional(3), call.ints(3)) {
+    let axes = match (call.optional(3), call.ints(3)?) {
         // Before opset 10 they were an attribute, which the engine still reads.
         (None, _) => call.list("axes")?.unwrap_or_else(|| (0..starts.len() as i64).collect()),
         (_, Some(axes)) => axes.to_vec(),
@@ -129,30 +144,51 @@ pub(super) fn slice(call: &Call) -> Rule {
     if ends.len() != starts.len() || axes.len() != starts.len() || steps.is_some_and(|s| s.len() != starts.len()) {
         return Err(call.invalid(format_args!("starts, ends, axes and steps differ in length")));
     }
+    call.few(axes.len(), "axes")?;
     let mut shape = dims.to_vec();
-    let mut picked: Vec<usize> = (0..dims.first().copied().unwrap_or(0).min(4096)).collect();
+    let mut part = Part { start: 0, step: 1, count: dims.first().copied().unwrap_or(0) };
     for (i, axis) in axes.iter().enumerate() {
         let axis = call.axis(*axis, dims.len())?;
-        let (size, step) = (dims[axis] as i64, steps.map_or(1, |steps| steps[i]));
-        let whole = |at: i64| if at < 0 { at.saturating_add(size) } else { at };
+        let step = steps.map_or(1, |steps| steps[i]);
         if step == 0 {
             return Err(call.invalid(format_args!("a step of 0")));
         }
+        part = Part::of(dims[axis], starts[i], ends[i], step);
+        shape[axis] = part.count;
+    }
+    let numbers = match dims {
+        [_] if part.count <= MOST_NUMBERS => call.picked(0, part.places())?,
+        _ => None,
+    };
+    Ok(Made::from(Value::with(&shape, numbers)))
+}
+
+/// What a slice takes of an axis.
+struct Part {
+    start: i64,
+    step: i64,
+    count: usize,
+}
+
+impl Part {
+    /// Of an axis of `size`; the bounds count from the end where they are negative.
+    fn of(size: usize, start: i64, end: i64, step: i64) -> Part {
+        let size = i64::try_from(size).unwrap_or(i64::MAX);
+        let whole = |at: i64| if at < 0 { at.saturating_add(size) } else { at };
         let (start, end) = if step > 0 {
-            (whole(starts[i]).clamp(0, size), whole(ends[i]).clamp(0, size))
+            (whole(start).clamp(0, size), whole(end).clamp(0, size))
         } else {
-            (
-                whole(starts[i]).clamp(-1, size - 1),
-                if ends[i] < -size { -1 } else { whole(ends[i]).clamp(-1, size - 1) },
-            )
+            (whole(start).clamp(-1, size - 1), if end < -size { -1 } else { whole(end).clamp(-1, size - 1) })
         };
         let distance = if step > 0 { end - start } else { start - end };
         let count = if distance > 0 { (distance as u64).div_ceil(step.unsigned_abs()) as usize } else { 0 };
-        shape[axis] = count;
-        picked = (0..count.min(4096) as i64).map(|k| (start + k * step) as usize).collect();
+        Part { start, step, count }
     }
-    let numbers = if dims.len() == 1 { input.numbers.as_ref().and_then(|all| all.picked(&picked)) } else { None };
-    Ok(Made::from(Value::with(&shape, numbers)))
+
+    fn places(&self) -> impl ExactSizeIterator<Item = usize> {
+        let (start, step) = (self.start, self.step);
+        (0..self.count).map(move |k| (start + k as i64 * step) as usize)
+    }
 }
 
 pub(super) fn split(call: &Call) -> Rule {
@@ -161,7 +197,7 @@ pub(super) fn split(call: &Call) -> Rule {
     let bounded = || Ok(Made::from(vec![Value::at_most(input.elements()); parts]));
     let Some(dims) = input.shape() else { return bounded() };
     let axis = call.axis(call.int("axis", 0)?, dims.len())?;
-    let stated = match (call.optional(1), call.ints(1)) {
+    let stated = match (call.optional(1), call.ints(1)?) {
         (Some(_), None) => return bounded(),
         (Some(_), Some(sizes)) => Some(sizes.to_vec()),
         // Before opset 13 they were an attribute, which the engine still reads.
@@ -179,15 +215,17 @@ pub(super) fn split(call: &Call) -> Rule {
     };
     let sum = sizes.iter().fold(0, |sum: usize, size| sum.saturating_add(*size));
     if sizes.len() != parts || sum != dims[axis] {
-        return Err(call.invalid(format_args!("{sizes:?} are not the {parts} parts of axis {axis} of {dims:?}")));
+        return Err(call.invalid(format_args!(
+            "{} sizes of {sum} in all are not the {parts} parts of axis {axis} of {dims:?}",
+            sizes.len()
+        )));
     }
     let mut start = 0;
     let mut outputs = Vec::with_capacity(parts);
     for size in sizes {
         let mut shape = dims.to_vec();
         shape[axis] = size;
-        let part: Vec<usize> = (start..start + size.min(4096)).collect();
-        let numbers = if dims.len() == 1 { input.numbers.as_ref().and_then(|all| all.picked(&part)) } else { None };
+        let numbers = if dims.len() == 1 { call.picked(0, start..start + size)? } else { None };
         outputs.push(Value::with(&shape, numbers));
         start += size;
     }
@@ -201,21 +239,25 @@ pub(super) fn gather(call: &Call) -> Rule {
     };
     let axis = call.axis(call.int("axis", 0)?, dims.len())?;
     let shape = [&dims[..axis], at, &dims[axis + 1..]].concat();
-    let numbers = match (&data.numbers, call.ints(1)) {
-        (Some(numbers), Some(indices)) if dims.len() == 1 => {
-            let place = |index: &i64| call.axis(*index, dims[0]).ok();
-            indices.iter().map(place).collect::<Option<Vec<_>>>().and_then(|places| numbers.picked(&places))
-        }
-        _ => None,
-    };
+    let numbers = if dims.len() == 1 { found(call, dims[0])? } else { None };
     Ok(Made::from(Value::with(&shape, numbers)))
+}
+
+/// The numbers of a vector of `size` that indices name, where both are followed.
+fn found(call: &Call, size: usize) -> Result<Option<Numbers>, BundleError> {
+    let Some(Numbers::Ints(indices)) = call.followed(1)? else { return Ok(None) };
+    let place = |index: &i64| call.axis(*index, size).ok();
+    match indices.iter().map(place).collect::<Option<Vec<_>>>() {
+        Some(places) => call.picked(0, places.into_iter()),
+        None => Ok(None),
+    }
 }
 
 /// `GatherElements`: an element for each index.
 pub(super) fn gather_elements(call: &Call) -> Rule {
     call.input(0)?;
     let indices = call.input(1)?;
-    Ok(Made::from(Value { numbers: None, ..indices.clone() }))
+    Ok(Made::from(indices.without_numbers()))
 }
 
 pub(super) fn gather_nd(call: &Call) -> Rule {

@@ -6,6 +6,9 @@ use super::call::{Call, Made, Rule};
 use super::value::{Numbers, Value, product};
 use crate::error::BundleError;
 
+/// Longest equation of an `Einsum`, bytes: a letter for each axis of some 30 values.
+const LONGEST_EQUATION: usize = 1024;
+
 fn times(a: u64, b: usize) -> u64 {
     a.saturating_mul(b as u64)
 }
@@ -98,7 +101,12 @@ impl Window {
             return Some(size.div_ceil(self.strides[axis]));
         }
         let (start, end) = self.pads[axis];
-        let room = (size as i64).checked_add(start)?.checked_add(end)?.checked_sub(self.reach(axis))?.checked_sub(1)?;
+        let room = i64::try_from(size)
+            .ok()?
+            .checked_add(start)?
+            .checked_add(end)?
+            .checked_sub(self.reach(axis))?
+            .checked_sub(1)?;
         let room = usize::try_from(room).ok()?;
         let stride = self.strides[axis];
         Some(if up { room.div_ceil(stride) } else { room / stride } + 1)
@@ -108,10 +116,10 @@ impl Window {
     fn wider(&self, axis: usize, size: usize, extra: i64) -> Option<usize> {
         let stride = i64::try_from(self.strides[axis]).ok()?;
         if self.same {
-            return usize::try_from((size as i64).checked_mul(stride)?).ok();
+            return usize::try_from(i64::try_from(size).ok()?.checked_mul(stride)?).ok();
         }
         let (start, end) = self.pads[axis];
-        let whole = (size as i64).checked_sub(1)?.checked_mul(stride)?.checked_add(extra)?;
+        let whole = i64::try_from(size).ok()?.checked_sub(1)?.checked_mul(stride)?.checked_add(extra)?;
         let whole = whole.checked_add(self.reach(axis))?.checked_add(1)?;
         usize::try_from(whole.checked_sub(start)?.checked_sub(end)?).ok()
     }
@@ -159,6 +167,7 @@ pub(super) fn pool(call: &Call) -> Rule {
     let dims = call.fixed(0)?;
     let misfit = || call.invalid(format_args!("a pool of {dims:?}"));
     let kernel = call.list("kernel_shape")?.ok_or_else(misfit)?;
+    call.few(kernel.len(), "sizes of a kernel")?;
     let kernel = kernel.iter().map(|n| usize::try_from(*n).ok()).collect::<Option<Vec<_>>>().ok_or_else(misfit)?;
     if dims.len() < 3 || kernel.len() != dims.len() - 2 {
         return Err(misfit());
@@ -189,7 +198,7 @@ pub(super) fn reduce(call: &Call) -> Rule {
         .filter(|axis| keep || !gone(*axis))
         .map(|axis| if gone(axis) { 1 } else { dims[axis] })
         .collect();
-    let numbers = match &input.numbers {
+    let numbers = match call.followed(0)? {
         Some(Numbers::Ints(all)) if dims.len() == 1 && gone(0) => total(&call.node.op, all),
         _ => None,
     };
@@ -204,11 +213,16 @@ fn total(op: &str, all: &[i64]) -> Option<Numbers> {
         "ReduceMin" => all.iter().copied().min()?,
         _ => return None,
     };
-    Some(Numbers::Ints(vec![total]))
+    Some(Numbers::ints(vec![total]))
 }
 
 pub(super) fn einsum(call: &Call) -> Rule {
-    let equation: String = call.text("equation")?.unwrap_or_default().chars().filter(|c| !c.is_whitespace()).collect();
+    let equation = call.text("equation")?.unwrap_or_default();
+    if equation.len() > LONGEST_EQUATION {
+        let length = equation.len();
+        return Err(call.invalid(format_args!("its equation has {length} bytes, expected at most {LONGEST_EQUATION}")));
+    }
+    let equation: String = equation.chars().filter(|c| !c.is_whitespace()).collect();
     let misfit = || call.invalid(format_args!("the equation `{}`", equation.escape_default()));
     let (left, right) = match equation.split_once("->") {
         Some((left, right)) => (left, Some(right)),
@@ -218,7 +232,7 @@ pub(super) fn einsum(call: &Call) -> Rule {
         return Err(call.unbounded(format_args!("what an ellipsis in an equation stands for")));
     }
     let terms: Vec<&str> = left.split(',').collect();
-    if terms.len() != call.inputs.len() {
+    if terms.len() != call.count() {
         return Err(misfit());
     }
     let mut sizes: BTreeMap<char, (usize, usize)> = BTreeMap::new();

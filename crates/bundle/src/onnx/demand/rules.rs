@@ -117,6 +117,7 @@ pub(super) fn apply(call: &Call) -> Rule {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::onnx::demand::effort::Effort;
     use crate::onnx::model::Node;
     use crate::onnx::operators::SUPPORTED_OPERATORS;
 
@@ -125,7 +126,7 @@ mod tests {
         assert!(SAME.is_sorted() && BROADCAST.is_sorted(), "searched by halves");
         for op in SUPPORTED_OPERATORS {
             let node = Node { op: op.into(), ..Node::default() };
-            let refusal = apply(&Call { node: &node, inputs: Vec::new() }).unwrap_err().to_string();
+            let refusal = apply(&Call::new(&node, Vec::new(), true, &Effort::new())).unwrap_err().to_string();
             assert!(!refusal.contains("what the operator makes"), "{refusal}");
         }
     }

@@ -3,17 +3,19 @@
 use std::ops::Add;
 
 use super::call::{Call, Made, Rule};
-use super::elementwise::places;
-use super::value::{Numbers, Value, product};
+use super::elementwise::spread;
+use super::value::{MOST_NUMBERS, Numbers, Value, product};
 use crate::error::BundleError;
-use crate::onnx::model::{AttributeValue, Constant, ConstantData};
+use crate::onnx::attribute::AttributeValue;
+use crate::onnx::model::{Constant, ConstantData};
 
 /// Most numbers of a `Range`: as many as a picture of the largest side has pixels.
 const LONGEST_RANGE: usize = 1 << 20;
 
-/// The sizes in input `i`.
+/// The sizes in input `i`, one for each axis.
 fn stated(call: &Call, i: usize) -> Result<Vec<usize>, BundleError> {
     let all = call.known(i)?;
+    call.few(all.len(), "sizes")?;
     let size = |n: &i64| usize::try_from(*n).map_err(|_| call.invalid(format_args!("a size of {n}")));
     all.iter().map(size).collect()
 }
@@ -33,25 +35,31 @@ pub(super) fn shape(call: &Call) -> Rule {
 
 pub(super) fn size(call: &Call) -> Rule {
     let input = call.input(0)?;
-    let count = input.shape().map(|dims| Numbers::Ints(vec![i64::try_from(product(dims)).unwrap_or(i64::MAX)]));
+    let count = input.shape().map(|dims| Numbers::ints(vec![i64::try_from(product(dims)).unwrap_or(i64::MAX)]));
     Ok(Made::from(Value::with(&[], count)))
 }
 
 pub(super) fn constant_of_shape(call: &Call) -> Rule {
     let dims = stated(call, 0)?;
-    let one = match call.node.attribute("value")? {
+    let one = match call.attribute("value")? {
         Some(AttributeValue::Tensor(bytes)) => {
             let constant = Constant::read(bytes)?;
             constant.check()?;
             if constant.elements() != 1 || matches!(constant.data, ConstantData::External { .. }) {
                 return Err(call.invalid(format_args!("its `value` is not one number")));
             }
-            Value::of_constant(&constant).numbers
+            Value::of_constant(&constant, true).numbers().cloned()
         }
-        _ => Some(Numbers::Floats(vec![0.0])),
+        _ => Some(Numbers::floats(vec![0.0])),
     };
     let count = product(&dims);
-    let numbers = if count <= 4096 { one.and_then(|one| one.picked(&vec![0; count as usize])) } else { None };
+    let numbers = match one.filter(|_| call.follows() && count <= MOST_NUMBERS as u64) {
+        Some(one) => {
+            call.spend(count)?;
+            one.picked(std::iter::repeat_n(0, count as usize))
+        }
+        None => None,
+    };
     Ok(Made::from(Value::with(&dims, numbers)))
 }
 
@@ -61,8 +69,7 @@ pub(super) fn expand(call: &Call) -> Rule {
         return Ok(Made::from(Value::at_most(input.elements().saturating_mul(product(&target).max(1)))));
     };
     let shape = call.common(dims, &target)?;
-    let numbers = if product(&shape) <= 4096 { input.numbers.as_ref() } else { None };
-    let numbers = numbers.and_then(|numbers| numbers.picked(&places(dims, &shape)));
+    let numbers = spread(call, 0, &shape)?;
     Ok(Made::from(Value::with(&shape, numbers)))
 }
 
@@ -80,9 +87,12 @@ pub(super) fn tile(call: &Call) -> Rule {
 
 pub(super) fn pad(call: &Call) -> Rule {
     let (dims, pads) = (call.fixed(0)?, call.known(1)?);
-    let axes = match (call.optional(3), call.ints(3)) {
+    let axes = match (call.optional(3), call.ints(3)?) {
         (None, _) => (0..dims.len()).collect(),
-        (_, Some(axes)) => axes.iter().map(|axis| call.axis(*axis, dims.len())).collect::<Result<Vec<_>, _>>()?,
+        (_, Some(axes)) => {
+            call.few(axes.len(), "axes")?;
+            axes.iter().map(|axis| call.axis(*axis, dims.len())).collect::<Result<Vec<_>, _>>()?
+        }
         (_, None) => return Err(call.unbounded(format_args!("input 3"))),
     };
     if pads.len() != 2 * axes.len() {
@@ -90,23 +100,22 @@ pub(super) fn pad(call: &Call) -> Rule {
     }
     let mut shape = dims.to_vec();
     for (i, axis) in axes.iter().enumerate() {
-        let wider = (shape[*axis] as i64).saturating_add(pads[i]).saturating_add(pads[axes.len() + i]);
+        let size = i64::try_from(shape[*axis]).unwrap_or(i64::MAX);
+        let wider = size.saturating_add(pads[i]).saturating_add(pads[axes.len() + i]);
         shape[*axis] = usize::try_from(wider).map_err(|_| call.invalid(format_args!("pads {pads:?} of {dims:?}")))?;
     }
     Ok(Made::from(Value::exact(&shape)))
 }
 
 pub(super) fn range(call: &Call) -> Rule {
-    let numbers = |i: usize| {
-        let numbers = call.optional(i).and_then(|value| value.numbers.as_ref());
-        numbers.ok_or_else(|| call.unbounded(format_args!("input {i}")))
-    };
-    let numbers = match (numbers(0)?, numbers(1)?, numbers(2)?) {
+    let number = |i: usize| call.numbers(i)?.ok_or_else(|| call.unbounded(format_args!("input {i}")));
+    let counted = match (number(0)?, number(1)?, number(2)?) {
         (Numbers::Ints(start), Numbers::Ints(limit), Numbers::Ints(delta)) => {
             match (&start[..], &limit[..], &delta[..]) {
                 // The engine counts past the last number: beyond 32 bits its counter would wrap and never end.
                 (&[start], &[limit], &[delta]) => {
-                    counted(start, limit, delta, |at| i32::try_from(at + delta).is_ok()).map(Numbers::Ints)
+                    let (count, all) = counted(call, start, limit, delta, |at| i32::try_from(at + delta).is_ok())?;
+                    count.map(|count| (count, Numbers::ints(all)))
                 }
                 _ => None,
             }
@@ -115,42 +124,51 @@ pub(super) fn range(call: &Call) -> Rule {
             match (&start[..], &limit[..], &delta[..]) {
                 // A step that rounding swallows never ends either.
                 (&[start], &[limit], &[delta]) => {
-                    counted(start, limit, delta, |at| at + delta != at).map(Numbers::Floats)
+                    let (count, all) = counted(call, start, limit, delta, |at| at + delta != at)?;
+                    count.map(|count| (count, Numbers::floats(all)))
                 }
                 _ => None,
             }
         }
         _ => None,
     };
-    let numbers = numbers.ok_or_else(|| {
+    let (count, numbers) = counted.ok_or_else(|| {
         call.invalid(format_args!(
             "its limits are not three numbers between which there are at most {LONGEST_RANGE} steps, all of them and the \
              next within 32 bits"
         ))
     })?;
-    let count = match &numbers {
-        Numbers::Ints(all) => all.len(),
-        Numbers::Floats(all) => all.len(),
-    };
     Ok(Made::from(Value::with(&[count], Some(numbers))))
 }
 
-/// The numbers of a range, added up one by one as the engine does.
-fn counted<T>(start: T, limit: T, delta: T, moves: impl Fn(T) -> bool) -> Option<Vec<T>>
+/// How many numbers a range has, if that has an end, and the first of them: as many as are followed. They are added up
+/// one by one, as the engine does.
+fn counted<T>(
+    call: &Call,
+    start: T,
+    limit: T,
+    delta: T,
+    moves: impl Fn(T) -> bool,
+) -> Result<(Option<usize>, Vec<T>), BundleError>
 where
     T: Copy + Default + PartialOrd + Add<Output = T>,
 {
     let mut all = Vec::new();
-    let mut at = start;
+    let (mut at, mut count) = (start, 0);
     while (delta > T::default() && at < limit) || (delta < T::default() && at > limit) {
-        if all.len() == LONGEST_RANGE || !moves(at) {
-            return None;
+        if count == LONGEST_RANGE || !moves(at) {
+            return Ok((None, Vec::new()));
         }
-        all.push(at);
+        if count < MOST_NUMBERS && call.follows() {
+            all.push(at);
+        }
+        call.spend(1)?;
+        count += 1;
         at = at + delta;
     }
-    // A step of 0, or one that is no number.
-    (delta > T::default() || delta < T::default()).then_some(all)
+    // A step of 0, or one that is no number, has no end.
+    let ends = delta > T::default() || delta < T::default();
+    Ok((ends.then_some(count), all))
 }
 
 pub(super) fn one_hot(call: &Call) -> Rule {
@@ -164,7 +182,7 @@ pub(super) fn one_hot(call: &Call) -> Rule {
 pub(super) fn top_k(call: &Call) -> Rule {
     let input = call.input(0)?;
     let outputs = |value: Value| Ok(Made::from(vec![value; call.node.outputs.len().max(2)]));
-    let (Some(dims), Some(k)) = (input.shape(), call.ints(1)) else {
+    let (Some(dims), Some(k)) = (input.shape(), call.ints(1)?) else {
         call.input(1)?;
         return outputs(Value::at_most(input.elements()));
     };
@@ -192,12 +210,12 @@ pub(super) fn resize(call: &Call) -> Rule {
     let there = |i: usize| call.optional(i).filter(|value| value.elements() > 0);
     let shape: Vec<usize> = if there(3).is_some() {
         stated(call, 3)?
-    } else if let Some(scales) = there(2) {
-        let Some(Numbers::Floats(scales)) = &scales.numbers else {
+    } else if there(2).is_some() {
+        let Some(Numbers::Floats(scales)) = call.numbers(2)? else {
             return Err(call.unbounded(format_args!("input 2")));
         };
         // As the engine computes it.
-        dims.iter().zip(scales).map(|(dim, scale)| (*dim as f32 * scale).floor() as i32 as usize).collect()
+        dims.iter().zip(scales.iter()).map(|(dim, scale)| (*dim as f32 * scale).floor() as i32 as usize).collect()
     } else {
         return Err(call.invalid(format_args!("it has neither scales nor sizes")));
     };

@@ -149,3 +149,130 @@ fn a_number_that_is_none_stays_none() {
     let (_, shapes) = net.op("y", "ConstantOfShape", &["n"]).demand("y", 1).unwrap();
     assert_eq!(shapes["y"], [0]);
 }
+
+impl Net {
+    /// Adds a node with attributes.
+    fn with(mut self, name: &str, op: &str, inputs: &[&str], attributes: &[(&str, Attribute)]) -> Net {
+        self.0.node(op, name, inputs, &[name], attributes);
+        self
+    }
+
+    /// What the inference itself takes: steps, and numbers that it keeps.
+    fn spent(mut self, output: &str) -> (u64, u64) {
+        self.0.output(output, DataType::Float, &[]);
+        let bytes = self.0.finish().unwrap().0;
+        let model = Model::read(&bytes).unwrap();
+        walked(&model, ("x", &[1, 3, 8, 8]), 1).unwrap().0.spent()
+    }
+
+    #[track_caller]
+    fn refused(self, output: &str, kind: BundleErrorKind, words: &str) {
+        let error = self.demand(output, 1).unwrap_err();
+        assert_eq!(error.kind(), kind, "{error}");
+        assert!(error.to_string().contains(words) && error.to_string().len() < 1000, "{error}");
+    }
+}
+
+#[test]
+fn vectors_are_not_put_together_beyond_what_is_followed() {
+    let net = Net::new().ints("c", &[1; 4096]).op("all", "Concat", &["c"; 3000]).op("y", "Reshape", &["x", "all"]);
+    let (steps, numbers) = net.spent("y");
+    assert!(steps < 50_000, "{steps}");
+    assert_eq!(numbers, 4096, "those of the constant");
+    // Small ones are.
+    let net = Net::new().ints("c", &[3, 8]).op("all", "Concat", &["c", "c"]).op("y", "ConstantOfShape", &["all"]);
+    assert_eq!(net.demand("y", 1).unwrap().1["y"], [3, 8, 3, 8]);
+}
+
+#[test]
+fn the_numbers_of_all_values_together_are_bounded() {
+    let copies = |last: &str| {
+        let mut net = Net::new().ints("c", &[1; 4096]);
+        let names: Vec<String> = (0..300).map(|at| format!("c{at}")).collect();
+        for name in &names {
+            net = net.op(name, "Abs", &["c"]);
+        }
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        net.op("all", "Concat", &names).op("y", last, &["x", "all"])
+    };
+    copies("Reshape").refused(
+        "y",
+        BundleErrorKind::TooLarge,
+        "sizes from more than 1048576 numbers, reached at `c255` (Abs)",
+    );
+    // No size is computed from these.
+    let mut net = Net::new().ints("c", &[1; 4096]);
+    for at in 0..300 {
+        net = net.op(&format!("c{at}"), "Abs", &["c"]);
+    }
+    assert_eq!(net.op("y", "Abs", &["x"]).spent("y").1, 0);
+}
+
+#[test]
+fn no_list_of_axes_is_longer_than_an_engine_takes() {
+    use BundleErrorKind::Invalid;
+    let many: Vec<i64> = (0..100_000).collect();
+    let words = "expected at most 32";
+    for op in ["Unsqueeze", "Squeeze", "ReduceMean"] {
+        Net::new().with("y", op, &["x"], &[("axes", Attribute::Ints(many.clone()))]).refused("y", Invalid, words);
+        Net::new().ints("at", &many[..4096]).op("y", op, &["x", "at"]).refused("y", Invalid, words);
+    }
+    let perm = Net::new().with("y", "Transpose", &["x"], &[("perm", Attribute::Ints(many.clone()))]);
+    perm.refused("y", Invalid, "an order of 100000 axes");
+    for op in ["Reshape", "Expand", "Tile"] {
+        Net::new().ints("size", &[1; 4096]).op("y", op, &["x", "size"]).refused("y", Invalid, words);
+    }
+    Net::new().ints("size", &[1; 4096]).op("y", "ConstantOfShape", &["size"]).refused("y", Invalid, words);
+    let axes = Net::new().ints("all", &[0; 4096]).op("y", "Pad", &["x", "all", "", "all"]);
+    axes.refused("y", Invalid, words);
+    let again = Net::new().ints("all", &[0; 4096]).op("y", "Slice", &["x", "all", "all", "all"]);
+    again.refused("y", Invalid, words);
+    let pool = Net::new().with("y", "MaxPool", &["x"], &[("kernel_shape", Attribute::Ints(vec![1; 4096]))]);
+    pool.refused("y", Invalid, words);
+    let long = Attribute::Text(Box::leak(format!("abcd->{}", "a".repeat(4096)).into_boxed_str()));
+    Net::new().with("y", "Einsum", &["x"], &[("equation", long)]).refused("y", Invalid, "expected at most 1024");
+}
+
+#[test]
+fn a_walk_ends_whatever_its_rules_read() {
+    // A vector's numbers are read for each of the parts that it is split into.
+    let mut net = Net::new().ints("c", &[1; 4096]);
+    let parts: Vec<String> = (0..9000).map(|at| format!("p{at}")).collect();
+    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+    let sizes = (0..9000).map(|at| if at == 0 { 4096 } else { 0 }).collect();
+    net.0.node("Split", "parts", &["c"], &parts, &[("split", Attribute::Ints(sizes))]);
+    let net = net.op("y", "Reshape", &["x", "p0"]);
+    net.refused("y", BundleErrorKind::TooLarge, "takes more than 33554432 steps, reached at `p0` (Split)");
+    // An element is found along each of many axes.
+    let mut net = Net::new();
+    let dims: Vec<usize> = (0..32).map(|axis| if axis == 31 { 4096 } else { 1 }).collect();
+    net.0.ints("c0", &dims, &[0; 4096]);
+    for at in 0..200 {
+        net = net.op(&format!("c{}", at + 1), "Add", &[&format!("c{at}"), "c0"]);
+    }
+    let net = net.ints("flat", &[-1]).op("all", "Reshape", &["c200", "flat"]).op("y", "Reshape", &["x", "all"]);
+    net.refused("y", BundleErrorKind::TooLarge, "steps, reached at `c");
+}
+
+#[test]
+fn a_long_attribute_counts_whenever_it_is_read() {
+    let net = |bytes: usize| {
+        let text = Attribute::Text(Box::leak("a".repeat(bytes).into_boxed_str()));
+        Net::new().with("y", "Flatten", &["x"], &[("axis", Attribute::Int(1)), ("doc", text)])
+    };
+    assert!(net(1 << 20).demand("y", 1).is_ok());
+    net(1 << 25).refused("y", BundleErrorKind::TooLarge, "steps, reached at `y` (Flatten)");
+}
+
+#[test]
+fn an_empty_value_may_have_axes_beyond_any_number() {
+    let most = i64::from(i32::MAX);
+    let empty = || {
+        let net = Net::new().ints("size", &[0, most]).ints("times", &[1, most]).op("e", "ConstantOfShape", &["size"]);
+        net.op("e2", "Tile", &["e", "times"]).op("e3", "Tile", &["e2", "times"])
+    };
+    let net = empty().ints("from", &[0]).ints("to", &[5]).ints("axis", &[1]);
+    assert_eq!(net.op("y", "Slice", &["e3", "from", "to", "axis"]).demand("y", 1).unwrap().1["y"], [0, 5]);
+    let net = empty().ints("pads", &[1, 0, 0, 0]).op("y", "Pad", &["e3", "pads"]);
+    net.refused("y", BundleErrorKind::TooLarge, "`y` (Pad)");
+}

@@ -1,11 +1,13 @@
 //! What is known of a value before anything is run: its size and, where it is small, its numbers.
 
+use std::rc::Rc;
+
 use crate::onnx::model::{Constant, ConstantData};
 
 /// Most numbers of a value that are followed. Sizes are computed from shapes, which have a few.
-const MOST_NUMBERS: usize = 4096;
+pub(super) const MOST_NUMBERS: usize = 4096;
 /// Most axes of a value.
-const MOST_AXES: usize = 32;
+pub(super) const MOST_AXES: usize = 32;
 
 /// The size of a value.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,15 +18,24 @@ pub(super) enum Extent {
     AtMost(u64),
 }
 
-/// The numbers of a small value, in row-major order. The engine's integers have 32 bits; so have these.
+/// The numbers of a small value, in row-major order; copies share them. The engine's integers have 32 bits; so have
+/// these.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Numbers {
-    Ints(Vec<i64>),
-    Floats(Vec<f32>),
+    Ints(Rc<Vec<i64>>),
+    Floats(Rc<Vec<f32>>),
 }
 
 impl Numbers {
-    fn len(&self) -> usize {
+    pub(super) fn ints(all: Vec<i64>) -> Numbers {
+        Numbers::Ints(Rc::new(all))
+    }
+
+    pub(super) fn floats(all: Vec<f32>) -> Numbers {
+        Numbers::Floats(Rc::new(all))
+    }
+
+    pub(super) fn len(&self) -> usize {
         match self {
             Self::Ints(all) => all.len(),
             Self::Floats(all) => all.len(),
@@ -32,10 +43,10 @@ impl Numbers {
     }
 
     /// Picks elements by their index.
-    pub(super) fn picked(&self, at: &[usize]) -> Option<Numbers> {
+    pub(super) fn picked(&self, at: impl Iterator<Item = usize>) -> Option<Numbers> {
         Some(match self {
-            Self::Ints(all) => Self::Ints(at.iter().map(|at| all.get(*at).copied()).collect::<Option<_>>()?),
-            Self::Floats(all) => Self::Floats(at.iter().map(|at| all.get(*at).copied()).collect::<Option<_>>()?),
+            Self::Ints(all) => Self::ints(at.map(|at| all.get(at).copied()).collect::<Option<_>>()?),
+            Self::Floats(all) => Self::floats(at.map(|at| all.get(at).copied()).collect::<Option<_>>()?),
         })
     }
 }
@@ -43,8 +54,8 @@ impl Numbers {
 /// A value of the graph.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Value {
-    pub(super) extent: Extent,
-    pub(super) numbers: Option<Numbers>,
+    extent: Extent,
+    numbers: Option<Numbers>,
 }
 
 impl Value {
@@ -61,27 +72,39 @@ impl Value {
     pub(super) fn with(dims: &[usize], numbers: Option<Numbers>) -> Value {
         let value = Value::exact(dims);
         let numbers = numbers.filter(|numbers| {
-            let narrow = match numbers {
+            let narrow = || match numbers {
                 Numbers::Ints(all) => all.iter().all(|n| i32::try_from(*n).is_ok()),
                 Numbers::Floats(_) => true,
             };
-            narrow && numbers.len() <= MOST_NUMBERS && numbers.len() as u64 == value.elements()
+            numbers.len() <= MOST_NUMBERS && numbers.len() as u64 == value.elements() && narrow()
         });
         Value { numbers, ..value }
     }
 
     /// A vector of integers.
     pub(super) fn ints(all: Vec<i64>) -> Value {
-        Value::with(&[all.len()], Some(Numbers::Ints(all)))
+        Value::with(&[all.len()], Some(Numbers::ints(all)))
     }
 
-    /// A constant of the graph.
-    pub(super) fn of_constant(constant: &Constant) -> Value {
+    /// A constant of the graph, whose numbers are read where they are `wanted`.
+    pub(super) fn of_constant(constant: &Constant, wanted: bool) -> Value {
         let numbers = match &constant.data {
-            ConstantData::Here(data) if constant.elements() <= MOST_NUMBERS => numbers(constant.data_type, data),
+            ConstantData::Here(data) if wanted && constant.elements() <= MOST_NUMBERS => {
+                numbers(constant.data_type, data)
+            }
             _ => None,
         };
         Value::with(&constant.dims, numbers)
+    }
+
+    /// The same size, with numbers that are not known.
+    pub(super) fn without_numbers(&self) -> Value {
+        Value { extent: self.extent.clone(), numbers: None }
+    }
+
+    /// The numbers, if they are known.
+    pub(super) fn numbers(&self) -> Option<&Numbers> {
+        self.numbers.as_ref()
     }
 
     /// The shape, if it does not depend on the pixels.
@@ -100,9 +123,9 @@ impl Value {
         }
     }
 
-    /// Whether there are no more axes than an engine takes.
-    pub(super) fn has_few_axes(&self) -> bool {
-        self.shape().is_none_or(|dims| dims.len() <= MOST_AXES)
+    /// Number of axes, as far as it is known.
+    pub(super) fn axes(&self) -> usize {
+        self.shape().map_or(0, <[usize]>::len)
     }
 }
 
@@ -115,10 +138,10 @@ pub(super) fn product(dims: &[usize]) -> u64 {
 fn numbers(data_type: u64, data: &[u8]) -> Option<Numbers> {
     let narrow = |n: i64| n.clamp(i64::from(i32::MIN), i64::from(i32::MAX));
     Some(match data_type {
-        1 => Numbers::Floats(data.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect()),
-        6 => Numbers::Ints(data.as_chunks::<4>().0.iter().map(|b| i64::from(i32::from_le_bytes(*b))).collect()),
-        7 => Numbers::Ints(data.as_chunks::<8>().0.iter().map(|b| narrow(i64::from_le_bytes(*b))).collect()),
-        2 | 9 => Numbers::Ints(data.iter().map(|b| i64::from(*b)).collect()),
+        1 => Numbers::floats(data.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect()),
+        6 => Numbers::ints(data.as_chunks::<4>().0.iter().map(|b| i64::from(i32::from_le_bytes(*b))).collect()),
+        7 => Numbers::ints(data.as_chunks::<8>().0.iter().map(|b| narrow(i64::from_le_bytes(*b))).collect()),
+        2 | 9 => Numbers::ints(data.iter().map(|b| i64::from(*b)).collect()),
         _ => return None,
     })
 }
