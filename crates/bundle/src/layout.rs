@@ -1,5 +1,7 @@
 //! Names and shapes of the tensors of a manifest's model and SAE, in timm's and SAELens' conventions.
 
+use std::collections::HashSet;
+
 use crate::error::{BundleError, fail};
 use crate::manifest::{
     Architecture, GRAPH_FILE, InputStep, Manifest, OnnxModel, PixelLayout, Sae, SaeArchitecture, Tap, TapSource, Vit,
@@ -195,8 +197,10 @@ fn check_tensors(expected: &[Shape], file: &TensorFile, others: &[&str]) -> Resu
     for (name, shape) in expected {
         file.expect(name, shape)?.check_finite()?;
     }
-    let known = |name: &str| others.contains(&name) || expected.iter().any(|(known, _)| known == name);
-    let extra: Vec<String> = file.names().filter(|name| !known(name)).map(|name| format!("`{name}`")).collect();
+    // A stranger's graph has as many weights as it has parts.
+    let known: HashSet<&str> = expected.iter().map(|(name, _)| name.as_str()).chain(others.iter().copied()).collect();
+    let extra: Vec<String> =
+        file.names().filter(|name| !known.contains(name)).map(|name| format!("`{name}`")).collect();
     if !extra.is_empty() {
         fail!(
             Invalid,
