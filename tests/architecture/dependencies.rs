@@ -116,6 +116,27 @@ fn expect_listed(system: &str, file: &str, all: &BTreeMap<Name, Crate>) {
     coverslip_testkit::assert_golden(&root.join("packaging").join(file), &text);
 }
 
+/// A sum of ours that overflows is a finding, in every crate that a fuzzer's target links.
+#[test]
+fn the_fuzzer_checks_every_crate_of_ours() {
+    let root = crate::root();
+    let linked = tree(&printed(&root, LINUX, "coverslip-fuzzing", "normal,no-proc-macro").expect("built from these"));
+    let ours: BTreeSet<String> =
+        linked.into_keys().map(|(name, _)| name).filter(|name| name.starts_with("coverslip")).collect();
+    let manifest = std::fs::read_to_string(root.join("fuzz/Cargo.toml")).expect("fuzz/Cargo.toml");
+    let of_crates = manifest.split("\n[profile.release.package.").skip(1);
+    let checked: BTreeSet<String> = of_crates
+        .map(|section| {
+            let (name, settings) = section.split_once("]\n").expect("a section's name");
+            for setting in ["debug-assertions = true\n", "overflow-checks = true\n"] {
+                assert!(settings.split('[').next().unwrap_or_default().contains(setting), "{name}: {setting}");
+            }
+            name.to_owned()
+        })
+        .collect();
+    assert_eq!(checked, ours, "the sections of fuzz/Cargo.toml, and what the targets link");
+}
+
 /// docs/reference/dependencies.md says of every crate that the plugin needs, also to be built, what it is for.
 #[test]
 fn the_page_of_dependencies_names_every_crate_of_the_plugin() {
