@@ -5,15 +5,17 @@ use std::fs;
 use std::path::Path;
 use std::sync::OnceLock;
 
-use coverslip_bundle::build::write_bundle;
+use coverslip_bundle::build::{with_int8, write_bundle};
 use coverslip_bundle::synthetic::{self, SyntheticSpec};
 use coverslip_bundle::tensors::{TensorMap, to_safetensors};
 use coverslip_bundle::{
-    Architecture, Bundle, Digest, GRAPH_FILE, MANIFEST_FILE, MODEL_FILE, Precision, REFERENCE_FILE, SAE_FILE,
+    Architecture, Bundle, Digest, GRAPH_FILE, INT8_FILE, Int8Gate, Int8Mix, MANIFEST_FILE, MODEL_FILE, Precision,
+    REFERENCE_FILE, SAE_FILE,
 };
 use coverslip_testkit::Scratch;
 use serde_json::{Value, json};
 
+use crate::engine;
 use crate::input::{Input, Seeds, joined};
 use crate::onnx::imported;
 use crate::tensors::of_text;
@@ -21,8 +23,10 @@ use crate::tensors::of_text;
 /// A bundle's files by their names.
 pub(crate) type Files = BTreeMap<String, Vec<u8>>;
 
-/// The kinds of bundle, and the files of each that an input can be.
-const PARTS: [&str; 4] = [MODEL_FILE, SAE_FILE, REFERENCE_FILE, GRAPH_FILE];
+/// The files that an input can be, by the low bits of its first byte.
+const PARTS: [(u8, &str); 5] =
+    [(0, MODEL_FILE), (1, SAE_FILE), (2, REFERENCE_FILE), (3, GRAPH_FILE), (LAST_PART, INT8_FILE)];
+const LAST_PART: u8 = 8;
 /// The bit of the first byte that takes the bundle of an ONNX graph instead of a ViT's.
 const ONNX: u8 = 0x80;
 /// The bit of the first byte by which an input is a text of tensors.
@@ -44,24 +48,24 @@ pub(crate) fn manifest(data: &[u8]) -> bool {
     opened(&files)
 }
 
-/// The weights of the model or the SAE, the reference outputs, or the graph.
+/// The weights of the model or the SAE, the reference outputs, the graph, or the factors of int8.
 pub(crate) fn bundle(data: &[u8]) -> bool {
     let mut input = Input::new(data);
     let choice = input.byte();
     let mut files = if choice & ONNX == 0 { vit().clone() } else { graph().clone() };
-    let name = PARTS[usize::from(choice & 3)];
+    let low = if choice & 0xf == LAST_PART { LAST_PART } else { choice & 3 };
+    let name = PARTS.iter().find(|(bits, _)| *bits == low).map_or(MODEL_FILE, |(_, name)| name);
     let part = input.rest();
-    let part = if choice & TEXT == 0 || name == GRAPH_FILE {
+    let Some(there) = files.get_mut(name) else { return false };
+    *there = if choice & TEXT == 0 || name == GRAPH_FILE {
         part.to_vec()
     } else {
         // Tensors of the text over those that are there, so that one of them can be wrong at a time.
         let Some(tensors) = of_text(part) else { return false };
-        let mut all = read(&files[name]);
+        let mut all = read(there);
         all.extend(tensors);
         to_safetensors(&all).expect("tensors of equal lengths")
     };
-    let Some(there) = files.get_mut(name) else { return false };
-    *there = part;
     let mut stated: Value = serde_json::from_slice(&files[MANIFEST_FILE]).expect("a manifest of our own");
     seal(&mut stated, &files);
     files.insert(MANIFEST_FILE.to_owned(), stated.to_string().into_bytes());
@@ -78,13 +82,14 @@ fn seal(manifest: &mut Value, files: &Files) {
     }
 }
 
-/// Does with a bundle what an engine does before it runs anything.
+/// Does with a bundle what a scanner does: opens it, composes its graph, and loads the CPU engine, which runs the reference
+/// tiles.
 fn opened(files: &Files) -> bool {
     let scratch = Scratch::new("fuzz");
     written(files, scratch.path());
     let Ok(bundle) = Bundle::open(scratch.path()) else { return false };
     let _ = (bundle.index_map(), bundle.compose_at(Precision::Float16), bundle.compose_apart(Precision::BFloat16));
-    bundle.reference().is_ok() && bundle.compose().is_ok()
+    bundle.reference().is_ok() && bundle.compose().is_ok() && engine::loaded(bundle)
 }
 
 /// Writes a bundle's files into a folder.
@@ -112,12 +117,30 @@ fn spec() -> SyntheticSpec {
     spec
 }
 
-/// A tiny ViT with reference outputs of the embedded engine.
+/// A tiny ViT with reference outputs of the embedded engine, all of which may run in int8.
 pub(crate) fn vit() -> &'static Files {
     static FILES: OnceLock<Files> = OnceLock::new();
     FILES.get_or_init(|| {
-        made(|folder| drop(synthetic::write(folder, &spec(), coverslip_runner::load).expect("a bundle")))
+        made(|folder| {
+            let plain = folder.with_file_name("plain");
+            let bundle = synthetic::write(plain.as_path(), &spec(), coverslip_runner::load).expect("a bundle");
+            let mix = Int8Mix::everything(bundle.manifest());
+            drop(with_int8(&plain, folder, &mix, passed(), false).expect("a bundle with int8"));
+        })
     })
+}
+
+/// What a mix has measured that is offered.
+fn passed() -> Int8Gate {
+    Int8Gate {
+        slides: 2,
+        tiles: 40,
+        overlap: 1.0,
+        overlap_low: 1.0,
+        value_overlap: 1.0,
+        flags_changed: 0.0,
+        kernels: "plain".to_owned(),
+    }
 }
 
 /// The same with the graph of [`crate::onnx`] in place of the ViT.
@@ -157,13 +180,13 @@ pub(crate) fn manifest_seeds() -> Seeds {
 pub(crate) fn parts_seeds() -> Seeds {
     let mut seeds = Seeds::new();
     for (bit, kind, files) in [(0, "vit", vit()), (ONNX, "onnx", graph())] {
-        for (choice, name) in (0u8..).zip(PARTS) {
+        for (choice, name) in PARTS {
             if let Some(bytes) = files.get(name) {
                 seeds.push((format!("{kind}-{name}"), joined(bit | choice, &[], bytes)));
             }
         }
     }
-    let tensor = joined(TEXT | 1, &[], b"b_dec f32 8 0.25\n");
-    seeds.push(("text".to_owned(), tensor));
+    let texts = [("text", 1, "b_dec f32 8 0.25\n"), ("text-int8", LAST_PART, "blocks.0.norm1 f32 8 0.5\n")];
+    seeds.extend(texts.map(|(name, part, text)| (name.to_owned(), joined(TEXT | part, &[], text.as_bytes()))));
     seeds
 }

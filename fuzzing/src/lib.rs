@@ -7,10 +7,15 @@
 
 mod bundle;
 mod contract;
+mod engine;
+mod findings;
 mod input;
+#[cfg(target_os = "linux")]
+mod link;
 mod onnx;
 mod plan;
 mod profile;
+mod profile_files;
 mod sae;
 mod signature;
 mod slides;

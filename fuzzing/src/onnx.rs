@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use coverslip_bundle::Pooling;
 use coverslip_bundle::onnx::operators::SUPPORTED_OPERATORS;
 use coverslip_bundle::onnx::{Attribute, DataType, Dim, Model, ModelWriter, Placement};
+use coverslip_bundle::{ComposedGraph, Pooling};
 use coverslip_import::{ImportedOnnx, OnnxFile, OnnxSpec, OnnxTap, StoreAs, candidates, import_onnx};
 use coverslip_runner::load_probe;
 use coverslip_testkit::Scratch;
@@ -21,11 +21,14 @@ const NODES: usize = 24;
 const CHOICES: u8 = 0x80;
 /// The bit by which patch tokens are not pooled.
 const ONE_BY_ONE: u8 = 0x40;
+/// The bit by which a file has another one beside it, with the values of its constants.
+const APART: u8 = 0x20;
 
 /// A file, or choices of which a file is made: a mutation of a file seldom stays a graph.
 pub(crate) fn onnx(data: &[u8]) -> bool {
     let mut input = Input::new(data);
     let choice = input.byte();
+    let external = if choice & (CHOICES | APART) == APART { Some(input.part()) } else { None };
     let file = if choice & CHOICES == 0 { input.rest().to_vec() } else { chosen(input) };
     let pooling = match choice % 4 {
         0 => Pooling::None,
@@ -34,13 +37,17 @@ pub(crate) fn onnx(data: &[u8]) -> bool {
         _ if choice & ONE_BY_ONE != 0 => Pooling::PatchTokens,
         _ => Pooling::ClassAndMean,
     };
-    import(&file, pooling).is_some()
+    import(&file, external, pooling).is_some()
 }
 
-fn import(file: &[u8], pooling: Pooling) -> Option<ImportedOnnx> {
+/// `external`: the file beside the model.
+fn import(file: &[u8], external: Option<&[u8]>, pooling: Pooling) -> Option<ImportedOnnx> {
     let scratch = Scratch::new("fuzz");
     let path = scratch.join("model.onnx");
     fs::write(&path, file).expect("a scratch file");
+    if let Some(external) = external {
+        fs::write(scratch.join(ComposedGraph::EXTERNAL_FILE), external).expect("a scratch file");
+    }
     let file = OnnxFile::open(&path).expect("the scratch file");
     let _ = file.parameters();
     let mut spec = OnnxSpec { img_size: Some(SIDE), ..OnnxSpec::default() };
@@ -55,8 +62,8 @@ fn import(file: &[u8], pooling: Pooling) -> Option<ImportedOnnx> {
 }
 
 /// A small convolutional model whose output is a vector of 8.
-fn vectors() -> Vec<u8> {
-    let mut model = started();
+fn vectors(place: Placement) -> Onnx {
+    let mut model = started(place);
     let weights: Vec<f32> = (0..8 * 3 * 16).map(|at| (at * 37 % 23) as f32 / 40.0 - 0.25).collect();
     model.floats("w", &[8, 3, 4, 4], &weights);
     model.ints("shape", &[2], &[-1, 8]);
@@ -69,8 +76,8 @@ fn vectors() -> Vec<u8> {
 }
 
 /// The same with an output of tokens of 32.
-fn tokens() -> Vec<u8> {
-    let mut model = started();
+fn tokens() -> Onnx {
+    let mut model = started(Placement::Inside);
     let weights: Vec<f32> = (0..32 * 3 * 16).map(|at| (at * 41 % 29) as f32 / 60.0 - 0.25).collect();
     model.floats("w", &[32, 3, 4, 4], &weights);
     model.floats("scale", &[32], &[1.0; 32]);
@@ -86,20 +93,25 @@ fn tokens() -> Vec<u8> {
     finished(model, &[Dim::Batch, Dim::Any, Dim::Fixed(32)])
 }
 
-fn started() -> ModelWriter {
-    let mut model = ModelWriter::new("seed", 20, 0, Placement::Inside).expect("no memory is reserved");
+/// `place`: where large constants lie.
+fn started(place: Placement) -> ModelWriter {
+    let mut model = ModelWriter::new("seed", 20, 0, place).expect("no memory is reserved");
     model.input("pixels", DataType::Float, &[Dim::Batch, Dim::Fixed(3), Dim::Fixed(SIDE), Dim::Fixed(SIDE)]);
     model
 }
 
-fn finished(mut model: ModelWriter, output: &[Dim]) -> Vec<u8> {
+/// A graph's file, and the one beside it.
+type Onnx = (Vec<u8>, Option<Vec<u8>>);
+
+fn finished(mut model: ModelWriter, output: &[Dim]) -> Onnx {
     model.output(OUTPUT, DataType::Float, output);
-    model.finish().expect("a small graph").0
+    let (file, external) = model.finish().expect("a small graph");
+    (file, external.map(|external| external.bytes))
 }
 
 /// The parts of a bundle that [`vectors`] becomes.
 pub(crate) fn imported() -> ImportedOnnx {
-    import(&vectors(), Pooling::None).expect("a graph of our own")
+    import(&vectors(Placement::Inside).0, None, Pooling::None).expect("a graph of our own")
 }
 
 /// Numbers that a stranger's shapes, axes and repeats may have.
@@ -134,7 +146,7 @@ const TEXTS: [(&str, &str); 10] = [
 
 /// A graph whose nodes are supported operators on values and constants that the input chooses.
 fn chosen(mut input: Input) -> Vec<u8> {
-    let mut model = started();
+    let mut model = started(Placement::Inside);
     let mut values = vec!["pixels".to_owned()];
     for at in 0..NODES {
         if input.is_empty() {
@@ -162,7 +174,7 @@ fn chosen(mut input: Input) -> Vec<u8> {
     }
     let last = values.last().map_or("pixels", String::as_str);
     model.node("Identity", "end", &[last], &[OUTPUT], &[]);
-    finished(model, &[Dim::Any])
+    finished(model, &[Dim::Any]).0
 }
 
 fn constant(model: &mut ModelWriter, name: &str, input: &mut Input) {
@@ -199,9 +211,12 @@ pub(crate) fn seeds() -> Seeds {
     // GlobalAveragePool, then Reshape to [-1, 3]: a constant of the seventh kind with two numbers.
     let of = |op: &str| SUPPORTED_OPERATORS.iter().position(|known| *known == op).expect("a supported operator") as u8;
     let graph = [of("GlobalAveragePool"), 0, 0, 0, of("Flatten"), 0, 0, 0];
+    let (apart, external) = vectors(Placement::Apart);
+    let external = external.expect("its weights are large enough to lie apart");
     vec![
-        ("vectors".to_owned(), joined(0, &[], &vectors())),
-        ("tokens".to_owned(), joined(1, &[], &tokens())),
+        ("vectors".to_owned(), joined(0, &[], &vectors(Placement::Inside).0)),
+        ("apart".to_owned(), joined(APART, &[&external], &apart)),
+        ("tokens".to_owned(), joined(1, &[], &tokens().0)),
         ("chosen".to_owned(), joined(CHOICES, &[], &graph)),
     ]
 }

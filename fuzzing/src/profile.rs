@@ -1,73 +1,78 @@
-//! Opening a profile of which one file is a stranger's.
+//! Opening a profile of which one file is a stranger's, and judging tiles by it.
 
 use std::fs;
 
-use coverslip_bundle::tensors::to_safetensors;
-use coverslip_bundle::{Bundle, Digest};
-use coverslip_profile::{PROFILE_FILE, Profile, TENSORS_FILE, synthetic};
-use coverslip_testkit::{Scratch, read_tensors};
-use serde_json::{Value, json};
-use std::sync::OnceLock;
+use coverslip_numerics::Draw;
+use coverslip_profile::{Check, MEASUREMENTS, ModelOutputs, Profile, Scanner, TileScores};
+use coverslip_testkit::Scratch;
 
 use crate::bundle::{vit, written};
+use crate::contract::judged;
 use crate::input::{Input, Seeds, joined};
-use crate::tensors::of_text;
+use crate::profile_files::{bundle, changed, files, put};
 
-/// A manifest as it stands; with the true digest of the tensors; tensors; tensors as text over those that are there.
+/// The bit of the first byte by which a runtime judges a slide by the profile, if it fits the bundle.
+const RUNTIME: u8 = 0x40;
+/// Values of measurements, embeddings and features: usual ones, and some that are not.
+const VALUES: [f32; 5] = [0.5, 0.0, -40.0, 1e30, f32::NAN];
+/// The level of the checks.
+const ALPHA: f64 = 0.01;
+
+/// A profile with a change, as [`changed`] says; whether it fits the bundle of our own.
 pub(crate) fn profile(data: &[u8]) -> bool {
     let mut input = Input::new(data);
-    let choice = input.below(4);
-    let part = input.rest();
-    let [manifest, tensors] = files();
+    let choice = input.byte();
+    let Some(files) = changed(choice & 3, input.rest()) else { return false };
     let scratch = Scratch::new("fuzz");
-    let (mut manifest, mut tensors) = (manifest.clone(), tensors.clone());
-    match choice {
-        0 | 1 => manifest = part.to_vec(),
-        2 => tensors = part.to_vec(),
-        _ => {
-            let Some(changed) = of_text(part) else { return false };
-            let path = scratch.join(TENSORS_FILE);
-            fs::write(&path, &tensors).expect("a scratch file");
-            let mut all = read_tensors(&path);
-            all.extend(changed);
-            tensors = to_safetensors(&all).expect("tensors of equal lengths");
-        }
+    let [model, folder] = ["bundle", "profile"].map(|name| scratch.join(name));
+    fs::create_dir(&folder).expect("a scratch folder");
+    put(&files, &folder);
+    let Ok((profile, _)) = Profile::open(&folder) else { return false };
+    if profile.check_bundle(bundle().manifest(), bundle().digest()).is_err() {
+        return false;
     }
-    if choice > 0
-        && let Ok(mut stated) = serde_json::from_slice::<Value>(&manifest)
-    {
-        if let Some(entry) = stated.pointer_mut(&format!("/files/{TENSORS_FILE}")) {
-            *entry = json!({ "bytes": tensors.len(), "sha256": Digest::of(&tensors).to_string() });
-        }
-        manifest = stated.to_string().into_bytes();
+    profile.scanners.iter().for_each(|scanner| score(&profile, scanner));
+    if choice & RUNTIME == 0 {
+        return true;
     }
-    fs::write(scratch.join(PROFILE_FILE), manifest).expect("a scratch file");
-    fs::write(scratch.join(TENSORS_FILE), tensors).expect("a scratch file");
-    Profile::open(scratch.path()).is_ok()
+    fs::create_dir(&model).expect("a scratch folder");
+    written(vit(), &model);
+    profile.scanners.first().is_some_and(|scanner| judged(&model, &folder, &scanner.id))
 }
 
-/// Manifest and tensors of a profile of two scanners.
-fn files() -> &'static [Vec<u8>; 2] {
-    static FILES: OnceLock<[Vec<u8>; 2]> = OnceLock::new();
-    FILES.get_or_init(|| {
-        let scratch = Scratch::new("fuzz");
-        fs::create_dir(scratch.join("bundle")).expect("a scratch folder");
-        written(vit(), &scratch.join("bundle"));
-        let bundle = Bundle::open(&scratch.join("bundle")).expect("a bundle of our own");
-        let profile = synthetic::profile(bundle.manifest(), bundle.digest(), &["a", "b"], 20);
-        let folder = scratch.join("profile");
-        coverslip_profile::write(&profile, &folder, false).expect("a profile");
-        [PROFILE_FILE, TENSORS_FILE].map(|name| fs::read(folder.join(name)).expect("the profile's file"))
-    })
+/// Scores tiles by every check of a scanner, as the judge does.
+fn score(profile: &Profile, scanner: &Scanner) {
+    for value in VALUES {
+        let measurements = [value; MEASUREMENTS];
+        let embedding = profile.taps.get(profile.judged_tap).map(|tap| vec![value; tap.width]);
+        let outputs = ModelOutputs {
+            embedding: embedding.as_deref(),
+            features: (0..4).map(|index| (index * index, value)),
+            reconstruction_error: Some(value),
+            instability: Some(value),
+        };
+        let scores = TileScores::new(profile, scanner, &measurements, outputs);
+        for check in Check::ALL {
+            let (Some(score), Some(calibration)) = (scores.score(check), scanner.calibration.get(&check)) else {
+                continue;
+            };
+            let p = calibration.p_value(score, Draw::new(1));
+            assert!(p > 0.0 && p <= 1.0, "{}: a p-value of {p}", check.name());
+            assert!((ALPHA..=1.0).contains(&calibration.supported(ALPHA)), "{}: a level", check.name());
+        }
+    }
 }
 
 pub(crate) fn seeds() -> Seeds {
     let [manifest, tensors] = files();
-    let parts: [(&str, &[u8]); 4] = [
-        ("manifest", manifest),
-        ("sealed", manifest),
-        ("tensors", tensors),
-        ("text", b"scanner.0.mean.last f32 8 0.5\n"),
+    let text: &[u8] = b"scanner.0.mean.last f32 8 0.5\n";
+    let parts: [(&str, u8, &[u8]); 6] = [
+        ("manifest", 0, manifest),
+        ("sealed", 1, manifest),
+        ("tensors", 2, tensors),
+        ("text", 3, text),
+        ("judged", RUNTIME | 1, manifest),
+        ("judged-text", RUNTIME | 3, text),
     ];
-    (0u8..).zip(parts).map(|(choice, (name, part))| (name.to_owned(), joined(choice, &[], part))).collect()
+    parts.map(|(name, choice, part)| (name.to_owned(), joined(choice, &[], part))).to_vec()
 }

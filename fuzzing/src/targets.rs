@@ -1,7 +1,9 @@
 //! Every kind of input, by name.
 
 use crate::input::Seeds;
-use crate::{bundle, contract, onnx, plan, profile, sae, signature, slides, tables, tensors, torch, vit, wire};
+use crate::{
+    bundle, contract, findings, onnx, plan, profile, sae, signature, slides, tables, tensors, torch, vit, wire,
+};
 
 /// One kind of input.
 #[derive(Clone, Copy)]
@@ -15,10 +17,11 @@ pub struct Target {
 }
 
 /// Every kind of input.
-pub const TARGETS: [Target; 19] = [
+pub const TARGETS: [Target; 20] = [
     Target { name: "bundle", run: bundle::bundle, seeds: bundle::parts_seeds },
     Target { name: "contract", run: contract::contract, seeds: contract::seeds },
     Target { name: "csv", run: tables::csv, seeds: tables::csv_seeds },
+    Target { name: "findings", run: findings::findings, seeds: findings::seeds },
     Target { name: "jpeg", run: slides::jpeg, seeds: slides::jpeg_seeds },
     Target { name: "manifest", run: bundle::manifest, seeds: bundle::manifest_seeds },
     Target { name: "mpp", run: slides::mpp, seeds: slides::mpp_seeds },

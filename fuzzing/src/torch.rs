@@ -9,8 +9,7 @@ use crate::input::{Seeds, file, golden};
 use crate::tensors::read_all;
 
 /// Storages beside a pickle, and the bytes of each.
-const STORAGES: usize = 20;
-const STORAGE: usize = 1024;
+const STORAGES: (usize, usize) = (20, 1024);
 
 /// A `.pt` file.
 pub(crate) fn torch(data: &[u8]) -> bool {
@@ -29,11 +28,17 @@ fn opened(bytes: &[u8]) -> Result<(), BundleError> {
     read_all(&path)
 }
 
-/// A zip as torch.save writes it: nothing is compressed. CRCs are left out, which no reader here needs.
+/// A pickle with so many storages beside it as an SAE's needs.
 pub(crate) fn archive(pickle: &[u8]) -> Vec<u8> {
-    let storage: Vec<u8> = (0..STORAGE / 4).flat_map(|at| (at as f32 / 256.0 - 0.4).to_le_bytes()).collect();
+    archive_of(pickle, STORAGES)
+}
+
+/// A zip as torch.save writes it, with so many storages of so many bytes: nothing is compressed. CRCs are left out, which
+/// no reader here needs.
+pub(crate) fn archive_of(pickle: &[u8], (count, bytes): (usize, usize)) -> Vec<u8> {
+    let storage: Vec<u8> = (0..bytes / 4).flat_map(|at| ((at % 256) as f32 / 256.0 - 0.4).to_le_bytes()).collect();
     let mut files = vec![("archive/data.pkl".to_owned(), pickle)];
-    files.extend((0..STORAGES).map(|at| (format!("archive/data/{at}"), &storage[..])));
+    files.extend((0..count).map(|at| (format!("archive/data/{at}"), &storage[..])));
     let (mut bytes, mut directory) = (Vec::new(), Vec::new());
     for (name, content) in &files {
         let [offset, size] = [bytes.len(), content.len()].map(|number| (number as u32).to_le_bytes());

@@ -15,18 +15,29 @@ use crate::input::Seeds;
 const SHAPE: Shape = Shape { tile: 12, embedding: 3, features: 4, feature_count: 64 };
 const TILES: usize = 2;
 
-/// A stream of frames, each read as its kind says; true if all of them are taken.
+/// A stream of frames, each read as its kind says; true if all of them are taken. A connection hears the same frames.
 pub(crate) fn wire(data: &[u8]) -> bool {
-    let (mut rest, mut frames) = (data, 0);
+    let (frames, rest) = frames(data);
+    #[cfg(target_os = "linux")]
+    crate::link::heard(data, &frames);
+    // Each is read, also behind one that is refused.
+    let taken = frames.iter().filter(|(kind, payload)| message(*kind, payload)).count();
+    taken > 0 && taken == frames.len() && rest.is_empty()
+}
+
+/// The whole frames at the start of a stream, and what follows them.
+fn frames(data: &[u8]) -> (Vec<(Kind, &[u8])>, &[u8]) {
+    let (mut rest, mut frames) = (data, Vec::new());
     while let Some((head, more)) = rest.split_first_chunk::<HEADER>() {
-        let Ok(announced) = Announced::read(head, CONTROL_BUDGET) else { return false };
-        let Some((payload, more)) = more.split_at_checked(announced.length) else { return false };
-        if announced.check(payload).is_err() || !message(announced.kind, payload) {
-            return false;
+        let Ok(announced) = Announced::read(head, CONTROL_BUDGET) else { break };
+        let Some((payload, more)) = more.split_at_checked(announced.length) else { break };
+        if announced.check(payload).is_err() {
+            break;
         }
-        (rest, frames) = (more, frames + 1);
+        frames.push((announced.kind, payload));
+        rest = more;
     }
-    frames > 0 && rest.is_empty()
+    (frames, rest)
 }
 
 /// What is read is written again, and must be the same.

@@ -2,20 +2,24 @@
 //! arguments. Every summary is held against the account of tiles, and a slide that was finished and polled to its end must
 //! have given each of its tiles one result.
 
+mod accounts;
 mod descs;
 mod host;
+mod judged;
 mod memory;
+mod opening;
 
-use std::ptr::{null, null_mut};
+use std::ptr::null_mut;
 use std::sync::OnceLock;
 
 use coverslip_plugin_abi::*;
-use coverslip_testkit::Scratch;
 
-use crate::bundle::{vit, written};
 use crate::input::{Input, Seeds};
-use host::{Given, api, call, constant, number, small, text};
+use accounts::{account, check_record, check_summary};
+use host::{Given, api, call, number, small};
+pub(crate) use judged::judged;
 use memory::Memory;
+use opening::{described, opened};
 
 /// Slides that a sequence keeps at a time.
 const SLIDES: usize = 3;
@@ -61,40 +65,6 @@ struct Sequence<'a> {
 fn shared() -> Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     *RUNTIME.get_or_init(|| opened(&mut Input::new(&[])).expect("a bundle of our own opens"))
-}
-
-/// Opens a runtime on a tiny bundle. Without input it opens as it should.
-fn opened(input: &mut Input) -> Option<Runtime> {
-    let scratch = Scratch::new("fuzz");
-    written(vit(), scratch.path());
-    let path = std::ffi::CString::new(scratch.path().to_str().expect("a path in UTF-8")).expect("no NUL");
-    let mut desc =
-        RuntimeDesc { engine: ENGINE_CPU, bundle_path: path.as_ptr(), max_threads: 2, ..RuntimeDesc::init() };
-    let (cpus, digest) = ([0u32, 1, 77], [0u8; 32]);
-    if input.byte() & 1 != 0 {
-        desc.engine = constant(input, &[ENGINE_CPU, ENGINE_AUTO, ENGINE_CPU]);
-        desc.profile_path = if input.once_in(8) { text(input, c"/nowhere") } else { null() };
-        (desc.cpus, desc.cpu_count) = if input.once_in(4) { (cpus.as_ptr(), small(input, 2) % 4) } else { (null(), 0) };
-        desc.flags = if input.once_in(4) { small(input, 0) } else { 0 };
-        (desc.max_threads, desc.max_slides) = (small(input, 2).min(8), small(input, 4));
-        desc.fallback = constant(input, &[0, 1, 2]);
-        desc.precision = constant(input, &[0, 1, 2, 3, 4]);
-        (desc.memory_limit, desc.max_batch) = (number(input, 0), small(input, 0));
-        desc.bundle_digest = if input.once_in(8) { digest.as_ptr() } else { null() };
-        desc.isolation = constant(input, &[0, 1, 2]);
-        desc.cpu_precision = constant(input, &[0, 1, 2]);
-        (desc.worker_timeout_ms, desc.reserved) = (small(input, 0), small(input, 0));
-        if input.once_in(6) {
-            desc.bundle_path = text(input, c"/nowhere");
-        }
-    }
-    let (given, _) = Given::of(input, desc, |desc, size| desc.struct_size = size);
-    let mut handle = u64::MAX;
-    // SAFETY: the struct is as long as it says or null, and what it points to outlives the call.
-    let code =
-        call(input, |error| unsafe { (api().runtime_open)(given.pointer(), None, null_mut(), &mut handle, error) });
-    assert_eq!(code == OK, handle != u64::MAX, "the handle is written on success only");
-    (code == OK).then_some(handle)
 }
 
 impl Sequence<'_> {
@@ -409,30 +379,6 @@ fn is_open(slide: Slide) -> bool {
     unsafe { (api().slide_summary)(slide, &mut SlideSummary::init(), null_mut()) == OK }
 }
 
-/// The summary of an open slide, whose sums hold.
-fn account(slide: Slide) -> SlideSummary {
-    let mut summary = SlideSummary::init();
-    // SAFETY: the struct is whole, and null is allowed for the error.
-    assert_eq!(unsafe { (api().slide_summary)(slide, &mut summary, null_mut()) }, OK);
-    check_summary(&summary);
-    summary
-}
-
-fn check_summary(summary: &SlideSummary) {
-    let SlideSummary { opened, in_flight, results, .. } = *summary;
-    assert_eq!(results[1..].iter().sum::<u64>(), results[0], "results by status");
-    assert_eq!(opened, results[0] + in_flight, "opened tiles are those with a result and those in flight");
-    assert_eq!(summary.poisoned, 0, "a defect poisoned the slide");
-}
-
-/// Checks a result against the counts of records, features and embedding values that came with it.
-fn check_record(record: &TileResult, counts: [usize; 3]) {
-    assert!((1..=7).contains(&record.status), "status {}", record.status);
-    let end = |offset: u32, count: u32| offset as usize + count as usize;
-    assert!(end(record.feature_offset, record.feature_count) <= counts[1], "features beyond their buffer");
-    assert!(end(record.embedding_offset, record.embedding_count) <= counts[2], "embeddings beyond their buffer");
-}
-
 pub(crate) fn seeds() -> Seeds {
     // Zeros are the usual choice of everything, and a call is named by its first byte. Its choices follow.
     let begin = |runtime: u8| [&[0, runtime][..], &[0; 15]].concat();
@@ -440,7 +386,11 @@ pub(crate) fn seeds() -> Seeds {
     let poll = [12, 0, 39, 255, 63, 0, 1, 3, 0, 0, 0];
     let (summary, finish, end) = ([22, 0, 0, 0, 0], [17, 0, 15, 0], [25, 0, 0]);
     let lived = [&[0], &begin(0)[..], &submit(0, 0), &submit(32, 0), &poll, &summary, &finish, &poll, &end].concat();
-    let (open, close) = ([31, 0, 0, 0, 0], [31, 255, 0]);
-    let runtime = [&[63], &open[..], &begin(12), &submit(16, 16), &end, &close].concat();
-    vec![("lived".to_owned(), lived), ("runtime".to_owned(), runtime)]
+    let close = [31, 255, 0];
+    let runtime = |description: &[u8]| [&[63, 31], description, &begin(12), &submit(16, 16), &end, &close].concat();
+    vec![
+        ("lived".to_owned(), lived),
+        ("runtime".to_owned(), runtime(&[0; 4])),
+        ("described".to_owned(), runtime(&described())),
+    ]
 }

@@ -1,7 +1,7 @@
 //! The command line: one file or folder per command, with its options and the call into the topic's folder.
 
 pub mod analyze;
-mod bundle;
+pub mod bundle;
 mod doctor;
 mod embed;
 mod engine;

@@ -8,7 +8,7 @@ use crate::bundle::{self, LabelRequest};
 use crate::findings::counts::ALPHA;
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub struct Args {
     /// The bundle's directory
     bundle: PathBuf,
     /// The result of `coverslip analyze counts --bundle`: features get the cell types that they follow on groups that had no
@@ -31,7 +31,11 @@ pub(super) struct Args {
     force: bool,
 }
 
-pub(super) fn run(args: Args, out: &mut impl Write) -> Result<(), Box<dyn Error>> {
+/// Labels a copy of the bundle, and says to `out` how many features have a label.
+///
+/// # Errors
+/// When there is nothing to label, the counts are of another SAE, or a bundle cannot be read or written.
+pub fn run(args: Args, mut out: &mut dyn Write) -> Result<(), Box<dyn Error>> {
     let Args { bundle, counts, p, labels, out: to, force } = args;
-    bundle::label(&LabelRequest { bundle, counts, p, labels, out: to, force }, out)
+    bundle::label(&LabelRequest { bundle, counts, p, labels, out: to, force }, &mut out)
 }

@@ -1,7 +1,7 @@
 //! `coverslip bundle`.
 
 mod build;
-mod label;
+pub mod label;
 mod pooling;
 mod quantise;
 mod synthetic;

@@ -1,0 +1,2 @@
+#![no_main]
+coverslip_fuzz::fuzz!(findings);
