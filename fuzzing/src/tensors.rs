@@ -53,8 +53,8 @@ pub(crate) fn read_all(path: &Path) -> Result<(), BundleError> {
     Ok(())
 }
 
-/// The tensors of a text, one a line: `NAME TYPE SIDE,SIDE [VALUE]`. Without VALUE they differ. A fuzzer finds its way in
-/// names and shapes sooner than in megabytes of weights. `None` where they would be large.
+/// The tensors of a text, one a line: `NAME TYPE SIDE,SIDE [VALUE]`. Without VALUE they differ, and whole numbers count. A
+/// fuzzer finds its way in names and shapes sooner than in megabytes of weights. `None` where they would be large.
 pub(crate) fn of_text(text: &[u8]) -> Option<TensorMap> {
     let mut tensors = TensorMap::new();
     let mut left = MOST;
@@ -73,7 +73,8 @@ pub(crate) fn of_text(text: &[u8]) -> Option<TensorMap> {
 }
 
 fn number(element: Element, value: Option<f32>, at: usize) -> Vec<u8> {
-    let value = value.unwrap_or((at * 7919 % 31) as f32 / 64.0 - 0.2);
+    let whole = matches!(element, Element::I64 | Element::I32 | Element::U8);
+    let value = value.unwrap_or(if whole { at as f32 } else { (at * 7919 % 31) as f32 / 64.0 - 0.2 });
     match element {
         Element::F64 => f64::from(value).to_le_bytes().to_vec(),
         Element::F32 => value.to_le_bytes().to_vec(),
@@ -94,8 +95,11 @@ pub(crate) fn text_of(path: &Path) -> String {
         let element = ELEMENTS.iter().find(|(_, known)| *known == element).expect("every element has a name").0;
         let shape = file.shape(name).expect("a name of its own list");
         let shape: Vec<String> = shape.iter().map(usize::to_string).collect();
-        // A wide position embedding or MLP only costs time.
-        writeln!(text, "{name} {element} {}", shape.join(",")).expect("text grows");
+        // A standard deviation must be above 0. Whole numbers are left as they count.
+        let values = file.read(name).and_then(|tensor| tensor.view(name).to_f32()).unwrap_or_default();
+        let positive = values.first().filter(|_| values.iter().all(|value| *value > 0.0));
+        let value = positive.map_or_else(String::new, |value| format!(" {value}"));
+        writeln!(text, "{name} {element} {}{value}", shape.join(",")).expect("text grows");
     }
     text
 }

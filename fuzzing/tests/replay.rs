@@ -79,17 +79,21 @@ fn committed_inputs_are_survived() {
 /// A seed that is refused no longer leads a fuzzer to what lies behind the first check.
 #[test]
 fn seeds_are_taken() {
+    let mut refused = Vec::new();
     for target in TARGETS {
         let seeds = (target.seeds)();
         assert!(!seeds.is_empty(), "{} has no seeds", target.name);
         for (name, seed) in seeds {
-            assert!((target.run)(&seed), "{}: the seed {name} is refused", target.name);
+            if !(target.run)(&seed) {
+                refused.push(format!("{}: {name}", target.name));
+            }
             // What is not a whole input is survived too, on every compiler and without a fuzzer.
             for cut in (0..seed.len()).step_by(1 + seed.len() / 16) {
                 (target.run)(&seed[..cut]);
             }
         }
     }
+    assert!(refused.is_empty(), "seeds that are refused: {}", refused.join(", "));
 }
 
 /// Every target has its binary for the fuzzer, and the fuzzer has no other.
