@@ -6,6 +6,7 @@
 //! that cannot be refused memory: the plugin calls these only while there is room for them, and it is the asking for that
 //! room which fails here.
 #![allow(clippy::undocumented_unsafe_blocks, reason = "each is a call of the C ABI or of the system's allocator")]
+#![allow(clippy::result_large_err, reason = "as in the library: errors lie in place")]
 #![allow(clippy::print_stdout, reason = "a figure for whoever reads the test's output")]
 #![cfg(all(target_os = "linux", debug_assertions))]
 

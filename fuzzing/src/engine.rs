@@ -1,5 +1,8 @@
 //! Loading the CPU engine of a stranger's bundle, which runs its reference tiles.
 
+// Errors lie in place: see `coverslip_base::error`.
+#![allow(clippy::result_large_err)]
+
 use std::sync::{Arc, OnceLock};
 
 use coverslip_base::error::Error;

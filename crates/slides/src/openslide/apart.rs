@@ -72,7 +72,7 @@ impl Apart {
         let Rect { x, y, width, height } = rect;
         let request: Vec<u8> = [x, y, width, height].into_iter().flat_map(u32::to_le_bytes).collect();
         let sent = self.requests.as_mut().map_or(Ok(()), |requests| requests.write_all(&request));
-        sent.or_else(|_| Err(self.how_ended()))?;
+        sent.map_err(|_| self.how_ended())?;
         let size = 4 * width as usize * height as usize;
         let found = self.answer(size.max(LONGEST))?;
         if found.len() != size {
