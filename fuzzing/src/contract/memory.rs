@@ -32,6 +32,11 @@ impl Memory {
         self.place.cast()
     }
 
+    pub(super) fn bytes(&self) -> &[u8] {
+        // SAFETY: so many bytes were allocated, as zeros, and live as long as this.
+        unsafe { std::slice::from_raw_parts(self.place, self.layout.size()) }
+    }
+
     /// Writes a byte, if there is one at `at`.
     pub(super) fn set(&self, at: usize, byte: u8) {
         if at < self.layout.size() {

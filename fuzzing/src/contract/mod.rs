@@ -303,13 +303,20 @@ impl Sequence<'_> {
 
     fn report(&mut self) {
         let (slide, _) = self.some_slide();
-        let capacity = self.input.below(64);
+        let capacity = if self.input.once_in(4) { 1 << 16 } else { self.input.below(64) };
         let (buffer, mut needed) = (Memory::new(capacity), 0u64);
         let place = if self.input.once_in(8) { null_mut() } else { buffer.pointer() };
         // SAFETY: the buffer is as long as it says or null.
-        call(&mut self.input, |error| unsafe {
+        let code = call(&mut self.input, |error| unsafe {
             (api().slide_report_json)(slide, place, capacity as u64, &mut needed, error)
         });
+        match code {
+            OK => {
+                let text = &buffer.bytes()[..needed as usize - 1];
+                serde_json::from_slice::<serde_json::Value>(text).expect("a report in JSON");
+            }
+            _ => assert!(buffer.bytes().iter().all(|byte| *byte == 0), "{code}: the buffer is not touched"),
+        }
     }
 
     /// Opens a runtime of the sequence's own, once, and closes it under its slides.
