@@ -17,11 +17,13 @@ const MOST_HEADER_BYTES: usize = 64 << 10;
 /// Encodings whose decoder takes memory for a length that stands inside the page.
 const WITH_LENGTHS_INSIDE: [i64; 2] = [6, 7];
 
-/// Rows, cells of the table or values of a column that a file may have whatever its length, and how many more for each of
-/// its bytes. Runs and dictionaries make some bytes of any number of equal values. Embeddings hardly shrink, and beside them
-/// a row has a name and a place of its own: honest files stay below one value for each byte.
+/// Rows, cells of the table or values of a column that a file may have whatever its length.
 const FREE_VALUES: u64 = 1 << 20;
-const VALUES_OF_A_BYTE: u64 = 16;
+/// And how many more for each of its bytes: runs and dictionaries make some bytes of any number of equal values. A row has a
+/// name and a place of its own, and honest tables stay below one cell for each byte.
+pub(super) const CELLS_OF_A_BYTE: u64 = 16;
+/// Embeddings hardly shrink. Features do: 32 active ones of 16,384 take 65 values to a byte, as pyarrow writes them.
+pub(super) const VALUES_OF_A_BYTE: u64 = 256;
 
 /// The field of a footer that says how pages are encrypted.
 const ENCRYPTION: i64 = 8;
@@ -60,13 +62,13 @@ pub(super) fn check_footer(file: &mut File) -> Checked<()> {
 }
 
 /// Refuses more values than an honest file of `bytes` has.
-pub(super) fn expect_values(what: &str, values: u64, bytes: u64) -> Checked<()> {
-    let most = bytes.saturating_mul(VALUES_OF_A_BYTE).saturating_add(FREE_VALUES);
+pub(super) fn expect_values(what: &str, values: u64, bytes: u64, of_a_byte: u64) -> Checked<()> {
+    let most = bytes.saturating_mul(of_a_byte).saturating_add(FREE_VALUES);
     if values <= most {
         return Ok(());
     }
     Err(format!(
-        "expected at most {most} {what} in a file of {bytes} bytes, {VALUES_OF_A_BYTE} for each byte and {FREE_VALUES} \
+        "expected at most {most} {what} in a file of {bytes} bytes, {of_a_byte} for each byte and {FREE_VALUES} \
          besides, found {values}; write it again without compression and dictionaries, or split it"
     ))
 }

@@ -68,8 +68,8 @@ impl ParquetFile {
             }
         }
         let most = values.into_iter().max().unwrap_or(0);
-        let expected = claims::expect_values("rows", len as u64, bytes)
-            .and_then(|()| claims::expect_values("values of a column", most, bytes));
+        let expected = claims::expect_values("rows", len as u64, bytes, claims::CELLS_OF_A_BYTE)
+            .and_then(|()| claims::expect_values("values of a column", most, bytes, claims::VALUES_OF_A_BYTE));
         expected.map_err(|error| EmbeddingError::at(path, &error))?;
         Ok(Self { path: path.into(), reader, bytes, len, decoded: RefCell::new(None) })
     }
@@ -148,7 +148,7 @@ impl ParquetFile {
         let fields: Vec<Arc<Type>> = root.get_fields().iter().filter(|field| field.is_primitive()).cloned().collect();
         let names: Vec<String> = fields.iter().map(|field| field.name().to_owned()).collect();
         let cells = self.len.saturating_mul(names.len());
-        claims::expect_values("cells of its table", cells as u64, self.bytes)
+        claims::expect_values("cells of its table", cells as u64, self.bytes, claims::CELLS_OF_A_BYTE)
             .map_err(|error| EmbeddingError::at(&self.path, &error))?;
         self.check_memory("its table", cells, CELL_BYTES)?;
         let mut columns = vec![Vec::with_capacity(self.len); names.len()];
