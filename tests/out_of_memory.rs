@@ -313,6 +313,8 @@ fn fail_in_turn(buffers: &mut Buffers, width: u64) -> (usize, u64) {
         }
     }
     assert!(first > if buffers.killed { 5 } else { 20 }, "{first} allocations were seen");
+    let said = format!("{width} in a row: {first} places, {refused} slides refused, {failed} tiles failed");
+    coverslip_testkit::note(&said);
     FROM.store(u64::MAX, Ordering::SeqCst);
     let clean = buffers.play(&runtime).expect("memory is back");
     ARMED.store(false, Ordering::SeqCst);
