@@ -4,7 +4,7 @@
 //!
 //!     cargo test --release --test soak -- --ignored --nocapture
 //!
-//! `COVERSLIP_SOAK_TILES` sets another number of tiles.
+//! `COVERSLIP_SOAK_TILES` sets another number of tiles, `COVERSLIP_SOAK_DAY` another number of slides between two nights.
 #![cfg(target_os = "linux")]
 #![allow(clippy::print_stdout, reason = "figures for the documentation")]
 
@@ -13,8 +13,8 @@ mod support {
 }
 
 use std::path::PathBuf;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, RwLock};
 use std::time::{Duration, Instant};
 
 use coverslip_bundle::synthetic::SyntheticSpec;
@@ -25,7 +25,8 @@ use support::host::{Answer, Picture, TestRuntime, TestSlide, call, open_with};
 
 /// Tiles of the month, unless `COVERSLIP_SOAK_TILES` says otherwise.
 const MONTH: u64 = 100_000_000;
-/// Slides of a simulated day: 100 an hour. The runtime is opened in the morning and closed in the evening.
+/// Slides of a simulated day, unless `COVERSLIP_SOAK_DAY` says otherwise: 100 an hour. The runtime is opened in the morning
+/// and closed in the evening.
 const DAY: u64 = 2400;
 /// Nanoseconds from one slide's beginning to the next in simulated time.
 const EVERY: i64 = 36_000_000_000;
@@ -33,10 +34,11 @@ const EVERY: i64 = 36_000_000_000;
 const START: i64 = 1_800_000_000_000_000_000;
 /// Bytes in use that two nights may differ by: what the C library keeps for threads that were joined.
 const LEFT: u64 = 64 << 10;
-/// Bytes asked for that two nights may differ by: what a thread or a list takes once may come late.
+/// Bytes asked for that two nights may differ by, and two moments between slides of an open runtime: what a thread or a list
+/// takes once may come late.
 const ASKED: u64 = 1 << 10;
-/// Slides between two samples.
-const SAMPLE: u64 = 120;
+/// Samples of a day.
+const SAMPLES: u64 = 20;
 const SIDE: u32 = 16;
 const COLUMNS: u32 = 34;
 const MOST_ROWS: u32 = 49;
@@ -114,9 +116,25 @@ fn at_night(tiles: u64, before: Option<&Sample>) -> Sample {
     now
 }
 
+/// A sample while the runtime is open and no slide is. The judge lets go of the last one a moment after its end.
+fn between_slides(runtime: &TestRuntime, tiles: u64) -> Sample {
+    let start = Instant::now();
+    let (mut now, mut alike) = (sample(tiles), 0);
+    while alike < 10 {
+        assert!(start.elapsed().as_secs() < 60, "memory does not come to rest while nothing is scanned");
+        std::thread::sleep(Duration::from_millis(1));
+        let next = sample(tiles);
+        alike = if next.asked == now.asked && runtime.stats().slots == 0 { alike + 1 } else { 0 };
+        now = next;
+    }
+    now
+}
+
 /// The month so far.
 #[derive(Default)]
 struct Month {
+    /// Each slide is scanned with it. Who takes it alone sees the runtime between slides.
+    scanning: RwLock<()>,
     slides: AtomicU64,
     tiles: AtomicU64,
     by_status: Mutex<[u64; 8]>,
@@ -297,23 +315,34 @@ fn bundle() -> PathBuf {
     folder
 }
 
-fn day(runtime: &TestRuntime, last: u64, tiles: u64, month: &Month) {
+fn day(runtime: &TestRuntime, (first, last): (u64, u64), tiles: u64, month: &Month) {
+    let every = ((last - first) / SAMPLES).max(1);
+    let at_work = &AtomicU64::new(SCANNERS);
+    let new = |scanner| Scanner::new(1 + 7919 * (last * SCANNERS + scanner));
+    let mut scanners: Vec<Scanner> = (0..SCANNERS).map(new).collect();
     std::thread::scope(|scope| {
-        for scanner in 0..SCANNERS {
+        for scanner in &mut scanners {
             scope.spawn(move || {
-                let mut scanner = Scanner::new(1 + 7919 * (last * SCANNERS + scanner));
                 while month.tiles.load(Ordering::Relaxed) < tiles {
                     let number = month.slides.fetch_add(1, Ordering::Relaxed);
                     if number >= last {
                         month.slides.fetch_sub(1, Ordering::Relaxed);
                         break;
                     }
+                    let one = month.scanning.read().expect("no panic");
                     let scanned = scanner.scan(runtime, number);
+                    drop(one);
                     let so_far = month.tiles.fetch_add(scanned, Ordering::Relaxed) + scanned;
-                    if number % SAMPLE == SAMPLE / 2 {
-                        month.samples.lock().expect("no panic").push(sample(so_far));
+                    if number % every == every / 2 {
+                        let _alone = month.scanning.write().expect("no panic");
+                        // In the evening a scanner's thread may be gone, and what it held.
+                        if at_work.load(Ordering::Relaxed) == SCANNERS {
+                            month.samples.lock().expect("no panic").push(between_slides(runtime, so_far));
+                        }
                     }
                 }
+                let _one = month.scanning.read().expect("no panic");
+                at_work.fetch_sub(1, Ordering::Relaxed);
                 let mut all = month.by_status.lock().expect("no panic");
                 all.iter_mut().zip(scanner.counts).for_each(|(all, count)| *all += count);
             });
@@ -341,13 +370,16 @@ fn report(what: &str, samples: &[Sample], of: impl Fn(&Sample) -> f64) {
 #[test]
 #[ignore = "takes hours: .ci/nightly soak"]
 fn a_month_of_slides_leaves_nothing_behind() {
-    let tiles = std::env::var("COVERSLIP_SOAK_TILES").map_or(MONTH, |tiles| tiles.parse().expect("a number of tiles"));
+    let asked = |name: &str, usual| std::env::var(name).map_or(usual, |text| text.parse().expect("a number"));
+    let (tiles, length) = (asked("COVERSLIP_SOAK_TILES", MONTH), asked("COVERSLIP_SOAK_DAY", DAY));
     let (bundle, month, start) = (bundle(), Month::default(), Instant::now());
-    let mut evenings = Vec::with_capacity(1 + tiles as usize / 1_000_000);
-    month.samples.lock().expect("no panic").reserve(1 + tiles as usize / 100_000);
+    // Room for all of it: what the test itself keeps does not grow.
+    let days = 2 + (tiles / (length * 800)) as usize;
+    let mut evenings = Vec::with_capacity(days);
+    month.samples.lock().expect("no panic").reserve(2 * days * SAMPLES as usize);
     for today in 1.. {
         let runtime = open_with(&bundle, |desc| desc.flags = RUNTIME_NORMAL_PRIORITY).expect("the bundle opens");
-        day(&runtime, today * DAY, tiles, &month);
+        day(&runtime, ((today - 1) * length, today * length), tiles, &month);
         let stats = runtime.stats();
         assert_eq!(stats.results[0], stats.results[1..].iter().sum::<u64>());
         runtime.close(60_000).expect("every thread joins");
@@ -372,14 +404,23 @@ fn a_month_of_slides_leaves_nothing_behind() {
     println!("results by status: {:?}", month.by_status.lock().expect("no panic"));
     let mut samples = month.samples.into_inner().expect("no panic");
     samples.sort_by_key(|sample| sample.tiles);
-    // The allocator and rten's pool settle first.
+    // The allocator settles first.
     let settled = &samples[samples.len() / 4..];
-    assert!(evenings.len() >= 5, "{} nights are too few: set COVERSLIP_SOAK_TILES to 20000000 or more", evenings.len());
-    report("resident while scanning", settled, |sample| sample.resident as f64);
+    assert!(
+        evenings.len() >= 5,
+        "{} nights are too few: raise COVERSLIP_SOAK_TILES, or lower COVERSLIP_SOAK_DAY",
+        evenings.len()
+    );
+    report("resident between slides", settled, |sample| sample.resident as f64);
+    report("asked for between slides", settled, |sample| sample.asked as f64);
     let range = |of: fn(&Sample) -> usize| (settled.iter().map(of).min(), settled.iter().map(of).max());
     let (threads, files) = (range(|sample| sample.threads), range(|sample| sample.files));
     println!("threads: {threads:?}; files: {files:?}");
     assert_eq!((threads.0, files.0), (threads.1, files.1), "threads and files while scanning");
+    let asked = range(|sample| sample.asked as usize);
+    println!("asked for between slides: {asked:?}");
+    let spread = asked.1.zip(asked.0).map_or(0, |(most, least)| (most - least) as u64);
+    assert!(spread < ASKED, "an open runtime keeps something of its slides: {spread} bytes between two of its moments");
     // The first night has what is allocated once; what the test itself keeps is allocated before.
     let nights = &evenings[1..];
     report("in use at night", nights, |night| night.in_use as f64);
