@@ -12,7 +12,7 @@ use coverslip_bundle::budget::there_is;
 const CELL_BYTES: u64 = 128;
 /// Cells that a table may have whatever its length. Behind these, cells and their commas have two bytes on average, as in a
 /// table of digits: a table of empty cells is one byte of the file for each.
-const FREE_CELLS: u64 = 4 << 20;
+const FREE_CELLS: u64 = 2 << 20;
 /// Bytes that are read at once.
 const BLOCK: usize = 1 << 16;
 
