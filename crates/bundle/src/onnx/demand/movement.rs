@@ -210,7 +210,7 @@ pub(super) fn split(call: &Call) -> Rule {
         }
         None => {
             let part = dims[axis].div_ceil(parts);
-            (0..parts).map(|i| part.min(dims[axis].saturating_sub(i * part))).collect()
+            (0..parts).map(|i| part.min(dims[axis].saturating_sub(part.saturating_mul(i)))).collect()
         }
     };
     let sum = sizes.iter().fold(0, |sum: usize, size| sum.saturating_add(*size));
@@ -227,7 +227,7 @@ pub(super) fn split(call: &Call) -> Rule {
         shape[axis] = size;
         let numbers = if dims.len() == 1 { call.picked(0, start..start + size)? } else { None };
         outputs.push(Value::with(&shape, numbers));
-        start += size;
+        start = start.saturating_add(size);
     }
     Ok(Made::from(outputs))
 }

@@ -273,6 +273,9 @@ fn an_empty_value_may_have_axes_beyond_any_number() {
     };
     let net = empty().ints("from", &[0]).ints("to", &[5]).ints("axis", &[1]);
     assert_eq!(net.op("y", "Slice", &["e3", "from", "to", "axis"]).demand("y", 1).unwrap().1["y"], [0, 5]);
+    let mut net = empty();
+    net.0.node("Split", "parts", &["e3"], &["y", "z"], &[("axis", Attribute::Int(1))]);
+    assert_eq!(net.demand("y", 1).unwrap().1["y"], [0, 1 << 63]);
     let net = empty().ints("pads", &[1, 0, 0, 0]).op("y", "Pad", &["e3", "pads"]);
     net.refused("y", BundleErrorKind::TooLarge, "`y` (Pad)");
 }
