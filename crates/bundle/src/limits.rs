@@ -22,7 +22,7 @@ pub(crate) const MAX_GRAPH_BYTES: u64 = 64 << 20;
 /// Largest model input, px.
 pub const MAX_SIDE: usize = 1024;
 /// Most tokens per tile. Attention's memory grows with their square.
-pub(crate) const MAX_TOKENS: usize = 8192;
+pub const MAX_TOKENS: usize = 8192;
 /// Most transformer blocks.
 pub const MAX_DEPTH: usize = 64;
 /// Widest token.

@@ -1,5 +1,8 @@
 //! Cubic interpolation along one axis as a matrix, used to resample position embeddings.
 
+use coverslip_bundle::budget::MAX_INTERPOLATION;
+use coverslip_bundle::{BundleError, fail};
+
 /// The kernel, and the treatment of the borders.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Cubic {
@@ -12,16 +15,31 @@ pub(crate) enum Cubic {
 }
 
 /// The interpolation matrix `[output, input]`, row-major. Coordinates are half-pixel centres computed with `scale`,
-/// which is output / input unless an exporter states another.
-pub(crate) fn cubic_matrix(input: usize, output: usize, scale: f64, kind: Cubic) -> Vec<f64> {
-    let mut matrix = vec![0.0; input * output];
+/// which is output / input unless an exporter states another. Both sizes come from a file.
+///
+/// # Errors
+/// `TooLarge` where they are beyond the budget, or there is no memory.
+pub(crate) fn cubic_matrix(input: usize, output: usize, scale: f64, kind: Cubic) -> Result<Vec<f64>, BundleError> {
+    let size = input.checked_mul(output).filter(|size| *size <= MAX_INTERPOLATION);
+    let mut matrix: Vec<f64> = Vec::new();
+    let Some(size) = size.filter(|size| matrix.try_reserve_exact(*size).is_ok()) else {
+        fail!(
+            TooLarge,
+            "an interpolation from {input} to {output} values has more factors than there is memory for, or more than \
+             {MAX_INTERPOLATION}; expected fewer: resize by less"
+        );
+    };
+    matrix.resize(size, 0.0);
+    if size == 0 {
+        return Ok(matrix);
+    }
     for (i, row) in matrix.chunks_exact_mut(input).enumerate() {
         match kind {
             Cubic::Plain { a } => plain(row, (i as f64 + 0.5) / scale - 0.5, a),
             Cubic::Antialias => antialias(row, (i as f64 + 0.5) / scale, 1.0 / scale),
         }
     }
-    matrix
+    Ok(matrix)
 }
 
 fn plain(row: &mut [f64], position: f64, a: f64) {
@@ -60,6 +78,16 @@ fn keys(distance: f64, a: f64) -> f64 {
 mod tests {
     use super::*;
 
+    #[test]
+    fn a_matrix_of_two_cheap_axes_is_refused() {
+        for (input, output) in [(150_528, 150_528), (usize::MAX, 2), (1 << 13, 1 << 12)] {
+            let error = cubic_matrix(input, output, 1.0, Cubic::Antialias).unwrap_err();
+            assert_eq!(error.kind(), coverslip_bundle::BundleErrorKind::TooLarge);
+            assert!(error.to_string().contains(&format!("from {input} to {output} values")), "{error}");
+        }
+        assert!(cubic_matrix(0, 5, 1.0, Cubic::Plain { a: -0.75 }).unwrap().is_empty());
+    }
+
     /// The expected rows are the first ones of `torch.nn.functional.interpolate` (torch 2.15, float64) for unit
     /// vectors.
     #[test]
@@ -91,7 +119,7 @@ mod tests {
             ),
         ];
         for (output, kind, rows) in known {
-            let matrix = cubic_matrix(5, output, output as f64 / 5.0, kind);
+            let matrix = cubic_matrix(5, output, output as f64 / 5.0, kind).unwrap();
             assert_eq!(matrix.len(), 5 * output);
             for (found, expected) in matrix.iter().zip(rows) {
                 assert!((found - expected).abs() < 1e-8, "{output} {kind:?}: {matrix:?}");

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use coverslip_bundle::BundleErrorKind::{Invalid, Missing, NotFinite, Unsupported};
+use coverslip_bundle::BundleErrorKind::{Invalid, Missing, NotFinite, TooLarge, Unsupported};
 use coverslip_bundle::synthetic::{SyntheticSpec, recipe};
 use coverslip_bundle::tensors::{Element, Tensor, TensorMap, to_safetensors};
 use coverslip_bundle::{Architecture, BundleError, BundleErrorKind, Mlp, Pooling, TapSource, Vit};
@@ -712,6 +712,12 @@ fn only_square_grids_are_read() {
     let mut tensors = plain();
     tensors.insert("pos_embed".to_owned(), zeros(&[1, 17, 16]));
     Hub::new(&tensors).refuses(stated(), Unsupported, &["[1, 17, 16]", "[1, positions, 32]"]);
+}
+
+#[test]
+fn positions_are_resampled_to_as_many_tokens_as_are_supported() {
+    let words = ["an input of 1024 px in patches of 8 px has 16385 tokens, expected at most 8192"];
+    Hub::new(&plain()).refuses(stated_and(json!({ "img_size": 1024 })), TooLarge, &words);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use super::probe::Probed;
 use super::source::{FLOAT, Source};
 use crate::cubic::{Cubic, cubic_matrix};
+use coverslip_bundle::budget::MAX_INTERPOLATION;
 use coverslip_bundle::onnx::{AttributeValue, Constant, ConstantData, Node};
 use coverslip_bundle::{BundleError, fail};
 
@@ -31,13 +32,27 @@ pub(super) fn values(source: &Source) -> Result<Vec<String>, BundleError> {
 
 /// Replaces every cubic `Resize` by products; returns a note for each.
 pub(super) fn lower(source: &mut Source, found: &HashMap<String, Probed>) -> Result<Vec<String>, BundleError> {
-    let mut notes = Vec::new();
+    let (mut notes, mut factors) = (Vec::new(), 0usize);
     for node in std::mem::take(&mut source.nodes) {
         if !is_cubic(&node)? {
             source.nodes.push(node);
             continue;
         }
         let Geometry { from, to, scales } = geometry(&node, source, found)?;
+        let more = from[0].saturating_mul(to[0]).saturating_add(from[1].saturating_mul(to[1]));
+        factors = factors.saturating_add(more);
+        if factors > MAX_INTERPOLATION {
+            fail!(
+                TooLarge,
+                "`{}`: a cubic Resize from {} × {} to {} × {} is computed as two matrices, with which the graph's have \
+                 more than {MAX_INTERPOLATION} factors; expected fewer: resize by less, or linearly",
+                node.name.escape_default(),
+                from[0],
+                from[1],
+                to[0],
+                to[1]
+            );
+        }
         let a = match node.attribute("cubic_coeff_a")? {
             Some(AttributeValue::Float(a)) => f64::from(a),
             _ => -0.75,
@@ -45,8 +60,8 @@ pub(super) fn lower(source: &mut Source, found: &HashMap<String, Probed>) -> Res
         let (input, output) = (node.inputs[0].clone(), node.outputs[0].clone());
         let matrix = |axis: usize| cubic_matrix(from[axis], to[axis], scales[axis], Cubic::Plain { a });
         let [rows, columns, between] = ["rows", "columns", "between"].map(|part| source.unused_name(&output, part));
-        insert(source, &rows, [to[0], from[0]], &matrix(0));
-        insert(source, &columns, [from[1], to[1]], &transposed(&matrix(1), from[1]));
+        insert(source, &rows, [to[0], from[0]], matrix(0)?.into_iter())?;
+        insert(source, &columns, [from[1], to[1]], transposed(&matrix(1)?, from[1]))?;
         source.nodes.push(product(&rows, &input, &between));
         source.nodes.push(product(&between, &columns, &output));
         notes.push(format!(
@@ -93,6 +108,15 @@ fn geometry(node: &Node, source: &Source, found: &HashMap<String, Probed>) -> Re
         Some([_, _, y, x]) => [*y, *x],
         _ => ratio,
     };
+    // Where a size is 0 there is nothing to interpolate, and a scale beyond these has no place in an axis.
+    if [h, w, height, width].contains(&&0) || scales.iter().any(|scale| !(1e-6..=1e6).contains(scale)) {
+        fail!(
+            Unsupported,
+            "`{}`: a cubic Resize from {h} × {w} to {height} × {width} by {scales:?}: not supported in this version; \
+             expected sizes and scales of images",
+            node.name.escape_default()
+        );
+    }
     Ok(Geometry { from: [*h, *w], to: [*height, *width], scales })
 }
 
@@ -105,16 +129,26 @@ fn constant_floats(constant: &Constant) -> Option<Vec<f64>> {
     }
 }
 
-fn insert(source: &mut Source, name: &str, dims: [usize; 2], values: &[f64]) {
-    let bytes = values.iter().flat_map(|v| (*v as f32).to_le_bytes()).collect();
+fn insert(
+    source: &mut Source,
+    name: &str,
+    dims: [usize; 2],
+    values: impl Iterator<Item = f64>,
+) -> Result<(), BundleError> {
+    let mut bytes = Vec::new();
+    if bytes.try_reserve_exact(4 * dims[0] * dims[1]).is_err() {
+        fail!(TooLarge, "no memory for the {} × {} factors of an interpolation", dims[0], dims[1]);
+    }
+    values.for_each(|value| bytes.extend((value as f32).to_le_bytes()));
     let data = ConstantData::Here(Cow::Owned(bytes));
     let constant = Constant { name: name.to_owned(), dims: dims.to_vec(), data_type: FLOAT, data };
     source.constants.insert(name.to_owned(), constant);
+    Ok(())
 }
 
 /// Transposes `[output, input]` to `[input, output]`.
-fn transposed(matrix: &[f64], inputs: usize) -> Vec<f64> {
-    (0..inputs).flat_map(|column| matrix.iter().skip(column).step_by(inputs).copied()).collect()
+fn transposed(matrix: &[f64], inputs: usize) -> impl Iterator<Item = f64> {
+    (0..inputs).flat_map(move |column| matrix.iter().skip(column).step_by(inputs).copied())
 }
 
 fn product(left: &str, right: &str, output: &str) -> Node {

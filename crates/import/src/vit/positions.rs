@@ -9,7 +9,8 @@ use super::spec::{Interpolation, ModelSpec};
 use super::statements::{Statement, Statements};
 use crate::cubic::{Cubic, cubic_matrix};
 use coverslip_bundle::Weight;
-use coverslip_bundle::limits::MAX_SIDE;
+use coverslip_bundle::budget::there_is;
+use coverslip_bundle::limits::{MAX_SIDE, MAX_TOKENS};
 use coverslip_bundle::tensors::{Element, Tensor};
 use coverslip_bundle::{BundleError, fail};
 
@@ -72,6 +73,15 @@ pub(super) fn read(
         );
     }
     let side = side(stated, stored, vit.patch)?;
+    if vit.tokens(side) > MAX_TOKENS {
+        fail!(
+            TooLarge,
+            "an input of {side} px in patches of {} px has {} tokens, expected at most {MAX_TOKENS}: state a smaller \
+             \"img_size\"",
+            vit.patch,
+            vit.tokens(side)
+        );
+    }
     let grid = side / vit.patch;
     let tokens = vit.prefix_tokens();
     // In DINOv2 and transformers the class token has a position and registers have none, which equals rows of zeros.
@@ -102,7 +112,11 @@ pub(super) fn read(
             Convention::Transformers => Interpolation::Transformers,
         });
         let (kind, scale) = kernel(variant, vit.register_tokens > 0, read.grid, grid);
-        whole.extend(resample(patches, width, read.grid, &cubic_matrix(read.grid, grid, scale, kind)));
+        let bytes = 8 * width as u64 * grid as u64 * (read.grid as u64 + 3 * grid as u64);
+        if !there_is(bytes) {
+            fail!(TooLarge, "no memory for the {bytes} bytes that resampling the position embedding takes");
+        }
+        whole.extend(resample(patches, width, read.grid, &cubic_matrix(read.grid, grid, scale, kind)?));
         element = precision.stored(Element::F32);
         notes.push(note(variant, spec.interpolation.is_some(), kind, read.grid, grid));
     }
@@ -326,7 +340,7 @@ mod tests {
         for (stored, wanted, variant, registers, expected) in known {
             let grid: Vec<f32> = (0..stored * stored * 2).map(|i| ((i * 37) % 101) as f32 / 50.0 - 1.0).collect();
             let (kind, scale) = kernel(variant, registers, stored, wanted);
-            let found = resample(&grid, 2, stored, &cubic_matrix(stored, wanted, scale, kind));
+            let found = resample(&grid, 2, stored, &cubic_matrix(stored, wanted, scale, kind).unwrap());
             assert_eq!(found.len(), wanted * wanted * 2);
             let patches = [0, 1, wanted * wanted / 2, wanted * wanted - 1];
             let shown = patches.iter().flat_map(|patch| [found[patch * 2], found[patch * 2 + 1]]);
