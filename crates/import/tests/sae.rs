@@ -552,6 +552,11 @@ fn our_own_refusals() {
     flagged(json!({ "architecture": "jumprelu", "threshold_strict": true })).refuses(Missing, &["`threshold` [4]"]);
     flagged(json!({ "tied": true })).refuses(Invalid, &["tied", "transposed"]);
     flagged(json!({ "d_sae": 5 })).refuses(Invalid, &["`W_enc` is [2, 4]", "`b_enc` is [4], expected [5]"]);
+    // Matrices of no bytes, beside which vectors of any length would be filled.
+    let empty = [("W_enc", [0, 1 << 40]), ("W_dec", [1 << 40, 0])];
+    let empty = empty.map(|(name, shape)| (name.to_owned(), f32s(&shape, &[])));
+    Files::own(json!({ "d_in": 0, "d_sae": 1u64 << 40 }), &TensorMap::from(empty)).refuses(TooLarge, &["`d_in` is 0"]);
+    flagged(json!({ "d_sae": 1 << 20 })).refuses(TooLarge, &["`d_sae` is 1048576, expected 1 to 262144"]);
     Files::own(json!({}), &matrices()).refuses(Missing, &["apply_b_dec_to_input"]);
     Files::own(json!({ "apply_b_dec_to_input": true }), &jump).refuses(Unsupported, &["`threshold`"]);
     for (map, part) in [([0, 1, 1, 2], "twice"), ([0, 1, 2, -1], "-1")] {

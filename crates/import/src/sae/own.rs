@@ -8,6 +8,7 @@ use super::found::Found;
 use super::parts::{self, Parts, Values, check, matrix, shape};
 use crate::Checkpoint;
 use coverslip_bundle::layout::INDEX_MAP;
+use coverslip_bundle::limits::{MAX_D_SAE, MAX_EMBED_DIM};
 use coverslip_bundle::{BundleError, fail};
 use coverslip_bundle::{InputStep, SaeArchitecture};
 
@@ -75,7 +76,7 @@ pub(super) fn read(config: Map<String, Value>, file: &Checkpoint) -> Result<Foun
         k: config.k,
         apply_b_dec_to_input: config.apply_b_dec_to_input.unwrap_or(false),
         input,
-        index_map: index_map(&config, file)?,
+        index_map: index_map(file)?,
         notes,
         ..Found::new(config.architecture, tensors)
     })
@@ -106,6 +107,12 @@ fn check_config(config: &Config, file: &Checkpoint) -> Result<(), BundleError> {
         }
         if there && !stated && needed {
             fail!(Missing, "cfg.json has no `{field}`, which {owner} needs");
+        }
+    }
+    // A tensor of an empty axis takes no bytes in a file, however long its other axis is.
+    for (name, size, most) in [("d_in", config.d_in, MAX_EMBED_DIM), ("d_sae", config.d_sae, MAX_D_SAE)] {
+        if size == 0 || size > most {
+            fail!(TooLarge, "`{name}` is {size}, expected 1 to {most}");
         }
     }
     if (1..config.input.len()).any(|i| config.input[..i].contains(&config.input[i])) {
@@ -221,12 +228,12 @@ fn fold_steps(config: &Config, tensors: &mut Parts, notes: &mut Vec<String>) -> 
     Ok(config.input.iter().filter_map(step).collect())
 }
 
-fn index_map(config: &Config, file: &Checkpoint) -> Result<Option<Vec<i32>>, BundleError> {
+fn index_map(file: &Checkpoint) -> Result<Option<Vec<i32>>, BundleError> {
     if !file.contains(INDEX_MAP) {
         return Ok(None);
     }
     let numbers = parts::integers(file, INDEX_MAP)?;
-    let mut map = Vec::with_capacity(config.d_sae);
+    let mut map = Vec::with_capacity(numbers.len());
     for number in numbers {
         match i32::try_from(number) {
             Ok(number) if number >= 0 => map.push(number),
