@@ -117,14 +117,15 @@ impl<'a> Source<'a> {
         let known =
             |name: &String| made.contains(name) || self.constants.contains_key(name) || *name == self.image.name;
         let missing: BTreeSet<&String> = needed.iter().filter(|name| !known(name)).collect();
-        let inputs: Vec<&str> =
-            missing.iter().filter(|name| self.others.contains(name)).map(|name| name.as_str()).collect();
+        let others: HashSet<&String> = self.others.iter().collect();
+        let inputs: Vec<String> =
+            missing.iter().filter(|name| others.contains(*name)).map(|name| format!("`{name}`")).collect();
         if !inputs.is_empty() {
             fail!(
                 Unsupported,
                 "the taps need the inputs {} beside the image: not supported in this version; expected a graph of one \
                  image: export the image part alone",
-                inputs.join(", ")
+                coverslip_bundle::layout::listed(&inputs)
             );
         }
         if let Some(name) = missing.first() {
@@ -157,7 +158,7 @@ fn find_image(inputs: &[&coverslip_bundle::onnx::ValueInfo], named: Option<&str>
             let dims = input.dims.iter().map(|dim| dim.map_or("?".to_owned(), |dim| dim.to_string()));
             format!("`{}` [{}]", input.name, dims.collect::<Vec<_>>().join(", "))
         };
-        inputs.iter().map(shape).collect::<Vec<_>>().join(", ")
+        coverslip_bundle::layout::listed(&inputs.iter().map(shape).collect::<Vec<_>>())
     };
     let images: Vec<_> = match named {
         Some(name) => inputs.iter().filter(|input| input.name == name).collect(),

@@ -1,7 +1,7 @@
 //! The stored form of a graph: large floating-point constants become weights, everything else stays in the graph.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -23,6 +23,7 @@ const LARGEST_MASK: usize = 1 << 20;
 /// A checkpoint of the graph's constants, which are in its file (with the content `bytes`) or beside it.
 pub(super) fn checkpoint(path: &Path, bytes: &[u8], source: &Source) -> Result<Checkpoint, BundleError> {
     let mut files = vec![path.to_owned()];
+    let mut places = HashMap::new();
     let mut entries = BTreeMap::new();
     for (name, constant) in &source.constants {
         let Some(element) = any_element(constant.data_type) else { continue };
@@ -37,10 +38,11 @@ pub(super) fn checkpoint(path: &Path, bytes: &[u8], source: &Source) -> Result<C
                     fail!(Invalid, "constant `{name}` has {length:?} bytes in `{location}`, expected {expected}");
                 }
                 let file = source::external_path(path, location)?;
-                let at = files.iter().position(|known| *known == file).unwrap_or_else(|| {
+                let next = files.len();
+                let at = *places.entry(location).or_insert(next);
+                if at == next {
                     files.push(file);
-                    files.len() - 1
-                });
+                }
                 (at, *offset)
             }
         };
