@@ -105,7 +105,7 @@ fn check_memory(bytes: u64, tiles: usize) -> Result<(), Failure> {
 fn probed(value: Value) -> Result<Probed, Box<dyn Error + Send + Sync>> {
     let shape = value.shape().to_vec();
     let values = match value {
-        Value::FloatTensor(tensor) => tensor.into_data().to_vec(),
+        Value::FloatTensor(tensor) => tensor.into_data(),
         Value::Int32Tensor(tensor) => tensor.to_vec().into_iter().map(|v| v as f32).collect(),
         other => return Err(format!("a value of type {:?} where numbers were expected", other.dtype()).into()),
     };

@@ -1,10 +1,11 @@
 //! The taps of `model.json`, checked against the values that the graph computes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::probe::Probed;
 use super::source::Source;
 use super::spec::{OnnxSpec, OnnxTap};
+use coverslip_bundle::limits::{MAX_EMBED_DIM, MAX_TOKENS};
 use coverslip_bundle::{BundleError, fail};
 use coverslip_bundle::{Pooling, Tap, TapSource};
 
@@ -18,8 +19,9 @@ pub(super) fn tapped(source: &Source, spec: &OnnxSpec) -> Result<Vec<String>, Bu
         );
     }
     let mut wanted: Vec<String> = spec.taps.iter().map(|tap| tap.tensor.clone()).collect();
-    let made = |name: &String| source.nodes.iter().any(|node| node.outputs.contains(name));
-    let missing: Vec<String> = wanted.iter().filter(|name| !made(name)).map(|name| format!("`{name}`")).collect();
+    let made: HashSet<&String> = source.nodes.iter().flat_map(|node| &node.outputs).collect();
+    let missing: Vec<String> =
+        wanted.iter().filter(|name| !made.contains(name)).map(|name| format!("`{name}`")).collect();
     if !missing.is_empty() {
         fail!(
             Missing,
@@ -56,6 +58,17 @@ pub(super) fn taps(
                 tap.tensor.escape_default()
             ),
         };
+        // The trial run keeps a few of them.
+        if width > MAX_EMBED_DIM || tokens.saturating_mul(width) > MAX_TOKENS * MAX_EMBED_DIM {
+            fail!(
+                TooLarge,
+                "tap `{}`: `{}` has the shape {shape:?} for one tile; expected at most {MAX_EMBED_DIM} values for a token, \
+                 and {} in all",
+                tap.name,
+                tap.tensor.escape_default(),
+                MAX_TOKENS * MAX_EMBED_DIM
+            );
+        }
         let patches = if tap.pooling == Pooling::PatchTokens { tokens - prefix_tokens } else { 0 };
         let tensor = TapSource::Tensor { tensor: tap.tensor.clone(), width, prefix_tokens, patches };
         taps.push(Tap { name: tap.name.clone(), source: tensor, pooling: tap.pooling });

@@ -36,7 +36,7 @@ pub(super) fn single_tile(
                 "`{name}` is NaN or infinite on a tile of noise; expected a graph that is finite on any tile"
             );
         }
-        if !agree(&values(&expected, name), &values(&found, name)) {
+        if !agree(values(&expected, name), values(&found, name)) {
             fail!(
                 Unsupported,
                 "the engine's optimisation of this graph changes `{name}`: not supported in this version; simplify the \
@@ -58,14 +58,14 @@ pub(super) fn single_tile(
     };
     for name in wanted {
         let (alone, together) = (values(&expected, name), &together[name]);
-        if together.values.len() != alone.len() {
+        if together.values.len() != alone.clone().count() {
             notes.push(format!(
                 "with two tiles `{name}` has the shape {:?}: its batch is fixed, so it will run one at a time",
                 together.shape
             ));
             return Ok(true);
         }
-        if !agree(&alone, &together.values) {
+        if !agree(alone, together.values.iter().copied()) {
             fail!(
                 Unsupported,
                 "`{name}` of a tile depends on the other tiles of the batch: not supported; expected the graph in \
@@ -76,13 +76,13 @@ pub(super) fn single_tile(
     Ok(false)
 }
 
-/// The values of both tiles, concatenated.
-fn values(tiles: &[HashMap<String, Probed>; 2], name: &str) -> Vec<f32> {
-    tiles.iter().flat_map(|tile| tile[name].values.iter().copied()).collect()
+/// The values of both tiles, one after the other. They are not copied: a tap may have any size that the budget holds.
+fn values<'a>(tiles: &'a [HashMap<String, Probed>; 2], name: &'a str) -> impl Iterator<Item = f32> + Clone {
+    tiles.iter().flat_map(move |tile| tile[name].values.iter().copied())
 }
 
-fn agree(expected: &[f32], found: &[f32]) -> bool {
-    let largest = expected.iter().fold(0f32, |most, value| most.max(value.abs()));
-    let close = |(a, b): (&f32, &f32)| (a - b).abs() <= TOLERANCE * largest;
-    expected.len() == found.len() && expected.iter().zip(found).all(close)
+fn agree(expected: impl Iterator<Item = f32> + Clone, found: impl Iterator<Item = f32> + Clone) -> bool {
+    let largest = expected.clone().fold(0f32, |most, value| most.max(value.abs()));
+    let close = |(a, b): (f32, f32)| (a - b).abs() <= TOLERANCE * largest;
+    expected.clone().count() == found.clone().count() && expected.zip(found).all(close)
 }
