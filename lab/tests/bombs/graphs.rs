@@ -10,13 +10,12 @@ use coverslip_testkit::Scratch;
 use serde_json::{Value, json};
 
 use super::host::Host;
-use super::onnx::{Made, Net};
+use super::inference::INFERENCE;
+use super::onnx::{Bomb, Made, Net};
 use super::{assert_done, assert_refused, coverslip, text, tiles};
 
 const MODEL: &str = r#"{"img_size": 32, "taps": [{"name": "last", "tensor": "emb", "pooling": "none"}], "mpp": 0.5,
     "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "name": "n", "licence": "MIT", "source": "s"}"#;
-
-type Bomb = (&'static str, fn(&mut Net) -> String);
 
 /// Graphs that an engine would run until memory or patience ends.
 const BOMBS: [Bomb; 36] = [
@@ -232,6 +231,11 @@ fn made((_, bomb): &Bomb) -> Made {
     net.finish(Some(&value))
 }
 
+/// All graphs that are no model.
+fn bombs() -> impl Iterator<Item = &'static Bomb> {
+    BOMBS.iter().chain(&INFERENCE)
+}
+
 /// A field of a message.
 fn field(number: u8, content: &[u8]) -> Vec<u8> {
     let mut out = vec![number << 3 | 2];
@@ -263,6 +267,10 @@ fn claims() -> Vec<(&'static str, Vec<u8>)> {
         ("a node of empty names", with(field(1, &[1u8 << 3 | 2, 0].repeat(4 << 20)))),
         ("empty constants", with([5u8 << 3 | 2, 0].repeat(4 << 20))),
         ("a constant of many axes", with(field(5, &dims(&field(1, &vec![1u8; 4 << 20]), &[])))),
+        ("an input of empty shapes", with(field(11, &field(2, &field(1, &[2u8 << 3 | 2, 0].repeat(16 << 20)))))),
+        ("an input of empty types", with(field(11, &[2u8 << 3 | 2, 0].repeat(16 << 20)))),
+        ("attributes that hold nothing", with(field(1, &field(5, &[8u8 << 3 | 2, 0].repeat(16 << 20))))),
+        ("a node of many names", with(field(1, &[3u8 << 3 | 2, 0].repeat(16 << 20)))),
         ("a constant in many pieces", with(field(5, &dims(&[1 << 3, 1], &[7u8 << 3, 0].repeat(4 << 20))))),
     ]
 }
@@ -328,13 +336,31 @@ impl Bundles {
 #[test]
 fn a_model_that_computes_a_size_is_refused_at_import() {
     let scratch = Scratch::new("bombs");
-    for bomb in &BOMBS {
+    for bomb in bombs() {
         let output = build(scratch.path(), &made(bomb).bytes, &scratch.join("out"));
         assert_refused(bomb.0, &output);
         assert!(!scratch.join("out").exists(), "{}", bomb.0);
     }
     for (what, bytes) in claims() {
         assert_refused(what, &build(scratch.path(), &bytes, &scratch.join("out")));
+    }
+}
+
+/// The importer writes a cubic interpolation as two matrices, whose sizes are those of two axes.
+#[test]
+fn an_interpolation_between_two_cheap_axes_is_refused_at_import() {
+    let scratch = Scratch::new("bombs");
+    for (what, widths) in [("one", &[150_528, 150_528][..]), ("two that are too many together", &[3072, 3072])] {
+        let mut net = Net::new();
+        let row = net.ints(&[-1, 1, 1, 3072]);
+        let mut value = net.op("Reshape", &["x", &row]);
+        for width in widths {
+            let size = net.ints(&[1, 1, 1, *width]);
+            value = net.op_with("Resize", &[&value, "", "", &size], &[("mode", Attribute::Text("cubic"))]);
+        }
+        let output = build(scratch.path(), &net.finish(Some(&value)).bytes, &scratch.join("out"));
+        assert_refused(what, &output);
+        assert!(String::from_utf8_lossy(&output.stderr).contains("a cubic Resize from 1 × 3072 to"), "{what}");
     }
 }
 
@@ -358,7 +384,7 @@ fn a_bundle_that_computes_a_size_is_refused_at_open() {
     let Some(host) = Host::build(&bundles.scratch) else { return };
     assert_done("an honest bundle is verified in 1 GiB", &coverslip(&["bundle", "verify", text(&bundles.honest())]));
     host.opens(&bundles.honest());
-    for bomb in &BOMBS {
+    for bomb in bombs() {
         let made = made(bomb);
         let folder = bundles.with(&made.bytes, Some(made.parameters));
         assert_refused(bomb.0, &coverslip(&["bundle", "verify", text(&folder)]));

@@ -6,6 +6,7 @@
 mod files;
 mod graphs;
 mod host;
+mod inference;
 mod onnx;
 mod parquet;
 mod png;

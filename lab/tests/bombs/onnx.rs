@@ -2,6 +2,9 @@
 
 use coverslip_bundle::onnx::{Attribute, DataType, Dim, ModelWriter, Node, Placement};
 
+/// What a graph is, and how its value is made.
+pub(crate) type Bomb = (&'static str, fn(&mut Net) -> String);
+
 /// A model under construction. Its input is `x` [batch, 3, 32, 32], its one output `emb` [batch, 8].
 pub(crate) struct Net {
     writer: ModelWriter,
@@ -64,6 +67,28 @@ impl Net {
     pub(crate) fn op_with(&mut self, op: &str, inputs: &[&str], attributes: &[(&str, Attribute)]) -> String {
         let name = self.name();
         self.writer.node(op, &name, inputs, &[&name], attributes);
+        name
+    }
+
+    /// A node of several outputs.
+    pub(crate) fn parts(
+        &mut self,
+        op: &str,
+        inputs: &[&str],
+        count: usize,
+        attributes: &[(&str, Attribute)],
+    ) -> String {
+        let names: Vec<String> = (0..count).map(|_| self.name()).collect();
+        let outputs: Vec<&str> = names.iter().map(String::as_str).collect();
+        self.writer.node(op, &names[0], inputs, &outputs, attributes);
+        names[0].clone()
+    }
+
+    /// An input beside the image, of one number: in a bundle a weight.
+    pub(crate) fn weight(&mut self) -> String {
+        let name = self.name();
+        self.parameters += 1;
+        self.writer.input(&name, DataType::Float, &[Dim::Fixed(1)]);
         name
     }
 
