@@ -80,9 +80,15 @@ struct Geometry {
 }
 
 fn geometry(node: &Node, source: &Source, found: &HashMap<String, Probed>) -> Result<Geometry, BundleError> {
+    // Beside sizes the engine may take no notice of them, whatever they are.
     let numbers = |name: &String| -> Option<Vec<f64>> {
-        let probed = found.get(name).map(|probed| probed.values.iter().map(|v| f64::from(*v)).collect());
-        probed.or_else(|| source.constants.get(name).and_then(constant_floats))
+        let probed = found
+            .get(name)
+            .filter(|probed| probed.values.len() == 4)
+            .map(|probed| probed.values.iter().map(|v| f64::from(*v)).collect());
+        probed.or_else(|| {
+            source.constants.get(name).filter(|constant| constant.elements() == 4).and_then(constant_floats)
+        })
     };
     let input = node.inputs.first().and_then(|name| {
         found.get(name).map(|p| p.shape.clone()).or_else(|| source.constants.get(name).map(|c| c.dims.clone()))
