@@ -24,20 +24,9 @@ use super::model::Model;
 use crate::budget::Budget;
 use crate::error::{BundleError, fail};
 
-use value::product;
+use value::{ELEMENT, product};
+pub use walk::Demand;
 use walk::Walk;
-
-/// Bytes of an element. The engine has no wider ones.
-const ELEMENT: u64 = 4;
-
-/// What a graph needs to run one batch.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Demand {
-    /// Bytes of working memory at most, beside the weights.
-    pub bytes: u64,
-    /// Multiplications and additions, and elements of other operators.
-    pub work: u64,
-}
 
 /// Infers what `model` demands on a batch and holds it against the budget of its weights. `image` is the input with the
 /// tiles and its shape for this batch; all other inputs are weights.

@@ -9,6 +9,9 @@ pub(super) const MOST_NUMBERS: usize = 4096;
 /// Most axes of a value.
 pub(super) const MOST_AXES: usize = 32;
 
+/// Bytes of an element. The engine has no wider ones.
+pub(super) const ELEMENT: u64 = 4;
+
 /// The size of a value.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Extent {

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use super::call::{Call, Made, shown};
 use super::effort::Effort;
 use super::lifetimes::{self, Step};
-use super::value::{MOST_AXES, Numbers, Value, product};
+use super::rules;
+use super::value::{ELEMENT, MOST_AXES, Numbers, Value, product};
 use super::wanted::wanted;
-use super::{Demand, ELEMENT, rules};
 use crate::budget::{Budget, MAX_GRAPH_DEPTH, MAX_INFERENCE_NUMBERS};
 use crate::error::{BundleError, fail};
 use crate::onnx::model::{Constant, Model, Node};
@@ -18,6 +18,15 @@ const KEPT: u64 = 128;
 const COPIES: usize = 3;
 /// Steps that a node takes by itself: its names are looked up, and what is found of it is kept.
 const NODE: u64 = 16;
+
+/// What a graph needs to run one batch.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Demand {
+    /// Bytes of working memory at most, beside the weights.
+    pub bytes: u64,
+    /// Multiplications and additions, and elements of other operators.
+    pub work: u64,
+}
 
 /// A value, the step that makes it (none if it does not depend on the image), and the nodes before it in a chain.
 struct Source {
