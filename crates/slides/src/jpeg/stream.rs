@@ -158,7 +158,8 @@ impl Walk<'_> {
         let mut at = 2;
         while let Some(&[0xff, marker, high, low]) = tables.get(at..at + 4) {
             let end = at + 2 + usize::from(u16::from_be_bytes([high, low]));
-            let Some(segment) = tables.get(at..end) else { return Ok(()) };
+            // A length of 0 or 1 would not have itself in it.
+            let Some(segment) = tables.get(at..end).filter(|segment| segment.len() >= 4) else { return Ok(()) };
             if matches!(marker, 0xc4 | 0xdb | 0xdd) {
                 if marker == 0xdd {
                     self.restart_every(&segment[4..]);

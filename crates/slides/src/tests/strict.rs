@@ -310,6 +310,16 @@ fn tiles_under_the_tags_of_strips_are_read() {
     assert_eq!(read(&file("old-tiles.tif", &old).0, ALL).unwrap(), pixels(ALL));
 }
 
+/// The segment says that it has no bytes, not even those of its length.
+#[test]
+fn tables_that_end_inside_a_segment_are_passed() {
+    let plain = Drawn::jpeg(WIDTH, HEIGHT);
+    let tables = Value::Short([0xffd8_u16, 0xffdd, 0].map(u16::from_be).to_vec());
+    let with_tables = plain.clone().with(347, tables);
+    let expected = read(&file("no-tables.tif", &plain).0, ALL).unwrap();
+    assert_eq!(read(&file("short-tables.tif", &with_tables).0, ALL).unwrap(), expected);
+}
+
 #[test]
 fn a_cut_jpeg_of_a_directory_is_named() {
     let folder = Temporary::new("cut-folder");
