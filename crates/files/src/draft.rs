@@ -260,11 +260,17 @@ impl Draft for DraftLink {
 }
 
 /// The mode is there from the beginning: a file that gets it later can be opened before, and stays open.
+#[cfg(unix)]
 fn secret_options() -> OpenOptions {
+    use std::os::unix::fs::OpenOptionsExt;
     let mut options = File::options();
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.mode(0o600);
     options
+}
+
+#[cfg(not(unix))]
+fn secret_options() -> OpenOptions {
+    File::options()
 }
 
 /// Creates a folder and those above it that are not there. Their names survive a power cut.
