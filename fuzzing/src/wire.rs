@@ -140,6 +140,8 @@ pub(crate) fn seeds() -> Seeds {
         ("lost", frame(Kind::Lost, &write_loss(&loss))),
     ];
     let talk = all.iter().flat_map(|(_, frame)| frame.clone()).collect();
+    // The third is heard where no descriptor belongs.
+    let lanes = frame(Kind::Lane, &[]).repeat(3);
     let single = all.into_iter().map(|(name, frame)| (name.to_owned(), frame));
-    single.chain([("talk".to_owned(), talk)]).collect()
+    single.chain([("talk".to_owned(), talk), ("lanes".to_owned(), lanes)]).collect()
 }
