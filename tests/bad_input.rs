@@ -95,6 +95,25 @@ fn what_is_not_a_file_is_refused_and_nobody_waits() {
     refused(opened, BUNDLE_INVALID, "profile.json: it is not a file but a named pipe");
 }
 
+/// The same of every other path that a host names.
+#[cfg(unix)]
+#[test]
+fn no_path_of_a_runtime_may_be_a_pipe() {
+    let folder = bundle("pipe-paths");
+    let pipe = folder.with_file_name("bad-pipe-of-a-path");
+    coverslip_testkit::pipe(&pipe);
+    let path = CString::new(pipe.to_str().unwrap()).unwrap();
+    let open = |change: &dyn Fn(&mut RuntimeDesc)| open_with(&folder, change);
+    let why = "bad-pipe-of-a-path cannot be loaded: it is not a file but a named pipe";
+    let library = |engine| open(&|d| (d.engine, d.tensorrt_library) = (engine, path.as_ptr()));
+    refused(library(ENGINE_TENSORRT), ENGINE_UNAVAILABLE, why);
+    let info = library(ENGINE_AUTO).expect("the CPU").info();
+    assert_eq!((info.engine, info.fallback_reason), (ENGINE_CPU, REASON_NO_LIBRARY));
+    refused(open(&|d| d.cpu_tuning_path = path.as_ptr()), INVALID_ARGUMENT, "it is not a file but a named pipe");
+    let apart = |d: &mut RuntimeDesc| (d.isolation, d.worker_path) = (ISOLATION_ALWAYS, path.as_ptr());
+    refused(open(&apart), ENGINE_UNAVAILABLE, "bad-pipe-of-a-path");
+}
+
 #[test]
 fn the_host_can_pin_the_bundle() {
     let folder = bundle("pin");

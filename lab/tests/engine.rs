@@ -140,3 +140,23 @@ fn doctor_tells_what_is_here_and_what_to_do() {
         assert!(page.contains("builds and runs plans") && page.contains(&library), "{page}");
     }
 }
+
+/// Nobody writes into the pipe: a loader that opened it would wait for ever.
+#[cfg(unix)]
+#[test]
+fn no_library_may_be_a_pipe() {
+    let pipe = folder("doctor").join("pipe.so");
+    coverslip_testkit::pipe(&pipe);
+    let path = pipe.display().to_string();
+    let mut doctor = Command::new(env!("CARGO_BIN_EXE_coverslip"));
+    doctor.args(["doctor", "--tensorrt", &path, "--bundle", &demo()]).env("COVERSLIP_OPENSLIDE", &pipe);
+    let page = flat(&text(&doctor.output().expect("the command runs")));
+    for part in [
+        "pipe.so cannot be loaded: it is not a file but a named pipe",
+        "expected OpenSlide's library, found: it is not a file but a named pipe",
+    ] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    let page = flat(&text(&coverslip(&["doctor", "--library", &path, "--bundle", &demo()])));
+    assert!(page.contains("found a file that cannot be loaded (it is not a file but a named pipe"), "{page}");
+}

@@ -25,6 +25,15 @@ pub fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+/// Looks that a regular file is at `path`, or a link that leads to one, for a path that the system opens itself: its loader
+/// waits at a named pipe for ever.
+///
+/// # Errors
+/// As [`open`].
+pub fn expect_file(path: &Path) -> io::Result<()> {
+    open(path).map(drop)
+}
+
 /// Longest text of [`read_text`], bytes.
 const MOST_TEXT: u64 = 1 << 20;
 
@@ -189,6 +198,7 @@ mod tests {
             let pipe = folder.path().join("pipe");
             rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
             assert_eq!(refused(&pipe), "it is not a file but a named pipe (FIFO)");
+            assert_eq!(expect_file(&pipe).unwrap_err().to_string(), refused(&pipe));
             let socket = folder.path().join("socket");
             let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
             assert_eq!(refused(&socket), "it is not a file but a socket");

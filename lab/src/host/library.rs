@@ -61,6 +61,8 @@ impl Library {
                 path.display()
             ),
         };
+        // The loader would wait at a named pipe for ever.
+        coverslip_files::expect_file(path).map_err(|error| not_loaded("a file that cannot be loaded", &error))?;
         // SAFETY: the file is the library that the user named or that was built with this command; its
         // initialisers do nothing (the contract: no thread, no file, no signal handler before runtime_open).
         let library = unsafe { libloading::Library::new(path) }

@@ -44,6 +44,10 @@ impl Functions {
     /// # Errors
     /// The loader's words, or the name of the function that is not there.
     pub(super) fn load(path: &Path) -> Result<Functions, String> {
+        // The loader would wait at a named pipe for ever. What it finds itself, under a bare name, is the system's.
+        if path.parent().is_some_and(|folder| !folder.as_os_str().is_empty()) {
+            coverslip_files::expect_file(path).map_err(|error| error.to_string())?;
+        }
         // SAFETY: loading runs the library's initialisers. It is the one that the user named or installed under
         // OpenSlide's name, and is trusted as the system's other libraries are.
         let library = unsafe { Library::new(path) }.map_err(|error| error.to_string())?;

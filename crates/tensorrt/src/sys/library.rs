@@ -291,9 +291,14 @@ fn parser_path(library: &Path) -> Option<PathBuf> {
     Some(library.with_file_name(parser))
 }
 
+/// Opens a file, or what the loader finds under a bare name. The loader would wait at a named pipe for ever.
 fn open(path: &Path) -> Result<Dynamic, LoadError> {
+    let not_loadable = |why| LoadError::NotLoadable { path: path.to_owned(), why };
+    if path.is_absolute() {
+        coverslip_files::expect_file(path).map_err(|error| not_loadable(error.to_string()))?;
+    }
     // SAFETY: the caller who names the path vouches for the file.
-    unsafe { Dynamic::open(path) }.map_err(|why| LoadError::NotLoadable { path: path.to_owned(), why })
+    unsafe { Dynamic::open(path) }.map_err(not_loadable)
 }
 
 /// # Safety
