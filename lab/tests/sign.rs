@@ -83,11 +83,45 @@ fn keys_are_private_and_never_replaced() {
         command.args(["sign", "keygen", "--no-password", "--secret"]).arg(secret).arg("--public").arg(public);
         command
     };
-    refused(&mut again(&secret, &folder.join("b.pub")), &["a.key exists"]);
+    refused(&mut again(&secret, &public), &["a.pub exists"]);
     refused(&mut again(&folder.join("b.key"), &public), &["a.pub exists"]);
     assert!(!folder.join("b.key").exists(), "no half of a pair");
     fs::write(&secret, "untrusted comment: x\nRWQAAEIyAAAA\n").unwrap();
     refused(&mut sign(&Fixture::new().dir(), &secret), &["a.key: "]);
+}
+
+/// A run that was cut off leaves the secret key alone.
+#[test]
+fn a_secret_key_without_its_public_one_gets_it() {
+    let folder = Scratch::new("keys-again");
+    let (secret, public, password) = (folder.join("a.key"), folder.join("a.pub"), folder.join("password"));
+    let key = keygen(&secret, &public);
+    let before = [&secret, &public].map(|path| fs::read(path).unwrap());
+    fs::remove_file(&public).unwrap();
+    assert_eq!(keygen(&secret, &public), key);
+    assert_eq!([&secret, &public].map(|path| fs::read(path).unwrap()), before);
+
+    fs::write(&password, "right\n").unwrap();
+    let (secret, public) = (folder.join("b.key"), folder.join("b.pub"));
+    let with = |password: &Path| {
+        let mut command = coverslip();
+        command.args(["sign", "keygen", "--secret"]).arg(&secret).arg("--public").arg(&public);
+        command.arg("--password-file").arg(password);
+        command
+    };
+    run(&mut with(&password));
+    let before = [&secret, &public].map(|path| fs::read(path).unwrap());
+    fs::remove_file(&public).unwrap();
+    let wrong = folder.join("wrong");
+    fs::write(&wrong, "wrong\n").unwrap();
+    refused(&mut with(&wrong), &["b.key: "]);
+    let mut without = coverslip();
+    without.args(["sign", "keygen", "--no-password", "--secret"]).arg(&secret).arg("--public").arg(&public);
+    refused(&mut without, &["b.key: the secret key is protected by a password"]);
+    assert!(!public.exists());
+    let said = stdout(&mut with(&password));
+    assert!(said.contains("b.key, which was there"), "{said}");
+    assert_eq!([&secret, &public].map(|path| fs::read(path).unwrap()), before);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 
 use super::trust::Keys;
-use crate::sign::{self, Kind, Password};
+use crate::sign::{self, Generated, Kind, Password};
 use crate::term::screen;
 
 #[derive(clap::Args, Debug)]
@@ -20,7 +20,8 @@ pub(super) struct Args {
 enum Command {
     /// Make a key pair in minisign's format
     Keygen {
-        /// The new file for the secret key, which only this user may read
+        /// The new file for the secret key, which only this user may read. One that is there without its public key, as
+        /// after a run that was cut off, stays, and gets its public key
         #[arg(long, value_name = "FILE")]
         secret: PathBuf,
         /// The new file for the public key, which hosts get
@@ -77,8 +78,9 @@ pub(super) fn run(args: Args) -> Result<(), Box<dyn Error>> {
     match args.command {
         Command::Keygen { secret, public, password, no_password } => {
             let password = if no_password { Password::None } else { password.password() };
-            let key = sign::generate(&secret, &public, &password)?;
-            writeln!(out, "the key {}; hosts trust it by {} or by the text", key.id(), public.display())?;
+            let Generated { key, recovered } = sign::generate(&secret, &public, &password)?;
+            let from = if recovered { format!(" of {}, which was there", secret.display()) } else { String::new() };
+            writeln!(out, "the key {}{from}; hosts trust it by {} or by the text", key.id(), public.display())?;
             Ok(writeln!(out, "{key}")?)
         }
         Command::Bundle(args) => add(Kind::Bundle, args, &mut out),

@@ -1,6 +1,7 @@
 //! Keys in minisign's files.
 
 use std::error::Error;
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use coverslip_bundle::signature::PublicKey;
@@ -35,26 +36,53 @@ const WITH_PASSWORD: &str = "RWRTY0Iy";
 const STORED_BYTES: usize = 6 + 32 + 16 + 8 + 64 + CHECKSUM_BYTES;
 const CHECKSUM_BYTES: usize = 32;
 
-/// Makes a key pair, writes it to two new files and returns the public key.
+/// A key pair's public key.
+pub(crate) struct Generated {
+    pub(crate) key: PublicKey,
+    /// The secret key was there, and the public one is written from it.
+    pub(crate) recovered: bool,
+}
+
+/// Makes a key pair, and writes it to two new files. Where an earlier run was cut off after it had written the secret key,
+/// the public one is written from that: a secret key is never replaced, and never left without its public one.
 ///
 /// # Errors
-/// Where a file is there already, is written by another command or cannot be written, or no password can be asked for.
-pub(crate) fn generate(secret: &Path, public: &Path, password: &Password) -> Result<PublicKey, Box<dyn Error>> {
+/// Where the pair or a public key is there already, a file is written by another command or cannot be written, or no
+/// password can be asked for.
+pub(crate) fn generate(secret: &Path, public: &Path, password: &Password) -> Result<Generated, Box<dyn Error>> {
     let _claims = [claim::beside(secret)?, claim::beside(public)?];
-    for path in [secret, public] {
-        if path.symlink_metadata().is_ok() {
-            return Err(format!("{} exists, and a key is never replaced: choose another place", path.display()).into());
-        }
+    let is_there = |path: &Path| path.symlink_metadata().is_ok();
+    if is_there(public) {
+        return Err(format!("{} exists, and a key is never replaced: choose another place", public.display()).into());
     }
+    let recovered = is_there(secret);
+    let public_key = if recovered { of_secret(secret, password)? } else { write_secret(secret, password)? };
+    let text = public_key.to_box()?.into_string();
+    coverslip_files::put(public, text.as_bytes()).map_err(|error| {
+        format!("{error}; the secret key is in {}: the same command writes its public key", secret.display())
+    })?;
+    Ok(Generated { key: PublicKey::parse(&text)?, recovered })
+}
+
+/// The public key of a secret one.
+fn of_secret(path: &Path, password: &Password) -> Result<minisign::PublicKey, Box<dyn Error>> {
+    let key = secret(path, password)?;
+    let public = minisign::PublicKey::from_secret_key(&key)?;
+    // What it signs is verified: a key without a checksum may be damaged.
+    minisign::sign(Some(&public), &key, Cursor::new(b"a trial"), None, None)
+        .map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(public)
+}
+
+/// Makes a key pair and writes its secret key to a new file.
+fn write_secret(path: &Path, password: &Password) -> Result<minisign::PublicKey, Box<dyn Error>> {
     let pair = match password {
         Password::None => KeyPair::generate_unencrypted_keypair()?,
         password => KeyPair::generate_encrypted_keypair(password.text()?)?,
     };
     let comment = format!("coverslip secret key {:016X}", key_number(&pair.sk));
-    coverslip_files::secret(secret, &pair.sk.to_box(Some(&comment))?.to_bytes())?;
-    let text = pair.pk.to_box()?.into_string();
-    coverslip_files::put(public, text.as_bytes())?;
-    Ok(PublicKey::parse(&text)?)
+    coverslip_files::secret(path, &pair.sk.to_box(Some(&comment))?.to_bytes())?;
+    Ok(pair.pk)
 }
 
 fn key_number(key: &SecretKey) -> u64 {
@@ -70,6 +98,9 @@ pub(crate) fn secret(path: &Path, password: &Password) -> Result<SecretKey, Box<
     let text = coverslip_files::read_text(path).map_err(|error| failed(&error))?;
     let protected = text.lines().nth(1).is_some_and(|line| line.starts_with(WITH_PASSWORD));
     let key = match protected {
+        true if matches!(password, Password::None) => {
+            return Err(failed(&"the secret key is protected by a password: leave out --no-password").into());
+        }
         true => SecretKeyBox::from(text).into_secret_key(password.text()?),
         false if lacks_checksum(&text) => Ok(without_checksum(&text).ok_or_else(|| failed(&"Corrupted key"))?),
         false => SecretKeyBox::from(text).into_unencrypted_secret_key(),

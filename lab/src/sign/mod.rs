@@ -5,5 +5,5 @@ mod key;
 mod origin;
 
 pub(crate) use folder::{Kind, sign, verify};
-pub(crate) use key::{Password, generate, public, secret};
+pub(crate) use key::{Generated, Password, generate, public, secret};
 pub(crate) use origin::origin;
