@@ -21,7 +21,7 @@ mod wrong_option;
 use std::io::{Write, stderr};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::term::{screen, sentence};
 use wrong_option::WrongOption;
@@ -64,6 +64,11 @@ enum Command {
     /// Check how a vendor's host keeps the contract
     #[cfg(target_os = "linux")]
     Validate(validate::Args),
+}
+
+/// The command line, to be walked through.
+pub fn command() -> clap::Command {
+    CommandLine::command()
 }
 
 /// Parses the process's arguments and does what they say.

@@ -88,7 +88,10 @@ pub(crate) fn sign(
 ) -> Result<(), Box<dyn Error>> {
     // By its own name: `.` has none.
     let place = folder.canonicalize().map_err(|error| format!("{}: {error}", folder.display()))?;
-    let _claim = claim::beside(&place)?;
+    let mut claim = claim::beside(&place)?;
+    // A run that was cut off has left its draft within.
+    claim.sweep(&place)?;
+    claim::said(&claim.notes());
     let opened = kind.open(folder, &Trust::default())?;
     let path = folder.join(kind.file());
     let content = coverslip_files::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use coverslip_files::Claim;
 use coverslip_testkit::{Scratch, note};
+use coverslip_vit::Choice;
 
 use super::COMMAND;
 
@@ -39,6 +40,8 @@ pub(crate) struct Case {
     pub(crate) once: bool,
     /// It takes a second or more.
     pub(crate) slow: bool,
+    /// A file that the next run makes again from the others. A run that is cut off may leave it out.
+    pub(crate) derived: Option<&'static str>,
     claimed: Claimed,
 }
 
@@ -90,6 +93,7 @@ impl Place {
              --tap last --permutations 19 --resamples 100 --out in/counts"
                 .into(),
             format!("{PROFILE} --name inputs --out in/profile"),
+            "sign keygen --no-password --secret in/site.key --public in/site.pub".into(),
         ] {
             let output = Command::new(COMMAND).args(words(&line)).current_dir(&self.root).output().unwrap();
             // An SAE of two steps is worth nothing, which ends with 3; it is written all the same.
@@ -135,7 +139,7 @@ fn words(line: &str) -> Vec<String> {
 /// A command whose two runs differ in the words behind it.
 fn case(name: &'static str, claimed: Claimed, line: &str, earlier: &str, new: &str) -> Case {
     let run = |more: &str| words(&format!("{line} {more}"));
-    Case { name, earlier: run(earlier), new: run(new), once: false, slow: false, claimed }
+    Case { name, earlier: run(earlier), new: run(new), once: false, slow: false, derived: None, claimed }
 }
 
 pub(crate) fn cases(place: &Place) -> Vec<Case> {
@@ -143,10 +147,32 @@ pub(crate) fn cases(place: &Place) -> Vec<Case> {
     all.extend(bundles());
     all.extend(profiles());
     all.extend(analyses());
+    all.extend(signatures());
     all.push(install());
+    all.extend(quantise());
+    all.push(tune());
     all.extend(plan(place));
     all
 }
+
+/// Commands without a case, and why.
+pub(crate) const WITHOUT: [(&str, &str); 9] = [
+    ("bundle inspect", "it writes nothing"),
+    ("bundle verify", "it writes nothing"),
+    ("doctor", "it writes nothing"),
+    ("engine inspect", "it writes nothing"),
+    ("profile compare", "it writes nothing"),
+    ("profile inspect", "it writes nothing"),
+    ("profile verify", "it writes nothing"),
+    ("sign verify", "it writes nothing"),
+    ("validate host", "the faulty disk would be the host's too, which is somebody else's program"),
+];
+
+/// Commands that have a case on some machines only, and which.
+pub(crate) const SOMEWHERE: [(&str, &str); 2] = [
+    ("bundle quantise", "those whose processor has products of int8"),
+    ("engine build", "those on which COVERSLIP_TENSORRT_RTX names a TensorRT-RTX library"),
+];
 
 /// Commands that play slides.
 fn playing() -> Vec<Case> {
@@ -287,6 +313,43 @@ fn analyses() -> Vec<Case> {
         )
     });
     all
+}
+
+fn signatures() -> Vec<Case> {
+    let labelled = "bundle label in/bundle --force --labels in/labels.json --out out/signed";
+    let profile = format!("{PROFILE} --name signed --out out/signed-profile");
+    // An older signature is replaced; without one there is nothing between unsigned and signed.
+    let signed = |name, out: &'static str, earlier: &str, line: &str| Case {
+        earlier: words(earlier),
+        ..case(name, Claimed::Beside(out), &format!("{line} out/{out} --secret in/site.key"), "", "")
+    };
+    let keys = "sign keygen --no-password --secret out/site.key --public out/site.pub";
+    vec![
+        Case {
+            earlier: Vec::new(),
+            once: true,
+            derived: Some("site.pub"),
+            ..case("sign keygen", Claimed::Beside("site.key"), keys, "", "")
+        },
+        signed("sign bundle", "signed", labelled, "sign bundle"),
+        Case { slow: true, ..signed("sign profile", "signed-profile", &profile, "sign profile") },
+    ]
+}
+
+/// Every second slide judges.
+fn quantise() -> Option<Case> {
+    if Choice::int8().is_none() {
+        note("bundle quantise is left out: this processor has no products of int8");
+        return None;
+    }
+    let line = "bundle quantise in/bundle --out out/int8 --force --tiles in/s0.png in/s1.png in/s2.png";
+    Some(Case { slow: true, ..case("bundle quantise", Claimed::Beside("int8"), line, "in/s3.png", "in/s4.png") })
+}
+
+/// What is quickest differs from run to run.
+fn tune() -> Case {
+    let line = "engine tune --bundle in/bundle --out out/k.tuning";
+    Case { earlier: Vec::new(), slow: true, ..case("engine tune", Claimed::Beside("k.tuning"), line, "", "") }
 }
 
 /// The library of this build, and another one in its place before.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use coverslip_bundle::PlanFile;
 use coverslip_bundle::tensors::TensorFile;
+use coverslip_vit::Tuning;
 
 /// Larger files are told apart by their length.
 const HASHED: u64 = 8 << 20;
@@ -76,6 +77,14 @@ impl Tree {
         names.dedup();
         names.retain(|name| self.files.get(*name) != other.files.get(*name));
         names
+    }
+
+    /// Whether nothing but this file is missing of a result like `new`.
+    pub(crate) fn lacks_only(&self, name: &str, new: &Tree) -> bool {
+        let names = |tree: &Tree| {
+            tree.results().map(|(name, _)| name.clone()).filter(|found| found != name).collect::<Vec<_>>()
+        };
+        !self.files.contains_key(name) && names(self) == names(new)
     }
 
     /// Whether this is the new result (true) or the earlier one (false), of which this cannot be told where a file is cut
@@ -161,6 +170,10 @@ fn complete(path: &Path) -> Result<(), String> {
         "safetensors" => TensorFile::parse(bytes).is_ok(),
         // TensorRT does not build the same bytes each time. The file has a digest of its own.
         "plan" => PlanFile::read(path).is_ok(),
+        // A key and a signature are of their run, and so is what was quickest.
+        "key" | "pub" => String::from_utf8_lossy(&bytes).lines().count() == 2 && bytes.ends_with(b"\n"),
+        "minisig" => String::from_utf8_lossy(&bytes).lines().count() == 4 && bytes.ends_with(b"\n"),
+        "tuning" => String::from_utf8_lossy(&bytes).parse::<Tuning>().is_ok(),
         "png" => image::load_from_memory(&bytes).is_ok(),
         // A profile is not lost for a picture: the page says in its place why it is not there.
         "html" if bytes.ends_with(b"</html>\n") => String::from_utf8_lossy(&bytes).contains("(os error 5)"),
