@@ -5,8 +5,8 @@ use std::fmt;
 
 use coverslip_files::fence::caught;
 
+use super::error::SourceError;
 use super::rect::Rect;
-use super::source::SourceError;
 
 /// Largest picture, bytes that decoding it needs.
 pub(crate) const LARGEST_PICTURE: u64 = 768 << 20;

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use super::budget;
 use super::cache::ChunkCache;
 use super::description::SourceInfo;
+use super::error::SourceError;
 use super::picture::{self, Format, Pixels};
 use super::places::{Place, Places};
 use super::rect::Rect;
 use super::scanned::{Mask, Scanned};
 use super::signature::Signature;
-use super::source::{SlideSource, SourceError, file_name};
+use super::source::{SlideSource, file_name};
 
 /// Capacity of the cache of decoded images, bytes.
 const CACHE_BYTES: usize = 128 << 20;

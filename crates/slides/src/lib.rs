@@ -5,6 +5,7 @@ mod budget;
 mod cache;
 mod description;
 mod directory;
+mod error;
 pub mod generated;
 mod jpeg;
 mod mpp;
@@ -25,6 +26,7 @@ mod tiff;
 mod xml;
 
 pub use description::{Associated, Mpp, Reader, Scene, Size, SourceInfo};
+pub use error::SourceError;
 pub use mpp::RANGE as MPP_RANGE;
 pub use open::{ReaderKind, Selection, open};
 pub use openslide::{
@@ -32,4 +34,4 @@ pub use openslide::{
 };
 pub use rect::{Rect, cut_out};
 pub use scanned::Scanned;
-pub use source::{SlideSource, SourceError};
+pub use source::SlideSource;

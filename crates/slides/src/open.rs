@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
+use super::error::SourceError;
 use super::generated::GeneratedSlide;
 use super::refusal::{Help, Refusal};
 use super::signature::Signature;
-use super::source::{SlideSource, SourceError};
+use super::source::SlideSource;
 use super::{directory, openslide, picture, tiff};
 
 /// A reader that the user forces.

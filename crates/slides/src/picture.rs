@@ -10,11 +10,12 @@ use image::{ColorType, ImageDecoder, Limits};
 use super::alpha;
 use super::budget::{self, LARGEST_PICTURE, guarded, list, zeroes};
 use super::description::SourceInfo;
+use super::error::SourceError;
 use super::jpeg::{self, Components, Room};
 use super::rect::{Rect, paste};
 use super::refusal::Fault;
 use super::scanned::{Mask, Scanned};
-use super::source::{SlideSource, SourceError, file_name};
+use super::source::{SlideSource, file_name};
 
 /// Deflate makes at most this many bytes of one.
 const MOST_INFLATED: u64 = 1032;

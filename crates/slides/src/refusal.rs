@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
-use super::source::SourceError;
+use super::error::SourceError;
 
 /// What helps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

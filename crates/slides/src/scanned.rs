@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::budget;
+use super::error::SourceError;
 use super::rect::Rect;
-use super::source::SourceError;
 
 /// Most rectangles of one part of a slide. What scanners leave out is tiles and the outside of an outline.
 const MOST_RECTANGLES: usize = 1 << 16;

@@ -7,9 +7,10 @@
 use coverslip_numerics::Draw;
 
 use super::description::SourceInfo;
+use super::error::SourceError;
 use super::rect::Rect;
 use super::scanned::Scanned;
-use super::source::{SlideSource, SourceError};
+use super::source::SlideSource;
 
 /// A change of a slide. Lengths are in pixels of the slide.
 #[derive(Debug, Clone, Copy, PartialEq)]

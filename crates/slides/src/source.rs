@@ -1,23 +1,11 @@
-//! The trait of every slide, and its errors.
+//! The trait of every slide.
 
-use std::fmt;
 use std::path::Path;
 
 use super::description::SourceInfo;
+use super::error::SourceError;
 use super::rect::Rect;
 use super::scanned::Scanned;
-
-/// Why a slide could not be opened or read: what was expected, what was found, what to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SourceError(pub String);
-
-impl fmt::Display for SourceError {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for SourceError {}
 
 /// A slide whose level 0 can be read in parts with bounded memory.
 pub trait SlideSource: Send {

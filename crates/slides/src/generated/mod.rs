@@ -18,9 +18,10 @@ use std::path::Path;
 use serde_json::json;
 
 use crate::description::{Mpp, SourceInfo};
+use crate::error::SourceError;
 use crate::rect::Rect;
 use crate::scanned::Scanned;
-use crate::source::{SlideSource, SourceError};
+use crate::source::SlideSource;
 use specimen::{DRIFT_FROM, DRIFT_GAINS, Specimen};
 
 /// Micrometres per pixel.
