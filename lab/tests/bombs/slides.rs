@@ -154,7 +154,7 @@ fn the_xml_of_a_slide_takes_neither_memory_nor_time() {
     let ome = format!("<OME><Image><Pixels SizeX=\"2\" SizeY=\"2\">{runs}</Pixels></Image></OME>");
     described(&slide, None, &ome, IMAGES);
     site.refuses(&slide, "the OME-XML has no PhysicalSizeX", &[]);
-    let again = "<Pixels SizeX=\"2\" SizeY=\"2\"/>".repeat(400_000);
+    let again = "<Pixels SizeX=\"2\" SizeY=\"2\"/>".repeat(900_000);
     described(&slide, None, &format!("<OME>{again}</OME>"), IMAGES);
     site.refuses(&slide, "the OME-XML has no PhysicalSizeX", &[]);
     // Each element is inside the one before.
