@@ -16,8 +16,8 @@ pub const MAX_GRAPH_DEPTH: usize = 4096;
 /// as are a node's name and what its exporter noted. A file has 2 bytes for one, and all are read a few times.
 pub(crate) const MAX_GRAPH_FIELDS: usize = 1 << 20;
 /// Most steps of the inference of a graph's sizes for one batch: names, axes and numbers that a rule reads or makes, and
-/// bytes of attributes. An export of a ViT with its norms taken apart takes some 100 for each of its nodes. At the limit the
-/// inference takes a tenth of a second.
+/// bytes of attributes. A node takes some 25 and a few times the bytes of its attributes. At the limit the inference takes
+/// a tenth of a second.
 pub(crate) const MAX_INFERENCE_STEPS: u64 = 1 << 25;
 /// Most numbers that the inference keeps because a size is computed from them. Exports compute sizes from a few for each
 /// `Reshape`.
