@@ -38,15 +38,15 @@ pub(crate) fn no_memory(bytes: usize) -> String {
 ///
 /// # Errors
 /// Where the part is larger than any frame, or there is no memory for it.
-pub(crate) fn blank(slide: &dyn fmt::Display, rect: Rect, value: u8, out: &mut Vec<u8>) -> Result<(), SourceError> {
+pub(crate) fn blank(slide: &dyn fmt::Display, rect: Rect, value: u8, out: &mut Vec<u8>) -> Result<(), String> {
     let refused = |found: &str| {
-        SourceError(format!(
+        format!(
             "{slide}: expected to read at most {} MB of it at once, found a part of {} x {} px{found}. Read it in \
              smaller frames",
             LARGEST_PART >> 20,
             rect.width,
             rect.height
-        ))
+        )
     };
     if rect.bytes() as u64 > LARGEST_PART {
         return Err(refused(""));
@@ -79,7 +79,7 @@ mod tests {
     fn a_part_that_is_larger_than_any_frame_is_refused() {
         let mut out = vec![1, 2];
         let refused = |width, height, out: &mut Vec<u8>| {
-            blank(&"a.tif", Rect { x: 0, y: 0, width, height }, 255, out).unwrap_err().0
+            blank(&"a.tif", Rect { x: 0, y: 0, width, height }, 255, out).unwrap_err()
         };
         for (width, height) in [(u32::MAX, u32::MAX), (1 << 20, 1 << 9)] {
             let said = refused(width, height, &mut out);

@@ -122,7 +122,7 @@ impl SlideSource for TileDirectory {
 
     /// Cells without an image were not scanned, and neither was the rest of a cell with a smaller image.
     fn read(&mut self, rect: Rect, out: &mut Vec<u8>) -> Result<Scanned, SourceError> {
-        budget::blank(&self.info.name, rect, 255, out)?;
+        budget::blank(&self.info.name, rect, 255, out).map_err(SourceError)?;
         let mut mask = Mask::all(rect);
         let (width, height) = self.cell;
         for row in rect.y / height..=(rect.y + rect.height - 1) / height {
@@ -136,7 +136,7 @@ impl SlideSource for TileDirectory {
                 }
             }
         }
-        mask.finish(&self.info.name)
+        mask.finish(&self.info.name).map_err(SourceError)
     }
 }
 

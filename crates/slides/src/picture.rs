@@ -66,10 +66,10 @@ impl SlideSource for Picture {
     }
 
     fn read(&mut self, rect: Rect, out: &mut Vec<u8>) -> Result<Scanned, SourceError> {
-        budget::blank(&self.info.name, rect, 0, out)?;
+        budget::blank(&self.info.name, rect, 0, out).map_err(SourceError)?;
         let mut mask = Mask::all(rect);
         self.pixels.put(0, 0, rect, out, &mut mask);
-        mask.finish(&self.info.name)
+        mask.finish(&self.info.name).map_err(SourceError)
     }
 }
 

@@ -71,9 +71,9 @@ impl Mask {
     ///
     /// # Errors
     /// Where there are more of them than any slide has, or there was no memory for the mask.
-    pub(crate) fn finish(self, slide: &dyn fmt::Display) -> Result<Scanned, SourceError> {
+    pub(crate) fn finish(self, slide: &dyn fmt::Display) -> Result<Scanned, String> {
         let Some(scanned) = self.scanned else { return Ok(Scanned::All) };
-        let scanned = scanned.map_err(|why| SourceError(format!("{slide}: {why}")))?;
+        let scanned = scanned.map_err(|why| format!("{slide}: {why}"))?;
         let mut parts: Vec<Rect> = Vec::new();
         let mut open: BTreeMap<(u32, u32), Rect> = BTreeMap::new();
         for (y, row) in (self.rect.y..).zip(scanned.chunks_exact(self.rect.width as usize)) {
@@ -86,11 +86,11 @@ impl Mask {
             parts.extend(open.into_values());
             open = grown;
             if parts.len() + open.len() > MOST_RECTANGLES {
-                return Err(SourceError(format!(
+                return Err(format!(
                     "{slide}: expected a part of {} x {} px whose scanned pixels are in at most {MOST_RECTANGLES} \
                      rectangles, found more. Fill in what is transparent, for example with `vips flatten`",
                     self.rect.width, self.rect.height
-                )));
+                ));
             }
         }
         parts.extend(open.into_values());
@@ -170,7 +170,7 @@ mod tests {
         let checked: Vec<bool> = (0..rect.pixels()).map(|at| (at / 512 + at) % 2 == 0).collect();
         let mut mask = Mask::all(rect);
         mask.exclude_by(rect, &checked);
-        let said = mask.finish(&"a.png").unwrap_err().0;
+        let said = mask.finish(&"a.png").unwrap_err();
         assert!(said.starts_with("a.png: expected a part of 512 x 512 px") && said.contains("65536"), "{said}");
     }
 }

@@ -11,38 +11,8 @@ use zune_jpeg::zune_core::options::DecoderOptions;
 use super::budget::{guarded, zeroes};
 use super::refusal::Fault;
 pub(super) use components::Components;
+pub(super) use stream::Room;
 use stream::{Header, Stream};
-
-/// What the caller takes.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Room {
-    pub(super) width: u32,
-    pub(super) height: u32,
-    /// What decoding may need, at three bytes a pixel.
-    pub(super) bytes: u64,
-}
-
-impl Room {
-    /// Refuses an image that is larger. It is asked when the header has been read: what the rest of a stream may take
-    /// depends on it.
-    fn expect(&self, header: &Header) -> Result<(), Fault> {
-        // All coefficients at once are two bytes each, beside the samples.
-        let needed = header.pixels() * 3 * if header.progressive { 3 } else { 1 };
-        if header.width <= self.width && header.height <= self.height && needed <= self.bytes {
-            return Ok(());
-        }
-        Err(format!(
-            "expected a JPEG of at most {} x {} pixels in {} MB, found one whose header states {} x {} pixels, {} MB",
-            self.width,
-            self.height,
-            self.bytes >> 20,
-            header.width,
-            header.height,
-            needed >> 20
-        )
-        .into())
-    }
-}
 
 /// A decoded image: its size and its samples, 3 per pixel or 1.
 pub(super) struct DecodedJpeg {

@@ -3,7 +3,6 @@
 //! The decoder goes on with zeroes where a scan ends too early. Therefore the stream that it gets has a run of ones
 //! before each marker that ends a scan: no Huffman code is all ones, so a decoder that needs more than there is fails.
 
-use super::Room;
 use super::components::Components;
 use crate::budget::no_memory;
 use crate::refusal::Fault;
@@ -23,6 +22,37 @@ const SENTINEL: [u8; 32] = {
 const MOST_SCANS: u32 = 100;
 /// Most restart markers of all scans: one for each unit of the largest picture. Each takes seventeen times its bytes.
 const MOST_RESTARTS: u64 = 1 << 22;
+
+/// What the caller takes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Room {
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+    /// What decoding may need, at three bytes a pixel.
+    pub(crate) bytes: u64,
+}
+
+impl Room {
+    /// Refuses an image that is larger. It is asked when the header has been read: what the rest of a stream may take
+    /// depends on it.
+    fn expect(&self, header: &Header) -> Result<(), Fault> {
+        // All coefficients at once are two bytes each, beside the samples.
+        let needed = header.pixels() * 3 * if header.progressive { 3 } else { 1 };
+        if header.width <= self.width && header.height <= self.height && needed <= self.bytes {
+            return Ok(());
+        }
+        Err(format!(
+            "expected a JPEG of at most {} x {} pixels in {} MB, found one whose header states {} x {} pixels, {} MB",
+            self.width,
+            self.height,
+            self.bytes >> 20,
+            header.width,
+            header.height,
+            needed >> 20
+        )
+        .into())
+    }
+}
 
 /// What a frame header states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -98,7 +98,7 @@ impl SlideSource for OpenSlide {
 
     fn read(&mut self, rect: Rect, out: &mut Vec<u8>) -> Result<Scanned, SourceError> {
         let Rect { x, y, width, height } = rect;
-        budget::blank(&self.path.display(), rect, 255, out)?;
+        budget::blank(&self.path.display(), rect, 255, out).map_err(SourceError)?;
         self.pixels.read(rect, &mut self.words).map_err(|error| {
             SourceError(format!(
                 "{}: {width} x {height} px at {x}, {y}: OpenSlide {}: {error}. Copy the slide again from where it came",
@@ -120,7 +120,7 @@ impl SlideSource for OpenSlide {
             let scanned: Vec<bool> = self.words.iter().map(|word| word >> 24 > 0).collect();
             mask.exclude_by(rect, &scanned);
         }
-        mask.finish(&self.path.display())
+        mask.finish(&self.path.display()).map_err(SourceError)
     }
 }
 

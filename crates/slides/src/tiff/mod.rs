@@ -97,7 +97,7 @@ impl SlideSource for TiffSlide {
     }
 
     fn read(&mut self, rect: Rect, out: &mut Vec<u8>) -> Result<Scanned, SourceError> {
-        budget::blank(&self.path.display(), rect, 255, out)?;
+        budget::blank(&self.path.display(), rect, 255, out).map_err(SourceError)?;
         let mut mask = Mask::all(rect);
         let (width, height) = self.layout.chunk;
         for row in rect.y / height..=(rect.y + rect.height - 1) / height {
@@ -113,7 +113,7 @@ impl SlideSource for TiffSlide {
                 }
             }
         }
-        mask.finish(&self.path.display())
+        mask.finish(&self.path.display()).map_err(SourceError)
     }
 }
 
