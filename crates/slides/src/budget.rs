@@ -5,7 +5,6 @@ use std::fmt;
 
 use coverslip_files::fence::caught;
 
-use super::error::SourceError;
 use super::rect::Rect;
 
 /// Largest picture, bytes that decoding it needs.

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::budget;
-use super::error::SourceError;
 use super::rect::Rect;
 
 /// Most rectangles of one part of a slide. What scanners leave out is tiles and the outside of an outline.
