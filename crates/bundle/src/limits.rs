@@ -12,7 +12,7 @@ use crate::manifest::{
 };
 
 /// Largest `manifest.json`, bytes: room for the labels of 262,144 features.
-pub(crate) const MAX_MANIFEST_BYTES: u64 = 64 << 20;
+pub const MAX_MANIFEST_BYTES: u64 = 64 << 20;
 /// Largest file other than the two weight files, bytes.
 pub(crate) const MAX_OTHER_BYTES: u64 = 256 << 20;
 /// Most files in a bundle, not counting the manifest.

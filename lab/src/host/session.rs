@@ -4,6 +4,7 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use coverslip_bundle::limits::MAX_MANIFEST_BYTES;
 use coverslip_bundle::signature::Trust;
 use coverslip_bundle::{MANIFEST_FILE, Manifest};
 use coverslip_plugin_abi as abi;
@@ -91,7 +92,8 @@ impl Session {
     /// # Errors
     /// Where its manifest cannot be read.
     pub(crate) fn manifest(&self) -> Result<Manifest, Box<dyn Error>> {
-        Ok(coverslip_bundle::json::parse(&coverslip_files::read(&self.bundle.join(MANIFEST_FILE))?)?)
+        let manifest = coverslip_files::read_at_most(&self.bundle.join(MANIFEST_FILE), MAX_MANIFEST_BYTES)?;
+        Ok(coverslip_bundle::json::parse(&manifest)?)
     }
 
     /// Joins the library's threads.

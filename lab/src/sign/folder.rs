@@ -5,6 +5,7 @@ use std::io::{Cursor, Write};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use coverslip_bundle::limits::MAX_MANIFEST_BYTES;
 use coverslip_bundle::signature::{self, PublicKey, Signed, Trust};
 use coverslip_bundle::{Bundle, Digest, MANIFEST_FILE};
 use coverslip_profile::{PROFILE_FILE, Profile};
@@ -94,7 +95,8 @@ pub(crate) fn sign(
     claim::said(&claim.notes());
     let opened = kind.open(folder, &Trust::default())?;
     let path = folder.join(kind.file());
-    let content = coverslip_files::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let content = coverslip_files::read_at_most(&path, MAX_MANIFEST_BYTES)
+        .map_err(|error| format!("{}: {error}", path.display()))?;
     if Digest::of(&content) != opened.digest {
         return Err(format!(
             "{} was changed while it was read; sign it again when nobody writes to it",

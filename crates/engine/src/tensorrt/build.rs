@@ -13,7 +13,7 @@ use coverslip_tensorrt::plan::{self, Batch, Progress, Recipe};
 use coverslip_tensorrt::{Library, Model};
 
 use super::device::unavailable;
-use super::plans::{no_graph, write_beside};
+use super::plans::{MOST_CACHE, no_graph, write_beside};
 use crate::{Loss, Tell};
 use coverslip_base::error::{Result, error, from_bundle};
 use coverslip_base::thread::NAME_PREFIX;
@@ -43,7 +43,7 @@ pub(super) fn build(
         model = model.weights(weights, &graph.external_tensors);
     }
     // A cache that cannot be read is made again.
-    let known = timings.and_then(|path| coverslip_files::read(path).ok()).unwrap_or_default();
+    let known = timings.and_then(|path| coverslip_files::read_at_most(path, MOST_CACHE).ok()).unwrap_or_default();
     let mut recipe = Recipe::new(model, Batch { min: key.min_batch, opt: key.opt_batch, max: key.max_batch });
     recipe.timing_cache = Some(&known);
     recipe.workspace = (memory > 0).then(|| usize::try_from(memory).unwrap_or(usize::MAX));

@@ -22,7 +22,7 @@ use coverslip_tensorrt::{CudaGraphStrategy, Flavor, Library, RuntimeCache, Runti
 use self::cuda::Device;
 use self::device::unavailable;
 use self::lane::{Bench, Pool, TensorRtLane, cuda_lost, lost};
-use self::plans::{Plan, Plans, no_graph, write_beside};
+use self::plans::{MOST_CACHE, Plan, Plans, no_graph, write_beside};
 use self::signature::Signature;
 use super::config::GpuConfig;
 use super::{About, Engine, Failure, Lane, Loss, Tell};
@@ -217,7 +217,8 @@ impl Site<'_> {
         let mut by = engine.runtime_config().map_err(lost)?;
         by.set_cuda_graph_strategy(CudaGraphStrategy::WHOLE_GRAPH_CAPTURE).map_err(lost)?;
         let path = plans.beside("cache", true);
-        let before = path.as_ref().and_then(|path| coverslip_files::read(path).ok()).unwrap_or_default();
+        let before =
+            path.as_ref().and_then(|path| coverslip_files::read_at_most(path, MOST_CACHE).ok()).unwrap_or_default();
         let (cache, _) = by.set_runtime_cache(&before).map_err(lost)?;
         let kept = path.map(|path| Kept { cache: Mutex::new(cache), path, before });
         Ok((Some(by), kept))

@@ -15,6 +15,9 @@ use crate::config::GpuConfig;
 use coverslip_base::error::{Error, error};
 use coverslip_base::log::Log;
 
+/// Longest file of timings or of compiled code that is read, bytes. A longer one is made again.
+pub(super) const MOST_CACHE: u64 = 256 << 20;
+
 /// The extension of the cache's files.
 const PLAN: &str = "plan";
 
