@@ -156,11 +156,12 @@ pub(crate) fn cases(place: &Place) -> Vec<Case> {
 }
 
 /// Commands without a case, and why.
-pub(crate) const WITHOUT: [(&str, &str); 9] = [
+pub(crate) const WITHOUT: [(&str, &str); 10] = [
     ("bundle inspect", "it writes nothing"),
     ("bundle verify", "it writes nothing"),
     ("doctor", "it writes nothing"),
     ("engine inspect", "it writes nothing"),
+    ("openslide-reader", "it writes nothing"),
     ("profile compare", "it writes nothing"),
     ("profile inspect", "it writes nothing"),
     ("profile verify", "it writes nothing"),
