@@ -33,10 +33,8 @@ pub fn read_apart(program: PathBuf, argument: &'static str) {
 /// The side that asks.
 pub(super) struct Apart {
     child: Child,
-    /// None when it is told to end.
-    requests: Option<ChildStdin>,
+    requests: ChildStdin,
     answers: ChildStdout,
-    bytes: Vec<u8>,
 }
 
 /// Starts a process that reads this slide. None: OpenSlide reads in this one.
@@ -64,15 +62,14 @@ impl Apart {
         let mut child = command.spawn()?;
         let pipes = child.stdin.take().zip(child.stdout.take());
         let (requests, answers) = pipes.ok_or(io::ErrorKind::BrokenPipe)?;
-        Ok(Apart { child, requests: Some(requests), answers, bytes: Vec::new() })
+        Ok(Apart { child, requests, answers })
     }
 
     /// Fills `words` with a rectangle.
     pub(super) fn read(&mut self, rect: Rect, words: &mut Vec<u32>) -> Result<(), String> {
         let Rect { x, y, width, height } = rect;
         let request: Vec<u8> = [x, y, width, height].into_iter().flat_map(u32::to_le_bytes).collect();
-        let sent = self.requests.as_mut().map_or(Ok(()), |requests| requests.write_all(&request));
-        sent.map_err(|_| self.how_ended())?;
+        self.requests.write_all(&request).map_err(|_| self.how_ended())?;
         let size = 4 * width as usize * height as usize;
         let found = self.answer(size.max(LONGEST))?;
         if found.len() != size {
@@ -81,7 +78,6 @@ impl Apart {
         words.clear();
         words.try_reserve_exact(size / 4).map_err(|_| budget::no_memory(size))?;
         words.extend(found.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)));
-        self.bytes = found;
         Ok(())
     }
 
@@ -93,10 +89,7 @@ impl Apart {
         if length > most {
             return Err(format!("the process that reads with it gave {length} bytes, more than {most}"));
         }
-        let mut bytes = std::mem::take(&mut self.bytes);
-        bytes.clear();
-        bytes.try_reserve_exact(length).map_err(|_| budget::no_memory(length))?;
-        bytes.resize(length, 0);
+        let mut bytes = budget::zeroes(length)?;
         self.answers.read_exact(&mut bytes).map_err(|_| self.how_ended())?;
         match head[0] {
             0 => Ok(bytes),
@@ -117,7 +110,6 @@ impl Apart {
 
 impl Drop for Apart {
     fn drop(&mut self) {
-        self.requests = None;
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
