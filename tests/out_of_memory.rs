@@ -44,12 +44,16 @@ static ARMED: AtomicBool = AtomicBool::new(false);
 static HELD: AtomicI64 = AtomicI64::new(0);
 static MOST: AtomicI64 = AtomicI64::new(0);
 static MEASURED: AtomicBool = AtomicBool::new(false);
+/// Numbers the lanes that are measured. The thread of an earlier one, as of the engine's self-check, ends when it likes,
+/// and what it gives back then was taken before.
+static LANE: AtomicU64 = AtomicU64::new(0);
 
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
     Unknown,
     Plugin,
-    Engine,
+    /// A thread of rten's, begun for this one of `LANE`.
+    Engine(u64),
     Other,
 }
 
@@ -74,7 +78,7 @@ fn kind() -> Kind {
             // A thread has its name before it runs anything of ours; until then it inherits its parent's.
             kind.set(match &name {
                 name if name.starts_with(b"coverslip-") => Kind::Plugin,
-                name if name.starts_with(b"rten-") => Kind::Engine,
+                name if name.starts_with(b"rten-") => Kind::Engine(LANE.load(Ordering::SeqCst)),
                 _ => Kind::Other,
             });
         }
@@ -97,10 +101,9 @@ fn fails() -> bool {
 
 /// Counts what the engine takes (or gives back), on its own thread or on the one that calls it.
 fn measure(bytes: i64) {
-    if !MEASURED.load(Ordering::Relaxed) {
-        return;
-    }
-    if kind() == Kind::Engine || coverslip::fault::is_foreign() {
+    // Asked first: it is at its first allocation that a thread is seen to be of this lane.
+    let of_the_lane = kind() == Kind::Engine(LANE.load(Ordering::Relaxed));
+    if MEASURED.load(Ordering::Relaxed) && (of_the_lane || coverslip::fault::is_foreign()) {
         let held = HELD.fetch_add(bytes, Ordering::Relaxed) + bytes;
         MOST.fetch_max(held, Ordering::Relaxed);
     }
@@ -386,6 +389,7 @@ fn run_on_rten(bundle: &Path) -> (i64, i64, i64) {
     let log = Arc::new(Log::new(None));
     let loader = Loader { config: &config, bundle: &bundle, log: &log, tell: &|_, _| Ok(()) };
     let engine = loader.cpu().unwrap_or_else(|refused| panic!("{}", refused.text())).engine;
+    LANE.fetch_add(1, Ordering::SeqCst);
     let mut lane = engine.lane().unwrap_or_else(|failure| panic!("{failure:?}"));
     let side = bundle.manifest().side;
     let tile: Vec<u8> = (0..3 * side * side).map(|at| (90 + at * 7 % 130) as u8).collect();
