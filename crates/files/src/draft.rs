@@ -86,11 +86,10 @@ fn with_a_free_name<T>(path: &Path, kind: &str, make: impl Fn(&Path) -> io::Resu
         let draft = path.with_file_name(OsString::from(name.text()));
         match make(&draft) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            made => return made.map(|made| (draft, made)).map_err(|error| named(path, &error)),
+            made => return made.map(|made| (draft, made)),
         }
     }
-    let text =
-        format!("{}: every name for a draft beside it is taken; remove those that begin with .{of}", path.display());
+    let text = format!("every name for a draft beside it is taken; remove those that begin with .{of}");
     Err(io::Error::new(io::ErrorKind::AlreadyExists, text))
 }
 
@@ -274,7 +273,10 @@ fn secret_options() -> OpenOptions {
 }
 
 /// Creates a folder and those above it that are not there. Their names survive a power cut.
-pub(crate) fn create_folders(folder: &Path) -> io::Result<()> {
+///
+/// # Errors
+/// The operating system's.
+pub fn create_folders(folder: &Path) -> io::Result<()> {
     let missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
     let made: Vec<&Path> = folder.ancestors().take_while(missing).collect();
     fs::create_dir_all(folder)?;

@@ -54,9 +54,9 @@ impl<'c> Folder<'c> {
     /// Creates the folder that [`Folder::settle`] will give the name of the claimed place.
     ///
     /// # Errors
-    /// The operating system's.
+    /// The operating system's, with the name of the place.
     pub fn beside(claim: &'c Claim) -> io::Result<Folder<'c>> {
-        let draft = DraftFolder::create(claim.place())?;
+        let draft = DraftFolder::create(claim.place()).map_err(|error| named(claim.place(), &error))?;
         Ok(Folder { claim, draft })
     }
 

@@ -23,6 +23,7 @@ mod whole;
 
 pub use append::{append, folder_to_append};
 pub use claim::{Claim, IntoClaim};
+pub use draft::create_folders;
 pub use folder::{Folder, Replace, check_target};
 pub use regular::{expect_file, open, read, read_at_most, read_text, read_text_at_most};
 pub use secret::secret;

@@ -29,7 +29,8 @@ impl<'c> FileSet<'c> {
         for name in names {
             let path = set.place(name)?;
             vacant(&path).map_err(|error| io::Error::new(error.kind(), format!("{name}: {error}")))?;
-            set.files.push(((*name).to_owned(), DraftFile::create(&path)?));
+            let draft = DraftFile::create(&path).map_err(|error| named(&path, &error))?;
+            set.files.push(((*name).to_owned(), draft));
         }
         Ok(set)
     }
@@ -74,7 +75,8 @@ impl<'c> FileSet<'c> {
     /// The operating system's; `Unsupported` on systems without symbolic links.
     pub fn link(&mut self, name: &str, target: &str) -> io::Result<()> {
         let path = self.place(name)?;
-        self.links.push((name.to_owned(), DraftLink::create(target, &path)?));
+        let draft = DraftLink::create(target, &path).map_err(|error| named(&path, &error))?;
+        self.links.push((name.to_owned(), draft));
         Ok(())
     }
 

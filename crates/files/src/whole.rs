@@ -45,6 +45,14 @@ mod tests {
     use crate::scratch::Scratch;
 
     #[test]
+    fn an_error_names_the_file_once() {
+        let folder = Scratch::new("named");
+        let path = folder.path().join("missing").join("a.json");
+        let text = put(&path, b"new").unwrap_err().to_string();
+        assert_eq!(text.matches("a.json").count(), 1, "{text}");
+    }
+
+    #[test]
     fn a_failed_write_leaves_the_old_file_and_nothing_else() {
         let folder = Scratch::new("failed");
         let path = folder.path().join("a.json");

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::path::Path;
 
-use coverslip_files::put;
+use coverslip_files::{create_folders, put};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -21,7 +21,7 @@ pub trait Findings: DeserializeOwned + Serialize {
     /// When the folder cannot be written; an older file is then intact.
     fn save(&self, folder: &Path) -> Result<(), Box<dyn Error>> {
         let path = folder.join(Self::FILE);
-        std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", path.display()))?;
+        create_folders(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
         Ok(put(&path, &self.text()?)?)
     }
 
