@@ -1,6 +1,6 @@
 //! A CSV with a row per tile, and the counts in it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use super::Failure;
@@ -39,8 +39,8 @@ impl CountTable {
         let mut reader = open_csv(path).map_err(|error| format!("{place}: {error}"))?;
         let header = reader.headers().map_err(|error| format!("{place}: {}", said(&error)))?;
         let header: Vec<String> = header.iter().map(|n| n.trim_start_matches('\u{feff}').trim().to_owned()).collect();
-        let twice = |(at, name): &(usize, &String)| !name.is_empty() && header[..*at].contains(*name);
-        if let Some((_, name)) = header.iter().enumerate().find(twice) {
+        let mut known = HashSet::new();
+        if let Some(name) = header.iter().find(|name| !name.is_empty() && !known.insert(name.as_str())) {
             return Err(format!(
                 "{place}: expected columns of different names, found {name} twice in {}; rename or remove one",
                 listed(&header)

@@ -12,6 +12,11 @@ use super::thrift::{Kind, Thrift};
 const MEMBER_BYTES: u64 = 1024;
 /// Largest page, decompressed: 64 times what writers aim at.
 const MOST_PAGE_BYTES: i64 = 256 << 20;
+/// Most bytes that the pages take which are in memory at once, with what becomes of a dictionary. Writers aim at two pages of
+/// 1 MiB for a column.
+const MOST_BYTES_AT_ONCE: u64 = 512 << 20;
+/// Bytes that an entry of a dictionary becomes: a text is a place in the page.
+const ENTRY_BYTES: i64 = 32;
 /// Longest header of a page; longer statistics are refused.
 const MOST_HEADER_BYTES: usize = 64 << 10;
 /// Encodings whose decoder takes memory for a length that stands inside the page.
@@ -24,6 +29,9 @@ const FREE_VALUES: u64 = 1 << 20;
 pub(super) const CELLS_OF_A_BYTE: u64 = 16;
 /// Embeddings hardly shrink. Features do: 32 active ones of 16,384 take 65 values to a byte, as pyarrow writes them.
 pub(super) const VALUES_OF_A_BYTE: u64 = 256;
+/// Letters in the cells of a table. One that is the same in each row, as the name of a slide, has few bytes in the file.
+pub(super) const LETTERS_OF_A_BYTE: u64 = 64;
+pub(super) const FREE_LETTERS: u64 = 64 << 20;
 
 /// The field of a footer that says how pages are encrypted.
 const ENCRYPTION: i64 = 8;
@@ -85,7 +93,9 @@ fn has_field(thrift: &mut Thrift<'_>, wanted: i64) -> Option<bool> {
 
 /// Checks a column of a row group: its pages are in the file, none is larger than the budget, and together they have as
 /// many values as the footer says.
-pub(super) fn check_column(file: &mut File, column: &ColumnChunkMetaData) -> Checked<()> {
+///
+/// Returns the most bytes that its pages take in memory at once: a dictionary, and one page.
+pub(super) fn check_column(file: &mut File, column: &ColumnChunkMetaData) -> Checked<u64> {
     let size = file.metadata().map_err(|error| error.to_string())?.len();
     let damaged = |what: &str| format!("column {}: {what}; write or copy the file again", column.column_path());
     let first = column.dictionary_page_offset().unwrap_or_else(|| column.data_page_offset());
@@ -93,12 +103,12 @@ pub(super) fn check_column(file: &mut File, column: &ColumnChunkMetaData) -> Che
     let (mut at, length) = (place(first)?, place(column.compressed_size())?);
     let end = at.checked_add(length).filter(|end| *end <= size);
     let end = end.ok_or_else(|| damaged("its pages are beyond the end of the file"))?;
-    let mut values = 0i64;
+    let (mut values, mut dictionary, mut largest) = (0i64, 0, 0);
     while at < end {
         let room = usize::try_from(end - at).unwrap_or(usize::MAX).min(MOST_HEADER_BYTES);
         let bytes = part(file, at, room)?;
         let page = Page::read(&bytes).ok_or_else(|| damaged("the header of a page is damaged"))?;
-        if !(0..=MOST_PAGE_BYTES).contains(&page.size) || !there_is(page.size as u64) {
+        if !(0..=MOST_PAGE_BYTES).contains(&page.size) {
             return Err(damaged(&format!("a page has {} bytes, at most {MOST_PAGE_BYTES}", page.size)));
         }
         if WITH_LENGTHS_INSIDE.contains(&page.encoding) {
@@ -111,14 +121,32 @@ pub(super) fn check_column(file: &mut File, column: &ColumnChunkMetaData) -> Che
         if page.values < 0 || page.dictionary && page.values > page.size {
             return Err(damaged("a page claims more values than it can have"));
         }
-        values = values.saturating_add(if page.dictionary { 0 } else { page.values });
+        if page.dictionary {
+            dictionary = dictionary.max(page.size + page.values * ENTRY_BYTES);
+        } else {
+            values = values.saturating_add(page.values);
+            largest = largest.max(page.size);
+        }
         let next = page.header.saturating_add(u64::try_from(page.compressed).unwrap_or(u64::MAX));
         at = at.checked_add(next).filter(|at| *at <= end).ok_or_else(|| damaged("a page is cut off"))?;
     }
     if values != column.num_values() {
         return Err(damaged(&format!("{} values are announced, its pages have {values}", column.num_values())));
     }
-    Ok(())
+    let at_once = (dictionary + largest) as u64;
+    expect_pages(&format!("column {}", column.column_path()), at_once)?;
+    Ok(at_once)
+}
+
+/// Refuses pages that take too many bytes, or more than there are.
+pub(super) fn expect_pages(what: &str, bytes: u64) -> Checked<()> {
+    if bytes <= MOST_BYTES_AT_ONCE && there_is(bytes) {
+        return Ok(());
+    }
+    Err(format!(
+        "expected at most {MOST_BYTES_AT_ONCE} bytes in the pages of {what} that are read at once, and memory for them, found \
+         {bytes}; write it with smaller pages and dictionaries"
+    ))
 }
 
 /// A page's header.

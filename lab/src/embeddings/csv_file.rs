@@ -13,6 +13,10 @@ const CELL_BYTES: u64 = 128;
 /// Cells that a table may have whatever its length. Behind these, cells and their commas have two bytes on average, as in a
 /// table of digits: a table of empty cells is one byte of the file for each.
 const FREE_CELLS: u64 = 2 << 20;
+/// Longest cell, bytes. A file without commas and line breaks is no table, and may be any length.
+const MOST_CELL_BYTES: u64 = 1 << 20;
+/// Names of columns that an error lists.
+const LISTED: usize = 20;
 /// Bytes that are read at once.
 const BLOCK: usize = 1 << 16;
 
@@ -22,7 +26,7 @@ const BLOCK: usize = 1 << 16;
 /// When it cannot be opened; the text does not name the file.
 pub(crate) fn open_csv(path: &Path) -> Result<csv::Reader<Bounded<File>>, String> {
     let file = coverslip_files::open(path).map_err(|error| error.to_string())?;
-    Ok(csv::ReaderBuilder::new().buffer_capacity(BLOCK).from_reader(Bounded { file, cells: 1, size: 0 }))
+    Ok(csv::ReaderBuilder::new().buffer_capacity(BLOCK).from_reader(Bounded { file, cells: 1, size: 0, cell: 0 }))
 }
 
 /// What is wrong with a CSV, and what to do.
@@ -46,6 +50,9 @@ pub(crate) fn listed(names: &[String]) -> String {
     match names {
         [one] if one.contains([';', '\t', '|']) => format!("one column `{one}`; separate columns by commas"),
         [] => "none".into(),
+        [first @ .., _] if first.len() >= LISTED => {
+            format!("{} and {} more", names[..LISTED].join(", "), names.len() - LISTED)
+        }
         _ => names.join(", "),
     }
 }
@@ -58,13 +65,29 @@ pub(crate) struct Bounded<F> {
     cells: u64,
     /// Bytes so far.
     size: u64,
+    /// Bytes of the last cell, so far.
+    cell: u64,
 }
 
 impl<F: Read> Read for Bounded<F> {
     fn read(&mut self, block: &mut [u8]) -> io::Result<usize> {
         let read = self.file.read(block)?;
-        self.cells += block[..read].iter().filter(|byte| matches!(byte, b',' | b'\n' | b'\r')).count() as u64;
+        let ends = |byte: &u8| matches!(byte, b',' | b'\n' | b'\r');
+        self.cells += block[..read].iter().filter(|byte| ends(byte)).count() as u64;
         self.size += read as u64;
+        // Blocks are shorter than the longest cell: one within a block is seen at the next.
+        self.cell = match block[..read].iter().rposition(|byte| ends(byte)) {
+            Some(last) => (read - last - 1) as u64,
+            None => self.cell + read as u64,
+        };
+        if self.cell > MOST_CELL_BYTES {
+            let text = format!(
+                "expected a comma or a line break after at most {MOST_CELL_BYTES} bytes, found none in the last {} of the first \
+                 {}: is it a table?",
+                self.cell, self.size
+            );
+            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+        }
         let most = FREE_CELLS + self.size / 2;
         if self.cells > most {
             let text = format!(

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use coverslip_analysis::Categories;
 use coverslip_bundle::RowSource;
 use coverslip_bundle::budget::there_is;
+use coverslip_bundle::limits::MAX_D_SAE;
 use coverslip_bundle::tensors::Element;
 use coverslip_import::Checkpoint;
 
@@ -152,13 +153,15 @@ impl EmbeddingFile {
             Store::Parquet(file) => file.features()?,
         };
         if let Some(SparseFeatures { k, index, value }) = &features {
+            // What a file calls its largest feature sizes what is computed from all of them.
+            let known = 0..MAX_D_SAE as i32;
             let whole = index.len() == self.len * k && value.len() == index.len();
-            if !whole || index.iter().any(|i| *i < 0) || value.iter().any(|v| !v.is_finite()) {
+            if !whole || index.iter().any(|i| !known.contains(i)) || value.iter().any(|v| !v.is_finite()) {
                 return Err(EmbeddingError::at(
                     &self.path,
                     &format!(
-                        "expected feature_index and feature_value [{}, {k}], indices from 0 and finite values; found \
-                         others. Embed the tiles again",
+                        "expected feature_index and feature_value [{}, {k}], indices from 0 and below {MAX_D_SAE}, and finite \
+                         values; found others. Embed the tiles again",
                         self.len
                     ),
                 ));

@@ -30,6 +30,8 @@ use super::table::Table;
 const GROUP: usize = 4096;
 /// Bytes of a cell of the table: a text of a few letters.
 const CELL_BYTES: u64 = 48;
+/// Letters for which memory is first asked.
+const FIRST_LETTERS: u64 = 1 << 20;
 
 /// An open Parquet file.
 pub(super) struct ParquetFile {
@@ -57,15 +59,21 @@ impl ParquetFile {
         let bytes = file.metadata().map_err(|error| EmbeddingError::at(path, &error))?.len();
         let mut len = 0usize;
         let mut values = Vec::new();
+        let columns = reader.metadata().file_metadata().schema_descr();
         for group in reader.metadata().row_groups() {
             let rows = usize::try_from(group.num_rows()).ok().and_then(|rows| len.checked_add(rows));
             len =
                 rows.ok_or_else(|| EmbeddingError::at(path, &"a row group claims a number of rows that cannot be"))?;
             values.resize(group.num_columns().max(values.len()), 0u64);
-            for (column, values) in group.columns().iter().zip(&mut values) {
-                claims::check_column(&mut file, column).map_err(|error| EmbeddingError::at(path, &error))?;
+            let mut at_once = 0u64;
+            for ((column, leaf), values) in group.columns().iter().zip(columns.columns()).zip(&mut values) {
+                let pages =
+                    claims::check_column(&mut file, column).map_err(|error| EmbeddingError::at(path, &error))?;
                 *values = values.saturating_add(column.num_values().max(0) as u64);
+                // A row of the table is read from all of its columns at once.
+                at_once += if leaf.max_rep_level() == 0 { pages } else { 0 };
             }
+            claims::expect_pages("its table", at_once).map_err(|error| EmbeddingError::at(path, &error))?;
         }
         let most = values.into_iter().max().unwrap_or(0);
         let expected = claims::expect_values("rows", len as u64, bytes, claims::CELLS_OF_A_BYTE)
@@ -152,6 +160,8 @@ impl ParquetFile {
             .map_err(|error| EmbeddingError::at(&self.path, &error))?;
         self.check_memory("its table", cells, CELL_BYTES)?;
         let mut columns = vec![Vec::with_capacity(self.len); names.len()];
+        let mut letters = Letters::of_a_file(self.bytes);
+        let mut refused = Ok(());
         if !names.is_empty() {
             let projection = Type::group_type_builder(root.name()).with_fields(fields).build();
             let projection = projection.map_err(|error| EmbeddingError::at(&self.path, &error))?;
@@ -159,12 +169,17 @@ impl ParquetFile {
                 for row in self.reader.get_row_iter(Some(projection))? {
                     let row = row?;
                     for (column, (_, cell)) in columns.iter_mut().zip(row.get_column_iter()) {
+                        refused = letters.expect(cell);
+                        if refused.is_err() {
+                            return Ok(());
+                        }
                         column.push(text(cell));
                     }
                 }
                 Ok(())
             })?;
         }
+        refused.map_err(|error| EmbeddingError::at(&self.path, &error))?;
         Ok(Table::new(names, columns, self.len))
     }
 
@@ -235,6 +250,49 @@ fn guarded<T>(path: &Path, work: impl FnOnce() -> parquet::errors::Result<T>) ->
             )
         }),
         Err(panic) => Err(EmbeddingError::at(path, &panic)),
+    }
+}
+
+/// What the texts of a table take in memory, counted while they are read: a dictionary has one of any length once for
+/// any number of cells.
+struct Letters {
+    found: u64,
+    /// That an honest file of this length has.
+    most: u64,
+    /// That there is memory for.
+    room: u64,
+}
+
+impl Letters {
+    fn of_a_file(bytes: u64) -> Letters {
+        Letters {
+            found: 0,
+            most: claims::FREE_LETTERS.saturating_add(bytes.saturating_mul(claims::LETTERS_OF_A_BYTE)),
+            room: 0,
+        }
+    }
+
+    /// Refuses a cell, before it is kept, that is too many.
+    fn expect(&mut self, cell: &Field) -> std::result::Result<(), String> {
+        let Field::Str(text) = cell else { return Ok(()) };
+        self.found += text.len() as u64;
+        if self.found > self.most {
+            return Err(format!(
+                "expected at most {} letters in the cells of its table, {} for each byte of the file and {} besides, found \
+                 more; leave out columns of long texts",
+                self.most,
+                claims::LETTERS_OF_A_BYTE,
+                claims::FREE_LETTERS
+            ));
+        }
+        if self.found > self.room {
+            // As much again as there is, so that it is rarely asked.
+            if !there_is(self.found.saturating_add(FIRST_LETTERS)) {
+                return Err(format!("no memory for more than {} letters of its table; split the file", self.found));
+            }
+            self.room = self.found.saturating_mul(2).saturating_add(FIRST_LETTERS);
+        }
+        Ok(())
     }
 }
 

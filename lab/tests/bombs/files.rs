@@ -227,6 +227,65 @@ fn a_table_of_empty_cells_is_counted_before_it_is_kept() {
     assert!(said.contains("most of them empty"), "{said}");
 }
 
+/// A file of nothing but zeroes takes no room on a disk.
+#[test]
+fn a_table_without_an_end_of_a_cell_is_no_table() {
+    let scratch = Scratch::new("bombs-cell");
+    let path = embeddings(&scratch, 0);
+    let table = fs::File::create(path.with_extension("csv")).unwrap();
+    table.set_len(6 << 30).unwrap();
+    let output = coverslip(&["analyze", "features", "--embeddings", text(&path), "--out", text(&scratch.join("out"))]);
+    assert_refused("one cell of 6 GiB", &output);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("expected a comma or a line break"), "{said}");
+}
+
+/// A table of so many columns is one line.
+#[test]
+fn names_of_columns_are_compared_once() {
+    let scratch = Scratch::new("bombs-columns");
+    let path = embeddings(&scratch, 0);
+    let labels = scratch.join("labels.csv");
+    let names: String = (0..200_000).map(|at| format!(",c{at}")).collect();
+    fs::write(&labels, format!("nothing{names}\n{}\n", ",".repeat(200_000))).unwrap();
+    let arguments = ["analyze", "counts", "--embeddings", text(&path), "--labels", text(&labels)];
+    let output = coverslip(&[&arguments[..], &["--out", text(&scratch.join("out"))]].concat());
+    assert_refused("200,000 columns", &output);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("that names the tiles") && said.contains("and 199981 more"), "{said}");
+}
+
+/// What a file calls its largest feature is the size of an SAE that is drawn beside them.
+#[test]
+fn a_feature_is_one_that_an_sae_can_have() {
+    let scratch = Scratch::new("bombs-feature");
+    let read = |path: &Path| {
+        coverslip(&["analyze", "features", "--embeddings", text(path), "--out", text(&scratch.join("out"))])
+    };
+    assert_done("features of an SAE", &read(&embeddings(&scratch, (1 << 18) - 1)));
+    for index in [1 << 18, i32::MAX] {
+        let output = read(&embeddings(&scratch, index));
+        assert_refused("a feature beyond them", &output);
+        assert!(String::from_utf8_lossy(&output.stderr).contains("below 262144"));
+    }
+}
+
+/// Eight tiles with two features each, of which one has this index.
+fn embeddings(scratch: &Scratch, index: i32) -> PathBuf {
+    use coverslip_bundle::tensors::{Tensor, TensorMap, to_safetensors};
+    let path = scratch.join("e.safetensors");
+    let row: Vec<f32> = (0..32).map(|at| (at * 7 % 5) as f32).collect();
+    let tensors = TensorMap::from([
+        ("embedding_a".to_owned(), Tensor::f32(&[8, 4], &row)),
+        ("feature_index".to_owned(), Tensor::i32(&[8, 2], &[1, index].repeat(8))),
+        ("feature_value".to_owned(), Tensor::f32(&[8, 2], &[0.5; 16])),
+    ]);
+    fs::write(&path, to_safetensors(&tensors).unwrap()).unwrap();
+    let rows: String = (0..8).map(|at| format!("s{},t{at}\n", at / 2)).collect();
+    fs::write(path.with_extension("csv"), format!("slide,tile\n{rows}")).unwrap();
+    path
+}
+
 #[test]
 fn a_picture_is_held_against_its_budget_before_it_is_decoded() {
     let scratch = Scratch::new("bombs-picture");

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use coverslip_testkit::Scratch;
 use parquet::basic::Compression;
 use parquet::data_type::{ByteArray, ByteArrayType, FloatType};
-use parquet::file::properties::WriterProperties;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 
@@ -174,4 +174,58 @@ fn rows_that_are_all_equal_are_counted_against_the_bytes_of_the_file() {
     assert_refused("equal rows", &output);
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("rows in a file of") && said.contains("found 3145728"), "{said}");
+}
+
+/// A file of tiles whose columns of text are `texts`, each a dictionary of which all rows have the first entry.
+fn repeated(path: &Path, rows: usize, columns: usize, text: &str) {
+    let texts: String = (0..columns).map(|at| format!("required binary c{at} (STRING);")).collect();
+    let schema = SCHEMA.replace("message embeddings {", &format!("message embeddings {{ {texts}"));
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::SNAPPY)
+        .set_statistics_enabled(EnabledStatistics::None)
+        .set_dictionary_page_size_limit(1 << 30)
+        .set_write_batch_size(rows)
+        .build();
+    let schema = Arc::new(parse_message_type(&schema).unwrap());
+    let mut writer = SerializedFileWriter::new(fs::File::create(path).unwrap(), schema, Arc::new(properties)).unwrap();
+    let mut group = writer.next_row_group().unwrap();
+    let long = ByteArray::from(text);
+    for at in 0..=columns {
+        let cell = if at < columns { long.clone() } else { ByteArray::from("a") };
+        let mut column = group.next_column().unwrap().unwrap();
+        column.typed::<ByteArrayType>().write_batch(&vec![cell; rows], None, None).unwrap();
+        column.close().unwrap();
+    }
+    let values: Vec<f32> = (0..rows * WIDTH).map(|at| at as f32).collect();
+    let starts: Vec<i16> = (0..values.len()).map(|at| i16::from(at % WIDTH != 0)).collect();
+    let mut column = group.next_column().unwrap().unwrap();
+    column.typed::<FloatType>().write_batch(&values, Some(&vec![1; values.len()]), Some(&starts)).unwrap();
+    column.close().unwrap();
+    group.close().unwrap();
+    writer.close().unwrap();
+}
+
+/// A dictionary has a text once for any number of cells, and a page may be compressed to next to nothing.
+#[test]
+fn texts_are_counted_before_they_are_kept() {
+    let scratch = Scratch::new("bombs-texts");
+    let path = scratch.join("e.parquet");
+    let read = || coverslip(&["sae", "train", "--embeddings", text(&path), "--out", text(&scratch.join("sae"))]);
+    let honest = "TCGA-A1-0001-01Z-00-DX1".repeat(4);
+    repeated(&path, 20_000, 3, &honest);
+    let output = read();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("held-out"), "an honest table is read: {said}");
+
+    repeated(&path, 20_000, 1, &"x".repeat(1_000_000));
+    let output = read();
+    assert_refused("a long text in every row", &output);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("letters in the cells of its table"), "{said}");
+
+    repeated(&path, 2, 5, &"x".repeat(120 << 20));
+    let output = read();
+    assert_refused("five pages that are held at once", &output);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("in the pages of its table"), "{said}");
 }

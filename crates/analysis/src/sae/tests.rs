@@ -90,6 +90,16 @@ fn steps_are_those_of_pytorch() {
 }
 
 #[test]
+fn a_run_that_there_is_no_memory_for_is_refused() {
+    let sample: Vec<f32> = (0..64).map(|at| (at * 7 % 5) as f32).collect();
+    for features in [1 << 44, usize::MAX] {
+        let settings = Settings::new(Objective::TopK { k: 2 }, features, 10);
+        let refused = Trainer::new(settings, &sample, 4).unwrap_err();
+        assert!(refused.starts_with("no memory for an SAE of"), "{refused}");
+    }
+}
+
+#[test]
 fn the_first_features_of_a_matryoshka_stand_alone() {
     let (width, m, mut random) = (16, 64, Pcg64Mcg::seed_from_u64(21));
     // Four loud directions and sixty that are rare.

@@ -16,6 +16,9 @@ const THRESHOLD_WEIGHT: f32 = 0.01;
 /// Rows that the encoder's length at the beginning is fitted on.
 const FITTED: usize = 1024;
 
+/// Copies of both matrices of weights at once: the weights, two moments, a gradient, and two results.
+const COPIES: usize = 6;
+
 /// An autoencoder in training.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trainer {
@@ -57,13 +60,15 @@ impl Trainer {
     /// A new run. `sample`: rows of the training data, which give the scale and the start of `b_dec`.
     ///
     /// # Errors
-    /// Says so when the sample has no variance, or the settings ask for more active features than there are.
+    /// Says so when the sample has no variance, the settings ask for more active features than there are, or there is no
+    /// memory for a run.
     pub fn new(settings: Settings, sample: &[f32], width: usize) -> Result<Self, String> {
         if let Some(k) = settings.objective.k()
             && !(1..=settings.features).contains(&k)
         {
             return Err(format!("expected k from 1 to the {} features, found {k}", settings.features));
         }
+        expect_room(settings.features, width)?;
         let mut moments = Moments::new(width);
         moments.add(sample);
         let deviation = moments.deviation();
@@ -260,4 +265,20 @@ impl Trainer {
         }
         given.len()
     }
+}
+
+/// Asks for what a run takes: its weights in their copies, and what every feature is on the rows that the encoder is fitted on.
+fn expect_room(features: usize, width: usize) -> Result<(), String> {
+    let row = width.saturating_mul(2 * COPIES).saturating_add(2 * FITTED);
+    let bytes = features.saturating_mul(row).saturating_mul(size_of::<f32>());
+    let mut room: Vec<u8> = Vec::new();
+    let there = room.try_reserve_exact(bytes).is_ok();
+    // An allocation that nobody looks at may be left out by the compiler.
+    std::hint::black_box(&room);
+    if there {
+        return Ok(());
+    }
+    Err(format!(
+        "no memory for an SAE of {features} features for embeddings of {width} values, which takes {bytes} bytes; train fewer features"
+    ))
 }
