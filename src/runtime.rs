@@ -1,5 +1,6 @@
 //! Bundle, engine and threads: started once, shared by slides, and stopped.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -164,7 +165,8 @@ impl Runtime {
         })();
         drop(threads);
         if started.is_err() {
-            let _ = self.close(Some(Duration::from_secs(1)));
+            // It also runs while a panic in `close` unwinds, and a second one would end the process.
+            let _ = catch_unwind(AssertUnwindSafe(|| self.close(Some(Duration::from_secs(1)))));
         }
         started
     }

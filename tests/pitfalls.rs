@@ -47,7 +47,13 @@ fn host_of_1_0(name: &str) -> Output {
 }
 
 #[track_caller]
-fn compiled(mut compiler: Command, name: &str, bundle: &Path) -> Output {
+fn compiled(compiler: Command, name: &str, bundle: &Path) -> Output {
+    built(compiler, name, bundle, |_| ())
+}
+
+/// The same, with something `set` for the program.
+#[track_caller]
+fn built(mut compiler: Command, name: &str, bundle: &Path, set: impl Fn(&mut Command)) -> Output {
     let scratch = coverslip_testkit::Scratch::new(&name.replace('/', "-"));
     let program = scratch.join("host");
     compiler.args(["-std=c11", "-O1", "-g", "-Wconversion", "-Wshadow", "-DCOVERSLIP_NO_IMPORT"]);
@@ -67,6 +73,7 @@ fn compiled(mut compiler: Command, name: &str, bundle: &Path) -> Output {
     command.args(&words[1..]).arg(coverslip_testkit::library()).arg(bundle);
     // What the library keeps until the process ends is not a leak of the host.
     command.env("ASAN_OPTIONS", "detect_leaks=0");
+    set(&mut command);
     coverslip_testkit::run(&mut command)
 }
 
@@ -135,6 +142,46 @@ fn no_signal_reaches_a_thread_of_the_library() {
 #[test]
 fn a_forked_child_is_refused_and_nothing_hangs() {
     host_of_both_engines("fork");
+}
+
+/// A thread that is cancelled in a call ends after it.
+#[test]
+#[cfg(target_env = "gnu")]
+fn a_cancelled_thread_leaves_the_call_first() {
+    host_of_both_engines("cancel");
+}
+
+/// Acquisition's threads of real time are followed by none of the library's.
+#[test]
+fn threads_are_ordinary_ones_whoever_opens() {
+    host_of_both_engines("real_time");
+}
+
+/// What the loader makes for a thread is asked for before.
+#[test]
+#[cfg(target_env = "gnu")]
+fn a_first_call_without_memory_is_refused() {
+    if std::env::var_os("COVERSLIP_RUNNER").is_some() {
+        return coverslip_testkit::note("skipped: the runner may have an allocator of its own");
+    }
+    host("first_call");
+}
+
+/// The worker lies beside the library, wherever the library was loaded from.
+#[test]
+fn a_library_of_a_relative_path_finds_its_worker() {
+    host("relative");
+}
+
+/// The host's environment says nothing of the stacks of the library's threads.
+#[test]
+fn a_stack_of_the_environment_is_not_taken() {
+    for bytes in ["1", "16384", "99999999999"] {
+        let small = |command: &mut Command| {
+            command.env("RUST_MIN_STACK", bytes);
+        };
+        built(coverslip_testkit::cc(), "leave", &BUNDLE, small);
+    }
 }
 
 /// Too few threads are said by runtime_open, and nothing stays behind.

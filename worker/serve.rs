@@ -5,7 +5,7 @@ use std::sync::Arc;
 use coverslip_base::error::{Error, Result, error, from_bundle};
 use coverslip_base::log::Log;
 use coverslip_base::sync::{Mutex, PoisonError};
-use coverslip_base::thread::{Placement, spawn};
+use coverslip_base::thread::{Placement, settle, spawn};
 use coverslip_bundle::Bundle;
 use coverslip_engine::Loss;
 use coverslip_engine::config::EngineConfig;
@@ -39,6 +39,8 @@ fn serve_one(mut control: Link) -> Result<(), Broken> {
     let open = Open::read(&payload)?;
     give_way();
     let placement = Arc::new(open.engine.placement.clone());
+    // What the engine starts of threads while it loads inherits this one's place.
+    settle(&placement);
     let site = match load(open, &placement, &speaker) {
         Ok((site, opened)) => {
             speaker.say(Kind::Opened, &opened.write())?;

@@ -68,25 +68,31 @@
  *   host blocks it for sigwait or signalfd, and a crash in the library reaches the host's crash handler: if it came
  *   blocked, the process would end without it. The handler then runs on the library's thread. A profiler that samples
  *   by signals sees none of these threads.
+ * Threads of the host. pthread_cancel of a thread in a call waits until the call has returned (glibc; elsewhere do not
+ *   cancel such a thread). Asynchronous cancelability must be off in a call. A callback returns: no exception, longjmp
+ *   or pthread_exit may leave it. Threads of the library are ordinary ones, also where a thread of real time has called
+ *   runtime_open, unless COVERSLIP_RUNTIME_NORMAL_PRIORITY is set.
  * Fork. A child made by fork() after the first runtime_open has none of the library's threads. There every function,
  *   coverslip_get_api too, returns WRONG_STATE at once and does nothing; get_extension returns NULL. The child may
  *   exit, exec or go on without the library; the parent's runtimes, slides and workers go on. A worker ends with the
  *   process that opened its runtime, whatever children that has. CUDA does not survive fork() at all: a host that forks
  *   and uses a GPU in this process must fork before its first use of it. A child made before the first
  *   runtime_open may use the library as any process. A child of vfork() must only call exec or _exit.
- * Memory. slide_begin reserves what a slide needs, or returns OUT_OF_MEMORY; slide_submit allocates nothing. What the
- *   library allocates from slide_begin to slide_end can be refused by the system: the call returns OUT_OF_MEMORY, or
- *   the tile is FAILED and the log says why. A run of a ViT on the CPU asks for no memory. Some of what is allocated
- *   cannot be refused: what rten, which runs imported ONNX graphs on the CPU and asks for memory in every run, the
- *   resampler and the channels between its threads allocate, the counts of values that threads share, what the
- *   start of a thread takes beside its stack, and what the start of a worker and a message to or from it take. It is allocated only if the most that it takes can be had at that moment;
- *   runtime_open and slide_begin ask so for the runs of all lanes at once. The process is aborted, with a line on
- *   stderr, only where that memory goes to another thread in the moment between the question and the use, where the
- *   graph of an ONNX bundle takes more than was reckoned, and where memory ends in runtime_open while it reads and
- *   checks the files of bundle and profile, composes the graph, or makes the small objects of the runtime. What CUDA and
- *   TensorRT do in this process without memory is theirs: a worker has them in a process of its own. A host under
- *   a limit (address space, job, no overcommitment) should leave room: memory_limit bounds only the memory of slides.
- *   runtime_info.engine_memory_bytes says how much the engine takes.
+ * Memory. slide_begin reserves what a slide needs, or returns OUT_OF_MEMORY; slide_submit allocates nothing, but for
+ *   the loader, which takes some hundred bytes at a thread's first call of the library, whichever that is; where
+ *   they cannot be had, the call returns OUT_OF_MEMORY. What the library allocates from slide_begin to slide_end can
+ *   be refused by the system: the call returns OUT_OF_MEMORY, or the tile is FAILED and the log says why. A run of a
+ *   ViT on the CPU asks for no memory. Some of what is allocated cannot be refused: what rten, which runs imported
+ *   ONNX graphs on the CPU and asks for memory in every run, the resampler and the channels between its threads
+ *   allocate, the counts of values that threads share, what the start of a thread takes beside its stack, and what
+ *   the start of a worker and a message to or from it take. It is allocated only if the most that it takes can be
+ *   had at that moment; runtime_open and slide_begin ask so for the runs of all lanes at once. The process is
+ *   aborted, with a line on stderr, only where that memory goes to another thread in the moment between the question
+ *   and the use, where the graph of an ONNX bundle takes more than was reckoned, and where memory ends in
+ *   runtime_open while it reads and checks the files of bundle and profile, composes the graph, or makes the small
+ *   objects of the runtime. What CUDA and TensorRT do in this process without memory is theirs: a worker has them in
+ *   a process of its own. A host under a limit (address space, job, no overcommitment) should leave room:
+ *   memory_limit bounds only the memory of slides. runtime_info.engine_memory_bytes says how much the engine takes.
  * Trust. A digest proves that a file did not change, not who made it. The library hashes every file of a bundle
  *   and profile before it uses it, checks sizes against limits, and runs no code from them. Before a model runs, what
  *   it needs is inferred for its batch: a model that needs more than 4 GiB of values and 16 times its weights, or
@@ -564,7 +570,8 @@ typedef struct coverslip_runtime_desc {
     const uint8_t *bundle_digest;  /**< 32 bytes: the sha256 of manifest.json that the host expects; NULL: any. */
     const uint8_t *profile_digest; /**< 32 bytes; NULL: any. */
     const uint8_t *plan_digest;    /**< 32 bytes: the sha256 of the plan's file; no plan is built. NULL: any. */
-    const uint32_t *cpus;          /**< The logical CPUs that the workers may use; NULL: all of the process. */
+    const uint32_t *cpus;          /**< The logical CPUs that the workers may use; NULL: those of the
+                                        thread that calls runtime_open. */
     uint32_t cpu_count;            /**< Length of cpus. */
     uint32_t flags;                /**< COVERSLIP_RUNTIME_*. */
     uint32_t max_threads;          /**< Lanes on the CPU, or threads that prepare tiles for a GPU; 0: one per

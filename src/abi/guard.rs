@@ -10,6 +10,7 @@ use coverslip_plugin_abi as abi;
 use super::float::HostMode;
 use super::fork;
 use super::structs::write_error;
+use super::thread::{Uncancelled, has_room};
 use coverslip_base::error::{Error, Result, error};
 use coverslip_base::thread::NAME_PREFIX;
 
@@ -29,6 +30,14 @@ pub(super) fn fenced(error: *mut abi::Error, body: impl FnOnce() -> Result<()>) 
         );
         return refused(error, &refusal);
     }
+    if !has_room() {
+        let refusal = error!(
+            OUT_OF_MEMORY,
+            "no memory for what the library keeps of a thread that calls it for the first time; call again when there is some"
+        );
+        return refused(error, &refusal);
+    }
+    let _uncancelled = Uncancelled::begin();
     let _host_mode = HostMode::set_aside();
     let outer = INSIDE.replace(true);
     let result = catch_unwind(AssertUnwindSafe(body));

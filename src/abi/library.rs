@@ -34,9 +34,31 @@ pub(super) fn folder() -> Option<PathBuf> {
     // SAFETY: the loader's own copy of the path, which stays for as long as this code is mapped.
     let path = unsafe { CStr::from_ptr(found.dli_fname) };
     let path = PathBuf::from(OsStr::from_bytes(path.to_bytes()));
-    // A program's is the name that it was started by.
-    let path = if path.is_absolute() { path } else { std::env::current_exe().ok()? };
+    // A program's is the name that it was started by, a library's what it was asked for: both by the folder of that moment.
+    let path = if path.is_absolute() { path } else { mapped_at(place as usize)? };
     Some(path.parent()?.to_owned())
+}
+
+/// The file whose mapping has this address. The kernel knows it by its whole path.
+#[cfg(target_os = "linux")]
+fn mapped_at(address: usize) -> Option<PathBuf> {
+    let list = std::fs::read("/proc/self/maps").ok()?;
+    list.split(|byte| *byte == b'\n').find_map(|line| file_at(line, address))
+}
+
+/// The file of a line `from-to mode offset device inode  /path`, if it has the address.
+#[cfg(target_os = "linux")]
+fn file_at(line: &[u8], address: usize) -> Option<PathBuf> {
+    use std::os::unix::ffi::OsStrExt;
+
+    let end = line.iter().position(|byte| *byte == b' ')?;
+    let (from, to) = std::str::from_utf8(&line[..end]).ok()?.split_once('-')?;
+    let number = |text| usize::from_str_radix(text, 16).ok();
+    if !(number(from)?..number(to)?).contains(&address) {
+        return None;
+    }
+    let path = &line[line.iter().position(|byte| *byte == b'/')?..];
+    Some(PathBuf::from(std::ffi::OsStr::from_bytes(path)))
 }
 
 #[cfg(windows)]

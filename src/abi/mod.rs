@@ -25,5 +25,6 @@ mod slide_report;
 mod structs;
 mod table;
 mod text;
+mod thread;
 
 pub use entry::coverslip_get_api;

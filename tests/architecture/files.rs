@@ -51,7 +51,8 @@ const MAY_WRITE: [(&str, &str); 3] = [
     ("src/engine/remote/process/linux.rs", "a socket for the worker, no file"),
     ("worker/inherited/linux.rs", "a file of the kernel's: /proc/self/oom_score_adj"),
 ];
-const MAY_READ: [(&str, &str); 3] = [
+const MAY_READ: [(&str, &str); 4] = [
+    ("src/abi/library.rs", "a file of the kernel's: /proc/self/maps"),
     ("crates/standin/src/maps.rs", "a file of the kernel's: /proc/self/maps"),
     ("lab/src/bundle/memory.rs", "a file of the kernel's: /proc/meminfo"),
     ("crates/base/src/pidfd.rs", "a file of the kernel's: /proc/self/fdinfo"),

@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, getpid, getppid, kill_process, pidfd_open};
 
+use coverslip_base::thread::STACK;
 use coverslip_wire::Link;
 
 use crate::serve::serve;
@@ -17,8 +18,9 @@ pub(crate) fn keep(control: OwnedFd) -> ! {
     let process = host.and_then(|host| pidfd_open(host, PidfdFlags::empty()).ok());
     let watched = control.try_clone();
     let link = Link::new(control).ok();
-    let serving =
-        link.map(|link| std::thread::Builder::new().name("coverslip-serve".into()).spawn(move || serve(link)));
+    let serving = link.map(|link| {
+        std::thread::Builder::new().name("coverslip-serve".into()).stack_size(STACK).spawn(move || serve(link))
+    });
     if let (Ok(watched), Some(Ok(_))) = (watched, serving) {
         wait(&watched, process.as_ref(), host);
     }

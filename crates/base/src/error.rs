@@ -113,6 +113,7 @@ pub fn from_bundle(e: BundleError) -> Error {
         Kind::DigestMismatch => error!(DIGEST_MISMATCH, "{e}"),
         Kind::SignatureInvalid => error!(SIGNATURE_INVALID, "{e}"),
         Kind::UnsupportedVersion | Kind::Unsupported => error!(BUNDLE_UNSUPPORTED, "{e}"),
+        Kind::OutOfMemory => error!(OUT_OF_MEMORY, "{e}"),
         Kind::Io => error!(IO, "{e}"),
         _ => error!(BUNDLE_INVALID, "{e}"),
     }

@@ -20,6 +20,8 @@ pub mod memory;
 pub mod own;
 #[cfg(target_os = "linux")]
 pub mod pidfd;
+#[cfg(target_os = "linux")]
+mod policy;
 #[cfg(any(target_os = "linux", windows))]
 pub mod shared;
 pub mod sync;

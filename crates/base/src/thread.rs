@@ -13,7 +13,7 @@ use crate::error::{Result, error};
 use crate::memory::with_room;
 use crate::sync::{Arc, AtomicU64, Ordering};
 
-/// The niceness of workers: acquisition comes first.
+/// The niceness of workers, if their host is not nicer: acquisition comes first.
 #[cfg(target_os = "linux")]
 const NICE: i32 = 10;
 
@@ -26,6 +26,8 @@ pub struct Placement {
     pub normal_priority: bool,
 }
 
+/// Bytes of a thread's stack. The standard library would take the host's RUST_MIN_STACK for it, of any size.
+pub const STACK: usize = 2 << 20;
 /// What the standard library allocates for a thread, beside its stack.
 const SPAWN_BYTES: usize = 16 << 10;
 
@@ -46,7 +48,7 @@ pub fn spawn(name: String, placement: &Arc<Placement>, run: impl FnOnce() + Send
     let start = || {
         let begun = Arc::new(Barrier::new(2));
         let here = begun.clone();
-        let thread = std::thread::Builder::new().name(name).spawn(move || {
+        let thread = std::thread::Builder::new().name(name).stack_size(STACK).spawn(move || {
             here.wait();
             drop(here);
             settle(&placement);
@@ -128,8 +130,11 @@ impl Quiet {
 #[cfg(target_os = "linux")]
 pub fn settle(placement: &Placement) {
     if !placement.normal_priority {
+        // A thread of real time has no niceness, and a thread has the policy of the one that starts it.
+        crate::policy::leave_real_time();
         // On Linux a process id of 0 means the calling thread.
-        let _ = rustix::process::setpriority_process(None, NICE);
+        let host = rustix::process::getpriority_process(None).unwrap_or(0);
+        let _ = rustix::process::setpriority_process(None, host.max(NICE));
     }
     if !placement.cpus.is_empty() {
         let mut set = rustix::thread::CpuSet::new();

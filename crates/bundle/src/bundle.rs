@@ -99,7 +99,7 @@ impl Bundle {
     /// Composes the bundle's ONNX graph in float32; see [`ComposedGraph`].
     ///
     /// # Errors
-    /// `TooLarge` when memory is short.
+    /// `OutOfMemory` when memory is short.
     pub fn compose(&self) -> Result<ComposedGraph, BundleError> {
         self.compose_at(Precision::Float32)
     }
@@ -107,7 +107,7 @@ impl Bundle {
     /// Composes the graph with the model's products computed in `precision`. Inputs and outputs do not depend on it.
     ///
     /// # Errors
-    /// `TooLarge` when memory is short; `NotFinite` if `precision` cannot hold a weight.
+    /// `OutOfMemory` when memory is short; `NotFinite` if `precision` cannot hold a weight.
     pub fn compose_at(&self, precision: Precision) -> Result<ComposedGraph, BundleError> {
         self.compose_with(precision, Placement::Inside)
     }
@@ -128,7 +128,7 @@ impl Bundle {
     /// The stored reference tiles and outputs.
     ///
     /// # Errors
-    /// `TooLarge` when memory is short; the content was checked by [`Bundle::open`].
+    /// `OutOfMemory` when memory is short; the content was checked by [`Bundle::open`].
     pub fn reference(&self) -> Result<ReferenceOutputs, BundleError> {
         reference::read(&self.manifest, &self.reference)
     }
@@ -136,7 +136,7 @@ impl Bundle {
     /// The original index of each feature of a pruned SAE; `None` if the SAE is not pruned.
     ///
     /// # Errors
-    /// `TooLarge` when memory is short.
+    /// `OutOfMemory` when memory is short.
     pub fn index_map(&self) -> Result<Option<Vec<i32>>, BundleError> {
         self.sae.get(layout::INDEX_MAP).map(|stored| stored.to_i32()).transpose()
     }

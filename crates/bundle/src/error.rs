@@ -23,8 +23,10 @@ pub enum BundleErrorKind {
     Invalid,
     /// A weight is NaN or infinite.
     NotFinite,
-    /// A size exceeds the documented limits (see [`crate::limits`]), or there is not enough memory.
+    /// A size exceeds the documented limits (see [`crate::limits`]).
     TooLarge,
+    /// There is not enough memory now.
+    OutOfMemory,
     /// The operating system refused an operation on a file.
     Io,
 }
@@ -42,6 +44,7 @@ impl BundleErrorKind {
             Self::Invalid => "Invalid",
             Self::NotFinite => "NotFinite",
             Self::TooLarge => "TooLarge",
+            Self::OutOfMemory => "OutOfMemory",
             Self::Io => "Io",
         }
     }
@@ -83,7 +86,7 @@ impl BundleError {
             std::io::ErrorKind::UnexpectedEof => BundleErrorKind::Truncated,
             // What is there is no file; `coverslip_files::open` says what it is.
             std::io::ErrorKind::IsADirectory | std::io::ErrorKind::InvalidInput => BundleErrorKind::Invalid,
-            std::io::ErrorKind::OutOfMemory => BundleErrorKind::TooLarge,
+            std::io::ErrorKind::OutOfMemory => BundleErrorKind::OutOfMemory,
             _ => BundleErrorKind::Io,
         };
         Self::new(kind, format!("{what}: {error}"))

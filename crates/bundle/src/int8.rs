@@ -47,7 +47,7 @@ impl Int8Mix {
     /// The factors as a file.
     ///
     /// # Errors
-    /// `TooLarge` when memory is short.
+    /// `OutOfMemory` when memory is short.
     pub fn factors(&self) -> Result<Vec<u8>, BundleError> {
         let mut tensors = TensorMap::new();
         for (index, block) in self.blocks.iter().enumerate() {

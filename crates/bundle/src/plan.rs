@@ -168,7 +168,7 @@ impl PlanFile {
     ///
     /// # Errors
     /// `Missing` if there is no file, `Io`; `UnsupportedVersion`, `Invalid`, `Truncated` or `DigestMismatch` if it is
-    /// not a whole plan file; `TooLarge` when memory is short.
+    /// not a whole plan file; `OutOfMemory` when memory is short.
     pub fn read(path: &Path) -> Result<(Self, Digest), BundleError> {
         read(&mut open(path)?).map_err(|error| error.within(path.display()))
     }
@@ -265,7 +265,7 @@ fn part(file: &mut File, length: u64, what: &str, digest: &mut Sha256) -> Result
     let there = file.metadata().map_err(failed)?.len();
     let mut bytes = Vec::new();
     if bytes.try_reserve_exact(usize::try_from(length.min(there)).unwrap_or(usize::MAX)).is_err() {
-        fail!(TooLarge, "no memory for the {what} ({length} bytes)");
+        fail!(OutOfMemory, "no memory for the {what} ({length} bytes)");
     }
     file.take(length).read_to_end(&mut bytes).map_err(failed)?;
     if (bytes.len() as u64) < length {

@@ -273,7 +273,7 @@ impl StoredTensor<'_> {
     /// The values as float32. Float16 and bfloat16 convert exactly; float64 is rounded to the nearest.
     ///
     /// # Errors
-    /// `Invalid` for integer tensors, `TooLarge` when memory is short.
+    /// `Invalid` for integer tensors, `OutOfMemory` when memory is short.
     pub fn to_f32(&self) -> Result<Vec<f32>, BundleError> {
         let mut values = self.reserve()?;
         match self.element {
@@ -289,7 +289,7 @@ impl StoredTensor<'_> {
     /// The values of an I32 tensor.
     ///
     /// # Errors
-    /// `Invalid` for other element types, `TooLarge` when memory is short.
+    /// `Invalid` for other element types, `OutOfMemory` when memory is short.
     pub fn to_i32(&self) -> Result<Vec<i32>, BundleError> {
         if self.element != Element::I32 {
             return Err(self.wrong_type("I32"));
@@ -302,7 +302,7 @@ impl StoredTensor<'_> {
     /// The values of a U8 tensor.
     ///
     /// # Errors
-    /// `Invalid` for other element types, `TooLarge` when memory is short.
+    /// `Invalid` for other element types, `OutOfMemory` when memory is short.
     pub fn to_u8(&self) -> Result<Vec<u8>, BundleError> {
         if self.element != Element::U8 {
             return Err(self.wrong_type("U8"));
@@ -347,7 +347,7 @@ impl StoredTensor<'_> {
         let count = self.bytes.len() / self.element.size();
         let mut values = Vec::new();
         if values.try_reserve_exact(count).is_err() {
-            fail!(TooLarge, "no memory for the {count} values of tensor `{}`", self.name);
+            fail!(OutOfMemory, "no memory for the {count} values of tensor `{}`", self.name);
         }
         Ok(values)
     }

@@ -11,7 +11,7 @@ use crate::manifest::FileEntry;
 /// Reads the file `name` in `dir` and compares its size and digest with `entry`.
 ///
 /// # Errors
-/// `Missing`, `Io`, `Truncated`, `Invalid`, `DigestMismatch`; `TooLarge` when memory is short.
+/// `Missing`, `Io`, `Truncated`, `Invalid`, `DigestMismatch`; `OutOfMemory` when memory is short.
 pub fn read_verified(dir: &Path, name: &str, entry: &FileEntry) -> Result<Vec<u8>, BundleError> {
     let path = dir.join(name);
     let found = coverslip_files::open(&path).and_then(|file| file.metadata());
@@ -50,7 +50,7 @@ pub fn read_file(path: &Path, most: u64) -> Result<Vec<u8>, BundleError> {
     let mut bytes = Vec::new();
     let reserve = usize::try_from(size).unwrap_or(usize::MAX);
     if bytes.try_reserve_exact(reserve).is_err() {
-        fail!(TooLarge, "no memory for {} ({size} bytes)", path.display());
+        fail!(OutOfMemory, "no memory for {} ({size} bytes)", path.display());
     }
     // `take` bounds the read if the file grows meanwhile.
     let read = file.by_ref().take(size).read_to_end(&mut bytes);

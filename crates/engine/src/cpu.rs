@@ -13,7 +13,7 @@ use super::outputs::{BatchOutputs, FeatureOutputs};
 use super::{About, Engine, Failure, Lane, TileOutput};
 use coverslip_base::error::{Result, error};
 use coverslip_base::memory::{grow, reserve, with_room};
-use coverslip_base::thread::{self, Placement};
+use coverslip_base::thread::{self, Placement, STACK};
 
 /// Tiles per batch. A ViT's matrices are large enough with one tile, and a batch of one never waits for others.
 const MAX_BATCH: usize = 1;
@@ -115,6 +115,8 @@ const LOAD_BYTES: usize = 32 << 20;
 const PACKED_BYTES: usize = 16 << 20;
 /// What to do where the system starts no more threads.
 const MORE_THREADS: &str = "lower max_threads, or raise the limit of threads (RLIMIT_NPROC, a container's pids)";
+/// Largest stack of a thread that is worth its address space.
+const MOST_STACK: usize = 1 << 30;
 /// A pool of one thread, without its stack.
 const POOL_BYTES: usize = 64 << 10;
 
@@ -123,10 +125,25 @@ fn is_of_a_pool() -> bool {
     std::thread::current().name().is_some_and(|name| name.starts_with("rten-"))
 }
 
+/// Refuses where rten's threads would have another stack than a graph of any depth needs: the standard library gives them
+/// what the environment says.
+fn expect_stack() -> Result<()> {
+    let set = std::env::var("RUST_MIN_STACK").ok().and_then(|bytes| bytes.parse::<usize>().ok());
+    match set.filter(|bytes| !(STACK..=MOST_STACK).contains(bytes)) {
+        None => Ok(()),
+        Some(bytes) => Err(error!(
+            ENGINE_UNAVAILABLE,
+            "the environment sets RUST_MIN_STACK to {bytes} bytes, which is the stack of the CPU engine's threads; expected \
+             {STACK} to {MOST_STACK}: unset it"
+        )),
+    }
+}
+
 /// Starts the pool that rten makes once in a process, for loading, and refuses where the system does not start its threads:
 /// rten would go on without a pool for as long as the process lives, and panic. So it is asked for only when it is seen
 /// that there is room for it and for the `lanes`.
 fn expect_pool(lanes: usize) -> Result<()> {
+    expect_stack()?;
     let processors = std::thread::available_parallelism().map_or(1, |n| n.get());
     thread::expect_room(processors + lanes)?;
     if rten::thread_pool().run(is_of_a_pool) {

@@ -129,7 +129,7 @@ impl Checkpoint {
     /// Reads the tensor `name`.
     ///
     /// # Errors
-    /// `Missing`, `Io`, `Truncated`, `TooLarge` when memory is short.
+    /// `Missing`, `Io`, `Truncated`, `OutOfMemory` when memory is short.
     pub fn read(&self, name: &str) -> Result<Tensor, BundleError> {
         let rows = self.entries.get(name).and_then(|entry| entry.shape.first()).copied();
         self.read_rows(name, 0..rows.unwrap_or(1))
@@ -282,7 +282,7 @@ impl Opened {
         let count = if shape.contains(&0) { 0 } else { shape.iter().product::<usize>() };
         let mut bytes = Vec::new();
         if bytes.try_reserve_exact(count * size).is_err() {
-            fail!(TooLarge, "no memory for the {count} values of tensor `{name}`");
+            fail!(OutOfMemory, "no memory for the {count} values of tensor `{name}`");
         }
         let offset = entry.offset + (first * size) as u64;
         if entry.strides == contiguous(&entry.shape) || count <= 1 {

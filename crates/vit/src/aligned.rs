@@ -23,7 +23,7 @@ impl<T: Copy + Default> Aligned<T> {
         if stored.try_reserve_exact(room).is_err() {
             let bytes = room * size_of::<T>();
             let what = format!("no memory for {bytes} bytes of the CPU engine: close other programs");
-            return Err(BundleError::new(BundleErrorKind::TooLarge, what));
+            return Err(BundleError::new(BundleErrorKind::OutOfMemory, what));
         }
         stored.resize(room, T::default());
         let start = stored.as_ptr().align_offset(CACHE_LINE).min(room - count);

@@ -49,7 +49,7 @@ impl Lane {
     /// Makes the buffers for one thread.
     ///
     /// # Errors
-    /// `TooLarge` when memory is short.
+    /// `OutOfMemory` when memory is short.
     pub fn new(model: &Arc<Model>) -> Result<Lane, BundleError> {
         let shape = &model.shape;
         Ok(Lane {

@@ -19,7 +19,7 @@ pub fn outputs(bundle: &Bundle, choice: impl Into<Choice>, tiles: &[u8]) -> Resu
 /// The same of a model that is packed already.
 ///
 /// # Errors
-/// `TooLarge` when memory is short.
+/// `OutOfMemory` when memory is short.
 pub fn of_model(manifest: &Manifest, model: Model, tiles: &[u8]) -> Result<ReferenceOutputs, BundleError> {
     let mut lane = Lane::new(&Arc::new(model))?;
     let mut all = ReferenceOutputs { embeddings: vec![Vec::new(); manifest.taps.len()], ..Default::default() };

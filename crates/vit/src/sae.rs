@@ -113,7 +113,7 @@ impl Coding {
         let mut reported = Vec::new();
         if reported.try_reserve_exact(sae.outputs).is_err() {
             let what = format!("no memory for {} features of the CPU engine: close other programs", sae.outputs);
-            return Err(BundleError::new(BundleErrorKind::TooLarge, what));
+            return Err(BundleError::new(BundleErrorKind::OutOfMemory, what));
         }
         Ok(Self {
             x: Aligned::zeroed(padded(width))?,

@@ -143,7 +143,7 @@ impl Model {
     ///
     /// # Errors
     /// `Unsupported` if the model is not a ViT, this processor does not run the choice, or the bundle has no mix that
-    /// passes its gate; `TooLarge` when memory is short; `NotFinite` if a precision cannot hold a weight.
+    /// passes its gate; `OutOfMemory` when memory is short; `NotFinite` if a precision cannot hold a weight.
     pub fn open(bundle: &Bundle, choice: impl Into<Choice>) -> Result<Model, BundleError> {
         let choice = choice.into();
         if choice.int8.is_none() {

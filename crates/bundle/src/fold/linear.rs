@@ -18,7 +18,7 @@ impl Linear {
     /// Converts from PyTorch's layout (`weight` `[outputs, inputs]`) and multiplies each output by `scale(output)`.
     ///
     /// # Errors
-    /// `TooLarge` when memory is short.
+    /// `OutOfMemory` when memory is short.
     pub(super) fn from_rows(
         weight: &[f32],
         bias: Option<&[f32]>,
@@ -67,7 +67,7 @@ pub fn smooth(norm: &mut Norm, layers: &mut [Linear], factors: &[f32]) {
 pub(super) fn zeroed(count: usize) -> Result<Vec<f32>, BundleError> {
     let mut values = Vec::new();
     if values.try_reserve_exact(count).is_err() {
-        fail!(TooLarge, "no memory for the {count} values of a layer");
+        fail!(OutOfMemory, "no memory for the {count} values of a layer");
     }
     values.resize(count, 0.0);
     Ok(values)

@@ -39,7 +39,7 @@ impl<'a> VitWeights<'a> {
     /// The norm after the last block.
     ///
     /// # Errors
-    /// `Missing` if the file does not have it; `TooLarge` when memory is short.
+    /// `Missing` if the file does not have it; `OutOfMemory` when memory is short.
     pub fn final_norm(&self) -> Result<Norm, BundleError> {
         norm(self.file, self.vit, "norm")
     }

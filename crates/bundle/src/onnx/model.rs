@@ -254,7 +254,7 @@ fn typed_data(data_type: u64, fields: &[Value]) -> Result<Vec<u8>, BundleError> 
     let bytes = fields.iter().map(bytes).fold(0, usize::saturating_add);
     let mut out = Vec::new();
     if out.try_reserve_exact(bytes).is_err() {
-        fail!(TooLarge, "no memory for a constant of {bytes} bytes");
+        fail!(OutOfMemory, "no memory for a constant of {bytes} bytes");
     }
     for field in fields {
         match field {

@@ -84,7 +84,7 @@ impl ModelWriter {
         let mut weights = Vec::new();
         let reserved = if external { &mut weights } else { &mut bytes };
         if reserved.try_reserve_exact(expected_bytes).is_err() {
-            fail!(TooLarge, "no memory for a graph of {expected_bytes} bytes");
+            fail!(OutOfMemory, "no memory for a graph of {expected_bytes} bytes");
         }
         varint_field(&mut bytes, 1, IR_VERSION);
         bytes_field(&mut bytes, 2, b"coverslip");

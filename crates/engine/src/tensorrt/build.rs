@@ -16,7 +16,7 @@ use super::device::unavailable;
 use super::plans::{MOST_CACHE, no_graph, write_beside};
 use crate::{Loss, Tell};
 use coverslip_base::error::{Result, error, from_bundle};
-use coverslip_base::thread::NAME_PREFIX;
+use coverslip_base::thread::{NAME_PREFIX, STACK};
 
 /// How often a build reports to the host.
 const NEWS: Duration = Duration::from_millis(100);
@@ -68,7 +68,10 @@ fn watched<T>(tell: &Tell<'_>, work: impl FnOnce(&Arc<Progress>) -> T) -> T {
     };
     std::thread::scope(|scope| {
         // If no thread can be started, the host hears nothing until the end.
-        let watcher = std::thread::Builder::new().name(format!("{NAME_PREFIX}watch")).spawn_scoped(scope, watch);
+        let watcher = std::thread::Builder::new()
+            .name(format!("{NAME_PREFIX}watch"))
+            .stack_size(STACK)
+            .spawn_scoped(scope, watch);
         let _over = Over { over: &over, watcher: watcher.ok().map(|watcher| watcher.thread().clone()) };
         work(&progress)
     })

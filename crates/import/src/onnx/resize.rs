@@ -143,7 +143,7 @@ fn insert(
 ) -> Result<(), BundleError> {
     let mut bytes = Vec::new();
     if bytes.try_reserve_exact(4 * dims[0] * dims[1]).is_err() {
-        fail!(TooLarge, "no memory for the {} × {} factors of an interpolation", dims[0], dims[1]);
+        fail!(OutOfMemory, "no memory for the {} × {} factors of an interpolation", dims[0], dims[1]);
     }
     values.for_each(|value| bytes.extend((value as f32).to_le_bytes()));
     let data = ConstantData::Here(Cow::Owned(bytes));

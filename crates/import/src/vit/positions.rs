@@ -114,7 +114,7 @@ pub(super) fn read(
         let (kind, scale) = kernel(variant, vit.register_tokens > 0, read.grid, grid);
         let bytes = 8 * width as u64 * grid as u64 * (read.grid as u64 + 3 * grid as u64);
         if !there_is(bytes) {
-            fail!(TooLarge, "no memory for the {bytes} bytes that resampling the position embedding takes");
+            fail!(OutOfMemory, "no memory for the {bytes} bytes that resampling the position embedding takes");
         }
         whole.extend(resample(patches, width, read.grid, &cubic_matrix(read.grid, grid, scale, kind)?));
         element = precision.stored(Element::F32);
