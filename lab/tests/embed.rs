@@ -212,6 +212,34 @@ fn what_cannot_be_embedded_is_refused() {
     assert!(said(&output).contains("--mpp: expected 0.01 to 100"), "{}", said(&output));
 }
 
+/// Two names that are not UTF-8 look the same: one run would have written over the other's file.
+#[cfg(unix)]
+#[test]
+fn names_that_are_no_line_in_utf_8_are_refused_before_the_work() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let test = Embedding::new("embed-names");
+    let run = |input: &Path, out: &[u8]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_coverslip"));
+        command.arg("embed").arg(input).arg("--bundle").arg(test.scratch.join("no-bundle"));
+        let output = command.args(["--mpp", "0.5", "--out"]).arg(test.scratch.join(OsStr::from_bytes(out))).output();
+        let output = output.expect("the command runs");
+        assert_eq!(output.status.code(), Some(1));
+        said(&output)
+    };
+    for (out, found) in [(&b"a\xff.parquet"[..], "bytes that are not UTF-8"), (b"a\nb.safetensors", "a line break")] {
+        let refused = run(&test.pictures[0], out);
+        assert!(refused.contains("expected a name of one line in UTF-8") && refused.contains(found), "{refused}");
+    }
+    let folder = test.scratch.join("pictures");
+    fs::create_dir(&folder).expect("a folder");
+    for name in [&b"\xff.png"[..], b"\xfe.png"] {
+        fs::copy(&test.pictures[0], folder.join(OsStr::from_bytes(name))).expect("a picture");
+    }
+    let refused = run(&folder, b"e.parquet");
+    assert!(refused.contains("which looks the same; rename one of them"), "{refused}");
+}
+
 #[test]
 fn a_run_of_an_older_version_is_not_continued() {
     let test = Embedding::new("embed-resume");

@@ -57,12 +57,14 @@ impl Claim {
     /// Claims one file, or a folder that is written as a whole. The folders above it are created.
     ///
     /// # Errors
-    /// As [`Claim::within`]; `InvalidInput` if `out` has no name.
+    /// As [`Claim::within`]; `InvalidInput` if `out` has no name, or one that is not a line in UTF-8: the files of a
+    /// claim are named by texts, and a journal has a line for each.
     pub fn beside(out: &Path) -> io::Result<Claim> {
         if out.file_name().is_none() {
             let text = format!("{} has no name of its own; give the name of a file or folder", out.display());
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
+        commit::plain(out, out.file_name().map(Path::new).unwrap_or(out))?;
         let parent = parent(out);
         create_folders(parent).map_err(|error| unwritable(parent, &error))?;
         let of = of(out);
@@ -193,6 +195,27 @@ mod tests {
             assert!(text.ends_with("Give another place"), "{text}");
         }
         assert_eq!(folder.names(), ["file"]);
+    }
+
+    /// Two names that are not UTF-8 are one text, and one with a line break is two lines of a journal.
+    #[cfg(unix)]
+    #[test]
+    fn a_name_that_is_no_line_in_utf_8_is_refused_before_anything_is_made() {
+        use std::ffi::OsStr;
+        use std::os::unix::ffi::OsStrExt;
+        let folder = Scratch::new("plain");
+        let found = [(&b"a\xff.csv"[..], "found bytes that are not UTF-8"), (b"a\nb.csv", "found a line break")];
+        for (name, found) in found {
+            let place = folder.path().join("new").join(OsStr::from_bytes(name));
+            let refused = Claim::beside(&place).unwrap_err();
+            let text = refused.to_string();
+            assert_eq!(refused.kind(), io::ErrorKind::InvalidInput, "{text}");
+            assert!(text.contains(found) && text.ends_with("; give another name"), "{text}");
+        }
+        assert_eq!(folder.names(), Vec::<String>::new());
+        let parent = folder.path().join(OsStr::from_bytes(b"\xff"));
+        drop(Claim::beside(&parent.join("a.csv")).unwrap());
+        assert!(parent.is_dir(), "a folder may have any name");
     }
 
     #[cfg(unix)]

@@ -29,7 +29,7 @@ pub(crate) struct Renaming {
 pub(crate) fn begin(journal: &Path, renamings: &[Renaming]) -> io::Result<()> {
     let mut text = format!("{FORMAT}\n{}\n", host());
     for Renaming { draft, name } in renamings {
-        text.push_str(&format!("{}\n{}\n", plain(draft)?, plain(name)?));
+        text.push_str(&format!("{}\n{}\n", plain(draft, draft)?, plain(name, name)?));
     }
     whole(journal, |file| file.write_all(text.as_bytes())).map_err(|error| {
         let _ = fs::remove_file(journal);
@@ -109,12 +109,20 @@ fn parse(text: &str) -> Option<(&str, Vec<Renaming>)> {
     Some((by, pairs.iter().map(renaming).collect::<Option<_>>()?))
 }
 
-/// A path as a line of the journal.
-fn plain(path: &Path) -> io::Result<&str> {
-    path.to_str().filter(|text| !text.contains(['\n', '\r'])).ok_or_else(|| {
-        let text = format!("{}: expected a name of one line in UTF-8", path.display());
+/// The name of a file at `path`, or a path to it, as a line of the journal.
+///
+/// # Errors
+/// `InvalidInput` where it is not UTF-8, or has a line break; the text says what to do.
+pub(crate) fn plain<'n>(path: &Path, name: &'n Path) -> io::Result<&'n str> {
+    let refused = |found: &str| {
+        let text = format!("{path:?}: expected a name of one line in UTF-8, found {found}; give another name");
         io::Error::new(io::ErrorKind::InvalidInput, text)
-    })
+    };
+    match name.to_str() {
+        Some(text) if text.contains(['\n', '\r']) => Err(refused("a line break")),
+        Some(text) => Ok(text),
+        None => Err(refused("bytes that are not UTF-8")),
+    }
 }
 
 #[cfg(test)]

@@ -23,10 +23,12 @@ impl<'c> FileSet<'c> {
     /// claimed folder, or beside the claimed file; one may lead through folders, which are created.
     ///
     /// # Errors
-    /// The operating system's; `IsADirectory` or `InvalidInput` with the name if something else is in a file's place.
+    /// The operating system's; `IsADirectory` or `InvalidInput` with the name if something else is in a file's place;
+    /// `InvalidInput` for a name with a line break.
     pub fn prepare(claim: &'c Claim, names: &[&str]) -> io::Result<FileSet<'c>> {
         let mut set = FileSet { claim, files: Vec::new(), links: Vec::new() };
         for name in names {
+            commit::plain(Path::new(name), Path::new(name))?;
             let path = set.place(name)?;
             vacant(&path).map_err(|error| io::Error::new(error.kind(), format!("{name}: {error}")))?;
             let draft = DraftFile::create(&path).map_err(|error| named(&path, &error))?;
@@ -162,6 +164,15 @@ mod tests {
         let error = FileSet::prepare(&claim(&folder), &NAMES).unwrap_err().to_string();
         assert!(error.contains("b.json: it is not a file but a folder"), "{error}");
         assert_eq!(folder.names(), ["b.json"]);
+    }
+
+    #[test]
+    fn a_name_with_a_line_break_is_refused_at_once() {
+        let folder = Scratch::new("lines");
+        let refused = FileSet::prepare(&claim(&folder), &["a.json", "b\n.json"]).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::InvalidInput);
+        assert!(refused.to_string().contains("found a line break"), "{refused}");
+        assert!(folder.names().is_empty());
     }
 
     #[test]

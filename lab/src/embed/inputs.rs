@@ -1,5 +1,6 @@
 //! The slides and images to embed.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use coverslip_slides::SourceError;
@@ -15,7 +16,7 @@ const KNOWN: [&str; 15] = [
 /// The files that `paths` name, those of a directory by name.
 ///
 /// # Errors
-/// When a path is not there, a directory has no slide or image, or a file comes twice.
+/// When a path is not there, a directory has no slide or image, a file comes twice, or two names cannot be told apart.
 pub(super) fn list(paths: &[PathBuf]) -> Result<Vec<PathBuf>, SourceError> {
     let mut all: Vec<PathBuf> = Vec::new();
     for path in paths {
@@ -41,7 +42,27 @@ pub(super) fn list(paths: &[PathBuf]) -> Result<Vec<PathBuf>, SourceError> {
         let also = if first == second { String::new() } else { format!(", also as {}", first.display()) };
         return Err(SourceError(format!("{}: given twice{also}; tiles count once", second.display())));
     }
+    told_apart(&all)?;
     Ok(all)
+}
+
+/// Refuses two files whose names are one as text: names that are not UTF-8. Their rows could not be told apart.
+fn told_apart(files: &[PathBuf]) -> Result<(), SourceError> {
+    let mut shown = BTreeMap::new();
+    for file in files {
+        if let Some(other) = shown.insert(shown_as(file), file) {
+            return Err(SourceError(format!(
+                "{file:?}: expected a name that can be told from others in UTF-8, found {other:?} beside it, which looks the \
+                 same; rename one of them"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// How a file is named in messages and in the journal.
+pub(super) fn shown_as(file: &Path) -> String {
+    file.display().to_string()
 }
 
 fn is_known(file: &Path) -> bool {
@@ -69,6 +90,17 @@ mod tests {
         assert_eq!(slide_of("test_10_004", Some("_")), "test_10");
         assert_eq!(slide_of("test_10_004", None), "test_10_004");
         assert_eq!(slide_of("plain", Some("_")), "plain");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn names_that_look_the_same_are_refused() {
+        use std::os::unix::ffi::OsStrExt;
+        let name = |bytes: &[u8]| PathBuf::from(std::ffi::OsStr::from_bytes(bytes));
+        assert!(told_apart(&[name(b"a/\xff.png"), name(b"b/\xff.png"), name(b"a/b.png")]).is_ok());
+        let refused = told_apart(&[name(b"\xff.png"), name(b"\xfe.png")]).unwrap_err().0;
+        assert!(refused.starts_with(r#""\xFE.png": expected"#) && refused.contains(r#"found "\xFF.png""#), "{refused}");
+        assert!(refused.ends_with("rename one of them"), "{refused}");
     }
 
     #[test]

@@ -93,7 +93,7 @@ struct ToDo<'p> {
 fn to_do<'p>(inputs: &'p [PathBuf], writer: &mut Writer) -> Result<Vec<ToDo<'p>>, String> {
     let mut to_do = Vec::new();
     for path in inputs {
-        let name = path.display().to_string();
+        let name = inputs::shown_as(path);
         let state = InputState::of(path).map_err(|error| format!("{name}: could not be read: {error}"))?;
         match writer.written(&name) {
             Some(then) if *then == state => continue,
