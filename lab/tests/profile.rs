@@ -346,6 +346,28 @@ fn what_says_too_little_is_refused() {
     assert_eq!(output.status.code(), Some(1));
 }
 
+/// Playing the slides takes hours. The bundle that is not there would be the next thing to be refused.
+#[test]
+fn a_place_that_is_taken_is_refused_before_the_slides_are_played() {
+    let taken = folder().join("taken");
+    fs::create_dir_all(&taken).unwrap();
+    fs::write(taken.join("notes.txt"), "mine").unwrap();
+    let slides = slides()[0][..2].join(" ");
+    let refused = |command: &str, words: &str| {
+        let line = format!("{command} --out {}", taken.display());
+        let output = Command::new(COMMAND).args(line.split(' ')).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{command}");
+        assert!(said(&output).contains(words), "{command}: {}", said(&output));
+        assert_eq!(fs::read_dir(&taken).unwrap().count(), 1, "{command}");
+    };
+    let build = format!("profile build --single --bundle no-bundle --mpp 0.5 --scanner a={slides}");
+    refused(&build, "exists and is not empty; choose another place");
+    refused(&format!("{build} --force"), "exists and is not a profile; it is not replaced, not even with --force");
+    for command in ["bundle build --weights no-model --tiles no-tiles", "bundle quantise no-bundle --tiles no-tiles"] {
+        refused(command, "exists and is not empty; choose another place");
+    }
+}
+
 /// Such a bundle is for the lab: of a tile it says sixteen things, and a baseline is of one.
 #[test]
 fn a_bundle_of_patch_tokens_is_refused() {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use coverslip_files::IntoClaim;
 use coverslip_numerics::SplitMix64;
 
-use crate::build::{Calibration, LoadResult, Recipe, write_bundle};
+use crate::build::{Calibration, LoadResult, Recipe, check_place, write_bundle};
 use crate::layout;
 use crate::tensors::{Tensor, TensorMap};
 use crate::{
@@ -150,7 +150,9 @@ pub fn write(
     spec: &SyntheticSpec,
     load: impl FnMut(ComposedGraph) -> LoadResult,
 ) -> Result<Bundle, BundleError> {
-    write_bundle(out, recipe(spec), false, load)
+    let claim = out.into_claim()?;
+    check_place(claim.place(), false)?;
+    write_bundle(claim, recipe(spec), false, load)
 }
 
 /// An engine that returns zeros in the right shapes, for tests of the format alone. A bundle written with it fails

@@ -38,7 +38,7 @@ pub use open::{MAX_FEATURES, MAX_RANK, MAX_SCANNERS, MAX_SLIDES};
 pub use peak::Peak;
 pub use perturbation::Perturbation;
 pub use score::{ModelOutputs, TileScores};
-pub use write::{write, write_with};
+pub use write::{check_place, write, write_with};
 
 use std::collections::BTreeMap;
 

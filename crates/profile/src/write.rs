@@ -1,8 +1,9 @@
 //! Writing a profile: its two files are written beside the target, opened to verify them, and renamed into place.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
-use coverslip_files::{Folder, IntoClaim, Replace};
+use coverslip_files::{Folder, IntoClaim, Replace, check_target};
 
 use super::{Profile, Scanner};
 use crate::manifest::{PROFILE_FILE, PROFILE_FORMAT, ProfileManifest, ScannerEntry, TENSORS_FILE, TapEntry};
@@ -41,8 +42,20 @@ pub fn write_with(
     folder.write(PROFILE_FILE, &bytes)?;
     beside.iter().try_for_each(|(name, bytes)| folder.write(name, bytes))?;
     let (_, digest) = Profile::open(folder.path())?;
-    folder.settle(Replace { marker: PROFILE_FILE, kind: "profile", force })?;
+    folder.settle(replace(force))?;
     Ok(digest)
+}
+
+/// Refuses a place where [`write()`] would write no profile: for those who work long before they call it.
+///
+/// # Errors
+/// `Invalid`; the text says what to do.
+pub fn check_place(out: &Path, force: bool) -> Result<(), BundleError> {
+    Ok(check_target(out, replace(force))?)
+}
+
+fn replace(force: bool) -> Replace<'static> {
+    Replace { marker: PROFILE_FILE, kind: "profile", force }
 }
 
 fn manifest(profile: &Profile, tensors: &[u8]) -> ProfileManifest {

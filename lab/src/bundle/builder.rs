@@ -5,7 +5,7 @@ use std::error::Error;
 use std::io::Write;
 use std::path::PathBuf;
 
-use coverslip_bundle::build::{Calibration, Recipe, write_bundle};
+use coverslip_bundle::build::{Calibration, Recipe, check_place, write_bundle};
 use coverslip_bundle::tensors::TensorFile;
 use coverslip_bundle::{
     Agreement, Bundle, ComposedGraph, FORMAT, Manifest, Pooling, ReferenceOutputs, Sae, SaeReference, Tap, Tolerance,
@@ -25,6 +25,7 @@ use crate::claim;
 /// Where a part cannot be read, something is not stated, the parts do not fit, or the bundle cannot be written.
 pub(crate) fn run(request: &BuildRequest, out: &mut impl Write) -> Result<(), Box<dyn Error>> {
     let claim = claim::beside(&request.out)?;
+    check_place(claim.place(), request.force)?;
     let model = model::read(request, request.sae_options.precision)?;
     let sae = request.sae.as_ref().map(|path| import_sae(path, &request.sae_options)).transpose()?;
     let tiles = tiles::read(&request.tiles, model.side)?;

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use coverslip_bundle::Digest;
-use coverslip_files::{Claim, FileSet, Folder, Replace};
+use coverslip_files::{Claim, FileSet, Folder, Replace, check_target};
 
 use layout::Layout;
 use sbom::{Product, sbom};
@@ -63,7 +63,7 @@ pub(crate) fn run(request: &Request) -> Outcome<()> {
     if let Some(bundle) = &request.bundle {
         coverslip_bundle::Bundle::open(bundle)?;
     }
-
+    let copies = copies(request)?;
     let layout = Layout::new(contract.0)?;
     let content = coverslip_files::read_at_most(library.path(), MOST_PROGRAM).map_err(named(library.path()))?;
     let found = find_worker(library.path());
@@ -99,13 +99,7 @@ pub(crate) fn run(request: &Request) -> Outcome<()> {
     for unknown in unknown {
         written.line(format_args!("{unknown}"))?;
     }
-    if let Some(bundle) = &request.bundle {
-        let bundles = request.prefix.join("share/coverslip/bundles");
-        copy_folder(bundle, &bundles, (coverslip_bundle::MANIFEST_FILE, "bundle"), &mut written)?;
-        if let Some(profile) = profile_beside(bundle) {
-            copy_folder(&profile, &bundles, (coverslip_profile::PROFILE_FILE, "profile"), &mut written)?;
-        }
-    }
+    copies.iter().try_for_each(|copied| copied.copy(&mut written))?;
     written.line(format_args!("coverslip {VERSION}, contract {}.{}: done", contract.0, contract.1))
 }
 
@@ -185,25 +179,49 @@ fn settle(claim: &Claim, files: &[File], links: &[(String, String)]) -> io::Resu
     set.commit().map(|_| ())
 }
 
-/// Copies a bundle or a profile, a folder without folders, under its own name. One that is there already is replaced as a whole.
-fn copy_folder(
-    from: &Path,
-    folder: &Path,
-    (marker, kind): (&'static str, &'static str),
-    written: &mut Written,
-) -> Outcome<()> {
-    let from = from.canonicalize().map_err(named(from))?;
-    let place = folder.join(from.file_name().ok_or_else(|| format!("the {kind}'s path has no name"))?);
-    let claim = claim::beside(&place)?;
-    let draft = Folder::beside(&claim)?;
-    for entry in fs::read_dir(&from).map_err(named(&from))? {
-        let entry = entry?;
-        if entry.file_type()?.is_file() {
-            draft.copy(&entry.path(), entry.file_name().to_str().ok_or("a file's name is not UTF-8")?)?;
-        }
+/// A bundle or a profile that is copied, a folder without folders.
+struct Copied {
+    from: PathBuf,
+    place: PathBuf,
+    replace: Replace<'static>,
+}
+
+/// The bundle and its profile, under their own names.
+///
+/// # Errors
+/// Where something else is in the place of one.
+fn copies(request: &Request) -> Outcome<Vec<Copied>> {
+    let Some(bundle) = &request.bundle else { return Ok(Vec::new()) };
+    let bundles = request.prefix.join("share/coverslip/bundles");
+    let copied = |from: &Path, marker, kind| -> Outcome<Copied> {
+        let from = from.canonicalize().map_err(named(from))?;
+        let place = bundles.join(from.file_name().ok_or_else(|| format!("the {kind}'s path has no name"))?);
+        let replace = Replace { marker, kind, force: true };
+        check_target(&place, replace)?;
+        Ok(Copied { from, place, replace })
+    };
+    let mut copies = vec![copied(bundle, coverslip_bundle::MANIFEST_FILE, "bundle")?];
+    if let Some(profile) = profile_beside(bundle) {
+        copies.push(copied(&profile, coverslip_profile::PROFILE_FILE, "profile")?);
     }
-    draft.settle(Replace { marker, kind, force: true })?;
-    written.line(format_args!("{}", show(&place)))
+    Ok(copies)
+}
+
+impl Copied {
+    /// Copies the folder. One that is there already is replaced as a whole.
+    fn copy(&self, written: &mut Written) -> Outcome<()> {
+        let Copied { from, place, replace } = self;
+        let claim = claim::beside(place)?;
+        let draft = Folder::beside(&claim)?;
+        for entry in fs::read_dir(from).map_err(named(from))? {
+            let entry = entry?;
+            if entry.file_type()?.is_file() {
+                draft.copy(&entry.path(), entry.file_name().to_str().ok_or("a file's name is not UTF-8")?)?;
+            }
+        }
+        draft.settle(*replace)?;
+        written.line(format_args!("{}", show(place)))
+    }
 }
 
 /// Puts the path into an error: "permission denied" alone helps nobody.

@@ -55,6 +55,7 @@ pub(crate) fn run(request: &Request, out: &mut dyn Write) -> Result<(), Box<dyn 
         .map(|one| scanner_slides::calibrating(&one.id, one.slides.len(), request.sampling.seed))
         .collect::<Result<Vec<_>, _>>()?;
     let claim = claim::beside(&request.out)?;
+    coverslip_profile::check_place(claim.place(), request.force)?;
     let sampler = Sampler::open(&request.setup, &request.sampling)?;
     let bundle = Bundle::open_trusted(sampler.bundle(), &request.setup.trust)?;
     one_vector_per_tile(bundle.manifest())?;

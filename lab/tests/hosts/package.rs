@@ -97,4 +97,16 @@ fn installing_again_replaces_and_refusals_name_the_file() {
     let refused = install(&coverslip_testkit::library(), &file);
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(!refused.status.success() && said.contains(&file.display().to_string()), "{said}");
+    // What is no bundle of ours in the place of the bundle.
+    let (bundle, other) = (scratch.join("bundle"), scratch.join("other"));
+    coverslip_testkit::bundle(&bundle);
+    let taken = other.join("share/coverslip/bundles/bundle");
+    std::fs::create_dir_all(&taken).expect("a folder");
+    std::fs::write(taken.join("notes.txt"), "mine").expect("a file");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_coverslip"));
+    command.arg("install").arg("--prefix").arg(&other).arg("--library").arg(coverslip_testkit::library());
+    let refused = command.arg("--bundle").arg(&bundle).output().expect("the command runs");
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("exists and is not a bundle"), "{said}");
+    assert!(!other.join("lib").exists(), "nothing is installed");
 }

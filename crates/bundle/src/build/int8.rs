@@ -4,7 +4,7 @@ use std::path::Path;
 
 use coverslip_files::{Folder, IntoClaim};
 
-use super::{entry, manifest_bytes, replace, settle};
+use super::{check_place, entry, manifest_bytes, settle};
 use crate::bundle::Bundle;
 use crate::error::BundleError;
 use crate::int8::Int8Mix;
@@ -25,7 +25,7 @@ pub fn with_int8(
     force: bool,
 ) -> Result<Bundle, BundleError> {
     let claim = out.into_claim()?;
-    coverslip_files::check_target(claim.place(), replace(force))?;
+    check_place(claim.place(), force)?;
     let mut manifest = Bundle::open(dir)?.manifest().clone();
     let layers = mix.blocks.iter().map(|block| block.layers.clone()).collect();
     manifest.int8 = Some(Int8 { rest: mix.rest, layers, gate });

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use coverslip_files::{Folder, IntoClaim};
 
-use super::{manifest_bytes, replace, settle};
+use super::{check_place, manifest_bytes, settle};
 use crate::bundle::Bundle;
 use crate::error::{BundleError, fail};
 use crate::limits;
@@ -21,7 +21,7 @@ use crate::manifest::{FeatureLabel, MANIFEST_FILE};
 /// labels, and an existing `out`; `Io`.
 pub fn relabel(dir: &Path, out: impl IntoClaim, labels: Vec<FeatureLabel>, force: bool) -> Result<Bundle, BundleError> {
     let claim = out.into_claim()?;
-    coverslip_files::check_target(claim.place(), replace(force))?;
+    check_place(claim.place(), force)?;
     if let Some(nameless) = labels.iter().find(|label| label.label.trim().is_empty()) {
         fail!(Invalid, "the label of feature {} is empty; expected a name", nameless.index);
     }

@@ -8,6 +8,7 @@ mod recipe;
 mod statistics;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use coverslip_files::{Folder, IntoClaim, Replace};
 
@@ -41,10 +42,18 @@ pub fn write_bundle(
     load: impl FnMut(ComposedGraph) -> LoadResult,
 ) -> Result<Bundle, BundleError> {
     let claim = out.into_claim()?;
-    coverslip_files::check_target(claim.place(), replace(force))?;
+    check_place(claim.place(), force)?;
     let folder = Folder::beside(&claim)?;
     assemble(recipe, &folder, load)?;
     settle(folder, force)
+}
+
+/// Refuses a place where [`write_bundle`] would write no bundle: for those who work long before they call it.
+///
+/// # Errors
+/// `Invalid`; the text says what to do.
+pub fn check_place(out: &Path, force: bool) -> Result<(), BundleError> {
+    Ok(coverslip_files::check_target(out, replace(force))?)
 }
 
 fn replace(force: bool) -> Replace<'static> {

@@ -12,7 +12,7 @@ use std::error::Error;
 use std::io::Write;
 use std::path::PathBuf;
 
-use coverslip_bundle::build::with_int8;
+use coverslip_bundle::build::{check_place, with_int8};
 use coverslip_bundle::{Architecture, Bundle, Int8Gate};
 use coverslip_profile::Profile;
 use coverslip_vit::{Choice, outputs};
@@ -39,6 +39,7 @@ pub(crate) struct QuantiseRequest {
 /// Where tiles or bundle cannot be read, the processor has no int8, or the bundle cannot be written.
 pub(crate) fn run(request: &QuantiseRequest, out: &mut impl Write) -> Result<(), Box<dyn Error>> {
     let claim = claim::beside(&request.out)?;
+    check_place(claim.place(), request.force)?;
     let bundle = Bundle::open(&request.bundle)?;
     if !matches!(bundle.manifest().architecture, Architecture::Vit(_)) {
         return Err("the bundle's model is an ONNX graph: expected a ViT, whose layers have kernels for int8".into());
