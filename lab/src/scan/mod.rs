@@ -54,14 +54,14 @@ pub(crate) enum Ending {
 /// Plays the slide, writes the outputs and prints the verdict.
 ///
 /// # Errors
-/// Where the slide, the bundle or the folder of the outputs cannot be used, or the scan ends early.
+/// Where the slide, the bundle or the folder of the outputs cannot be used, the one is the other, or the scan ends early.
 pub(crate) fn run(scan: &Scan) -> Result<Ending, Box<dyn Error>> {
     let mut source: Box<dyn SlideSource> = match &scan.slide {
         Some(path) => coverslip_slides::open(path, &scan.selection)?,
         None => Box::new(GeneratedSlide::new()),
     };
     let mpp = resolution(source.info(), scan.mpp)?;
-    let claim = claim::within(&scan.out)?;
+    let claim = claim::apart(&scan.out, &scan.slide)?;
     let drafts = outputs::prepare(&claim)?;
     let stop = stop_flag();
     let setup =

@@ -193,6 +193,17 @@ fn a_directory_of_tiles() {
     assert_eq!(report(&out)["scan"]["frame_width"], 96);
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(said.contains("read: 6 images in the order of their names, 3 in a row, whole, 0.5 x 0.5"), "{said}");
+
+    // Its overview would be a tile of the next scan.
+    let by_another_name = folder().join("directory").join("..").join("tiles");
+    let before = names(&tiles);
+    for out in ["tiles", by_another_name.to_str().unwrap()] {
+        let (output, _) = scan(out, Some(&tiles), &["--mpp", "0.5"]);
+        assert_eq!(output.status.code(), Some(1), "{out}");
+        let expected = "expected another folder than the input";
+        assert!(stderr(&output).contains(expected) && stderr(&output).contains("give a folder of its own"), "{out}");
+        assert_eq!(names(&tiles), before);
+    }
 }
 
 #[test]

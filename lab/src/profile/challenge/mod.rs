@@ -89,7 +89,7 @@ const FEWEST: usize = 20;
 /// Where a slide cannot be read, or there is no such fault.
 pub(crate) fn run(request: &Request, out: &mut dyn Write) -> Result<(), Box<dyn Error>> {
     let faults = faults::chosen(&request.faults)?;
-    let _claim = claim::within(&request.out)?;
+    let _claim = claim::apart(&request.out, &request.slides)?;
     let sampler = Sampler::open(&request.setup, &request.sampling)?;
     let challenge = Challenge { request, sampler };
     let clean = challenge.play(None)?;
