@@ -23,7 +23,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::term::{screen, sentence};
+use crate::term::{a_limit_is_an_error, screen, sentence};
 use wrong_option::WrongOption;
 
 /// SAE features and QC flags for every tile of a slide, as it is scanned
@@ -73,6 +73,7 @@ pub fn command() -> clap::Command {
 
 /// Parses the process's arguments and does what they say.
 pub fn run() -> ExitCode {
+    a_limit_is_an_error();
     openslide::stand_apart();
     let outcome = match CommandLine::parse().command {
         Command::Scan(args) => scan::run(args),

@@ -244,6 +244,19 @@ fn of_equal_calls_the_first_and_the_last_are_tried() {
     assert!(differing(&[]).is_empty());
 }
 
+/// The system sends a signal as well, which would end the process without a word.
+#[test]
+fn a_limit_on_the_length_of_files_is_said_in_a_sentence() {
+    let scratch = Scratch::new("limit");
+    let out = scratch.join("bundle");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "ulimit -f 1 && exec \"$0\" \"$@\"", COMMAND, "bundle", "synthetic", "--out"]).arg(&out);
+    let refused = shell.output().expect("a shell");
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    assert!(text(&refused).contains("File too large"), "{}", text(&refused));
+    assert_eq!(std::fs::read_dir(scratch.path()).expect("the folder").count(), 0, "nothing is left");
+}
+
 /// Two commands that write to one place at once: the second is refused, and told who has it.
 #[test]
 fn the_second_command_at_a_place_is_refused() {
