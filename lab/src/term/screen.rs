@@ -44,22 +44,32 @@ fn written_out(text: &str, which: impl Fn(char) -> bool) -> String {
     out
 }
 
-/// A writer that shows what it gets as text.
+/// A writer that shows what it gets as text. Its errors say that it is the screen that failed: a command's files have
+/// their names before it says so.
 pub(crate) struct Screen<W: Write>(W);
+
+fn unshown(error: io::Error) -> io::Error {
+    let text = format!(
+        "standard output: could not be written: {error}. Files that were complete before are in their place; give it a place \
+         with room that is not closed"
+    );
+    io::Error::new(error.kind(), text)
+}
 
 impl<W: Write> Write for Screen<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         for chunk in bytes.utf8_chunks() {
-            self.0.write_all(written_out(chunk.valid(), |c| c != '\n' && moves(c)).as_bytes())?;
+            let shown = written_out(chunk.valid(), |c| c != '\n' && moves(c));
+            self.0.write_all(shown.as_bytes()).map_err(unshown)?;
             for byte in chunk.invalid() {
-                write!(self.0, "\\x{byte:02x}")?;
+                write!(self.0, "\\x{byte:02x}").map_err(unshown)?;
             }
         }
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
+        self.0.flush().map_err(unshown)
     }
 }
 
@@ -87,5 +97,13 @@ mod tests {
         assert_eq!(shown, "µ \\u{1b}]0;title\\u{7}\\u{9b}2J\\r\\u{202e}abc\nnext\\x9b");
         assert_eq!(plain("a\nb\u{1b}"), "a\\nb\\u{1b}");
         assert_eq!(plain("µm, 1 × 2"), "µm, 1 × 2");
+    }
+
+    #[test]
+    fn a_full_screen_is_named() {
+        let mut room = [0; 4];
+        let refused = write!(Screen(&mut room[..]), "more than four").unwrap_err().to_string();
+        assert!(refused.starts_with("standard output: could not be written: "), "{refused}");
+        assert!(refused.contains("Files that were complete before are in their place; give it"), "{refused}");
     }
 }

@@ -257,6 +257,22 @@ fn a_limit_on_the_length_of_files_is_said_in_a_sentence() {
     assert_eq!(std::fs::read_dir(scratch.path()).expect("the folder").count(), 0, "nothing is left");
 }
 
+/// A result is whole whether or not somebody listens.
+#[test]
+fn a_full_screen_is_named_and_the_result_is_there() {
+    let scratch = Scratch::new("screen");
+    let out = scratch.join("bundle");
+    let full = std::fs::File::options().write(true).open("/dev/full").expect("a full device");
+    let mut command = Command::new(COMMAND);
+    command.args(["bundle", "synthetic", "--out"]).arg(&out).stdout(full);
+    let output = command.output().expect("the command runs");
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let expected = "standard output: could not be written: No space left on device";
+    assert!(text(&output).contains(expected), "{}", text(&output));
+    assert!(text(&output).contains("Files that were complete before are in their place"), "{}", text(&output));
+    assert!(out.join("manifest.json").is_file());
+}
+
 /// Two commands that write to one place at once: the second is refused, and told who has it.
 #[test]
 fn the_second_command_at_a_place_is_refused() {
