@@ -73,9 +73,13 @@ impl BundleError {
         &self.message
     }
 
-    /// Puts `context`, the place of the error, before the message.
+    /// Puts `context`, the place of the error, before the message, unless the message begins with it: whoever found the
+    /// error may have known the file already.
     pub fn within(mut self, context: impl fmt::Display) -> Self {
-        self.message = format!("{context}: {}", self.message);
+        let context = context.to_string();
+        if !self.message.strip_prefix(&context).is_some_and(|rest| rest.starts_with([':', ' '])) {
+            self.message = format!("{context}: {}", self.message);
+        }
         self
     }
 
@@ -123,3 +127,17 @@ macro_rules! fail {
     };
 }
 pub(crate) use fail;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_named_once() {
+        let within = |message: &str, place: &str| BundleError::new(BundleErrorKind::Invalid, message).within(place);
+        assert_eq!(within("it is damaged", "a.onnx").message(), "a.onnx: it is damaged");
+        assert_eq!(within("a.onnx: it is damaged", "a.onnx").message(), "a.onnx: it is damaged");
+        assert_eq!(within("a.onnx has 3 bytes", "a.onnx").message(), "a.onnx has 3 bytes");
+        assert_eq!(within("a.onnx: it is damaged", "a").message(), "a: a.onnx: it is damaged");
+    }
+}

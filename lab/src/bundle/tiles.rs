@@ -1,6 +1,7 @@
 //! Tiles for building and comparing bundles: from images, directories of images, or safetensors.
 
 use std::error::Error;
+use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
@@ -67,7 +68,8 @@ fn images(path: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
         let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
         ["png", "jpg", "jpeg"].contains(&extension.as_str())
     };
-    let entries = std::fs::read_dir(path)?.collect::<Result<Vec<_>, _>>()?;
+    let entries = std::fs::read_dir(path).and_then(|entries| entries.collect::<Result<Vec<_>, _>>());
+    let entries = entries.map_err(|error| format!("{}: could not be read: {error}", path.display()))?;
     let mut images: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).filter(is_image).collect();
     images.sort();
     Ok(images)
@@ -80,12 +82,25 @@ const PIXELS_OF_A_BYTE: u64 = 8 * 1032;
 /// Bytes of a pixel while a picture is decoded: as it is stored (16 bits and alpha at most) and as RGB.
 const PIXEL_BYTES: u64 = 8 + 3;
 
+/// Opens a picture and recognises its format by its first bytes.
+fn opened(path: &Path) -> Result<ImageReader<BufReader<File>>, Box<dyn Error>> {
+    let file = coverslip_files::open(path)
+        .map_err(|error| format!("expected a picture, found: {error}; give its place, or take it out of the folder"))?;
+    let reader = ImageReader::new(BufReader::new(file)).with_guessed_format()?;
+    if reader.format().is_none() {
+        let bytes = std::fs::metadata(path)?.len();
+        return Err(format!(
+            "expected a picture, as PNG or JPEG, found {bytes} bytes of no format that is known; copy it again, or take it \
+             out of the folder"
+        )
+        .into());
+    }
+    Ok(reader)
+}
+
 /// Decodes a picture whose size was held against a budget first.
 fn picture(path: &Path) -> Result<RgbImage, Box<dyn Error>> {
-    let open = || {
-        Ok::<_, Box<dyn Error>>(ImageReader::new(BufReader::new(coverslip_files::open(path)?)).with_guessed_format()?)
-    };
-    let (reader, sizes) = (open()?, open()?);
+    let (reader, sizes) = (opened(path)?, opened(path)?);
     let (width, height) = fenced(|| sizes.into_dimensions())??;
     let pixels = u64::from(width) * u64::from(height);
     if pixels > MOST_PIXELS {
@@ -121,4 +136,23 @@ fn cut(path: &Path, side: usize) -> Result<Vec<u8>, Box<dyn Error>> {
         }
     }
     Ok(tiles)
+}
+
+#[cfg(test)]
+mod tests {
+    use coverslip_testkit::Scratch;
+
+    use super::*;
+
+    #[test]
+    fn what_is_no_picture_is_named_with_what_to_do() {
+        let scratch = Scratch::new("no-picture");
+        std::fs::write(scratch.join("empty.png"), "").unwrap();
+        for (name, found) in [("empty.png", "found 0 bytes of no format"), ("missing.png", "found: No such file")] {
+            let path = scratch.join(name);
+            let refused = read(std::slice::from_ref(&path), 32).err().unwrap().to_string();
+            assert!(refused.starts_with(&format!("{}: expected a picture", path.display())), "{refused}");
+            assert!(refused.contains(found) && refused.ends_with("take it out of the folder"), "{refused}");
+        }
+    }
 }

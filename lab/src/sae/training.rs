@@ -125,15 +125,21 @@ pub(crate) fn run(options: &Options, out: &mut dyn Write) -> Result<Ending, Box<
     }
 }
 
-fn settings(options: &Options, width: usize) -> Result<Settings, Box<dyn Error>> {
-    let features = options.expansion.checked_mul(width).filter(|features| *features <= MOST_FEATURES).ok_or_else(|| {
+fn features(expansion: usize, width: usize) -> Result<usize, String> {
+    expansion.checked_mul(width).filter(|features| *features <= MOST_FEATURES).ok_or_else(|| {
+        let give = match MOST_FEATURES / width.max(1) {
+            0 => "no expansion is small enough: choose another --tap, or other embeddings".to_owned(),
+            most => format!("give {most} or less"),
+        };
         format!(
-            "--expansion: expected {MOST_FEATURES} features or fewer, found {} times the embedding's {width} values; give {} \
-             or less",
-            options.expansion,
-            MOST_FEATURES / width.max(1)
+            "--expansion: expected {MOST_FEATURES} features or fewer, found {expansion} times the embedding's {width} values; \
+             {give}"
         )
-    })?;
+    })
+}
+
+fn settings(options: &Options, width: usize) -> Result<Settings, Box<dyn Error>> {
+    let features = features(options.expansion, width)?;
     let mut settings = Settings::new(options.objective, features, options.steps);
     settings.seed = options.seed;
     settings.dead_after = options.dead_after;
@@ -325,6 +331,18 @@ mod tests {
     use coverslip_testkit::Scratch;
 
     use super::*;
+
+    #[test]
+    fn an_expansion_that_is_too_large_is_refused_with_one_that_is_not() {
+        assert_eq!(features(8, 1536), Ok(8 * 1536));
+        let refused = features(1 << 12, 1 << 10).unwrap_err();
+        assert!(refused.ends_with("; give 1024 or less"), "{refused}");
+        let refused = features(1, MOST_FEATURES + 1).unwrap_err();
+        assert!(
+            refused.ends_with("; no expansion is small enough: choose another --tap, or other embeddings"),
+            "{refused}"
+        );
+    }
 
     #[test]
     fn the_key_of_a_run_is_what_checkpoints_have() {

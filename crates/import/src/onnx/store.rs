@@ -34,8 +34,8 @@ pub(super) fn checkpoint(path: &Path, bytes: &[u8], source: &Source) -> Result<C
             ConstantData::Here(_) => continue,
             ConstantData::External { location, offset, length } => {
                 let expected = constant.elements().saturating_mul(element.size()) as u64;
-                if length.is_some_and(|length| length != expected) {
-                    fail!(Invalid, "constant `{name}` has {length:?} bytes in `{location}`, expected {expected}");
+                if let Some(length) = length.filter(|length| *length != expected) {
+                    fail!(Invalid, "constant `{name}` has {length} bytes in `{location}`, expected {expected}");
                 }
                 let file = source::external_path(path, location)?;
                 let next = files.len();
