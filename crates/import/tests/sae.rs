@@ -451,7 +451,7 @@ fn overcomplete_refusals() {
     assert_eq!((found.architecture, found.k), (SaeArchitecture::TopK, Some(3)));
     assert!(noted(&found, "ReLU"));
     let stated = Files::sparsify(json!({}), &sparse());
-    assert_refused(import_sae(stated.dir(), &options), Invalid, &["Some(3)", "Some(2)"]);
+    assert_refused(import_sae(stated.dir(), &options), Invalid, &["k is given as 3, but the files say 2"]);
     let cases = [
         ("encoder.final_block.1.weight", "LayerNorm"),
         ("encoder.mlp_blocks.0.0.weight", "several layers"),

@@ -34,9 +34,7 @@ pub(super) fn checkpoint(path: &Path, bytes: &[u8], source: &Source) -> Result<C
             ConstantData::Here(_) => continue,
             ConstantData::External { location, offset, length } => {
                 let expected = constant.elements().saturating_mul(element.size()) as u64;
-                if let Some(length) = length.filter(|length| *length != expected) {
-                    fail!(Invalid, "constant `{name}` has {length} bytes in `{location}`, expected {expected}");
-                }
+                expect_length(name, location, *length, expected)?;
                 let file = source::external_path(path, location)?;
                 let next = files.len();
                 let at = *places.entry(location).or_insert(next);
@@ -50,6 +48,13 @@ pub(super) fn checkpoint(path: &Path, bytes: &[u8], source: &Source) -> Result<C
         entries.insert(name.clone(), Entry { file, element, shape, strides, offset });
     }
     Checkpoint::of_parts(&files, entries)
+}
+
+fn expect_length(name: &str, location: &str, stated: Option<u64>, expected: u64) -> Result<(), BundleError> {
+    match stated.filter(|stated| *stated != expected) {
+        Some(stated) => fail!(Invalid, "constant `{name}` has {stated} bytes in `{location}`, expected {expected}"),
+        None => Ok(()),
+    }
 }
 
 /// Moves small constants and integers from external files into the graph. Refuses weights that are not finite.
@@ -145,4 +150,16 @@ pub(super) fn topology(
     }
     let (bytes, _) = graph.finish()?;
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_length_that_does_not_fit_is_a_number() {
+        assert!(expect_length("W", "w.bin", None, 8).is_ok() && expect_length("W", "w.bin", Some(8), 8).is_ok());
+        let refused = expect_length("W", "w.bin", Some(9), 8).unwrap_err();
+        assert_eq!(refused.message(), "constant `W` has 9 bytes in `w.bin`, expected 8");
+    }
 }

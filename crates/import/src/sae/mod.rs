@@ -29,6 +29,7 @@ use coverslip_bundle::{InputStep, SaeArchitecture};
 pub use format::{CONFIGURATION_FILE, SAELENS_WEIGHTS_FILE};
 use found::Found;
 pub use found::SaeOptions;
+use parts::shown;
 
 /// An imported SAE.
 #[derive(Clone, Debug)]
@@ -89,7 +90,8 @@ fn finish(format: &'static str, found: Found, options: &SaeOptions) -> Result<Im
         fail!(Invalid, "`k` is {k}, expected 1 to {d_sae}, the number of features");
     }
     if options.k.is_some() && options.k != found.k {
-        fail!(Invalid, "k is given as {:?}, but the files say {:?}; do not give it", options.k, found.k);
+        let (given, stated) = (shown(options.k), shown(found.k));
+        fail!(Invalid, "k is given as {given}, but the files say {stated}; do not give it");
     }
     if options.activation_scale.is_some() && format != saelens::FORMAT {
         fail!(

@@ -63,7 +63,8 @@ fn activation(torch: &TorchFile, notes: &mut Vec<String>) -> Result<(SaeArchitec
             let k = match torch.value(&["activation_state_dict", "k"]) {
                 Some(Node::Leaf(Value::Int(k))) if *k > 0 => *k as usize,
                 found => {
-                    fail!(Missing, "TopK without k: expected a number in activation_state_dict.k, found {found:?}")
+                    let found = found.map_or("none", |_| "another value");
+                    fail!(Missing, "TopK without k: expected a number in activation_state_dict.k, found {found}")
                 }
             };
             let Some(after) = torch.value(&["activation_state_dict", "postact_fn"]) else {

@@ -208,7 +208,8 @@ impl Saved<'_> {
                 "found a state_dict of overcomplete's TopKSAE or SAE, which have the same tensors but compute \
                  differently; expected the module itself (torch.save(sae, …)), or --sae-k with the k of a TopKSAE"
             ),
-            (Some(found), ..) => fail!(Invalid, "top_k is {found:?}, expected a number of at least 1"),
+            (Some(Value::Int(k)), ..) => fail!(Invalid, "top_k is {k}, expected a number of at least 1"),
+            (Some(_), ..) => fail!(Invalid, "top_k is no whole number, expected a number of at least 1"),
         }
     }
 }

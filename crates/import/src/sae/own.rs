@@ -118,8 +118,8 @@ fn check_config(config: &Config, file: &Checkpoint) -> Result<(), BundleError> {
     if (1..config.input.len()).any(|i| config.input[..i].contains(&config.input[i])) {
         fail!(Invalid, "`input` is {:?}, expected each step at most once", config.input);
     }
-    if config.scale.is_some_and(|scale| !(scale.is_finite() && scale > 0.0)) {
-        fail!(Invalid, "`scale` is {:?}, expected a positive number", config.scale);
+    if let Some(scale) = config.scale.filter(|scale| !(scale.is_finite() && *scale > 0.0)) {
+        fail!(Invalid, "`scale` is {scale}, expected a positive number");
     }
     match config.k {
         Some(k) if config.architecture == SaeArchitecture::GroupMax && (k == 0 || !config.d_sae.is_multiple_of(k)) => {

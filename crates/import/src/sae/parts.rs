@@ -8,6 +8,11 @@ use coverslip_bundle::layout::{Shape, listed};
 use coverslip_bundle::tensors::{Element, Tensor, TensorMap};
 use coverslip_bundle::{BundleError, BundleErrorKind, fail};
 
+/// What was found, for messages.
+pub(super) fn shown(found: Option<impl std::fmt::Display>) -> String {
+    found.map_or_else(|| "none".to_owned(), |found| found.to_string())
+}
+
 /// An SAE's floating-point tensors under the bundle's names.
 pub(super) type Parts = BTreeMap<&'static str, Values>;
 

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::found::{Found, SaeOptions};
-use super::parts::{self, Parts, check, shape};
+use super::parts::{self, Parts, check, shape, shown};
 use crate::Checkpoint;
 use coverslip_bundle::{BundleError, fail};
 use coverslip_bundle::{InputStep, SaeArchitecture};
@@ -173,7 +173,8 @@ fn normalization(config: &Config, options: &SaeOptions) -> Result<(Vec<InputStep
             Missing,
             "normalize_activations is expected_average_only_in, whose scale is not in SAELens' files; expected \
              --activation-scale (√d_in / mean ‖x‖ of the training data; scaling_factor in a training checkpoint's \
-             activation_scaler.json), found {found:?}"
+             activation_scaler.json), found {}",
+            shown(found)
         ),
         (_, None) => Ok((steps, None)),
         (other, Some(_)) => {
