@@ -44,9 +44,11 @@ const TILES: u32 = 60;
 /// Width and height of a tile of the tiny bundle.
 const SIDE: u32 = 32;
 
-/// A folder of these tests', as an absolute path: on Windows with the letter of its drive.
+/// A folder of these tests', as an absolute path: on Windows with the letter of its drive. The run without shared memory
+/// goes on beside the other one, and has its own.
 fn folder(name: &str) -> PathBuf {
-    std::path::absolute(Path::new(env!("CARGO_TARGET_TMPDIR")).join("worker").join(name)).unwrap()
+    let run = if std::env::var_os(CONNECTION_ALONE).is_some() { "worker-alone" } else { "worker" };
+    std::path::absolute(Path::new(env!("CARGO_TARGET_TMPDIR")).join(run).join(name)).unwrap()
 }
 
 /// A tiny bundle, made once in this process.

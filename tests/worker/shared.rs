@@ -160,7 +160,10 @@ mod on_linux {
     #[ignore = "run by a_limit_of_files_is_no_signal"]
     fn limited() {
         let expected = played(&open(bundle()), &picture());
-        let limit = libc::rlimit { rlim_cur: 1024, rlim_max: libc::RLIM_INFINITY };
+        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        assert_eq!(unsafe { libc::getrlimit(libc::RLIMIT_FSIZE, &mut limit) }, 0);
+        // Who is not root cannot raise the other one.
+        limit.rlim_cur = 1024;
         assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_FSIZE, &limit) }, 0);
         listen();
         let runtime = apart(bundle(), |_| ()).expect("a worker");
