@@ -57,6 +57,10 @@ fn runtimes_leave_nothing() {
         });
         looks.max().expect("looks")
     };
-    let (before, after) = (peak(), peak());
-    assert!(after < before + 64_000, "at most {before} bytes in use in 160 runtimes, {after} in the 160 after them");
+    // A leak raises both later ones; a pool that ends late raises one.
+    let peaks = [peak(), peak(), peak()];
+    assert!(
+        peaks.windows(2).any(|two| two[1] < two[0] + 64_000),
+        "at most {peaks:?} bytes in use, each in 160 runtimes"
+    );
 }

@@ -37,7 +37,10 @@ static uint64_t wake_ups(const coverslip_api *api, coverslip_runtime runtime) {
     return stats.wake_ups;
 }
 
-/* Waits until what was begun has ended, then watches for a second. */
+/*
+ * Waits until what was begun has ended, then looks for two quiet seconds. What ends late spoils a look or two; what wakes
+ * again and again spoils each.
+ */
 static void expect_idle(const char *what, const coverslip_api *api, coverslip_runtime runtime) {
     uint64_t before = waits(), after = before;
     for (int i = 0; i < 100; i++) {
@@ -46,13 +49,19 @@ static void expect_idle(const char *what, const coverslip_api *api, coverslip_ru
         after = waits();
         if (i > 1 && before == after) break;
     }
-    const uint64_t counted = wake_ups(api, runtime);
-    before = waits();
-    host_sleep_ms(1000);
-    after = waits();
-    if (before != after) fprintf(stderr, "%s: %" PRIu64 " waits in a second\n", what, after - before);
-    CHECK(before == after);
-    CHECK(wake_ups(api, runtime) == counted);
+    int quiet = 0;
+    for (int i = 0; i < 5 && !quiet; i++) {
+        const uint64_t counted = wake_ups(api, runtime);
+        before = waits();
+        host_sleep_ms(2000);
+        after = waits();
+        const uint64_t woken = wake_ups(api, runtime) - counted;
+        quiet = before == after && woken == 0;
+        if (quiet) continue;
+        fprintf(stderr, "%s: in two seconds %" PRIu64 " waits become %" PRIu64 ", and %" PRIu64 " wake-ups\n", what, before,
+                after, woken);
+    }
+    CHECK(quiet);
 }
 
 int main(int argc, char **argv) {
