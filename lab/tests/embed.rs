@@ -222,7 +222,10 @@ fn names_that_are_no_line_in_utf_8_are_refused_before_the_work() {
     let run = |input: &Path, out: &[u8]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_coverslip"));
         command.arg("embed").arg(input).arg("--bundle").arg(test.scratch.join("no-bundle"));
-        let output = command.args(["--mpp", "0.5", "--out"]).arg(test.scratch.join(OsStr::from_bytes(out))).output();
+        let output = command
+            .args(["--mpp", "0.5", "--out"])
+            .arg(test.scratch.join("out").with_file_name(OsStr::from_bytes(out)))
+            .output();
         let output = output.expect("the command runs");
         assert_eq!(output.status.code(), Some(1));
         said(&output)

@@ -38,8 +38,8 @@ static uint64_t wake_ups(const coverslip_api *api, coverslip_runtime runtime) {
 }
 
 /*
- * Waits until what was begun has ended, then looks for two quiet seconds. What ends late spoils a look or two; what wakes
- * again and again spoils each.
+ * Waits until what was begun has ended, then looks for two quiet seconds. What ends late spoils a look or two; what
+ * wakes again and again spoils each.
  */
 static void expect_idle(const char *what, const coverslip_api *api, coverslip_runtime runtime) {
     uint64_t before = waits(), after = before;
@@ -58,8 +58,8 @@ static void expect_idle(const char *what, const coverslip_api *api, coverslip_ru
         const uint64_t woken = wake_ups(api, runtime) - counted;
         quiet = before == after && woken == 0;
         if (quiet) continue;
-        fprintf(stderr, "%s: in two seconds %" PRIu64 " waits become %" PRIu64 ", and %" PRIu64 " wake-ups\n", what, before,
-                after, woken);
+        fprintf(stderr, "%s: in two seconds %" PRIu64 " waits become %" PRIu64 ", and %" PRIu64 " wake-ups\n", what,
+                before, after, woken);
     }
     CHECK(quiet);
 }

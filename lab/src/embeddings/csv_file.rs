@@ -76,7 +76,7 @@ impl<F: Read> Read for Bounded<F> {
         self.cells += block[..read].iter().filter(|byte| ends(byte)).count() as u64;
         self.size += read as u64;
         // Blocks are shorter than the longest cell: one within a block is seen at the next.
-        self.cell = match block[..read].iter().rposition(|byte| ends(byte)) {
+        self.cell = match block[..read].iter().rposition(ends) {
             Some(last) => (read - last - 1) as u64,
             None => self.cell + read as u64,
         };
