@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 
 use coverslip_bundle::budget::there_is;
+use parquet::basic::Compression;
 use parquet::file::metadata::ColumnChunkMetaData;
 
 use super::thrift::{Kind, Thrift};
@@ -98,6 +99,7 @@ fn has_field(thrift: &mut Thrift<'_>, wanted: i64) -> Option<bool> {
 pub(super) fn check_column(file: &mut File, column: &ColumnChunkMetaData) -> Checked<u64> {
     let size = file.metadata().map_err(|error| error.to_string())?.len();
     let damaged = |what: &str| format!("column {}: {what}; write or copy the file again", column.column_path());
+    expect_compression(column.compression()).map_err(|why| format!("column {}: {why}", column.column_path()))?;
     let first = column.dictionary_page_offset().unwrap_or_else(|| column.data_page_offset());
     let place = |n: i64| u64::try_from(n).map_err(|_| damaged("its place in the file is below 0"));
     let (mut at, length) = (place(first)?, place(column.compressed_size())?);
@@ -136,6 +138,16 @@ pub(super) fn check_column(file: &mut File, column: &ColumnChunkMetaData) -> Che
     let at_once = (dictionary + largest) as u64;
     expect_pages(&format!("column {}", column.column_path()), at_once)?;
     Ok(at_once)
+}
+
+/// Refuses a compression that this build of the crate does not read.
+fn expect_compression(found: Compression) -> Checked<()> {
+    match found {
+        Compression::UNCOMPRESSED | Compression::SNAPPY => Ok(()),
+        other => {
+            Err(format!("expected pages compressed by Snappy or not at all, found {other}; write the file again so"))
+        }
+    }
 }
 
 /// Refuses pages that take too many bytes, or more than there are.
@@ -189,5 +201,19 @@ impl Page {
         }
         page.header = thrift.length() as u64;
         Some(page).filter(|page| page.compressed >= 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_compression_is_named_with_those_that_are_read() {
+        for read in [Compression::SNAPPY, Compression::UNCOMPRESSED] {
+            expect_compression(read).unwrap();
+        }
+        let refused = expect_compression(Compression::ZSTD(Default::default())).unwrap_err();
+        assert!(refused.contains("by Snappy or not at all, found ZSTD"), "{refused}");
     }
 }
