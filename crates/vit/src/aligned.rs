@@ -62,6 +62,6 @@ mod tests {
             assert!(values.iter().all(|value| *value == 0.0));
         }
         let error = Aligned::<f32>::zeroed(usize::MAX / 8).unwrap_err();
-        assert_eq!(error.kind(), BundleErrorKind::TooLarge);
+        assert_eq!(error.kind(), BundleErrorKind::OutOfMemory);
     }
 }
