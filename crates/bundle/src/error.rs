@@ -83,7 +83,7 @@ impl BundleError {
         self
     }
 
-    /// Turns a failed operation on the file `what` into `Missing`, `Truncated`, `Invalid`, `TooLarge` or `Io`.
+    /// Turns a failed operation on the file `what` into `Missing`, `Truncated`, `Invalid`, `OutOfMemory` or `Io`.
     pub fn io(what: impl fmt::Display, error: &std::io::Error) -> Self {
         let kind = match error.kind() {
             std::io::ErrorKind::NotFound => BundleErrorKind::Missing,

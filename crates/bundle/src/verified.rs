@@ -39,7 +39,7 @@ pub fn read_verified(dir: &Path, name: &str, entry: &FileEntry) -> Result<Vec<u8
 /// Reads a file of at most `most` bytes into memory that is reserved first.
 ///
 /// # Errors
-/// `Missing`, `Io`, `Truncated`; `TooLarge` beyond `most` and when memory is short.
+/// `Missing`, `Io`, `Truncated`; `TooLarge` beyond `most`, `OutOfMemory`.
 pub fn read_file(path: &Path, most: u64) -> Result<Vec<u8>, BundleError> {
     let failed = |error: std::io::Error| BundleError::io(path.display(), &error);
     let mut file = coverslip_files::open(path).map_err(failed)?;

@@ -55,11 +55,9 @@ pub(super) fn tolerance(choice: Choice) -> Tolerance {
     if choice.int8.is_some() { Tolerance::INT8 } else { Tolerance::of(choice.floats.precision()) }
 }
 
-/// What is too large here is too large for the memory that is left; a weight that is finite in the bundle is not in the
-/// precision that was asked for.
+/// A weight that is finite in the bundle may not be in the precision that was asked for.
 fn refused(e: BundleError) -> Error {
     match e.kind() {
-        BundleErrorKind::TooLarge => error!(OUT_OF_MEMORY, "{e}"),
         BundleErrorKind::Unsupported | BundleErrorKind::NotFinite => error!(UNSUPPORTED, "{e}"),
         _ => from_bundle(e),
     }
