@@ -183,7 +183,8 @@ fn runtime_fields_of_1_1_have_ranges() {
     refused(open(&|d| d.isolation = 3), INVALID_ARGUMENT, "isolation");
     refused(open(&|d| d.cpu_precision = CPU_PRECISION_INT8), UNSUPPORTED, "cpu_precision");
     refused(open(&|d| d.cpu_precision = -1), INVALID_ARGUMENT, "cpu_precision");
-    refused(open(&|d| d.cpu_tuning_path = c"/nowhere/tuning".as_ptr()), INVALID_ARGUMENT, "cpu_tuning_path");
+    let once = "the file of runtime_desc.cpu_tuning_path, /nowhere/tuning: No such file";
+    refused(open(&|d| d.cpu_tuning_path = c"/nowhere/tuning".as_ptr()), INVALID_ARGUMENT, once);
     // In this process, which is what there is.
     let runtime = open(&|d| d.isolation = ISOLATION_NEVER).expect("no worker is what NEVER asks for");
     let (info, stats) = (runtime.info(), runtime.stats());

@@ -48,8 +48,8 @@ pub(super) fn chosen(cpu_precision: i32, tuning: Option<&str>) -> Result<Option<
 }
 
 fn read(path: &str) -> Result<Tuning> {
-    let refused = |why: String| error!(INVALID_ARGUMENT, "the file of runtime_desc.cpu_tuning_path, {path}: {why}");
-    let bytes = read_file(Path::new(path), MOST).map_err(|e| refused(e.to_string()))?;
-    let text = String::from_utf8(bytes).map_err(|e| refused(e.to_string()))?;
-    text.parse().map_err(refused)
+    let refused = |why: String| error!(INVALID_ARGUMENT, "the file of runtime_desc.cpu_tuning_path, {why}");
+    let bytes = read_file(Path::new(path), MOST).map_err(|e| refused(e.within(path).to_string()))?;
+    let text = String::from_utf8(bytes).map_err(|e| refused(format!("{path}: {e}")))?;
+    text.parse().map_err(|why: String| refused(format!("{path}: {why}")))
 }

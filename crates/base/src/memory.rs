@@ -3,7 +3,7 @@
 
 use std::ops::{Deref, DerefMut};
 
-use coverslip_bundle::budget::there_is;
+use coverslip_numerics::there_is;
 
 use crate::error::{Result, error};
 use crate::fault;

@@ -42,15 +42,6 @@ pub(crate) struct Budget {
     pub(crate) work: u64,
 }
 
-/// Whether the system gives this much memory. It is given back at once.
-pub fn there_is(bytes: u64) -> bool {
-    let mut room: Vec<u8> = Vec::new();
-    let there = usize::try_from(bytes).is_ok_and(|bytes| room.try_reserve_exact(bytes).is_ok());
-    // An allocation that nobody looks at may be left out by the compiler.
-    std::hint::black_box(&room);
-    there
-}
-
 impl Budget {
     /// For a model with weights of `weight_bytes` (float32), on `tiles` tiles: 4 GiB and 16 bytes for each of the
     /// weights' bytes; 2⁴⁰ operations, which a U-Net on 1024 px needs, and 2¹⁴ for each weight, twice what 8192 tokens

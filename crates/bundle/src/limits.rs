@@ -350,9 +350,10 @@ fn check_sae(manifest: &Manifest) -> Result<(), BundleError> {
     match (has_k, sae.k) {
         (true, Some(k)) if k == sae.outputs => {}
         (true, found) => {
+            let found = found.map_or_else(|| "not set".to_owned(), |k| k.to_string());
             fail!(
                 Invalid,
-                "`sae.k` is {found:?}, `sae.outputs` is {}; a topk SAE reports its k features: expected the same",
+                "`sae.k` is {found}, `sae.outputs` is {}; a topk SAE reports its k features: expected the same",
                 sae.outputs
             )
         }
@@ -394,9 +395,12 @@ fn check_sae(manifest: &Manifest) -> Result<(), BundleError> {
         if !partial || !(0.0..=1.0).contains(&test.p_value) || test.groups == 0 {
             fail!(
                 Invalid,
-                "`sae.labels`: feature {} is `tested` with {test:?}: expected a correlation of -1 to 1, a p-value of 0 to 1 \
-                 and at least one group",
-                label.index
+                "`sae.labels`: feature {} is `tested` with a partial correlation of {}, a p-value of {} and {} groups: \
+                 expected -1 to 1 or none, 0 to 1, and at least one group",
+                label.index,
+                test.partial_correlation.map_or_else(|| "none".to_owned(), |r| r.to_string()),
+                test.p_value,
+                test.groups
             );
         }
     }

@@ -362,6 +362,13 @@ fn dictionary_learnings_other_classes() {
     assert_eq!(found.tensors, with(matrices(), "threshold", f32s(&[M], &[0.5; M])));
     assert!(found.apply_b_dec_to_input);
     Files::bare(&groups(&[1, 2])).refuses(Invalid, &["group_sizes", "4 features"]);
+    // Their sum is 4 where it wraps.
+    let bytes = [i64::MAX, i64::MAX, 6].iter().flat_map(|size| size.to_le_bytes()).collect();
+    let wide = Tensor { element: Element::I64, shape: vec![3], bytes };
+    let wide = with(groups(&[4]), "group_sizes", wide);
+    Files::bare(&wide).refuses(Invalid, &["`group_sizes` has 3 sizes", "4 features"]);
+    let many = with(groups(&[4]), "k", Tensor::i32(&[1000], &[2; 1000]));
+    Files::bare(&many).refuses(Invalid, &["tensor `k` has 1000 numbers"]);
 }
 
 #[test]

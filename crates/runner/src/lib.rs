@@ -3,10 +3,10 @@
 
 use std::error::Error;
 
-use coverslip_bundle::budget::there_is;
 use coverslip_bundle::build::{BATCH, LoadResult};
 use coverslip_bundle::{ComposedGraph, ReferenceOutputs};
 use coverslip_import::{LoadedProbe, ProbeGraph, Probed, Rewrite};
+use coverslip_numerics::there_is;
 use rten::{Model, ModelOptions, Value};
 use rten_tensor::NdTensor;
 use rten_tensor::prelude::*;

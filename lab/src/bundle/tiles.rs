@@ -5,10 +5,10 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
-use coverslip_bundle::budget::there_is;
 use coverslip_bundle::tensors::TensorFile;
 use coverslip_files::fence::fenced;
 use coverslip_import::read_safetensors;
+use coverslip_numerics::there_is;
 use image::{ImageReader, RgbImage};
 
 /// Tiles, and the file that they came from where it may hold more.

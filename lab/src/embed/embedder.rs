@@ -5,7 +5,7 @@ use std::error::Error;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use coverslip_bundle::budget::there_is;
+use coverslip_numerics::there_is;
 use coverslip_plugin_abi as abi;
 use coverslip_plugin_abi::names::status_name;
 use coverslip_slides::Rect;

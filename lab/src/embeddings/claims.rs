@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 
-use coverslip_bundle::budget::there_is;
+use coverslip_numerics::there_is;
 use parquet::basic::Compression;
 use parquet::file::metadata::ColumnChunkMetaData;
 

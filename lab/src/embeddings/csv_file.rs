@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use coverslip_bundle::budget::there_is;
+use coverslip_numerics::there_is;
 
 /// Bytes that a cell may still take when it has been read, beside its letters: places in the reader's record and in lists
 /// that double as they grow, a text's own fields, a column's if it is a name, and what the allocator adds. A cell may be

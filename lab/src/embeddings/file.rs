@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use coverslip_analysis::Categories;
 use coverslip_bundle::RowSource;
-use coverslip_bundle::budget::there_is;
 use coverslip_bundle::limits::MAX_D_SAE;
 use coverslip_bundle::tensors::Element;
 use coverslip_import::Checkpoint;
+use coverslip_numerics::there_is;
 
 use super::content::{SparseFeatures, TapInfo};
 use super::error::{EmbeddingError, Result};

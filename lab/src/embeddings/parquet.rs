@@ -7,8 +7,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use coverslip_bundle::budget::there_is;
 use coverslip_files::fence::fenced;
+use coverslip_numerics::there_is;
 use parquet::basic::{Compression, Type as Physical};
 use parquet::column::reader::get_typed_column_reader;
 use parquet::data_type::{ByteArray, ByteArrayType, DataType, DoubleType, FloatType, Int32Type};

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use coverslip_bundle::budget::there_is;
+use coverslip_numerics::there_is;
 use faer::Mat;
 
 use super::content::{SparseFeatures, TapInfo};

@@ -2,6 +2,7 @@
 
 use std::ffi::{CString, c_char};
 use std::fmt;
+use std::path::Path;
 use std::time::Duration;
 
 use coverslip_plugin_abi as abi;
@@ -55,7 +56,32 @@ pub(super) fn c_string(text: &str) -> Outcome<CString> {
     })
 }
 
+/// A path as the contract takes it.
+pub(super) fn path_text(path: &Path) -> Outcome<CString> {
+    let text = path.to_str().ok_or_else(|| HostError {
+        code: abi::INVALID_ARGUMENT,
+        native_code: 0,
+        message: format!("expected a path in UTF-8, found {path:?}; give it another name"),
+    })?;
+    c_string(text)
+}
+
 /// A duration in the contract's milliseconds; never the value that means "no timeout".
 pub(super) fn milliseconds(duration: Duration) -> u32 {
     u32::try_from(duration.as_millis()).unwrap_or(abi::NO_TIMEOUT).min(abi::NO_TIMEOUT - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn a_path_that_is_not_utf_8_is_not_taken_for_another() {
+        use std::ffi::OsStr;
+        use std::os::unix::ffi::OsStrExt;
+        let refused = path_text(Path::new(OsStr::from_bytes(b"/bundles/a\xff"))).unwrap_err();
+        assert!(refused.code == abi::INVALID_ARGUMENT && refused.message.contains(r"a\xFF"), "{refused}");
+        assert_eq!(path_text(Path::new("/bundles/\u{e9}")).unwrap().to_str(), Ok("/bundles/\u{e9}"));
+    }
 }

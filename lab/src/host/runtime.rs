@@ -9,7 +9,7 @@ use coverslip_plugin_abi as abi;
 use coverslip_plugin_abi::AbiStruct;
 
 use super::engine::EngineChoice;
-use super::error::{Outcome, c_string, check, milliseconds};
+use super::error::{Outcome, c_string, check, milliseconds, path_text};
 use super::library::Library;
 use super::slide::Slide;
 
@@ -32,12 +32,12 @@ impl Runtime {
         threads: u32,
         mut progress: impl FnMut(i32, f64) -> bool,
     ) -> Outcome<Runtime> {
-        let bundle = c_string(&bundle.to_string_lossy())?;
-        let profile = profile.map(|path| c_string(&path.to_string_lossy())).transpose()?;
+        let bundle = path_text(bundle)?;
+        let profile = profile.map(path_text).transpose()?;
         let mut desc = abi::RuntimeDesc::init();
         desc.bundle_path = bundle.as_ptr();
         desc.profile_path = profile.as_ref().map_or(std::ptr::null(), |path| path.as_ptr());
-        let path = |path: &Option<PathBuf>| path.as_ref().map(|path| c_string(&path.to_string_lossy())).transpose();
+        let path = |path: &Option<PathBuf>| path.as_deref().map(path_text).transpose();
         let (tensorrt, plans) = (path(&engine.tensorrt_library)?, path(&engine.plans)?);
         let tuning = path(&engine.cpu_tuning)?;
         let or_null = |text: &Option<CString>| text.as_ref().map_or(std::ptr::null(), |text| text.as_ptr());

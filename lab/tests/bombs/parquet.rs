@@ -9,7 +9,7 @@ use coverslip_testkit::Scratch;
 use parquet::basic::Compression;
 use parquet::data_type::{ByteArray, ByteArrayType, FloatType};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use parquet::file::writer::SerializedFileWriter;
+use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::parser::parse_message_type;
 
 use super::{assert_done, assert_refused, coverslip, text};
@@ -31,14 +31,18 @@ fn honest(path: &Path, value: impl Fn(usize) -> f32) -> Vec<u8> {
     let mut column = group.next_column().unwrap().unwrap();
     column.typed::<ByteArrayType>().write_batch(&slides, None, None).unwrap();
     column.close().unwrap();
-    let values: Vec<f32> = (0..ROWS * WIDTH).map(value).collect();
-    let starts: Vec<i16> = (0..values.len()).map(|at| i16::from(at % WIDTH != 0)).collect();
-    let mut column = group.next_column().unwrap().unwrap();
-    column.typed::<FloatType>().write_batch(&values, Some(&vec![1; values.len()]), Some(&starts)).unwrap();
-    column.close().unwrap();
+    write_lists(&mut group, WIDTH, &(0..ROWS * WIDTH).map(value).collect::<Vec<f32>>());
     group.close().unwrap();
     writer.close().unwrap();
     fs::read(path).unwrap()
+}
+
+/// The next column: lists of `width` values.
+fn write_lists(group: &mut SerializedRowGroupWriter<'_, fs::File>, width: usize, values: &[f32]) {
+    let starts: Vec<i16> = (0..values.len()).map(|at| i16::from(at % width != 0)).collect();
+    let mut column = group.next_column().unwrap().unwrap();
+    column.typed::<FloatType>().write_batch(values, Some(&vec![1; values.len()]), Some(&starts)).unwrap();
+    column.close().unwrap();
 }
 
 /// A number as thrift writes it.
@@ -162,9 +166,7 @@ fn rows_that_are_all_equal_are_counted_against_the_bytes_of_the_file() {
     let mut column = group.next_column().unwrap().unwrap();
     column.typed::<ByteArrayType>().write_batch(&vec![ByteArray::from("a"); MANY], None, None).unwrap();
     column.close().unwrap();
-    let mut column = group.next_column().unwrap().unwrap();
-    column.typed::<FloatType>().write_batch(&vec![0.5; MANY], Some(&vec![1; MANY]), Some(&vec![0; MANY])).unwrap();
-    column.close().unwrap();
+    write_lists(&mut group, 1, &vec![0.5; MANY]);
     group.close().unwrap();
     writer.close().unwrap();
     let bytes = fs::metadata(&path).unwrap().len();
@@ -196,11 +198,7 @@ fn repeated(path: &Path, rows: usize, columns: usize, text: &str) {
         column.typed::<ByteArrayType>().write_batch(&vec![cell; rows], None, None).unwrap();
         column.close().unwrap();
     }
-    let values: Vec<f32> = (0..rows * WIDTH).map(|at| at as f32).collect();
-    let starts: Vec<i16> = (0..values.len()).map(|at| i16::from(at % WIDTH != 0)).collect();
-    let mut column = group.next_column().unwrap().unwrap();
-    column.typed::<FloatType>().write_batch(&values, Some(&vec![1; values.len()]), Some(&starts)).unwrap();
-    column.close().unwrap();
+    write_lists(&mut group, WIDTH, &(0..rows * WIDTH).map(|at| at as f32).collect::<Vec<f32>>());
     group.close().unwrap();
     writer.close().unwrap();
 }

@@ -1,5 +1,7 @@
 //! The trainer: one batch, one step.
 
+use coverslip_numerics::there_is;
+
 use super::active::{Active, batch_bar, largest};
 use super::adam::{self, Pace};
 use super::backward::gradient;
@@ -271,11 +273,7 @@ impl Trainer {
 fn expect_room(features: usize, width: usize) -> Result<(), String> {
     let row = width.saturating_mul(2 * COPIES).saturating_add(2 * FITTED);
     let bytes = features.saturating_mul(row).saturating_mul(size_of::<f32>());
-    let mut room: Vec<u8> = Vec::new();
-    let there = room.try_reserve_exact(bytes).is_ok();
-    // An allocation that nobody looks at may be left out by the compiler.
-    std::hint::black_box(&room);
-    if there {
+    if there_is(bytes as u64) {
         return Ok(());
     }
     Err(format!(

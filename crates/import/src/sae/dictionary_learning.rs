@@ -229,8 +229,13 @@ fn batch_threshold(found: &mut Found, class: Class, trainer: &Value, file: &Chec
     let m = found.parts["b_enc"].values.len();
     if class == Class::Matryoshka && file.contains("group_sizes") {
         let groups = parts::integers(file, "group_sizes")?;
-        if groups.iter().any(|size| *size <= 0) || groups.iter().sum::<i64>() != m as i64 {
-            fail!(Invalid, "`group_sizes` are {groups:?}; expected sizes whose sum is the SAE's {m} features");
+        let sum = groups.iter().try_fold(0_i64, |sum, size| sum.checked_add(*size));
+        if groups.iter().any(|size| *size <= 0) || sum != Some(m as i64) {
+            fail!(
+                Invalid,
+                "`group_sizes` has {} sizes that do not add up; expected sizes above 0 whose sum is the SAE's {m} features",
+                groups.len()
+            );
         }
     }
     found.architecture = SaeArchitecture::JumpRelu;
@@ -250,6 +255,7 @@ fn k(trainer: &Value, file: &Checkpoint) -> Result<Option<usize>, BundleError> {
             agree("trainer.k", stated, k as usize)?;
             Ok(Some(k as usize))
         }
-        ref found => fail!(Invalid, "tensor `k` is {found:?}, expected one number of at least 1"),
+        [k] => fail!(Invalid, "tensor `k` is {k}, expected at least 1"),
+        ref found => fail!(Invalid, "tensor `k` has {} numbers, expected one of at least 1", found.len()),
     }
 }

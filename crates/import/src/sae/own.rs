@@ -116,7 +116,7 @@ fn check_config(config: &Config, file: &Checkpoint) -> Result<(), BundleError> {
         }
     }
     if (1..config.input.len()).any(|i| config.input[..i].contains(&config.input[i])) {
-        fail!(Invalid, "`input` is {:?}, expected each step at most once", config.input);
+        fail!(Invalid, "`input` has {} steps, expected each at most once", config.input.len());
     }
     if let Some(scale) = config.scale.filter(|scale| !(scale.is_finite() && *scale > 0.0)) {
         fail!(Invalid, "`scale` is {scale}, expected a positive number");

@@ -9,10 +9,10 @@ use super::spec::{Interpolation, ModelSpec};
 use super::statements::{Statement, Statements};
 use crate::cubic::{Cubic, cubic_matrix};
 use coverslip_bundle::Weight;
-use coverslip_bundle::budget::there_is;
 use coverslip_bundle::limits::{MAX_SIDE, MAX_TOKENS};
 use coverslip_bundle::tensors::{Element, Tensor};
 use coverslip_bundle::{BundleError, fail};
+use coverslip_numerics::there_is;
 
 const NAME: &str = "pos_embed";
 

@@ -61,9 +61,9 @@ impl Material {
         let scanners = Categories::new(&scanners);
         if scanners.kinds() < 2 {
             return Err(format!(
-                "expected tiles of two scanners or more, found only {:?}. Give one file per scanner as SCANNER=FILE, or \
+                "expected tiles of two scanners or more, found only `{}`. Give one file per scanner as SCANNER=FILE, or \
                  the column that names it with --scanner",
-                scanners.names()
+                scanners.names().join("")
             )
             .into());
         }
