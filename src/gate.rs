@@ -14,12 +14,13 @@ pub(crate) enum WaitEnd {
 
 #[derive(Default)]
 struct Waiting {
-    threads: usize,
+    /// Threads that sleep until something changes.
+    sleepers: usize,
     /// Counts the notifications.
     changes: u64,
-    /// Counts the interrupts that found a waiter.
+    /// Counts the interrupts.
     interrupts: u64,
-    /// An interrupt found no waiter: the next wait returns at once.
+    /// An interrupt has ended no wait yet: the next returns at once.
     pending: bool,
 }
 
@@ -38,20 +39,18 @@ impl Gate {
     pub(crate) fn notify(&self) {
         let mut waiting = self.lock();
         waiting.changes += 1;
-        if waiting.threads > 0 {
+        if waiting.sleepers > 0 {
             self.changed.notify_all();
         }
     }
 
-    /// Wakes all current waiters; if there are none, the next wait returns at once.
+    /// Ends all current waits that have nothing to give; if that ends none, the next wait returns at once.
     pub(crate) fn interrupt(&self) {
         let mut waiting = self.lock();
-        if waiting.threads == 0 {
-            waiting.pending = true;
-        } else {
-            waiting.interrupts += 1;
-            self.changed.notify_all();
-        }
+        waiting.interrupts += 1;
+        // A thread that is awake may have something to give and never hear of it.
+        waiting.pending = waiting.sleepers == 0;
+        self.changed.notify_all();
     }
 
     /// Waits until `ready` gives something. A `timeout` of None waits without end. `ready` runs outside the gate's lock,
@@ -62,37 +61,30 @@ impl Gate {
         mut ready: impl FnMut() -> Option<T>,
     ) -> Result<T, WaitEnd> {
         let end = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let visit = Visit::begin(self)?;
+        let interrupts = self.begin()?;
         loop {
             let seen = self.lock().changes;
             if let Some(value) = ready() {
                 return Ok(value);
             }
-            visit.wait_for_change(seen, end)?;
+            self.wait_for_change(seen, interrupts, end)?;
         }
     }
-}
 
-/// A thread in [`Gate::wait`]. It is counted until it leaves, also by a panic.
-struct Visit<'g> {
-    gate: &'g Gate,
-    interrupts: u64,
-}
-
-impl Visit<'_> {
-    fn begin(gate: &Gate) -> Result<Visit<'_>, WaitEnd> {
-        let mut waiting = gate.lock();
+    /// The interrupts before this wait.
+    fn begin(&self) -> Result<u64, WaitEnd> {
+        let mut waiting = self.lock();
         if std::mem::take(&mut waiting.pending) {
             return Err(WaitEnd::Interrupted);
         }
-        waiting.threads += 1;
-        Ok(Visit { gate, interrupts: waiting.interrupts })
+        Ok(waiting.interrupts)
     }
 
-    fn wait_for_change(&self, seen: u64, end: Option<Instant>) -> Result<(), WaitEnd> {
-        let mut waiting = self.gate.lock();
+    fn wait_for_change(&self, seen: u64, interrupts: u64, end: Option<Instant>) -> Result<(), WaitEnd> {
+        let mut waiting = self.lock();
         loop {
-            if waiting.interrupts != self.interrupts {
+            if waiting.interrupts != interrupts {
+                waiting.pending = false;
                 return Err(WaitEnd::Interrupted);
             }
             // A day stands for "without end": the loop waits again.
@@ -103,14 +95,10 @@ impl Visit<'_> {
             if waiting.changes != seen {
                 return Ok(());
             }
-            waiting = self.gate.changed.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0;
+            waiting.sleepers += 1;
+            waiting = self.changed.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0;
+            waiting.sleepers -= 1;
         }
-    }
-}
-
-impl Drop for Visit<'_> {
-    fn drop(&mut self) {
-        self.gate.lock().threads -= 1;
     }
 }
 
@@ -125,6 +113,19 @@ mod tests {
         assert_eq!(gate.wait(None, || None::<()>), Err(WaitEnd::Interrupted));
         assert_eq!(gate.wait(Some(Duration::ZERO), || None::<()>), Err(WaitEnd::TimedOut));
         assert_eq!(gate.wait(None, || Some(7)), Ok(7));
+    }
+
+    /// A frame that is taken, or a result that comes, at the moment of the interrupt.
+    #[test]
+    fn an_interrupt_that_comes_while_a_wait_has_something_to_give_ends_the_next() {
+        let gate = Gate::default();
+        let ready = || {
+            gate.interrupt();
+            Some(7)
+        };
+        assert_eq!(gate.wait(None, ready), Ok(7));
+        assert_eq!(gate.wait(None, || Some(8)), Err(WaitEnd::Interrupted));
+        assert_eq!(gate.wait(None, || Some(9)), Ok(9));
     }
 }
 
@@ -181,6 +182,43 @@ mod models {
     }
 
     #[test]
+    fn an_interrupt_beside_a_wait_that_is_satisfied_is_not_lost() {
+        every_order(None, || {
+            let gate = Arc::new(Gate::default());
+            let other = thread::spawn({
+                let gate = gate.clone();
+                move || gate.interrupt()
+            });
+            let first = gate.wait(None, || Some(()));
+            other.join().unwrap();
+            let second = gate.wait(Some(Duration::ZERO), || None::<()>);
+            let heard = [first, second].into_iter().filter(|end| *end == Err(WaitEnd::Interrupted)).count();
+            assert_eq!(heard, 1);
+        });
+    }
+
+    /// One takes frames and never sleeps, the other waits for results: whichever calls next hears of it.
+    #[test]
+    fn an_interrupt_beside_two_threads_ends_a_wait() {
+        every_order(Some(3), || {
+            let gate = Arc::new(Gate::default());
+            let busy = thread::spawn({
+                let gate = gate.clone();
+                move || [gate.wait(None, || Some(())), gate.wait(None, || Some(()))]
+            });
+            let waiter = thread::spawn({
+                let gate = gate.clone();
+                move || gate.wait(Some(Duration::ZERO), || None::<()>)
+            });
+            gate.interrupt();
+            let mut ends = Vec::from(busy.join().unwrap());
+            ends.push(waiter.join().unwrap());
+            ends.push(gate.wait(Some(Duration::ZERO), || None::<()>));
+            assert!(ends.contains(&Err(WaitEnd::Interrupted)));
+        });
+    }
+
+    #[test]
     fn one_change_reaches_two_waiters() {
         every_order(Some(3), || {
             let door = Arc::new(Door::default());
@@ -190,7 +228,7 @@ mod models {
             });
             door.open();
             waiters.into_iter().for_each(|waiter| assert_eq!(waiter.join().unwrap(), Ok(())));
-            assert_eq!(door.gate.lock().threads, 0, "both have left");
+            assert_eq!(door.gate.lock().sleepers, 0, "both have left");
         });
     }
 

@@ -444,6 +444,17 @@ fn a_hole_is_filled_by_a_frame_that_has_it_and_stays_where_none_has() {
     let tiles = slide.results();
     assert!(essence(&tiles) == reference);
     assert!(tiles.iter().all(|tile| tile.record.not_scanned == 0.0));
+    // A frame that brings none of a tile's pixels is not its first.
+    let slide = begin(&runtime, |_| ());
+    for (id, mask) in [(1, vec![0; WIDTH * HEIGHT]), (2, first.clone()), (3, second.clone())] {
+        let mut frame = whole;
+        (frame.frame_id, frame.group_id) = (id, 10 * id);
+        frame.mask = Plane { data: mask.as_ptr(), stride: WIDTH as u64, size: mask.len() as u64 };
+        frame.mask_format = MASK_BYTES;
+        slide.submit(&frame).expect("room");
+    }
+    let frames = |tile: &Tile| (tile.record.first_frame_id, tile.record.last_frame_id, tile.record.group_id);
+    assert!(slide.results().iter().all(|tile| frames(tile) == (2, 3, 20)));
     // Nothing at all was captured: one outcome per tile all the same.
     let slide = begin(&runtime, |_| ());
     submit(&slide, &vec![0; WIDTH * HEIGHT]);

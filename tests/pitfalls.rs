@@ -157,6 +157,11 @@ fn threads_are_ordinary_ones_whoever_opens() {
     host_of_both_engines("real_time");
 }
 
+#[test]
+fn calls_fit_the_stack_that_the_contract_names() {
+    host_of_both_engines("small_stack");
+}
+
 /// What the loader makes for a thread is asked for before.
 #[test]
 #[cfg(target_env = "gnu")]

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use coverslip_plugin_abi::*;
 use coverslip_testkit::Counting;
-use support::host::{Picture, TestRuntime, by_status, open};
+use support::host::{Picture, TestRuntime, by_status, open, open_with};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -103,6 +103,22 @@ fn a_pool_full_of_partial_tiles_goes_on() {
     let tiles = slide.results();
     assert_eq!(tiles.len(), 500);
     assert!(tiles.iter().all(|tile| tile.record.status == TILE_DONE && tile.record.coverage == 0.625));
+}
+
+/// The judge lets a slide go a moment after its end; whoever begins the next does not see that.
+#[test]
+fn a_slide_begins_as_soon_as_the_one_before_has_ended() {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("pressure-next");
+    coverslip_testkit::bundle(&folder);
+    let one = open(&folder).begin(|_| ()).summary().memory_bytes;
+    let runtime = open_with(&folder, |desc| (desc.max_slides, desc.memory_limit) = (1, one)).expect("a runtime");
+    let picture = Picture::tissue(64, 64, 1);
+    for frames in (0..40).map(|round| round % 3) {
+        let slide = runtime.begin_with(|_| ()).unwrap_or_else(|refusal| panic!("{}", refusal.message));
+        (0..frames).for_each(|_| slide.submit_wait(&picture.frame(0, 0, 64, 64), 60_000).expect("room"));
+    }
+    let refused = runtime.begin_with(|desc| (desc.spread_width, desc.spread_height) = (4096, 4096)).err();
+    assert_eq!(refused.expect("it is too large for its share").code, OUT_OF_MEMORY);
 }
 
 /// A strip of eight rows of a mosaic.

@@ -70,7 +70,8 @@
  *   by signals sees none of these threads.
  * Threads of the host. pthread_cancel of a thread in a call waits until the call has returned (glibc; elsewhere do not
  *   cancel such a thread). Asynchronous cancelability must be off in a call. A callback returns: no exception, longjmp
- *   or pthread_exit may leave it. Threads of the library are ordinary ones, also where a thread of real time has called
+ *   or pthread_exit may leave it. A call takes up to 64 KiB of its thread's stack, runtime_open up to 512 KiB.
+ *   Threads of the library are ordinary ones, also where a thread of real time has called
  *   runtime_open, unless COVERSLIP_RUNTIME_NORMAL_PRIORITY is set.
  * Fork. A child made by fork() after the first runtime_open has none of the library's threads. There every function,
  *   coverslip_get_api too, returns WRONG_STATE at once and does nothing; get_extension returns NULL. The child may
@@ -135,7 +136,7 @@
  * pixels wide and high (separately in x and y), tile (0, 0) with its upper left corner at the grid's origin.
  * A frame is whatever the host has: a tile of its own size, a strip or a camera field, with or without overlap.
  * Its pixels go to the tiles that they cover. Where frames overlap within a pass, the first to arrive wins.
- * Every tile that got a pixel, and every tile that a refused frame would have touched, ends in exactly one
+ * Every tile that a frame lies on, a refused one too, ends in exactly one
  * result per pass (see coverslip_result.status).
  *
  * A slide is colour, grey (Mono), or one channel at a time (Mono with coverslip_frame.channel); its first frame decides.
@@ -216,7 +217,7 @@ extern "C" {
 #define COVERSLIP_OUT_OF_EXTENT 12
 /** The timeout expired; the work goes on. */
 #define COVERSLIP_TIMEOUT 13
-/** slide_interrupt was called. */
+/** slide_interrupt was called, or another thread has ended the slide or closed its runtime. */
 #define COVERSLIP_INTERRUPTED 14
 /** The progress callback asked to stop. */
 #define COVERSLIP_CANCELLED 15
@@ -805,7 +806,7 @@ typedef struct coverslip_result {
     uint32_t feature_count;
     uint32_t embedding_offset; /**< Into coverslip_result_batch.embeddings, in floats. */
     uint32_t embedding_count;  /**< 0, or runtime_info's embedding_width. */
-    uint64_t first_frame_id;   /**< The first and last frame that gave it pixels. */
+    uint64_t first_frame_id;   /**< The first and last frame that gave it pixels; of a tile without any, that opened it. */
     uint64_t last_frame_id;
     uint64_t group_id;         /**< That of the first frame. */
     uint64_t latency_ns;       /**< Time from its last pixel to this result. */
@@ -867,7 +868,7 @@ typedef struct coverslip_slide_summary {
     int32_t state;                /**< COVERSLIP_SLIDE_*. */
     uint32_t cancelled;           /**< 1 after slide_cancel. */
     uint32_t poisoned;            /**< 1 after a caught defect. */
-    uint64_t opened;              /**< Tiles, per pass, that got a pixel or that a refused frame would have touched. */
+    uint64_t opened;              /**< Tiles, per pass, that a frame lies on, a refused one too. */
     uint64_t in_flight;
     uint64_t results[8];          /**< By COVERSLIP_TILE_*; [0] is their sum. */
     uint64_t unpolled;            /**< Results waiting for slide_poll. */
@@ -966,7 +967,8 @@ typedef struct coverslip_api {
     int32_t(COVERSLIP_CALL *runtime_close)(coverslip_runtime runtime, uint32_t timeout_ms,
                                            coverslip_error *error);
 
-    /** [control] Reserves all memory of a slide. Does not wait for other slides.
+    /** [control] Reserves all memory of a slide. Waits for no slide that is open; for the memory of those that have
+     *  ended, up to a second.
      *  @return OK; OUT_OF_MEMORY (what the slide needs exceeds its share of memory_limit, or is not
      *          available); LIMIT_REACHED (max_slides, or an extent of more than max_tiles tiles);
      *          UNSUPPORTED (a field of 1.1 that is not built yet); ENGINE_UNAVAILABLE (the engine was lost and
@@ -995,7 +997,8 @@ typedef struct coverslip_api {
      *  @return OK; TIMEOUT: the slide goes on draining; INTERRUPTED. */
     int32_t(COVERSLIP_CALL *slide_finish)(coverslip_slide slide, uint32_t timeout_ms, coverslip_error *error);
 
-    /** [any] Accepts no more frames and ends every tile without a result as CANCELLED. Does not wait.
+    /** [any] Accepts no more frames and ends every tile without a result as CANCELLED. Does not wait; slide_finish
+     *  still does, while there are more than max_unpolled results.
      *  @return OK, also if the slide was cancelled or finished before. */
     int32_t(COVERSLIP_CALL *slide_cancel)(coverslip_slide slide, coverslip_error *error);
 
@@ -1011,7 +1014,8 @@ typedef struct coverslip_api {
                                         uint32_t timeout_ms, coverslip_error *error);
 
     /** [any] Wakes every thread in slide_wait, slide_submit_wait or slide_finish of this slide; these calls
-     *  return INTERRUPTED. If there are none, the next such call returns INTERRUPTED at once. @return OK. */
+     *  return INTERRUPTED. A call that has at that moment taken results or its frame returns as if there were no
+     *  interrupt. If none returns INTERRUPTED, the next such call does so at once. @return OK. */
     int32_t(COVERSLIP_CALL *slide_interrupt)(coverslip_slide slide, coverslip_error *error);
 
     /** [any] Takes the available alerts, oldest first, as many as fit. Each alert is given once. A slide

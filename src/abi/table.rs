@@ -245,7 +245,10 @@ fn take_results(slide: abi::Slide, batch: *mut ResultBatch, patience: Patience, 
         };
         let outcome = match patience {
             Patience::None => take().unwrap_or(Ok(())),
-            Patience::Until(timeout) => slide.gate.wait(timeout, take).unwrap_or_else(ended),
+            Patience::Until(timeout) => slide.gate.wait(timeout, take).unwrap_or_else(|why| match why {
+                WaitEnd::TimedOut => Err(error!(TIMEOUT, "no result came in the time given; the slide goes on")),
+                WaitEnd::Interrupted => Err(slide.interrupted()),
+            }),
         };
         if outcome.is_ok() || is_end(&outcome) {
             // SAFETY: as above.
@@ -258,13 +261,6 @@ fn take_results(slide: abi::Slide, batch: *mut ResultBatch, patience: Patience, 
 
 fn is_end(outcome: &Result<()>) -> bool {
     outcome.as_ref().is_err_and(|e| e.code == abi::END_OF_RESULTS)
-}
-
-fn ended(why: WaitEnd) -> Result<()> {
-    match why {
-        WaitEnd::TimedOut => Err(error!(TIMEOUT, "no result came in the time given; the slide goes on")),
-        WaitEnd::Interrupted => Err(error!(INTERRUPTED, "slide_interrupt was called")),
-    }
 }
 
 unsafe extern "C" fn slide_interrupt(slide: abi::Slide, error: *mut Error) -> i32 {

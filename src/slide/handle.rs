@@ -31,7 +31,7 @@ impl Slide {
         };
         match self.gate.wait(timeout, ready) {
             Ok(result) => result,
-            Err(WaitEnd::Interrupted) => Err(interrupted()),
+            Err(WaitEnd::Interrupted) => Err(self.interrupted()),
             Err(WaitEnd::TimedOut) => self.offer(&frame, true),
         }
     }
@@ -70,7 +70,7 @@ impl Slide {
                 Err(error!(INTERNAL, "the slide is poisoned by a defect: its remaining tiles have failed"))
             }
             Ok(()) => Ok(()),
-            Err(WaitEnd::Interrupted) => Err(interrupted()),
+            Err(WaitEnd::Interrupted) => Err(self.interrupted()),
             Err(WaitEnd::TimedOut) => {
                 let counts = self.published.snapshot();
                 Err(error!(
@@ -99,8 +99,12 @@ impl Slide {
         self.cancel();
         self.gate.interrupt();
     }
-}
 
-fn interrupted() -> Error {
-    error!(INTERRUPTED, "slide_interrupt was called")
+    /// What a wait returns that was interrupted.
+    pub(crate) fn interrupted(&self) -> Error {
+        if self.standing.is_ended() {
+            return error!(INTERRUPTED, "another thread has ended the slide, or closed its runtime");
+        }
+        error!(INTERRUPTED, "slide_interrupt was called")
+    }
 }

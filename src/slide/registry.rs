@@ -65,8 +65,8 @@ impl Registry {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Refuses a slide for which there is no room.
-    pub(crate) fn expect_room(&self, config: &SlideConfig) -> Result<()> {
+    /// Refuses a slide that is too large for its share of the memory, however many others there are.
+    pub(crate) fn expect_share(&self, config: &SlideConfig) -> Result<()> {
         let quota = self.memory_limit / self.max_slides as u64;
         if config.memory_bytes > quota {
             return Err(error!(
@@ -78,7 +78,19 @@ impl Registry {
                 quota >> 20
             ));
         }
+        Ok(())
+    }
+
+    /// Refuses a slide for which there is no room beside the others.
+    pub(crate) fn expect_room(&self, config: &SlideConfig) -> Result<()> {
         self.expect_place(&self.lock().slides, config)
+    }
+
+    /// Has the judge look at the slides that have ended; false where there are none.
+    pub(crate) fn hurry_leavers(&self) -> bool {
+        let held = self.lock();
+        let ended = held.slides.iter().filter(|slide| slide.standing.is_ended());
+        ended.map(Slide::nudge).count() > 0
     }
 
     fn expect_place(&self, slides: &[Arc<Slide>], config: &SlideConfig) -> Result<()> {

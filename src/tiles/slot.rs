@@ -344,10 +344,14 @@ impl Slot {
     /// All rows of the part have been received.
     pub(super) fn end(&mut self, part: &Arrival, delivery: &Delivery<'_, '_>) -> Copied {
         let Arrival { used, not_scanned, .. } = *part;
-        self.arrived[part.channel] += used;
         if used > 0 {
+            // The frame that opened the tile may have brought none of its pixels.
+            if self.arrived.iter().all(|arrived| *arrived == 0) {
+                self.identity.first = delivery.tag;
+            }
             (self.identity.last, self.identity.last_pixel) = (delivery.tag, delivery.at);
         }
+        self.arrived[part.channel] += used;
         Copied { used, duplicate: part.part.area() - used - not_scanned, not_scanned }
     }
 

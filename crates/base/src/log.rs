@@ -53,7 +53,7 @@ impl Log {
 /// Bytes of a line, with its NUL.
 const LINE_SIZE: usize = 2048;
 
-/// A line without zeros, cut at a character where it is too long.
+/// A line whose control characters are spaces, cut at a character where it is too long.
 struct Line {
     bytes: [u8; LINE_SIZE],
     length: usize,
@@ -63,8 +63,8 @@ impl Write for Line {
     fn write_str(&mut self, text: &str) -> std::fmt::Result {
         let room = LINE_SIZE - 1 - self.length;
         let fits = text.floor_char_boundary(room);
-        for byte in text.bytes().take(fits).filter(|byte| *byte != 0) {
-            self.bytes[self.length] = byte;
+        for byte in text.bytes().take(fits) {
+            self.bytes[self.length] = if byte.is_ascii_control() { b' ' } else { byte };
             self.length += 1;
         }
         if fits < text.len() { Err(std::fmt::Error) } else { Ok(()) }
@@ -78,16 +78,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_arrives_without_zeros_and_none_after_silence() {
+    fn a_line_arrives_as_one_and_none_after_silence() {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let sink = seen.clone();
         let log = Log::new(Some(Box::new(move |level, line| sink.lock().unwrap().push((level, line.to_owned())))));
-        log.write(2, format_args!("a\0b {}", 7));
+        log.write(2, format_args!("a\0b\n\x1b[2J{}", 7));
         log.write(1, format_args!("{}", "µ".repeat(2000)));
         log.silence();
         log.write(2, format_args!("too late"));
         let seen = seen.lock().unwrap();
-        assert_eq!(seen[0], (2, c"ab 7".to_owned()));
+        assert_eq!(seen[0], (2, c"a b  [2J7".to_owned()));
         assert_eq!((seen.len(), seen[1].1.to_str().map(|line| line.chars().count())), (2, Ok(1023)));
     }
 }

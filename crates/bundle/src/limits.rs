@@ -187,6 +187,9 @@ fn check_text(manifest: &Manifest) -> Result<(), BundleError> {
             fail!(Invalid, "`{field}` is empty; every bundle must state it");
         }
     }
+    if manifest.name.chars().any(char::is_control) {
+        fail!(Invalid, "`name` is `{}`; expected one line without control characters", manifest.name.escape_debug());
+    }
     Ok(())
 }
 

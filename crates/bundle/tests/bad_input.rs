@@ -197,6 +197,8 @@ fn absurd_sizes_cost_no_memory() {
         ("/sae/d_in", json!(33), Invalid, "has 32 values"),
         ("/sae/k", json!(4), Invalid, "`sae.k` is 4,"),
         ("/sae/k", json!(null), Invalid, "`sae.k` is not set,"),
+        ("/name", json!("a\u{0}b"), Invalid, r"`name` is `a\0b`"),
+        ("/name", json!("a\nb"), Invalid, "expected one line"),
         ("/mpp", json!(0.0), Invalid, "`mpp` is 0"),
         ("/mpp", json!(-0.5), Invalid, "`mpp` is -0.5"),
         ("/std/1", json!(0.0), Invalid, "`std` is 0"),
