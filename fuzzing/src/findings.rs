@@ -91,7 +91,7 @@ fn score() -> Value {
 fn counts() -> Value {
     let association = json!({ "column": "3", "cell_type": "plasma <cells>", "pearson": 0.71, "interval": [0.52, 0.83],
         "spearman": 0.64, "spearman_interval": null, "p": 0.004, "tiles_firing": 31, "groups_firing": 9 });
-    let trial = json!({ "cell_type": "plasma cells", "feature": "3", "chosen": 0.8, "r": 0.7, "least": 0.4, "p": 0.002,
+    let trial = json!({ "cell_type": "plasma <cells>", "feature": "3", "chosen": 0.8, "r": 0.7, "least": 0.4, "p": 0.002,
         "failed": [] });
     json!({
         "source": { "dataset": "here", "embeddings": "e", "labels": "l", "tap": "last", "bundle": "model",

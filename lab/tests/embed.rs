@@ -262,6 +262,36 @@ fn a_run_of_an_older_version_is_not_continued() {
 }
 
 #[test]
+fn a_run_that_wrote_no_tile_is_not_in_the_way_of_the_corrected_one() {
+    let test = Embedding::new("embed-nothing");
+    let partial = test.scratch.join("e.parquet.partial");
+    let nothing = ["--mpp", "0.1"];
+    let output = test.run("e.parquet", &nothing);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains("expected at least one tile, found none"), "{}", said(&output));
+    assert!(!partial.exists(), "nothing is left");
+    let output = test.run("e.parquet", &["--mpp", "0.5"]);
+    assert!(output.status.success(), "{}", said(&output));
+}
+
+#[test]
+fn a_run_with_other_options_is_told_which_and_threads_are_bounded() {
+    let test = Embedding::new("embed-options");
+    // A folder where the table has to go stops the run at its end, behind its last commit.
+    fs::create_dir(test.scratch.join("e.csv")).expect("a folder");
+    assert_eq!(test.run("e.safetensors", &["--mpp", "0.5", "--force"]).status.code(), Some(1));
+    let output = test.run("e.safetensors", &["--mpp", "0.5", "--force", "--background", "--slide-separator", "_"]);
+    let refused = said(&output);
+    assert_eq!(output.status.code(), Some(1));
+    let expected = "other options: --background given now, not given in the earlier run; --slide-separator _ now, not given in \
+                    the earlier run; give the earlier options";
+    assert!(refused.contains(expected) && !refused.contains("null") && !refused.contains("--engine"), "{refused}");
+    for threads in ["0", "257"] {
+        assert_eq!(test.run("t.safetensors", &["--threads", threads]).status.code(), Some(2), "{threads}");
+    }
+}
+
+#[test]
 fn an_input_that_was_replaced_is_embedded_again() {
     let test = Embedding::new("embed-replaced");
     // A folder where the table has to go stops the run at its end, behind its last commit.

@@ -60,15 +60,15 @@ fn a_run_that_was_cut_off_goes_on_behind_its_last_commit() {
     for name in ["e.safetensors", "e.parquet"] {
         let folder = Scratch::new(&format!("resume-{name}"));
         let out = folder.join(name);
-        let mut writer = Writer::open(&out, content(3), "key", false).unwrap();
+        let mut writer = Writer::open(&out, content(3), "v4: mpp=0.5", false).unwrap();
         writer.push(&tile("s", 0)).unwrap();
         writer.end("s", InputState::default()).unwrap();
         writer.commit().unwrap();
         writer.push(&tile("lost", 1)).unwrap();
         drop(writer);
-        let refused = Writer::open(&out, content(3), "another", false).unwrap_err().to_string();
-        assert!(refused.contains("an earlier run with key"), "{refused}");
-        let mut writer = Writer::open(&out, content(3), "key", false).unwrap();
+        let refused = Writer::open(&out, content(3), "v4: mpp=0.25", false).unwrap_err().to_string();
+        assert!(refused.contains("--mpp 0.25 now, 0.5 in the earlier run; give the earlier options"), "{refused}");
+        let mut writer = Writer::open(&out, content(3), "v4: mpp=0.5", false).unwrap();
         assert!(writer.written("s").is_some() && writer.written("t").is_none() && writer.tiles() == 1);
         writer.push(&tile("t", 1)).unwrap();
         writer.push(&tile("t", 2)).unwrap();
@@ -79,6 +79,34 @@ fn a_run_that_was_cut_off_goes_on_behind_its_last_commit() {
         assert!(!folder.join(&format!("{name}.partial")).exists());
         check(&out, &["s", "t", "t"]);
     }
+}
+
+#[test]
+fn a_journal_without_tiles_is_taken_over() {
+    let folder = Scratch::new("empty-journal");
+    let (out, partial) = (folder.join("e.parquet"), folder.join("e.parquet.partial"));
+    // Nothing was committed.
+    drop(Writer::open(&out, content(3), "v4: mpp=0.25", false).unwrap());
+    assert!(!partial.exists());
+    let mut writer = Writer::open(&out, content(3), "v4: mpp=0.25", false).unwrap();
+    writer.end("small", InputState::default()).unwrap();
+    writer.commit().unwrap();
+    // As one that was killed.
+    drop(writer);
+    assert!(partial.exists());
+    let mut writer = Writer::open(&out, content(3), "v4: mpp=0.5", false).unwrap();
+    assert!(writer.written("small").is_none(), "it is looked at again");
+    [0, 1].iter().for_each(|at| writer.push(&tile("s", *at)).unwrap());
+    writer.end("s", InputState::default()).unwrap();
+    assert_eq!(writer.finish().unwrap(), 2);
+    check(&out, &["s", "s"]);
+    // What is given up goes, also where it was committed, and what is not the run's own stays.
+    let mut writer = Writer::open(&out, content(3), "v4: mpp=0.5", true).unwrap();
+    writer.commit().unwrap();
+    fs::write(partial.join("mine"), "").unwrap();
+    writer.discard();
+    let left: Vec<_> = fs::read_dir(&partial).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["mine"]);
 }
 
 #[test]

@@ -117,6 +117,27 @@ fn what_cannot_be_built_is_said_and_nothing_is_written() {
 }
 
 #[test]
+fn no_file_of_another_kind_and_none_that_is_read_is_replaced() {
+    let place = folder("engine-mine").join("mine.json");
+    std::fs::write(&place, r#"{"mine": 1}"#).expect("a file");
+    let (demo, path) = (demo(), place.display().to_string());
+    let (demo, out) = (demo.as_str(), path.as_str());
+    let build = ["engine", "build", "--bundle", demo, "--target", "sm86", "--out", out, "--library"];
+    let of_another_kind = "found: a file of another kind. Give another name";
+    let cases: [(Vec<&str>, &str); 3] = [
+        (vec!["engine", "tune", "--bundle", demo, "--out", out], of_another_kind),
+        ([&build[..], &["/no/such/libtensorrt_rtx.so.1"]].concat(), of_another_kind),
+        ([&build[..], &[out]].concat(), "expected another file than those that the command reads"),
+    ];
+    for (arguments, part) in cases {
+        let refused = coverslip(&arguments);
+        assert_eq!(refused.status.code(), Some(1), "{}", text(&refused));
+        assert!(text(&refused).contains(part), "{}", text(&refused));
+        assert_eq!(std::fs::read_to_string(&place).expect("the file"), r#"{"mine": 1}"#);
+    }
+}
+
+#[test]
 fn doctor_tells_what_is_here_and_what_to_do() {
     let alone = coverslip(&["doctor", "--bundle", &demo()]);
     let page = text(&alone);

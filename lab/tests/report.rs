@@ -156,6 +156,57 @@ fn a_tile_of_a_file_with_several_scenes_is_cut_out_of_its_own() {
 }
 
 #[test]
+fn findings_that_do_not_fit_together_are_refused_by_name() {
+    let scratch = Scratch::new("report-misfits");
+    let folder = scratch.path();
+    let refused = |name: &str, value: serde_json::Value, expected: &str| {
+        write(folder, name, value);
+        let found = report(folder, "t").unwrap_err();
+        assert!(
+            found.contains(&format!("{name}: {expected}")) && found.ends_with("; run the analysis again"),
+            "{found}"
+        );
+        fs::remove_file(folder.join(name)).unwrap();
+    };
+    let mut few = counts();
+    few["representations"][0]["rows"] = json!([]);
+    refused("counts.json", few, "representation SAE feature has 0 rows, expected one for each of 1 cell types");
+    let mut many = counts();
+    many["cell_types"] = json!([many["cell_types"][0], many["cell_types"][0]]);
+    refused("counts.json", many, "representation SAE feature has 1 rows, expected one for each of 2 cell types");
+    let depth = json!({ "dataset": "here", "tiles": 56, "groups": 14, "scanners": null, "cell_types": [], "points": [{
+        "model": "m", "tap": "t", "depth": 1e308, "counts": [], "scanner_accuracy": 0.9, "scanner_chance": 0.5 }] });
+    refused("depth.json", depth, "tap t of m has the depth 1e308, expected a share from 0 to 1");
+    let sae = json!({ "embeddings": "e", "tap": "last", "width": 192, "train_tiles": 5221, "held_out_tiles": 1155,
+        "held_out_slides": 26, "pca": [], "saes": [{ "sae": "k", "architecture": "topk", "features": 1536, "fvu": 0.421,
+            "l0": 16.0, "dead": 314, "dense": 11, "pca_fvu": 0.587, "histogram": [[-400.0, 370]] }] });
+    refused(
+        "sae-eval.json",
+        sae,
+        "a bin in the histogram of k begins at -4e2, expected log10 of a frequency, -20 to 0",
+    );
+}
+
+#[test]
+fn numbers_that_do_not_exist_are_dashes_and_names_are_text() {
+    let scratch = Scratch::new("report-absent");
+    let folder = scratch.path();
+    let mut found = counts();
+    let name = "\u{1b}[31mred\u{202e}gnp";
+    for place in ["/cell_types/0/name", "/representations/0/rows/0/cell_type", "/features/0/cell_type"] {
+        *found.pointer_mut(place).unwrap() = json!(name);
+    }
+    for place in ["/cell_types/0/between_groups", "/cell_types/0/sd", "/representations/0/rows/0/one/q2"] {
+        *found.pointer_mut(place).unwrap() = json!(null);
+    }
+    write(folder, "counts.json", found);
+    let page = report(folder, "t").unwrap();
+    assert!(!page.contains("NaN") && page.contains("<td>3.5</td><td>\u{2013}</td><td>0 to 9</td>"), "{page}");
+    assert!(page.contains("\\u{1b}[31mred\\u{202e}gnp"), "{page}");
+    assert!(!page.contains(['\u{1b}', '\u{202e}']), "{page}");
+}
+
+#[test]
 fn folders_without_results_and_files_of_another_kind_are_refused() {
     let scratch = Scratch::new("report-refused");
     let folder = scratch.path();

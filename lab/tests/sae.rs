@@ -135,8 +135,13 @@ fn a_checkpoint_of_another_run_is_refused() {
     let refused = folder.train("sae", OPTIONS).unwrap_err();
     assert!(refused.contains("expected a checkpoint") && refused.contains("--restart"), "{refused}");
     fs::write(&path, &before).unwrap();
-    let refused = folder.train("sae", &format!("{OPTIONS} --seed 1")).unwrap_err();
-    assert!(refused.contains("expected a checkpoint of this run"), "{refused}");
+    let refused = folder.train("sae", &format!("{OPTIONS} --seed 1 --arch batchtopk")).unwrap_err();
+    let expected = "begun with other options: --arch batchtopk now, topk in the earlier run; --seed 1 now, 0 in the earlier \
+                    run; give the earlier options, or give another --out, or --restart";
+    assert!(refused.ends_with(expected), "{refused}");
+    // What follows from the steps is no option.
+    let refused = folder.train("sae", &OPTIONS.replace("--steps 60", "--steps 90")).unwrap_err();
+    assert!(refused.contains("options: --steps 90 now, 60 in the earlier run; give"), "{refused}");
     // A key of a version before v2.
     let file = TensorFile::parse(before).unwrap();
     let mut tensors = TensorMap::new();
@@ -155,6 +160,36 @@ fn a_checkpoint_of_another_run_is_refused() {
     let refused = folder.train("sae", OPTIONS).unwrap_err();
     assert!(refused.contains("another version began") && refused.contains("--restart"), "{refused}");
     assert!(folder.train("sae", &format!("{OPTIONS} --restart")).unwrap().contains("60 steps"));
+}
+
+/// The same tiles under the same path, with other embeddings.
+#[test]
+fn a_run_goes_on_with_its_embeddings_wherever_they_lie_and_with_no_others() {
+    let folder = Folder::new("replaced");
+    folder.cut_off("sae", OPTIONS);
+    let kept = folder.path("moved.safetensors");
+    fs::copy(folder.path("e.safetensors"), &kept).unwrap();
+    fs::copy(folder.path("e.csv"), folder.path("moved.csv")).unwrap();
+    let mut random = Random::new(4);
+    let values: Vec<f32> = (0..3000 * 8).map(|_| random.normal() as f32).collect();
+    folder.embeddings(&values, &["a", "b", "c", "d"]);
+    let refused = folder.train("sae", OPTIONS).unwrap_err();
+    assert!(refused.contains("the content of --embeddings other than in the earlier run; give"), "{refused}");
+    let out = folder.path("sae");
+    let words = ["train", "--held-out", "0.25", "--embeddings", &kept, "--out", &out];
+    let words: Vec<&str> = words.into_iter().chain(OPTIONS.split(' ')).collect();
+    assert!(sae(&words).unwrap().contains("60 steps"));
+}
+
+#[test]
+fn options_without_a_limit_of_their_own_are_bounded() {
+    let folder = Folder::new("bounds");
+    let refused = folder.train("sae", "--expansion 2 --k 3 --steps 5 --batch 65537").unwrap_err();
+    assert!(refused.starts_with("--batch: expected 1 to 65536 tiles per step, found 65537"), "{refused}");
+    for threads in ["0", "257", "100000"] {
+        let words = ["sae", "train", "--embeddings", "e", "--out", "o", "--threads", threads];
+        assert!(Command::try_parse_from(words).is_err(), "{threads}");
+    }
 }
 
 #[test]

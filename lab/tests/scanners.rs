@@ -126,7 +126,7 @@ fn what_the_data_do_not_say_has_its_reason() {
         assert_eq!(output.status.code(), Some(1));
         String::from_utf8_lossy(&output.stderr).into_owned()
     };
-    assert!(told(&[&a]).contains("expected tiles of two scanners or more, found only [\"c\"]"));
+    assert!(told(&[&a]).contains("expected tiles of two scanners or more, found only `c`"));
     assert!(told(&[&a, &b, "--biology", "organ"]).contains("expected the column organ, found slide, place"));
     // What `embed` writes as `tissue` is a share: each number of it would pass for a kind.
     let refused = told(&[&a, &b, "--biology", "tissue"]);

@@ -61,6 +61,14 @@ fn a_bundle_is_signed_verified_and_shown() {
     let other = keygen(&folder.join("other.key"), &folder.join("other.pub"));
     refused(&mut verify(&fixture.dir(), &other), &["by the key", "trusted is"]);
     refused(&mut verify(&fixture.dir(), "nonsense"), &["expected a public key of minisign", "no file of this name"]);
+    // What is there and is no file is not "no file of this name".
+    let there = folder.path().to_str().unwrap();
+    refused(&mut verify(&fixture.dir(), there), &["expected a public key or the file of one", "it is not a file but"]);
+    // One key where the other belongs, and half of one.
+    refused(&mut sign(&fixture.dir(), &public), &["site.pub: expected a secret key", "found a public key; give"]);
+    let half: String = fs::read_to_string(&secret).unwrap().chars().take(100).collect();
+    fs::write(folder.join("half.key"), half).unwrap();
+    refused(&mut sign(&fixture.dir(), &folder.join("half.key")), &["half.key: expected a secret key", "; give"]);
     fixture.edit(|m| m["name"] = serde_json::json!("another"));
     refused(&mut verify(&fixture.dir(), &key), &["was changed after it was signed"]);
     // Whoever signs is told first what a host would be told.

@@ -399,7 +399,7 @@ fn check_sae(manifest: &Manifest) -> Result<(), BundleError> {
             fail!(
                 Invalid,
                 "`sae.labels`: feature {} is `tested` with a partial correlation of {}, a p-value of {} and {} groups: \
-                 expected -1 to 1 or none, 0 to 1, and at least one group",
+                 expected a correlation of -1 to 1 or none, a p-value of 0 to 1 and at least one group",
                 label.index,
                 test.partial_correlation.map_or_else(|| "none".to_owned(), |r| r.to_string()),
                 test.p_value,

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::commit;
 use crate::draft::{create_folders, named, of};
 use crate::lock::Lock;
+use crate::regular::name;
 use crate::sweep::{finish_replacement, parent, sweep, sweep_file};
 
 /// What the hidden files of a claim are named by, where the place is the folder that they are in.
@@ -146,9 +147,16 @@ impl Claim {
     }
 }
 
-fn unwritable(folder: &Path, error: &io::Error) -> io::Error {
-    let text = format!("expected a directory that can be written, found: {error}. Give another place");
-    named(folder, &io::Error::new(error.kind(), text))
+/// A folder that cannot be written or made. Where something else than a folder is in the way, that is named.
+pub(crate) fn unwritable(folder: &Path, error: &io::Error) -> io::Error {
+    let there = folder.ancestors().find_map(|path| Some((path, fs::metadata(path).ok()?)));
+    let (path, found) = match there.filter(|(_, found)| !found.is_dir()) {
+        Some((path, found)) if found.is_file() => (path, "a file".to_owned()),
+        Some((path, found)) => (path, name(found.file_type()).to_owned()),
+        None => (folder, error.to_string()),
+    };
+    let text = format!("expected a directory that can be written, found: {found}. Give another place");
+    named(path, &io::Error::new(error.kind(), text))
 }
 
 /// A place to write a folder at: a claim, or a path that is claimed now.

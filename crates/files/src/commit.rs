@@ -48,9 +48,10 @@ pub(crate) fn finish(folder: &Path, journal: &Path, place: &Path) -> io::Result<
     let text = match crate::read_text_at_most(journal, MOST) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(named(journal, &error)),
+        Err(error) => return Err(unread(journal, &error)),
     };
-    let (by, renamings) = parse(&text).ok_or_else(|| damaged(journal))?;
+    let damaged = || no_journal(journal, io::ErrorKind::InvalidData, "another text");
+    let (by, renamings) = parse(&text).ok_or_else(damaged)?;
     if by != host() {
         let text = format!(
             "{place}: a run on {by} was cut off while it named its files; start it there again, or remove {}",
@@ -88,9 +89,21 @@ pub(crate) fn waiting(folder: &Path) -> io::Result<BTreeSet<PathBuf>> {
     Ok(drafts)
 }
 
-fn damaged(journal: &Path) -> io::Error {
-    let text = format!("{}: expected the renames of an earlier run, found another text; remove it", journal.display());
-    io::Error::new(io::ErrorKind::InvalidData, text)
+fn no_journal(journal: &Path, kind: io::ErrorKind, found: &str) -> io::Error {
+    let text = format!("{}: expected the renames of an earlier run, found {found}; remove it", journal.display());
+    io::Error::new(kind, text)
+}
+
+/// A journal that could not be read. Where the disk failed it may be right, so that nobody is told to remove it.
+fn unread(journal: &Path, error: &io::Error) -> io::Error {
+    let found = match error.kind() {
+        io::ErrorKind::InvalidData => "bytes that are no text",
+        io::ErrorKind::FileTooLarge => "a longer file than any is",
+        io::ErrorKind::IsADirectory => "a folder",
+        io::ErrorKind::InvalidInput => "what is no file",
+        _ => return named(journal, error),
+    };
+    no_journal(journal, error.kind(), found)
 }
 
 /// The host and the renames of a journal. Only drafts are renamed, and only within the folder: anybody may have written
@@ -144,6 +157,25 @@ mod tests {
         assert!(waiting(folder.path()).unwrap().is_empty());
         let refused = finish(folder.path(), &path, folder.path()).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::FileTooLarge, "{refused}");
+        assert!(refused.to_string().ends_with("; remove it"), "{refused}");
+    }
+
+    #[test]
+    fn whatever_is_in_a_journals_place_is_named_with_what_to_do() {
+        let folder = Scratch::new("no-journal");
+        let path = folder.path().join(".a.commit");
+        let refused = |found: &str| {
+            let refused = finish(folder.path(), &path, folder.path()).unwrap_err().to_string();
+            let expected = "expected the renames of an earlier run, found";
+            assert_eq!(refused, format!("{}: {expected} {found}; remove it", path.display()));
+        };
+        fs::write(&path, [0xff, 0xfe, 0x00]).unwrap();
+        refused("bytes that are no text");
+        fs::write(&path, "{\"a\":").unwrap();
+        refused("another text");
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        refused("a folder");
     }
 
     #[test]

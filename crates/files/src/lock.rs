@@ -9,7 +9,7 @@ use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use crate::owner::signature;
-use crate::regular::regular;
+use crate::regular::{name, regular};
 
 /// Letters of a lock file that are repeated to a user. Anybody may have written them.
 const MOST_TEXT: u64 = 120;
@@ -27,12 +27,12 @@ impl Lock {
     /// Takes the lock file `path` for what `place` names. It never waits.
     ///
     /// # Errors
-    /// `ResourceBusy` where another process holds it, with the words of that process; the operating system's where the
-    /// file cannot be made.
+    /// `ResourceBusy` where another process holds it, with the words of that process; `InvalidInput` with its name where
+    /// something else is in its place; the operating system's where the file cannot be made.
     pub(crate) fn take(path: PathBuf, place: &Path) -> io::Result<Lock> {
         loop {
-            let mut file = open(&path)?;
-            regular(file.metadata()?.file_type())?;
+            let mut file = open(&path).map_err(|error| blocked(&path).unwrap_or(error))?;
+            regular(file.metadata()?.file_type()).map_err(|error| blocked(&path).unwrap_or(error))?;
             let without = match file.try_lock() {
                 Ok(()) => None,
                 Err(TryLockError::WouldBlock) => return Err(held(&mut file, &path, place)),
@@ -106,6 +106,14 @@ pub(crate) fn is_at(_: &File, path: &Path) -> bool {
     path.exists()
 }
 
+/// What is in the lock file's place, where that is no file. A user sees hidden names only when asked for them.
+fn blocked(path: &Path) -> Option<io::Error> {
+    let found = fs::symlink_metadata(path).ok().filter(|found| !found.is_file())?;
+    let (path, found) = (path.display(), name(found.file_type()));
+    let text = format!("expected its lock file {path}, found {found} there; remove that");
+    Some(io::Error::new(io::ErrorKind::InvalidInput, text))
+}
+
 fn held(file: &mut File, path: &Path, place: &Path) -> io::Error {
     let mut text = Vec::new();
     // An owner writes its name just after it has the lock; on Windows nobody else can read it.
@@ -172,16 +180,24 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_link_or_a_pipe_in_its_place_is_not_followed() {
+    fn a_link_a_pipe_or_a_folder_in_its_place_is_not_followed_and_named() {
         let folder = Scratch::new("link");
         let (path, target) = (folder.path().join(".lock"), folder.path().join("precious"));
         fs::write(&target, "precious").unwrap();
         std::os::unix::fs::symlink(&target, &path).unwrap();
-        Lock::take(path.clone(), folder.path()).unwrap_err();
+        let refused = |found: &str| {
+            let refused = Lock::take(path.clone(), folder.path()).unwrap_err();
+            assert_eq!(refused.kind(), io::ErrorKind::InvalidInput);
+            let expected = format!("expected its lock file {}, found {found} there; remove that", path.display());
+            assert_eq!(refused.to_string(), expected);
+        };
+        refused("a link");
         assert_eq!(fs::read_to_string(&target).unwrap(), "precious");
         fs::remove_file(&path).unwrap();
         rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
-        let refused = Lock::take(path, folder.path()).unwrap_err();
-        assert!(refused.to_string().contains("named pipe"), "{refused}");
+        refused("a named pipe (FIFO)");
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        refused("a folder");
     }
 }

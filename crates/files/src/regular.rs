@@ -93,10 +93,11 @@ pub(crate) fn regular(kind: FileType) -> io::Result<()> {
 }
 
 #[cfg(unix)]
-fn name(kind: FileType) -> &'static str {
+pub(crate) fn name(kind: FileType) -> &'static str {
     use std::os::unix::fs::FileTypeExt;
     match kind {
         _ if kind.is_dir() => "a folder",
+        _ if kind.is_symlink() => "a link",
         _ if kind.is_fifo() => "a named pipe (FIFO)",
         _ if kind.is_socket() => "a socket",
         _ if kind.is_block_device() || kind.is_char_device() => "a device",
@@ -105,7 +106,7 @@ fn name(kind: FileType) -> &'static str {
 }
 
 #[cfg(not(unix))]
-fn name(kind: FileType) -> &'static str {
+pub(crate) fn name(kind: FileType) -> &'static str {
     if kind.is_dir() { "a folder" } else { "something that is not a regular file" }
 }
 

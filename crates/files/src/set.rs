@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use crate::claim::Claim;
+use crate::claim::{Claim, unwritable};
 use crate::commit::{self, Renaming};
 use crate::draft::{Draft, DraftFile, DraftLink, create_folders, named, sync_parent};
 use crate::whole::vacant;
@@ -30,7 +30,7 @@ impl<'c> FileSet<'c> {
         for name in names {
             commit::plain(Path::new(name), Path::new(name))?;
             let path = set.place(name)?;
-            vacant(&path).map_err(|error| io::Error::new(error.kind(), format!("{name}: {error}")))?;
+            vacant(&path).map_err(|error| named(&path, &error))?;
             let draft = DraftFile::create(&path).map_err(|error| named(&path, &error))?;
             set.files.push(((*name).to_owned(), draft));
         }
@@ -41,7 +41,7 @@ impl<'c> FileSet<'c> {
     fn place(&self, name: &str) -> io::Result<PathBuf> {
         let path = self.claim.folder().join(name);
         let folder = path.parent().unwrap_or(self.claim.folder());
-        create_folders(folder).map_err(|error| named(folder, &error))?;
+        create_folders(folder).map_err(|error| unwritable(folder, &error))?;
         Ok(path)
     }
 
@@ -74,9 +74,11 @@ impl<'c> FileSet<'c> {
     /// Adds a symbolic link to `target`.
     ///
     /// # Errors
-    /// The operating system's; `Unsupported` on systems without symbolic links.
+    /// The operating system's; `Unsupported` on systems without symbolic links; as [`FileSet::prepare`] where something
+    /// else is in its place.
     pub fn link(&mut self, name: &str, target: &str) -> io::Result<()> {
         let path = self.place(name)?;
+        vacant(&path).map_err(|error| named(&path, &error))?;
         let draft = DraftLink::create(target, &path).map_err(|error| named(&path, &error))?;
         self.links.push((name.to_owned(), draft));
         Ok(())
@@ -162,8 +164,26 @@ mod tests {
         let folder = Scratch::new("taken");
         fs::create_dir_all(folder.path().join("b.json")).unwrap();
         let error = FileSet::prepare(&claim(&folder), &NAMES).unwrap_err().to_string();
-        assert!(error.contains("b.json: it is not a file but a folder"), "{error}");
+        let path = folder.path().join("b.json");
+        let what = "it is not a file but a folder; remove it, or give another place";
+        assert_eq!(error, format!("{}: {what}", path.display()));
         assert_eq!(folder.names(), ["b.json"]);
+        let claim = claim(&folder);
+        let mut set = FileSet::prepare(&claim, &["a.json"]).unwrap();
+        assert!(set.link("b.json", "a.json").unwrap_err().to_string().ends_with(what), "a link in its place as well");
+    }
+
+    #[test]
+    fn a_file_in_a_folders_place_is_named_with_what_to_do() {
+        let folder = Scratch::new("no-folder-in-set");
+        let file = folder.path().join("lib");
+        fs::write(&file, "mine").unwrap();
+        let claim = claim(&folder);
+        for name in ["lib/a.so", "lib/cmake/a/a.cmake"] {
+            let error = FileSet::prepare(&claim, &[name]).unwrap_err().to_string();
+            let what = "expected a directory that can be written, found: a file. Give another place";
+            assert_eq!(error, format!("{}: {what}", file.display()));
+        }
     }
 
     #[test]

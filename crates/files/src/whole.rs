@@ -34,7 +34,8 @@ pub(crate) fn vacant(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         // A link is replaced, not followed.
         Ok(found) if found.file_type().is_symlink() => Ok(()),
-        Ok(found) => regular(found.file_type()),
+        Ok(found) => regular(found.file_type())
+            .map_err(|error| io::Error::new(error.kind(), format!("{error}; remove it, or give another place"))),
         Err(_) => Ok(()),
     }
 }
@@ -72,7 +73,8 @@ mod tests {
         let path = folder.path().join("taken");
         fs::create_dir(&path).unwrap();
         let error = put(&path, b"x").unwrap_err();
-        assert!(error.to_string().contains("taken: "), "{error}");
+        let expected = "taken: it is not a file but a folder; remove it, or give another place";
+        assert!(error.to_string().ends_with(expected), "{error}");
         assert_eq!(folder.names(), ["taken"]);
     }
 

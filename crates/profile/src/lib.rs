@@ -13,6 +13,7 @@
 //! | [`Perturbation`] | a colour change as between two scanners | UNSTABLE |
 //! | [`Calibration`] | scores of tiles from slides that nothing was fitted on | every p-value |
 
+mod bounds;
 mod calibration;
 mod check;
 mod color;

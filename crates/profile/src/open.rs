@@ -1,9 +1,11 @@
 //! Opening a profile. Sizes are checked before memory is allocated, digests before content is used, and every number
-//! must be finite.
+//! must be one that can be measured.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 use std::path::Path;
 
+use super::bounds::{self, all_within};
 use super::manifest::{
     EARLIER_FORMAT, PROFILE_FILE, PROFILE_FORMAT, ProfileManifest, ScannerEntry, TENSORS_FILE, TapEntry,
 };
@@ -126,7 +128,7 @@ fn check(manifest: &ProfileManifest) -> Result<(), BundleError> {
         if tap.width == 0 || !names.insert(&tap.name) {
             fail!(Invalid, "tap `{}` occurs twice or has no width", tap.name.escape_default());
         }
-        positive("taps.floor", tap.floor)?;
+        all_within("taps.floor", &[tap.floor], &bounds::VARIANCE)?;
     }
     if manifest.scanners.is_empty() {
         fail!(Invalid, "`scanners` is empty; expected at least one");
@@ -139,11 +141,7 @@ fn check(manifest: &ProfileManifest) -> Result<(), BundleError> {
         }
         check_scanner(scanner).map_err(|e| e.within(format!("scanner `{}`", scanner.id.escape_default())))?;
     }
-    let finite = |values: &[f32]| values.iter().all(|v| v.is_finite());
-    if manifest.perturbation.is_some_and(|p| !p.matrix.iter().all(|row| finite(row)) || !finite(&p.offset)) {
-        fail!(NotFinite, "`perturbation` is not finite");
-    }
-    Ok(())
+    manifest.perturbation.as_ref().map_or(Ok(()), bounds::check_perturbation)
 }
 
 fn check_scanner(scanner: &ScannerEntry) -> Result<(), BundleError> {
@@ -166,31 +164,13 @@ fn check_scanner(scanner: &ScannerEntry) -> Result<(), BundleError> {
             Some(_) => at_most("calibration scores", count, MAX_SCORES)?,
         }
     }
-    let finite = |color: &super::ColorBaseline| {
-        color.mean.iter().chain(color.whitening.iter().flatten()).all(|value| value.is_finite())
-    };
-    if let Some(novel) = scanner.novel {
-        positive("novel.spread", novel.spread)?;
-        if !novel.middle.is_finite() {
-            fail!(NotFinite, "`novel.middle` is not finite");
-        }
-    }
-    if scanner.color.as_ref().is_some_and(|color| !finite(color)) {
-        fail!(NotFinite, "`color` is not finite");
-    }
-    Ok(())
+    scanner.novel.as_ref().map_or(Ok(()), bounds::check_novel)?;
+    scanner.color.as_ref().map_or(Ok(()), bounds::check_color)
 }
 
 fn at_most(field: &str, found: usize, most: usize) -> Result<(), BundleError> {
     if found > most {
         fail!(TooLarge, "`{field}`: {found}, at most {most}");
-    }
-    Ok(())
-}
-
-fn positive(field: &str, value: f32) -> Result<(), BundleError> {
-    if !(value.is_finite() && value > 0.0) {
-        fail!(Invalid, "`{field}` is {value}, expected a number above 0");
     }
     Ok(())
 }
@@ -218,24 +198,32 @@ fn assemble(manifest: ProfileManifest, file: &TensorFile) -> Result<Profile, Bun
     })
 }
 
-/// The values of a tensor, which must have this shape and be finite.
-fn values(file: &TensorFile, name: &str, shape: &[usize]) -> Result<Vec<f32>, BundleError> {
+/// The values of a tensor, which must have this shape, be finite and lie in this range.
+fn values(
+    file: &TensorFile,
+    name: &str,
+    shape: &[usize],
+    range: &RangeInclusive<f64>,
+) -> Result<Vec<f32>, BundleError> {
     let stored = file.expect(name, shape)?;
     stored.check_finite()?;
-    stored.to_f32()
+    let values = stored.to_f32()?;
+    all_within(name, &values, range)?;
+    Ok(values)
 }
 
 fn geometry(tap: &TapEntry, file: &TensorFile) -> Result<TapGeometry, BundleError> {
-    let tensor = |part: &str, shape: &[usize]| values(file, &format!("tap.{}.{part}", tap.name), shape);
-    let variances = tensor("variances", &[tap.rank])?;
-    variances.iter().try_for_each(|&variance| positive("variances", variance))?;
+    let name = |part: &str| format!("tap.{}.{part}", tap.name);
+    let tensor = |part: &str, shape: &[usize], range| values(file, &name(part), shape, range);
+    let axes = tensor("axes", &[tap.rank, tap.width], &bounds::EMBEDDING)?;
+    bounds::check_axes(&name("axes"), &axes, tap.width)?;
     Ok(TapGeometry {
         name: tap.name.clone(),
         width: tap.width,
-        variances,
-        axes: tensor("axes", &[tap.rank, tap.width])?,
+        variances: tensor("variances", &[tap.rank], &bounds::VARIANCE)?,
+        axes,
         floor: tap.floor,
-        scanner_axes: tensor("scanner_axes", &[tap.scanner_rank, tap.width])?,
+        scanner_axes: tensor("scanner_axes", &[tap.scanner_rank, tap.width], &bounds::SCANNER_AXIS)?,
     })
 }
 
@@ -257,7 +245,8 @@ fn scanner(
     features: usize,
     file: &TensorFile,
 ) -> Result<Scanner, BundleError> {
-    let mean = |tap: &TapGeometry| values(file, &format!("scanner.{i}.mean.{}", tap.name), &[tap.width]);
+    let mean =
+        |tap: &TapGeometry| values(file, &format!("scanner.{i}.mean.{}", tap.name), &[tap.width], &bounds::EMBEDDING);
     let calibrated = entry.calibration.iter().filter_map(|(name, &count)| Some((Check::from_name(name)?, count)));
     let calibration = calibrated
         .map(|(check, count)| Ok((check, sorted(file, &format!("scanner.{i}.calibration.{}", check.name()), count)?)));
@@ -278,7 +267,7 @@ fn scanner(
         fitted_tiles: entry.fitted_tiles,
         calibration_slides: entry.calibration_slides.clone(),
         means: taps.iter().map(mean).collect::<Result<_, _>>()?,
-        effects: values(file, &format!("scanner.{i}.effects"), &[features])?,
+        effects: values(file, &format!("scanner.{i}.effects"), &[features], &bounds::EFFECT)?,
         color: entry.color,
         calibration: calibration.collect::<Result<_, BundleError>>()?,
         slide_shift: of_slides("slide_shift")?,
@@ -289,7 +278,7 @@ fn scanner(
 }
 
 fn sorted(file: &TensorFile, name: &str, count: usize) -> Result<Calibration, BundleError> {
-    let scores = values(file, name, &[count])?;
+    let scores = values(file, name, &[count], &bounds::SCORE)?;
     if !scores.is_sorted() {
         fail!(Invalid, "tensor `{name}` is not in ascending order");
     }

@@ -128,6 +128,40 @@ fn misleading_profiles_are_not_written() {
     assert_eq!(kind, Kind::Invalid);
 }
 
+/// Numbers that are finite and that nothing measures: with them a check is off, or scores nothing but infinity.
+#[test]
+fn numbers_that_nothing_measures_are_refused_by_their_field() {
+    type Change = fn(&mut Profile);
+    let changes: [(&str, Change); 19] = [
+        ("color.whitening on its diagonal", |p| p.scanners[0].color.as_mut().unwrap().whitening = [[0.0; 9]; 9]),
+        ("color.whitening on its diagonal", |p| p.scanners[1].color.as_mut().unwrap().whitening[8][8] = 0.0),
+        ("color.whitening on its diagonal", |p| p.scanners[0].color.as_mut().unwrap().whitening[3][3] = -1.0),
+        ("color.whitening above its diagonal", |p| p.scanners[0].color.as_mut().unwrap().whitening[0][1] = 1.0),
+        ("`color.whitening`", |p| p.scanners[0].color.as_mut().unwrap().whitening[8][0] = 1e308),
+        ("`color.mean`", |p| p.scanners[0].color.as_mut().unwrap().mean[4] = 1e308),
+        ("perturbation.matrix", |p| p.perturbation.as_mut().unwrap().matrix[0][0] = 1e19),
+        ("perturbation.offset", |p| p.perturbation.as_mut().unwrap().offset[2] = -256.0),
+        ("novel.middle", |p| p.scanners[0].novel = Some(NovelScale { middle: -1.0, spread: 1.0 })),
+        ("novel.spread", |p| p.scanners[0].novel = Some(NovelScale { middle: 1.0, spread: 1e-30 })),
+        ("taps.floor", |p| p.taps[0].floor = 1e30),
+        ("variances", |p| p.taps[0].variances[0] = 1e30),
+        ("axes, squared length", |p| p.taps[0].axes.fill(0.0)),
+        ("axes, squared length", |p| p.taps[0].axes[0] = 1e8),
+        ("scanner_axes", |p| p.taps[0].scanner_axes[0] = 1e30),
+        ("scanner.0.mean.", |p| p.scanners[0].means[0][0] = 1e30),
+        ("effects", |p| p.scanners[0].effects[0] = -1e30),
+        ("slide_shift", |p| p.scanners[0].slide_shift = Calibration::new(vec![1e38])),
+        ("calibration.novel", |p| {
+            drop(p.scanners[0].calibration.insert(Check::Novel, Calibration::new(vec![1e38; 500])))
+        }),
+    ];
+    for (field, change) in changes {
+        let (kind, text) = not_written(change);
+        assert!(kind == BundleErrorKind::Invalid && text.contains(field), "{field}: {text}");
+        assert!(text.len() < 400 && text.contains("expected"), "{field}: {text}");
+    }
+}
+
 #[test]
 fn a_profile_for_another_bundle_names_both() {
     let manifest = recipe(&SyntheticSpec::default()).manifest;

@@ -25,21 +25,28 @@ impl<T> ChunkCache<T> {
         Some(chunk.clone())
     }
 
+    /// Gives up chunks until one of so many bytes fits in, before it is decoded: two that are each larger than the capacity
+    /// are never there together.
+    pub(super) fn make_room(&mut self, bytes: usize) {
+        while self.bytes.saturating_add(bytes) > self.capacity && self.drop_oldest() {}
+    }
+
     pub(super) fn insert(&mut self, index: u32, chunk: Arc<T>) {
         self.clock += 1;
         self.bytes += (self.size)(&chunk);
         if let Some((old, _)) = self.chunks.insert(index, (chunk, self.clock)) {
             self.bytes -= (self.size)(&old);
         }
+        while self.bytes > self.capacity && self.chunks.len() > 1 && self.drop_oldest() {}
+    }
+
+    /// False: there is none.
+    fn drop_oldest(&mut self) -> bool {
         // Searching at most a few thousand chunks costs far less than decoding one.
-        while self.bytes > self.capacity && self.chunks.len() > 1 {
-            let Some(oldest) = self.chunks.iter().min_by_key(|(_, (_, used))| *used).map(|(&index, _)| index) else {
-                return;
-            };
-            if let Some((old, _)) = self.chunks.remove(&oldest) {
-                self.bytes -= (self.size)(&old);
-            }
-        }
+        let oldest = self.chunks.iter().min_by_key(|(_, (_, used))| *used).map(|(&index, _)| index);
+        let Some((old, _)) = oldest.and_then(|index| self.chunks.remove(&index)) else { return false };
+        self.bytes -= (self.size)(&old);
+        true
     }
 }
 
@@ -60,5 +67,10 @@ mod tests {
         assert!(cache.get(5).is_none());
         cache.insert(11, Arc::new(vec![0; 500]));
         assert!(cache.get(11).is_some(), "one chunk larger than the bound still works");
+        cache.make_room(500);
+        assert!((cache.bytes, cache.get(11).is_none()) == (0, true), "it goes before the next such one is decoded");
+        (0..2).for_each(|index| cache.insert(index, Arc::new(vec![0; 40])));
+        cache.make_room(20);
+        assert_eq!(cache.bytes, 80, "what fits in costs nothing");
     }
 }

@@ -78,6 +78,7 @@ impl TileDirectory {
             return Ok(image);
         }
         let Tile { path, format, size } = &self.files[index as usize];
+        self.cache.make_room(Rect { x: 0, y: 0, width: size.0, height: size.1 }.bytes());
         let pixels = picture::decode(path, *format)?;
         if (pixels.width, pixels.height) != *size {
             return Err(SourceError(format!(
@@ -152,13 +153,19 @@ fn stem(path: &Path) -> String {
     path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
 
+/// The directory's files that are called images. Folders in it are not looked at, whatever they are called.
+///
+/// # Errors
+/// Where there is none; where one is no regular file or a link that leads to none: a tile that was left out for that would
+/// count as never scanned.
 fn image_files(path: &Path) -> Result<Vec<PathBuf>, SourceError> {
     let unreadable = |error: std::io::Error| SourceError(format!("{}: could not be read: {error}", path.display()));
     let mut files = Vec::new();
     for entry in std::fs::read_dir(path).map_err(unreadable)? {
         let file = entry.map_err(unreadable)?.path();
         let extension = file.extension().unwrap_or_default().to_ascii_lowercase();
-        if file.is_file() && ["png", "jpg", "jpeg"].iter().any(|known| extension == *known) {
+        if ["png", "jpg", "jpeg"].iter().any(|known| extension == *known) && !file.is_dir() {
+            coverslip_files::expect_file(&file).map_err(|error| missing(&file, &error))?;
             files.push(file);
         }
     }
@@ -169,4 +176,14 @@ fn image_files(path: &Path) -> Result<Vec<PathBuf>, SourceError> {
         )));
     }
     Ok(files)
+}
+
+fn missing(file: &Path, error: &std::io::Error) -> SourceError {
+    let nowhere = error.kind() == std::io::ErrorKind::NotFound && file.is_symlink();
+    let found = if nowhere { "a link to a file that is not there".to_owned() } else { error.to_string() };
+    SourceError(format!(
+        "{}: expected an image, as its name says, found: {found}. Bring the image back, for example by mounting the share that \
+         it is on, or take the name out of the directory",
+        file.display()
+    ))
 }

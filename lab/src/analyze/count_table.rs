@@ -7,6 +7,14 @@ use super::Failure;
 use crate::embeddings::names::{COLUMNS, IMAGE, SLIDES, TILE};
 use crate::embeddings::{Table, listed, open_csv, said};
 
+/// Most columns of counts. Each is tested with every feature, in every permutation; the finest atlases of cells have some
+/// hundred types.
+const MOST_TYPES: usize = 256;
+
+/// Largest number that is a count or a density, or the logarithm of one, either way. No tile has as many cells, and in sums of
+/// the squares of larger numbers the differences between tiles are lost.
+const LARGEST: f64 = 1e12;
+
 /// Columns that may name the tile, in the order in which they are looked for.
 const KEYS: [&str; 5] = [TILE, IMAGE, SLIDES[0], SLIDES[1], SLIDES[2]];
 
@@ -158,38 +166,56 @@ impl CountTable {
     /// The columns of counts: those of `types`, or all numbers except names, places and `group`.
     ///
     /// # Errors
-    /// When a column is missing, has a cell that is no finite number, is the same on every tile, or none is left.
+    /// When a column is missing, has a cell that is no number of cells, is the same on every tile, none is left, or there are
+    /// more than an analysis takes.
     pub(super) fn counts(&self, types: &[String], group: &str) -> Result<Vec<CountColumn>, Failure> {
-        let is_number = |name: &&String| {
-            let cells = self.column(name).unwrap_or_default();
-            cells.iter().any(|cell| cell.parse::<f64>().is_ok())
-        };
         // Names and places are no counts, even where they are numbers.
         let place = |name: &str| COLUMNS.contains(&name) || KEYS.contains(&name);
-        let other = |name: &&String| !place(name) && *name != group;
+        let counted = |(at, name): &(usize, &String)| !place(name) && *name != group && self.has_numbers(*at);
         let names: Vec<String> = if types.is_empty() {
-            self.header.iter().filter(other).filter(is_number).cloned().collect()
+            self.header.iter().enumerate().filter(counted).map(|(_, name)| name.clone()).collect()
         } else {
             types.to_vec()
         };
         if names.is_empty() {
             return Err(format!("{}: expected a column of counts, found {}", self.place, listed(&self.header)).into());
         }
+        if names.len() > MOST_TYPES {
+            return Err(format!(
+                "{}: expected at most {MOST_TYPES} columns of counts, found {}; choose cell types with --types",
+                self.place,
+                names.len()
+            )
+            .into());
+        }
         names.into_iter().map(|name| self.count(name)).collect()
+    }
+
+    /// Whether a column is one of numbers: it has one, or all that it has are numbers with a decimal comma. Those cannot be
+    /// read, and to take them for text would leave the cell type out without a word.
+    fn has_numbers(&self, at: usize) -> bool {
+        let mut filled = self.rows.iter().map(|row| row[at].as_str()).filter(|cell| !cell.is_empty()).peekable();
+        let with_commas = filled.peek().is_some() && filled.clone().all(has_decimal_comma);
+        with_commas || filled.any(|cell| cell.parse::<f64>().is_ok())
     }
 
     fn count(&self, name: String) -> Result<CountColumn, Failure> {
         let cells = self
             .column(&name)
             .ok_or_else(|| format!("{}: expected a column {name}, found {}", self.place, listed(&self.header)))?;
-        let parse = |(number, cell): (usize, &String)| match cell.parse::<f64>() {
-            Ok(value) if value.is_finite() => Ok(value),
-            _ => Err(format!(
-                "{}: {name} of {} is {cell:?}; expected a number (row {}; --types chooses columns)",
+        let parse = |(number, cell): (usize, &String)| {
+            let expected = match cell.parse::<f64>() {
+                Ok(value) if value.abs() <= LARGEST => return Ok(value),
+                Ok(value) if value.is_finite() => "a number of cells or their density, at most 1e12 either way",
+                _ if has_decimal_comma(cell) => "a number with a decimal point",
+                _ => "a number",
+            };
+            Err(format!(
+                "{}: {name} of {} is {cell:?}; expected {expected} (row {}; --types chooses columns)",
                 self.place,
                 self.rows[number][self.key],
                 number + 1
-            )),
+            ))
         };
         let values: Vec<f64> = cells.iter().enumerate().map(parse).collect::<Result<_, _>>()?;
         if values.iter().all(|value| *value == values[0]) {
@@ -201,6 +227,11 @@ impl CountTable {
         }
         Ok(CountColumn { name, values })
     }
+}
+
+/// Whether a cell would be a number if its comma were a point.
+fn has_decimal_comma(cell: &str) -> bool {
+    cell.matches(',').count() == 1 && cell.replace(',', ".").parse::<f64>().is_ok()
 }
 
 /// A file's name without folder and extension.

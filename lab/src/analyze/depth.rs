@@ -10,6 +10,7 @@ use coverslip_analysis::scanners::{Classifier, Probe, probe};
 use coverslip_bundle::{Architecture, Bundle};
 
 use super::held_out::{FOLDS, predictions, score};
+use super::kinds::check_few;
 use super::options::{CountOptions, Method};
 use super::representation::Representation;
 use super::study::{self, Study};
@@ -133,6 +134,7 @@ impl Scanners {
             Ok::<_, Failure>(Categories::new(&cells))
         };
         let (scanners, groups) = (column(SCANNER)?, column(group)?);
+        check_few(SCANNER, "scanners", &scanners)?;
         Ok(Scanners { sets, scanners, groups })
     }
 

@@ -7,6 +7,7 @@ pub(crate) mod counts;
 pub(crate) mod depth;
 pub(crate) mod features;
 mod held_out;
+mod kinds;
 pub(crate) mod options;
 pub(crate) mod planted;
 mod representation;

@@ -2,14 +2,18 @@
 
 use crate::findings::reading::Reading;
 
+/// What stands where there is no number.
+pub(super) const DASH: &str = "–";
+
 /// `+0.71`, or a dash.
 pub(super) fn signed(value: Option<f64>) -> String {
-    value.map_or("–".into(), |value| format!("{value:+.2}"))
+    value.filter(|value| value.is_finite()).map_or(DASH.into(), |value| format!("{value:+.2}"))
 }
 
 /// `[+0.52, +0.83]`, or a dash.
 pub(super) fn range(interval: Option<[f64; 2]>) -> String {
-    interval.map_or("–".into(), |[low, high]| format!("[{low:+.2}, {high:+.2}]"))
+    let interval = interval.filter(|ends| ends.iter().all(|end| end.is_finite()));
+    interval.map_or(DASH.into(), |[low, high]| format!("[{low:+.2}, {high:+.2}]"))
 }
 
 /// What counts are read from.

@@ -13,31 +13,34 @@ use crate::claim;
 /// Longest ONNX file, bytes: protobuf has no longer one.
 const MOST_ONNX: u64 = 2 << 30;
 
-/// Writes the graph to `path`, and its weights beside it where they do not fit into the file.
+/// Writes the graph of the bundle in `folder` to `path`, and its weights beside it where they do not fit into the file.
 ///
 /// # Errors
 /// Where the graph has no such precision, or a file cannot be written.
 pub(crate) fn export(
-    bundle: &Bundle,
+    (bundle, folder): (&Bundle, &Path),
     precision: Precision,
     path: &Path,
     out: &mut impl Write,
 ) -> Result<(), Box<dyn Error>> {
     let graph = bundle.compose_at(precision)?;
     let Some(weights) = &graph.external else {
-        let _claim = claim::beside(path)?;
+        let _claim = claim::output(path, claim::ONNX, [folder])?;
         put(path, &graph.onnx)?;
         return Ok(writeln!(out, "{}: {} bytes", path.display(), graph.onnx.len())?);
     };
+    let beside = path.with_file_name(ComposedGraph::EXTERNAL_FILE);
+    claim::expect_unread(path, [folder])?;
+    claim::expect_unread(&beside, [folder])?;
     // Every model of a folder has its weights under this one name, so the folder is claimed.
     let claim = claim::within(path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new(".")))?;
+    claim::expect_kind(path, claim::ONNX)?;
     let name = path.file_name().and_then(|name| name.to_str()).ok_or("--out: expected a file's name in UTF-8")?;
     let mut files = FileSet::prepare(&claim, &[ComposedGraph::EXTERNAL_FILE, name])?;
     files.write(ComposedGraph::EXTERNAL_FILE, |file| file.write_all(weights))?;
     files.write(name, |file| file.write_all(&graph.onnx))?;
     files.commit()?;
     writeln!(out, "{}: {} bytes", path.display(), graph.onnx.len())?;
-    let beside = path.with_file_name(ComposedGraph::EXTERNAL_FILE);
     Ok(writeln!(out, "{}: {} bytes, the weights; keep it beside the model", beside.display(), weights.len())?)
 }
 

@@ -12,6 +12,7 @@ use super::request::from_json;
 use crate::claim;
 use crate::findings::counts::{CountsFindings, LabelTrial, Replication, sae_digest};
 use crate::findings::file::Findings as _;
+use crate::term::plain;
 
 /// The labels to write, and where.
 #[derive(Debug)]
@@ -33,15 +34,17 @@ pub(crate) struct LabelRequest {
 /// # Errors
 /// Where there is nothing to write, the counts belong to another SAE, or a bundle cannot be read or written.
 pub(crate) fn run(request: &LabelRequest, out: &mut impl Write) -> Result<(), Box<dyn Error>> {
-    let (mut labels, mut refused) = (BTreeMap::new(), String::new());
+    let (mut labels, mut refused, mut left_out) = (BTreeMap::new(), String::new(), Vec::new());
     if let Some(path) = &request.counts {
         let report = CountsFindings::read(path)?;
         check_sae(&report, &Bundle::open(&request.bundle)?)?;
-        labels.extend(measured(&report, request.p)?.into_iter().map(|label| (label.index, label)));
-        refused = refusals(&report);
+        let measured = measured(&report, request.p)?;
+        labels.extend(measured.labels.into_iter().map(|label| (label.index, label)));
+        (refused, left_out) = (refusals(&report), measured.left_out);
     }
     if let Some(path) = &request.labels {
         let own: Vec<FeatureLabel> = from_json(path)?;
+        expect_once(&own).map_err(|error| format!("{}: {error}", path.display()))?;
         labels.extend(own.into_iter().map(|label| (label.index, label)));
     }
     if labels.is_empty() {
@@ -59,7 +62,22 @@ pub(crate) fn run(request: &LabelRequest, out: &mut impl Write) -> Result<(), Bo
         request.out.display(),
         bundle.manifest().sae.labels.len()
     )?;
+    left_out.iter().try_for_each(|line| writeln!(out, "{}", plain(line)))?;
     Ok(writeln!(out, "{}", bundle.digest())?)
+}
+
+/// Refuses two labels of one feature.
+fn expect_once(labels: &[FeatureLabel]) -> Result<(), String> {
+    let mut seen = BTreeMap::new();
+    for FeatureLabel { index, label, .. } in labels {
+        if let Some(other) = seen.insert(index, label) {
+            return Err(format!(
+                "expected one label for each feature, found `{other}` and `{label}` for the feature {index}; leave one of them \
+                 out"
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn check_sae(report: &CountsFindings, bundle: &Bundle) -> Result<(), Box<dyn Error>> {
@@ -73,15 +91,23 @@ fn check_sae(report: &CountsFindings, bundle: &Bundle) -> Result<(), Box<dyn Err
     }
 }
 
+/// Labels for the features that replicate.
+#[derive(Debug)]
+struct Measured {
+    labels: Vec<FeatureLabel>,
+    /// A line for each cell type whose feature has another one's label.
+    left_out: Vec<String>,
+}
+
 /// Labels for the features that replicate: one for each cell type at most. A feature that two cell types chose has the one
 /// with the larger r.
-fn measured(report: &CountsFindings, p: f64) -> Result<Vec<FeatureLabel>, Box<dyn Error>> {
+fn measured(report: &CountsFindings, p: f64) -> Result<Measured, Box<dyn Error>> {
     let Some(replication) = &report.replication else {
         return Err(
             "the counts try no labels: expected counts of features by this version; run analyze counts again".into()
         );
     };
-    let mut best: BTreeMap<usize, (f64, FeatureLabel)> = BTreeMap::new();
+    let mut all: BTreeMap<usize, Vec<(f64, FeatureLabel)>> = BTreeMap::new();
     for trial in replication.trials.iter().filter(|trial| trial.failed.is_empty() && trial.p.is_some_and(|it| it <= p))
     {
         let (Some(feature), Some(r)) = (&trial.feature, trial.r) else { continue };
@@ -101,19 +127,31 @@ fn measured(report: &CountsFindings, p: f64) -> Result<Vec<FeatureLabel>, Box<dy
                 groups: replication.testing_groups as u64,
             }),
         };
-        if best.get(&index).is_none_or(|(other, _)| r > *other) {
-            best.insert(index, (r, label));
-        }
+        all.entry(index).or_default().push((r, label));
     }
-    Ok(best.into_values().map(|(_, label)| label).collect())
+    let mut measured = Measured { labels: Vec::new(), left_out: Vec::new() };
+    for mut labels in all.into_values() {
+        labels.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+        let mut labels = labels.into_iter();
+        let Some((best_r, best)) = labels.next() else { continue };
+        let line = |(r, label): (f64, FeatureLabel)| {
+            format!(
+                "feature {}: {} (r {best_r:.2}), not {} (r {r:.2}); a feature has one label",
+                best.index, best.label, label.label
+            )
+        };
+        measured.left_out.extend(labels.map(line));
+        measured.labels.push(best);
+    }
+    Ok(measured)
 }
 
-/// What each cell type's label did not pass, a line each.
+/// What each cell type's label did not pass, for the end of a sentence.
 fn refusals(report: &CountsFindings) -> String {
     let Some(replication) = &report.replication else { return String::new() };
-    let failed = |trial: &LabelTrial| format!("\n{}: {}", trial.cell_type, trial.failed.join("; "));
+    let failed = |trial: &LabelTrial| format!("; {}: {}", trial.cell_type, trial.failed.join(" and "));
     let trials = replication.trials.iter().filter(|trial| !trial.failed.is_empty()).map(failed);
-    replication.impossible.iter().map(|why| format!("\n{why}")).chain(trials).collect()
+    replication.impossible.iter().map(|why| format!("; {why}")).chain(trials).collect()
 }
 
 fn evidence(replication: &Replication, trial: &LabelTrial) -> String {
@@ -162,8 +200,10 @@ mod tests {
                 trial("tumour", "7", 0.6, 0.04, &[]),
                 trial("stroma", "9", -0.1, 0.9, &["r is -0.10"]),
             ] }));
-        let labels = measured(&found, 0.01).unwrap();
+        let Measured { labels, left_out } = measured(&found, 0.01).unwrap();
         let [label] = &labels[..] else { panic!("{labels:?}") };
+        let line = "feature 5: lymphocytes (r 0.70), not plasma cells (r 0.50); a feature has one label";
+        assert_eq!(left_out, [line]);
         assert_eq!((label.index, label.label.as_str(), label.tiles), (5, "lymphocytes", Some(48)));
         assert_eq!(label.tested, Some(LabelTest { partial_correlation: Some(0.7), p_value: 0.002, groups: 12 }));
         for part in
@@ -171,13 +211,24 @@ mod tests {
         {
             assert!(label.evidence.contains(part), "{}", label.evidence);
         }
-        assert_eq!(measured(&found, 0.05).unwrap().len(), 2);
-        assert_eq!(refusals(&found), "\nstroma: r is -0.10");
+        assert_eq!(measured(&found, 0.05).unwrap().labels.len(), 2);
+        assert_eq!(refusals(&found), "; stroma: r is -0.10");
         // The report of an earlier version, and too few groups.
         assert!(measured(&report(json!(null)), 0.05).unwrap_err().to_string().contains("run analyze counts again"));
         let few =
             report(json!({ "impossible": "found 12", "choosing_groups": 0, "testing_groups": 0, "testing_tiles": 0,
             "partial_on": [], "trials": [] }));
-        assert!(measured(&few, 0.05).unwrap().is_empty() && refusals(&few) == "\nfound 12");
+        assert!(measured(&few, 0.05).unwrap().labels.is_empty() && refusals(&few) == "; found 12");
+    }
+
+    #[test]
+    fn two_labels_of_one_feature_are_refused_by_their_names() {
+        let labels = |indices: [usize; 2]| -> Vec<FeatureLabel> {
+            let label = |index: usize, label: &str| json!({ "index": index, "label": label });
+            serde_json::from_value(json!([label(indices[0], "stroma"), label(indices[1], "tumour")])).unwrap()
+        };
+        expect_once(&labels([3, 4])).unwrap();
+        let refused = expect_once(&labels([3, 3])).unwrap_err();
+        assert!(refused.contains("found `stroma` and `tumour` for the feature 3"), "{refused}");
     }
 }

@@ -12,18 +12,18 @@ use coverslip_vit::{Choice, Model};
 use super::tiles;
 use crate::claim;
 
-/// Runs `tiles` through the bundle and writes the outputs to `path`.
+/// Runs `tiles` through the bundle of `folder` and writes the outputs to `path`.
 ///
 /// # Errors
 /// Where tiles cannot be read, the graph cannot be run, or the file cannot be written.
 pub(crate) fn run(
-    bundle: &Bundle,
+    (bundle, folder): (&Bundle, &Path),
     tiles: &[PathBuf],
     kernels: Option<Choice>,
     path: &Path,
     out: &mut impl Write,
 ) -> Result<(), Box<dyn Error>> {
-    let _claim = claim::beside(path)?;
+    let _claim = claim::output(path, claim::SAFETENSORS, tiles.iter().map(PathBuf::as_path).chain([folder]))?;
     let tiles = tiles::read(tiles, bundle.manifest().side)?;
     let outputs = match kernels {
         Some(choice) => match bundle.int8().filter(|_| choice.int8.is_some()) {

@@ -123,11 +123,11 @@ struct Counts {
     #[command(flatten)]
     counts: CountArgs,
     /// Also analyse so many tables in which whole groups have exchanged their counts, and count those with a discovery
-    #[arg(long, value_name = "TABLES", default_value_t = 0)]
-    shuffles: usize,
+    #[arg(long, value_name = "TABLES", default_value_t = 0, value_parser = value_parser!(u32).range(0..=10_000))]
+    shuffles: u32,
     /// Steps in which the encoder of a frozen random decoder is trained, which stands beside the SAE; 0: none
-    #[arg(long, value_name = "STEPS", default_value_t = 500)]
-    baseline_steps: u64,
+    #[arg(long, value_name = "STEPS", default_value_t = 500, value_parser = value_parser!(u32).range(0..=100_000))]
+    baseline_steps: u32,
     /// The folder to write counts.json and counts-features.csv to
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -140,8 +140,8 @@ impl Counts {
             bundle: self.bundle,
             tap: self.tap,
             counts: self.counts.options(),
-            shuffles: self.shuffles,
-            baseline_steps: self.baseline_steps,
+            shuffles: self.shuffles as usize,
+            baseline_steps: u64::from(self.baseline_steps),
             out: self.out,
         }
     }
@@ -353,8 +353,8 @@ struct Scanners {
     #[arg(long, value_name = "K", value_parser = value_parser!(u32).range(1..=10_000))]
     k: Option<u32>,
     /// Bootstraps of slides for the robustness index's interval
-    #[arg(long, value_name = "N", default_value_t = 1000)]
-    bootstraps: usize,
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = value_parser!(u32).range(0..=100_000))]
+    bootstraps: u32,
     /// Folds of whole groups, for probes and corrections
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = value_parser!(u32).range(2..=1000))]
     folds: u32,
@@ -376,9 +376,51 @@ impl Scanners {
             columns: Columns { scanner: self.scanner, group: self.group, biology: self.biology, pair: self.pair },
             taps: self.taps,
             k: self.k.map(|k| k as usize),
-            bootstraps: self.bootstraps,
+            bootstraps: self.bootstraps as usize,
             folds: self.folds as usize,
             seed: self.seed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    /// Whether the words are options that are taken.
+    fn taken(words: &str) -> bool {
+        Command::try_parse_from(["analyze"].into_iter().chain(words.split(' '))).is_ok_and(|command| {
+            let Command { args: Args { analysis } } = command;
+            matches!(analysis, Analysis::Counts(_) | Analysis::Scanners(_))
+        })
+    }
+
+    #[test]
+    fn how_often_something_is_repeated_has_a_limit() {
+        let (counts, scanners) = ("counts --embeddings e --labels l --out o", "scanners e --out o");
+        let cases = [
+            (counts, "shuffles", 10_000),
+            (counts, "baseline-steps", 100_000),
+            (counts, "permutations", 1_000_000),
+            (counts, "resamples", 100_000),
+            (scanners, "bootstraps", 100_000),
+        ];
+        for (command, option, most) in cases {
+            assert!(taken(&format!("{command} --{option} {most}")), "{option} {most}");
+            for beyond in [most + 1, u64::MAX] {
+                assert!(!taken(&format!("{command} --{option} {beyond}")), "{option} {beyond}");
+            }
+        }
+        for none in [format!("{counts} --shuffles 0 --baseline-steps 0"), format!("{scanners} --bootstraps 0")] {
+            assert!(taken(&none), "{none}");
         }
     }
 }

@@ -64,8 +64,8 @@ pub(super) struct Args {
     #[command(flatten)]
     engine: EngineArgs,
     /// Threads of the engine [default: one per CPU]
-    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
-    threads: u32,
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=256))]
+    threads: Option<u32>,
 }
 
 pub(super) fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
@@ -92,7 +92,7 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
             profile: None,
             trust: args.trust.trust()?,
             engine: args.engine.choice(),
-            threads: args.threads,
+            threads: args.threads.unwrap_or(0),
         },
     })?;
     Ok(if whole { ExitCode::SUCCESS } else { ExitCode::from(130) })

@@ -62,7 +62,7 @@ struct BuildArgs {
     #[arg(long, value_name = "SM", value_delimiter = ',')]
     target: Vec<ComputeCapability>,
     /// Threads of the builder [default: the library's choice]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     threads: Option<u16>,
     /// The file to write; an old one is replaced once the new one is whole
     #[arg(long, value_name = "PLAN")]

@@ -49,8 +49,8 @@ pub(super) struct EngineArgs {
     #[arg(long, value_name = "FILE")]
     cpu_tuning: Option<PathBuf>,
     /// Tiles per batch on the GPU [default: the plan's, 32 when it is built]
-    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
-    max_batch: u32,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
+    max_batch: Option<u32>,
 }
 
 /// The engines of the contract.
@@ -117,7 +117,7 @@ impl EngineArgs {
                 Isolation::Always => abi::ISOLATION_ALWAYS,
             },
             cpu_tuning: self.cpu_tuning.as_deref().map(absolute),
-            max_batch: self.max_batch,
+            max_batch: self.max_batch.unwrap_or(0),
         }
     }
 }

@@ -110,8 +110,8 @@ struct Train {
     #[arg(long, default_value_t = 1000)]
     checkpoint_every: u64,
     /// Threads [default: one per CPU]
-    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
-    threads: usize,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
+    threads: Option<u32>,
     /// Begin again where an earlier run left its files
     #[arg(long)]
     restart: bool,
@@ -134,6 +134,9 @@ enum ObjectiveKind {
     Jumprelu,
 }
 
+/// Most tiles per step: sixteen times what others train with at most. A batch is in memory several times.
+const MOST_BATCH: usize = 1 << 16;
+
 impl Train {
     /// Refuses numbers with which no training begins.
     fn check(&self) -> Result<(), WrongOption> {
@@ -145,6 +148,10 @@ impl Train {
         ];
         if let Some((name, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
             return Err(WrongOption(format!("{name}: expected 1 or more, found 0")));
+        }
+        if self.batch > MOST_BATCH {
+            let found = self.batch;
+            return Err(WrongOption(format!("--batch: expected 1 to {MOST_BATCH} tiles per step, found {found}")));
         }
         if !(0.0..1.0).contains(&self.held_out) {
             let found = self.held_out;
@@ -188,7 +195,7 @@ impl Train {
             patience: self.patience,
             eval_every: self.eval_every.unwrap_or(self.steps / 20).max(1),
             checkpoint_every: self.checkpoint_every,
-            threads: self.threads,
+            threads: self.threads.map_or(0, |threads| threads as usize),
             restart: self.restart,
             out: self.out,
         }

@@ -37,7 +37,8 @@ pub(super) struct Args {
     /// What the scanner hands over: tiles, camera fields with 10 % overlap, or strips as wide as the slide
     #[arg(long, value_enum, default_value_t = Layout::Tiles)]
     frames: Layout,
-    /// Pixels: a tile's side, a field's side or a strip's height [default: 512, 2048, 128]
+    /// Pixels: a tile's side, a field's side or a strip's height [default: 512, 2048, 128; of a directory its images, in
+    /// parts where they are larger than 4096]
     #[arg(long, value_name = "PX", value_parser = clap::value_parser!(u32).range(16..=8192))]
     frame_size: Option<u32>,
     /// Pace of the scanner in tiles of the model's grid per second [default: as fast as the plugin takes them]
@@ -57,8 +58,8 @@ pub(super) struct Args {
     #[command(flatten)]
     engine: EngineArgs,
     /// Threads of the engine [default: one per CPU]
-    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
-    threads: u32,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
+    threads: Option<u32>,
     /// False-alarm level of calibrated flags
     #[arg(long, default_value_t = 0.01)]
     alpha: f64,
@@ -129,7 +130,7 @@ fn wanted(args: Args) -> Result<Scan, Box<dyn Error>> {
             profile: args.profile,
             trust: args.trust.trust()?,
             engine: args.engine.choice(),
-            threads: args.threads,
+            threads: args.threads.unwrap_or(0),
         },
         settings: Settings {
             layout: args.frames,

@@ -67,7 +67,7 @@ pub(super) fn shown_as(file: &Path) -> String {
 
 fn is_known(file: &Path) -> bool {
     let extension = file.extension().unwrap_or_default().to_ascii_lowercase();
-    KNOWN.iter().any(|known| extension == *known) && file.is_file()
+    KNOWN.iter().any(|known| extension == *known) && !file.is_dir()
 }
 
 /// A file's name without its extension.

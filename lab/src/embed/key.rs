@@ -11,6 +11,9 @@ use super::request::Request;
 use crate::host::EngineChoice;
 use crate::resume;
 
+/// Of this command's keys.
+const VERSION: u32 = 4;
+
 /// The key of a run with the bundle of this digest.
 pub(super) fn of(request: &Request, bundle: &[u8; 32]) -> String {
     let Request { cutting, naming, background, tokens, setup, .. } = request;
@@ -46,7 +49,7 @@ pub(super) fn of(request: &Request, bundle: &[u8; 32]) -> String {
         key.push(("tokens_per_tile", json!(tokens.per_tile)));
         key.push(("token_seed", json!(tokens.seed)));
     }
-    resume::key(&key)
+    resume::key(VERSION, &key)
 }
 
 fn engine_name(engine: i32) -> Value {

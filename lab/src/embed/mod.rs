@@ -56,6 +56,8 @@ pub(crate) fn run(request: &Request) -> Result<bool, Box<dyn Error>> {
         return Ok(false);
     }
     if writer.tiles() == 0 {
+        // A journal without tiles would only be in the way of the corrected command.
+        writer.discard();
         return Err(done.nothing(request.cutting.field).into());
     }
     let tiles = writer.finish()?;

@@ -12,6 +12,7 @@ use coverslip_files::whole;
 use serde::{Deserialize, Serialize};
 
 use super::error::{EmbeddingError, Result};
+use crate::resume;
 
 /// Files up to this size are told apart by their content, larger ones by size and time.
 const DIGESTED: u64 = 1 << 20;
@@ -89,18 +90,30 @@ impl Journal {
     /// Its longest text, bytes: a million inputs have some 200 each.
     const MOST: u64 = 256 << 20;
 
+    /// Whether there is certainly none in `folder`: a disk that does not answer is no proof of that.
+    pub(super) fn is_absent(folder: &Path) -> bool {
+        fs::symlink_metadata(folder.join(Self::FILE)).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+    }
+
+    /// Removes the one in `folder`.
+    pub(super) fn remove(folder: &Path) {
+        let _ = fs::remove_file(folder.join(Self::FILE));
+    }
+
     /// Whether an earlier run left one in `folder`.
     pub(super) fn is_in(folder: &Path) -> bool {
         folder.join(Self::FILE).exists()
     }
 
-    /// The journal of an earlier run with the same key, or a new one.
+    /// The journal of an earlier run with the same key, or a new one. One of another run that wrote no tile is no work that
+    /// could be lost: a new one takes its place.
     pub(super) fn begin(folder: &Path, key: &str) -> Result<Self> {
         let advice = "remove the folder and begin again";
+        let new = || Journal { key: key.into(), ..Journal::default() };
         let bytes = match coverslip_files::read_at_most(&folder.join(Self::FILE), Self::MOST) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Ok(Journal { key: key.into(), ..Journal::default() });
+                return Ok(new());
             }
             Err(error) => return Err(EmbeddingError::at(folder, &format!("{}: {error}", Self::FILE))),
         };
@@ -110,10 +123,13 @@ impl Journal {
         };
         // The key first: it tells versions apart, whose journals have other fields.
         let Begun { key: found } = coverslip_bundle::json::parse(&bytes).map_err(damaged)?;
-        if let Some(why) = crate::resume::misfit(key, &found) {
-            return Err(EmbeddingError::at(folder, &format!("{why}; give another --out, or {advice}")));
+        let journal = coverslip_bundle::json::parse::<Journal>(&bytes);
+        let otherwise = format!("give another --out, or {advice}");
+        match resume::misfit(key, &found, resume::option, &otherwise) {
+            None => journal.map_err(damaged),
+            Some(_) if journal.as_ref().is_ok_and(|journal| journal.tiles == 0) => Ok(new()),
+            Some(why) => Err(EmbeddingError::at(folder, &why)),
         }
-        coverslip_bundle::json::parse(&bytes).map_err(damaged)
     }
 
     /// Writes it: from now on it is the last commit.

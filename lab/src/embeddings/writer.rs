@@ -212,6 +212,20 @@ impl Writer {
         Ok(tiles)
     }
 
+    /// Gives the place up: removes what was written, also by an earlier run.
+    pub fn discard(self) {
+        Journal::remove(&self.folder);
+    }
+
+    /// Removes this run's files and their folder, where nothing of others is in it.
+    fn remove_files(&self) {
+        let taps = self.content.taps.iter().map(|tap| names::tensor(&tap.name));
+        for name in taps.chain([FEATURE_INDEX, FEATURE_VALUE, TABLE].map(str::to_owned)) {
+            let _ = fs::remove_file(self.folder.join(name));
+        }
+        let _ = fs::remove_dir(&self.folder);
+    }
+
     fn assemble(&self) -> io::Result<()> {
         let out = self.claim.place();
         let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -277,6 +291,15 @@ impl Writer {
     /// The values that are wanted, `width` of 4 bytes per tile.
     fn values(&self, name: &str, width: usize) -> io::Result<Extracts> {
         Extracts::open(&self.folder.join(name), self.journal.values(4 * width as u64))
+    }
+}
+
+/// Files without a journal are of no use to another run: nothing was committed, and they go.
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if Journal::is_absent(&self.folder) {
+            self.remove_files();
+        }
     }
 }
 

@@ -37,10 +37,11 @@ pub(crate) struct Request {
 /// Builds and writes a plan. False: it was stopped by Ctrl-C.
 ///
 /// # Errors
-/// Where the library, the bundle or the GPUs do not fit together, or the file cannot be written.
+/// Where the library, the bundle or the GPUs do not fit together, or the file cannot be written or something else is in its
+/// place.
 pub(crate) fn run(request: &Request, out: &mut impl Write) -> Result<bool, Box<dyn Error>> {
     let began = Instant::now();
-    let _claim = claim::beside(&request.out)?;
+    let _claim = claim::output(&request.out, claim::PLAN, [&request.library])?;
     let mut line = Line::new();
     line.show("loading TensorRT");
     let library = Library::load(request.library.clone())?;

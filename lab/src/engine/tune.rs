@@ -21,9 +21,9 @@ const CLEARLY: f64 = 0.03;
 /// Measures, writes `path` and shows what was measured.
 ///
 /// # Errors
-/// Where the bundle is no ViT, or the file cannot be written.
+/// Where the bundle is no ViT, or the file cannot be written or something else is in its place.
 pub(crate) fn run(bundle: Option<&Path>, path: &Path, out: &mut impl Write) -> Result<(), Box<dyn Error>> {
-    let _claim = claim::beside(path)?;
+    let _claim = claim::output(path, claim::TUNING, std::iter::empty::<&Path>())?;
     let bundle = Bundle::open(&find_bundle(bundle)?)?;
     let everything = Int8Mix::everything(bundle.manifest());
     let mix = bundle.int8().unwrap_or(&everything);

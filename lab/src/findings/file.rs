@@ -4,8 +4,8 @@ use std::error::Error;
 use std::path::Path;
 
 use coverslip_files::{create_folders, put};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer, Serialize};
 
 /// Longest file, bytes.
 const MOST: u64 = 128 << 20;
@@ -35,21 +35,36 @@ pub trait Findings: DeserializeOwned + Serialize {
         Ok(text)
     }
 
+    /// Whether the lists of the findings fit each other and their numbers lie where they can, so that whoever reads them
+    /// may count on it.
+    ///
+    /// # Errors
+    /// What was expected, and what was found.
+    fn check(&self) -> Result<(), String> {
+        Ok(())
+    }
+
     /// Reads such a file.
     ///
     /// # Errors
-    /// When it cannot be read, or another version wrote other fields.
+    /// When it cannot be read, another version wrote other fields, or what it says does not fit together.
     fn read(path: &Path) -> Result<Self, Box<dyn Error>> {
         let text = coverslip_files::read_at_most(path, MOST).map_err(|error| format!("{}: {error}", path.display()))?;
-        coverslip_bundle::json::parse(&text).map_err(|error| {
-            format!("{}: not what this version writes ({error}); run the analysis again", path.display()).into()
-        })
+        let found: Self = coverslip_bundle::json::parse(&text).map_err(|error| {
+            format!("{}: not what this version writes ({error}); run the analysis again", path.display())
+        })?;
+        found.check().map_err(|why| format!("{}: {why}; run the analysis again", path.display()))?;
+        Ok(found)
     }
 }
 
-/// Reads a number that may be NaN or infinite: JSON has null for it, and null is read as NaN.
-pub(super) fn null_as_nan<'de, D: Deserializer<'de>>(source: D) -> Result<f64, D::Error> {
-    Ok(Option::<f64>::deserialize(source)?.unwrap_or(f64::NAN))
+/// Refuses a list of `what` that has not one row for each cell type.
+pub(super) fn one_for_each(what: &str, rows: usize, cell_types: usize) -> Result<(), String> {
+    if rows == cell_types {
+        Ok(())
+    } else {
+        Err(format!("{what} has {rows} rows, expected one for each of {cell_types} cell types"))
+    }
 }
 
 #[cfg(test)]

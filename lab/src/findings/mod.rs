@@ -3,6 +3,7 @@
 //!
 //! Each file has one type here, and each type names its file ([`file::Findings::FILE`]).
 
+mod absent;
 pub mod challenge;
 pub mod counts;
 pub mod features;

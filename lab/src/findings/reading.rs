@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::absent::null_as_nan;
+
 /// The tiles that an analysis rests on.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 pub struct Sample {
@@ -62,8 +64,10 @@ pub struct HeldOutScore {
     /// Pearson's r of predicted and true counts.
     pub r: Option<f64>,
     /// 95 % interval of r.
+    #[serde(default, deserialize_with = "null_as_nan")]
     pub interval: Option<[f64; 2]>,
     /// Share of the squared error that the prediction saves against the mean of the other groups.
+    #[serde(deserialize_with = "null_as_nan")]
     pub q2: f64,
     /// The column that was chosen most often, and in how many folds.
     pub chosen: Option<(String, usize)>,

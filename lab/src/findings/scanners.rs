@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::file::{Findings, null_as_nan};
+use super::absent::{MayBeAbsent, null_as_nan};
+use super::file::Findings;
 
 /// The whole analysis.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -116,6 +117,14 @@ impl<T> Measured<T> {
     }
 }
 
+impl MayBeAbsent for Measured<f64> {
+    type Read = Option<Measured<f64>>;
+
+    fn from_read(read: Self::Read) -> Self {
+        read.unwrap_or(Measured::Value(f64::NAN))
+    }
+}
+
 /// All quantities of one version.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 pub struct Numbers {
@@ -160,10 +169,13 @@ impl Numbers {
 /// A classifier on groups that it was not trained on.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 pub struct ProbeFigures {
+    #[serde(deserialize_with = "null_as_nan")]
     pub balanced_accuracy: f64,
     /// The balanced accuracy of guessing.
+    #[serde(deserialize_with = "null_as_nan")]
     pub chance: f64,
     /// Balanced accuracy on the scale on which 0 is chance and 1 is always right.
+    #[serde(deserialize_with = "null_as_nan")]
     pub corrected: f64,
     pub classes: usize,
     /// Classes with tiles in one group only.
@@ -176,6 +188,7 @@ pub struct ProbeFigures {
 #[derive(Debug, Clone, Copy, Deserialize, Serialize)]
 pub struct Corrected {
     /// On the scale on which 0 is chance and 1 is always right.
+    #[serde(deserialize_with = "null_as_nan")]
     pub corrected: f64,
 }
 
@@ -184,10 +197,12 @@ pub struct Corrected {
 pub struct RobustnessFigures {
     pub k: usize,
     /// 1: neighbours share the biology across scanners. 0: they share the scanner across biologies.
+    #[serde(deserialize_with = "null_as_nan")]
     pub index: f64,
     /// 95 % interval over slides; empty ends without bootstraps.
     pub interval: [Option<f64>; 2],
     /// Share of the tiles that have a neighbour which tells: the index rests on these.
+    #[serde(deserialize_with = "null_as_nan")]
     pub support: f64,
     /// The index of neighbours drawn at random.
     #[serde(deserialize_with = "null_as_nan")]
@@ -201,15 +216,19 @@ pub struct RobustnessFigures {
 pub struct MarginFigures {
     /// Neighbours of each kind.
     pub m: usize,
+    #[serde(deserialize_with = "null_as_nan")]
     pub median: f64,
     /// 95 % intervals over slides; empty ends without bootstraps.
     pub interval: [Option<f64>; 2],
     /// The 10 % point.
+    #[serde(deserialize_with = "null_as_nan")]
     pub quantile: f64,
     /// The mean of the worst tenth.
+    #[serde(deserialize_with = "null_as_nan")]
     pub tail: f64,
     pub tail_interval: [Option<f64>; 2],
     /// Share of the tiles whose margin is not above 0.
+    #[serde(deserialize_with = "null_as_nan")]
     pub fragile: f64,
     pub fragile_interval: [Option<f64>; 2],
     /// Tiles with a margin, of all.
@@ -239,8 +258,10 @@ pub struct ReadingFigures {
     pub groups: usize,
     pub auc: EstimateFigures,
     /// Expected calibration error in ten bins.
+    #[serde(deserialize_with = "null_as_nan")]
     pub error: f64,
     /// That of a calibrated probe on so few tiles: the mean, and the 95 % point.
+    #[serde(deserialize_with = "null_as_nan")]
     pub error_by_chance: [f64; 2],
     /// 1 where calibrated, below 1 where the probe is too sure.
     pub slope: EstimateFigures,
@@ -265,10 +286,13 @@ pub struct DropFigures {
     /// Mean accuracy by split, from balanced to fully confounded training data.
     pub accuracy: Vec<Option<f64>>,
     /// Cramér's V of biology and scanner in the training data of each split.
+    #[serde(deserialize_with = "null_as_nan")]
     pub association: Vec<f64>,
     /// The accuracy of guessing.
+    #[serde(deserialize_with = "null_as_nan")]
     pub chance: f64,
     /// nIPD: the share of what is known above chance that is lost, over the association. −0.5 is an even fall to chance.
+    #[serde(deserialize_with = "null_as_nan")]
     pub degradation: Measured<f64>,
     pub biology: [String; 2],
     pub centres: [String; 2],
@@ -338,16 +362,56 @@ pub struct ScannerFeature {
     pub feature: u32,
     pub scanner: String,
     /// Difference from the other scanners' mean, in standard deviations within scanners.
+    #[serde(deserialize_with = "null_as_nan")]
     pub effect_size: f64,
     /// The smallest |effect|, whichever slide is left out.
+    #[serde(deserialize_with = "null_as_nan")]
     pub least_without_a_slide: f64,
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
+    use crate::findings::absent::tests::each_number_may_be_absent;
+
+    /// All findings of one tap with these numbers.
+    fn whole(numbers: &Value) -> Value {
+        json!({ "format": ScannersFindings::FORMAT, "tiles": 9,
+            "scanners": [{ "name": "a", "tiles": 9, "groups": 3 }], "biology": null,
+            "columns": { "scanner": "scanner", "group": "slide", "biology": null, "pair": null },
+            "settings": { "k": 5, "bootstraps": 9, "folds": 3, "seed": 1 },
+            "taps": [{ "tap": "last", "width": 3, "versions": [{ "correction": "none", "numbers": numbers }] }],
+            "features": [{ "feature": 5, "scanner": "a", "effect_size": 1.5, "least_without_a_slide": 0.5 }] })
+    }
+
+    #[test]
+    fn numbers_that_do_not_exist_are_read_as_they_were_written() {
+        let estimate = json!({ "value": 0.5, "interval": [0.25, 0.75] });
+        let probe = json!({ "balanced_accuracy": 0.9, "chance": 0.5, "corrected": 0.8, "classes": 2,
+            "classes_left_out": 1, "tiles": 9, "folds": 3 });
+        let reading = json!({ "fitted_on": "a", "read_on": "b", "tiles": 9, "groups": 3, "auc": estimate, "error": 0.1,
+            "error_by_chance": [0.1, 0.2], "slope": estimate, "intercept": estimate, "off": false });
+        let numbers = json!({
+            "scanner_probe_linear": probe, "scanner_probe_neighbours": probe,
+            "scanner_probe_within_biology": { "corrected": 0.25 }, "biology_probe_linear": probe,
+            "robustness": { "k": 5, "index": 0.5, "interval": [0.25, 0.75], "support": 0.75, "random": 0.5,
+                "same_biology_other_centre": 3, "other_biology_same_centre": 3 },
+            "margin": { "m": 5, "median": 0.25, "interval": [0.1, 0.2], "quantile": -0.5, "tail": -0.75,
+                "tail_interval": [-0.9, -0.5], "fragile": 0.25, "fragile_interval": [0.1, 0.5], "scored": 8, "tiles": 9,
+                "without_neighbours": 1, "without_distance": 0 },
+            "average_performance_drop": { "drop": -0.25, "accuracy": [0.5, 0.25], "association": [0.5, 1.0],
+                "chance": 0.5, "degradation": 0.25, "biology": ["x", "y"], "centres": ["a", "b"], "training_tiles": 4,
+                "trials": 2 },
+            "calibration": { "kinds": ["x", "y"], "scanners_left_out": 0, "readings": [reading] },
+            "clustering": { "score": 0.5, "biology": 0.75, "centre": 0.25, "k": 3 },
+            "variance_shares": { "scanner": 0.5, "slide": 0.25, "rest": 0.25 },
+            "retrieval": [{ "scanners": ["a", "c"], "pairs": 2, "pair_cosine": 0.75, "other_cosine": 0.5,
+                "hits": [{ "k": 1, "first_to_second": 1, "second_to_first": 2, "accuracy": 0.75 }] }],
+        });
+        each_number_may_be_absent::<ScannersFindings>(&whole(&numbers), &[]);
+    }
 
     #[test]
     fn reasons_and_nulls_come_back_as_they_were_written() {

@@ -36,7 +36,11 @@ pub(crate) fn standin() -> Result<PathBuf, Box<dyn Error>> {
 /// A shared library that was built with this command, or installed beside it; of several builds the latest.
 fn built(name: &str) -> Result<PathBuf, Box<dyn Error>> {
     let name = format!("{}{name}{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
-    let executable = std::env::current_exe()?;
+    let executable = std::env::current_exe().map_err(|error| {
+        format!(
+            "{name}: expected it beside this program, whose path the system does not tell ({error}); give --library"
+        )
+    })?;
     let folder = executable.parent().ok_or("this executable has no folder")?;
     let built = [folder.join(&name), folder.join("deps").join(&name)];
     let latest = built
@@ -61,11 +65,14 @@ pub(crate) fn bundle(given: Option<&Path>) -> Result<PathBuf, Box<dyn Error>> {
     if let Some(path) = given {
         return Ok(path.into());
     }
-    let executable = std::env::current_exe()?;
-    let above = executable.ancestors().skip(1).map(|folder| folder.join("bundles/demo"));
+    // The system tells it, on Linux through /proc, which a container may not have.
+    let executable = std::env::current_exe().ok();
+    let executable = executable.as_deref();
+    let above = executable.into_iter().flat_map(Path::ancestors).skip(1).map(|folder| folder.join("bundles/demo"));
     let here = std::env::current_dir().unwrap_or_default();
     let around = here.ancestors().map(|folder| folder.join("bundles/demo"));
-    let installed = executable.ancestors().nth(2).map(|prefix| prefix.join("share/coverslip/bundles/demo"));
+    let prefix = executable.and_then(|executable| executable.ancestors().nth(2));
+    let installed = prefix.map(|prefix| prefix.join("share/coverslip/bundles/demo"));
     above.chain(around).chain(installed).find(|path| path.join(MANIFEST_FILE).is_file()).ok_or_else(|| {
         "expected the demo bundle in bundles/demo, found none. Run this inside the workspace, or give a bundle with \
          --bundle"

@@ -145,10 +145,17 @@ fn bills(library: &str, content: &[u8], worker: Option<&[u8]>) -> Outcome<(Vec<T
             Product::Library.file()
         ));
     }
-    let command = std::env::current_exe()?;
-    let name = command.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let digest = Digest::of(&coverslip_files::read_at_most(&command, MOST_PROGRAM).map_err(named(&command))?);
-    bills.push((place(Product::Command), sbom(Product::Command, &name, digest)));
+    match std::env::current_exe() {
+        Ok(command) => {
+            let name = command.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let digest = Digest::of(&coverslip_files::read_at_most(&command, MOST_PROGRAM).map_err(named(&command))?);
+            bills.push((place(Product::Command), sbom(Product::Command, &name, digest)));
+        }
+        Err(error) => unknown.push(format!(
+            "no {}: the system does not tell the path of this program ({error})",
+            Product::Command.file()
+        )),
+    }
     Ok((bills, unknown))
 }
 

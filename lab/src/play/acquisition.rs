@@ -1,7 +1,7 @@
 //! One acquisition: what the plugin is told of a slide, and how its frames come.
 
 use coverslip_plugin_abi as abi;
-use coverslip_slides::{Mpp, SourceInfo};
+use coverslip_slides::{MPP_RANGE, Mpp, SourceInfo};
 
 use super::field::FieldOfView;
 use super::frames::{Frames, Layout};
@@ -11,7 +11,8 @@ use super::kept::Kept;
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) layout: Layout,
-    /// Width and height of a frame, px; None: the source's own tiles, or the layout's default.
+    /// Width and height of a frame, px; None: the source's own tiles, cut where they are larger than any frame, or the
+    /// layout's default.
     pub(crate) frame_size: Option<u32>,
     /// Tiles per second; None: as fast as the plugin takes them.
     pub(crate) rate: Option<f64>,
@@ -80,7 +81,7 @@ impl Acquisition {
     /// Every tile in a frame of its own, from left to right and from top to bottom, without a pace.
     ///
     /// # Errors
-    /// Where there are more tiles than any slide has.
+    /// Where there are more tiles than any slide has, or a pixel is smaller or larger than the plugin takes.
     pub(crate) fn tile_by_tile(
         scanner_id: &str,
         slide_id: &str,
@@ -88,6 +89,7 @@ impl Acquisition {
         tile: (u32, u32),
         extent: (u32, u32),
     ) -> Result<Acquisition, String> {
+        expect_playable(mpp, extent)?;
         Ok(Acquisition {
             scanner_id: scanner_id.to_owned(),
             slide_id: slide_id.to_owned(),
@@ -115,9 +117,12 @@ impl Acquisition {
         mpp: &Mpp,
     ) -> Result<(Acquisition, FieldOfView), String> {
         let (width, height) = (source.width, source.height);
-        let size = settings.frame_size.map(|size| (size, size)).or(source.natural_tile);
         let field = FieldOfView::new(info.side, info.mpp, mpp, settings.stretch)?;
-        let frames = Frames::new(settings.layout, size, width, height);
+        let layout = settings.layout;
+        let frames = match (settings.frame_size, source.natural_tile) {
+            (None, Some(tile)) => Frames::of_tiles(layout, tile, width, height),
+            (size, _) => Frames::new(layout, size.map(|size| (size, size)), width, height),
+        };
         let frames = frames.map_err(|error| format!("{}: {error}", source.name))?;
         let acquisition = Acquisition {
             scanner_id: scanner_id.to_owned(),
@@ -138,5 +143,35 @@ impl Acquisition {
             }),
         };
         Ok((acquisition, field))
+    }
+}
+
+/// Refuses a resolution that the plugin would refuse in the contract's words, after the pixels were read. Where an image is
+/// one tile, as with `--field tile`, its size decides.
+fn expect_playable(mpp: (f64, f64), (width, height): (u32, u32)) -> Result<(), String> {
+    if MPP_RANGE.contains(&mpp.0) && MPP_RANGE.contains(&mpp.1) {
+        return Ok(());
+    }
+    Err(format!(
+        "expected tiles that the model sees at {} to {} um/px, found {width} x {height} px whose tiles it would see at {:.5} x \
+         {:.5} um/px; give smaller or larger images, or have them cut into tiles with --field grid and --mpp",
+        MPP_RANGE.start(),
+        MPP_RANGE.end(),
+        mpp.0,
+        mpp.1
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tiles_of_pixels_that_the_plugin_does_not_take_are_refused_before_they_are_read() {
+        let made = |told: f64, side: u32| Acquisition::tile_by_tile("s", "a", (told, 0.5), (side, side), (side, side));
+        let refused = made(0.00704, 15_900).unwrap_err();
+        assert!(refused.contains("15900 x 15900 px") && refused.contains("0.00704 x 0.50000 um/px"), "{refused}");
+        assert!(refused.contains("--field grid") && made(101.0, 1).is_err() && made(f64::NAN, 1).is_err());
+        assert_eq!(made(0.01, 11_200).unwrap().mpp, (0.01, 0.5));
     }
 }

@@ -17,8 +17,10 @@ use super::submitter::{Captured, Submitter};
 use super::watch::{Progress, Watch};
 use crate::host::{HostError, Results, Session, Slide};
 
-/// Frames that are read ahead.
+/// Frames that are read ahead at most.
 const AHEAD: usize = 4;
+/// Their pixels at most, bytes; one frame is read ahead whatever its size.
+const AHEAD_BYTES: usize = 64 << 20;
 /// Results taken at a time.
 const BATCH: usize = 256;
 /// Values of embeddings taken at a time.
@@ -60,7 +62,7 @@ pub(crate) fn play(
     })?;
     let at_a_time = (VALUES / width.max(1) as usize).clamp(1, BATCH);
     let results = Results::new(at_a_time, session.info.features_per_tile, width);
-    let (frames_out, frames_in) = sync_channel(AHEAD);
+    let (frames_out, frames_in) = sync_channel(ahead((frames.width, frames.height)));
     let (used_out, used_in) = channel();
     let started = Instant::now();
     let submitter = Submitter { slide: &slide, stop, pace: acquisition.pace };
@@ -99,6 +101,18 @@ pub(crate) fn play(
     })
 }
 
+/// How many frames of this size are read ahead.
+fn ahead((width, height): (u32, u32)) -> usize {
+    let frame = Rect { x: 0, y: 0, width, height };
+    (AHEAD_BYTES / frame.bytes().max(1)).clamp(1, AHEAD)
+}
+
+/// The largest of the buffers that were used. The others go: a frame that was scanned in parts comes back as many of them,
+/// and only one is needed for the next.
+fn largest(used: &Receiver<Vec<u8>>) -> Vec<u8> {
+    used.try_iter().max_by_key(Vec::capacity).unwrap_or_default()
+}
+
 /// The reading thread. Gives the number of pixels that were never scanned, which the plugin never sees.
 fn read(
     source: &mut dyn SlideSource,
@@ -119,7 +133,7 @@ fn read(
         if stop.load(Ordering::SeqCst) {
             break;
         }
-        let mut pixels = used.try_recv().unwrap_or_default();
+        let mut pixels = largest(&used);
         let going_on = match source.read(frame.rect, &mut pixels) {
             Ok(Scanned::All) => hand_over(frame, pixels),
             Ok(Scanned::Parts(parts)) => {
@@ -175,5 +189,30 @@ fn receive(
             alerts: alerts.len(),
             stopping,
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_read_ahead_by_their_bytes() {
+        assert_eq!(ahead((512, 512)), AHEAD);
+        assert_eq!(ahead((4000, 2000)), 2);
+        assert_eq!(ahead((4096, 4096)), 1);
+        assert_eq!(ahead((u32::MAX, u32::MAX)), 1, "one at least");
+        assert_eq!(ahead((0, 0)), AHEAD);
+    }
+
+    #[test]
+    fn buffers_of_parts_do_not_pile_up() {
+        let (used, waiting) = channel();
+        for bytes in [3, 500, 20] {
+            used.send(Vec::with_capacity(bytes)).unwrap();
+        }
+        assert!(largest(&waiting).capacity() >= 500);
+        assert!(waiting.try_recv().is_err(), "the smaller ones are gone");
+        assert_eq!(largest(&waiting).capacity(), 0);
     }
 }

@@ -1,6 +1,6 @@
 //! The section of `profile challenge`: which faults a profile sees.
 
-use super::html::{escape, number, paragraph, table};
+use super::html::{escape, number, paragraph, share, table};
 use super::section::{Context, Section};
 use crate::findings::challenge::ChallengeFindings;
 
@@ -25,20 +25,23 @@ fn section(found: &ChallengeFindings) -> String {
     let mut rows = Vec::new();
     for fault in &found.faults {
         for level in &fault.levels {
-            let share = level.flagged.get(&fault.flag);
             rows.push(vec![
                 escape(&fault.fault),
-                // As the file has it: 2.0, not 2.
-                serde_json::Value::from(level.severity).to_string(),
+                severity(level.severity),
                 escape(&fault.severity_is),
                 escape(&fault.flag.replace('_', " ")),
-                share.map_or("\u{2013}".into(), |share| format!("{:.0} %", 100.0 * share)),
+                share(level.flagged.get(&fault.flag).copied()),
                 number(level.auroc.get(&fault.flag).copied().flatten()),
             ]);
         }
     }
     paragraph(&text)
         + &table("What the profile sees", &["fault", "severity", "which is", "flag", "flagged", "AUROC"], &rows)
+}
+
+/// As the file has it: 2.0, not 2; a dash where it has none.
+fn severity(value: f64) -> String {
+    if value.is_finite() { serde_json::Value::from(value).to_string() } else { "\u{2013}".into() }
 }
 
 #[cfg(test)]

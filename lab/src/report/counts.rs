@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use super::html::{anchor, escape, number, p_value, paragraph, table, with_range};
+use super::html::{anchor, escape, fixed, number, p_value, paragraph, share, shortest, table, with_range};
 use super::plot::{Estimate, correlations};
 use super::section::{Context, Section};
 use crate::findings::counts::{ALPHA, Association, CellType, CountsFindings, LabelTrial, Replication};
@@ -73,11 +73,11 @@ fn cell_types(report: &CountsFindings) -> String {
     let row = |cell: &CellType| {
         vec![
             escape(&cell.name),
-            format!("{:.1}", cell.mean),
-            format!("{:.1}", cell.sd),
-            format!("{} to {}", cell.min, cell.max),
+            fixed(cell.mean, 1),
+            fixed(cell.sd, 1),
+            format!("{} to {}", shortest(cell.min), shortest(cell.max)),
             format!("{} of {}", cell.groups_with, report.groups),
-            format!("{:.0} %", 100.0 * cell.between_groups),
+            share(Some(cell.between_groups)),
         ]
     };
     let rows: Vec<Vec<String>> = report.cell_types.iter().map(row).collect();

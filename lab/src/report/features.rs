@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::gallery::Gallery;
-use super::html::{anchor, escape, paragraph};
+use super::html::{anchor, escape, fixed, paragraph};
 use super::plot::bars;
 use super::section::{Context, Section};
 use crate::findings::features::{FeatureProfile, FeaturesFindings, TopTile};
@@ -71,9 +71,9 @@ fn card(report: &FeaturesFindings, feature: &FeatureProfile, gallery: &mut Galle
     let name = label.map_or(String::new(), |label| format!(": {}", escape(&label.label)));
     let anchor = anchor(report.bundle.as_deref(), &feature.index.to_string());
     let mut html = format!("<section class=\"feature\" id=\"{anchor}\"><h3>Feature {}{name}</h3>\n", feature.index);
-    let [least, median, most] = feature.range;
+    let [least, median, most] = feature.range.map(|value| fixed(value, 2));
     let mut text = format!(
-        "Fires on {} of {} tiles, in {} of {} groups; from {least:.2} to {most:.2}, median {median:.2}.",
+        "Fires on {} of {} tiles, in {} of {} groups; from {least} to {most}, median {median}.",
         feature.tiles_firing, report.sample.tiles, feature.groups_firing, report.sample.groups
     );
     if let Some(label) = label.filter(|label| !label.evidence.is_empty()) {
@@ -88,9 +88,10 @@ fn card(report: &FeaturesFindings, feature: &FeatureProfile, gallery: &mut Galle
 
 fn picture(index: usize, tile: &TopTile, gallery: &mut Gallery) -> String {
     let name = if tile.tile.is_empty() { &tile.image } else { &tile.tile };
+    let value = fixed(tile.value, 2);
     let image = gallery.picture(tile).map_or(String::new(), |url| {
-        let text = format!("Tile {name}, on which feature {index} is {:.2}", tile.value);
+        let text = format!("Tile {name}, on which feature {index} is {value}");
         format!("<img src=\"{url}\" alt=\"{}\" width=\"112\" height=\"112\">", escape(&text))
     });
-    format!("<li>{image}{:.2} · {}</li>", tile.value, escape(name))
+    format!("<li>{image}{value} · {}</li>", escape(name))
 }

@@ -2,9 +2,12 @@
 
 use std::fmt::Write;
 
-/// Text as it may stand between tags and in attributes.
+use crate::term::plain;
+
+/// Text as it may stand between tags and in attributes. Controls are written out as on a terminal: a browser too shows text
+/// in another order where a name says so, and no XML may have them.
 pub(crate) fn escape(text: &str) -> String {
-    text.chars().fold(String::with_capacity(text.len()), |mut escaped, c| {
+    plain(text).chars().fold(String::with_capacity(text.len()), |mut escaped, c| {
         match c {
             '&' => escaped.push_str("&amp;"),
             '<' => escaped.push_str("&lt;"),
@@ -52,6 +55,28 @@ pub(super) fn number(value: Option<f64>) -> String {
     }
 }
 
+/// A number with so many decimals; a dash where there is none.
+pub(super) fn fixed(value: f64, decimals: usize) -> String {
+    if value.is_finite() { format!("{value:.decimals$}") } else { "\u{2013}".into() }
+}
+
+/// A number as short as it can be said: `3`, `0.25`, `1e-200`; a dash where there is none.
+pub(super) fn shortest(value: f64) -> String {
+    match value {
+        value if !value.is_finite() => "\u{2013}".into(),
+        value if value == 0.0 || (1e-4..1e15).contains(&value.abs()) => value.to_string(),
+        value => format!("{value:e}"),
+    }
+}
+
+/// A share as `42 %`; a dash where there is none.
+pub(super) fn share(value: Option<f64>) -> String {
+    match value {
+        Some(value) if value.is_finite() => format!("{:.0} %", 100.0 * value),
+        _ => "\u{2013}".into(),
+    }
+}
+
 /// `0.52 to 0.83`; a dash where there is nothing.
 pub(super) fn range(interval: Option<[f64; 2]>) -> String {
     interval.map_or("\u{2013}".into(), |[low, high]| format!("{} to {}", number(Some(low)), number(Some(high))))
@@ -66,9 +91,9 @@ pub(super) fn with_range(value: Option<f64>, interval: Option<[f64; 2]>) -> Stri
     }
 }
 
-/// `<0.001` or three digits.
+/// `<0.001` or three digits; a dash where there is none.
 pub(super) fn p_value(p: f64) -> String {
-    if p < 0.001 { "&lt;0.001".into() } else { format!("{p:.3}") }
+    if p < 0.001 { "&lt;0.001".into() } else { fixed(p, 3) }
 }
 
 /// The anchor of a feature of a bundle.
@@ -134,6 +159,24 @@ footer { margin-top: 3rem; border-top: 1px solid var(--line); color: var(--soft)
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_file_says_is_text_whatever_is_in_it() {
+        assert_eq!(escape("<a href='\"'>&"), "&lt;a href=&#39;&quot;&#39;&gt;&amp;");
+        assert_eq!(escape("\u{1b}[31mred\u{202e}gnp\u{2066}"), "\\u{1b}[31mred\\u{202e}gnp\\u{2066}");
+        assert_eq!(escape("µm \u{2013} Ł"), "µm \u{2013} Ł");
+    }
+
+    #[test]
+    fn a_number_that_does_not_exist_is_a_dash() {
+        for absent in [f64::NAN, f64::INFINITY] {
+            let shown =
+                [number(Some(absent)), fixed(absent, 1), shortest(absent), share(Some(absent)), p_value(absent)];
+            assert!(shown.iter().all(|text| text == "\u{2013}"), "{shown:?}");
+        }
+        assert_eq!([fixed(0.26, 1), share(Some(0.25)), p_value(0.25)], ["0.3", "25 %", "0.250"]);
+        assert_eq!([3.0, 0.25, -1e-200, 1e300].map(shortest), ["3", "0.25", "-1e-200", "1e300"]);
+    }
 
     #[test]
     fn an_anchor_ends_no_attribute() {

@@ -86,7 +86,8 @@ pub(crate) fn write(
     to: &Path,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
-    let _claim = claim::beside(to)?;
+    let read = KINDS.into_iter().flat_map(|kind| folders.iter().map(move |folder| folder.join(kind.file)));
+    let _claim = claim::output(to, claim::PAGE, read)?;
     let mut context = Context { named: BTreeSet::new(), gallery: Gallery::new(images) };
     let parts = parts(folders, &mut context)?;
     let contents: Vec<(&str, &str)> = parts.iter().map(|part| (part.anchor.as_str(), part.heading.as_str())).collect();

@@ -1,6 +1,6 @@
 //! The sections of `analyze compare`, `transfer` and `depth`: models and data sets beside each other.
 
-use super::html::{escape, number, paragraph, range, table, with_range};
+use super::html::{escape, number, paragraph, range, share, table, with_range};
 use super::plot::{Line, lines};
 use super::section::{Context, Section};
 use crate::findings::models::{CompareFindings, Comparison, DepthFindings, DepthPoint, Transfer, TransferFindings};
@@ -127,7 +127,7 @@ fn depth(report: &DepthFindings) -> String {
     headers.extend(report.cell_types.iter().map(String::as_str));
     headers.push("scanner");
     let row = |point: &DepthPoint| {
-        let mut row = vec![escape(&point.model), escape(&point.tap), format!("{:.0} %", 100.0 * point.depth)];
+        let mut row = vec![escape(&point.model), escape(&point.tap), share(Some(point.depth))];
         row.extend(point.counts.iter().map(|counts| with_range(counts.r, counts.interval)));
         row.push(number(point.scanner_accuracy));
         row

@@ -50,11 +50,11 @@ pub(super) fn correlations(description: &str, estimates: &[Estimate]) -> String 
             y += ROW;
         }
         let _ = write!(svg, "<text x=\"12\" y=\"{:.1}\">{}</text>", y + 4.0, escape(&estimate.name));
-        if let Some([low, high]) = estimate.interval {
+        if let Some([low, high]) = estimate.interval.filter(|ends| ends.iter().all(|end| end.is_finite())) {
             let _ =
                 write!(svg, "<path d=\"M{:.1} {y:.1}H{:.1}\" stroke=\"#0072b2\" stroke-width=\"2\"/>", x(low), x(high));
         }
-        if let Some(value) = estimate.value {
+        if let Some(value) = estimate.value.filter(|value| value.is_finite()) {
             let _ = write!(svg, "<circle cx=\"{:.1}\" cy=\"{y:.1}\" r=\"4.5\" fill=\"#0072b2\"/>", x(value));
             let _ = write!(
                 svg,
@@ -69,7 +69,7 @@ pub(super) fn correlations(description: &str, estimates: &[Estimate]) -> String 
     svg + "</svg>"
 }
 
-/// A line through points whose x lies in 0..1.
+/// A line through points whose x lies in 0..1; a point that is no number is left out.
 pub(super) struct Line {
     pub(super) name: String,
     pub(super) points: Vec<(f64, f64)>,
@@ -112,10 +112,12 @@ pub(super) fn lines(description: &str, x_name: &str, low: f64, lines: &[Line]) -
     for (place, line) in lines.iter().enumerate() {
         let (stroke, dash) = STROKES[place % STROKES.len()];
         let width = if line.minor { 1.2 } else { 2.4 };
-        let path: Vec<String> = line.points.iter().map(|&(a, b)| format!("{:.1} {:.1}", x(a), y(b))).collect();
+        let points: Vec<(f64, f64)> =
+            line.points.iter().copied().filter(|(a, b)| a.is_finite() && b.is_finite()).collect();
+        let path: Vec<String> = points.iter().map(|&(a, b)| format!("{:.1} {:.1}", x(a), y(b))).collect();
         let style = format!("fill=\"none\" stroke=\"{stroke}\" stroke-width=\"{width}\" stroke-dasharray=\"{dash}\"");
         let _ = write!(svg, "<path d=\"M{}\" {style}/>", path.join("L"));
-        for &(a, b) in &line.points {
+        for &(a, b) in &points {
             let _ = write!(svg, "<circle cx=\"{:.1}\" cy=\"{:.1}\" r=\"3.5\" fill=\"{stroke}\"/>", x(a), y(b));
         }
         let (from, at) = (LEFT + WIDTH + 16.0, 18.0 + 20.0 * place as f64);

@@ -1,6 +1,6 @@
 //! The section of `sae eval`: how much an SAE keeps of the embeddings, with how many features.
 
-use super::html::{escape, number, paragraph, table, with_range};
+use super::html::{escape, fixed, number, paragraph, share, table, with_range};
 use super::plot::bars;
 use super::section::{Context, Section};
 use crate::findings::sae::{AgreementFigures, ProbeFindings, ProbeRow, ProbedFigures, SaeFigures, SaeFindings};
@@ -34,9 +34,9 @@ fn section(report: &SaeFindings) -> String {
         vec![
             escape(&row.sae),
             escape(&row.architecture),
-            format!("{:.1} of {}", row.l0, row.features),
-            format!("{:.3}", row.fvu),
-            format!("{:.3}", row.pca_fvu.max(0.0)),
+            format!("{} of {}", fixed(row.l0, 1), row.features),
+            fixed(row.fvu, 3),
+            fixed(not_below_0(row.pca_fvu), 3),
             row.dead.to_string(),
             row.dense.to_string(),
         ]
@@ -52,10 +52,15 @@ fn section(report: &SaeFindings) -> String {
     body + &figures
 }
 
+/// What rounding left below 0 is 0; NaN stays.
+fn not_below_0(value: f64) -> f64 {
+    if value < 0.0 { 0.0 } else { value }
+}
+
 /// What each SAE has to beat.
 fn baselines(saes: &[SaeFigures]) -> String {
     let row = |sae: &SaeFigures, name: &str, l0: f64, fvu: f64| {
-        vec![escape(&sae.sae), escape(name), format!("{l0:.1}"), format!("{fvu:.3}")]
+        vec![escape(&sae.sae), escape(name), fixed(l0, 1), fixed(fvu, 3)]
     };
     let rows: Vec<Vec<String>> = saes
         .iter()
@@ -63,7 +68,7 @@ fn baselines(saes: &[SaeFigures]) -> String {
         .flat_map(|sae| {
             let own = row(sae, "the SAE itself", sae.l0, sae.fvu);
             let others = sae.baselines.iter().map(|one| row(sae, &one.name, one.l0, one.fvu));
-            let components = row(sae, "principal components", sae.l0, sae.pca_fvu.max(0.0));
+            let components = row(sae, "principal components", sae.l0, not_below_0(sae.pca_fvu));
             [own].into_iter().chain(others).chain([components]).collect::<Vec<_>>()
         })
         .collect();
@@ -84,7 +89,7 @@ fn agreement(report: &SaeFindings) -> String {
             escape(&pair.saes[1]),
             number(Some(pair.median)),
             number(Some(pair.chance)),
-            format!("{:.0} %", 100.0 * pair.found_again),
+            share(Some(pair.found_again)),
         ]
     };
     if report.agreement.is_empty() {
@@ -133,10 +138,11 @@ fn frequencies(row: &SaeFigures) -> String {
     format!("<figure>{figure}<figcaption>{}.</figcaption></figure>\n", escape(&description))
 }
 
-/// 10 to the power of `log10` in percent, to two digits: 0.032, 0.1, 3.2.
+/// 10 to the power of `log10` in percent, to two digits: 0.032, 0.1, 3.2. For the edges that
+/// [`Findings::check`](crate::findings::file::Findings::check) leaves.
 fn percent(log10: f64) -> String {
     let percent = 10f64.powf(log10 + 2.0);
-    let digits = usize::try_from(1 - percent.log10().floor() as i64).unwrap_or_default();
+    let digits = (1.0 - percent.log10().floor()).clamp(0.0, 20.0) as usize;
     let text = format!("{percent:.digits$}");
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
@@ -147,6 +153,7 @@ mod tests {
 
     #[test]
     fn shares_are_readable() {
+        assert_eq!(percent(-20.0), "0.000000000000000001");
         let ends = [-5.0, -3.5, -3.0, -2.5, -2.0, -0.5, 0.0].map(percent);
         assert_eq!(ends, ["0.001", "0.032", "0.1", "0.32", "1", "32", "100"]);
     }

@@ -1,6 +1,6 @@
 //! The section of `analyze scanners`: how much of the embeddings is the scanner's.
 
-use super::html::{escape, number, paragraph, table, with_range};
+use super::html::{escape, number, paragraph, share, table, with_range};
 use super::plot::{Line, lines};
 use super::section::{Context, Section};
 use crate::findings::scanners::{
@@ -67,10 +67,6 @@ fn corrected(probe: &Measured<ProbeFigures>) -> Option<f64> {
 fn row(tap: &TapFindings, version: &Version) -> Vec<String> {
     let numbers = version.numbers();
     let of = |quantity: fn(&Numbers) -> Option<f64>| number(numbers.and_then(quantity));
-    let percent = |share: Option<f64>| {
-        let share = share.filter(|share| share.is_finite());
-        share.map_or("\u{2013}".into(), |share| format!("{:.0} %", 100.0 * share))
-    };
     let robustness = numbers.and_then(|numbers| numbers.robustness.value());
     let interval = robustness.and_then(|found| Some([found.interval[0]?, found.interval[1]?]));
     let shares = numbers.and_then(|numbers| numbers.variance_shares.value());
@@ -86,11 +82,11 @@ fn row(tap: &TapFindings, version: &Version) -> Vec<String> {
         number(robustness.map(|found| found.random)),
         format!(
             "{}, {}, {}",
-            percent(shares.map(|shares| shares.scanner)),
-            percent(shares.and_then(|shares| shares.slide)),
-            percent(shares.map(|shares| shares.rest))
+            share(shares.map(|shares| shares.scanner)),
+            share(shares.and_then(|shares| shares.slide)),
+            share(shares.map(|shares| shares.rest))
         ),
-        percent(retrieved),
+        share(retrieved),
     ]
 }
 
@@ -134,10 +130,6 @@ fn depth(taps: &[TapFindings]) -> String {
     )
 }
 
-fn percent(share: f64) -> String {
-    format!("{:.0} %", 100.0 * share)
-}
-
 fn both([low, high]: [Option<f64>; 2]) -> Option<[f64; 2]> {
     Some([low?, high?])
 }
@@ -147,7 +139,7 @@ fn robustness(taps: &[TapFindings]) -> String {
     let row = |tap: &TapFindings, version: &Version| -> Option<Vec<String>> {
         let numbers = version.numbers()?;
         let (margin, drop) = (numbers.margin.value(), numbers.average_performance_drop.value());
-        let support = numbers.robustness.value().map(|found| percent(found.support));
+        let support = share(numbers.robustness.value().map(|found| found.support));
         let accuracies = drop.map(|drop| {
             let at = |place: Option<&Option<f64>>| number(place.copied().flatten());
             format!("{} to {}", at(drop.accuracy.first()), at(drop.accuracy.last()))
@@ -159,9 +151,9 @@ fn robustness(taps: &[TapFindings]) -> String {
                 escape(&version.correction),
                 with_range(margin.map(|found| found.median), margin.and_then(|found| both(found.interval))),
                 with_range(margin.map(|found| found.tail), margin.and_then(|found| both(found.tail_interval))),
-                margin.map_or_else(dash, |found| percent(found.fragile)),
+                share(margin.map(|found| found.fragile)),
                 margin.map_or_else(dash, |found| format!("{} of {}", found.scored, found.tiles)),
-                support.unwrap_or_else(dash),
+                support,
                 number(drop.and_then(|drop| drop.degradation.value().copied())),
                 accuracies.unwrap_or_else(dash),
             ]

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
+use coverslip_analysis::Categories;
 use coverslip_analysis::sae::Order;
+use coverslip_bundle::Digest;
 use coverslip_numerics::SplitMix64;
 
 use super::split::Split;
@@ -22,6 +24,8 @@ pub(super) struct Data {
     pub(super) train: Vec<bool>,
     pub(super) slides: usize,
     pub(super) split: Split,
+    /// Of each row's slide.
+    grouping: Digest,
 }
 
 impl Data {
@@ -62,7 +66,18 @@ impl Data {
         }
         let held: Vec<bool> = slides.names().iter().map(|name| split.held_out.contains(name)).collect();
         let train = slides.codes().iter().map(|slide| !held[*slide]).collect();
-        Ok(Self { file, tap: tap.name, width: tap.width, train, slides: slides.kinds(), split })
+        let grouping = grouping(&slides);
+        Ok(Self { file, tap: tap.name, width: tap.width, train, slides: slides.kinds(), split, grouping })
+    }
+
+    /// What tells these embeddings and their slides from others, whatever file they are in. Reads every row once.
+    pub(super) fn digest(&self) -> Result<Digest> {
+        let (mut digest, mut block) = (self.grouping, Vec::new());
+        for first in (0..self.file.len()).step_by(BLOCK) {
+            self.file.read(&self.tap, first, BLOCK.min(self.file.len() - first), &mut block)?;
+            digest = after(digest, block.iter().flat_map(|value| value.to_le_bytes()));
+        }
+        Ok(digest)
     }
 
     /// Calls `each` with blocks of rows on the given side of the split, in the file's order.
@@ -106,6 +121,19 @@ impl Data {
         })?;
         Ok(Sample { rows, places })
     }
+}
+
+/// The digest of each row's slide, by its name.
+fn grouping(slides: &Categories) -> Digest {
+    let names: Vec<Digest> = slides.names().iter().map(|name| Digest::of(name.as_bytes())).collect();
+    let of = |codes: &[usize]| codes.iter().flat_map(|code| names[*code].0).collect::<Vec<u8>>();
+    slides.codes().chunks(BLOCK).fold(Digest::of(&[]), |digest, codes| after(digest, of(codes)))
+}
+
+/// The digest of what has this digest and of the bytes behind it.
+fn after(digest: Digest, bytes: impl IntoIterator<Item = u8>) -> Digest {
+    let both: Vec<u8> = digest.0.into_iter().chain(bytes).collect();
+    Digest::of(&both)
 }
 
 /// Some rows, and their places in the file.
@@ -233,6 +261,23 @@ mod tests {
             );
             all.extend_from_slice(&batch);
         }
+        // What identifies the data: the values and the slides, and not where they lie.
+        let open = |path: &Path| {
+            let data = Data::open(path, None, &SlideColumn::default(), |slides| Split::draw(slides, 0.25, 0)).unwrap();
+            data.digest().unwrap()
+        };
+        let copy = folder.join("copy.safetensors");
+        fs::copy(&path, &copy).unwrap();
+        fs::write(copy.with_extension("csv"), format!("slide\n{rows}")).unwrap();
+        assert_eq!(open(&copy), data.digest().unwrap());
+        fs::write(copy.with_extension("csv"), format!("slide\n{}", rows.replacen('b', "a", 1))).unwrap();
+        assert_ne!(open(&copy), data.digest().unwrap());
+        let mut other = values.clone();
+        other[2999 * 8] += 1.0;
+        let tensors = TensorMap::from([("embedding_last".to_owned(), Tensor::f32(&[3000, 8], &other))]);
+        fs::write(&copy, to_safetensors(&tensors).unwrap()).unwrap();
+        fs::write(copy.with_extension("csv"), format!("slide\n{rows}")).unwrap();
+        assert_ne!(open(&copy), data.digest().unwrap());
         // Across the end of an epoch of 2,250 rows, and within one.
         for skip in [0, 700, 2249, 2250, 4900] {
             Stream::new(&data, 1, skip).unwrap().batch(100, &mut batch).unwrap();

@@ -1,9 +1,10 @@
 //! The objective of a training, as files and checkpoints name it.
 
 use coverslip_analysis::sae::Objective;
+use serde_json::{Value, json};
 
-/// The objective with its numbers, as `training_details` of `cfg.json` and the checkpoint's key have it. Both are files
-/// that later versions read, so the text never changes.
+/// The objective with its numbers, as `training_details` of `cfg.json` has it. Later versions read that file, so the text
+/// never changes.
 pub(super) fn text(objective: Objective) -> String {
     match objective {
         Objective::TopK { k } => format!("TopK {{ k: {k} }}"),
@@ -12,6 +13,21 @@ pub(super) fn text(objective: Objective) -> String {
         Objective::Relu { l1 } => format!("Relu {{ l1: {} }}", float(l1)),
         Objective::JumpRelu { l0, bandwidth } => {
             format!("JumpRelu {{ l0: {}, bandwidth: {} }}", float(l0), float(bandwidth))
+        }
+    }
+}
+
+/// The objective as the options of `sae train` that give it, for the checkpoint's key.
+pub(super) fn options(objective: Objective) -> Vec<(&'static str, Value)> {
+    match objective {
+        Objective::TopK { k } => vec![("arch", json!("topk")), ("k", json!(k))],
+        Objective::BatchTopK { k } => vec![("arch", json!("batchtopk")), ("k", json!(k))],
+        Objective::Matryoshka { k, levels } => {
+            vec![("arch", json!("matryoshka")), ("k", json!(k)), ("levels", json!(levels))]
+        }
+        Objective::Relu { l1 } => vec![("arch", json!("relu")), ("l1", json!(float(l1)))],
+        Objective::JumpRelu { l0, bandwidth } => {
+            vec![("arch", json!("jumprelu")), ("l0", json!(float(l0))), ("bandwidth", json!(float(bandwidth)))]
         }
     }
 }

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use coverslip_analysis::sae::{Objective, Settings, StepFigures, Trainer};
 use coverslip_files::{Claim, FileSet};
+use coverslip_numerics::there_is;
 use serde_json::json;
 
 use super::checkpoint::{self, Meta};
@@ -147,18 +148,23 @@ fn settings(options: &Options, width: usize) -> Result<Settings, Box<dyn Error>>
     Ok(settings)
 }
 
-/// The key of the run: a checkpoint with another key is refused.
-fn key(options: &Options, data: &Data, settings: &Settings) -> String {
-    resume::key(&[
-        ("embeddings", json!(options.embeddings.display().to_string())),
+/// Of the keys below. Earlier ones had the embeddings' path and not what was in the file.
+const KEY_VERSION: u32 = 5;
+
+/// The key of the run: a checkpoint with another key is refused. The embeddings are told apart by their content, so that a
+/// file may be moved.
+fn key(options: &Options, data: &Data, settings: &Settings) -> Result<String, Box<dyn Error>> {
+    let mut fields = vec![
+        ("embeddings", json!(data.digest()?)),
         ("tap", json!(data.tap)),
-        ("tiles", json!(data.file.len())),
         ("held_out", json!(data.split.held_out)),
         ("batch", json!(options.batch)),
-        ("objective", json!(objective::text(settings.objective))),
-        ("features", json!(settings.features)),
+    ];
+    fields.extend(objective::options(settings.objective));
+    fields.extend([
+        ("expansion", json!(options.expansion)),
         ("steps", json!(settings.steps)),
-        ("learning_rate", json!(settings.learning_rate)),
+        ("learning_rate", json!(settings.learning_rate.to_string())),
         ("warmup", json!(settings.warmup)),
         ("decay", json!(settings.decay)),
         ("clip", json!(settings.clip)),
@@ -167,7 +173,32 @@ fn key(options: &Options, data: &Data, settings: &Settings) -> String {
         ("auxiliary", json!(settings.auxiliary)),
         ("resample_every", json!(settings.resample_every)),
         ("seed", json!(settings.seed)),
-    ])
+    ]);
+    Ok(resume::key(KEY_VERSION, &fields))
+}
+
+/// What a field of the key is called to the user; None: it follows from the options.
+fn word(field: &str) -> Option<String> {
+    match field {
+        "embeddings" => Some("the content of --embeddings".into()),
+        "held_out" => Some("the held-out slides, of --held-out, --split-seed and --group,".into()),
+        "warmup" | "decay" | "clip" | "sparsity_warmup" | "auxiliary" | "resample_every" => None,
+        option => resume::option(option),
+    }
+}
+
+/// Refuses a batch that there is no memory for, before a step asks for it.
+fn expect_room(batch: usize, width: usize, features: usize) -> Result<(), String> {
+    // A step keeps a tile's values and what is left of them some times, and its features before and behind the activation
+    // with their gradients.
+    let values = (8 * width as u64).saturating_add(4 * features as u64);
+    if there_is((batch as u64).saturating_mul(values).saturating_mul(size_of::<f32>() as u64)) {
+        return Ok(());
+    }
+    Err(format!(
+        "--batch: expected as many tiles per step as there is memory for, found {batch} of {width} values and {features} \
+         features; give fewer"
+    ))
 }
 
 /// A run on its way.
@@ -188,23 +219,22 @@ impl<'a> Run<'a> {
     /// A new run, or the one of the checkpoint.
     fn begin(options: &'a Options, claim: &'a Claim, data: &'a Data) -> Result<Self, Box<dyn Error>> {
         let settings = settings(options, data.width)?;
-        let key = key(options, data, &settings);
+        expect_room(options.batch, data.width, settings.features)?;
         let path = options.out.join(checkpoint::FILE);
-        let (trainer, meta) = if !options.restart && path.exists() {
+        let goes_on = !options.restart && path.exists();
+        // Before the embeddings are read for the key.
+        if !options.restart && !goes_on && options.out.join(coverslip_import::CONFIGURATION_FILE).exists() {
+            let out = options.out.display();
+            return Err(format!("{out}: an SAE is there already. Give another --out, or --restart").into());
+        }
+        let key = key(options, data, &settings)?;
+        let (trainer, meta) = if goes_on {
             let (meta, state) = checkpoint::load(&path, checkpoint::most(data.width, settings.features))?;
-            if let Some(why) = resume::misfit(&key, &meta.key) {
-                return Err(format!(
-                    "{}: expected a checkpoint of this run: {why}. Give another --out, or --restart",
-                    path.display()
-                )
-                .into());
+            if let Some(why) = resume::misfit(&key, &meta.key, word, "give another --out, or --restart") {
+                return Err(format!("{}: {why}", path.display()).into());
             }
             (Trainer::resume(settings, state)?, meta)
         } else {
-            if !options.restart && options.out.join(coverslip_import::CONFIGURATION_FILE).exists() {
-                let out = options.out.display();
-                return Err(format!("{out}: an SAE is there already. Give another --out, or --restart").into());
-            }
             let trainer = new_trainer(options, data, settings)?;
             let (width, features) = (data.width, trainer.settings().features);
             let scale = trainer.state().scale;
@@ -354,7 +384,7 @@ mod tests {
         let split = Split { held_out: vec!["b".into()], grouped_by: None };
         let data = Data::open(&path, None, &SlideColumn::default(), |_| Ok(split)).unwrap();
         let options = Options {
-            embeddings: "a \"b\".parquet".into(),
+            embeddings: path,
             tap: None,
             slides: SlideColumn::default(),
             objective: Objective::JumpRelu { l0: 1.0, bandwidth: 0.5 },
@@ -375,11 +405,21 @@ mod tests {
             out: "o".into(),
         };
         let settings = settings(&options, data.width).unwrap();
+        let digest = data.digest().unwrap();
         assert_eq!(
-            key(&options, &data, &settings),
-            "v4: embeddings=\"a \\\"b\\\".parquet\", tap=\"last\", tiles=2, held_out=[\"b\"], batch=256, \
-             objective=\"JumpRelu { l0: 1.0, bandwidth: 0.5 }\", features=16, steps=5000, learning_rate=0.5, warmup=250, \
-             decay=1000, clip=1.0, sparsity_warmup=250, dead_after=100000, auxiliary=0.0, resample_every=1000, seed=0"
+            key(&options, &data, &settings).unwrap(),
+            format!(
+                "v5: embeddings=\"{digest}\", tap=\"last\", held_out=[\"b\"], batch=256, arch=\"jumprelu\", l0=\"1.0\", \
+                 bandwidth=\"0.5\", expansion=8, steps=5000, learning_rate=\"0.5\", warmup=250, decay=1000, clip=1.0, \
+                 sparsity_warmup=250, dead_after=100000, auxiliary=0.0, resample_every=1000, seed=0"
+            )
         );
+    }
+
+    #[test]
+    fn a_batch_that_there_is_no_memory_for_is_refused() {
+        expect_room(256, 1536, 12_288).unwrap();
+        let refused = expect_room(usize::MAX, 1536, 12_288).unwrap_err();
+        assert!(refused.starts_with("--batch: ") && refused.ends_with("give fewer"), "{refused}");
     }
 }

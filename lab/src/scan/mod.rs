@@ -11,11 +11,12 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use coverslip_bundle::Manifest;
+use coverslip_plugin_abi as abi;
 use coverslip_slides::generated::GeneratedSlide;
 use coverslip_slides::{Mpp, Selection, SlideSource};
 
 use crate::claim;
-use crate::host::{Session, Setup, stage_name};
+use crate::host::{HostError, Session, Setup, stage_name};
 use crate::play::{Acquisition, Settings, StatusLine, play, resolution};
 use crate::term::{Line, stop_flag};
 use levels::Levels;
@@ -62,7 +63,7 @@ pub(crate) fn run(scan: &Scan) -> Result<Ending, Box<dyn Error>> {
     };
     let mpp = resolution(source.info(), scan.mpp)?;
     let claim = claim::apart(&scan.out, &scan.slide)?;
-    let drafts = outputs::prepare(&claim)?;
+    let drafts = outputs::prepare(&claim, scan.slide.as_deref())?;
     let stop = stop_flag();
     let setup =
         if scan.slide.is_none() && scan.scanner.is_none() { &demo::held_against(&scan.setup) } else { &scan.setup };
@@ -130,10 +131,36 @@ fn scanned(
     let (acquisition, field) = Acquisition::whole_slide(&scan.settings, &levels.scanner_id, &session.info, &info, mpp)?;
     let mut thumbnail = Thumbnail::new(info.width, info.height);
     let mut see = |rect, pixels: &[u8]| thumbnail.add(rect, pixels);
-    let played = play(session, &acquisition, source, &mut see, &mut StatusLine::new(true), stop)?;
+    let played =
+        play(session, &acquisition, source, &mut see, &mut StatusLine::new(true), stop).map_err(with_the_option)?;
     let strongest = outputs::strongest(&played.collected, session)?;
     let (mpp, settings) = (mpp.clone(), scan.settings.clone());
     let bundle = crate::host::text(&session.info.bundle_name);
     let profile = levels.profile.clone();
     Ok(Scanned { source: info, mpp, bundle, profile, settings, field, thumbnail, strongest, played })
+}
+
+/// The plugin tells its host to announce smaller frames. The user of this command does that by an option.
+fn with_the_option(error: Box<dyn Error>) -> Box<dyn Error> {
+    let refused = error.downcast_ref::<HostError>().filter(|refused| refused.code == abi::OUT_OF_MEMORY);
+    let said = refused.map(|refused| format!("{refused}. Give a smaller size of frames with --frame-size"));
+    said.map_or(error, |said| said.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slide_without_room_is_told_the_option() {
+        let refused = |code| {
+            let error = HostError { code, native_code: 0, message: "announce smaller frames".into() };
+            with_the_option(error.into()).to_string()
+        };
+        assert!(
+            refused(abi::OUT_OF_MEMORY)
+                .ends_with("announce smaller frames. Give a smaller size of frames with --frame-size")
+        );
+        assert!(!refused(abi::BUSY).contains("--frame-size"));
+    }
 }

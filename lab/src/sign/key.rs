@@ -96,6 +96,11 @@ fn key_number(key: &SecretKey) -> u64 {
 pub(crate) fn secret(path: &Path, password: &Password) -> Result<SecretKey, Box<dyn Error>> {
     let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
     let text = coverslip_files::read_text(path).map_err(|error| failed(&error))?;
+    expect_secret(&text).map_err(|found| {
+        failed(&format!(
+            "expected a secret key of `coverslip sign keygen` or `minisign -G`, found {found}; give the secret key's file"
+        ))
+    })?;
     let protected = text.lines().nth(1).is_some_and(|line| line.starts_with(WITH_PASSWORD));
     let key = match protected {
         true if matches!(password, Password::None) => {
@@ -108,10 +113,24 @@ pub(crate) fn secret(path: &Path, password: &Password) -> Result<SecretKey, Box<
     Ok(key.map_err(|error| failed(&error))?)
 }
 
+/// The bytes in the second line of a key's file.
+fn bytes(text: &str) -> Option<Vec<u8>> {
+    Base64::decode_to_vec(text.lines().nth(1)?.trim(), None).ok()
+}
+
 /// The bytes of a stored key, if there are as many as there should be.
 fn stored(text: &str) -> Option<Vec<u8>> {
-    let bytes = Base64::decode_to_vec(text.lines().nth(1)?, None).ok()?;
-    (bytes.len() == STORED_BYTES).then_some(bytes)
+    bytes(text).filter(|bytes| bytes.len() == STORED_BYTES)
+}
+
+/// Whether a file has as much as a secret key; what it has where it does not.
+fn expect_secret(text: &str) -> Result<(), String> {
+    match bytes(text) {
+        Some(bytes) if bytes.len() == STORED_BYTES => Ok(()),
+        Some(_) if PublicKey::parse(text).is_ok() => Err("a public key".into()),
+        Some(bytes) => Err(format!("{} bytes where such a key has {STORED_BYTES}", bytes.len())),
+        None => Err("no key in its second line".into()),
+    }
 }
 
 /// minisign in C writes zeros for the checksum of a key without a password, and minisign in Rust takes such a key for
@@ -130,10 +149,16 @@ fn without_checksum(text: &str) -> Option<SecretKey> {
 /// Where it is neither.
 pub(crate) fn public(given: &str) -> Result<PublicKey, Box<dyn Error>> {
     let path = Path::new(given);
-    if !path.is_file() {
+    if path.metadata().is_err() {
         return PublicKey::parse(given)
-            .map_err(|error| format!("{error}; there is no file of this name either").into());
+            .map_err(|error| format!("{error}; no file of this name can be found either").into());
     }
-    let text = coverslip_files::read_text(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let text = coverslip_files::read_text(path).map_err(|error| {
+        format!(
+            "{}: expected a public key or the file of one, found that this cannot be read: {error}; give the file that \
+             `coverslip sign keygen` wrote",
+            path.display()
+        )
+    })?;
     PublicKey::parse(&text).map_err(|error| format!("{}: {error}", path.display()).into())
 }

@@ -6,7 +6,7 @@ mod wire;
 use std::error::Error;
 use std::ffi::OsString;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use crate::claim;
@@ -34,7 +34,8 @@ pub(crate) struct Request {
 /// Where a library is missing or the host does not start.
 pub(crate) fn run(request: &Request) -> Result<ExitCode, Box<dyn Error>> {
     // Before the host runs: another run that writes there would show after minutes.
-    let _claim = request.json.as_deref().map(claim::beside).transpose()?;
+    let words = request.command.iter().map(Path::new);
+    let _claim = request.json.as_deref().map(|path| claim::output(path, claim::VERDICT, words)).transpose()?;
     let library = find_library(request.library.as_deref())?;
     let standin = find_standin()?;
     let wire = Wire::listen()?;

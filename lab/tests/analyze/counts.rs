@@ -129,6 +129,70 @@ fn labels_that_cannot_be_used_say_why() {
     with(without, &[], "match more than one tile: s0_0");
 }
 
+/// The labels with each line of tiles changed.
+fn changed(labels: &str, change: impl Fn(&[&str]) -> String) -> String {
+    let mut lines = labels.lines();
+    let header = lines.next().unwrap();
+    let rows = lines.map(|line| change(&line.split(',').collect::<Vec<_>>()));
+    [header.to_owned()].into_iter().chain(rows).map(|line| format!("{line}\n")).collect()
+}
+
+#[test]
+fn cells_that_are_no_counts_are_refused_by_name() {
+    let scratch = Scratch::new("counts-cells");
+    let folder = scratch.path();
+    write(folder, 4);
+    let good = fs::read_to_string(folder.join("labels.csv")).unwrap();
+    let run_with = |text: &str, more: &[&str]| {
+        fs::write(folder.join("labels.csv"), text).unwrap();
+        run_in(folder, more)
+    };
+    let told = |text: &str, expected: &str| {
+        let found = run_with(text, &[]).unwrap_err();
+        assert!(found.contains(expected), "expected {expected:?} in {found:?}");
+    };
+    // A column of decimal commas is a column of counts, and not one of text that nobody misses.
+    let commas = changed(&good, |cells| format!("{},{},\"{},5\",here,0", cells[0], cells[1], cells[2]));
+    told(&commas, "expected a number with a decimal point (row 1; --types chooses columns)");
+    assert_eq!(run_with(&commas, &["--types", "lymphocytes"]).unwrap().cell_types.len(), 1);
+    for digits in ["9999999999999", "-9999999999999"] {
+        let large = good.replacen("s0_0,", &format!("s0_0,{digits}"), 1);
+        told(&large, &format!("lymphocytes of s0_0 is \"{digits}"));
+        told(&large, "expected a number of cells or their density, at most 1e12 either way (row 1;");
+    }
+}
+
+#[test]
+fn more_cell_types_than_an_analysis_takes_are_refused_before_the_work() {
+    let scratch = Scratch::new("counts-types");
+    let folder = scratch.path();
+    write(folder, 4);
+    let good = fs::read_to_string(folder.join("labels.csv")).unwrap();
+    let more = |number: usize, line: &str| {
+        let cell =
+            |column: usize| if number == 0 { format!(",c{column}") } else { format!(",{}", (number + column) % 7) };
+        format!("{line}{}\n", (0..255).map(cell).collect::<String>())
+    };
+    let many: String = good.lines().enumerate().map(|(number, line)| more(number, line)).collect();
+    fs::write(folder.join("labels.csv"), many).unwrap();
+    let refused = run_in(folder, &[]).unwrap_err();
+    let expected = "expected at most 256 columns of counts, found 257; choose cell types with --types";
+    assert!(refused.contains(expected), "{refused}");
+    assert_eq!(run_in(folder, &["--types", "lymphocytes,c7", "--baseline-steps", "0"]).unwrap().cell_types.len(), 2);
+}
+
+#[test]
+fn what_tiny_counts_do_not_say_is_written_and_read_as_nothing() {
+    let scratch = Scratch::new("counts-tiny");
+    let folder = scratch.path();
+    write(folder, 4);
+    let good = fs::read_to_string(folder.join("labels.csv")).unwrap();
+    let tiny = changed(&good, |cells| format!("{},{}e-200,{}e-200,here,0", cells[0], cells[1], cells[2]));
+    fs::write(folder.join("labels.csv"), tiny).unwrap();
+    let found = run_in(folder, &["--baseline-steps", "0"]).unwrap();
+    assert!(found.cell_types.iter().all(|cell| cell.between_groups.is_nan()), "{:?}", found.cell_types);
+}
+
 #[test]
 fn groups_of_different_sizes_are_cut_for_the_test_alone() {
     let scratch = Scratch::new("counts-sizes");

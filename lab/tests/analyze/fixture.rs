@@ -25,6 +25,7 @@ pub(crate) fn analyze<F: Findings>(folder: &Path, arguments: &str) -> Result<F, 
     run(Command::parse_from(words).args, &mut page).map_err(|error| error.to_string())?;
     let page = String::from_utf8(page).unwrap();
     assert!(page.lines().all(|line| line.chars().count() <= 80), "{page}");
+    assert!(!page.contains("NaN"), "{page}");
     Ok(F::read(&folder.join("out").join(F::FILE)).unwrap())
 }
 

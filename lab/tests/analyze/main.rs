@@ -4,3 +4,4 @@ mod counts;
 mod features;
 mod fixture;
 mod models;
+mod scanners;

@@ -206,6 +206,51 @@ fn a_directory_of_tiles() {
     }
 }
 
+/// A frame that is as large as any image may be takes all memory.
+#[test]
+fn tiles_that_are_larger_than_a_frame_are_cut() {
+    let tiles = folder().join("large-tiles");
+    fs::create_dir_all(&tiles).unwrap();
+    for index in 0..2 {
+        let tile = image::RgbImage::from_pixel(4100, 32, image::Rgb([190, 110, 150]));
+        tile.save(tiles.join(format!("{index}.png"))).unwrap();
+    }
+    let (output, out) = scan("large", Some(&tiles), &["--mpp", "0.5"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let found = &report(&out)["scan"];
+    let frames = ["frame_width", "frame_height", "planned_frames"].map(|name| found[name].as_u64().unwrap());
+    assert_eq!(frames, [2050, 32, 4]);
+    assert_eq!(accounted(&out), 257);
+}
+
+#[test]
+fn what_no_scan_wrote_and_what_the_scan_reads_is_not_replaced() {
+    let out = folder().join("mine");
+    fs::create_dir_all(&out).unwrap();
+    let again = |slide: &Path| scan("mine", Some(slide), &["--mpp", "0.5"]).0;
+    for name in ["slide.json", "overview.png", "tiles.parquet"] {
+        fs::write(out.join(name), r#"{"mine": 1}"#).unwrap();
+        let output = again(picture());
+        assert_eq!(output.status.code(), Some(1), "{name}");
+        let said = stderr(&output);
+        assert!(said.contains(name) && said.contains("found one that no scan wrote. Give another folder"), "{said}");
+        assert_eq!(names(&out), [name]);
+        assert_eq!(fs::read_to_string(out.join(name)).unwrap(), r#"{"mine": 1}"#);
+        fs::remove_file(out.join(name)).unwrap();
+    }
+    for _ in 0..2 {
+        let output = again(picture());
+        assert!(output.status.success(), "its own files it replaces: {}", stderr(&output));
+    }
+    let overview = out.join("overview.png");
+    let before = fs::read(&overview).unwrap();
+    let output = again(&overview);
+    assert_eq!(output.status.code(), Some(1));
+    let said = stderr(&output);
+    assert!(said.contains("expected another file than those that the command reads"), "{said}");
+    assert_eq!(fs::read(&overview).unwrap(), before);
+}
+
 #[test]
 fn bad_input_is_refused_before_anything_is_written() {
     let blocked = folder().join("file");
@@ -229,12 +274,14 @@ fn bad_input_is_refused_before_anything_is_written() {
             vec!["--mpp", "0.5", "--alpha", "0.7"],
             "--alpha: expected a level between 0 and 0.5, found 0.7",
         ),
-        ("file/out", slide, vec!["--mpp", "0.5"], "expected a directory that can be written"),
+        ("threads", slide, vec!["--threads", "100000"], "100000 is not in 1..=256"),
+        ("batch", slide, vec!["--max-batch", "257"], "257 is not in 1..=256"),
+        ("file/out", slide, vec!["--mpp", "0.5"], "expected a directory that can be written, found: a file"),
         ("nowhere", Some(nowhere.as_path()), vec![], "nowhere.svs: expected a slide"),
         ("library", slide, vec!["--mpp", "0.5", "--library", COMMAND], "expected the Coverslip library"),
     ] {
         let (output, out) = scan(name, slide, &arguments);
-        let of_an_option = ["zero", "negative", "nan", "rate", "alpha"].contains(&name);
+        let of_an_option = ["zero", "negative", "nan", "rate", "alpha", "threads", "batch"].contains(&name);
         assert_eq!(output.status.code(), Some(if of_an_option { 2 } else { 1 }), "{name}");
         assert!(stderr(&output).contains(words), "{name}: {}", stderr(&output));
         assert!(output.stdout.is_empty());

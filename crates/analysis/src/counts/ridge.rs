@@ -10,6 +10,10 @@ use crate::undefined::Undefined;
 /// The penalties λ that are tried, in units of the training rows' mean squared distance from their mean.
 const PENALTIES: [f64; 13] = [1e-3, 3.2e-3, 1e-2, 3.2e-2, 1e-1, 3.2e-1, 1e0, 3.2e0, 1e1, 3.2e1, 1e2, 3.2e2, 1e3];
 
+/// Why no penalty is the best.
+const TOO_LARGE: &str =
+    "expected counts whose squares add up to a finite number, found one that is NaN, infinite or too large";
+
 /// Predicts every column of `y` \[n, t\] from all of `x` \[n, p\] (centred, not scaled; the intercept is not penalised),
 /// for each fold from all others. λ is chosen inside these others: the one with the smallest squared error when each of
 /// their folds is left out in turn, which the hat matrix H gives without fitting again: e = (I − H_gg)⁻¹ (y − ŷ)_g.
@@ -118,7 +122,7 @@ impl Spectrum {
                 best = (error, penalty);
             }
         }
-        if best.0.is_finite() { Ok(best.1) } else { Err(Undefined("a count is NaN or infinite".into())) }
+        if best.0.is_finite() { Ok(best.1) } else { Err(Undefined(TOO_LARGE.into())) }
     }
 
     /// Squared error on `rows` of the fit without them.

@@ -341,6 +341,28 @@ fn pictures_and_directories_of_tiles() {
     assert_eq!([at(33, 33), at(60, 33), at(80, 50)], [40, 255, 255], "uncovered pixels are white");
 }
 
+/// A tile that was left out without a word would count as never scanned.
+#[cfg(unix)]
+#[test]
+fn the_name_of_an_image_where_there_is_none_is_an_error_but_a_folder_is_not() {
+    let folder = Temporary::new("dangling");
+    fs::create_dir_all(folder.0.join("thumbnails.png")).unwrap();
+    image::save_buffer(folder.0.join("a.png"), &[9; 16 * 16 * 3], 16, 16, image::ColorType::Rgb8).unwrap();
+    assert!(open(&folder.0, &Selection::default()).is_ok());
+    let tile = folder.0.join("b.JPEG");
+    for (target, found) in [
+        ("nowhere.jpeg", "found: a link to a file that is not there"),
+        ("b.JPEG", "found: Too many levels of symbolic links"),
+        ("/dev/null", "found: it is not a file but a device"),
+    ] {
+        std::os::unix::fs::symlink(target, &tile).unwrap();
+        let said = refusal(&folder.0);
+        let name = tile.display().to_string();
+        assert!(said.contains(&name) && said.contains(found) && said.contains("Bring the image back"), "{said}");
+        fs::remove_file(&tile).unwrap();
+    }
+}
+
 /// Sorted as text, x10 comes before x2: neighbours would be strangers.
 #[test]
 fn tiles_lie_where_their_names_say() {

@@ -2,13 +2,16 @@
 
 use std::fmt::Write;
 
-use crate::analyze::text::{range, signed};
+use crate::analyze::text::{DASH, range, signed};
 use crate::findings::counts::{Association, CountsFindings, Replication, RepresentationFindings};
 use crate::findings::reading::{ColumnKind, HeldOutScore};
 use crate::term::{paragraph, shortened};
 
-/// A number in at most `columns` columns: with its decimals, without them, or as a power of ten.
+/// A number in at most `columns` columns: with its decimals, without them, or as a power of ten. A dash where there is none.
 fn fitting(value: f64, decimals: usize, columns: usize) -> String {
+    if !value.is_finite() {
+        return DASH.into();
+    }
     let found = [decimals, 0].map(|decimals| format!("{value:.decimals$}"));
     found.into_iter().find(|text| text.len() <= columns).unwrap_or_else(|| format!("{value:.0e}"))
 }
@@ -28,7 +31,11 @@ pub(super) fn page(found: &CountsFindings) -> String {
         "cell type", "mean", "sd", "range", "in groups", "between groups"
     );
     for cell in &found.cell_types {
-        let (name, share) = (shortened(&cell.name, 17), format!("{:.0} %", 100.0 * cell.between_groups));
+        let name = shortened(&cell.name, 17);
+        let share = match cell.between_groups {
+            share if share.is_finite() => format!("{:.0} %", 100.0 * share),
+            _ => DASH.into(),
+        };
         let decimals = usize::from(cell.min.fract() != 0.0 || cell.max.fract() != 0.0);
         let [min, max] = [cell.min, cell.max].map(|value| fitting(value, decimals, 5));
         let [mean, sd] = [cell.mean, cell.sd].map(|value| fitting(value, 1, 7));
@@ -129,20 +136,31 @@ fn closing(page: &mut String, found: &CountsFindings) {
     }
 }
 
+/// A text as a cell. Spreadsheets run a text that begins like a formula, so it gets an apostrophe; no command reads the table
+/// back.
+fn cell(text: &str) -> String {
+    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']);
+    let text = format!("{}{text}", if formula { "'" } else { "" });
+    if text.contains(['"', ',', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
+}
+
 /// All features with all cell types.
 pub(super) fn csv(rows: impl Iterator<Item = Association>) -> String {
     let mut csv = String::from("feature,cell_type,pearson,low,high,spearman,p_adjusted,tiles_firing,groups_firing\n");
     for row in rows {
-        let number = |value: Option<f64>| value.map_or(String::new(), |value| format!("{value:.5}"));
+        let number = |value: Option<f64>| match value {
+            Some(value) if value.is_finite() => format!("{value:.5}"),
+            _ => String::new(),
+        };
         let (low, high) = (number(row.interval.map(|i| i[0])), number(row.interval.map(|i| i[1])));
         let _ = writeln!(
             csv,
-            "{},{},{:.5},{low},{high},{},{:.5},{},{}",
-            row.column,
-            row.cell_type,
-            row.pearson,
+            "{},{},{},{low},{high},{},{},{},{}",
+            cell(&row.column),
+            cell(&row.cell_type),
+            number(Some(row.pearson)),
             number(row.spearman),
-            row.p,
+            number(Some(row.p)),
             row.tiles_firing,
             row.groups_firing
         );
@@ -155,6 +173,26 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    fn association(cell_type: &str, pearson: f64) -> Association {
+        serde_json::from_value(
+            json!({ "column": "12", "cell_type": cell_type, "pearson": pearson, "interval": [-0.8, 0.5],
+            "spearman": 0.5, "spearman_interval": null, "p": 0.25, "tiles_firing": 3, "groups_firing": 2 }),
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn names_are_cells_and_no_formulas() {
+        let names = ["plasma", "=cmd|calc", "+1", "-1", "@sum", "a, \"b\"", "=1,2"];
+        let table = csv(names.into_iter().map(|name| association(name, -0.5)));
+        let cells = ["plasma", "'=cmd|calc", "'+1", "'-1", "'@sum", "\"a, \"\"b\"\"\"", "\"'=1,2\""];
+        for (line, cell) in table.lines().skip(1).zip(cells) {
+            assert_eq!(line, format!("12,{cell},-0.50000,-0.80000,0.50000,0.50000,0.25000,3,2"));
+        }
+        let absent = csv([association("plasma", f64::NAN)].into_iter());
+        assert!(absent.contains("12,plasma,,-0.80000,"), "{absent}");
+    }
 
     #[test]
     fn long_names_and_large_counts_stay_within_80_columns() {
@@ -180,5 +218,10 @@ mod tests {
             assert!(page.lines().all(|line| line.chars().count() <= 80), "{page}");
             assert!(page.contains("lymphocytes and …"), "{page}");
         }
+        // What does not exist is a dash.
+        (found.cell_types[0].between_groups, found.cell_types[0].mean) = (f64::NAN, f64::NAN);
+        found.representations[0].rows[0].one.q2 = f64::NAN;
+        let page = page(&found);
+        assert!(!page.contains("NaN") && page.matches('–').count() >= 3, "{page}");
     }
 }

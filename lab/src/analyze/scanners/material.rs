@@ -7,6 +7,7 @@ use faer::Mat;
 
 use super::options::Options;
 use crate::analyze::Failure;
+use crate::analyze::kinds::check_few;
 use crate::embeddings::{EmbeddingSet, stacked};
 
 /// Rows of all files with their categories.
@@ -67,8 +68,12 @@ impl Material {
             )
             .into());
         }
-        let pairs = if places.is_empty() { Vec::new() } else { pairings(&scanners, &places)? };
+        check_few(&columns.scanner, "scanners", &scanners)?;
         let biology = columns.biology.as_ref().map(|_| Categories::new(&biology));
+        if let (Some(name), Some(biology)) = (&columns.biology, &biology) {
+            check_few(name, "kinds of biology", biology)?;
+        }
+        let pairs = if places.is_empty() { Vec::new() } else { pairings(&scanners, &places)? };
         Ok(Material { sets, scanners, groups: Categories::new(&groups), biology, pairs })
     }
 
@@ -85,9 +90,11 @@ impl Material {
         for set in &self.sets[1..] {
             common.retain(|(name, width)| set.taps().iter().any(|tap| tap.name == *name && tap.width == *width));
         }
-        let names: Vec<&String> = common.iter().map(|tap| &tap.0).collect();
-        if let Some(missing) = wanted.iter().find(|name| !names.contains(name)) {
-            return Err(format!("expected the tap {missing} in every file, found {names:?} in all of them").into());
+        let names: Vec<&str> = common.iter().map(|tap| tap.0.as_str()).collect();
+        if let Some(missing) = wanted.iter().find(|name| !names.contains(&name.as_str())) {
+            return Err(
+                format!("expected the tap {missing} in every file, found {} in all of them", names.join(", ")).into()
+            );
         }
         if common.is_empty() {
             return Err("expected a tap that all files have, with one width; found none. Embed all tiles with one \

@@ -49,15 +49,24 @@ fn cut(text: &str, most: usize) -> String {
     text.chars().take(most).collect()
 }
 
+fn finite(value: f64) -> Option<f64> {
+    Some(value).filter(|value| value.is_finite())
+}
+
+/// So many decimals, or a dash.
+fn fixed(value: f64, decimals: usize) -> String {
+    finite(value).map_or_else(|| "-".into(), |value| format!("{value:.decimals$}"))
+}
+
 fn number(value: Option<f64>, width: usize) -> String {
-    value.map_or_else(|| format!("{:>width$}", "-"), |value| format!("{value:>width$.2}"))
+    value.and_then(finite).map_or_else(|| format!("{:>width$}", "-"), |value| format!("{value:>width$.2}"))
 }
 
 fn line(numbers: &Numbers) -> String {
     let corrected = |probe: &Measured<ProbeFigures>| probe.value().map(|probe| probe.corrected);
     let robustness = numbers.robustness.value();
     let shares = numbers.variance_shares.value();
-    let percent = |share: Option<f64>, width: usize| match share {
+    let percent = |share: Option<f64>, width: usize| match share.and_then(finite) {
         Some(share) => format!("{:>width$.0}", 100.0 * share),
         None => format!("{:>width$}", "-"),
     };
@@ -92,13 +101,13 @@ fn retrieval(out: &mut dyn Write, taps: &[TapFindings]) -> io::Result<()> {
             }
             writeln!(
                 out,
-                "{tap:<17}{:<9}{:>4} and {} of {}  cosine {:.3} (others {:.3})  {}",
+                "{tap:<17}{:<9}{:>4} and {} of {}  cosine {} (others {})  {}",
                 version.correction,
                 found.hits[0].first_to_second,
                 found.hits[0].second_to_first,
                 found.pairs,
-                found.pair_cosine,
-                found.other_cosine,
+                fixed(found.pair_cosine, 3),
+                fixed(found.other_cosine, 3),
                 cut(&pair.scanners.join("/"), 12)
             )?;
         }
@@ -115,7 +124,7 @@ fn depth(out: &mut dyn Write, taps: &[TapFindings]) -> io::Result<()> {
     for tap in taps {
         let raw = tap.versions.first().and_then(Version::numbers);
         let Some(probe) = raw.and_then(|numbers| numbers.scanner_probe_linear.value()) else { continue };
-        let value = probe.corrected;
+        let Some(value) = finite(probe.corrected) else { continue };
         let bar = "#".repeat((value.clamp(0.0, 1.0) * 50.0).round() as usize);
         writeln!(out, "{:<17}{value:>5.2} {bar}", cut(&tap.tap, 16))?;
     }
@@ -132,14 +141,13 @@ fn intervals(out: &mut dyn Write, found: &ScannersFindings) -> io::Result<()> {
             writeln!(out, "\nRobustness index at k {k}, 95 % interval over slides ({bootstraps} bootstraps)")?;
             first = false;
         }
-        let [low, high] = robustness.interval.map(|end| end.unwrap_or(f64::NAN));
         writeln!(
             out,
-            "{tap:<17}{:<9}{:.2} ({low:.2} to {high:.2}), random {:.2}, support {:.0} %",
+            "{tap:<17}{:<9}{}, random {}, support {} %",
             version.correction,
-            robustness.index,
-            robustness.random,
-            100.0 * robustness.support
+            within(Some(robustness.index), robustness.interval),
+            fixed(robustness.random, 2),
+            fixed(100.0 * robustness.support, 0)
         )?;
     }
     Ok(())
@@ -178,12 +186,13 @@ fn degradation(out: &mut dyn Write, taps: &[TapFindings]) -> io::Result<()> {
             writeln!(out, "(nIPD: 0 nothing, -0.5 an even fall to chance, {:.2})", drop.chance)?;
             first = false;
         }
-        let accuracy = |place: usize| drop.accuracy.get(place).copied().flatten().unwrap_or(f64::NAN);
+        let accuracy = |place: usize| fixed(drop.accuracy.get(place).copied().flatten().unwrap_or(f64::NAN), 2);
         writeln!(
             out,
-            "{tap:<17}{:<9}nIPD {lost:>5.2}  APD {:>5.2}  accuracy {:.2} to {:.2}",
+            "{tap:<17}{:<9}nIPD {:>5}  APD {:>5}  accuracy {} to {}",
             version.correction,
-            drop.drop,
+            fixed(*lost, 2),
+            fixed(drop.drop, 2),
             accuracy(0),
             accuracy(drop.accuracy.len().saturating_sub(1))
         )?;
@@ -210,11 +219,11 @@ fn calibration(out: &mut dyn Write, taps: &[TapFindings]) -> io::Result<()> {
         for one in &found.readings {
             writeln!(
                 out,
-                " {:<17}{:<16}{:>5.2} {:>4.2}{:>16}{:>17}{}",
+                " {:<17}{:<16}{:>5} {:>4}{:>16}{:>17}{}",
                 format!("{}, {}", cut(&one.fitted_on, 7), cut(&one.read_on, 7)),
                 brief(&one.auc, 2),
-                one.error,
-                one.error_by_chance[0],
+                fixed(one.error, 2),
+                fixed(one.error_by_chance[0], 2),
                 brief(&one.slope, 1),
                 brief(&one.intercept, 1),
                 if one.off { " !" } else { "" }
@@ -226,7 +235,7 @@ fn calibration(out: &mut dyn Write, taps: &[TapFindings]) -> io::Result<()> {
 
 /// `0.71 (0.52 to 0.83)`.
 fn within(value: Option<f64>, interval: [Option<f64>; 2]) -> String {
-    match (value, interval) {
+    match (value.and_then(finite), interval) {
         (Some(value), [Some(low), Some(high)]) => format!("{value:.2} ({low:.2} to {high:.2})"),
         (Some(value), _) => format!("{value:.2}"),
         (None, _) => "-".into(),
@@ -271,4 +280,18 @@ fn reasons(out: &mut dyn Write, taps: &[TapFindings]) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_that_does_not_exist_is_a_dash() {
+        assert_eq!([fixed(f64::NAN, 2), fixed(0.256, 2)], ["-", "0.26"]);
+        assert_eq!([number(Some(f64::NAN), 4), number(None, 4), number(Some(0.5), 6)], ["   -", "   -", "  0.50"]);
+        assert_eq!(within(Some(f64::NAN), [Some(0.1), Some(0.2)]), "-");
+        assert_eq!(within(Some(0.5), [None, None]), "0.50");
+        assert_eq!(within(Some(0.5), [Some(0.25), Some(0.75)]), "0.50 (0.25 to 0.75)");
+    }
 }

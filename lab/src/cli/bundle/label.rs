@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use crate::bundle::{self, LabelRequest};
+use crate::cli::wrong_option::WrongOption;
 use crate::findings::counts::ALPHA;
 
 #[derive(Debug, clap::Args)]
@@ -37,5 +38,24 @@ pub struct Args {
 /// When there is nothing to label, the counts are of another SAE, or a bundle cannot be read or written.
 pub fn run(args: Args, mut out: &mut dyn Write) -> Result<(), Box<dyn Error>> {
     let Args { bundle, counts, p, labels, out: to, force } = args;
+    if !(0.0..=1.0).contains(&p) {
+        return Err(WrongOption(format!("--p: expected a level from 0 to 1, found {p}")).into());
+    }
     bundle::label(&LabelRequest { bundle, counts, p, labels, out: to, force }, &mut out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_that_is_none_is_refused_before_anything_is_read() {
+        for p in [f64::NAN, -0.1, 1.5] {
+            let none = PathBuf::from("none");
+            let args = Args { bundle: none.clone(), counts: None, p, labels: None, out: none, force: false };
+            let refused = run(args, &mut Vec::<u8>::new()).unwrap_err();
+            assert!(refused.is::<WrongOption>(), "{refused}");
+            assert_eq!(refused.to_string(), format!("--p: expected a level from 0 to 1, found {p}"));
+        }
+    }
 }

@@ -99,13 +99,13 @@ pub(super) fn run(args: Args) -> Result<(), Box<dyn Error>> {
         Command::Verify { bundle } => bundle::verify(&Bundle::open(&bundle)?, &mut out),
         Command::Quantise(args) => quantise::run(args, &mut out),
         Command::Label(args) => label::run(args, &mut out),
-        Command::ExportOnnx { bundle, precision, check, out: path } => {
-            let bundle = Bundle::open(&bundle)?;
-            bundle::export(&bundle, precision, &path, &mut out)?;
+        Command::ExportOnnx { bundle: folder, precision, check, out: path } => {
+            let bundle = Bundle::open(&folder)?;
+            bundle::export((&bundle, &folder), precision, &path, &mut out)?;
             if check { bundle::check(&bundle, precision, &path, &mut out) } else { Ok(()) }
         }
-        Command::Run { bundle, tiles, kernels, out: path } => {
-            bundle::run_tiles(&Bundle::open(&bundle)?, &tiles, kernels, &path, &mut out)
+        Command::Run { bundle: folder, tiles, kernels, out: path } => {
+            bundle::run_tiles((&Bundle::open(&folder)?, &folder), &tiles, kernels, &path, &mut out)
         }
         Command::Synthetic(args) => synthetic::run(&args, &mut out),
     }

@@ -21,8 +21,8 @@ pub(super) struct SamplingArgs {
     #[arg(long, value_name = "UM")]
     mpp: Option<f64>,
     /// Threads of the engine [default: one per CPU]
-    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
-    threads: u32,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
+    threads: Option<u32>,
     /// The most tiles that are kept of a slide, drawn from all of its tissue
     #[arg(long, value_name = "N", default_value_t = 2000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     tiles_per_slide: u32,
@@ -44,7 +44,7 @@ impl SamplingArgs {
             profile,
             trust: self.trust.trust()?,
             engine: self.engine.choice(),
-            threads: self.threads,
+            threads: self.threads.unwrap_or(0),
         })
     }
 

@@ -14,10 +14,12 @@ mod table;
 mod thumbnail;
 
 use std::error::Error;
-use std::io::Write;
-use std::path::PathBuf;
+use std::fs;
+use std::io::{BufReader, ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
 
 use coverslip_files::{Claim, FileSet};
+use serde::Deserialize;
 use serde_json::Value;
 
 pub(super) use scanned::{Scanned, UsedProfile, strongest};
@@ -26,6 +28,7 @@ pub(super) use thumbnail::Thumbnail;
 
 use coverslip_plugin_abi::names::{FLAGS, STATUSES};
 
+use crate::claim::expect_unread;
 use crate::play::alert_line;
 use crate::term::{bytes, wrapped};
 
@@ -34,16 +37,65 @@ const TILES: &str = "tiles.parquet";
 const SLIDE: &str = "slide.json";
 const QC: &str = "qc.geojson";
 const OVERVIEW: &str = "overview.png";
+const NAMES: [&str; 4] = [TILES, SLIDE, QC, OVERVIEW];
+/// Longest slide.json that is looked into, bytes.
+const MOST_REPORT: u64 = 1 << 30;
 
-/// The output folder with a draft of every file.
+/// The output folder with a draft of every file. The files of an earlier scan are replaced, and no others.
 ///
 /// # Errors
-/// Where the folder cannot be written; says what to do.
-pub(super) fn prepare(claim: &Claim) -> Result<FileSet<'_>, String> {
-    FileSet::prepare(claim, &[TILES, SLIDE, QC, OVERVIEW]).map_err(|error| {
-        let folder = claim.place().display();
-        format!("{folder}: expected a directory that can be written, found: {error}. Give another one with --out")
+/// Where the folder cannot be written, or one of the files is the slide or no scan's; says what to do.
+pub(super) fn prepare<'c>(claim: &'c Claim, slide: Option<&Path>) -> Result<FileSet<'c>, String> {
+    expect_a_scans(claim.place())?;
+    for name in NAMES {
+        expect_unread(&claim.place().join(name), slide).map_err(|error| error.to_string())?;
+    }
+    FileSet::prepare(claim, &NAMES).map_err(|error| match error.kind() {
+        ErrorKind::IsADirectory | ErrorKind::InvalidInput => error.to_string(),
+        _ => {
+            let folder = claim.place().display();
+            format!("{folder}: expected a directory that can be written, found: {error}. Give another one with --out")
+        }
     })
+}
+
+/// Refuses a folder in which a file has the name of an output and no slide.json of a scan lies beside it. Of a link only the
+/// name is replaced.
+fn expect_a_scans(folder: &Path) -> Result<(), String> {
+    let is_file = |path: &PathBuf| fs::symlink_metadata(path).is_ok_and(|found| found.is_file() && found.len() > 0);
+    let Some(there) = NAMES.iter().map(|name| folder.join(name)).find(is_file) else { return Ok(()) };
+    if is_of_a_scan(&folder.join(SLIDE))? {
+        return Ok(());
+    }
+    Err(format!(
+        "{}: expected no file, or one of an earlier scan beside its {SLIDE}, found one that no scan wrote. Give another folder \
+         with --out, or take the file away",
+        there.display()
+    ))
+}
+
+/// Whether a slide.json is a scan's own.
+///
+/// # Errors
+/// Where it is there and cannot be read.
+fn is_of_a_scan(path: &Path) -> Result<bool, String> {
+    #[derive(Deserialize)]
+    struct Report {
+        format: String,
+    }
+    let unread = |error: &dyn std::fmt::Display| {
+        format!("{}: could not be read: {error}. Give another folder with --out", path.display())
+    };
+    let file = match coverslip_files::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(unread(&error)),
+    };
+    match serde_json::from_reader::<_, Report>(BufReader::new(file.take(MOST_REPORT))) {
+        Ok(report) => Ok(report.format.starts_with("coverslip-slide/")),
+        Err(error) if error.is_io() => Err(unread(&error)),
+        Err(_) => Ok(false),
+    }
 }
 
 /// Writes every file, then gives all of them their names. Returns the paths and sizes.
