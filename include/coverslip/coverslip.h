@@ -1015,7 +1015,8 @@ typedef struct coverslip_api {
 
     /** [any] Wakes every thread in slide_wait, slide_submit_wait or slide_finish of this slide; these calls
      *  return INTERRUPTED. A call that has at that moment taken results or its frame returns as if there were no
-     *  interrupt. If none returns INTERRUPTED, the next such call does so at once. @return OK. */
+     *  interrupt. If none returns INTERRUPTED, the next such call does so at once, whichever thread's it is: where
+     *  one thread is meant and others go on calling, interrupt again until that one has returned. @return OK. */
     int32_t(COVERSLIP_CALL *slide_interrupt)(coverslip_slide slide, coverslip_error *error);
 
     /** [any] Takes the available alerts, oldest first, as many as fit. Each alert is given once. A slide
